@@ -1,0 +1,74 @@
+"""socsci_jax: language models of how people answer in survey experiments, on JAX."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "socsci_jax" / "__init__.py").read_text()).group(1)
+
+INSTALL = [
+    # jax 0.10.2 is the last release for Python 3.11; newer Pythons get newer releases, both are supported.
+    "jax>=0.10.2,<0.14",
+    # 0.12 is the first with the module semantics used here (variables indexed with [...]); needs jax>=0.10.
+    "flax>=0.12.8,<0.14",
+    "optax>=0.2.8,<0.4",
+    # The v0 CheckpointManager API; v1 is still experimental in 0.12.
+    "orbax-checkpoint>=0.12.8,<0.13",
+    "grain>=0.2.18,<0.4",
+    "array_record>=0.8.3",
+    "tensorstore>=0.1.80",
+    "sentencepiece>=0.2.1,<0.3",
+    "numpy>=2.0",
+    # `tokenizers` reads the published files of Qwen and Llama, `safetensors` the published weights.
+    "tokenizers>=0.22,<0.24",
+    "safetensors>=0.7,<0.9",
+    "huggingface_hub>=1.0,<3",
+    # Tables: Arrow writes Parquet with an exact schema, polars joins and groups.
+    "pyarrow>=20",
+    "polars>=1.30,<3",
+    "pydantic>=2.10,<3",
+    "pyyaml>=6",
+    "typer>=0.16,<0.30",
+    "rich>=13",
+    "scipy>=1.14",
+    "matplotlib>=3.9",
+    # Chat templates come with models: they are rendered in Jinja's sandbox.
+    "jinja2>=3.1",
+    # TensorBoard's own event writer (no TensorFlow), so that the scalars open where people look for them.
+    "tensorboard>=2.19,<3",
+]
+
+LINT = ["ruff>=0.14,<0.16"]
+TEST = [
+    *LINT,
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "hypothesis>=6.100",
+    # The references that parity tests compare with; the CPU build is enough.
+    "torch==2.13.0",
+    "transformers>=5.17,<6",
+    "scikit-learn>=1.5",
+]
+
+setup(
+    name="socsci_jax",
+    version=VERSION,
+    description="Fine-tune language models on survey experiments and predict how people would answer",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["socsci_jax*", "data_pipelines*"]),
+    package_data={"socsci_jax.evaluation": ["*.html.jinja"]},
+    install_requires=INSTALL,
+    extras_require={
+        "lint": LINT,
+        "test": TEST,
+        # Accelerators follow JAX's own extras.
+        "cuda": ["jax[cuda13]>=0.10.2,<0.14"],
+        "tpu": ["jax[tpu]>=0.10.2,<0.14"],
+    },
+    entry_points={"console_scripts": ["socsci-jax=socsci_jax.cli:main"]},
+)

@@ -1,0 +1,322 @@
+"""The study store: a folder of five Parquet tables and one `store.json`.
+
+Pipelines write one with `StoreBuilder`; everybody else reads it with `StudyStore`.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from socsci_jax import __version__
+from socsci_jax.errors import InputError
+from socsci_jax.studies.schema import (
+    ITEMS_SCHEMA,
+    REJECTS_SCHEMA,
+    RESPONSES_SCHEMA,
+    SCHEMA_VERSION,
+    STUDIES_SCHEMA,
+    Item,
+    Scale,
+    participants_schema,
+)
+
+TABLES = ("studies", "items", "participants", "responses", "rejects")
+
+
+class StudyStore:
+    """A study store on disk, read on demand; tables are polars data frames."""
+
+    def __init__(self, path: str | Path):
+        """Raises InputError if the folder is not a complete store of this schema version."""
+        self.path = Path(path)
+        manifest = self.path / "store.json"
+        if not manifest.is_file():
+            raise InputError(
+                f"{self.path}: no study store here (store.json is missing); "
+                "build one with `socsci-jax data build KIND SOURCE OUT`."
+            )
+        try:
+            self.manifest = json.loads(manifest.read_text())
+        except json.JSONDecodeError as error:
+            raise InputError(f"{manifest}: not valid JSON ({error}); build the store again.") from error
+        if self.manifest.get("schema_version") != SCHEMA_VERSION:
+            raise InputError(
+                f"{manifest}: schema version {self.manifest.get('schema_version')!r} found, this program reads "
+                f"{SCHEMA_VERSION}; build the store again from its deposit."
+            )
+
+    @property
+    def content_hash(self) -> str:
+        return self.manifest["content_hash"]
+
+    def _read(self, name: str, expected: pa.Schema | None) -> pl.DataFrame:
+        path = self.path / f"{name}.parquet"
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(
+                f"{path}: this table of the study store cannot be read ({str(error).splitlines()[0]}); "
+                "build the store again from its deposit."
+            ) from error
+        if expected is not None:
+            missing = [n for n in expected.names if n not in table.column_names]
+            if missing:
+                raise InputError(
+                    f"{path}: column {missing[0]!r} is missing; found {table.column_names}, "
+                    f"needed {expected.names}."
+                )
+        return pl.from_arrow(table)
+
+    @functools.cached_property
+    def studies(self) -> pl.DataFrame:
+        return self._read("studies", STUDIES_SCHEMA)
+
+    @functools.cached_property
+    def items(self) -> pl.DataFrame:
+        return self._read("items", ITEMS_SCHEMA)
+
+    @functools.cached_property
+    def participants(self) -> pl.DataFrame:
+        return self._read("participants", participants_schema(()))
+
+    @functools.cached_property
+    def responses(self) -> pl.DataFrame:
+        return self._read("responses", RESPONSES_SCHEMA)
+
+    @functools.cached_property
+    def rejects(self) -> pl.DataFrame:
+        return self._read("rejects", REJECTS_SCHEMA)
+
+    @functools.cached_property
+    def item_by_id(self) -> dict[str, Item]:
+        return {
+            row["item_id"]: Item(
+                study_id=row["study_id"],
+                condition=row["condition"],
+                outcome=row["outcome"],
+                stimulus=row["stimulus"],
+                question=row["question"],
+                answer_format=row["answer_format"],
+                scale=Scale.from_dict(row["scale"]),
+                is_control=row["is_control"],
+                factors=dict(row["factors"] or {}),
+            )
+            for row in self.items.iter_rows(named=True)
+        }
+
+    @functools.cached_property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the attributes known of participants, in the order in which prompts list them."""
+        return tuple(field.name for field in self.participants.schema["attributes"].fields)
+
+
+@dataclasses.dataclass
+class StoreBuilder:
+    """Collects studies, items, people and answers; nothing is written before `write`.
+
+    An answer that its scale does not allow goes to the rejects with the reason and is counted there.
+    `attributes` fixes names and order of what is known of participants.
+    """
+
+    attributes: tuple[str, ...]
+    source: str
+    licence: str
+    command: str
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._studies: dict[str, dict] = {}
+        self._items: dict[str, Item] = {}
+        self._participants: dict[tuple[str, str], tuple[float | None, tuple[str | None, ...]]] = {}
+        self._responses: dict[str, list] = {name: [] for name in RESPONSES_SCHEMA.names}
+        self._rejects: list[dict] = []
+
+    def add_study(
+        self, study_id: str, *, title: str = "", source: str | None = None, licence: str | None = None
+    ) -> None:
+        self._studies[study_id] = {
+            "study_id": study_id,
+            "title": title,
+            "source": self.source if source is None else source,
+            "licence": self.licence if licence is None else licence,
+        }
+
+    def add_item(self, item: Item) -> str:
+        """Returns the item's id; adding an equal item again changes nothing."""
+        item_id = item.item_id
+        known = self._items.setdefault(item_id, item)
+        if known.scale != item.scale:
+            raise InputError(
+                f"item {item_id} (condition {item.condition!r}, outcome {item.outcome!r}): the same text was given "
+                f"two scales, {known.scale} and {item.scale}."
+            )
+        return item_id
+
+    def add_participant(
+        self,
+        study_id: str,
+        participant_id: str,
+        attributes: Mapping[str, object],
+        *,
+        weight: float | None = None,
+    ) -> None:
+        unknown = [name for name in attributes if name not in self.attributes]
+        if unknown:
+            raise InputError(
+                f"participant {participant_id} of study {study_id}: attribute {unknown[0]!r} is not one of "
+                f"{list(self.attributes)}."
+            )
+        values = tuple(
+            None if attributes.get(name) is None else str(attributes[name]) for name in self.attributes
+        )
+        self._participants.setdefault((study_id, participant_id), (weight, values))
+
+    def add_response(
+        self, item_id: str, participant_id: str, value: float, *, sample_id: int, place: str = ""
+    ) -> bool:
+        """Returns False, and rejects the answer, if the item's scale does not allow it."""
+        item = self._items[item_id]
+        if not item.scale.allows(value):
+            allowed = (
+                f"{item.scale.lo:g} to {item.scale.hi:g}" if item.scale.lo is not None else item.scale.kind
+            )
+            self.reject(
+                "response",
+                place=place or f"study {item.study_id}, sample {sample_id}",
+                reason="answer outside its scale",
+                record={
+                    "item_id": item_id,
+                    "participant_id": participant_id,
+                    "value": value,
+                    "allowed": allowed,
+                },
+            )
+            return False
+        for name, field in zip(
+            self._responses, (item_id, participant_id, float(value), sample_id), strict=True
+        ):
+            self._responses[name].append(field)
+        return True
+
+    def reject(self, kind: str, *, place: str, reason: str, record: Mapping | None = None) -> None:
+        self._rejects.append(
+            {
+                "kind": kind,
+                "place": place,
+                "reason": reason,
+                "record": json.dumps(dict(record or {}), ensure_ascii=False, default=str),
+            }
+        )
+
+    def write(self, out: str | Path, *, replace: bool = False) -> StudyStore:
+        """Writes the store beside its final place and moves it there whole, so that no half store is left."""
+        out = Path(out)
+        if out.exists() and not (replace and (out / "store.json").is_file()):
+            raise InputError(f"{out} exists already; choose another folder or pass --replace.")
+        used = set(self._responses["item_id"])
+        if not used:
+            raise InputError(
+                f"{self.source}: not one answer could be read; the reasons were "
+                f"{dict(collections.Counter(r['reason'] for r in self._rejects))}."
+            )
+        for item_id in [i for i in self._items if i not in used]:
+            item = self._items.pop(item_id)
+            self.reject(
+                "item",
+                place=f"study {item.study_id}, condition {item.condition!r}, outcome {item.outcome!r}",
+                reason="item without answers",
+                record={"item_id": item_id},
+            )
+        kept = {item.study_id for item in self._items.values()}
+        answered = {
+            (self._items[i].study_id, p)
+            for i, p in zip(self._responses["item_id"], self._responses["participant_id"], strict=True)
+        }
+        people = [key for key in self._participants if key in answered]
+        missing = answered - self._participants.keys()
+        if missing:
+            raise InputError(f"{self.source}: answers of a participant that was never added, {min(missing)}.")
+        tables = {
+            "studies": pa.Table.from_pylist(
+                [s for k, s in self._studies.items() if k in kept], schema=STUDIES_SCHEMA
+            ),
+            "items": pa.Table.from_pylist(
+                [
+                    {
+                        "item_id": item_id,
+                        **{
+                            n: getattr(item, n)
+                            for n in ITEMS_SCHEMA.names
+                            if n not in ("item_id", "scale", "factors")
+                        },
+                        "scale": item.scale.to_dict(),
+                        "factors": list(item.factors.items()),
+                    }
+                    for item_id, item in self._items.items()
+                ],
+                schema=ITEMS_SCHEMA,
+            ),
+            "participants": self._participants_table(people),
+            "responses": pa.table(self._responses, schema=RESPONSES_SCHEMA),
+            "rejects": pa.Table.from_pylist(self._rejects, schema=REJECTS_SCHEMA),
+        }
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "source": self.source,
+            "licence": self.licence,
+            "command": self.command,
+            "software": f"socsci_jax {__version__}",
+            "content_hash": content_hash(tables),
+            "rows": {name: table.num_rows for name, table in tables.items()},
+            "notes": self.notes,
+        }
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = out.parent / f".{out.name}.partial-{uuid.uuid4().hex[:8]}"
+        partial.mkdir()
+        try:
+            for name, table in tables.items():
+                pq.write_table(table, partial / f"{name}.parquet", compression="zstd")
+            (partial / "store.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+            if out.exists():
+                shutil.rmtree(out)
+            partial.rename(out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return StudyStore(out)
+
+    def _participants_table(self, people: list[tuple[str, str]]) -> pa.Table:
+        schema = participants_schema(self.attributes)
+        rows = [self._participants[key] for key in people]
+        columns = [
+            pa.array([values[i] for _, values in rows], pa.string()) for i in range(len(self.attributes))
+        ]
+        return pa.table(
+            [
+                pa.array([study for study, _ in people], pa.string()),
+                pa.array([person for _, person in people], pa.string()),
+                pa.array([weight for weight, _ in rows], pa.float64()),
+                pa.StructArray.from_arrays(columns, fields=list(schema.field("attributes").type)),
+            ],
+            schema=schema,
+        )
+
+
+def content_hash(tables: Mapping[str, pa.Table]) -> str:
+    """SHA-256 of what the tables say, independent of file format, compression and library versions."""
+    digest = hashlib.sha256()
+    for name in TABLES:
+        for batch in tables[name].combine_chunks().to_batches(max_chunksize=65_536):
+            digest.update(json.dumps([name, batch.to_pydict()], ensure_ascii=False).encode())
+    return digest.hexdigest()
