@@ -1,0 +1,30 @@
+"""One module per kind of deposit; each writes a study store.  No JAX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from socsci_jax.errors import InputError
+from socsci_jax.studies.store import StudyStore
+
+KINDS = ("tess_archive", "socsci210", "synthetic")
+
+
+def build(kind: str, source: str, out: Path, *, command: str, replace: bool = False) -> StudyStore:
+    """Builds a study store from a deposit of the given kind.
+
+    Raises InputError for an unknown kind or a source that cannot be read.
+    """
+    if kind == "tess_archive":
+        from data_pipelines import tess_archive
+
+        return tess_archive.build(Path(source), out, command=command, replace=replace)
+    if kind == "socsci210":
+        from data_pipelines import socsci210
+
+        return socsci210.build(Path(source), out, command=command, replace=replace)
+    if kind == "synthetic":
+        from data_pipelines import synthetic
+
+        return synthetic.build(out, config=synthetic.preset(source), command=command, replace=replace)
+    raise InputError(f"kind {kind!r} of deposit is not known; known are {', '.join(KINDS)}.")

@@ -1,0 +1,1 @@
+"""How people would answer: exact distributions over levels, or sampled answers, for each item and persona."""

@@ -1,0 +1,1 @@
+"""Fine-tuning over prompt trees: recipe, objectives, optimizer, step, checkpoints, loop."""

@@ -1,0 +1,38 @@
+# `make quickstart` runs the main job on the built-in demonstration, `make test` all tests; both create .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test test-fast lint format clean
+
+quickstart: .venv/installed
+	$(BIN)/socsci-jax quickstart quickstart
+
+test: .venv/installed-test
+	$(BIN)/pytest
+
+test-fast: .venv/installed-test
+	$(BIN)/pytest -m "not slow"
+
+lint: .venv/installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: .venv/installed-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.venv/created:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/installed: setup.py .venv/created
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/installed-test: setup.py .venv/created
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@ .venv/installed
+
+clean:
+	rm -rf .venv quickstart

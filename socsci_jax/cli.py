@@ -1,0 +1,313 @@
+"""The command line.  Each command imports what it needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from socsci_jax import __version__
+from socsci_jax.errors import InputError
+
+app = typer.Typer(
+    name="socsci-jax",
+    help=(
+        "Fine-tune language models on survey experiments and predict how people would answer.\n\n"
+        "The way of the data: `data build` and `data split`, `train`, `simulate`, `evaluate`, `export`. "
+        "`quickstart` runs all of it on a built-in demonstration."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+data_app = typer.Typer(help="Build, inspect and split study stores.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there already.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+
+def main() -> None:
+    """Runs the command line; bad input ends with one sentence and exit status 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        print(f"socsci_jax {__version__}")
+        raise typer.Exit
+
+
+@data_app.command("build")
+def data_build(
+    kind: Annotated[str, typer.Argument(help="tess_archive, socsci210 or synthetic.")],
+    source: Annotated[str, typer.Argument(help="The deposit's folder or file (synthetic: a preset's name).")],
+    out: Annotated[Path, typer.Argument(help="Folder of the study store to write.")],
+    replace: Replace = False,
+) -> None:
+    """Turn a deposit into a study store; what cannot be read is counted and written to rejects.parquet."""
+    import data_pipelines
+
+    store = data_pipelines.build(kind, source, out, command=_command_line(), replace=replace)
+    rows = store.manifest["rows"]
+    print(
+        f"{out}: {rows['studies']} studies, {rows['items']} items, {rows['participants']} participants, "
+        f"{rows['responses']} responses; {rows['rejects']} records rejected."
+    )
+    _print_rejects(store)
+    for note in store.manifest["notes"]:
+        print(f"note: {note}")
+
+
+@data_app.command("inspect")
+def data_inspect(
+    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")],
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Also give token lengths under this tokenizer (folder or hub id).")
+    ] = None,
+    layout: Annotated[str, typer.Option(help="Prompt layout for token lengths.")] = "study_first",
+) -> None:
+    """Show what is in a store: studies, items, scales and where they were read from, rejects, lengths."""
+    from socsci_jax.studies.inspect import inspect_store
+    from socsci_jax.studies.store import StudyStore
+
+    store = StudyStore(store_path)
+    found = inspect_store(store)
+    print(f"{store_path}: {store.manifest['source']} ({store.manifest['licence']})")
+    print(f"content hash {store.content_hash}; built by `{store.manifest['command']}`")
+    _print_table("Studies", found.studies)
+    _print_table("Scales: kind, range, where read", found.scales)
+    _print_table("Outcomes whose arms state different scales", found.disagreements)
+    _print_table("Arms that read the same", found.equal_texts)
+    _print_rejects(store)
+    for path in sorted((store_path / "splits").glob("*.parquet")):
+        print(f"split: {path.stem}")
+    if tokenizer is not None:
+        from socsci_jax.data.lengths import token_lengths
+        from socsci_jax.data.tokenizers import load_tokenizer
+        from socsci_jax.studies.prompts import load_layout
+
+        table = token_lengths(store, layout=load_layout(layout), tokenizer=load_tokenizer(tokenizer))
+        _print_table(f"Tokens per prompt, layout {layout}", table)
+    else:
+        print("token lengths: pass --tokenizer FOLDER")
+
+
+@data_app.command("split")
+def data_split(
+    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")],
+    name: Annotated[str, typer.Option(help="Name of the split.")] = "main",
+    studies: Annotated[
+        str | None,
+        typer.Option(
+            help="Share of unseen studies (0.2), or a file of study ids (JSON list or {'unseen': [...]})."
+        ),
+    ] = None,
+    conditions: Annotated[
+        float | None, typer.Option(help="Share of unseen conditions within a study.")
+    ] = None,
+    outcomes: Annotated[float | None, typer.Option(help="Share of unseen outcomes within a study.")] = None,
+    participants: Annotated[float | None, typer.Option(help="Share of unseen participants.")] = None,
+    seed: Seed = 0,
+    replace: Replace = False,
+) -> None:
+    """Hold out studies, conditions, outcomes and participants; near-duplicate studies are reported.
+
+    The paper's shares are 0.25 for conditions and outcomes and 0.5 for participants.
+    """
+    from socsci_jax.studies.splits import make_split, near_duplicate_studies, read_study_ids
+    from socsci_jax.studies.store import StudyStore
+
+    store = StudyStore(store_path)
+    held: float | tuple[str, ...] | None = None
+    if studies is not None:
+        try:
+            held = float(studies)
+        except ValueError:
+            held = read_study_ids(Path(studies))
+    split = make_split(
+        store,
+        name=name,
+        seed=seed,
+        studies=held,
+        conditions=conditions,
+        outcomes=outcomes,
+        participants=participants,
+    )
+    path = split.save(store, replace=replace)
+    counts = split.label(store)["part"].value_counts().sort("count", descending=True)
+    _print_table(f"Responses by part, {path}", counts)
+    for note in split.notes:
+        print(f"note: {note}")
+    for pair in near_duplicate_studies(store, split):
+        print(
+            f"warning: held-out study {pair.held_out} resembles training study {pair.training}: {pair.reason}, "
+            f"text overlap {pair.text_overlap:.0%}"
+        )
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file; see recipes/.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, for instance optimizer.epochs=2.")
+    ] = None,
+) -> None:
+    """Fine-tune a model on the training part of a split; goes on where an earlier run of the recipe stopped."""
+    from socsci_jax.training.loop import train as run
+    from socsci_jax.training.recipe import load_recipe
+
+    folder = run(load_recipe(recipe, overrides or ()))
+    print(f"trained: {folder}")
+
+
+@app.command("simulate")
+def simulate_command(
+    model: Annotated[
+        str, typer.Argument(help="A training run's folder, or a folder or hub id of a Hugging Face model.")
+    ],
+    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")],
+    split: Annotated[str, typer.Option(help="Split whose held-out parts are predicted.")] = "main",
+    out: Annotated[Path, typer.Option("-o", "--out", help="Predictions table to write.")] = Path(
+        "predictions.parquet"
+    ),
+    parts: Annotated[
+        list[str] | None, typer.Option("--part", help="Only this part of the split (repeat for several).")
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(help="Sample this many answers per person instead of exact probabilities.")
+    ] = 0,
+    temperature: Annotated[float, typer.Option(help="Temperature of sampling (the paper's: 0.6).")] = 0.6,
+    top_p: Annotated[float, typer.Option(help="Nucleus of sampling (the paper's: 0.9).")] = 0.9,
+    seed: Seed = 0,
+    layout: Annotated[
+        str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
+    ] = None,
+    other_layout: Annotated[
+        bool, typer.Option("--allow-other-layout", help="Allow a layout that the model was not trained with.")
+    ] = False,
+    fsdp: Annotated[int, typer.Option(help="Cut the parameters over this many devices.")] = 1,
+    tensor: Annotated[int, typer.Option(help="Cut every layer over this many devices.")] = 1,
+    replace: Replace = False,
+) -> None:
+    """Predict how held-out people would answer: exact probabilities over the levels, or draws."""
+    if out.exists() and not replace:
+        raise InputError(f"{out} exists already; choose another file or pass --replace.")
+    from socsci_jax.loading import choose_layout, open_model
+    from socsci_jax.models.sharding import make_mesh
+    from socsci_jax.simulation.sampling import Sampling
+    from socsci_jax.simulation.simulate import held_out_pairs, simulate
+    from socsci_jax.studies.splits import Split
+    from socsci_jax.studies.store import StudyStore
+
+    store = StudyStore(store_path)
+    held_out = Split.load(store, split)
+    held_out_pairs(store, held_out, parts=parts or ())  # fails before a model is loaded
+    import jax
+
+    devices = len(jax.devices())
+    if devices % (fsdp * tensor):
+        raise InputError(f"--fsdp {fsdp} x --tensor {tensor} does not divide the {devices} devices.")
+    mesh = make_mesh(data=devices // (fsdp * tensor), fsdp=fsdp, tensor=tensor)
+    opened = open_model(model, mesh=mesh)
+    rows = simulate(
+        opened,
+        store,
+        held_out,
+        out=out,
+        layout=choose_layout(opened, layout, allow_other=other_layout),
+        parts=parts or (),
+        sampling=Sampling(draws=draws, temperature=temperature, top_p=top_p, seed=seed) if draws else None,
+        facts={"command": _command_line()},
+    )
+    print(f"predictions: {out} ({rows:,} rows)")
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Predictions table (anybody's).")],
+    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the study store.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the evaluation table and the report.")],
+    split: Annotated[
+        str | None, typer.Option(help="Split; by default the one named in the predictions.")
+    ] = None,
+    seed: Seed = 0,
+    minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
+) -> None:
+    """Say how far the predictions can be trusted: an evaluation table and one self-contained HTML report."""
+    import rich
+
+    from socsci_jax.evaluation.evaluate import evaluate_files
+    from socsci_jax.evaluation.report import summary_table
+
+    evaluation = evaluate_files(
+        predictions, store_path, out, split_name=split, seed=seed, minimum_n=minimum_n
+    )
+    rich.print(summary_table(evaluation))
+    print(f"report: {out / 'report.html'}")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A training run's folder (its newest checkpoint is taken).")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder to write in the Hugging Face format.")],
+    step: Annotated[int | None, typer.Option(help="Another checkpoint than the newest.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or bfloat16; by default as trained.")] = None,
+) -> None:
+    """Write a trained model as a Hugging Face folder that `transformers` loads."""
+    from socsci_jax.loading import export_run
+
+    export_run(checkpoint, out, step=step, dtype=dtype)
+    print(f"exported: {out}")
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Argument(help="Folder for everything that is made.")] = Path("quickstart"),
+    seed: Seed = 0,
+) -> None:
+    """Run the whole chain on the built-in demonstration: build, split, train, simulate, evaluate, export."""
+    from socsci_jax.quickstart import run
+
+    run(out, seed=seed)
+
+
+def _command_line() -> str:
+    return shlex.join(["socsci-jax", *sys.argv[1:]])
+
+
+def _print_rejects(store) -> None:
+    from socsci_jax.studies.inspect import inspect_store
+
+    _print_table("Rejects", inspect_store(store).rejects)
+
+
+def _print_table(title: str, frame) -> None:
+    import rich
+    from rich.table import Table
+
+    if frame.is_empty():
+        print(f"{title}: none")
+        return
+    table = Table(title=title, title_justify="left")
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in frame.iter_rows():
+        table.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
+    rich.print(table)

@@ -1,0 +1,163 @@
+"""Chat templates: what a model's own Jinja template writes around the text of a prompt.
+
+A template is a program that came with the model, so it is rendered in Jinja's sandbox, and with marks in the
+place of the texts: what it writes is then cut at the marks, and no text of a study is ever read as template.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from socsci_jax.errors import InputError
+
+# Several spaces, a line break, quotes and angle brackets: a template that escapes, quotes or reflows its
+# messages does not give these back.
+SYSTEM_MARK = "SystemText  \n\"of\" <the> 'prompt' & 71f0"
+USER_MARK = "UserText  \n\"of\" <the> 'prompt' & 52c9"
+ANSWER_MARK = "AnswerText 0b6e"
+
+# For models that come without a template, as base models do.
+DEFAULT_TEMPLATE = """\
+{{- bos_token }}
+{%- for message in messages %}
+    {%- if message.role == "assistant" %}
+        {{- "Answer: " ~ message.content ~ eos_token }}
+    {%- else %}
+        {{- message.content ~ "\n\n" }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- "Answer: " }}
+{%- endif %}
+"""
+
+# Some templates write today's date. A prompt must not depend on the day it is built, so it is always this one,
+# which is the date that Llama 3.1's own template falls back to.
+FIXED_DATE = (2024, 7, 26)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChatTemplate:
+    """A Jinja chat template; `tokens` are the special tokens it may name (`bos_token`, `eos_token`, ...)."""
+
+    source: str
+    tokens: Mapping[str, str]
+    origin: str  # file that it was read from, for messages
+
+    def render(self, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
+        """The text of a conversation. Raises InputError if the template refuses it or is broken."""
+        try:
+            return _compile(self.source).render(
+                messages=messages,
+                add_generation_prompt=add_generation_prompt,
+                # Qwen3 would otherwise leave room for thoughts before the answer.
+                enable_thinking=False,
+                **self.tokens,
+            )
+        # A template may fail in any way that a program can.
+        except Exception as error:
+            roles = [message["role"] for message in messages]
+            raise InputError(
+                f"{self.origin}: the chat template failed on messages of the roles {roles} ({error}); correct it, "
+                "or leave the system text empty if the template takes none."
+            ) from error
+
+    def around_user_text(self, *, system: str) -> tuple[str, str]:
+        """What stands before and after the user's text; SYSTEM_MARK stands in the first for the system text.
+
+        An empty `system` sends no system message: a template may then write its own.
+        Raises InputError if the template loses, repeats or changes one of the two texts.
+        """
+        user = {"role": "user", "content": USER_MARK}
+        head = [{"role": "system", "content": SYSTEM_MARK}] if system else []
+        text = self.render([*head, user], add_generation_prompt=True)
+        if text.count(USER_MARK) != 1:
+            raise InputError(
+                f"{self.origin}: the chat template must write the user's text once and unchanged, but it was found "
+                f"{text.count(USER_MARK)} times in what it wrote; correct the template."
+            )
+        before, after = text.split(USER_MARK)
+        if system:
+            if before.count(SYSTEM_MARK) != 1 or SYSTEM_MARK in after:
+                raise InputError(
+                    f"{self.origin}: the chat template must write the system text once, unchanged and before the "
+                    "user's; correct the template, or leave the system text empty."
+                )
+            real = self.render([{"role": "system", "content": system}, user], add_generation_prompt=True)
+            if real != before.replace(SYSTEM_MARK, system) + USER_MARK + after:
+                raise InputError(
+                    f"{self.origin}: the chat template changes the system text {system[:40]!r}; begin and end it "
+                    "without white space."
+                )
+        return before, after
+
+    def after_answer(self) -> str | None:
+        """What follows the answer of an assistant's turn, or None if the template does not write the answer once."""
+        text = self.render(
+            [{"role": "user", "content": USER_MARK}, {"role": "assistant", "content": ANSWER_MARK}],
+            add_generation_prompt=False,
+        )
+        return text.split(ANSWER_MARK)[1] if text.count(ANSWER_MARK) == 1 else None
+
+
+def read_chat_template(folder: Path, *, config: Mapping, tokens: Mapping[str, str]) -> ChatTemplate:
+    """The folder's `chat_template.jinja`, else the one in `config` (tokenizer_config.json), else a plain default.
+
+    The default writes the texts one below the other and "Answer: " at the end.
+    """
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return ChatTemplate(source=path.read_text(encoding="utf-8"), tokens=tokens, origin=str(path))
+    origin = str(folder / "tokenizer_config.json")
+    match config.get("chat_template"):
+        case None:
+            return ChatTemplate(source=DEFAULT_TEMPLATE, tokens=tokens, origin="the built-in chat template")
+        case str(source):
+            return ChatTemplate(source=source, tokens=tokens, origin=origin)
+        case list(entries) if all(isinstance(e, dict) and {"name", "template"} <= e.keys() for e in entries):
+            named = {entry["name"]: entry["template"] for entry in entries}
+            if "default" in named:
+                return ChatTemplate(source=named["default"], tokens=tokens, origin=origin)
+            raise InputError(
+                f"{origin}: chat_template has the templates {sorted(named)} but none named 'default'; rename the "
+                "one to be used, or put it into chat_template.jinja."
+            )
+    raise InputError(
+        f"{origin}: chat_template must be a text or a list of {{name, template}}, found "
+        f"{type(config['chat_template']).__name__}; put the template into chat_template.jinja."
+    )
+
+
+def _compile(source: str):
+    import datetime
+
+    import jinja2
+    import jinja2.ext
+    import jinja2.sandbox
+
+    class GenerationTag(jinja2.ext.Extension):
+        """`{% generation %}` marks what a trainer learns; targets are known here without it."""
+
+        tags = frozenset({"generation"})
+
+        def parse(self, parser):
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    def raise_exception(message: str):
+        raise jinja2.TemplateError(message)
+
+    def tojson(value, **options) -> str:
+        return json.dumps(value, **{"ensure_ascii": False, **options})
+
+    # The settings and helpers that published templates are written for.
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, jinja2.ext.loopcontrols]
+    )
+    environment.filters["tojson"] = tojson
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = datetime.datetime(*FIXED_DATE).strftime
+    return environment.from_string(source)

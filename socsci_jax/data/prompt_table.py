@@ -1,0 +1,79 @@
+"""Prompts of (item, participant) pairs as token ids, each distinct text tokenised once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.data.tokenizers import Tokenizer
+from socsci_jax.studies.prompts import Layout
+from socsci_jax.studies.store import StudyStore
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PromptTable:
+    """Distinct prefixes and branch prompts, and which of them each pair uses.
+
+    prefixes: token ids of each distinct prefix; prefix_key: the item_id or study/participant it stands for.
+    prompts: token ids of each distinct rest of a prompt, at least one token.
+    pair_prefix[n], pair_prompt[n]: indices for the n pairs asked for, in their order.
+    """
+
+    prefixes: list[np.ndarray]
+    prefix_key: list[str]
+    prompts: list[np.ndarray]
+    pair_prefix: np.ndarray
+    pair_prompt: np.ndarray
+
+
+def tokenise_prompts(
+    store: StudyStore, pairs: pl.DataFrame, *, layout: Layout, tokenizer: Tokenizer
+) -> PromptTable:
+    """Prompts for `pairs` (columns item_id, study_id, participant_id).
+
+    The chat template of the tokenizer is applied around the layout's text; equal texts become one prompt.
+    """
+    template = tokenizer.prompt_template(layout.system)
+    items = store.item_by_id
+    item_ids, pair_item = _distinct(pairs["item_id"].to_list())
+    people, pair_person = _distinct(list(pairs.select("study_id", "participant_id").iter_rows()))
+    attributes = dict(
+        zip(
+            store.participants.select("study_id", "participant_id").iter_rows(),
+            store.participants["attributes"].to_list(),
+        )
+    )
+    personas = [attributes[person] for person in people]
+    if layout.shared_by == "item":
+        shared = [layout.shared_text(item=items[i]) for i in item_ids]
+        own = [layout.own_text(attributes=persona) for persona in personas]
+        keys = item_ids
+        pair_shared, pair_own = pair_item, pair_person
+    else:
+        shared = [layout.shared_text(attributes=persona) for persona in personas]
+        own = [layout.own_text(item=items[i]) for i in item_ids]
+        keys = ["/".join(person) for person in people]
+        pair_shared, pair_own = pair_person, pair_item
+    shared_texts, text_of_shared = _distinct(shared)
+    own_texts, text_of_own = _distinct(own)
+    key_of_text: dict[int, str] = {}
+    for text, key in zip(text_of_shared.tolist(), keys):
+        key_of_text.setdefault(text, key)
+    return PromptTable(
+        prefixes=[
+            np.array([*template.before, *ids], np.int32) for ids in tokenizer.encode_batch(shared_texts)
+        ],
+        prefix_key=[key_of_text[i] for i in range(len(shared_texts))],
+        prompts=[np.array([*ids, *template.after], np.int32) for ids in tokenizer.encode_batch(own_texts)],
+        pair_prefix=text_of_shared[pair_shared],
+        pair_prompt=text_of_own[pair_own],
+    )
+
+
+def _distinct(values: list) -> tuple[list, np.ndarray]:
+    """The distinct values in order of appearance, and the index of each value among them."""
+    index: dict = {}
+    positions = np.fromiter((index.setdefault(value, len(index)) for value in values), np.int64, len(values))
+    return list(index), positions

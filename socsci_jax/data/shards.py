@@ -1,0 +1,270 @@
+"""Training shards: prompt trees tokenised once, in ArrayRecord files that are read at random positions.
+
+A shard folder holds prefixes and branches as records, an index of their lengths, the prompts that were rejected,
+and `shards.json`.  It is named by the hash of what it was made from, so that equal input is never tokenised twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.data.plan import Lengths
+from socsci_jax.data.prompt_table import tokenise_prompts
+from socsci_jax.data.tokenizers import Tokenizer
+from socsci_jax.data.trees import Branch, grow_branch
+from socsci_jax.data.tries import build_trie
+from socsci_jax.errors import InputError
+from socsci_jax.studies.prompts import Layout
+from socsci_jax.studies.schema import format_value
+from socsci_jax.studies.splits import Split
+from socsci_jax.studies.store import StudyStore
+
+FORMAT_VERSION = 1
+RECORDS_PER_FILE = 1 << 17
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardRecipe:
+    """Everything that the content of a shard folder depends on."""
+
+    store_hash: str
+    split: str
+    split_hash: str
+    tokenizer_hash: str
+    layout_hash: str
+    merge_equal_personas: bool
+    max_tokens: int
+
+    @property
+    def digest(self) -> str:
+        fields = {**dataclasses.asdict(self), "format": FORMAT_VERSION}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def build_shards(
+    store: StudyStore,
+    split: Split,
+    *,
+    tokenizer: Tokenizer,
+    layout: Layout,
+    root: Path,
+    merge_equal_personas: bool,
+    max_tokens: int,
+    leave_out: tuple[str, ...] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Writes the training part of a split as shards below `root`, unless they are there; returns their folder.
+
+    People with equal persona and item become one branch whose slots carry their counts, if
+    `merge_equal_personas`; else every response is a branch.  Prompts of more than `max_tokens` are rejected and
+    written out.  Raises InputError if nothing is left to train on.
+    """
+    recipe = ShardRecipe(
+        store_hash=store.content_hash,
+        split=split.name,
+        split_hash=split.content_hash,
+        tokenizer_hash=tokenizer.content_hash,
+        layout_hash=layout.digest,
+        merge_equal_personas=merge_equal_personas,
+        max_tokens=max_tokens,
+    )
+    train = split.training_responses(store, leave_out=leave_out)
+    folder = root / f"shards-{recipe.digest}"
+    if (folder / "shards.json").is_file():
+        return folder
+
+    table = tokenise_prompts(store, train, layout=layout, tokenizer=tokenizer)
+    frame = pl.DataFrame({"prefix": table.pair_prefix, "prompt": table.pair_prompt, "value": train["value"]})
+    keys = ["prefix", "prompt"]
+    if merge_equal_personas:
+        counted = frame.group_by([*keys, "value"]).len("count").sort([*keys, "value"])
+        branches = counted.group_by(keys, maintain_order=True).agg("value", "count")
+    else:
+        branches = frame.sort([*keys, "value"]).with_columns(
+            value=pl.concat_list("value"), count=pl.concat_list(pl.lit(1, pl.UInt32))
+        )
+
+    root.mkdir(parents=True, exist_ok=True)
+    partial = root / f".{folder.name}.partial-{uuid.uuid4().hex[:8]}"
+    partial.mkdir()
+    try:
+        rejects: list[dict] = []
+        tries: dict[tuple[float, ...], object] = {}
+        rows: dict[str, list] = {name: [] for name in ("prefix", "tokens", "reads", "slots", "responses")}
+        kept_prefixes: dict[int, int] = {}
+        writer = _RecordWriter(partial, "branches")
+        for n, (prefix, prompt, values, counts) in enumerate(branches.iter_rows()):
+            if n % 4096 == 0:
+                progress(n, branches.height)
+            trie = tries.get(tuple(values))
+            if trie is None:
+                answers = tokenizer.encode_batch([format_value(value) for value in values])
+                trie = tries[tuple(values)] = build_trie(answers, end_id=tokenizer.end_of_answer_id)
+            branch = grow_branch(table.prompts[prompt], trie, trie.edge_weights(counts))
+            tokens = len(table.prefixes[prefix]) + len(branch.ids)
+            if tokens > max_tokens:
+                rejects.append(
+                    {
+                        "kind": "response",
+                        "place": table.prefix_key[prefix],
+                        "reason": f"prompt of {tokens} tokens, {max_tokens} allowed",
+                        "record": json.dumps({"responses": int(sum(counts))}),
+                    }
+                )
+                continue
+            rows["prefix"].append(kept_prefixes.setdefault(prefix, len(kept_prefixes)))
+            rows["tokens"].append(len(branch.ids))
+            rows["reads"].append(len(branch.read))
+            rows["slots"].append(len(branch.slot_id))
+            rows["responses"].append(int(sum(counts)))
+            writer.write(_encode_branch(branch))
+        progress(branches.height, branches.height)
+        files = writer.close()
+        if not rows["prefix"]:
+            raise InputError(
+                f"{store.path}, split {split.name!r}: every prompt is longer than max_tokens = {max_tokens}; raise it."
+            )
+        prefix_writer = _RecordWriter(partial, "prefixes")
+        for prefix in kept_prefixes:
+            prefix_writer.write(table.prefixes[prefix].astype(np.int32).tobytes())
+        files |= prefix_writer.close()
+        pl.DataFrame(rows).write_parquet(partial / "branch_index.parquet")
+        pl.DataFrame(
+            {
+                "key": [table.prefix_key[p] for p in kept_prefixes],
+                "tokens": [len(table.prefixes[p]) for p in kept_prefixes],
+            }
+        ).write_parquet(partial / "prefix_index.parquet")
+        pl.DataFrame(rejects, schema=["kind", "place", "reason", "record"], orient="row").write_csv(
+            partial / "rejects.csv"
+        )
+        facts = {
+            "format": FORMAT_VERSION,
+            "made_from": dataclasses.asdict(recipe),
+            "layout": layout.to_dict(),
+            "prefixes": len(kept_prefixes),
+            "branches": len(rows["prefix"]),
+            "responses": sum(rows["responses"]),
+            "rejected_branches": len(rejects),
+            "files": {name: (partial / name).stat().st_size for name in files},
+        }
+        (partial / "shards.json").write_text(json.dumps(facts, indent=2) + "\n")
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not (
+                folder / "shards.json"
+            ).is_file():  # else another process was faster with the same content
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+class TreeShards:
+    """A shard folder, read at random positions."""
+
+    def __init__(self, folder: Path):
+        """Raises InputError for a file that is missing or not of the size that was written."""
+        self.folder = folder
+        self.facts = json.loads((folder / "shards.json").read_text())
+        for name, size in self.facts["files"].items():
+            path = folder / name
+            found = path.stat().st_size if path.is_file() else None
+            if found != size:
+                state = "missing" if found is None else f"{found} bytes long"
+                raise InputError(
+                    f"{path}: this training shard is {state}, {size} bytes were written; "
+                    f"delete {folder} and start again, it will be rebuilt from the study store."
+                )
+        self.branch_index = pl.read_parquet(folder / "branch_index.parquet")
+        self.prefix_index = pl.read_parquet(folder / "prefix_index.parquet")
+        self._branches = self._open("branches")
+        self._prefixes = self._open("prefixes")
+
+    def _open(self, kind: str):
+        from grain.sources import ArrayRecordDataSource
+
+        return ArrayRecordDataSource(
+            [str(self.folder / n) for n in self.facts["files"] if n.startswith(kind)]
+        )
+
+    @property
+    def lengths(self) -> Lengths:
+        return Lengths(
+            prefix_tokens=self.prefix_index["tokens"].to_numpy(),
+            branch_prefix=self.branch_index["prefix"].to_numpy(),
+            branch_tokens=self.branch_index["tokens"].to_numpy(),
+            branch_reads=self.branch_index["reads"].to_numpy(),
+            branch_slots=self.branch_index["slots"].to_numpy(),
+        )
+
+    def prefix(self, index: int) -> np.ndarray:
+        return np.frombuffer(self._prefixes[index], np.int32)
+
+    def branch(self, index: int) -> Branch:
+        return _decode_branch(self._branches[index])
+
+
+class _RecordWriter:
+    """ArrayRecord files of at most RECORDS_PER_FILE records each, named so that sorting gives their order."""
+
+    def __init__(self, folder: Path, kind: str):
+        self._folder, self._kind = folder, kind
+        self._files: list[str] = []
+        self._writer = None
+        self._count = 0
+
+    def write(self, record: bytes) -> None:
+        from array_record.python.array_record_module import ArrayRecordWriter
+
+        if self._count % RECORDS_PER_FILE == 0:
+            self._close_file()
+            name = f"{self._kind}-{len(self._files):05d}.array_record"
+            self._files.append(name)
+            # One record per group: every record is read on its own.
+            self._writer = ArrayRecordWriter(os.fspath(self._folder / name), "group_size:1")
+        self._writer.write(record)
+        self._count += 1
+
+    def _close_file(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def close(self) -> dict[str, None]:
+        self._close_file()
+        return dict.fromkeys(self._files)
+
+
+def _encode_branch(branch: Branch) -> bytes:
+    sizes = np.array([len(branch.ids), len(branch.read), len(branch.slot_id)], np.int32)
+    integers = (sizes, branch.ids, branch.depth, branch.end, branch.read, branch.slot_row, branch.slot_id)
+    return (
+        np.concatenate(integers).astype(np.int32).tobytes() + branch.slot_weight.astype(np.float32).tobytes()
+    )
+
+
+def _decode_branch(record: bytes) -> Branch:
+    numbers = np.frombuffer(record, np.int32)
+    s, r, a = (int(n) for n in numbers[:3])
+    parts = np.split(numbers[3:], np.cumsum([s, s, s, r, a, a]))
+    return Branch(
+        ids=parts[0],
+        depth=parts[1],
+        end=parts[2],
+        read=parts[3],
+        slot_row=parts[4],
+        slot_id=parts[5],
+        slot_weight=parts[6].view(np.float32),
+    )

@@ -1,0 +1,149 @@
+"""Joins a predictions table with the answers of one part of a split: one `Cell` for each item."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.schema import Item
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell:
+    """The answers to one item that have a prediction, and these predictions.
+
+    Answers and draws are level indices.  `probs_nl` is None unless every answer has exact probabilities;
+    `draws_nl` is None where there are no draws, else the shares of the valid draws made for each answer's
+    person (rows of NaN where none was valid).  `sampled` holds one draw per participant, valid ones only; draws
+    that were made for nobody in particular are all in it.
+    """
+
+    item_id: str
+    item: Item
+    levels_l: np.ndarray
+    codes_n: np.ndarray
+    probs_nl: np.ndarray | None
+    draws_nl: np.ndarray | None
+    sampled: np.ndarray | None
+    draws: int
+    draws_valid: int
+    mass_on_levels: float
+    answers_without_prediction: int
+    answers_off_scale: int
+
+
+def level_codes(values: np.ndarray, levels_l: np.ndarray) -> np.ndarray:
+    """Index of each value among the levels, -1 for what is no level: null, 3.5, 1997, 2e97."""
+    at = np.searchsorted(levels_l, values).clip(max=levels_l.size - 1)
+    return np.where(levels_l[at] == values, at, -1)
+
+
+class PredictionIndex:
+    """The predictions of each item, read once and used for every part."""
+
+    def __init__(self, predictions: Predictions):
+        frame = predictions.frame
+        exact = frame.filter(pl.col("probs").is_not_null()).sort(
+            "draw", nulls_last=False, maintain_order=True
+        )
+        exact = exact.unique(["item_id", "participant_id"], keep="first", maintain_order=True)
+        # A row with neither probabilities nor a number is a draw that could not be read.
+        draws = frame.filter(pl.col("draw").is_not_null() | pl.col("probs").is_null()).sort("draw")
+        self._exact = _by_item(exact)
+        self._draws = _by_item(draws)
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._exact or item_id in self._draws
+
+    def cell(self, item_id: str, item: Item, answers: pl.DataFrame) -> Cell | None:
+        """The cell of an item with a scale of levels; None if no answer has a prediction."""
+        levels = np.asarray(item.scale.levels)
+        codes = level_codes(answers["value"].to_numpy(), levels)
+        on_scale = codes >= 0
+        people = answers["participant_id"].filter(pl.Series(on_scale)).to_list()
+        codes = codes[on_scale]
+
+        rows = np.full(codes.size, -1)
+        exact = self._exact.get(item_id)
+        if exact is not None:
+            row_of = {person: row for row, person in enumerate(exact["participant_id"])}
+            everybody = row_of.pop(None, -1)
+            rows = np.array([row_of.get(person, everybody) for person in people], dtype=int)
+
+        own: list[list[int] | None] = [None] * codes.size
+        anonymous: list[int] = []
+        drawn = self._draws.get(item_id)
+        if drawn is not None:
+            draws_of: dict[str | None, list[int]] = {}
+            drawn_codes = level_codes(drawn["value"].fill_null(float("nan")).to_numpy(), levels)
+            for person, code in zip(drawn["participant_id"], drawn_codes.tolist(), strict=True):
+                draws_of.setdefault(person, []).append(code)
+            anonymous = draws_of.pop(None, [])
+            own = [draws_of.get(person) for person in people]
+
+        covered = (rows >= 0) | np.array([bool(anonymous) or d is not None for d in own], dtype=bool)
+        if not covered.any():
+            return None
+        kept = np.flatnonzero(covered)
+        rows = rows[kept]
+        personal = [own[i] for i in kept]
+        distinct = {person: own[i] for i, person in enumerate(people) if own[i] is not None}
+        made = [code for draws in distinct.values() for code in draws] + anonymous
+
+        probs = None
+        mass = float("nan")
+        if exact is not None and (rows >= 0).all():
+            probs = _dense(exact, levels)[rows]
+            masses = exact["mass_on_levels"].drop_nulls()
+            mass = float(masses.mean()) if len(masses) else float("nan")
+        shares, sampled = None, None
+        if made:
+            fallback = _shares(anonymous, levels.size)
+            shares = np.stack([_shares(d, levels.size) if d is not None else fallback for d in personal])
+            first = [d[0] for d in personal if d is not None]
+            sampled = np.array([c for c in (first or anonymous) if c >= 0], dtype=int)
+        return Cell(
+            item_id=item_id,
+            item=item,
+            levels_l=levels,
+            codes_n=codes[kept],
+            probs_nl=probs,
+            draws_nl=shares,
+            sampled=sampled,
+            draws=len(made),
+            draws_valid=sum(code >= 0 for code in made),
+            mass_on_levels=mass,
+            answers_without_prediction=int((~covered).sum()),
+            answers_off_scale=int((~on_scale).sum()),
+        )
+
+
+def answers_by_item(labelled: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The answers of each item, items in order of their ids."""
+    parts = _by_item(labelled.select("item_id", "participant_id", "value"))
+    for item_id in sorted(parts):
+        yield item_id, parts[item_id]
+
+
+def _by_item(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    return {key[0]: rows for key, rows in frame.partition_by("item_id", as_dict=True).items()}
+
+
+def _shares(codes: list[int], levels: int) -> np.ndarray:
+    counts = np.bincount(np.array([c for c in codes if c >= 0], dtype=int), minlength=levels)
+    return counts / counts.sum() if counts.sum() else np.full(levels, np.nan)
+
+
+def _dense(exact: pl.DataFrame, levels: np.ndarray) -> np.ndarray:
+    """Probabilities [rows, L] over all levels of the scale, 0 where a row leaves a level out."""
+    lengths = exact["probs"].list.len().to_numpy()
+    probs = exact["probs"].to_arrow().flatten().to_numpy(zero_copy_only=False)
+    columns = np.searchsorted(levels, exact["levels"].to_arrow().flatten().to_numpy(zero_copy_only=False))
+    cells = np.repeat(np.arange(exact.height), lengths) * levels.size + columns
+    dense = np.bincount(cells, weights=probs, minlength=exact.height * levels.size)
+    dense = dense.reshape(exact.height, levels.size)
+    return dense / dense.sum(axis=1, keepdims=True)

@@ -1,0 +1,164 @@
+"""The plots of the report, each a small SVG that stays legible on a phone."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import itertools
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from socsci_jax.evaluation.verdicts import number
+
+HUMAN, MODEL = "#555555", "#0072b2"
+# Distinct for colour-blind eyes, and by marker for everybody else.
+PREDICTOR_STYLE = {
+    "model": (MODEL, "o"),
+    "uniform": ("#d55e00", "s"),
+    "training_shape": ("#cc79a7", "D"),
+    "pooled": ("#009e73", "^"),
+    "split_half": ("#555555", "|"),
+}
+MOST_POINTS = 1_500
+MOST_STUDIES = 60
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "svg.hashsalt": "socsci_jax",
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """An image as a data URI, what it shows in words, and the caption printed below it."""
+
+    uri: str
+    alt: str
+    caption: str
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _shortened(text: str, *, length: int = 44) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def choose_items(distributions: pl.DataFrame, *, count: int, rng: np.random.Generator) -> pl.DataFrame:
+    """Items spread over quality: one drawn from each of `count` equal slices of the list sorted by W."""
+    ranked = distributions.filter(pl.col("averaged"), pl.col("wasserstein").is_finite()).sort("wasserstein")
+    edges = np.linspace(0, ranked.height, min(count, ranked.height) + 1).astype(int)
+    return ranked[[int(rng.integers(a, b)) for a, b in itertools.pairwise(edges)]]
+
+
+def distribution(row: dict) -> Plot:
+    """Bars (lines where there are many levels) of one item, people beside model."""
+    levels, human, model = (np.array(row[name]) for name in ("levels", "human", "model"))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.1))
+        axes = figure.subplots()
+        if levels.size <= 15:
+            at = np.arange(levels.size)
+            axes.bar(at - 0.2, human, width=0.4, color=HUMAN, label="people")
+            axes.bar(at + 0.2, model, width=0.4, color=MODEL, label="model")
+            axes.set_xticks(at, [str(level) for level in levels], fontsize=8 if levels.size <= 11 else 6)
+        else:
+            axes.step(levels, np.cumsum(human), where="post", color=HUMAN, label="people")
+            axes.step(levels, np.cumsum(model), where="post", color=MODEL, label="model", linestyle="--")
+            axes.set_ylim(0, 1.02)
+        axes.set_ylabel("share of answers" if levels.size <= 15 else "share at or below")
+        axes.legend(frameon=False, fontsize=8)
+        uri = _svg(figure)
+    caption = (
+        f"{row['study']} · {_shortened(row['outcome'])} · {_shortened(row['condition'])} — "
+        f"distance {number(row['wasserstein'])}, {row['n']} answers"
+    )
+    return Plot(uri, f"Answers of people and model to one item: {caption}", caption)
+
+
+def scatter(
+    human: Sequence[float],
+    model: Sequence[float],
+    *,
+    what: str,
+    caption: str,
+    rng: np.random.Generator,
+) -> Plot:
+    """Predicted against observed, with the 45° line; a seeded sample where there are very many points."""
+    x, y = np.asarray(human), np.asarray(model)
+    if x.size > MOST_POINTS:
+        kept = rng.choice(x.size, MOST_POINTS, replace=False)
+        caption += f" {MOST_POINTS} of {x.size} points are drawn, chosen at random."
+        x, y = x[kept], y[kept]
+    limit = 1.08 * max(np.abs(x).max(), np.abs(y).max(), 0.01)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.9, 3.7))
+        axes = figure.subplots()
+        axes.axhline(0, color="#cccccc", linewidth=0.8)
+        axes.axvline(0, color="#cccccc", linewidth=0.8)
+        axes.plot([-limit, limit], [-limit, limit], color="#555555", linewidth=1, linestyle="--")
+        axes.scatter(x, y, s=14, color=MODEL, alpha=0.55, linewidths=0)
+        axes.set(
+            xlim=(-limit, limit), ylim=(-limit, limit), xlabel=f"people: {what}", ylabel=f"model: {what}"
+        )
+        axes.set_aspect("equal")
+        return Plot(
+            _svg(figure), f"Scatter plot of predicted against observed {what}, {x.size} points", caption
+        )
+
+
+def forest(per_study: pl.DataFrame, overall: dict[str, dict], *, names: dict[str, str], caption: str) -> Plot:
+    """W of each study by predictor, the studies sorted by the model's; the mean with its interval on top.
+
+    `per_study` has study, predictor, value; `overall` maps predictors to rows with value, lo, hi.
+    """
+    wide = per_study.pivot(on="predictor", index="study", values="value").sort("model", nulls_last=True)
+    if wide.height > MOST_STUDIES:
+        kept = np.linspace(0, wide.height - 1, MOST_STUDIES).round().astype(int)
+        caption += f" {MOST_STUDIES} of {wide.height} studies are drawn, evenly spaced in this order."
+        wide = wide[kept]
+    heights = np.arange(wide.height)[::-1]
+    predictors = [p for p in PREDICTOR_STYLE if p in wide.columns]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.3, 2.0 + 0.17 * wide.height + 0.15 * len(predictors)))
+        axes = figure.subplots()
+        for k, predictor in enumerate(predictors):
+            colour, marker = PREDICTOR_STYLE[predictor]
+            mean = overall[predictor]
+            top = wide.height + 0.6 + 0.5 * (len(predictors) - 1 - k)
+            if mean["lo"] is not None:
+                axes.plot([mean["lo"], mean["hi"]], [top, top], color=colour, linewidth=2)
+            if mean["value"] is not None:
+                axes.plot(mean["value"], top, marker=marker, color=colour, markersize=6, linestyle="none")
+            axes.plot(
+                wide[predictor].to_numpy(),
+                heights,
+                marker=marker,
+                color=colour,
+                markersize=4.5,
+                linestyle="none",
+                label=names[predictor],
+            )
+        axes.axhline(wide.height - 0.1, color="#999999", linewidth=0.8)
+        middle = wide.height + 0.6 + 0.25 * (len(predictors) - 1)
+        axes.set_yticks(
+            [middle, *heights],
+            ["mean of studies", *(_shortened(s, length=18) for s in wide["study"])],
+            fontsize=7,
+        )
+        axes.set_ylim(-0.7, wide.height + 0.6 + 0.5 * len(predictors))
+        axes.set_xlim(left=0)
+        axes.set_xlabel("Wasserstein distance (lower is better)")
+        figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+        return Plot(_svg(figure), f"Distance by study and predictor, {wide.height} studies", caption)

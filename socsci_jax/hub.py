@@ -1,0 +1,45 @@
+"""Where a model or tokenizer lies: a folder on this machine, or a repository of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from socsci_jax.errors import InputError
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+TIMEOUT_SECONDS = 15
+
+
+def resolve_folder(name_or_path: str | Path, *, allow_patterns: Sequence[str]) -> Path:
+    """A folder with the wanted files: `name_or_path` itself if it is one, else the hub's `org/name`, downloaded.
+
+    `allow_patterns` are the file patterns fetched from the hub; what was fetched once is read from the cache.
+    Raises InputError if there is neither a folder nor a repository within reach.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise InputError(f"{path} is a file; give the folder that holds it, or a hub id such as org/name.")
+    if not (isinstance(name_or_path, str) and HUB_ID.fullmatch(name_or_path)):
+        raise InputError(f"{path}: no such folder; give an existing folder or a hub id such as org/name.")
+
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name_or_path, allow_patterns=list(allow_patterns), etag_timeout=TIMEOUT_SECONDS
+            )
+        )
+    # Offline, unknown, gated and misspelt repositories all end here; the library's classes for them derive
+    # from these three.
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise InputError(
+            f"{name_or_path}: no such folder here, and the Hugging Face hub did not give it ({reason}); "
+            "give the path of a local copy, or check name, access rights and connection."
+        ) from error

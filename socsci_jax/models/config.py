@@ -1,0 +1,247 @@
+"""The shape of a decoder, and its translation from and to Hugging Face's `config.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from socsci_jax.errors import InputError
+
+ModelType = Literal["qwen2", "qwen3", "llama"]
+_ARCHITECTURE: dict[ModelType, str] = {
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "llama": "LlamaForCausalLM",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RopeScaling:
+    """Llama 3's stretching of the slow rotations (`rope_type: llama3`)."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_position_embeddings: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """Everything that fixes the parameters and the function of a decoder; names are Hugging Face's."""
+
+    model_type: ModelType
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    max_position_embeddings: int
+    rms_norm_eps: float = 1e-6
+    rope_theta: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
+    tie_word_embeddings: bool = False
+    bos_token_id: int | None = None
+    eos_token_id: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.model_type not in get_args(ModelType):
+            raise InputError(
+                f"model config: model_type is {self.model_type!r}, but only {', '.join(_ARCHITECTURE)} are "
+                "supported; choose a model of one of these families"
+            )
+        for key in _SIZES:
+            if vars(self)[key] < 1:
+                raise InputError(f"model config: {key} is {vars(self)[key]}; give a size of at least 1")
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise InputError(
+                f"model config: num_attention_heads is {self.num_attention_heads}, which "
+                f"num_key_value_heads {self.num_key_value_heads} does not divide; give a divisor of it"
+            )
+        if self.head_dim % 2:
+            raise InputError(
+                f"model config: head_dim is {self.head_dim}, but rotary positions need an even number; "
+                "change hidden_size, num_attention_heads or head_dim"
+            )
+
+    @property
+    def attention_bias(self) -> bool:
+        """Whether q, k and v have a bias: Qwen2 alone."""
+        return self.model_type == "qwen2"
+
+    @property
+    def qk_norm(self) -> bool:
+        """Whether each head's queries and keys are normalised: Qwen3 alone."""
+        return self.model_type == "qwen3"
+
+
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "max_position_embeddings",
+)
+
+# Keys whose every value but these would change the function computed here. An absent key is fine.
+_ONLY_SUPPORTED: dict[str, tuple[Any, ...]] = {
+    "hidden_act": ("silu",),
+    "use_sliding_window": (False, None),
+    "attention_bias": (False, None),
+    "mlp_bias": (False, None),
+    "quantization_config": (None,),
+    "partial_rotary_factor": (1.0, None),
+    "num_experts": (0, None),
+    "num_local_experts": (0, None),
+}
+
+
+def from_huggingface(source: Mapping[str, Any] | Path | str) -> DecoderConfig:
+    """Read a `config.json` (a path to it, to its folder, or its parsed content).
+
+    Both spellings of the rotary settings are read: `rope_theta` with `rope_scaling`, and the newer
+    `rope_parameters`. Raises InputError for anything that this decoder would compute differently.
+    """
+    if isinstance(source, Mapping):
+        return _from_keys(source, where="config.json")
+    path = Path(source)
+    if path.is_dir():
+        path = path / "config.json"
+    return parse_config(_read(path), where=str(path))
+
+
+def parse_config(content: bytes, *, where: str) -> DecoderConfig:
+    """Read the bytes of a `config.json`; `where` names it in errors."""
+    try:
+        keys = json.loads(content)
+    except ValueError as error:
+        raise InputError(f"{where}: is not JSON ({error}); copy the file again from its source") from None
+    if not isinstance(keys, dict):
+        raise InputError(f"{where}: holds {type(keys).__name__}, not a JSON object; copy the file again")
+    return _from_keys(keys, where=where)
+
+
+def to_huggingface(config: DecoderConfig, *, dtype: str = "float32") -> dict[str, Any]:
+    """Content of the `config.json` with which `transformers` loads this model (`dtype` of its tensors)."""
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rope_theta}
+    if config.rope_scaling is not None:
+        rope |= {"rope_type": "llama3", **vars(config.rope_scaling)}
+    eos = config.eos_token_id
+    return {
+        "architectures": [_ARCHITECTURE[config.model_type]],
+        "model_type": config.model_type,
+        **{key: vars(config)[key] for key in _SIZES},
+        "hidden_act": "silu",
+        "rms_norm_eps": config.rms_norm_eps,
+        "rope_parameters": rope,
+        # Read by transformers before version 5, which ignores `rope_parameters`.
+        "rope_theta": config.rope_theta,
+        **({"rope_scaling": rope} if config.rope_scaling is not None else {}),
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "initializer_range": 0.02,
+        "bos_token_id": config.bos_token_id,
+        "eos_token_id": list(eos) if len(eos) > 1 else (eos[0] if eos else None),
+        "dtype": dtype,
+        "torch_dtype": dtype,
+    }
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); give a folder that holds a model's config.json"
+        ) from None
+
+
+def _from_keys(keys: Mapping[str, Any], *, where: str) -> DecoderConfig:
+    model_type = keys.get("model_type")
+    if model_type not in _ARCHITECTURE:
+        raise InputError(
+            f"{where}: model_type is {model_type!r}, but only {', '.join(_ARCHITECTURE)} are supported; "
+            "choose a model of one of these families"
+        )
+    for key, allowed in _ONLY_SUPPORTED.items():
+        if key in keys and keys[key] not in allowed:
+            raise InputError(
+                f"{where}: {key} is {keys[key]!r}, but for {model_type} only {allowed[0]!r} is supported; "
+                "choose a checkpoint without it"
+            )
+    if set(keys.get("layer_types") or ()) - {"full_attention"}:
+        raise InputError(
+            f"{where}: layer_types holds {sorted(set(keys['layer_types']))}, but only full_attention is "
+            "supported; choose a checkpoint without sliding windows"
+        )
+
+    required = [key for key in _SIZES if key not in ("head_dim", "num_key_value_heads")]
+    if model_type != "llama":
+        required.append("num_key_value_heads")
+    missing = [key for key in required if key not in keys]
+    if missing:
+        raise InputError(f"{where}: has no {', '.join(missing)}; copy the complete file from its source")
+    sizes = {key: keys[key] for key in required}
+    sizes.setdefault("num_key_value_heads", keys.get("num_key_value_heads") or sizes["num_attention_heads"])
+    # Qwen3's own default is 128, whatever the hidden size; the others divide the hidden size.
+    divided = 128 if model_type == "qwen3" else _divide(sizes, where=where)
+    sizes["head_dim"] = keys.get("head_dim") or divided
+    for key, value in sizes.items():
+        if type(value) is not int or value < 1:
+            raise InputError(f"{where}: {key} is {value!r}; a whole number of at least 1 is needed")
+
+    theta, scaling = _rotary(keys, where=where)
+    eos = keys.get("eos_token_id")
+    return DecoderConfig(
+        model_type=model_type,
+        **sizes,
+        rms_norm_eps=float(keys.get("rms_norm_eps", 1e-6)),
+        rope_theta=theta,
+        rope_scaling=scaling,
+        tie_word_embeddings=bool(keys.get("tie_word_embeddings", False)),
+        bos_token_id=keys.get("bos_token_id"),
+        eos_token_id=() if eos is None else tuple(eos) if isinstance(eos, list) else (eos,),
+    )
+
+
+def _divide(sizes: Mapping[str, int], *, where: str) -> int:
+    hidden, heads = sizes["hidden_size"], sizes["num_attention_heads"]
+    if type(hidden) is not int or type(heads) is not int or heads < 1:
+        raise InputError(
+            f"{where}: hidden_size is {hidden!r} and num_attention_heads {heads!r}; whole numbers of at "
+            "least 1 are needed"
+        )
+    return hidden // heads
+
+
+def _rotary(keys: Mapping[str, Any], *, where: str) -> tuple[float, RopeScaling | None]:
+    name = "rope_parameters" if keys.get("rope_parameters") else "rope_scaling"
+    rope = keys.get(name) or {}
+    theta = rope.get("rope_theta", keys.get("rope_theta", 10_000.0))
+    # `type` is the older spelling of `rope_type`.
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if "full_attention" in rope or kind not in ("default", "llama3"):
+        raise InputError(
+            f"{where}: {name} is of type {kind!r}, but only default and llama3 are supported; choose a "
+            "checkpoint without it, or remove it if you stay within the original context length"
+        )
+    if rope.get("partial_rotary_factor", 1.0) != 1.0:
+        raise InputError(
+            f"{where}: {name}.partial_rotary_factor is {rope['partial_rotary_factor']!r}, but only 1.0 is "
+            "supported; choose a checkpoint without it"
+        )
+    if kind == "default":
+        return float(theta), None
+    wanted = RopeScaling.__dataclass_fields__
+    missing = [key for key in wanted if key not in rope]
+    if missing:
+        raise InputError(
+            f"{where}: {name} has no {', '.join(missing)}; copy the complete file from its source"
+        )
+    return float(theta), RopeScaling(**{key: rope[key] for key in wanted})

@@ -1,0 +1,168 @@
+"""What the decoder holds: every parameter's name, shape and logical axes. `decoder.py` says what it computes.
+
+Attribute names are Hugging Face's, so that the path of a parameter is its name in a checkpoint. Two things
+differ: the layers are stacked on a leading axis, and a linear map is stored [in, out].
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.linear import contract
+
+INITIALIZER_RANGE = 0.02
+
+
+def axis_size(config: DecoderConfig, axis: str) -> int:
+    """Length of a logical axis of the parameters."""
+    return {
+        "layers": config.num_hidden_layers,
+        "vocab": config.vocab_size,
+        "embed": config.hidden_size,
+        "mlp": config.intermediate_size,
+        "heads": config.num_attention_heads * config.head_dim,
+        "kv_heads": config.num_key_value_heads * config.head_dim,
+        "norm": config.hidden_size,
+        "head_norm": config.head_dim,
+    }[axis]
+
+
+class _Maker:
+    """Makes parameters of one config: what every constructor below needs."""
+
+    def __init__(self, config: DecoderConfig, rngs: nnx.Rngs, dtype: jnp.dtype) -> None:
+        self.config, self.rngs, self.dtype = config, rngs, dtype
+
+    def normal(self, *axes: str) -> nnx.Param:
+        values = jax.random.normal(self.rngs.params(), self._shape(axes), self.dtype)
+        return nnx.Param(values * jnp.asarray(INITIALIZER_RANGE, self.dtype), axes=axes)
+
+    def constant(self, value: float, *axes: str) -> nnx.Param:
+        return nnx.Param(jnp.full(self._shape(axes), value, self.dtype), axes=axes)
+
+    def _shape(self, axes: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(axis_size(self.config, axis) for axis in axes)
+
+
+class Linear(nnx.Module):
+    """`x @ weight + bias`, weight [in, out]."""
+
+    def __init__(self, make: _Maker, *axes: str, bias: bool = False) -> None:
+        self.weight = make.normal(*axes)
+        self.bias = make.constant(0.0, *axes[:-2], axes[-1]) if bias else None
+
+    def __call__(self, x_gni: jax.Array) -> jax.Array:
+        y = contract("gni,io->gno", x_gni, self.weight[...])
+        # Named so that rematerialisation may keep exactly these.
+        y = checkpoint_name(y, "matmul")
+        return y if self.bias is None else y + self.bias[...].astype(y.dtype)
+
+
+class RMSNorm(nnx.Module):
+    """Root mean square normalisation over the last axis, in float32."""
+
+    def __init__(self, make: _Maker, *axes: str) -> None:
+        self.weight = make.constant(1.0, *axes)
+        self.eps = make.config.rms_norm_eps
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        wide = x.astype(jnp.float32)
+        scale = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
+        return (wide * scale).astype(x.dtype) * self.weight[...].astype(x.dtype)
+
+
+class Embedding(nnx.Module):
+    def __init__(self, make: _Maker) -> None:
+        self.weight = make.normal("vocab", "embed")
+
+
+class Attention(nnx.Module):
+    def __init__(self, make: _Maker) -> None:
+        bias, norm = make.config.attention_bias, make.config.qk_norm
+        self.q_proj = Linear(make, "layers", "embed", "heads", bias=bias)
+        self.k_proj = Linear(make, "layers", "embed", "kv_heads", bias=bias)
+        self.v_proj = Linear(make, "layers", "embed", "kv_heads", bias=bias)
+        self.o_proj = Linear(make, "layers", "heads", "embed")
+        self.q_norm = RMSNorm(make, "layers", "head_norm") if norm else None
+        self.k_norm = RMSNorm(make, "layers", "head_norm") if norm else None
+
+
+class MLP(nnx.Module):
+    def __init__(self, make: _Maker) -> None:
+        self.gate_proj = Linear(make, "layers", "embed", "mlp")
+        self.up_proj = Linear(make, "layers", "embed", "mlp")
+        self.down_proj = Linear(make, "layers", "mlp", "embed")
+
+
+class Layer(nnx.Module):
+    """All layers at once: every parameter has a leading axis `layers`, which a scan takes off."""
+
+    def __init__(self, make: _Maker) -> None:
+        self.input_layernorm = RMSNorm(make, "layers", "norm")
+        self.self_attn = Attention(make)
+        self.post_attention_layernorm = RMSNorm(make, "layers", "norm")
+        self.mlp = MLP(make)
+
+
+class Backbone(nnx.Module):
+    def __init__(self, make: _Maker) -> None:
+        self.embed_tokens = Embedding(make)
+        self.layers = Layer(make)
+        self.norm = RMSNorm(make, "norm")
+
+
+class Decoder(nnx.Module):
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs, param_dtype: Any = jnp.float32) -> None:
+        make = _Maker(config, rngs, jnp.dtype(param_dtype))
+        self.config = config
+        self.model = Backbone(make)
+        self.lm_head = None if config.tie_word_embeddings else Linear(make, "embed", "vocab")
+
+
+@lru_cache(maxsize=16)
+def _abstract(config: DecoderConfig) -> tuple[nnx.GraphDef, nnx.State]:
+    return nnx.split(nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0))))
+
+
+def with_params(config: DecoderConfig, params: Any) -> Decoder:
+    """The module over a pure pytree of parameters (nested dict of arrays, as `init` and `load_checkpoint` give)."""
+    graph, _ = _abstract(config)
+    return nnx.merge(graph, params)
+
+
+def parameter_axes(config: DecoderConfig) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Path of every parameter -> its logical axes; `axis_size` of each gives the shape."""
+    _, state = _abstract(config)
+    return {path: variable.get_metadata("axes") for path, variable in nnx.to_flat_state(state)}
+
+
+def nested(flat: dict[tuple[str, ...], Any]) -> dict[str, Any]:
+    """The pytree of parameters that has these leaves at these paths."""
+    tree: dict[str, Any] = {}
+    for path, leaf in flat.items():
+        node = tree
+        for name in path[:-1]:
+            node = node.setdefault(name, {})
+        node[path[-1]] = leaf
+    return tree
+
+
+def init(
+    config: DecoderConfig, *, key: jax.Array, param_dtype: Any = jnp.float32, shardings: Any = None
+) -> Any:
+    """Fresh parameters, as a nested dict of arrays: normal(0, 0.02), norms 1, biases 0.
+
+    `shardings` (of `sharding.param_shardings`) has them made where they will live, never in one place.
+    """
+
+    def make(key: jax.Array) -> Any:
+        return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(key), param_dtype=param_dtype)))
+
+    return jax.jit(make, out_shardings=shardings)(key)

@@ -1,0 +1,124 @@
+"""Where arrays live on the devices: the one table, and the only place with PartitionSpecs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from socsci_jax.errors import InputError
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.modules import axis_size, nested, parameter_axes
+
+MeshAxes = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ShardingRules:
+    """Logical axis -> mesh axes. `()` means that every device holds it all, on purpose.
+
+    data: each group of devices takes other trees; fsdp: the same, and parameters are cut along it and
+    gathered layer by layer; tensor: heads, MLP columns and vocabulary are split, every device sees every tree.
+    """
+
+    tree: MeshAxes = ("data", "fsdp")
+    vocab: MeshAxes = ("tensor",)
+    embed: MeshAxes = ("fsdp",)
+    heads: MeshAxes = ("tensor",)
+    kv_heads: MeshAxes = ("tensor",)
+    mlp: MeshAxes = ("tensor",)
+    layers: MeshAxes = ()
+    # Normalisation weights are a few thousand numbers: cutting them would cost more than it saves.
+    norm: MeshAxes = ()
+    head_norm: MeshAxes = ()
+
+    def spec(self, axes: Sequence[str | None]) -> PartitionSpec:
+        """`None` is an axis that has no name because it is never cut (tokens, features of an activation)."""
+        return PartitionSpec(*(None if axis is None else vars(self)[axis] or None for axis in axes))
+
+
+RULES = ShardingRules()
+
+
+def make_mesh(*, data: int, fsdp: int, tensor: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Mesh of `data * fsdp * tensor` devices (default: all there are)."""
+    devices = jax.devices() if devices is None else devices
+    sizes = {"data": data, "fsdp": fsdp, "tensor": tensor}
+    if min(sizes.values()) < 1 or data * fsdp * tensor != len(devices):
+        raise InputError(
+            f"parallelism: data {data} x fsdp {fsdp} x tensor {tensor} is {data * fsdp * tensor}, but there "
+            f"are {len(devices)} devices; give sizes of at least 1 whose product is {len(devices)}"
+        )
+    return jax.make_mesh(
+        tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes), devices=devices
+    )
+
+
+def param_shardings(config: DecoderConfig, mesh: Mesh) -> Any:
+    """NamedSharding of every parameter, as the pytree of the parameters.
+
+    Raises InputError if a dimension does not divide: no parameter is replicated because it does not fit.
+    """
+    # Heads are cut between heads, never within one.
+    units = {"heads": config.num_attention_heads, "kv_heads": config.num_key_value_heads}
+    shardings = {}
+    for path, axes in parameter_axes(config).items():
+        for dimension, axis in enumerate(axes):
+            size = units.get(axis, axis_size(config, axis))
+            what = f"{'.'.join(path)}, dimension {dimension} ({axis})"
+            _check_divides(mesh, axis, size, what=what)
+        shardings[path] = NamedSharding(mesh, RULES.spec(axes))
+    return nested(shardings)
+
+
+def batch_sharding(mesh: Mesh, *, trees: int) -> NamedSharding:
+    """Sharding of every batch array [trees, ...]: whole trees, spread over data and fsdp."""
+    _check_divides(mesh, "tree", trees, what="batch, dimension 0 (trees)")
+    return NamedSharding(mesh, RULES.spec(("tree",)))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
+    """Fix where an activation lives, inside `jax.jit` under `jax.set_mesh(mesh)`; without a mesh, x itself."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, RULES.spec(axes))
+
+
+def per_device(
+    function: Callable[..., jax.Array],
+    *,
+    inputs: Sequence[Sequence[str | None]],
+    output: Sequence[str | None],
+) -> Callable[..., jax.Array]:
+    """`function` on each device's own part of its arrays; without a mesh, `function` itself.
+
+    Right where the cut axes do not mix (trees and heads in attention), and then needs no communication.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return function
+    return jax.shard_map(function, in_specs=tuple(map(RULES.spec, inputs)), out_specs=RULES.spec(output))
+
+
+def _check_divides(mesh: Mesh, axis: str, size: int, *, what: str) -> None:
+    mesh_axes = vars(RULES)[axis]
+    parts = int(np.prod([mesh.shape[name] for name in mesh_axes], dtype=int))
+    if size % parts:
+        fits = [n for n in range(1, len(mesh.devices.flat) + 1) if size % n == 0]
+        raise InputError(
+            f"parallelism: {what} has {size} parts, which mesh axis {' x '.join(mesh_axes)} of size {parts} "
+            f"does not divide; sizes that fit: {', '.join(map(str, fits))}"
+        )
+
+
+def micro_batch_sharding(mesh: Mesh, *, trees: int) -> NamedSharding:
+    """Sharding of batch arrays [micro-batches, trees, ...]: every device has its trees of each micro-batch."""
+    _check_divides(mesh, "tree", trees, what="batch, dimension 1 (trees of a micro-batch)")
+    return NamedSharding(mesh, RULES.spec((None, "tree")))

@@ -1,0 +1,89 @@
+"""The main job, whole, on the built-in demonstration: what `make quickstart` runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import rich
+
+import data_pipelines
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.evaluate import evaluate_files
+from socsci_jax.evaluation.report import summary_table
+from socsci_jax.loading import choose_layout, export_run, open_model
+from socsci_jax.simulation.simulate import simulate
+from socsci_jax.studies.splits import make_split
+from socsci_jax.training.loop import train
+from socsci_jax.training.recipe import parse_recipe
+
+# Small enough for two cores and a few minutes; recipes/tiny.yaml is the same for data of one's own.
+RECIPE = {
+    "name": "quickstart",
+    "model": {
+        "start": "random",
+        "tokenizer": "train",
+        "vocabulary": 2048,
+        "architecture": {
+            "model_type": "qwen2",
+            "hidden_size": 128,
+            "intermediate_size": 352,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+        },
+    },
+    "batch": {"trees": 16, "branches_per_tree": 16, "prefix_buckets": 3, "branch_buckets": 2},
+    "optimizer": {"epochs": 8, "learning_rate": 2e-3},
+    "checkpoints": {"every_steps": 200},
+}
+
+
+def run(out: Path, *, seed: int = 0) -> None:
+    """Build, split, train, simulate, evaluate, export; everything is written below `out`.
+
+    A training that was stopped is taken up again; the rest is quick and made anew.
+    """
+    store_path, run_path = out / "store", out / "run"
+    if out.exists() and not (store_path / "store.json").is_file() and any(out.iterdir()):
+        raise InputError(f"{out}: this folder holds something else; choose an empty one.")
+    print("1/6  build: synthetic survey experiments with known effects")
+    store = data_pipelines.build(
+        "synthetic", "demonstration", store_path, command="socsci-jax quickstart", replace=True
+    )
+    print("2/6  split: hold out some studies, some conditions and some participants")
+    split = make_split(store, name="main", seed=seed, studies=0.15, conditions=0.25, participants=0.15)
+    split.save(store, replace=True)
+    for part, count in split.label(store)["part"].value_counts().sort("part").iter_rows():
+        print(f"       {part}: {count:,} responses")
+    print("3/6  train: a small decoder from random weights")
+    recipe = {**RECIPE, "output": str(run_path), "seed": seed}
+    train(parse_recipe(recipe | {"data": {"store": str(store_path), "split": "main"}}, where="quickstart"))
+    print("4/6  simulate: exact distributions for every held-out person")
+    model = open_model(str(run_path))
+    predictions = out / "predictions.parquet"
+    simulate(
+        model,
+        store,
+        split,
+        out=predictions,
+        layout=choose_layout(model, None, allow_other=False),
+        facts={"command": "socsci-jax quickstart"},
+    )
+    print("5/6  evaluate: against uniform guesses, humans pooled over conditions, and other humans")
+    evaluation = evaluate_files(predictions, store_path, out / "evaluation", split_name=None, seed=seed)
+    print("6/6  export: a folder that transformers loads")
+    exported = out / "exported"
+    shutil.rmtree(exported, ignore_errors=True)
+    export_run(run_path, exported)
+
+    rich.print(summary_table(evaluation))
+    truth = evaluation.frame.filter(
+        (pl.col("metric") == "true_effect_correlation") & (pl.col("predictor") == "model")
+    )
+    for scope, value, n in truth.select("scope", "value", "n").iter_rows():
+        if value is not None:
+            print(f"correlation of predicted with true effects, {scope}: {value:.2f} (n = {n} contrasts)")
+    print(f"report:   {out / 'evaluation' / 'report.html'}")
+    print(f"exported: {exported}")

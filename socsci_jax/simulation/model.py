@@ -1,0 +1,41 @@
+"""A model that is ready to be asked, with what it was trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from socsci_jax.data.tokenizers import Tokenizer
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.studies.prompts import Layout
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SimulationModel:
+    """Parameters on their devices, tokenizer, and the layout of training (None if it was never told).
+
+    `facts` describe the model in the predictions table: name, recipe, what it was trained on.
+    """
+
+    config: DecoderConfig
+    params: Any
+    mesh: jax.sharding.Mesh
+    tokenizer: Tokenizer
+    layout: Layout | None
+    compute_dtype: Any
+    facts: dict[str, Any]
+
+
+def params_hash(params: Any) -> str:
+    """SHA-256 of all parameters by name, dtype and value."""
+    digest = hashlib.sha256()
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    for path, leaf in sorted(leaves, key=lambda pair: jax.tree_util.keystr(pair[0])):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()

@@ -1,0 +1,146 @@
+"""Simulating the held-out parts of a split: from a model and a study store to the predictions table."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.data.prompt_table import tokenise_prompts
+from socsci_jax.data.tries import build_trie
+from socsci_jax.errors import InputError
+from socsci_jax.progress import progress
+from socsci_jax.simulation.exact import exact_distributions
+from socsci_jax.simulation.model import SimulationModel, params_hash
+from socsci_jax.simulation.sampling import Sampling, sample_answers
+from socsci_jax.studies.predictions import write_predictions
+from socsci_jax.studies.prompts import Layout
+from socsci_jax.studies.schema import PREDICTIONS_SCHEMA, Item
+from socsci_jax.studies.splits import PARTS, TRAIN, Split
+from socsci_jax.studies.store import StudyStore
+
+
+def simulate(
+    model: SimulationModel,
+    store: StudyStore,
+    split: Split,
+    *,
+    out: Path,
+    layout: Layout,
+    parts: Sequence[str] = (),
+    sampling: Sampling | None = None,
+    facts: dict[str, Any] | None = None,
+) -> int:
+    """Predicts every held-out (item, participant) pair and writes the table; returns the number of rows.
+
+    Without `sampling` the distributions are exact, and items without a finite set of levels are left out with
+    a message.  `parts` narrows the split's held-out parts.  Raises InputError if nothing is to be predicted.
+    """
+    pairs = held_out_pairs(store, split, parts=parts)
+    items = store.item_by_id
+    if sampling is None:
+        closed = [item_id for item_id in pairs["item_id"].unique() if items[item_id].scale.kind == "levels"]
+        left_out = pairs["item_id"].n_unique() - len(closed)
+        pairs = pairs.filter(pl.col("item_id").is_in(closed))
+        if left_out:
+            print(f"{left_out} items without a finite set of levels are left out; draw answers with --draws.")
+        if pairs.is_empty():
+            raise InputError(f"split {split.name!r}: no held-out item has levels; draw answers with --draws.")
+    table = tokenise_prompts(store, pairs, layout=layout, tokenizer=model.tokenizer)
+    longest = max(map(len, table.prefixes)) + max(map(len, table.prompts))
+    if longest > model.config.max_position_embeddings:
+        raise InputError(
+            f"{store.path}: prompts are up to {longest} tokens long, the model takes "
+            f"{model.config.max_position_embeddings}; simulate with another model."
+        )
+    with progress("simulate", total=pairs.height) as report:
+
+        def show(done: int, total: int) -> None:
+            report.update(round(done / total * pairs.height))
+
+        if sampling is None:
+            rows = _exact_rows(model, pairs, items, table, show)
+        else:
+            rows = _sampled_rows(model, pairs, table, sampling, show)
+    write_predictions(
+        out,
+        rows,
+        metadata={
+            "model": model.facts,
+            "model_hash": params_hash(model.params),
+            "layout": layout.to_dict(),
+            "split": split.name,
+            "split_hash": split.content_hash,
+            "store_hash": store.content_hash,
+            "parts": sorted(pairs["part"].unique()),
+            "elicitation": "exact" if sampling is None else "sampled",
+            "sampling": None if sampling is None else vars(sampling),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            **(facts or {}),
+        },
+    )
+    return rows.height
+
+
+def held_out_pairs(store: StudyStore, split: Split, *, parts: Sequence[str]) -> pl.DataFrame:
+    """Distinct (item_id, participant_id) with study_id and part, of the split's held-out answers."""
+    unknown = sorted(set(parts) - set(PARTS))
+    if unknown:
+        raise InputError(f"part {unknown[0]!r} is not known; known are {', '.join(PARTS)}.")
+    labelled = split.label(store).filter(pl.col("part") != TRAIN)
+    if parts:
+        labelled = labelled.filter(pl.col("part").is_in(list(parts)))
+    if labelled.is_empty():
+        raise InputError(
+            f"split {split.name!r} of {store.path} holds out no answers{' of ' + ', '.join(parts) if parts else ''}."
+        )
+    columns = ["item_id", "study_id", "participant_id", "part"]
+    return labelled.select(columns).unique(maintain_order=True).sort("item_id", "participant_id")
+
+
+def _exact_rows(model, pairs: pl.DataFrame, items: dict[str, Item], table, show) -> pl.DataFrame:
+    levels_of_item = {item_id: items[item_id].scale.levels for item_id in pairs["item_id"].unique()}
+    distinct = sorted(set(levels_of_item.values()))
+    index = {levels: i for i, levels in enumerate(distinct)}
+    tries = [
+        build_trie(
+            model.tokenizer.encode_batch([str(level) for level in levels]),
+            end_id=model.tokenizer.end_of_answer_id,
+        )
+        for levels in distinct
+    ]
+    trie_of_pair = np.array([index[levels_of_item[item_id]] for item_id in pairs["item_id"]])
+    found = exact_distributions(model, table, tries=tries, trie_of_pair=trie_of_pair, progress=show)
+    return _frame(
+        item_id=pairs["item_id"].to_list(),
+        participant_id=pairs["participant_id"].to_list(),
+        levels=[list(levels_of_item[item_id]) for item_id in pairs["item_id"]],
+        probs=[distribution.probs.tolist() for distribution in found],
+        mass_on_levels=[distribution.mass_on_levels for distribution in found],
+    )
+
+
+def _sampled_rows(model, pairs: pl.DataFrame, table, sampling: Sampling, show) -> pl.DataFrame:
+    keys = [f"{item}/{person}" for item, person in pairs.select("item_id", "participant_id").iter_rows()]
+    drawn = sample_answers(model, table, keys=keys, sampling=sampling, progress=show)
+    return _frame(
+        item_id=np.repeat(pairs["item_id"].to_numpy(), sampling.draws).tolist(),
+        participant_id=np.repeat(pairs["participant_id"].to_numpy(), sampling.draws).tolist(),
+        draw=list(range(sampling.draws)) * pairs.height,
+        value=[value for values in drawn for value in values],
+    )
+
+
+def _frame(**columns: list) -> pl.DataFrame:
+    import pyarrow as pa
+
+    rows = len(columns["item_id"])
+    table = pa.table(
+        {name: columns.get(name, [None] * rows) for name in PREDICTIONS_SCHEMA.names},
+        schema=PREDICTIONS_SCHEMA,
+    )
+    return pl.from_arrow(table)

@@ -1,0 +1,73 @@
+"""What is in a study store: counts, scales and where they were read from, what disagrees, what was rejected."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import polars as pl
+
+from socsci_jax.studies.store import StudyStore
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """Small tables about a store, ready to be shown.
+
+    studies: one row per study with its counts; scales: items and answers by kind, number of levels and origin;
+    disagreements: outcomes whose arms state different scales; equal_texts: arms of one outcome that read the
+    same; rejects: counts by kind and reason.
+    """
+
+    studies: pl.DataFrame
+    scales: pl.DataFrame
+    disagreements: pl.DataFrame
+    equal_texts: pl.DataFrame
+    rejects: pl.DataFrame
+
+
+def inspect_store(store: StudyStore) -> Inspection:
+    items = store.items.with_columns(
+        kind=pl.col("scale").struct.field("kind"),
+        origin=pl.col("scale").struct.field("origin"),
+        range=pl.when(pl.col("scale").struct.field("lo").is_null())
+        .then(pl.lit("-"))
+        .otherwise(
+            pl.format(
+                "{} to {}",
+                pl.col("scale").struct.field("lo").cast(pl.Int64),
+                pl.col("scale").struct.field("hi").cast(pl.Int64),
+            )
+        ),
+        labels=pl.col("scale").struct.field("labels").list.join(" | "),
+        text=pl.col("stimulus") + pl.col("question") + pl.col("answer_format"),
+    ).join(store.responses.group_by("item_id").len("responses"), on="item_id")
+    people = store.participants.group_by("study_id").len("participants")
+    of_outcome = ["study_id", "outcome"]
+    return Inspection(
+        studies=items.group_by("study_id")
+        .agg(
+            conditions=pl.col("condition").n_unique(),
+            outcomes=pl.col("outcome").n_unique(),
+            items=pl.len(),
+            responses=pl.col("responses").sum(),
+        )
+        .join(people, on="study_id")
+        .join(store.studies.select("study_id", "title"), on="study_id")
+        .sort("study_id"),
+        scales=items.group_by("kind", "range", "origin")
+        .agg(items=pl.len(), responses=pl.col("responses").sum())
+        .sort("responses", descending=True),
+        disagreements=items.group_by(of_outcome)
+        .agg(
+            scales=pl.struct("kind", "range", "labels").n_unique(),
+            ranges=pl.col("range").unique().sort().str.join("; "),
+        )
+        .filter(pl.col("scales") > 1)
+        .sort(of_outcome),
+        equal_texts=items.group_by([*of_outcome, "text"])
+        .agg(conditions=pl.col("condition").unique().sort())
+        .filter(pl.col("conditions").list.len() > 1)
+        .select(*of_outcome, pl.col("conditions").list.join("; "))
+        .sort(of_outcome),
+        rejects=store.rejects.group_by("kind", "reason").len("count").sort("count", descending=True),
+    )

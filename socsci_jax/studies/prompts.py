@@ -1,0 +1,161 @@
+"""Prompt layouts: in which order a prompt is written, and which part of it many prompts share.
+
+A layout is data.  Prompts are built from an allow-list of fields, so that nothing that was generated from an
+answer (SocSci210's `reasoning`) can ever reach one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from socsci_jax.errors import InputError
+from socsci_jax.studies.schema import Item
+
+ITEM_FIELDS = ("stimulus", "question", "answer_format")
+FIELDS = ("persona", *ITEM_FIELDS)
+
+# The system message of the published models (SocSci210 / Socrates).
+SYSTEM = (
+    "You are simulating a survey respondent. Answer exactly as instructed, following the specified response "
+    "format without additional commentary."
+)
+
+
+def _fields(template: str) -> list[str]:
+    try:
+        return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise InputError(
+            f"layout template {template[:40]!r}: {error}; write {{{{ for a plain brace."
+        ) from error
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A template in two named parts: `shared` is the prefix of a prompt tree, `own` continues it in a branch.
+
+    `shared_by` says what all prompts of one tree have in common, the item or the persona; `shared` may name
+    only fields of that.  The user text of a prompt is `shared + own`.
+    """
+
+    name: str
+    shared_by: Literal["item", "persona"]
+    system: str
+    shared: str
+    own: str
+
+    def __post_init__(self) -> None:
+        named = {part: set(_fields(getattr(self, part))) for part in ("shared", "own")}
+        for part, fields in named.items():
+            forbidden = fields - set(FIELDS)
+            if forbidden:
+                raise InputError(
+                    f"layout {self.name!r}: field {{{sorted(forbidden)[0]}}} in part {part!r} is not allowed; "
+                    f"a prompt is built from {', '.join(FIELDS)} only."
+                )
+        common = {"persona"} if self.shared_by == "persona" else set(ITEM_FIELDS)
+        stray = named["shared"] - common
+        if stray:
+            raise InputError(
+                f"layout {self.name!r}: part 'shared' holds {{{sorted(stray)[0]}}}, which differs between the "
+                f"prompts that share one {self.shared_by}; move it to part 'own'."
+            )
+        if named["shared"] | named["own"] != set(FIELDS):
+            absent = sorted(set(FIELDS) - named["shared"] - named["own"])
+            raise InputError(f"layout {self.name!r}: field {{{absent[0]}}} appears in neither part.")
+
+    def shared_text(
+        self, *, item: Item | None = None, attributes: Mapping[str, str | None] | None = None
+    ) -> str:
+        """The prefix's text; needs the item or the attributes, whichever `shared_by` names."""
+        return self.shared.format_map(_values(item, attributes))
+
+    def own_text(
+        self, *, item: Item | None = None, attributes: Mapping[str, str | None] | None = None
+    ) -> str:
+        """The branch's text; needs what `shared_by` does not name (giving both is fine)."""
+        return self.own.format_map(_values(item, attributes))
+
+    def prompt(self, *, item: Item, attributes: Mapping[str, str | None]) -> str:
+        """The whole user text."""
+        values = _values(item, attributes)
+        return self.shared.format_map(values) + self.own.format_map(values)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, str]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, str]) -> Layout:
+        return cls(**row)
+
+
+# The published prompt of SocSci210 and the Socrates models, letter for letter.
+PERSONA_FIRST = Layout(
+    name="persona_first",
+    shared_by="persona",
+    system=SYSTEM,
+    shared=(
+        "You are a survey respondent with the following demographic profile:\n{persona}\n\n"
+        "Read the question below and answer exactly as this person would. "
+        "Follow the response instructions precisely.\n\n"
+    ),
+    own="{stimulus}{question}{answer_format}",
+)
+
+# All people who read the same item share everything but their persona and one closing sentence.
+STUDY_FIRST = Layout(
+    name="study_first",
+    shared_by="item",
+    system=SYSTEM,
+    shared=(
+        "A survey respondent reads the text below and answers it.\n\n{stimulus}{question}{answer_format}\n\n"
+        "This is the respondent's demographic profile:\n"
+    ),
+    own="{persona}\n\nAnswer exactly as this person would.",
+)
+
+LAYOUTS = {layout.name: layout for layout in (PERSONA_FIRST, STUDY_FIRST)}
+
+
+def load_layout(name_or_file: str | Path) -> Layout:
+    """A built-in layout by name, or one from a JSON file with the fields of `Layout`."""
+    if str(name_or_file) in LAYOUTS:
+        return LAYOUTS[str(name_or_file)]
+    path = Path(name_or_file)
+    if not path.is_file():
+        raise InputError(
+            f"layout {str(name_or_file)!r}: neither a built-in layout ({', '.join(LAYOUTS)}) nor a file."
+        )
+    try:
+        return Layout.from_dict(json.loads(path.read_text()))
+    except (TypeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{path}: not a layout ({error}); it needs name, shared_by, system, shared, own."
+        ) from error
+
+
+def persona_text(attributes: Mapping[str, str | None]) -> str:
+    """One line per known attribute, "- Household Size: 4"; what is not known is left out."""
+    lines = [
+        f"- {name.replace('_', ' ').title()}: {value}"
+        for name, value in attributes.items()
+        if value is not None
+    ]
+    return "\n".join(lines) or "- Not known"
+
+
+def _values(item: Item | None, attributes: Mapping[str, str | None] | None) -> dict[str, str]:
+    values = {} if item is None else {name: getattr(item, name) for name in ITEM_FIELDS}
+    if attributes is not None:
+        values["persona"] = persona_text(attributes)
+    return values

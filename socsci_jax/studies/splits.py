@@ -1,0 +1,309 @@
+"""Splits: which studies, conditions, outcomes and participants are held out from training.
+
+A split is a stored table of held-out units with its seed.  One split may hold out units of several kinds at
+once; a response then belongs to the first of PARTS that claims it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from socsci_jax.errors import InputError
+from socsci_jax.studies.store import StudyStore
+
+# In order of precedence: an answer to a held-out condition of a held-out study counts for the study.
+PARTS = ("unseen_studies", "unseen_conditions", "unseen_outcomes", "unseen_participants")
+TRAIN = "train"
+
+_UNIT_COLUMNS = {
+    "unseen_studies": ("study_id",),
+    "unseen_conditions": ("study_id", "condition"),
+    "unseen_outcomes": ("study_id", "outcome"),
+    "unseen_participants": ("study_id", "participant_id"),
+}
+
+SPLIT_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("part", "study_id", "condition", "outcome", "participant_id")]
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Split:
+    """Held-out units: one row each, with nulls in the columns that do not name the unit."""
+
+    name: str
+    seed: int
+    store_hash: str
+    held_out: pl.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def save(self, store: StudyStore, *, replace: bool = False) -> Path:
+        path = split_path(store, self.name)
+        if path.exists() and not replace:
+            raise InputError(f"{path} exists already; choose another name or pass --replace.")
+        path.parent.mkdir(exist_ok=True)
+        facts = {
+            "name": self.name,
+            "seed": self.seed,
+            "store_hash": self.store_hash,
+            "notes": self.notes,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        table = self.held_out.select(SPLIT_SCHEMA.names).to_arrow().cast(SPLIT_SCHEMA)
+        partial = path.with_suffix(f".partial-{os.getpid()}")
+        pq.write_table(table.replace_schema_metadata({b"socsci_jax": json.dumps(facts).encode()}), partial)
+        partial.rename(path)
+        return path
+
+    @classmethod
+    def load(cls, store: StudyStore, name: str) -> Split:
+        """Raises InputError if there is no such split, or if it was made for another content of the store."""
+        path = split_path(store, name)
+        if not path.is_file():
+            known = sorted(p.stem for p in path.parent.glob("*.parquet"))
+            raise InputError(
+                f"{path}: there is no split {name!r}; this store has {known or 'none'}; "
+                "make one with `socsci-jax data split`."
+            )
+        try:
+            table = pq.read_table(path)
+            facts = json.loads(table.schema.metadata[b"socsci_jax"])
+        except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
+            raise InputError(f"{path}: not a split table ({error}); make it again.") from error
+        if facts["store_hash"] != store.content_hash:
+            raise InputError(
+                f"{path}: this split was made for another content of the store (hash {facts['store_hash'][:12]}, "
+                f"now {store.content_hash[:12]}); make it again with `socsci-jax data split --replace`."
+            )
+        return cls(
+            name=facts["name"],
+            seed=facts["seed"],
+            store_hash=facts["store_hash"],
+            held_out=pl.from_arrow(table),
+            notes=tuple(facts["notes"]),
+        )
+
+    @property
+    def content_hash(self) -> str:
+        return hashlib.sha256(self.held_out.sort(pl.all()).write_csv().encode()).hexdigest()
+
+    def units(self, part: str) -> pl.DataFrame:
+        columns = _UNIT_COLUMNS[part]
+        return self.held_out.filter(pl.col("part") == part).select(columns)
+
+    def label(self, store: StudyStore) -> pl.DataFrame:
+        """The responses with study_id, condition, outcome and `part`: "train" or one of PARTS."""
+        responses = store.responses.join(
+            store.items.select("item_id", "study_id", "condition", "outcome"),
+            on="item_id",
+            how="left",
+            maintain_order="left",
+        ).with_columns(part=pl.lit(TRAIN))
+        for part in reversed(PARTS):
+            columns = list(_UNIT_COLUMNS[part])
+            units = self.units(part).unique().with_columns(_held=pl.lit(True))
+            responses = (
+                responses.join(units, on=columns, how="left", maintain_order="left")
+                .with_columns(
+                    part=pl.when(pl.col("_held").fill_null(False))
+                    .then(pl.lit(part))
+                    .otherwise(pl.col("part"))
+                )
+                .drop("_held")
+            )
+        return responses
+
+    def training_responses(self, store: StudyStore, *, leave_out: Sequence[str] = ()) -> pl.DataFrame:
+        """The labelled responses of part "train".
+
+        Raises InputError if nothing is left to train on, or if a study of `leave_out` (ids that training was
+        told never to see) is not held out by this split.
+        """
+        train = self.label(store).filter(pl.col("part") == TRAIN)
+        if train.is_empty():
+            raise InputError(
+                f"split {self.name!r} of {store.path}: nothing is left to train on; hold out less."
+            )
+        seen = sorted(set(leave_out) & set(train["study_id"].unique()))
+        if seen:
+            raise InputError(
+                f"split {self.name!r} of {store.path}: study {seen[0]!r} is to be left out of training but has "
+                f"answers in the training part; make a split that holds out all of {len(leave_out)} listed studies."
+            )
+        return train
+
+
+def split_path(store: StudyStore, name: str) -> Path:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise InputError(f"split name {name!r}: use letters, digits, '.', '_' and '-' only.")
+    return store.path / "splits" / f"{name}.parquet"
+
+
+def make_split(
+    store: StudyStore,
+    *,
+    name: str,
+    seed: int,
+    studies: float | Sequence[str] | None = None,
+    conditions: float | None = None,
+    outcomes: float | None = None,
+    participants: float | None = None,
+) -> Split:
+    """Draws held-out units, seeded; shares are between 0 and 1, `studies` may be a list of ids.
+
+    Conditions and outcomes are drawn within each study that is not itself held out: the share, at least one,
+    and never all; a study with a single one keeps it.  Participants are drawn within each study.
+    Raises InputError for a share out of range, an unknown study id, or a split that holds out nothing.
+    """
+    shares = {"conditions": conditions, "outcomes": outcomes, "participants": participants}
+    if isinstance(studies, float | int):
+        shares["studies"] = float(studies)
+    for kind, share in shares.items():
+        if share is not None and not 0 < share < 1:
+            raise InputError(f"split {name!r}: share of {kind} must lie between 0 and 1, got {share}.")
+    all_studies = sorted(store.studies["study_id"])
+    rows: list[dict[str, str]] = []
+    notes: list[str] = []
+
+    held_studies: list[str] = []
+    if isinstance(studies, float | int):
+        held_studies = _draw(all_studies, share=studies, rng=_rng(seed, "studies", ""))
+        if not held_studies:
+            notes.append(f"no study could be held out: the store has {len(all_studies)}")
+    elif studies is not None:
+        unknown = sorted(set(studies) - set(all_studies))
+        if unknown and len(unknown) == len(set(studies)):
+            raise InputError(
+                f"split {name!r}: none of the {len(unknown)} studies to hold out is in {store.path} "
+                f"(the first is {unknown[0]!r}); known ids begin with {all_studies[:3]}."
+            )
+        if unknown:
+            notes.append(f"{len(unknown)} listed studies are not in the store: {', '.join(unknown[:10])}")
+        held_studies = sorted(set(studies) & set(all_studies))
+    rows += [{"part": "unseen_studies", "study_id": study} for study in held_studies]
+
+    def within_studies(part: str, column: str, share: float, frame: pl.DataFrame) -> None:
+        units: dict[str, list[str]] = {}
+        for study, unit in frame.select("study_id", column).unique().sort("study_id", column).iter_rows():
+            units.setdefault(study, []).append(unit)
+        single = []
+        for study, values in units.items():
+            if study in held_studies:
+                continue
+            drawn = _draw(values, share=share, rng=_rng(seed, part, study))
+            if not drawn:
+                single.append(study)
+            rows.extend({"part": part, "study_id": study, column: unit} for unit in drawn)
+        if single:
+            notes.append(
+                f"{part}: {len(single)} studies have a single {column} and keep it: {', '.join(single[:10])}"
+            )
+
+    if conditions is not None:
+        within_studies("unseen_conditions", "condition", conditions, store.items)
+    if outcomes is not None:
+        within_studies("unseen_outcomes", "outcome", outcomes, store.items)
+    if participants is not None:
+        within_studies("unseen_participants", "participant_id", participants, store.participants)
+    return split_of_units(store, name=name, seed=seed, rows=rows, notes=notes)
+
+
+def split_of_units(
+    store: StudyStore, *, name: str, seed: int, rows: Sequence[dict[str, str]], notes: Sequence[str] = ()
+) -> Split:
+    """A split from given held-out units: dicts with `part` and the columns that name the unit."""
+    if not rows:
+        raise InputError(f"split {name!r} of {store.path}: it would hold out nothing; name what to hold out.")
+    frame = pl.from_arrow(pa.Table.from_pylist(list(rows), schema=SPLIT_SCHEMA))
+    return Split(name=name, seed=seed, store_hash=store.content_hash, held_out=frame, notes=tuple(notes))
+
+
+def _rng(seed: int, *words: str) -> np.random.Generator:
+    return np.random.default_rng([seed, *b"/".join(word.encode() for word in words)])
+
+
+def _draw(units: Sequence[str], *, share: float, rng: np.random.Generator) -> list[str]:
+    """The share of `units`, at least one, never all; none if there is only one."""
+    if len(units) < 2:
+        return []
+    count = min(max(1, round(share * len(units))), len(units) - 1)
+    return sorted(units[i] for i in rng.choice(len(units), size=count, replace=False))
+
+
+@dataclasses.dataclass(frozen=True)
+class NearDuplicate:
+    """Two studies on opposite sides of a split that may be one fielding, and what gives them away."""
+
+    held_out: str
+    training: str
+    text_overlap: float
+    reason: str
+
+
+def near_duplicate_studies(
+    store: StudyStore,
+    split: Split,
+    *,
+    threshold: float = 0.3,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[NearDuplicate]:
+    """Held-out studies that resemble a training study.
+
+    `text_overlap` is the share of the smaller study's distinct eight-word sequences (stimulus and question)
+    that the other also has (containment).  Pairs are named for an overlap of at least `threshold`, for equal
+    titles, or for equal numbers of participants and answers per item (one fielding split in two deposits).
+    """
+    held = sorted(split.units("unseen_studies")["study_id"].unique())
+    training = sorted(set(store.studies["study_id"]) - set(held))
+    shingles: dict[str, set[int]] = {}
+    for study, stimulus, question in store.items.select("study_id", "stimulus", "question").iter_rows():
+        words = re.findall(r"\w+", f"{stimulus} {question}".lower())
+        grams = {hash(tuple(words[i : i + 8])) for i in range(max(1, len(words) - 7))}
+        shingles.setdefault(study, set()).update(grams)
+    titles = {
+        study: re.sub(r"\W+", " ", title.lower()).removesuffix(" replication").strip()
+        for study, title in store.studies.select("study_id", "title").iter_rows()
+    }
+    sizes = dict(store.participants.group_by("study_id").len().iter_rows())
+    found = []
+    for a in held:
+        progress(a)
+        for b in training:
+            overlap = len(shingles[a] & shingles[b]) / max(1, min(len(shingles[a]), len(shingles[b])))
+            if overlap >= threshold:
+                found.append(NearDuplicate(a, b, overlap, "shared text"))
+            elif titles[a] and titles[a] == titles[b]:
+                found.append(NearDuplicate(a, b, overlap, "equal titles"))
+            elif sizes[a] == sizes[b] and sizes[a] >= 500:
+                found.append(NearDuplicate(a, b, overlap, f"equal number of participants ({sizes[a]})"))
+    return found
+
+
+def read_study_ids(path: Path) -> tuple[str, ...]:
+    """Ids of unseen studies from a JSON file: a list, or a mapping with the key "unseen" (as published)."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: there is no such file; give a share such as 0.2 or a JSON file of ids."
+        ) from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not valid JSON ({error}); give a list of study ids.") from error
+    ids = content.get("unseen") if isinstance(content, dict) else content
+    if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
+        raise InputError(
+            f"{path}: neither a list of study ids nor a mapping with such a list under 'unseen'."
+        )
+    return tuple(ids)

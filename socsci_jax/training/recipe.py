@@ -1,0 +1,217 @@
+"""A recipe: everything that a training run depends on, in one YAML file that fits on one screen."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+import yaml
+
+from socsci_jax.errors import InputError
+
+Positive = Annotated[int, pydantic.Field(ge=1)]
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+Dtype = Literal["float32", "bfloat16"]
+
+
+class _Block(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Architecture(_Block):
+    """Shape of a decoder that starts from random weights."""
+
+    model_type: Literal["qwen2", "qwen3", "llama"]
+    hidden_size: Positive
+    intermediate_size: Positive
+    num_hidden_layers: Positive
+    num_attention_heads: Positive
+    num_key_value_heads: Positive
+    head_dim: Positive | None = None
+    rope_theta: float = 1_000_000.0
+    rms_norm_eps: float = 1e-6
+    tie_word_embeddings: bool = True
+    max_position_embeddings: Positive = 32_768
+
+
+class Model(_Block):
+    """Where the weights and the tokenizer come from, and in which precision they are kept and used."""
+
+    start: str  # "random", or a folder or hub id in the Hugging Face format
+    tokenizer: str | None = None  # "train", or a folder or hub id; by default the one of `start`
+    vocabulary: Positive = 4096  # of a tokenizer that is trained here
+    architecture: Architecture | None = None  # of a random start
+    param_dtype: Dtype = "float32"
+    compute_dtype: Dtype = "float32"
+    rematerialisation: Literal["none", "matmuls", "layers"] = "none"
+
+    @pydantic.model_validator(mode="after")
+    def _complete(self) -> Model:
+        if self.start == "random" and (self.architecture is None or self.tokenizer is None):
+            raise ValueError("start: random needs `architecture` and `tokenizer`")
+        if self.start != "random" and (self.architecture is not None or self.tokenizer == "train"):
+            raise ValueError("`architecture` and `tokenizer: train` go with `start: random` only")
+        return self
+
+
+class Data(_Block):
+    """Which answers are trained on, and how they are written as prompts."""
+
+    store: Path
+    split: str
+    leave_out_studies: tuple[str, ...] = ()  # ids that training refuses to see
+    layout: str = "study_first"
+    merge_equal_personas: bool = True
+    max_tokens: Positive = 4096
+
+
+class Batch(_Block):
+    """One optimizer step: `trees` prompt trees of `branches_per_tree` branches, cut into micro-batches."""
+
+    trees: Positive
+    branches_per_tree: Positive
+    micro_batches: Positive = 1
+    prefix_buckets: Positive = 4
+    branch_buckets: Positive = 3
+
+    @pydantic.model_validator(mode="after")
+    def _divides(self) -> Batch:
+        if self.trees % self.micro_batches:
+            raise ValueError(
+                f"trees = {self.trees} must be a multiple of micro_batches = {self.micro_batches}"
+            )
+        return self
+
+
+class Optimizer(_Block):
+    """AdamW with warm-up and cosine decay; no weight decay on norms and biases, as is usual."""
+
+    epochs: Annotated[float, pydantic.Field(gt=0)]
+    learning_rate: Annotated[float, pydantic.Field(gt=0)]
+    final_learning_rate_share: Share = 0.0
+    warmup_share: Share = 0.05
+    weight_decay: Annotated[float, pydantic.Field(ge=0)] = 0.1
+    beta1: Share = 0.9
+    beta2: Share = 0.999
+    epsilon: Annotated[float, pydantic.Field(gt=0)] = 1e-8
+    clip_norm: Annotated[float, pydantic.Field(gt=0)] = 1.0
+
+
+class Parallelism(_Block):
+    """Sizes of the mesh axes; their product is the number of devices."""
+
+    data: Positive = 1
+    fsdp: Positive = 1
+    tensor: Positive = 1
+
+
+class Checkpoints(_Block):
+    every_steps: Positive
+    keep: Positive = 2
+
+
+class Recipe(_Block):
+    name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    output: Path
+    seed: int = 0
+    model: Model
+    data: Data
+    batch: Batch
+    optimizer: Optimizer
+    parallelism: Parallelism = Parallelism()
+    checkpoints: Checkpoints
+
+    @pydantic.model_validator(mode="after")
+    def _trees_divide(self) -> Recipe:
+        per_device = self.parallelism.data * self.parallelism.fsdp
+        trees = self.batch.trees // self.batch.micro_batches
+        if trees % per_device:
+            fitting = math.lcm(per_device, self.batch.micro_batches)
+            raise ValueError(
+                f"batch.trees / batch.micro_batches = {trees} does not divide over data x fsdp = {per_device} "
+                f"devices; a multiple of {fitting} trees would"
+            )
+        return self
+
+    def rendered(self) -> str:
+        """The complete recipe as YAML, defaults included."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    @property
+    def digest(self) -> str:
+        """Hash of all that shapes the result; where it is written and how often it is saved do not."""
+        fields = self.model_dump(mode="json", exclude={"name", "output", "checkpoints"})
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe and applies `key.key=value` overrides (values are YAML).
+
+    Raises one InputError that names every problem: unknown keys with the nearest valid one, wrong types, values
+    out of range.
+    """
+    path = Path(path)
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such recipe; see recipes/ for complete ones.") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]}).") from error
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: a recipe is a mapping of keys to values; see recipes/ for complete ones.")
+    for override in overrides:
+        _apply(tree, override)
+    return parse_recipe(tree, where=str(path))
+
+
+def parse_recipe(tree: dict, *, where: str) -> Recipe:
+    # A YAML float needs a dot: 1e-5 arrives as text.  Pydantic reads it as the number that was meant.
+    try:
+        return Recipe.model_validate(tree)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(_explain(problem) for problem in error.errors())
+        raise InputError(f"{where}: {problems}.") from None
+
+
+def _apply(tree: dict, override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"{override!r}: an override is written key=value, for instance optimizer.epochs=3.")
+    *parents, last = key.split(".")
+    for name in parents:
+        if not isinstance(tree.setdefault(name, {}), dict):
+            raise InputError(f"{override!r}: {name!r} is a value, not a block of keys.")
+        tree = tree[name]
+    tree[last] = yaml.safe_load(value)
+
+
+def _explain(problem: dict) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        valid = _valid_keys(location[:-1])
+        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(valid)}"
+        return f"unknown key {key!r} ({hint})"
+    if problem["type"] == "missing":
+        return f"key {key!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    shown = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
+    return f"key {key!r}: {message[0].lower() + message[1:]}{shown}"
+
+
+def _valid_keys(path: Sequence[str]) -> list[str]:
+    block: type[_Block] = Recipe
+    for name in path:
+        annotation = block.model_fields[name].annotation
+        arguments = getattr(annotation, "__args__", (annotation,))
+        block = next(a for a in arguments if isinstance(a, type) and issubclass(a, _Block))
+    return list(block.model_fields)

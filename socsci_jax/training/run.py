@@ -1,0 +1,161 @@
+"""A run's folder: what was trained from what, beside its checkpoints.
+
+recipe.yaml    the complete recipe
+run.json       hashes of everything that went in, the layout, software versions
+config.json, tokenizer/   the model's shape and tokenizer in the Hugging Face format, byte for byte
+checkpoints/, metrics.jsonl, tensorboard/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from socsci_jax import __version__
+from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
+from socsci_jax.errors import InputError
+from socsci_jax.models.config import DecoderConfig, from_huggingface
+from socsci_jax.studies.prompts import Layout
+from socsci_jax.training.recipe import Recipe, parse_recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Paths and facts of one training run."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.path / "tokenizer"
+
+    @property
+    def model_config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    def is_run(self) -> bool:
+        return (self.path / "run.json").is_file()
+
+    def facts(self) -> dict[str, Any]:
+        """Raises InputError if the folder is not that of a training run."""
+        try:
+            return json.loads((self.path / "run.json").read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise InputError(
+                f"{self.path}: not the folder of a training run (run.json: {error}); give the recipe's `output`."
+            ) from error
+
+    def recipe(self) -> Recipe:
+        path = self.path / "recipe.yaml"
+        return parse_recipe(yaml.safe_load(path.read_text()), where=str(path))
+
+    def layout(self) -> Layout:
+        return Layout.from_dict(self.facts()["layout"])
+
+    def config(self) -> DecoderConfig:
+        return from_huggingface(self.model_config)
+
+    def load_tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self.tokenizer)
+
+    def begin(self, recipe: Recipe, *, facts: dict[str, Any]) -> None:
+        """Writes what the run is.
+
+        Raises InputError if the folder holds a run of another recipe or of other data.
+        """
+        if self.is_run():
+            earlier = self.facts()
+            for key, what in _IDENTITY.items():
+                if earlier[key] != facts[key]:
+                    changed = _changed_keys(self.recipe(), recipe) if key == "recipe_hash" else ""
+                    raise InputError(
+                        f"{self.path}: this folder holds a run with {what}{changed}; choose another `output`, or "
+                        "delete the folder to start afresh."
+                    )
+        (self.path / "recipe.yaml").write_text(recipe.rendered())
+        (self.path / "run.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def run_folder(path: Path) -> Iterator[RunFolder]:
+    """The run at `path` if it has begun; else a folder beside it, moved there when the block ends well.
+
+    So a run that fails its checks leaves nothing behind that a later one could take for its own.
+    """
+    if RunFolder(path).is_run():
+        yield RunFolder(path)
+        return
+    if path.exists() and any(path.iterdir()):
+        raise InputError(
+            f"{path}: this folder is not empty and holds no training run; choose another `output`."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.parent / f".{path.name}.partial-{uuid.uuid4().hex[:8]}"
+    partial.mkdir()
+    try:
+        yield RunFolder(partial)
+        if path.exists():
+            path.rmdir()
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+_IDENTITY = {
+    "recipe_hash": "another recipe",
+    "store_hash": "another content of the study store",
+    "split_hash": "another split of the same name",
+    "tokenizer_hash": "another tokenizer",
+}
+
+
+def software_versions() -> dict[str, str]:
+    names = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "sentencepiece")
+    return {"socsci_jax": __version__} | {name: importlib.metadata.version(name) for name in names}
+
+
+def copy_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """The tokenizer's files, byte for byte."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in tokenizer.files().items():
+        shutil.copyfile(path, folder / name)
+
+
+def _changed_keys(before: Recipe, after: Recipe) -> str:
+    def flat(tree: dict, path: str = "") -> dict[str, Any]:
+        return {
+            key: value
+            for name, node in tree.items()
+            for key, value in (
+                flat(node, f"{path}{name}.") if isinstance(node, dict) else {f"{path}{name}": node}
+            ).items()
+        }
+
+    old, new = flat(before.model_dump(mode="json")), flat(after.model_dump(mode="json"))
+    changed = [
+        f"{key} {old.get(key)} there, {new.get(key)} here"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key) and not key.startswith(("name", "output", "checkpoints"))
+    ]
+    return f" ({'; '.join(changed[:3])})"

@@ -1,0 +1,91 @@
+"""Small studies, tokenizers and recipes that several test files build on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
+from socsci_jax.studies.schema import Item, Scale
+from socsci_jax.studies.splits import make_split
+from socsci_jax.studies.store import StoreBuilder, StudyStore
+
+SCALE_1_5 = Scale.of_levels(range(1, 6), origin="stated")
+GENDERS = ("Female", "Male")
+AGES = ("18-34", "35-64", "65 or older")
+
+
+def small_item(study: str, condition: str, outcome: str, scale: Scale) -> Item:
+    return Item(
+        study_id=study,
+        condition=condition,
+        outcome=outcome,
+        stimulus=f"In study {study} people read about plan {condition}, which costs money and time.\n\n",
+        question=f"How do you feel about {outcome}? ",
+        answer_format=f"Only return an integer from {scale.levels[0]} to {scale.levels[-1]}, nothing else.",
+        scale=scale,
+    )
+
+
+def small_store(
+    folder: Path, *, studies: int = 4, conditions: int = 3, people: int = 12, seed: int = 0
+) -> StudyStore:
+    """Studies of `conditions` arms with two outcomes each (1 to 5 and 0 to 100), answered by `people` per arm."""
+    rng = np.random.default_rng(seed)
+    builder = StoreBuilder(attributes=("age", "gender"), source="small", licence="CC0", command="test")
+    scales = {
+        "taxes": SCALE_1_5,
+        "parks": Scale.of_levels(range(0, 101), origin="stated"),
+    }
+    sample = 0
+    for s in range(studies):
+        builder.add_study(f"s{s}", title=f"Study number {s}")
+        for c in range(conditions):
+            ids = {
+                name: builder.add_item(small_item(f"s{s}", f"c{c}", name, scale))
+                for name, scale in scales.items()
+            }
+            for p in range(people):
+                person = f"{c}-{p}"
+                builder.add_participant(
+                    f"s{s}", person, {"age": AGES[rng.integers(3)], "gender": GENDERS[rng.integers(2)]}
+                )
+                for name, item_id in ids.items():
+                    value = int(rng.choice(scales[name].levels))
+                    builder.add_response(item_id, person, value, sample_id=sample)
+                    sample += 1
+    store = builder.write(folder)
+    make_split(store, name="main", seed=0, studies=0.25, conditions=0.34, participants=0.2).save(store)
+    return store
+
+
+def small_tokenizer(store: StudyStore, folder: Path) -> Tokenizer:
+    texts = [item.text for item in store.item_by_id.values()] + [str(n) for n in range(101)]
+    return load_tokenizer(train_sentencepiece(texts, folder, vocab_size=400))
+
+
+def small_recipe(store: StudyStore, output: Path, **changes) -> dict:
+    """A recipe that trains in seconds; `changes` replace whole blocks."""
+    return {
+        "name": "small",
+        "output": str(output),
+        "model": {
+            "start": "random",
+            "tokenizer": "train",
+            "vocabulary": 400,
+            "architecture": {
+                "model_type": "qwen2",
+                "hidden_size": 32,
+                "intermediate_size": 48,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "num_key_value_heads": 2,
+            },
+        },
+        "data": {"store": str(store.path), "split": "main"},
+        "batch": {"trees": 8, "branches_per_tree": 4, "prefix_buckets": 1, "branch_buckets": 1},
+        "optimizer": {"epochs": 2, "learning_rate": 1e-2},
+        "checkpoints": {"every_steps": 2},
+        **changes,
+    }

@@ -1,0 +1,76 @@
+"""Prompt layouts: the published prompt letter for letter, and nothing but allowed fields."""
+
+import json
+
+import pytest
+from small import SCALE_1_5, small_item
+
+from socsci_jax.errors import InputError
+from socsci_jax.studies.prompts import LAYOUTS, PERSONA_FIRST, STUDY_FIRST, Layout, load_layout, persona_text
+from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item, Scale
+
+ITEM = small_item("s", "c", "taxes", SCALE_1_5)
+
+
+def test_persona_first_is_the_published_prompt_letter_for_letter(shared_data):
+    rows = [json.loads(line) for line in (shared_data / "socsci210" / "9nphm_first34.jsonl").open()]
+    assert len(rows) == 34
+    for row in rows:
+        item = Item(
+            study_id=row["study_id"],
+            condition=str(row["condition_num"]),
+            outcome=str(row["task_num"]),
+            stimulus=row["stimuli"],
+            question="",
+            answer_format="",
+            scale=Scale.unknown(),
+        )
+        attributes = {name: row["demographic"][name] for name in SOCSCI210_ATTRIBUTES}
+        assert PERSONA_FIRST.prompt(item=item, attributes=attributes) == row["prompt"]
+
+
+def test_what_is_not_known_of_a_person_is_left_out():
+    assert (
+        persona_text({"age": "34", "party_id": None, "household_size": "4"})
+        == "- Age: 34\n- Household Size: 4"
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_shared_and_own_make_up_the_prompt(layout):
+    attributes = {"age": "34"}
+    prompt = layout.prompt(item=ITEM, attributes=attributes)
+    by_part = {"item": {"item": ITEM}, "persona": {"attributes": attributes}}
+    other = "persona" if layout.shared_by == "item" else "item"
+    assert prompt == layout.shared_text(**by_part[layout.shared_by]) + layout.own_text(**by_part[other])
+    assert ITEM.text in prompt
+    assert "- Age: 34" in prompt
+
+
+def test_braces_in_a_text_are_only_braces():
+    item = Item(**{**vars(ITEM), "stimulus": "A {reasoning} in braces. "})
+    assert "A {reasoning} in braces." in STUDY_FIRST.prompt(item=item, attributes={})
+
+
+def test_a_field_that_is_not_allowed_is_refused():
+    with pytest.raises(InputError, match=r"\{reasoning\}.*not allowed"):
+        Layout(name="x", shared_by="item", system="", shared="{stimulus}{reasoning}", own="{persona}")
+
+
+def test_a_prefix_may_hold_only_what_its_prompts_share():
+    with pytest.raises(InputError, match="differs between the prompts"):
+        Layout(
+            name="x",
+            shared_by="item",
+            system="",
+            shared="{persona}{stimulus}",
+            own="{question}{answer_format}",
+        )
+
+
+def test_a_layout_is_data(tmp_path):
+    path = tmp_path / "layout.json"
+    path.write_text(json.dumps(STUDY_FIRST.to_dict()))
+    assert load_layout(path) == STUDY_FIRST
+    with pytest.raises(InputError, match="neither a built-in layout"):
+        load_layout("study_frist")

@@ -1,0 +1,111 @@
+"""Splits: what is held out never reaches training, and resemblance across a split is said."""
+
+import polars as pl
+import pytest
+from small import SCALE_1_5, small_item, small_store
+
+from socsci_jax.errors import InputError
+from socsci_jax.studies.splits import Split, make_split, near_duplicate_studies, split_of_units
+from socsci_jax.studies.store import StoreBuilder
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return small_store(tmp_path_factory.mktemp("splits") / "store", studies=8, conditions=4)
+
+
+def test_held_out_units_and_training_are_disjoint(store):
+    split = make_split(store, name="x", seed=1, studies=0.25, conditions=0.25, participants=0.3)
+    labelled = split.label(store)
+    train = split.training_responses(store)
+    assert labelled.height == store.responses.height
+    for part, columns in {
+        "unseen_studies": ["study_id"],
+        "unseen_conditions": ["study_id", "condition"],
+        "unseen_participants": ["study_id", "participant_id"],
+    }.items():
+        held = labelled.filter(pl.col("part") == part).select(columns).unique()
+        assert held.height > 0
+        assert train.join(held, on=columns, how="semi").is_empty()
+
+
+def test_a_quarter_of_the_conditions_is_held_out_in_each_study(store):
+    split = make_split(store, name="x", seed=1, conditions=0.25)
+    assert split.units("unseen_conditions").group_by("study_id").len()["len"].to_list() == [1] * 8
+
+
+def test_at_least_one_unit_is_held_out_and_a_single_one_is_kept(store):
+    split = make_split(store, name="x", seed=1, outcomes=0.01)
+    assert split.units("unseen_outcomes").group_by("study_id").len()["len"].unique().to_list() == [1]
+
+
+def test_the_seed_decides_the_split(store):
+    def draw(seed):
+        return make_split(store, name="x", seed=seed, participants=0.5).content_hash
+
+    assert draw(3) == draw(3) != draw(4)
+
+
+def test_a_split_comes_back_as_it_was_saved(store):
+    split = make_split(store, name="saved", seed=5, studies=["s1", "s2"], outcomes=0.25)
+    split.save(store)
+    loaded = Split.load(store, "saved")
+    assert loaded.seed == 5
+    assert loaded.held_out.equals(split.held_out)
+    assert set(loaded.units("unseen_studies")["study_id"]) == {"s1", "s2"}
+
+
+def test_training_refuses_a_split_that_does_not_hold_out_what_it_was_told_to_leave(store):
+    split = make_split(store, name="x", seed=0, studies=["s1"])
+    assert split.training_responses(store, leave_out=["s1"]).height > 0
+    with pytest.raises(InputError, match="study 's2' is to be left out"):
+        split.training_responses(store, leave_out=["s1", "s2"])
+
+
+def test_a_split_of_another_store_content_is_refused(tmp_path):
+    first = small_store(tmp_path / "a", seed=0)
+    second = small_store(tmp_path / "b", seed=1)
+    source = first.path / "splits" / "main.parquet"
+    (second.path / "splits" / "main.parquet").write_bytes(source.read_bytes())
+    with pytest.raises(InputError, match="made for another content"):
+        Split.load(second, "main")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"studies": 1.5}, "between 0 and 1"),
+        ({"studies": ["nobody"]}, "none of the 1 studies"),
+        ({}, "hold out nothing"),
+    ],
+)
+def test_a_split_that_cannot_be_made_is_one_clear_sentence(store, wanted, message):
+    with pytest.raises(InputError, match=message):
+        make_split(store, name="x", seed=0, **wanted)
+
+
+def test_a_split_that_leaves_nothing_to_train_on_is_refused(store):
+    rows = [{"part": "unseen_studies", "study_id": s} for s in store.studies["study_id"]]
+    split = split_of_units(store, name="x", seed=0, rows=rows)
+    with pytest.raises(InputError, match="nothing is left to train on"):
+        split.training_responses(store)
+
+
+def test_near_duplicate_studies_across_a_split_are_reported(tmp_path):
+    builder = StoreBuilder(attributes=("age",), source="x", licence="x", command="x")
+    stories = {
+        "original": "A town of ten thousand people must choose between a new bridge and a new school next year",
+        "copy": "A town of ten thousand people must choose between a new bridge and a new school next spring",
+        "other": "Doctors in a large hospital compare two treatments for a rare illness of the inner ear",
+    }
+    for study, text in stories.items():
+        builder.add_study(study, title=study)
+        builder.add_participant(study, "p", {})
+        item = small_item(study, "a", "taxes", SCALE_1_5)
+        item_id = builder.add_item(type(item)(**{**vars(item), "stimulus": text + ".\n\n", "question": ""}))
+        builder.add_response(item_id, "p", 1, sample_id=0)
+    store = builder.write(tmp_path / "store")
+    split = make_split(store, name="x", seed=0, studies=["copy"])
+    assert [(d.held_out, d.training, d.reason) for d in near_duplicate_studies(store, split)] == [
+        ("copy", "original", "shared text")
+    ]

@@ -1,0 +1,104 @@
+"""The study store: what goes in comes out, nothing is lost, nothing half-written stays."""
+
+import json
+
+import pytest
+from small import small_item, small_store
+
+from socsci_jax.errors import InputError
+from socsci_jax.studies.inspect import inspect_store
+from socsci_jax.studies.schema import Scale
+from socsci_jax.studies.store import StoreBuilder, StudyStore
+
+
+def builder() -> StoreBuilder:
+    made = StoreBuilder(attributes=("age",), source="here", licence="CC0", command="test")
+    made.add_study("s", title="A study")
+    made.add_participant("s", "p", {"age": 34})
+    return made
+
+
+SCALE = Scale.of_levels({1: "Oppose", 2: "", 3: "Support"}, origin="stated")
+
+
+def test_an_item_comes_back_as_it_was_written(tmp_path):
+    made = builder()
+    item = small_item("s", "arm", "taxes", SCALE)
+    item_id = made.add_item(item)
+    made.add_response(item_id, "p", 3, sample_id=0)
+    store = made.write(tmp_path / "store")
+    assert store.item_by_id == {item_id: item}
+    assert store.responses.row(0, named=True) == {
+        "item_id": item_id,
+        "participant_id": "p",
+        "value": 3.0,
+        "sample_id": 0,
+    }
+    assert store.participants.row(0, named=True)["attributes"] == {"age": "34"}
+
+
+def test_an_answer_outside_its_scale_is_rejected_with_the_reason(tmp_path):
+    made = builder()
+    item_id = made.add_item(small_item("s", "arm", "taxes", SCALE))
+    assert made.add_response(item_id, "p", 3, sample_id=0)
+    assert not made.add_response(item_id, "p", 98, sample_id=1)
+    store = made.write(tmp_path / "store")
+    assert store.responses.height == 1
+    reject = store.rejects.row(0, named=True)
+    assert reject["reason"] == "answer outside its scale"
+    assert json.loads(reject["record"])["value"] == 98
+    assert inspect_store(store).rejects.rows() == [("response", "answer outside its scale", 1)]
+
+
+def test_an_item_without_answers_is_listed_among_the_rejects(tmp_path):
+    made = builder()
+    made.add_response(made.add_item(small_item("s", "a", "taxes", SCALE)), "p", 1, sample_id=0)
+    made.add_item(small_item("s", "b", "taxes", SCALE))
+    store = made.write(tmp_path / "store")
+    assert store.items["condition"].to_list() == ["a"]
+    assert store.rejects["reason"].to_list() == ["item without answers"]
+
+
+def test_equal_content_has_an_equal_hash_and_other_content_another(tmp_path):
+    hashes = [
+        small_store(tmp_path / str(i), studies=2, seed=seed).content_hash for i, seed in enumerate((0, 0, 1))
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_nothing_is_left_behind_when_no_answer_could_be_read(tmp_path):
+    made = builder()
+    made.reject("response", place="file:1", reason="not a number")
+    with pytest.raises(InputError, match="not one answer could be read.*not a number"):
+        made.write(tmp_path / "store")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_is_not_overwritten_unasked(tmp_path):
+    small_store(tmp_path / "store")
+    with pytest.raises(InputError, match="exists already"):
+        small_store(tmp_path / "store")
+
+
+def test_a_missing_column_is_named_with_its_file(tmp_path):
+    store = small_store(tmp_path / "store")
+    store.items.drop("question").write_parquet(store.path / "items.parquet")
+    with pytest.raises(InputError, match=r"items\.parquet: column 'question' is missing"):
+        _ = StudyStore(store.path).items
+
+
+def test_a_truncated_table_is_named(tmp_path):
+    store = small_store(tmp_path / "store")
+    path = store.path / "responses.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"responses\.parquet: this table of the study store cannot be read"):
+        _ = StudyStore(store.path).responses
+
+
+def test_arms_that_state_different_scales_are_reported(tmp_path):
+    made = builder()
+    for condition, hi in (("a", 5), ("b", 7)):
+        scale = Scale.of_levels(range(1, hi + 1), origin="stated")
+        made.add_response(made.add_item(small_item("s", condition, "taxes", scale)), "p", 1, sample_id=hi)
+    found = inspect_store(made.write(tmp_path / "store")).disagreements
+    assert found.rows() == [("s", "taxes", 2, "1 to 5; 1 to 7")]
