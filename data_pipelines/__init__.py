@@ -26,5 +26,9 @@ def build(kind: str, source: str, out: Path, *, command: str, replace: bool = Fa
     if kind == "synthetic":
         from data_pipelines import synthetic
 
-        return synthetic.build(out, config=synthetic.preset(source), command=command, replace=replace)
+        if source not in synthetic.PRESETS:
+            raise InputError(
+                f"synthetic deposit {source!r} is not known; known are {', '.join(synthetic.PRESETS)}."
+            )
+        return synthetic.build(out, config=synthetic.PRESETS[source], command=command, replace=replace)
     raise InputError(f"kind {kind!r} of deposit is not known; known are {', '.join(KINDS)}.")

@@ -105,6 +105,7 @@ class SyntheticConfig:
 
 DEMONSTRATION = SyntheticConfig(n_studies=20, participants_per_condition=(80, 120))
 SMALL = SyntheticConfig(n_studies=4, participants_per_condition=(6, 8))
+PRESETS = {"demonstration": DEMONSTRATION, "small": SMALL}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

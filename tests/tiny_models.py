@@ -51,7 +51,9 @@ def huggingface_model(family: str, *, tied: bool = False, seed: int = 0) -> torc
     return model
 
 
-def save(model: torch.nn.Module, folder: Path, *, dtype: torch.dtype = torch.float32, **settings: object) -> Path:
+def save(
+    model: torch.nn.Module, folder: Path, *, dtype: torch.dtype = torch.float32, **settings: object
+) -> Path:
     """As `save_pretrained`, in `dtype`."""
     model.to(dtype).save_pretrained(folder, **settings)
     return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +38,8 @@ COMPANIONS = (
     "added_tokens.json",
     "chat_template.jinja",
 )
+# What to fetch of a model on a hub.
+CHECKPOINT_FILES = ("*.safetensors", INDEX, "config.json", *COMPANIONS)
 _DTYPES = {"F32": jnp.float32, "BF16": jnp.bfloat16, "F16": jnp.float16}
 
 
@@ -112,12 +114,13 @@ def export_checkpoint(
     config_json: bytes | None,
     dtype: Any = None,
     max_shard_bytes: int = 5_000_000_000,
+    extra_files: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a folder that `transformers` loads: safetensors, config.json and the companions of the source.
 
     Tensors keep their dtype unless `dtype` is given; `config_json` is written as it is. Host memory holds one
-    file of at most `max_shard_bytes` (or one tensor, if that is larger). The folder appears under its name
-    only when complete. With several processes all must call this, and the first one writes.
+    file of at most `max_shard_bytes` (or one tensor, if that is larger). `extra_files` are written beside the
+    weights. The folder appears under its name only when complete. With several processes all must call this, and the first one writes.
     """
     out = Path(out)
     if out.exists():
@@ -159,6 +162,8 @@ def export_checkpoint(
     for name in COMPANIONS if source_folder is not None else ():
         if (Path(source_folder) / name).is_file():
             shutil.copyfile(Path(source_folder) / name, partial_folder / name)
+    for name, content in (extra_files or {}).items():
+        (partial_folder / name).write_bytes(content)
     partial_folder.rename(out)
 
 

@@ -189,9 +189,7 @@ class StoreBuilder:
         """Returns False, and rejects the answer, if the item's scale does not allow it."""
         item = self._items[item_id]
         if not item.scale.allows(value):
-            allowed = (
-                f"{item.scale.lo:g} to {item.scale.hi:g}" if item.scale.lo is not None else item.scale.kind
-            )
+            lo, hi = ("any" if end is None else f"{end:g}" for end in (item.scale.lo, item.scale.hi))
             self.reject(
                 "response",
                 place=place or f"study {item.study_id}, sample {sample_id}",
@@ -200,7 +198,7 @@ class StoreBuilder:
                     "item_id": item_id,
                     "participant_id": participant_id,
                     "value": value,
-                    "allowed": allowed,
+                    "allowed": f"{lo} to {hi}",
                 },
             )
             return False

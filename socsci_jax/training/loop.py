@@ -21,7 +21,7 @@ from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentence
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
 from socsci_jax.models.config import DecoderConfig, from_huggingface, to_huggingface
-from socsci_jax.models.huggingface import load_checkpoint
+from socsci_jax.models.huggingface import CHECKPOINT_FILES, load_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, micro_batch_sharding, param_shardings
 from socsci_jax.progress import progress
@@ -193,9 +193,6 @@ def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConf
     )
     run.model_config.write_text(json.dumps(to_huggingface(config), indent=2) + "\n")
     return config
-
-
-CHECKPOINT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
 
 
 def _shards(

@@ -1,0 +1,566 @@
+"""The numbers of a passage: which are ends of a range, which are listed, which carry a label.
+
+`read_passage` scans an answer-format sentence, or a question, and reports what it says; whether that makes a scale
+is decided in `socsci_jax.studies.scales`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+
+from socsci_jax.studies.schema import MAX_LEVELS
+
+# One character for one, so that positions in the plain text are positions in the text.
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("“”„‟«»″", '"'),
+        **dict.fromkeys("‘’‚‛`´′", "'"),
+        **dict.fromkeys("‐‑‒–—―−﹣－", "-"),
+        **dict.fromkeys("\u00a0\u2007\u2009\u202f\u200a\t", " "),
+    }
+)
+
+
+def plain_text(text: str) -> str:
+    return text.translate(_PLAIN)
+
+
+NUMBER_WORDS = {
+    word: value
+    for value, word in enumerate(
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    )
+}
+DIGITS = r"(?:(?<![\w.)\]])(?<!\d )[+-])?(?:\$\s?)?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w*\d)(?:(?:\s?(?:thousand|million|billion)|k)\b)?"
+_UNIT = (
+    r"(?:\s?%|\s(?:percent|per cent|dollars?|cents?|euros?|pounds?|points?|years?|months?|weeks?|days?|hours?"
+    r"|minutes?|seconds?|times?|people|degrees?)\b)"
+)
+_NUMBER = re.compile(
+    rf"(?<![\w.,#$])({DIGITS}|(?:{'|'.join(NUMBER_WORDS)})\b)(?!-?(?:digit|point|decimal)|\s(?:hundred|thousand|dozen|half))",
+    re.I,
+)
+_SCALED = {"k": 1e3, "thousand": 1e3, "million": 1e6, "billion": 1e9}
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    value: float
+    start: int  # of its opening quotation mark, if the number is quoted: '1'
+    end: int
+    style: str  # "$", "%", "word" or ""; numbers of one list are written in one style
+
+
+def numbers_in(plain: str) -> list[Number]:
+    found = []
+    for match in _NUMBER.finditer(plain):
+        raw = match[1].lower()
+        start, end = match.span(1)
+        if raw in NUMBER_WORDS:
+            value, style = float(NUMBER_WORDS[raw]), "word"
+        else:
+            body = raw.replace("$", "").replace(",", "").replace(" ", "")
+            factor = next((f for word, f in _SCALED.items() if body.endswith(word)), 1.0)
+            value, style = (
+                float(body.rstrip("abcdefghijklmnopqrstuvwxyz")) * factor,
+                "$" if "$" in raw else "",
+            )
+            if plain[end : end + 2].lstrip().startswith("%"):
+                style = "%"
+        if start > 0 and end < len(plain) and plain[start - 1] in "\"'" and plain[end] == plain[start - 1]:
+            start, end = start - 1, end + 1
+        found.append(Number(value, start, end, style))
+    return found
+
+
+REPLY_VERB = r"(?:return|respond|answer|reply|output|give|provide|enter|type|write|state|report|choose|select|pick|use|indicate|submit|record|mark|circle|say|put|insert|express|rate|input)"
+
+_STEP_WORDS = r"\b(?:multiples? of|increments? of|steps? of|intervals? of|divisible by|nearest)\s*"
+_STEP = re.compile(_STEP_WORDS + r"(?=\$?\d|(?:two|five|ten)\b)", re.I)
+_STEP_BEFORE = re.compile(_STEP_WORDS + "$", re.I)
+
+
+@dataclasses.dataclass
+class Passage:
+    """What one passage says about the answers that it allows."""
+
+    ranges: set[tuple[float, float]] = dataclasses.field(default_factory=set)
+    listed: list[tuple[float, ...]] = dataclasses.field(default_factory=list)
+    labels: dict[int, str] = dataclasses.field(default_factory=dict)
+    # Levels beside a range: "from 1 to 7, or 99 for Don't know".
+    extra: dict[int, str] = dataclasses.field(default_factory=dict)
+    # The labelled numbers are all that may be returned: "1 for Yes or 5 for No".
+    options: bool = False
+    # The range is introduced as a scale, or its ends are labelled.
+    on_scale: bool = False
+    # The passage says two things that cannot both hold.
+    clash: bool = False
+
+    @property
+    def is_silent(self) -> bool:
+        return not (self.ranges or self.listed or self.labels)
+
+
+_BETWEEN = re.compile(r"\bbetween\b[^\d]{0,25}$", re.I)
+_RANGE_JOIN = re.compile(
+    rf"{_UNIT}?(?:\s*(?:inclusive|, inclusive,))?\s*(?:-{{1,2}}|\bto\b|\bthrough\b|\bthru\b|\buntil\b|,?\s*\bup to\b"
+    r"|\.\.\.?|…|\band\b|\bto a\b)\s*(?:(?:a )?(?:max(?:imum)?|high|highest)(?: of)?\s*)?[\"']?",
+    re.I,
+)
+_LIST_JOIN = re.compile(rf"{_UNIT}?\s*(?:,\s*(?:or|and)?|/|\||\bor\b|;\s*(?:or)?)\s*[\"']?", re.I)
+_DOTS_JOIN = re.compile(r"\s*,?\s*(?:\.\.\.|…)\s*,?\s*(?:or|and|up to)?\s*[\"']?", re.I)
+
+_COPULA = (
+    r"(?:,?\s*(?:==?>?|:=|-?->|→)\s*"
+    r"|,?\s+(?:is equal to|is|are|means?|meaning|being|represents?|representing|indicates?|indicating|stands? for"
+    r"|standing for|corresponds? to|corresponding to|refers? to|signif(?:y|ies)|signifying|denotes?|denoting|equals?"
+    r"|would (?:be|mean)|as|labell?ed(?: as)?|reflects?|coded as|says?)\b\s*)"
+)
+_CONNECTORS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("copula", re.compile(_COPULA, re.I)),
+    (
+        "option",
+        re.compile(
+            r"\s+(?:for|if|when|to (?:indicate|mean|represent|say|express)\b|to(?=\s+[a-z])|otherwise)\b\s*",
+            re.I,
+        ),
+    ),
+    ("colon", re.compile(r"\s*:\s*(?=\D)")),
+    ("paren", re.compile(r"\s*(?=[(\[](?![^)\]]*\d\s*(?:=|:|means\b))[^)\]]*[A-Za-z$])")),
+    ("after", re.compile(r"[)\]]\s*(?=[^\s,.;)])")),
+    ("dash", re.compile(r"\s*-\s*(?=[A-Za-z\"'])")),
+    ("dot", re.compile(r"\.\s+(?=[A-Z\"'])")),
+    ("quote", re.compile(r",?\s*(?=[\"']\w)")),
+)
+_BEFORE_ANCHOR = re.compile(
+    r"(?:^|[,;:.(\[\n/|\"')\]?]|\b(?:and|or|to|through|where|with|return|select|choose|use|enter|from|between|answer|"
+    r"respond|as|up to|then|if|of|reply|type|write|just|only|mark|pick|option|options|integer|number|scale|say|is|are|"
+    r"indicate|give|put|circle|otherwise|while|whereas))\s*[(\[]?\s*$",
+    re.I,
+)
+_SPAN_JOIN = re.compile(
+    r"(?:\bto|\bthrough|\bthru|\bup to|\buntil|\.\.\.|…|(?:^|\s)-)[\s,]*(?:a\s+)?[(\[\"']?\s*$", re.I
+)
+_SEPARATOR_TAIL = re.compile(
+    r"(?:[\s,;/|]+(?:and|or|to|through|thru|until|all the way (?:up )?to|up to|while|whereas|with|where)?|[,;/|]|(?:\.\.\.|…))*"
+    r"(?:(?<=[\s,;])(?:the|an?)\s+(?:integer|number|value))?"
+    r"[\s,;/|(\[]*$",
+    re.I,
+)
+_TAIL = (
+    r"(?:[\s,;.(\-]*\b(?:and |but |with )?(?:nothing (?:else|more)|no (?:other|additional|further) (?:text|words|comments?)"
+    r"|no explanations?\b|use no\b|no decimals?\b|without any\b|only the number|and only)"
+    r"|\s*[,;.(\-]+\s*(?:and |but )?(?:(?:do not|don't) (?:add|explain|include|return|write|provide|give|use|say)"
+    r"|without|as an integer|inclusive|please|no more, no less)\b)"
+)
+_LABEL_STOP = re.compile(
+    rf"{_TAIL}"
+    r"|[.!](?=[\"')\]]*\s*$)"
+    r"|[.!;][\"')\]]*\s*(?=(?:only|please|return|respond|answer|do not|don't|your|use|note|no other|if|there|just|enter|"
+    r"choose|select|reply|output)\b)"
+    r"|,\s*(?=(?:from|between|on a scale|using|with|where|so|while|and|in|as)\s+[^,]*\d)"
+    r"|,?\s+(?=(?:based )?(?:on|using|according to) (?:a|the|this|your|how) (?:\w+[ -])?(?:scale|options|choices|answer)\b)"
+    r"|\s+(?=only return\b)|\n",
+    re.I,
+)
+_QUESTION_STOP = re.compile(
+    r"[,;.:]\s*(?=[\"']*(?:how|what|which|who|whom|when|where|to what|please|do|does|did|would|will|should|can|could|is|are|"
+    r"was|were|rate|indicate|tell|in your|if|on average|overall|thinking|for|and)\b)|\?",
+    re.I,
+)
+_NON_ANSWER = re.compile(
+    r"\b(?:don'?t know|do not know|not sure|unsure|refused?|prefer not|n/?a|not applicable|does not apply|no answer|no opinion"
+    r"|skip(?:ped)?|undecided|can'?t say|cannot say|decline)\b",
+    re.I,
+)
+
+
+def read_passage(text: str, *, is_question: bool) -> Passage:
+    """Scans `text` from left to right: at each number a range, a list or a labelled level may begin.
+
+    A question may hold numbers that are no answers, so only ranges said to be a scale and two or more labelled
+    levels are read from it.
+    """
+    plain = plain_text(text)
+    numbers = numbers_in(plain)
+    reading = Passage()
+    if _label_first(text, plain, numbers, reading):
+        return reading
+    i = 0
+    while i < len(numbers):
+        number = numbers[i]
+        if _is_step(plain, number):
+            i += 1
+            continue
+        nxt = numbers[i + 1] if i + 1 < len(numbers) else None
+        if nxt is not None and _is_range(plain, number, nxt):
+            on_scale = _near_scale_word(plain, number.start, nxt.end)
+            if not is_question or on_scale:
+                reading.ranges.add((min(number.value, nxt.value), max(number.value, nxt.value)))
+                reading.on_scale = reading.on_scale or on_scale
+            i += 2
+            continue
+        count = _list_length(plain, numbers, i)
+        if count:
+            values = [n.value for n in numbers[i : i + count]]
+            if _DOTS_JOIN.fullmatch(plain[numbers[i + count - 2].end : numbers[i + count - 1].start]):
+                values = _fill_dots(values)
+                reading.clash = reading.clash or not values
+            if not is_question:
+                reading.listed.append(tuple(values))
+            i += count
+            continue
+        kind = _connector(plain, number)
+        if kind is not None and _BEFORE_ANCHOR.search(plain[: number.start]):
+            i = _read_anchors(text, plain, numbers, i, kind, reading, is_question=is_question)
+            continue
+        if not is_question and reading.ranges and re.search(r"\bor\s*$", plain[: number.start], re.I):
+            reading.clash = reading.clash or number.value != int(number.value)
+            reading.extra[int(number.value)] = ""
+        i += 1
+    return reading
+
+
+def _is_range(plain: str, a: Number, b: Number) -> bool:
+    join = plain[a.end : b.start]
+    match = _RANGE_JOIN.fullmatch(join.rstrip("\"'") if join.endswith(("'", '"')) else join)
+    if match is None:
+        bracketed = plain[: a.start].rstrip().endswith("[") and join.strip() == ","
+        return bracketed and plain[b.end :].lstrip().startswith("]")
+    if re.search(r"\band\b", join, re.I):
+        return _BETWEEN.search(plain[: a.start]) is not None
+    return True
+
+
+def _near_scale_word(plain: str, start: int, end: int) -> bool:
+    return bool(
+        re.search(r"\b(?:scale|slider|thermometer|rat(?:e|ing))\b[^.?!]{0,60}$", plain[:start], re.I)
+        or re.match(r"[^.?!,]{0,12}\b(?:scale|slider|thermometer|rating)\b", plain[end:], re.I)
+    )
+
+
+def _list_length(plain: str, numbers: list[Number], i: int) -> int:
+    """How many numbers from the i-th on form a plain list ("1, 2, 3, or 4"); 0 if fewer than two."""
+    j = i
+    while j + 1 < len(numbers):
+        join = plain[numbers[j].end : numbers[j + 1].start]
+        if not (_LIST_JOIN.fullmatch(join) or (j > i and _DOTS_JOIN.fullmatch(join))):
+            break
+        j += 1
+    count = j - i + 1
+    if count < 2:
+        return 0
+    if numbers[i].style == "word" and not re.match(r"\s*(?:[,.;)]|$|nothing|only)", plain[numbers[j].end :]):
+        return 0
+    # "1, 2 for Yes": the last number is a label's, so this is no plain list.
+    if _connector(plain, numbers[j]) in ("copula", "paren", "option") and not re.match(
+        r"\s+(?:representing|indicating|to indicate|to represent|for (?:how|your|the|each)|as)\b",
+        plain[numbers[j].end :],
+        re.I,
+    ):
+        return 0
+    return count
+
+
+def _fill_dots(values: list[float]) -> list[float]:
+    """1, 2, 3, ..., 7 in full; empty if the numbers do not tell the step or the end is not on it."""
+    *head, end = values
+    if len(head) < 2:
+        return []
+    steps = {b - a for a, b in itertools.pairwise(head)}
+    step = steps.pop()
+    if steps or step == 0 or (end - head[-1]) % step or (end - head[-1]) / step < 1:
+        return []
+    filled = list(head)
+    while filled[-1] != end and len(filled) <= MAX_LEVELS:
+        filled.append(filled[-1] + step)
+    return filled
+
+
+def _connector(plain: str, number: Number) -> str | None:
+    rest = plain[number.end : number.end + 40]
+    unit = re.match(_UNIT, rest, re.I) if number.style == "%" else None
+    rest = rest[unit.end() :] if unit else rest
+    return next((kind for kind, pattern in _CONNECTORS if pattern.match(rest)), None)
+
+
+def _connector_end(plain: str, number: Number, kind: str) -> int:
+    start = number.end
+    if number.style == "%":
+        start += re.match(_UNIT, plain[start:], re.I).end()
+    match = dict(_CONNECTORS)[kind].match(plain, start)
+    return match.end()
+
+
+def _read_anchors(
+    text: str,
+    plain: str,
+    numbers: list[Number],
+    i: int,
+    kind: str,
+    reading: Passage,
+    *,
+    is_question: bool,
+) -> int:
+    """Reads the run of labelled numbers that begins at the i-th; returns the index of the first number after it."""
+    run = [i]
+    for j in range(i + 1, len(numbers)):
+        if numbers[j].style != numbers[i].style or _connector(plain, numbers[j]) != kind:
+            continue
+        if numbers[j].start < _connector_end(plain, numbers[run[-1]], _connector(plain, numbers[run[-1]])):
+            continue
+        follows = numbers[j].value == numbers[run[-1]].value + 1
+        if _inside_quotes(plain, numbers[run[-1]], _connector(plain, numbers[run[-1]]), numbers[j].start):
+            continue
+        if _BEFORE_ANCHOR.search(plain[: numbers[j].start]) or (
+            follows and plain[numbers[j].start - 1] == " "
+        ):
+            run.append(j)
+    spans = False
+    found: list[tuple[int, str, str]] = []
+    stop = len(plain)
+    for position, j in enumerate(run):
+        number = numbers[j]
+        own = _connector(plain, number)
+        begin = _connector_end(plain, number, own)
+        before = plain[: number.start]
+        if position and _SPAN_JOIN.search(before):
+            spans = True
+        if position + 1 < len(run):
+            nxt = numbers[run[position + 1]].start
+            end = begin + _SEPARATOR_TAIL.search(plain[begin:nxt]).start()
+            if own == "paren":
+                end = min(end, _closing(plain, begin) + 1)
+        else:
+            end = stop = _last_label_end(plain, begin, own, is_question=is_question)
+        if plain[number.end : begin].strip().lower() == "otherwise":
+            label = "otherwise"
+        else:
+            label = _clean(text[begin:end], plain[begin:end])
+        other = _other_anchor(plain, numbers, begin, end)
+        if other is not None:
+            if position + 1 < len(run):
+                reading.clash = True
+            end = stop = begin + _SEPARATOR_TAIL.search(plain[begin : other.start]).start()
+            label = _clean(text[begin:end], plain[begin:end])
+        is_empty = not label and not plain[begin:end].strip()
+        if is_empty or number.value != int(number.value):
+            reading.clash = True
+            return len(numbers)
+        found.append((int(number.value), label, before))
+    numbered = kind in ("after", "dot", "dash") and not re.search(
+        r"\?|\bscale\b", plain[: numbers[i].start], re.I
+    )
+    if is_question and (len(found) < 2 or numbered):  # "do you agree that (1) ... and (2) ...?"
+        return _skip(numbers, stop)
+    values = [value for value, _, _ in found]
+    if len(set(values)) < len(values):
+        reading.clash = True
+    inside_range = bool(reading.ranges) or bool(reading.listed)
+    for value, label, before in found:
+        outside = inside_range and not _within(reading, value)
+        special = re.search(r"(?:\bor|\band|\buse|\breturn|\benter|[;,.(])\s*[\"'(]*$", before, re.I)
+        if outside and special and (_NON_ANSWER.search(label) or (kind == "option" and " or" in before[-5:])):
+            reading.extra[value] = label
+        elif reading.labels.get(value, label) != label:
+            reading.clash = True
+        else:
+            reading.labels[value] = label
+    if spans:
+        reading.ranges.add((min(values), max(values)))
+        reading.on_scale = True
+    direct = re.search(
+        rf"(?:{REPLY_VERB}|with|either|only|just|following|one of|options?)\b[\s:,]*(?:(?:a|the|number|numbers|integer|integers|value|"
+        r"one of|either|only|just|options?|following)[\s:,]*)*[\"'(]*$",
+        found[0][2],
+        re.I,
+    )
+    if direct and not spans:
+        number_word = re.search(r"\b(?:integers?|numbers?|values?)\b[\s:,]*[\"'(]*$", found[0][2], re.I)
+        reading.options = reading.options or not number_word
+    return _skip(numbers, stop)
+
+
+def _skip(numbers: list[Number], stop: int) -> int:
+    return next((k for k, n in enumerate(numbers) if n.start >= stop), len(numbers))
+
+
+def _other_anchor(plain: str, numbers: list[Number], begin: int, end: int) -> Number | None:
+    """A labelled number within an unquoted label: "7 means Yes and 8 for Don't know" mixes two ways of labelling."""
+    if plain[begin : begin + 1] in ("'", '"', "(", "["):
+        return None
+    return next(
+        (
+            n
+            for n in numbers
+            if begin < n.start < end
+            and _connector(plain, n) in ("copula", "option")
+            and re.search(r"(?:[,;.]|[,;.\s](?:and|or))\s*$", plain[begin : n.start], re.I)
+        ),
+        None,
+    )
+
+
+def _inside_quotes(plain: str, number: Number, kind: str, position: int) -> bool:
+    """True if the quoted label that follows `number` is still open at `position`."""
+    begin = _connector_end(plain, number, kind)
+    if begin >= len(plain) or plain[begin] not in "\"'":
+        return False
+    return not re.search(rf"{plain[begin]}(?=[\s,.;:)\]/]|$)", plain[begin + 1 : position])
+
+
+def _within(reading: Passage, value: float) -> bool:
+    return any(lo <= value <= hi for lo, hi in reading.ranges) or any(value in v for v in reading.listed)
+
+
+def _closing(plain: str, begin: int) -> int:
+    """Position of the bracket that closes the one at `begin`, or the end of the text."""
+    depth = 0
+    for k in range(begin, len(plain)):
+        if plain[k] in "([":
+            depth += 1
+        elif plain[k] in ")]":
+            depth -= 1
+            if depth <= 0:
+                return k
+    return len(plain) - 1
+
+
+def _last_label_end(plain: str, begin: int, kind: str, *, is_question: bool) -> int:
+    rest = plain[begin:]
+    if not rest:
+        return begin
+    if kind == "paren":
+        return _closing(plain, begin) + 1
+    if rest[0] in "\"'":
+        ends = [m.end() for m in re.finditer(rf"{rest[0]}(?=[\s,.;:)\]\"'/?]|$)", rest) if m.start() > 0]
+        for end in ends:
+            if re.match(rf"[.\"')\]\s]*$|{_TAIL}|[.;,)]+\s|[)\]]", rest[end:], re.I):
+                return begin + end
+        return begin + ends[0] if ends else begin
+    limit = len(rest)
+    depth = 0
+    for k, character in enumerate(rest):
+        if character in "([":
+            depth += 1
+        elif character in ")]":
+            depth -= 1
+            if depth < 0:
+                limit = k
+                break
+    stops = [m.start() for m in [_LABEL_STOP.search(rest, 0, limit)] if m]
+    if is_question:
+        stops += [m.start() for m in [_QUESTION_STOP.search(rest, 0, limit)] if m]
+    return begin + min([limit, *stops])
+
+
+def _clean(label: str, plain: str) -> str:
+    """The label without its brackets, quotation marks and punctuation; "" if its end is in doubt."""
+    left, right = len(plain) - len(plain.lstrip()), len(plain.rstrip())
+    if right - left >= 2 and plain[left] in "([" and _closing(plain, left) == right - 1:
+        left, right = left + 1, right - 1
+    quoted = right - left >= 2 and plain[left] in "\"'" and plain[right - 1] == plain[left]
+    if quoted:
+        left, right = left + 1, right - 1
+    else:
+        # A quotation mark that closes the whole question, and the full stop before it, are not the label's.
+        if plain[left:right].count('"') % 2:
+            right = left + len(plain[left:right].rstrip('"'))
+        while right > left and (
+            plain[right - 1] in " ,;." or (plain[right - 1] == "'" and "'" not in plain[left : right - 1])
+        ):
+            right -= 1
+    text = label[left:right].strip()
+    doubtful = not quoted and (
+        re.search(r"\b(?:integers?|nothing else|only return)\b|\?\s", plain[left:right], re.I)
+        or re.search(r"[a-z]{3}[.!]\s+[A-Z]", plain[left:right])
+        or len(text) > 200
+        or plain[left:right].count("(") != plain[left:right].count(")")
+    )
+    return "" if doubtful else text
+
+
+_LABELLED = re.compile(r"[\"']?\s*(?:[(\[]\s*|=\s*|\s(?:is|being|equals|as|coded as)\s+)[\"']?$", re.I)
+
+
+def _label_first(text: str, plain: str, numbers: list[Number], reading: Passage) -> bool:
+    """Reads "Label (1) to Label (7)" and "Yes = 1, No = 2"; False if the passage is not of this form."""
+    run = [
+        n
+        for n in numbers
+        if _LABELLED.search(plain[: n.start])
+        and re.match(r"[\"']?\s*(?:[)\],;.?]|$|(?:and|or|to|through|up to)\b)", plain[n.end :], re.I)
+        and not re.search(r"[=:(]\s*$", plain[: _LABELLED.search(plain[: n.start]).start()])
+    ]
+    if len(run) < 2 or any(n.value != int(n.value) for n in run) or len({n.value for n in run}) < len(run):
+        return False
+    labels: dict[int, str] = {}
+    spans = False
+    previous_end = None
+    for n in run:
+        close = re.match(r"[\"']?\s*[)\]]?", plain[n.end :]).end() + n.end
+        label_end = _LABELLED.search(plain[: n.start]).start()
+        if plain[label_end : label_end + 1] in ('"', "'"):
+            label_end += 1
+        if previous_end is None:
+            begin = _first_label_start(plain, label_end)
+            if begin is None:
+                return False
+        else:
+            join = re.match(
+                r"[\s,;.]*(?:\b(to|through|thru|up to|until|and|or)\b)?\s*|\s*-\s*",
+                plain[previous_end:label_end],
+                re.I,
+            )
+            spans = spans or (join[1] or "").lower() in ("to", "through", "thru", "up to", "until")
+            begin = previous_end + join.end()
+        label = _clean(text[begin:label_end], plain[begin:label_end])
+        if not label or re.fullmatch(r"[\W\d]*", label):
+            return False
+        labels[int(n.value)] = label
+        previous_end = close
+    used = {id(n) for n in run}
+    values = sorted(labels)
+    for n, m in itertools.pairwise(numbers):
+        if id(n) not in used and id(m) not in used and _is_range(plain, n, m):
+            reading.ranges.add((min(n.value, m.value), max(n.value, m.value)))
+    others = [n for n in numbers if id(n) not in used]
+    if any(
+        _connector(plain, n) in ("copula", "option") and _BEFORE_ANCHOR.search(plain[: n.start])
+        for n in others
+    ):
+        return False
+    reading.labels = labels
+    reading.on_scale = True
+    if spans:
+        reading.ranges.add((values[0], values[-1]))
+    elif not reading.ranges:
+        reading.options = values[-1] - values[0] == len(values) - 1
+    return True
+
+
+def _first_label_start(plain: str, end: int) -> int | None:
+    before = plain[:end]
+    if before and before[-1] in "\"'":
+        opening = before.rfind(before[-1], 0, len(before) - 1)
+        return opening if opening >= 0 else None
+    lead = list(
+        re.finditer(
+            r"[.?!:;]\s+|[(\[]\s*|\b(?:from|where|with|between|return|select|choose|either|one of|ranging from|scale|options?)\b[\s:,]*",
+            before,
+            re.I,
+        )
+    )
+    return lead[-1].end() if lead else None
+
+
+def _is_step(plain: str, number: Number) -> bool:
+    return _STEP_BEFORE.search(plain[: number.start]) is not None
+
+
+def step_of(plain: str) -> float:
+    """The step between two answers ("a multiple of 100", "in increments of 0.5"); 0 where none is told."""
+    match = _STEP.search(plain)
+    return numbers_in(plain[match.end() :])[0].value if match else 0.0
