@@ -104,10 +104,9 @@ def test_transformers_loads_the_export_and_computes_the_same(tmp_path):
         assert torch.equal(again(ids).logits, reference(ids).logits)
 
 
-@pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama"])
-def test_transformers_loads_a_model_made_from_scratch(tmp_path, family):
+def test_transformers_loads_a_model_made_from_scratch(tmp_path):
     config = DecoderConfig(
-        model_type=family, vocab_size=32, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+        model_type="qwen2", vocab_size=32, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=1, head_dim=8, max_position_embeddings=64,
         tie_word_embeddings=True, eos_token_id=(3, 4),
     )  # fmt: skip

@@ -56,18 +56,19 @@ def read_hidden(
 
     graph, layers = nnx.split(model.model.layers)
 
-    def inner(x: jax.Array, params: Any) -> jax.Array:
+    def layer(x: jax.Array, params: Any) -> jax.Array:
         return _layer(nnx.merge(graph, params), x, rope, prefix_length, branch_end, config=model.config)
 
-    inner = _rematerialised(inner, remat)
+    layer = _rematerialised(layer, remat)
 
     def step(x: jax.Array, xs: tuple[Any, jax.Array]) -> tuple[jax.Array, None]:
         params, is_last = xs
-        return jax.lax.cond(is_last, lambda x, _: x, inner, x, params), None
+        return jax.lax.cond(is_last, lambda x, _: x, layer, x, params), None
 
+    # The last layer follows the scan, for it has fewer rows. Passing over it within the scan costs nothing;
+    # scanning a slice of all but the last would copy the parameters, and their gradients again.
     count = model.config.num_hidden_layers
     x, _ = jax.lax.scan(step, x, (layers, jnp.arange(count) == count - 1))
-
     last = nnx.merge(graph, jax.tree.map(lambda w: w[-1], layers))
     x = _last_layer(last, x, rope, prefix_length, branch_end, read, config=model.config)
     return model.model.norm(x).reshape(*read.shape, -1)

@@ -278,10 +278,11 @@ def _is_second_embedding(config: DecoderConfig, name: str, located: dict[str, An
     if name != "lm_head.weight" or not config.tie_word_embeddings or first is None:
         return False
     second = located[name]
-    if second.get_shape() != first.get_shape() or second.get_dtype() != first.get_dtype():
+    shape = [config.vocab_size, config.hidden_size]
+    if not (first.get_shape() == second.get_shape() == shape and first.get_dtype() == second.get_dtype()):
         return False
-    rows = range(0, config.vocab_size, 4096)
-    return all(first[i : i + 4096].tobytes() == second[i : i + 4096].tobytes() for i in rows)
+    parts = [slice(i, min(i + 4096, config.vocab_size)) for i in range(0, config.vocab_size, 4096)]
+    return all(first[part].tobytes() == second[part].tobytes() for part in parts)
 
 
 def _some(items: list[str]) -> str:

@@ -1,0 +1,3 @@
+from socsci_jax.cli import main
+
+main()

@@ -1,0 +1,107 @@
+"""Training shards: what they hold is what the split trains on, and damage is named."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from small import small_store, small_tokenizer
+
+from socsci_jax.data.loader import PlannedTrees
+from socsci_jax.data.plan import BatchPlan
+from socsci_jax.data.shards import TreeShards, build_shards
+from socsci_jax.errors import InputError
+from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
+from socsci_jax.studies.splits import Split
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    store = small_store(folder / "store")
+    return store, Split.load(store, "main"), small_tokenizer(store, folder / "tokenizer")
+
+
+def build(world, root, **changes):
+    store, split, tokenizer = world
+    settings = {"layout": STUDY_FIRST, "merge_equal_personas": True, "max_tokens": 512, **changes}
+    return TreeShards(build_shards(store, split, tokenizer=tokenizer, root=root, **settings))
+
+
+def texts(shards, tokenizer) -> list[str]:
+    """Every response as prompt and answer, one text each, from the records."""
+    found = []
+    for b in range(shards.facts["branches"]):
+        branch = shards.branch(b)
+        prefix = tokenizer.decode(shards.prefix(int(shards.branch_index["prefix"][b])))
+        for row, token, weight in zip(branch.slot_row, branch.slot_id, branch.slot_weight):
+            if token == tokenizer.end_of_answer_id:
+                node = branch.read[row]
+                seen = [j for j in range(node + 1) if j <= node < branch.end[j]]
+                found += [prefix + tokenizer.decode(branch.ids[seen])] * int(weight)
+    return sorted(found)
+
+
+def test_shards_hold_every_training_response_and_nothing_that_is_held_out(world, tmp_path):
+    store, split, _ = world
+    shards = build(world, tmp_path)
+    train = split.training_responses(store)
+    assert shards.facts["responses"] == train.height
+    held_out = split.label(store).filter(pl.col("part") == "unseen_studies")["study_id"].unique()
+    seen = {key.split(".")[0] for key in shards.prefix_index["key"]}
+    assert seen.isdisjoint(held_out)
+
+
+def test_merged_and_unmerged_shards_hold_the_same_responses(world, tmp_path):
+    tokenizer = world[2]
+    merged = build(world, tmp_path)
+    single = build(world, tmp_path, merge_equal_personas=False)
+    assert merged.facts["branches"] < single.facts["branches"] == single.facts["responses"]
+    assert texts(merged, tokenizer) == texts(single, tokenizer)
+
+
+def test_both_layouts_hold_the_same_number_of_responses(world, tmp_path):
+    by_item, by_person = build(world, tmp_path), build(world, tmp_path, layout=PERSONA_FIRST)
+    assert by_item.facts["responses"] == by_person.facts["responses"]
+    assert "demographic profile" in world[2].decode(by_person.prefix(0))
+
+
+def test_equal_input_is_tokenised_once(world, tmp_path):
+    first = build(world, tmp_path)
+    assert build(world, tmp_path).folder == first.folder
+    assert build(world, tmp_path, max_tokens=500).folder != first.folder
+
+
+def test_prompts_that_are_too_long_are_counted_and_written_out(world, tmp_path):
+    lengths = build(world, tmp_path).lengths
+    total = lengths.prefix_tokens[lengths.branch_prefix] + lengths.branch_tokens
+    limit = int(np.median(total))
+    shards = build(world, tmp_path, max_tokens=limit)
+    rejects = pl.read_csv(shards.folder / "rejects.csv")
+    assert shards.facts["rejected_branches"] == rejects.height == (total > limit).sum() > 0
+    kept = sum(json.loads(record)["responses"] for record in rejects["record"])
+    assert kept + shards.facts["responses"] == world[1].training_responses(world[0]).height
+    with pytest.raises(InputError, match="every prompt is longer"):
+        build(world, tmp_path, max_tokens=3)
+
+
+def test_a_truncated_shard_is_named(world, tmp_path):
+    shards = build(world, tmp_path)
+    path = next(shards.folder.glob("branches-*.array_record"))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"branches-00000\.array_record: this training shard is \d+ bytes"):
+        TreeShards(shards.folder)
+
+
+def test_processes_together_read_exactly_the_batch_of_one(world, tmp_path):
+    shards = build(world, tmp_path)
+    plan = BatchPlan(shards.lengths, trees=8, branches_per_tree=4, seed=0)
+
+    def source(rows):
+        return PlannedTrees(shards, plan, steps=3, micro_batches=2, rows=rows)
+
+    for step in range(3):
+        whole = source(slice(0, 4))[step]
+        halves = [source(slice(0, 2))[step], source(slice(2, 4))[step]]
+        for name, array in whole.items():
+            assert np.array_equal(array, np.concatenate([half[name] for half in halves], axis=1))

@@ -1,0 +1,213 @@
+"""Simulation: exact distributions are those of brute force, draws are reproducible, mistakes are named."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small import small_store, small_tokenizer
+
+from socsci_jax.data.prompt_table import tokenise_prompts
+from socsci_jax.errors import InputError
+from socsci_jax.loading import choose_layout
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.modules import init
+from socsci_jax.models.sharding import make_mesh, param_shardings
+from socsci_jax.models.slots import read_logits
+from socsci_jax.simulation.model import SimulationModel
+from socsci_jax.simulation.sampling import Sampling, nucleus, parse_number
+from socsci_jax.simulation.simulate import simulate
+from socsci_jax.studies.predictions import read_predictions
+from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
+from socsci_jax.studies.splits import Split
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("simulation")
+    store = small_store(folder / "store", people=4)
+    return store, Split.load(store, "main"), small_tokenizer(store, folder / "tokenizer")
+
+
+def model(world, *, sizes=(1, 1, 1)) -> SimulationModel:
+    tokenizer = world[2]
+    config = DecoderConfig(
+        model_type="llama",
+        vocab_size=-(-tokenizer.vocab_size // 64) * 64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=512,
+    )
+    data, fsdp, tensor = sizes
+    mesh = make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=jax.devices()[: data * fsdp * tensor])
+    # Large weights, so that answers differ clearly.
+    params = jax.tree.map(lambda w: 8 * w, init(config, key=jax.random.key(3)))
+    return SimulationModel(
+        config=config,
+        params=jax.device_put(params, param_shardings(config, mesh)),
+        mesh=mesh,
+        tokenizer=tokenizer,
+        layout=STUDY_FIRST,
+        compute_dtype=jnp.float32,
+        facts={"name": "random"},
+    )
+
+
+def brute_force(asked: SimulationModel, prompt: list[int], levels) -> tuple[np.ndarray, float]:
+    """Every allowed answer as a row of its own, one forward pass each."""
+    log_probs = []
+    for level in levels:
+        answer = [*asked.tokenizer.encode(str(level)), asked.tokenizer.end_of_answer_id]
+        ids = np.array([[[*prompt, *answer]]], np.int32)
+        length = ids.shape[-1]
+        trees = {
+            "prefix_ids": np.zeros((1, 1), np.int32),
+            "prefix_length": np.zeros(1, np.int32),
+            "branch_ids": ids,
+            "branch_depth": np.arange(length, dtype=np.int32)[None, None],
+            "branch_end": np.full_like(ids, length),
+            "read": np.arange(len(prompt) - 1, length - 1, dtype=np.int32)[None, None],
+        }
+        logits = read_logits(asked.params, trees, config=asked.config, compute_dtype=jnp.float32)[0, 0]
+        rows = jax.nn.log_softmax(logits)
+        log_probs.append(sum(float(rows[i, token]) for i, token in enumerate(answer)))
+    probs = np.exp(log_probs)
+    return probs / probs.sum(), probs.sum()
+
+
+@pytest.mark.parametrize("layout", [STUDY_FIRST, PERSONA_FIRST], ids=lambda layout: layout.name)
+def test_exact_distributions_equal_brute_force(world, tmp_path, layout):
+    """Invariant 6, on 1 to 5 and on 0 to 100, where answers share digits and "1" is not "10"."""
+    store, split, _ = world
+    asked = model(world)
+    simulate(asked, store, split, out=tmp_path / "p.parquet", layout=layout)
+    frame = read_predictions(tmp_path / "p.parquet", store).frame
+    for levels in ([1, 2, 3, 4, 5], list(range(101))):
+        row = frame.filter(pl.col("levels") == levels).row(0, named=True)
+        pair = store.responses.filter(
+            (pl.col("item_id") == row["item_id"]) & (pl.col("participant_id") == row["participant_id"])
+        ).join(store.items.select("item_id", "study_id"), on="item_id")
+        table = tokenise_prompts(store, pair, layout=layout, tokenizer=asked.tokenizer)
+        prompt = [*table.prefixes[0].tolist(), *table.prompts[0].tolist()]
+        probs, mass = brute_force(asked, prompt, levels)
+        np.testing.assert_allclose(row["probs"], probs, atol=1e-5)
+        np.testing.assert_allclose(row["mass_on_levels"], mass, rtol=1e-4)
+        assert sum(row["probs"]) == pytest.approx(1, abs=1e-9)
+
+
+def test_every_held_out_person_gets_a_distribution(world, tmp_path):
+    store, split, _ = world
+    simulate(model(world), store, split, out=tmp_path / "p.parquet", layout=STUDY_FIRST)
+    predictions = read_predictions(tmp_path / "p.parquet", store)
+    held_out = split.label(store).filter(pl.col("part") != "train")
+    keys = ["item_id", "participant_id"]
+    assert set(predictions.frame.select(keys).rows()) == set(held_out.select(keys).rows())
+    assert predictions.metadata["layout"]["name"] == "study_first"
+    assert len(predictions.metadata["model_hash"]) == 64
+
+
+def test_a_part_can_be_asked_for_alone(world, tmp_path):
+    store, split, _ = world
+    parts = ["unseen_participants"]
+    count = simulate(model(world), store, split, out=tmp_path / "p", layout=STUDY_FIRST, parts=parts)
+    assert count == split.label(store).filter(pl.col("part") == "unseen_participants").height
+    with pytest.raises(InputError, match="'unseen_people' is not known"):
+        simulate(model(world), store, split, out=tmp_path / "q", layout=STUDY_FIRST, parts=["unseen_people"])
+
+
+def test_eight_devices_predict_as_one_does(world, tmp_path):
+    store, split, _ = world
+    frames = []
+    for sizes in ((1, 1, 1), (2, 2, 2)):
+        simulate(model(world, sizes=sizes), store, split, out=tmp_path / f"{sizes}", layout=STUDY_FIRST)
+        frames.append(read_predictions(tmp_path / f"{sizes}", store).frame)
+    for name in ("probs", "mass_on_levels"):
+        one, eight = (np.concatenate([np.ravel(v) for v in frame[name].to_list()]) for frame in frames)
+        np.testing.assert_allclose(one, eight, atol=1e-5)
+
+
+def test_draws_follow_the_exact_distribution(world, tmp_path):
+    """With temperature 1 and the whole nucleus, the draws of one person are draws from the model."""
+    store, split, _ = world
+    parts = ["unseen_participants"]
+    asked = model(world)
+    simulate(asked, store, split, out=tmp_path / "exact", layout=STUDY_FIRST, parts=parts)
+    sampling = Sampling(draws=2000, temperature=1.0, top_p=1.0, seed=0)
+    simulate(asked, store, split, out=tmp_path / "draws", layout=STUDY_FIRST, parts=parts, sampling=sampling)
+    exact = read_predictions(tmp_path / "exact", store).frame
+    drawn = read_predictions(tmp_path / "draws", store).frame
+    row = exact.sort("mass_on_levels", descending=True).row(0, named=True)
+    values = drawn.filter(
+        (pl.col("item_id") == row["item_id"]) & (pl.col("participant_id") == row["participant_id"])
+    )["value"].to_numpy()
+    assert len(values) == 2000
+    for level, prob in zip(row["levels"], row["probs"]):
+        expected = prob * row["mass_on_levels"]
+        error = np.sqrt(expected * (1 - expected) / 2000)
+        assert abs((values == level).mean() - expected) < 5 * error + 1e-3
+
+
+def test_draws_do_not_depend_on_what_else_is_asked(world, tmp_path):
+    store, split, _ = world
+    sampling = Sampling(draws=2, seed=4)
+    asked = model(world)
+    simulate(asked, store, split, out=tmp_path / "all", layout=STUDY_FIRST, sampling=sampling)
+    parts = ["unseen_conditions"]
+    simulate(asked, store, split, out=tmp_path / "some", layout=STUDY_FIRST, parts=parts, sampling=sampling)
+    keys = ["item_id", "participant_id", "draw"]
+    every, some = (read_predictions(tmp_path / name, store).frame for name in ("all", "some"))
+    joined = some.join(every, on=keys, how="left", suffix="_all")
+    assert joined["value"].eq_missing(joined["value_all"]).all()
+
+
+def test_the_nucleus_holds_the_token_that_crosses_top_p():
+    probs = np.array([0.5, 0.3, 0.15, 0.05])
+    ids, cumulative = nucleus(jnp.log(probs[[2, 0, 3, 1]])[None], temperature=1.0, top_p=0.6)
+    assert ids[0].tolist() == [1, 3, 0, 2]
+    np.testing.assert_allclose(cumulative[0], [0.5, 0.8, 0.8, 0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("5", 5), (" 7\n", 7), ("-2", -2), ("$1,000", 1000), ("50%", 50), ("2.5", 2.5), ("10.", 10)],
+)
+def test_a_number_is_read_from_an_answer(text, number):
+    assert parse_number(text) == number
+
+
+@given(st.text(max_size=12))
+def test_what_is_not_a_number_is_never_read_as_one(text):
+    value = parse_number(text)
+    assert value is None or any(c.isdigit() for c in text)
+
+
+@pytest.mark.parametrize("text", ["", "five", "5 or 6", "1,00", "12 people", "1e5", "--3"])
+def test_a_longer_text_is_not_a_number(text):
+    assert parse_number(text) is None
+
+
+def test_another_layout_than_that_of_training_must_be_asked_for(world):
+    asked = model(world)
+    assert choose_layout(asked, None, allow_other=False) == STUDY_FIRST
+    with pytest.raises(InputError, match="trained with layout 'study_first', asked to simulate with"):
+        choose_layout(asked, "persona_first", allow_other=False)
+    assert choose_layout(asked, "persona_first", allow_other=True) == PERSONA_FIRST
+
+
+def test_the_order_of_answers_is_that_of_levels(world, tmp_path):
+    store, split, _ = world
+    simulate(model(world), store, split, out=tmp_path / "p", layout=STUDY_FIRST)
+    frame = read_predictions(tmp_path / "p", store).frame
+    assert all(list(levels) == sorted(levels) for levels in frame["levels"])
+    assert {len(levels) for levels in frame["levels"]} == {5, 101}
+    assert all(
+        len(p) == len(levels) for p, levels in itertools.islice(zip(frame["probs"], frame["levels"]), 50)
+    )

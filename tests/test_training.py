@@ -1,0 +1,304 @@
+"""Training: the loop does what one long uninterrupted run on one device would do."""
+
+import functools
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import yaml
+from small import small_recipe, small_store, small_tokenizer
+
+from socsci_jax.data.loader import PlannedTrees
+from socsci_jax.data.plan import BatchPlan
+from socsci_jax.data.shards import TreeShards, build_shards
+from socsci_jax.errors import InputError
+from socsci_jax.loading import restore_params
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.modules import init
+from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
+from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.splits import Split
+from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.loop import train
+from socsci_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from socsci_jax.training.recipe import Optimizer, parse_recipe
+from socsci_jax.training.run import RunFolder
+from socsci_jax.training.step import initial_state, loss_and_gradients, loss_sums, state_shardings, train_step
+
+SETTINGS = {"compute_dtype": jnp.float32, "remat": "none"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("training")
+    store = small_store(folder / "store")
+    tokenizer = small_tokenizer(store, folder / "tokenizer")
+    config = DecoderConfig(
+        model_type="qwen3",
+        vocab_size=-(-tokenizer.vocab_size // 64) * 64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+    )
+    return store, tokenizer, config
+
+
+def shards(world, *, merge: bool = True) -> TreeShards:
+    store, tokenizer, _ = world
+    folder = build_shards(
+        store,
+        Split.load(store, "main"),
+        tokenizer=tokenizer,
+        layout=STUDY_FIRST,
+        root=store.path / "shards",
+        merge_equal_personas=merge,
+        max_tokens=512,
+    )
+    return TreeShards(folder)
+
+
+def batch(world, *, trees=8, branches=4, micro_batches=1, step=0, merge=True) -> dict[str, np.ndarray]:
+    data = shards(world, merge=merge)
+    plan = BatchPlan(
+        data.lengths,
+        trees=trees,
+        branches_per_tree=branches,
+        seed=0,
+        prefix_buckets=1,
+        branch_buckets=1,
+    )
+    rows = slice(0, trees // micro_batches)
+    return PlannedTrees(data, plan, steps=step + 1, micro_batches=micro_batches, rows=rows)[step]
+
+
+def params(world):
+    return init(world[2], key=jax.random.key(0))
+
+
+def assert_trees_close(a, b, tolerance):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
+
+
+def whole_epoch(world, *, branches: int, merge: bool):
+    """Mean loss and gradients over all training responses, in one batch."""
+    data = shards(world, merge=merge)
+    plan = BatchPlan(
+        data.lengths, trees=1, branches_per_tree=branches, seed=0, prefix_buckets=1, branch_buckets=1
+    )
+    trees = plan.steps_per_epoch
+    arrays = batch(world, trees=trees, branches=branches, merge=merge)
+    function = jax.jit(functools.partial(loss_and_gradients, config=world[2], **SETTINGS))
+    return function(params(world), arrays)
+
+
+def test_counts_on_merged_people_equal_one_row_per_response(world):
+    """Invariant 7, and through it invariant 1: shared prefixes and tries of answers change nothing."""
+    loss, weight, gradients = whole_epoch(world, branches=4, merge=True)
+    flat_loss, flat_weight, flat_gradients = whole_epoch(world, branches=1, merge=False)
+    assert weight == flat_weight
+    np.testing.assert_allclose(loss, flat_loss, rtol=1e-5)
+    assert_trees_close(gradients, flat_gradients, 1e-5)
+
+
+def test_micro_batches_equal_one_macro_batch(world):
+    """Invariant 4: also where micro-batches carry different numbers of targets."""
+    function = jax.jit(functools.partial(loss_and_gradients, config=world[2], **SETTINGS))
+    loss, weight, gradients = function(params(world), batch(world))
+    for micro_batches in (2, 4):
+        cut = function(params(world), batch(world, micro_batches=micro_batches))
+        np.testing.assert_allclose(cut[0], loss, rtol=1e-5)
+        assert cut[1] == weight
+        assert_trees_close(cut[2], gradients, 1e-5)
+
+
+def test_eight_devices_update_as_one_does(world):
+    """Invariant 4: the mesh 2 x 2 x 2 gives the same loss and the same parameters after two steps."""
+    # A rate that moves the parameters, and an epsilon that keeps Adam from amplifying rounding of tiny gradients.
+    optimizer = make_optimizer(
+        Optimizer(epochs=1, learning_rate=1e-2, warmup_share=0.0, epsilon=1e-3), total_steps=10
+    )
+    results = []
+    for sizes in ({"data": 1, "fsdp": 1, "tensor": 1}, {"data": 2, "fsdp": 2, "tensor": 2}):
+        mesh = make_mesh(**sizes, devices=jax.devices()[: 8 if sizes["data"] == 2 else 1])
+        shardings = state_shardings(world[2], optimizer, jax.eval_shape(lambda: params(world)), mesh)
+        state = initial_state(jax.device_put(params(world), shardings["params"]), optimizer, shardings)
+        step = jax.jit(functools.partial(train_step, optimizer=optimizer, config=world[2], **SETTINGS))
+        losses = []
+        with jax.set_mesh(mesh):
+            for number in range(2):
+                arrays = batch(world, micro_batches=2, step=number)
+                placed = jax.device_put(arrays, micro_batch_sharding(mesh, trees=4))
+                state, figures = step(state, placed)
+                losses.append(float(figures["loss"]))
+        results.append((losses, jax.device_get(state["params"])))
+        moments = jax.tree.leaves(state["optimizer"])
+        assert all(isinstance(m.sharding, jax.sharding.NamedSharding) for m in moments)
+    (one_losses, one_params), (eight_losses, eight_params) = results
+    np.testing.assert_allclose(one_losses, eight_losses, rtol=1e-5)
+    assert_trees_close(one_params, eight_params, 1e-5)
+
+
+def test_padding_weighs_nothing(world):
+    arrays = {name: array[0] for name, array in batch(world, trees=8).items()}
+    loss, weight = loss_sums(params(world), arrays, config=world[2], **SETTINGS)
+    padded = {name: np.concatenate([array, np.zeros_like(array)]) for name, array in arrays.items()}
+    padded_loss, padded_weight = loss_sums(params(world), padded, config=world[2], **SETTINGS)
+    assert padded_weight == weight
+    np.testing.assert_allclose(padded_loss, loss, rtol=1e-5)
+
+
+def test_the_learning_rate_warms_up_and_falls_as_a_cosine():
+    schedule = learning_rate_schedule(
+        Optimizer(epochs=1, learning_rate=1.0, warmup_share=0.1), total_steps=100
+    )
+    assert [round(float(schedule(step)), 3) for step in (0, 5, 10, 55, 100)] == [0, 0.5, 1, 0.5, 0]
+
+
+def test_biases_and_norms_do_not_decay(world):
+    optimizer = make_optimizer(
+        Optimizer(epochs=1, learning_rate=0.1, warmup_share=0.0, weight_decay=0.5), total_steps=10
+    )
+    start = params(world)
+    updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, start), optimizer.init(start), start)
+    moved = {
+        jax.tree_util.keystr(path, simple=True, separator="."): bool(jnp.any(leaf != 0))
+        for path, leaf in jax.tree_util.tree_flatten_with_path(updates)[0]
+    }
+    assert {name for name, changed in moved.items() if not changed} == {n for n in moved if "norm" in n}
+    assert any(moved.values())
+
+
+def run_params(folder):
+    run = RunFolder(folder)
+    step = Checkpoints(run.checkpoints).latest()
+    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
+    return step, jax.device_get(restore_params(run, step=step, mesh=mesh))
+
+
+@pytest.fixture(scope="module")
+def finished(world, tmp_path_factory):
+    """An uninterrupted run."""
+    output = tmp_path_factory.mktemp("run") / "whole"
+    train(parse_recipe(small_recipe(world[0], output), where="test"))
+    return output
+
+
+def test_a_run_learns_and_says_what_it_was_made_of(world, finished):
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    facts = RunFolder(finished).facts()
+    assert facts["store_hash"] == world[0].content_hash
+    assert facts["trained_responses"] == Split.load(world[0], "main").training_responses(world[0]).height
+    assert RunFolder(finished).recipe().name == "small"
+    assert list((finished / "tensorboard").iterdir())
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_ends_with_the_same_bits(world, finished, tmp_path):
+    """Invariant 5: SIGKILL after some checkpoint, started again, equals never stopped."""
+    output = tmp_path / "killed"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(small_recipe(world[0], output)))
+    command = [sys.executable, "-m", "socsci_jax", "train", str(recipe)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(output.glob("checkpoints/[0-9]*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    subprocess.run(command, check=True, capture_output=True)
+    step, ended = run_params(output)
+    whole_step, whole = run_params(finished)
+    assert step == whole_step
+    for a, b in zip(jax.tree.leaves(ended), jax.tree.leaves(whole), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_a_run_resumes_where_it_stopped_bit_for_bit(world, finished, tmp_path, monkeypatch):
+    """Invariant 5, within one process: stopped by an error in the middle of an epoch."""
+    output = tmp_path / "stopped"
+    recipe = parse_recipe(small_recipe(world[0], output), where="test")
+    original = PlannedTrees.__getitem__
+
+    def fails_at_five(self, step):
+        if step == 5:
+            raise RuntimeError("stopped")
+        return original(self, step)
+
+    monkeypatch.setattr(PlannedTrees, "__getitem__", fails_at_five)
+    with pytest.raises(RuntimeError, match="stopped"):
+        train(recipe)
+    monkeypatch.undo()
+    assert Checkpoints(output / "checkpoints").latest() == 4
+    train(recipe)
+    for a, b in zip(jax.tree.leaves(run_params(output)[1]), jax.tree.leaves(run_params(finished)[1])):
+        assert np.array_equal(a, b)
+
+
+def test_a_finished_run_started_again_changes_nothing(world, finished):
+    before = (finished / "metrics.jsonl").read_text()
+    train(parse_recipe(small_recipe(world[0], finished), where="test"))
+    assert (finished / "metrics.jsonl").read_text() == before
+
+
+def test_another_recipe_in_the_same_folder_is_refused(world, finished):
+    recipe = small_recipe(world[0], finished, optimizer={"epochs": 2, "learning_rate": 1e-3})
+    with pytest.raises(
+        InputError, match=r"another recipe \(optimizer.learning_rate 0.01 there, 0.001 here\)"
+    ):
+        train(parse_recipe(recipe, where="test"))
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(finished, tmp_path):
+    config = RunFolder(finished).config()
+    other = init(DecoderConfig(**{**vars(config), "hidden_size": 64}), key=jax.random.key(0))
+    checkpoints = Checkpoints(finished / "checkpoints")
+    abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), other)
+    with pytest.raises(InputError, match="damaged or of another architecture"):
+        checkpoints.restore_params(checkpoints.latest(), abstract_params=abstract)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"parallelism": {"tensor": 3}}, "does not divide"),
+        ({"parallelism": {"data": 8, "tensor": 2}}, "16, but there are 8 devices"),
+        ({"data": {"store": "nowhere", "split": "main"}}, "no study store here"),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_step_and_leaves_nothing(world, tmp_path, changes, message):
+    recipe = parse_recipe(small_recipe(world[0], tmp_path / "run", **changes), where="test")
+    with pytest.raises(InputError, match=message):
+        train(recipe)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_training_refuses_studies_it_was_told_to_leave(world, tmp_path):
+    seen = Split.load(world[0], "main").training_responses(world[0])["study_id"][0]
+    data = {"store": str(world[0].path), "split": "main", "leave_out_studies": [seen]}
+    with pytest.raises(InputError, match=f"study '{seen}' is to be left out"):
+        train(parse_recipe(small_recipe(world[0], tmp_path / "run", data=data), where="test"))
+
+
+def test_one_run_compiles_one_program_per_batch_shape(world):
+    """A handful of programs serves a whole run."""
+    data = shards(world)
+    plan = BatchPlan(data.lengths, trees=4, branches_per_tree=4, seed=0, prefix_buckets=2, branch_buckets=2)
+    source = PlannedTrees(data, plan, steps=2 * plan.steps_per_epoch, micro_batches=1, rows=slice(0, 4))
+    function = jax.jit(functools.partial(loss_and_gradients, config=world[2], **SETTINGS))
+    start = params(world)
+    for step in range(len(source)):
+        function(start, source[step])
+    assert function._cache_size() == len(plan.shapes) <= 4
