@@ -34,8 +34,8 @@ RECIPE = {
             "num_key_value_heads": 2,
         },
     },
-    "batch": {"trees": 16, "branches_per_tree": 16, "prefix_buckets": 3, "branch_buckets": 2},
-    "optimizer": {"epochs": 8, "learning_rate": 2e-3},
+    "batch": {"trees": 16, "branches_per_tree": 16, "prefix_buckets": 2, "branch_buckets": 2},
+    "optimizer": {"epochs": 4, "learning_rate": 3e-3},
     "checkpoints": {"every_steps": 200},
 }
 

@@ -7,9 +7,19 @@ import pytest
 
 # Eight simulated devices, on which the sharded code runs as it would on eight real ones; JAX reads this once,
 # when it starts. Tests of fewer take jax.devices()[:n].
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+# The tests' programs are tiny: most of their time would go into optimising them, so that is left out.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        "--xla_backend_optimization_level=0",
+    ]
+).strip()
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Many tests compile the same programs, also in processes of their own.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".jax_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 
 @pytest.fixture(scope="session")

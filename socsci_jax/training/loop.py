@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import polars as pl
 
+from socsci_jax.compilation import keep_compiled_programs
 from socsci_jax.data.loader import PlannedTrees, batches
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
@@ -44,6 +45,7 @@ def train(recipe: Recipe) -> Path:
 
     Raises InputError for anything wrong with recipe, data, tokenizer, model or mesh before any step is taken.
     """
+    keep_compiled_programs()
     store = StudyStore(recipe.data.store)
     split = Split.load(store, recipe.data.split)
     layout = load_layout(recipe.data.layout)
