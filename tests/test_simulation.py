@@ -1,5 +1,6 @@
 """Simulation: exact distributions are those of brute force, draws are reproducible, mistakes are named."""
 
+import functools
 import itertools
 
 import jax
@@ -62,23 +63,25 @@ def model(world, *, sizes=(1, 1, 1)) -> SimulationModel:
 
 
 def brute_force(asked: SimulationModel, prompt: list[int], levels) -> tuple[np.ndarray, float]:
-    """Every allowed answer as a row of its own, one forward pass each."""
-    log_probs = []
-    for level in levels:
-        answer = [*asked.tokenizer.encode(str(level)), asked.tokenizer.end_of_answer_id]
-        ids = np.array([[[*prompt, *answer]]], np.int32)
-        length = ids.shape[-1]
-        trees = {
-            "prefix_ids": np.zeros((1, 1), np.int32),
-            "prefix_length": np.zeros(1, np.int32),
-            "branch_ids": ids,
-            "branch_depth": np.arange(length, dtype=np.int32)[None, None],
-            "branch_end": np.full_like(ids, length),
-            "read": np.arange(len(prompt) - 1, length - 1, dtype=np.int32)[None, None],
-        }
-        logits = read_logits(asked.params, trees, config=asked.config, compute_dtype=jnp.float32)[0, 0]
-        rows = jax.nn.log_softmax(logits)
-        log_probs.append(sum(float(rows[i, token]) for i, token in enumerate(answer)))
+    """Every allowed answer as a row of its own: a tree of one branch that is prompt, answer and end."""
+    answers = [[*asked.tokenizer.encode(str(v)), asked.tokenizer.end_of_answer_id] for v in levels]
+    length = len(prompt) + max(map(len, answers))
+    ids = np.zeros((len(answers), 1, length), np.int32)
+    for row, answer in zip(ids[:, 0], answers):
+        row[: len(prompt) + len(answer)] = [*prompt, *answer]
+    trees = {
+        "prefix_ids": np.zeros((len(answers), 1), np.int32),
+        "prefix_length": np.zeros(len(answers), np.int32),
+        "branch_ids": ids,
+        "branch_depth": np.broadcast_to(np.arange(length, dtype=np.int32), ids.shape),
+        "branch_end": np.full_like(ids, length),
+        "read": np.broadcast_to(
+            np.arange(len(prompt) - 1, length - 1, dtype=np.int32), (len(answers), 1, length - len(prompt))
+        ),
+    }
+    read = jax.jit(functools.partial(read_logits, config=asked.config, compute_dtype=jnp.float32))
+    rows = np.asarray(jax.nn.log_softmax(read(asked.params, trees)))[:, 0]
+    log_probs = [sum(row[i, token] for i, token in enumerate(answer)) for row, answer in zip(rows, answers)]
     probs = np.exp(log_probs)
     return probs / probs.sum(), probs.sum()
 

@@ -97,8 +97,7 @@ def whole_epoch(world, *, branches: int, merge: bool):
     plan = BatchPlan(
         data.lengths, trees=1, branches_per_tree=branches, seed=0, prefix_buckets=1, branch_buckets=1
     )
-    trees = plan.steps_per_epoch
-    arrays = batch(world, trees=trees, branches=branches, merge=merge)
+    arrays = batch(world, trees=plan.steps_per_epoch, branches=branches, merge=merge)
     function = jax.jit(functools.partial(loss_and_gradients, config=world[2], **SETTINGS))
     return function(params(world), arrays)
 
@@ -152,9 +151,10 @@ def test_eight_devices_update_as_one_does(world):
 
 def test_padding_weighs_nothing(world):
     arrays = {name: array[0] for name, array in batch(world, trees=8).items()}
-    loss, weight = loss_sums(params(world), arrays, config=world[2], **SETTINGS)
+    function = jax.jit(functools.partial(loss_sums, config=world[2], **SETTINGS))
+    loss, weight = function(params(world), arrays)
     padded = {name: np.concatenate([array, np.zeros_like(array)]) for name, array in arrays.items()}
-    padded_loss, padded_weight = loss_sums(params(world), padded, config=world[2], **SETTINGS)
+    padded_loss, padded_weight = function(params(world), padded)
     assert padded_weight == weight
     np.testing.assert_allclose(padded_loss, loss, rtol=1e-5)
 
@@ -171,7 +171,9 @@ def test_biases_and_norms_do_not_decay(world):
         Optimizer(epochs=1, learning_rate=0.1, warmup_share=0.0, weight_decay=0.5), total_steps=10
     )
     start = params(world)
-    updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, start), optimizer.init(start), start)
+    updates, _ = jax.jit(lambda p: optimizer.update(jax.tree.map(jnp.zeros_like, p), optimizer.init(p), p))(
+        start
+    )
     moved = {
         jax.tree_util.keystr(path, simple=True, separator="."): bool(jnp.any(leaf != 0))
         for path, leaf in jax.tree_util.tree_flatten_with_path(updates)[0]
