@@ -33,6 +33,10 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 
 def main() -> None:
     """Runs the command line; bad input ends with one sentence and exit status 2."""
+    if sys.argv[1:2] and sys.argv[1] in ("train", "simulate", "quickstart"):
+        from socsci_jax.compilation import use_large_pages
+
+        use_large_pages()
     try:
         app()
     except InputError as error:

@@ -69,7 +69,7 @@ def test_equal_content_has_an_equal_hash_and_other_content_another(tmp_path):
 def test_nothing_is_left_behind_when_no_answer_could_be_read(tmp_path):
     made = builder()
     made.reject("response", place="file:1", reason="not a number")
-    with pytest.raises(InputError, match="not one answer could be read.*not a number"):
+    with pytest.raises(InputError, match=r"not one answer could be read.*not a number"):
         made.write(tmp_path / "store")
     assert list(tmp_path.iterdir()) == []
 

@@ -45,6 +45,7 @@ class DecoderConfig:
     rope_theta: float = 10_000.0
     rope_scaling: RopeScaling | None = None
     tie_word_embeddings: bool = False
+    initializer_range: float = 0.02
     bos_token_id: int | None = None
     eos_token_id: tuple[int, ...] = ()
 
@@ -145,7 +146,7 @@ def to_huggingface(config: DecoderConfig, *, dtype: str = "float32") -> dict[str
         "rope_theta": config.rope_theta,
         **({"rope_scaling": rope} if config.rope_scaling is not None else {}),
         "tie_word_embeddings": config.tie_word_embeddings,
-        "initializer_range": 0.02,
+        "initializer_range": config.initializer_range,
         "bos_token_id": config.bos_token_id,
         "eos_token_id": list(eos) if len(eos) > 1 else (eos[0] if eos else None),
         "dtype": dtype,

@@ -17,8 +17,6 @@ from jax.ad_checkpoint import checkpoint_name
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.linear import contract
 
-INITIALIZER_RANGE = 0.02
-
 
 def axis_size(config: DecoderConfig, axis: str) -> int:
     """Length of a logical axis of the parameters."""
@@ -42,7 +40,7 @@ class _Maker:
 
     def normal(self, *axes: str) -> nnx.Param:
         values = jax.random.normal(self.rngs.params(), self._shape(axes), self.dtype)
-        return nnx.Param(values * jnp.asarray(INITIALIZER_RANGE, self.dtype), axes=axes)
+        return nnx.Param(values * jnp.asarray(self.config.initializer_range, self.dtype), axes=axes)
 
     def constant(self, value: float, *axes: str) -> nnx.Param:
         return nnx.Param(jnp.full(self._shape(axes), value, self.dtype), axes=axes)
@@ -157,7 +155,7 @@ def nested(flat: dict[tuple[str, ...], Any]) -> dict[str, Any]:
 def init(
     config: DecoderConfig, *, key: jax.Array, param_dtype: Any = jnp.float32, shardings: Any = None
 ) -> Any:
-    """Fresh parameters, as a nested dict of arrays: normal(0, 0.02), norms 1, biases 0.
+    """Fresh parameters, as a nested dict of arrays: normal(0, initializer_range), norms 1, biases 0.
 
     `shardings` (of `sharding.param_shardings`) has them made where they will live, never in one place.
     """

@@ -37,6 +37,7 @@ class Architecture(_Block):
     rope_theta: float = 1_000_000.0
     rms_norm_eps: float = 1e-6
     tie_word_embeddings: bool = True
+    initializer_range: Annotated[float, pydantic.Field(gt=0)] = 0.02
     max_position_embeddings: Positive = 32_768
 
 

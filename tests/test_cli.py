@@ -1,0 +1,159 @@
+"""The command line as its users meet it: the whole chain, and one clear sentence for every mistake."""
+
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+import yaml
+from small import small_recipe, small_store
+
+from socsci_jax.studies.store import StudyStore
+
+
+def command(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "socsci_jax", *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def succeeds(*arguments) -> str:
+    result = command(*arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def fails(*arguments) -> str:
+    """Exit status 2, one sentence, no traceback."""
+    result = command(*arguments)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+@pytest.mark.slow
+def test_the_whole_chain_from_deposit_to_exported_model(tmp_path):
+    store = tmp_path / "store"
+    out = succeeds("data", "build", "synthetic", "small", store)
+    assert "records rejected" in out
+    held_out = ("--studies", 0.25, "--conditions", 0.3, "--participants", 0.2)
+    assert "unseen_conditions" in succeeds("data", "split", store, *held_out)
+    assert "Scales" in succeeds("data", "inspect", store)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(small_recipe(StudyStore(store), tmp_path / "run")))
+    succeeds("train", recipe, "optimizer.epochs=1", "model.vocabulary=700")
+    predictions = tmp_path / "predictions.parquet"
+    succeeds("simulate", tmp_path / "run", store, "-o", predictions)
+    table = pl.read_parquet(predictions)
+    assert table["probs"].list.sum().is_between(1 - 1e-9, 1 + 1e-9).all()
+    shown = succeeds("evaluate", predictions, store, "-o", tmp_path / "evaluation", "--minimum-n", 2)
+    assert "uniform" in shown
+    assert "<svg" in (tmp_path / "evaluation" / "report.html").read_text()
+    succeeds("export", tmp_path / "run", tmp_path / "exported")
+    # The exported folder predicts as the run did, and still knows its layout.
+    again = tmp_path / "again.parquet"
+    succeeds("simulate", tmp_path / "exported", store, "-o", again)
+    keys = ["item_id", "participant_id"]
+    both = table.join(pl.read_parquet(again), on=keys, how="inner", suffix="_again")
+    assert both.height == table.height
+    difference = (both["probs"].explode() - both["probs_again"].explode()).abs().max()
+    assert difference < 1e-6
+    assert "asked to simulate with" in fails(
+        "simulate", tmp_path / "exported", store, "-o", tmp_path / "x", "--layout", "persona_first"
+    )
+
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "exported")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "exported")
+    ids = tokenizer("- Age: 34\n\nAnswer exactly as this person would.", return_tensors="pt").input_ids
+    assert torch.isfinite(model(ids).logits).all()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return small_store(tmp_path_factory.mktemp("cli") / "store")
+
+
+def test_an_unknown_kind_of_deposit(tmp_path):
+    message = fails("data", "build", "tess", tmp_path, tmp_path / "out")
+    assert "'tess' of deposit is not known" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_is_not_there(tmp_path):
+    for kind in ("tess_archive", "socsci210"):
+        assert "nowhere" in fails("data", "build", kind, tmp_path / "nowhere", tmp_path / "out")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_split_that_is_not_there(store, tmp_path):
+    message = fails("simulate", tmp_path, store.path, "--split", "mine", "-o", tmp_path / "p")
+    assert "there is no split 'mine'" in message
+    assert "main" in message
+
+
+def test_a_share_that_is_none(store):
+    assert "between 0 and 1" in fails("data", "split", store.path, "--name", "x", "--conditions", 25)
+
+
+def test_a_file_of_study_ids_that_is_none(store, tmp_path):
+    (tmp_path / "ids.json").write_text('{"seen": []}')
+    assert "under 'unseen'" in fails(
+        "data", "split", store.path, "--name", "x", "--studies", tmp_path / "ids.json"
+    )
+
+
+def test_an_unknown_recipe_key(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("nmae: x\n")
+    message = fails("train", recipe)
+    assert "unknown key 'nmae' (did you mean 'name'?)" in message
+
+
+def test_a_tokenizer_that_does_not_fit_the_model(store, tmp_path):
+    """A checkpoint with fewer embedding rows than the tokenizer has ids."""
+    transformers = pytest.importorskip("transformers")
+    from small import small_tokenizer
+
+    tokenizer = small_tokenizer(store, tmp_path / "tokenizer")
+    config = transformers.Qwen2Config(
+        vocab_size=tokenizer.vocab_size - 10,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    )
+    transformers.Qwen2ForCausalLM(config).save_pretrained(tmp_path / "model")
+    recipe = small_recipe(store, tmp_path / "run")
+    recipe["model"] = {"start": str(tmp_path / "model"), "tokenizer": str(tmp_path / "tokenizer")}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    message = fails("train", tmp_path / "recipe.yaml")
+    assert str(tokenizer.vocab_size - 10) in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_does_not_say_its_layout(store, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from small import small_tokenizer
+
+    tokenizer = small_tokenizer(store, tmp_path / "model")
+    config = transformers.Qwen2Config(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    )
+    transformers.Qwen2ForCausalLM(config).save_pretrained(tmp_path / "model")
+    message = fails("simulate", tmp_path / "model", store.path, "-o", tmp_path / "p.parquet")
+    assert "name one with --layout" in message
+    assert not (tmp_path / "p.parquet").exists()
+
+
+def test_help_names_every_command():
+    out = succeeds("--help")
+    for name in ("data", "train", "simulate", "evaluate", "export", "quickstart"):
+        assert name in out
