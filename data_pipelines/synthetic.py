@@ -83,6 +83,7 @@ class SyntheticConfig:
     participants_per_condition: fewest and most; each study draws its own number.
     person_sd: standard deviation of a person's own deviation, in latent units.
     demographics: factor on all demographic leanings; effects: factor on all treatment effects.
+    popularity: factor on how far subjects and questions lie from the middle of their scales.
     missing: share of persona attributes that are not known.
     """
 
@@ -92,6 +93,7 @@ class SyntheticConfig:
     person_sd: float = 0.7
     demographics: float = 1.0
     effects: float = 1.0
+    popularity: float = 1.0
     missing: float = 0.05
 
     def __post_init__(self) -> None:
@@ -103,7 +105,9 @@ class SyntheticConfig:
             )
 
 
-DEMONSTRATION = SyntheticConfig(n_studies=20, participants_per_condition=(80, 120))
+DEMONSTRATION = SyntheticConfig(
+    n_studies=20, participants_per_condition=(80, 120), effects=0.8, popularity=2.5
+)
 SMALL = SyntheticConfig(n_studies=4, participants_per_condition=(6, 8))
 PRESETS = {"demonstration": DEMONSTRATION, "small": SMALL}
 
@@ -292,7 +296,7 @@ def _design_study(index: int, config: SyntheticConfig) -> _Study:
     study_id = f"synthetic-{index:03d}"
     opening, detail = (_pick(rng, texts[kind]).format(**words) for texts in (OPENINGS, DETAILS))
     arms = _draw_arms(rng, FACTORS_BY_KIND[kind], _DESIGNS[index % len(_DESIGNS)], words)
-    popularity = domain.popularity + float(rng.normal(scale=0.3))
+    popularity = config.popularity * (domain.popularity + float(rng.normal(scale=0.3)))
     n_outcomes = int(rng.integers(1, 4))
     drawn = sorted(rng.choice(len(QUESTIONS[kind]), n_outcomes, replace=False))
     asked = [_draw_scale(rng, QUESTIONS[kind][i]) for i in drawn]
@@ -313,7 +317,7 @@ def _design_study(index: int, config: SyntheticConfig) -> _Study:
         )
         truth = ItemTruth(
             levels=ask.scale.levels,
-            intercept=ask.question.intercept,
+            intercept=config.popularity * ask.question.intercept,
             loading=ask.question.loading,
             popularity=popularity,
             leaning_f=tuple(config.demographics * domain.leaning.get(name, 0.0) for name in FEATURES),

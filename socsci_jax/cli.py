@@ -172,11 +172,16 @@ def train(
     ] = None,
 ) -> None:
     """Fine-tune a model on the training part of a split; goes on where an earlier run of the recipe stopped."""
-    from socsci_jax.training.loop import train as run
+    from socsci_jax.distributed import initialise
     from socsci_jax.training.recipe import load_recipe
 
-    folder = run(load_recipe(recipe, overrides or ()))
-    print(f"trained: {folder}")
+    loaded = load_recipe(recipe, overrides or ())
+    processes = initialise()  # before anything else touches JAX
+    from socsci_jax.training.loop import train as run
+
+    folder = run(loaded)
+    if processes.is_main:
+        print(f"trained: {folder}")
 
 
 @app.command("simulate")

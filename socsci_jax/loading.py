@@ -62,9 +62,10 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
 
 def model_facts(run: RunFolder, *, step: int | None) -> dict[str, Any]:
     """What a trained model is: its recipe, step, layout, and what it was trained on."""
-    checkpoints = Checkpoints(run.checkpoints)
-    step = checkpoints.latest() if step is None else step
-    if step is None:
+    checkpoints = Checkpoints(run.checkpoints) if run.checkpoints.is_dir() else None
+    if checkpoints is not None and step is None:
+        step = checkpoints.latest()
+    if checkpoints is None or step is None:
         raise InputError(f"{run.checkpoints}: there is no complete checkpoint yet; train the run first.")
     progress = checkpoints.facts(step)
     recipe = run.recipe()

@@ -36,9 +36,10 @@ def wasserstein_observed(
 ) -> np.ndarray:
     """Wasserstein-1 with both sides rescaled by the least and greatest level that people of the cell chose.
 
-    The same rescaling for both sides, so {8, 8} against {1, 1} is not 0; NaN where people all gave one answer.
-    May exceed 1 where the model answers outside the people's range.  This is the convention that reproduces
-    the published figures.  `range_of` [L] gives the people's distribution when `human` is only half of it.
+    `model` [..., L]; `human` [L], or [..., L] with `range_of` [L]: everybody's distribution where `human` is only
+    some of them.  The same rescaling for both sides, so that all eights against all twos is not 0; NaN where
+    people all gave one answer.  May exceed 1 where the model answers outside the people's range.  This is the
+    convention that reproduces the published figures.
     """
     chosen = levels_l[(human if range_of is None else range_of) > 0]
     if chosen.size == 0 or chosen[0] == chosen[-1]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import absl.logging
 import orbax.checkpoint as ocp
 
 from socsci_jax.errors import InputError
+
+# Orbax reports its every step as a warning; what matters comes as an exception.
+absl.logging.set_verbosity(absl.logging.ERROR)
 
 
 class Checkpoints:
@@ -19,9 +23,7 @@ class Checkpoints:
         self.folder = folder.resolve()
         self._manager = ocp.CheckpointManager(
             self.folder,
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, read_only=keep is None, create=keep is not None
-            ),
+            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None),
         )
 
     def latest(self) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import math
 import time
@@ -12,28 +11,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import polars as pl
+from jax.experimental.multihost_utils import sync_global_devices
 
 from socsci_jax.compilation import keep_compiled_programs
 from socsci_jax.data.loader import PlannedTrees, batches
 from socsci_jax.data.plan import BatchPlan
-from socsci_jax.data.shards import TreeShards, build_shards
-from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
-from socsci_jax.models.config import DecoderConfig, from_huggingface, to_huggingface
 from socsci_jax.models.huggingface import CHECKPOINT_FILES, load_checkpoint
 from socsci_jax.models.modules import init
-from socsci_jax.models.sharding import make_mesh, micro_batch_sharding, param_shardings
 from socsci_jax.progress import progress
-from socsci_jax.studies.prompts import Layout, load_layout
-from socsci_jax.studies.schema import format_value
-from socsci_jax.studies.splits import Split
-from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from socsci_jax.training.prepare import Prepared, prepare
 from socsci_jax.training.recipe import Recipe
-from socsci_jax.training.run import RunFolder, copy_tokenizer, run_folder, software_versions
+from socsci_jax.training.run import RunFolder
 from socsci_jax.training.step import initial_state, state_shardings, train_step
 
 # Figures are fetched from the device this many steps apart: each fetch waits for the device.
@@ -46,28 +38,8 @@ def train(recipe: Recipe) -> Path:
     Raises InputError for anything wrong with recipe, data, tokenizer, model or mesh before any step is taken.
     """
     keep_compiled_programs()
-    store = StudyStore(recipe.data.store)
-    split = Split.load(store, recipe.data.split)
-    layout = load_layout(recipe.data.layout)
-    # Fails here, and not after an hour of tokenising, if the split holds what was to be left out.
-    train_part = split.training_responses(store, leave_out=recipe.data.leave_out_studies)
-    mesh = make_mesh(**recipe.parallelism.model_dump(), devices=_devices(recipe))
-    per_micro_batch = recipe.batch.trees // recipe.batch.micro_batches
-    batch_sharding = micro_batch_sharding(mesh, trees=per_micro_batch)
-    with run_folder(recipe.output) as run:
-        tokenizer = _tokenizer(recipe, run, store, train_part, layout)
-        config = _config(recipe, run, tokenizer)
-        tokenizer.check_fits(config.vocab_size)
-        if recipe.data.max_tokens > config.max_position_embeddings:
-            raise InputError(
-                f"data.max_tokens = {recipe.data.max_tokens} is more than the model's max_position_embeddings = "
-                f"{config.max_position_embeddings}; lower it."
-            )
-        param_shardings(config, mesh)  # raises if a dimension does not divide
-        run.begin(recipe, facts=_facts(recipe, store, split, train_part, layout, tokenizer))
-    run = RunFolder(recipe.output)
-
-    shards = _shards(recipe, store, split, layout, tokenizer)
+    prepared = _main_process_first(recipe)
+    run, shards = prepared.run, prepared.shards
     plan = BatchPlan(
         shards.lengths,
         trees=recipe.batch.trees,
@@ -83,7 +55,7 @@ def train(recipe: Recipe) -> Path:
         functools.partial(
             train_step,
             optimizer=optimizer,
-            config=config,
+            config=prepared.config,
             compute_dtype=jnp.dtype(recipe.model.compute_dtype),
             remat=recipe.model.rematerialisation,
         ),
@@ -92,24 +64,23 @@ def train(recipe: Recipe) -> Path:
 
     checkpoints = Checkpoints(run.checkpoints, keep=recipe.checkpoints.keep)
     try:
-        with jax.set_mesh(mesh):
-            state, first_step = _state(recipe, config, optimizer, mesh, checkpoints)
+        with jax.set_mesh(prepared.mesh):
+            state, first_step = _state(recipe, prepared, optimizer, checkpoints)
             source = PlannedTrees(
                 shards,
                 plan,
                 steps=total_steps,
                 micro_batches=recipe.batch.micro_batches,
-                rows=_local_rows(batch_sharding, per_micro_batch),
+                rows=_local_rows(prepared.batch_sharding, recipe.batch.trees // recipe.batch.micro_batches),
             )
             with (
                 progress(f"train {recipe.name}", total=total_steps) as report,
                 _Log(run, from_step=first_step) as log,
             ):
-                _warn_rejected(shards)
                 clock, done = time.perf_counter(), first_step
                 for step, arrays in batches(source, first_step=first_step):
                     batch = {
-                        name: jax.make_array_from_process_local_data(batch_sharding, array)
+                        name: jax.make_array_from_process_local_data(prepared.batch_sharding, array)
                         for name, array in arrays.items()
                     }
                     state, figures = step_function(state, batch)
@@ -134,94 +105,21 @@ def train(recipe: Recipe) -> Path:
     return run.path
 
 
-def _devices(recipe: Recipe) -> list[jax.Device] | None:
-    """On one CPU host take as many devices as the mesh asks for; on accelerators all of them must be used."""
-    wanted = math.prod(recipe.parallelism.model_dump().values())
-    devices = jax.devices()
-    if devices[0].platform == "cpu" and jax.process_count() == 1 and wanted < len(devices):
-        return devices[:wanted]
-    return None
+def _main_process_first(recipe: Recipe) -> Prepared:
+    """What the first process writes (run folder, tokenizer, shards) the others find when they look."""
+    if jax.process_count() == 1:
+        return prepare(recipe)
+    if jax.process_index() != 0:
+        sync_global_devices("prepared")
+    prepared = prepare(recipe)
+    if jax.process_index() == 0:
+        sync_global_devices("prepared")
+    return prepared
 
 
-def _tokenizer(
-    recipe: Recipe, run: RunFolder, store: StudyStore, train_part: pl.DataFrame, layout: Layout
-) -> Tokenizer:
-    """The run's own copy if it has begun, else the recipe's, copied into the run."""
-    if run.tokenizer.is_dir():
-        return load_tokenizer(run.tokenizer)
-    if recipe.model.tokenizer == "train":
-        train_sentencepiece(
-            _training_texts(store, train_part, layout), run.tokenizer, vocab_size=recipe.model.vocabulary
-        )
-    else:
-        source = load_tokenizer(recipe.model.tokenizer or recipe.model.start)
-        copy_tokenizer(source, run.tokenizer)
-    return load_tokenizer(run.tokenizer)
-
-
-def _training_texts(store: StudyStore, train_part: pl.DataFrame, layout: Layout) -> list[str]:
-    """What the trained part says, each text once and sorted; nothing held out shapes the vocabulary."""
-    people = train_part.select("study_id", "participant_id").unique()
-    personas = people.join(store.participants, on=["study_id", "participant_id"], how="left")["attributes"]
-    items = [store.item_by_id[item_id] for item_id in train_part["item_id"].unique()]
-    of_items, of_personas = (
-        (layout.shared_text, layout.own_text)
-        if layout.shared_by == "item"
-        else (layout.own_text, layout.shared_text)
-    )
-    texts = {of_items(item=item) for item in items}
-    texts |= {of_personas(attributes=attributes) for attributes in personas}
-    texts |= {format_value(value) for value in train_part["value"].unique()}
-    return sorted(texts)
-
-
-def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConfig:
-    """The decoder's shape; its config.json is written, or copied byte for byte, into the run."""
-    if run.model_config.is_file():
-        return run.config()
-    if recipe.model.start != "random":
-        source = resolve_folder(recipe.model.start, allow_patterns=CHECKPOINT_FILES)
-        config = from_huggingface(source / "config.json")
-        run.model_config.write_bytes((source / "config.json").read_bytes())
-        return config
-    architecture = recipe.model.architecture.model_dump()
-    if architecture["head_dim"] is None:
-        architecture["head_dim"] = architecture["hidden_size"] // architecture["num_attention_heads"]
-    config = DecoderConfig(
-        **architecture,
-        # A multiple of 64 can be cut over the devices of a tensor axis.
-        vocab_size=-(-tokenizer.vocab_size // 64) * 64,
-        eos_token_id=(tokenizer.end_of_answer_id,),
-    )
-    run.model_config.write_text(json.dumps(to_huggingface(config), indent=2) + "\n")
-    return config
-
-
-def _shards(
-    recipe: Recipe, store: StudyStore, split: Split, layout: Layout, tokenizer: Tokenizer
-) -> TreeShards:
-    with progress("tokenise", total=1) as report:
-
-        def show(done: int, total: int) -> None:
-            report.total = total
-            report.update(done)
-
-        folder = build_shards(
-            store,
-            split,
-            tokenizer=tokenizer,
-            layout=layout,
-            root=store.path / "shards",
-            merge_equal_personas=recipe.data.merge_equal_personas,
-            max_tokens=recipe.data.max_tokens,
-            leave_out=recipe.data.leave_out_studies,
-            progress=show,
-        )
-    return TreeShards(folder)
-
-
-def _state(recipe, config, optimizer, mesh, checkpoints: Checkpoints) -> tuple[Any, int]:
+def _state(recipe: Recipe, prepared: Prepared, optimizer, checkpoints: Checkpoints) -> tuple[Any, int]:
     """State and the first step to take: of the newest checkpoint if there is one, else of the start."""
+    config, mesh = prepared.config, prepared.mesh
     dtype = jnp.dtype(recipe.model.param_dtype)
     abstract = jax.eval_shape(functools.partial(init, config, param_dtype=dtype), key=jax.random.key(0))
     shardings = state_shardings(config, optimizer, abstract, mesh)
@@ -254,29 +152,6 @@ def _local_rows(sharding: jax.sharding.NamedSharding, trees: int) -> slice:
     return slice(min(starts), max(stops))
 
 
-def _facts(
-    recipe: Recipe,
-    store: StudyStore,
-    split: Split,
-    train_part: pl.DataFrame,
-    layout: Layout,
-    tokenizer: Tokenizer,
-) -> dict[str, Any]:
-    answers = train_part.select("item_id", "participant_id", "sample_id").sort(pl.all())
-    return {
-        "recipe_hash": recipe.digest,
-        "store_hash": store.content_hash,
-        "split": split.name,
-        "split_hash": split.content_hash,
-        "tokenizer_hash": tokenizer.content_hash,
-        "layout": layout.to_dict(),
-        "trained_studies": sorted(train_part["study_id"].unique()),
-        "trained_responses": train_part.height,
-        "trained_responses_hash": hashlib.sha256(answers.write_csv().encode()).hexdigest(),
-        "software": software_versions(),
-    }
-
-
 def _check_finite(figures: dict[str, float], step: int, checkpoints: Checkpoints) -> None:
     if not all(math.isfinite(value) for value in figures.values()):
         raise InputError(
@@ -285,20 +160,17 @@ def _check_finite(figures: dict[str, float], step: int, checkpoints: Checkpoints
         )
 
 
-def _warn_rejected(shards: TreeShards) -> None:
-    rejected = shards.facts["rejected_branches"]
-    if rejected:
-        print(f"{rejected} prompts are too long and left out; see {shards.folder / 'rejects.csv'}")
-
-
 class _Log:
-    """Figures as JSON lines and as TensorBoard scalars."""
+    """Figures as JSON lines and as TensorBoard scalars, written by the first process."""
 
     def __init__(self, run: RunFolder, *, from_step: int):
         self._run = run
         self._from_step = from_step
 
     def __enter__(self) -> _Log:
+        self._file = self._scalars = None
+        if jax.process_index() != 0:
+            return self
         from tensorboard.summary import Writer
 
         # Lines after the checkpoint that we go on from would be written a second time.
@@ -311,11 +183,14 @@ class _Log:
         return self
 
     def write(self, step: int, figures: dict[str, float]) -> None:
+        if self._file is None:
+            return
         self._file.write(json.dumps({"step": step, **figures}) + "\n")
         self._file.flush()
         for name, value in figures.items():
             self._scalars.add_scalar(name, value, step=step)
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._scalars.close()
+        if self._file is not None:
+            self._file.close()
+            self._scalars.close()

@@ -93,6 +93,7 @@ class RunFolder:
                         f"{self.path}: this folder holds a run with {what}{changed}; choose another `output`, or "
                         "delete the folder to start afresh."
                     )
+            return
         (self.path / "recipe.yaml").write_text(recipe.rendered())
         (self.path / "run.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 

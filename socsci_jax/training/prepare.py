@@ -1,0 +1,183 @@
+"""What stands before the first step: everything that can be wrong is checked here, before any device work."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from typing import Any
+
+import jax
+import polars as pl
+
+from socsci_jax.data.shards import TreeShards, build_shards
+from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
+from socsci_jax.errors import InputError
+from socsci_jax.hub import resolve_folder
+from socsci_jax.models.config import DecoderConfig, from_huggingface, to_huggingface
+from socsci_jax.models.huggingface import CHECKPOINT_FILES
+from socsci_jax.models.sharding import Mesh, make_mesh, micro_batch_sharding, param_shardings
+from socsci_jax.progress import progress
+from socsci_jax.studies.prompts import Layout, load_layout
+from socsci_jax.studies.schema import format_value
+from socsci_jax.studies.splits import Split
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.run import RunFolder, copy_tokenizer, run_folder, software_versions
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+    """All that a run needs besides its state; `batch_sharding` is that of arrays [micro-batches, trees, ...]."""
+
+    run: RunFolder
+    mesh: Mesh
+    batch_sharding: jax.sharding.NamedSharding
+    config: DecoderConfig
+    shards: TreeShards
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Checks recipe, data, tokenizer, model and mesh; makes the run's folder and the training shards.
+
+    Doing it again changes nothing.  Raises InputError, and leaves no run folder behind, for anything wrong.
+    """
+    store = StudyStore(recipe.data.store)
+    split = Split.load(store, recipe.data.split)
+    layout = load_layout(recipe.data.layout)
+    # Fails here, and not after an hour of tokenising, if the split holds what was to be left out.
+    train_part = split.training_responses(store, leave_out=recipe.data.leave_out_studies)
+    mesh = make_mesh(**recipe.parallelism.model_dump(), devices=_devices(recipe))
+    batch_sharding = micro_batch_sharding(mesh, trees=recipe.batch.trees // recipe.batch.micro_batches)
+    with run_folder(recipe.output) as run:
+        tokenizer = _tokenizer(recipe, run, store, train_part, layout)
+        config = _config(recipe, run, tokenizer)
+        tokenizer.check_fits(config.vocab_size)
+        if recipe.data.max_tokens > config.max_position_embeddings:
+            raise InputError(
+                f"data.max_tokens = {recipe.data.max_tokens} is more than the model's max_position_embeddings = "
+                f"{config.max_position_embeddings}; lower it."
+            )
+        param_shardings(config, mesh)  # raises if a dimension does not divide
+        run.begin(recipe, facts=_facts(recipe, store, split, train_part, layout, tokenizer))
+    shards = _shards(recipe, store, split, layout, tokenizer)
+    rejected = shards.facts["rejected_branches"]
+    if rejected and jax.process_index() == 0:
+        print(f"{rejected} prompts are too long and left out; see {shards.folder / 'rejects.csv'}")
+    return Prepared(
+        run=RunFolder(recipe.output),
+        mesh=mesh,
+        batch_sharding=batch_sharding,
+        config=config,
+        shards=shards,
+    )
+
+
+def _devices(recipe: Recipe) -> list[jax.Device] | None:
+    """On one CPU host take as many devices as the mesh asks for; on accelerators all of them must be used."""
+    wanted = math.prod(recipe.parallelism.model_dump().values())
+    devices = jax.devices()
+    if devices[0].platform == "cpu" and jax.process_count() == 1 and wanted < len(devices):
+        return devices[:wanted]
+    return None
+
+
+def _tokenizer(
+    recipe: Recipe, run: RunFolder, store: StudyStore, train_part: pl.DataFrame, layout: Layout
+) -> Tokenizer:
+    """The run's own copy if it has begun, else the recipe's, copied into the run."""
+    if run.tokenizer.is_dir():
+        return load_tokenizer(run.tokenizer)
+    if recipe.model.tokenizer == "train":
+        train_sentencepiece(
+            _training_texts(store, train_part, layout), run.tokenizer, vocab_size=recipe.model.vocabulary
+        )
+    else:
+        source = load_tokenizer(recipe.model.tokenizer or recipe.model.start)
+        copy_tokenizer(source, run.tokenizer)
+    return load_tokenizer(run.tokenizer)
+
+
+def _training_texts(store: StudyStore, train_part: pl.DataFrame, layout: Layout) -> list[str]:
+    """What the trained part says, each text once and sorted; nothing held out shapes the vocabulary."""
+    people = train_part.select("study_id", "participant_id").unique()
+    personas = people.join(store.participants, on=["study_id", "participant_id"], how="left")["attributes"]
+    items = [store.item_by_id[item_id] for item_id in train_part["item_id"].unique()]
+    of_items, of_personas = (
+        (layout.shared_text, layout.own_text)
+        if layout.shared_by == "item"
+        else (layout.own_text, layout.shared_text)
+    )
+    texts = {of_items(item=item) for item in items}
+    texts |= {of_personas(attributes=attributes) for attributes in personas}
+    texts |= {format_value(value) for value in train_part["value"].unique()}
+    return sorted(texts)
+
+
+def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConfig:
+    """The decoder's shape; its config.json is written, or copied byte for byte, into the run."""
+    if run.model_config.is_file():
+        return run.config()
+    if recipe.model.start != "random":
+        source = resolve_folder(recipe.model.start, allow_patterns=CHECKPOINT_FILES)
+        config = from_huggingface(source / "config.json")
+        run.model_config.write_bytes((source / "config.json").read_bytes())
+        return config
+    architecture = recipe.model.architecture.model_dump()
+    if architecture["head_dim"] is None:
+        architecture["head_dim"] = architecture["hidden_size"] // architecture["num_attention_heads"]
+    config = DecoderConfig(
+        **architecture,
+        # A multiple of 64 can be cut over the devices of a tensor axis.
+        vocab_size=-(-tokenizer.vocab_size // 64) * 64,
+        eos_token_id=(tokenizer.end_of_answer_id,),
+    )
+    run.model_config.write_text(json.dumps(to_huggingface(config), indent=2) + "\n")
+    return config
+
+
+def _shards(
+    recipe: Recipe, store: StudyStore, split: Split, layout: Layout, tokenizer: Tokenizer
+) -> TreeShards:
+    with progress("tokenise", total=1) as report:
+
+        def show(done: int, total: int) -> None:
+            report.total = total
+            report.update(done)
+
+        folder = build_shards(
+            store,
+            split,
+            tokenizer=tokenizer,
+            layout=layout,
+            root=store.path / "shards",
+            merge_equal_personas=recipe.data.merge_equal_personas,
+            max_tokens=recipe.data.max_tokens,
+            leave_out=recipe.data.leave_out_studies,
+            progress=show,
+        )
+    return TreeShards(folder)
+
+
+def _facts(
+    recipe: Recipe,
+    store: StudyStore,
+    split: Split,
+    train_part: pl.DataFrame,
+    layout: Layout,
+    tokenizer: Tokenizer,
+) -> dict[str, Any]:
+    answers = train_part.select("item_id", "participant_id", "sample_id").sort(pl.all())
+    return {
+        "recipe_hash": recipe.digest,
+        "store_hash": store.content_hash,
+        "split": split.name,
+        "split_hash": split.content_hash,
+        "tokenizer_hash": tokenizer.content_hash,
+        "layout": layout.to_dict(),
+        "trained_studies": sorted(train_part["study_id"].unique()),
+        "trained_responses": train_part.height,
+        "trained_responses_hash": hashlib.sha256(answers.write_csv().encode()).hexdigest(),
+        "software": software_versions(),
+    }
