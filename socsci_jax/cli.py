@@ -309,6 +309,7 @@ def _print_rejects(store) -> None:
 
 def _print_table(title: str, frame) -> None:
     import rich
+    from rich.console import Console
     from rich.table import Table
 
     if frame.is_empty():
@@ -316,7 +317,14 @@ def _print_table(title: str, frame) -> None:
         return
     table = Table(title=title, title_justify="left")
     for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+        # Names are short and must stay whole; titles and reasons are long and may be cut to the line.
+        long = name in ("title", "reason", "conditions", "ranges")
+        table.add_column(
+            name,
+            justify="right" if dtype.is_numeric() else "left",
+            no_wrap=True,
+            overflow="ellipsis" if long else "fold",
+        )
     for row in frame.iter_rows():
         table.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
-    rich.print(table)
+    Console(width=max(rich.get_console().width, 100)).print(table)

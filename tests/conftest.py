@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # Eight simulated devices, on which the sharded code runs as it would on eight real ones; JAX reads this once,
 # when it starts. Tests of fewer take jax.devices()[:n].

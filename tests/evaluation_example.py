@@ -93,7 +93,7 @@ def exact_predictions(world: World, probs_of: dict[str, np.ndarray]) -> Predicti
 
 def drawn_predictions(world: World, probs_of: dict[str, np.ndarray], *, seed: int = 0) -> Predictions:
     """One draw for each person and item."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, 1])  # not the stream of the answers, which would repeat them
     rows = world.store.responses.select("item_id", "participant_id").unique(maintain_order=True)
     values = [
         float(world.store.item_by_id[i].scale.levels[rng.choice(probs_of[i].size, p=probs_of[i])])

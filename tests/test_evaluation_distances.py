@@ -162,7 +162,9 @@ def test_rounding_does_not_turn_no_effect_into_a_sign():
 
 
 def test_conditions_are_contrasted_with_their_control_where_one_is_known():
-    pairs = effects.contrasts(np.array([0, 0, 0, 1, 1, 1]), np.array([False, True, False, False, False, False]))
+    pairs = effects.contrasts(
+        np.array([0, 0, 0, 1, 1, 1]), np.array([False, True, False, False, False, False])
+    )
     found = list(zip(pairs.treated.tolist(), pairs.reference.tolist(), pairs.both_ways.tolist(), strict=True))
     assert found == [(0, 1, False), (2, 1, False), (3, 4, True), (3, 5, True), (4, 5, True)]
 
@@ -183,7 +185,8 @@ def test_the_correlation_of_undirected_effects_does_not_depend_on_their_directio
     h, l = np.array([0.1, 0.3, -0.2]), np.array([0.2, 0.1, 0.1])  # noqa: E741
     flipped = np.array([1, -1, -1])
     one, other = (
-        effects.correlation(effects.moments(l * way, h * way, both_ways=True).sum(axis=0)) for way in (1, flipped)
+        effects.correlation(effects.moments(l * way, h * way, both_ways=True).sum(axis=0))
+        for way in (1, flipped)
     )
     assert one == pytest.approx(other)
 

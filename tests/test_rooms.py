@@ -1,9 +1,9 @@
 """The house: which room may import which, and that nothing heavy is loaded before it is needed."""
 
 import ast
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -65,10 +65,8 @@ def test_evaluation_runs_without_jax_installed():
 
 @pytest.mark.parametrize("arguments", [["-c", "import socsci_jax"], ["-m", "socsci_jax", "--help"]])
 def test_import_and_help_take_under_half_a_second(arguments):
-    # The best of three: the machine may be busy with something else.
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=ROOT)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 0.5
+    # Processor time, not the clock's: the machine may be busy with something else.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=ROOT)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5

@@ -150,9 +150,7 @@ def evaluate(
             "of this store that have answers."
         )
     unused = _predictions_without_answer(predictions.frame, labelled)
-    notes = [f"{unused} predictions are for people who did not answer the item; they are not used."] * (
-        unused > 0
-    )
+    notes = [f"Not used, because the person did not answer the item: {unused:,} predictions."] * (unused > 0)
     counts = {name: {**context.counts[name], **part.counts()} for name, part in parts.items()}
     rows = [row for part in parts.values() for row in part.rows()]
     rows += [
@@ -421,13 +419,11 @@ class _Part:
             # People none of whose draws could be read have no accuracy.
             readable = np.isfinite(probs_nl[:, 0])
             probs_nl, codes = probs_nl[readable], codes[readable]
-        if codes.size == 0:
-            return
         for rule, accuracy in (
             ("draw", individuals.draw_accuracy),
             ("median", individuals.median_accuracy),
         ):
-            value = accuracy(probs_nl, codes, levels_l=cell.levels_l).mean()
+            value = accuracy(probs_nl, codes, levels_l=cell.levels_l).mean() if codes.size else np.nan
             self._set("individual_accuracy", rule, predictor, i, float(value))
 
     # ---- condition means and effects ----
@@ -617,6 +613,8 @@ class _Part:
             rows += self._mean_rows(metric, convention, predictor, values)
             if predictor != MODEL:
                 paired = self.values[metric, convention, MODEL] - values
+                # Nobody is better than their equal by what rounding leaves.
+                paired[np.abs(paired) < effects.ZERO] = 0.0
                 rows += self._mean_rows(f"{metric}_difference", convention, f"{MODEL}-{predictor}", paired)
         mass = np.array([cell.mass_on_levels for cell in self.cells])
         if np.isfinite(mass).any():

@@ -48,19 +48,33 @@ CHECKLIST = {
 
 
 def summary_table(evaluation: Evaluation) -> Table:
-    """The headline for the terminal: W per part for the model and the predictors beside it."""
-    table = Table(title="Wasserstein distance on the scale's own range (lower is better), 95 % over studies")
-    table.add_column("part")
+    """The headline for a terminal of 80 columns: W per part for the model and the predictors beside it."""
+    table = Table(
+        title="Wasserstein distance on the scale's own range (lower is better)",
+        caption="below each figure its 95 % interval over studies",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("part", no_wrap=True)
     for name in COLUMNS:
-        table.add_column(COLUMN_TITLES[name], justify="right")
-    table.add_column("studies / items / answers", justify="right")
+        table.add_column(COLUMN_TITLES[name].replace(" ", "\n"), justify="right", no_wrap=True)
     for part in evaluation.parts:
+        studies = evaluation.counts[part]["studies"]
+        size = f"{studies} {'study' if studies == 1 else 'studies'}"
         table.add_row(
-            part_name(part) + (" (sampled)" if evaluation.source(part) == "sampled" else ""),
-            *(with_interval(figure) for figure in _headline(evaluation, part).values()),
-            _size(evaluation, part),
+            f"{part_name(part)}\n{size}{', from draws' if evaluation.source(part) == 'sampled' else ''}",
+            *(_two_lines(figure) for figure in _headline(evaluation, part).values()),
         )
     return table
+
+
+def _two_lines(figure: dict | None) -> str:
+    """The value, and below it its interval: eleven columns wide."""
+    if figure is None or figure["value"] is None:
+        return "–"
+    interval = "" if figure["lo"] is None else f"{number(figure['lo'])}–{number(figure['hi'])}"
+    return f"{number(figure['value'])}\n{interval}"
 
 
 def write_report(evaluation: Evaluation, out_dir: str | Path) -> Path:

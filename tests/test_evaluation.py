@@ -1,0 +1,555 @@
+"""The evaluation as a whole, in a made-up world whose true distributions are known."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+from evaluation_example import (
+    World,
+    drawn_predictions,
+    exact_predictions,
+    filled,
+    label,
+    make_world,
+    shape,
+)
+from rich.console import Console
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation import report, verdicts
+from socsci_jax.evaluation.cells import level_codes
+from socsci_jax.evaluation.evaluate import Evaluation, evaluate, evaluate_files, label_without_split
+from socsci_jax.evaluation.report import write_report
+from socsci_jax.studies.predictions import Predictions, write_predictions
+from socsci_jax.studies.schema import EVALUATION_SCHEMA, Item, Scale
+from socsci_jax.studies.splits import split_of_units
+from socsci_jax.studies.store import StoreBuilder
+
+PART = "unseen_studies"
+TRAINING = {"s00": "train", "s01": "train"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> World:
+    return make_world(tmp_path_factory.mktemp("world") / "store", studies=6, conditions=5, effect=0.15)
+
+
+def ignoring_conditions(world: World) -> dict[str, np.ndarray]:
+    """Each outcome's mean distribution over its conditions."""
+    items = world.store.items
+    known = {}
+    for _, rows in items.group_by("study_id", "outcome"):
+        ids = rows["item_id"].to_list()
+        known |= dict.fromkeys(ids, np.mean([world.truth[i] for i in ids], axis=0))
+    return known
+
+
+@pytest.fixture(scope="module")
+def knows_truth(world) -> Evaluation:
+    return evaluate(exact_predictions(world, world.truth), world.store, label(world.store, **TRAINING))
+
+
+@pytest.fixture(scope="module")
+def ignores_conditions(world) -> Evaluation:
+    predictions = exact_predictions(world, ignoring_conditions(world))
+    return evaluate(predictions, world.store, label(world.store, **TRAINING))
+
+
+@pytest.fixture(scope="module")
+def guesses(world) -> Evaluation:
+    uniform = dict.fromkeys(world.truth, np.full(7, 1 / 7))
+    return evaluate(exact_predictions(world, uniform), world.store, label(world.store, **TRAINING))
+
+
+def figure(evaluation: Evaluation, metric: str, *, part=PART, predictor="model", convention="stated/exact"):
+    found = evaluation.figure(metric, part=part, predictor=predictor, convention=convention)
+    assert found is not None, f"{metric} of {predictor} was not computed"
+    return found
+
+
+def item_value(
+    evaluation: Evaluation, item: Item, *, predictor="model", convention="stated/exact", metric="wasserstein"
+) -> float:
+    rows = evaluation.frame.filter(
+        metric=metric,
+        convention=convention,
+        predictor=predictor,
+        study=item.study_id,
+        condition=item.condition,
+        outcome=item.outcome,
+    )
+    return rows["value"].item()
+
+
+def one_item(tmp_path, answers: list[int], *, levels=range(1, 8)) -> tuple[World, str]:
+    """A store of one item and these answers, by participants p0, p1, ..."""
+    builder = StoreBuilder(attributes=("age",), source="made up", licence="CC0-1.0", command="test")
+    builder.add_study("s")
+    item_id = builder.add_item(
+        Item(
+            study_id="s",
+            condition="c",
+            outcome="o",
+            stimulus="",
+            question="?",
+            answer_format="",
+            scale=Scale.of_levels(levels, origin="stated"),
+        )
+    )
+    for k, answer in enumerate(answers):
+        builder.add_participant("s", f"p{k}", {"age": 30})
+        builder.add_response(item_id, f"p{k}", answer, sample_id=k)
+    return World(builder.write(tmp_path / "store"), {}), item_id
+
+
+def draws(item_id: str, values: list[float | None], *, people: list[str | None]) -> Predictions:
+    rows = {"item_id": item_id, "participant_id": people, "draw": 0, "value": values}
+    schema = {"participant_id": pl.String, "value": pl.Float64}
+    return Predictions(frame=filled(pl.DataFrame(rows, schema_overrides=schema, strict=False)))
+
+
+# ---- how good and how bad predictors come out ----
+
+
+def test_a_perfect_model_is_as_far_from_people_as_their_sampling_makes_it(world, knows_truth):
+    """With 60 answers an item: the expected distance between the truth and 60 draws from it."""
+    rng = np.random.default_rng(0)
+    studies = dict(zip(world.store.items["item_id"], world.store.items["study_id"], strict=True))
+    truths = [p for item_id, p in world.truth.items() if studies[item_id] not in TRAINING]
+    noise = [
+        np.abs(np.cumsum(p - rng.multinomial(60, p, size=200) / 60, axis=-1)).sum(axis=-1).mean() / 6
+        for p in truths
+    ]
+    assert figure(knows_truth, "wasserstein")["value"] == pytest.approx(np.mean(noise), rel=0.12)
+
+
+def test_a_perfect_model_beats_every_baseline_and_half_of_the_people(knows_truth):
+    for predictor in ("uniform", "training_shape", "pooled", "split_half"):
+        difference = verdicts.difference(knows_truth, PART, predictor)
+        assert verdicts.beats(difference), predictor
+
+
+def test_draws_are_noisier_than_probabilities_by_about_the_root_of_two(world, knows_truth):
+    sampled = evaluate(drawn_predictions(world, world.truth), world.store, label(world.store, **TRAINING))
+    assert sampled.source(PART) == "sampled"
+    ratio = (
+        figure(sampled, "wasserstein", convention="stated/sampled")["value"]
+        / figure(knows_truth, "wasserstein")["value"]
+    )
+    assert ratio == pytest.approx(2**0.5, rel=0.15)
+
+
+def test_a_uniform_model_is_no_better_than_the_uniform_baseline_by_rounding(guesses):
+    difference = verdicts.difference(guesses, PART, "uniform")
+    assert (difference["value"], difference["lo"], difference["hi"]) == (0, 0, 0)
+    assert not verdicts.beats(difference)
+
+
+def test_every_figure_is_a_row_of_the_evaluation_table_with_its_convention_and_n(knows_truth):
+    frame = knows_truth.frame
+    assert frame.columns == EVALUATION_SCHEMA.names
+    for column in ("metric", "convention", "scope", "predictor", "n"):
+        assert frame[column].null_count() == 0
+    assert not frame["value"].is_nan().any()
+
+
+def test_the_same_seed_gives_the_same_table(world, knows_truth):
+    again = evaluate(exact_predictions(world, world.truth), world.store, label(world.store, **TRAINING))
+    assert again.frame.equals(knows_truth.frame)
+
+
+def test_an_items_figures_do_not_depend_on_which_others_are_predicted(world, knows_truth):
+    ids = world.store.items.filter(pl.col("study_id") == "s04")["item_id"].to_list()
+    alone = evaluate(
+        exact_predictions(world, {i: world.truth[i] for i in ids}),
+        world.store,
+        label(world.store, **TRAINING),
+    )
+    for predictor in ("model", "pooled", "split_half"):
+        for convention in ("stated/exact", "stated/sampled"):
+            item = world.store.item_by_id[ids[0]]
+            one, other = (
+                item_value(e, item, predictor=predictor, convention=convention) for e in (alone, knows_truth)
+            )
+            assert one == other
+
+
+# ---- averages and intervals ----
+
+
+def test_figures_are_averaged_within_studies_first(knows_truth):
+    rows = knows_truth.frame.filter(
+        metric="wasserstein", convention="stated/exact", scope=PART, predictor="model"
+    )
+    items = rows.filter(pl.col("outcome").is_not_null())
+    by_study = items.group_by("study").agg(pl.col("value").mean()).sort("study")["value"]
+    reported = rows.filter(pl.col("study").is_not_null() & pl.col("outcome").is_null()).sort("study")["value"]
+    np.testing.assert_allclose(reported, by_study)
+    assert figure(knows_truth, "wasserstein")["value"] == pytest.approx(by_study.mean())
+    assert figure(knows_truth, "wasserstein")["n"] == 4
+
+
+def test_one_study_has_no_interval_and_nothing_is_claimed(world):
+    kept = label(world.store, **dict.fromkeys(["s00", "s01", "s02", "s03", "s04"], "train"))
+    alone = evaluate(exact_predictions(world, world.truth), world.store, kept)
+    found = figure(alone, "wasserstein")
+    assert (found["n"], found["lo"], found["hi"]) == (1, None, None)
+    assert verdicts.difference_sentence(alone, PART, "uniform").startswith("No difference")
+    assert verdicts.verdict(alone, PART)[0].startswith("Do not rely on this model for unseen studies")
+    effects = figure(alone, "effect_sign_agreement", convention="stated/exact/outcomes resampled")
+    assert effects["lo"] is not None
+
+
+def test_a_difference_is_paired_its_interval_is_narrower_than_that_of_either_side(ignores_conditions):
+    """The model and the pooled answers are near and far in the same studies."""
+
+    def width(found: dict) -> float:
+        return found["hi"] - found["lo"]
+
+    model = figure(ignores_conditions, "wasserstein")
+    pooled = figure(ignores_conditions, "wasserstein", predictor="pooled")
+    difference = verdicts.difference(ignores_conditions, PART, "pooled")
+    assert difference["value"] == pytest.approx(model["value"] - pooled["value"])
+    assert width(difference) < 0.5 * min(width(model), width(pooled))
+
+
+def test_items_with_few_answers_stay_in_the_table_and_enter_no_average(world):
+    labelled = label(world.store, **TRAINING)
+    few = labelled.filter(pl.col("study_id") == "s05")["item_id"][0]
+    labelled = labelled.filter((pl.col("item_id") != few) | (pl.col("sample_id") < 9))
+    found = evaluate(exact_predictions(world, world.truth), world.store, labelled)
+    assert item_value(found, world.store.item_by_id[few]) is not None
+    assert found.counts[PART]["items_below_minimum_n"] == 1
+    assert found.counts[PART]["items"] == 4 * 10 - 1
+    assert found.left_out["item_id"].to_list() == [few]
+
+
+# ---- baselines ----
+
+
+def test_pooled_answers_exclude_those_being_predicted(world, knows_truth):
+    item = world.store.item_by_id[world.store.items.filter(pl.col("study_id") == "s03")["item_id"][0]]
+    columns = world.store.items.select("item_id", "study_id", "condition", "outcome")
+    answers = world.store.responses.join(columns, on="item_id").filter(
+        pl.col("study_id") == item.study_id, pl.col("outcome") == item.outcome
+    )
+    own = answers.filter(pl.col("condition") == item.condition)["value"].to_numpy()
+    others = answers.filter(pl.col("condition") != item.condition)["value"].to_numpy()
+
+    def shares(values):
+        return np.bincount(values.astype(int) - 1, minlength=7) / values.size
+
+    expected = np.abs(np.cumsum(shares(own) - shares(others)))[:-1].sum() / 6
+    assert item_value(knows_truth, item, predictor="pooled") == pytest.approx(expected)
+
+
+def test_the_training_shape_rests_on_training_items_alone(world, knows_truth):
+    training = label(world.store, **TRAINING).filter(pl.col("part") == "train")
+    histograms = [
+        np.bincount(rows["value"].to_numpy().astype(int) - 1, minlength=7) / rows.height
+        for _, rows in training.group_by("item_id")
+    ]
+    expected = np.mean(histograms, axis=0)
+    item_id = world.store.items.filter(pl.col("study_id") == "s03")["item_id"][0]
+    own = world.store.responses.filter(pl.col("item_id") == item_id)["value"].to_numpy().astype(int) - 1
+    own = np.bincount(own, minlength=7) / own.size
+    distance = np.abs(np.cumsum(own - expected))[:-1].sum() / 6
+    found = item_value(knows_truth, world.store.item_by_id[item_id], predictor="training_shape")
+    assert found == pytest.approx(distance)
+    assert knows_truth.counts[PART]["items_without_training_shape"] == 0
+
+
+def test_without_training_items_of_as_many_levels_uniform_stands_in_and_is_counted(world):
+    found = evaluate(exact_predictions(world, world.truth), world.store, label(world.store))
+    shape_figure = figure(found, "wasserstein", predictor="training_shape")
+    assert shape_figure["value"] == figure(found, "wasserstein", predictor="uniform")["value"]
+    assert found.counts[PART]["items_without_training_shape"] == found.counts[PART]["items"]
+
+
+def test_split_half_says_that_it_rests_on_half_of_the_answers(knows_truth):
+    rows = knows_truth.frame.filter(
+        pl.col("outcome").is_not_null(), metric="wasserstein", scope=PART, predictor="split_half"
+    )
+    assert set(rows["n"]) == {30}
+
+
+def test_split_half_is_twice_the_noise_of_a_perfect_model(knows_truth):
+    """Two samples of n/2 against one of n: the variances add up to four times as much."""
+    ratio = (
+        figure(knows_truth, "wasserstein", predictor="split_half")["value"]
+        / figure(knows_truth, "wasserstein")["value"]
+    )
+    assert ratio == pytest.approx(2, rel=0.15)
+
+
+# ---- effects ----
+
+
+def test_a_model_that_knows_the_truth_moves_with_the_conditions(knows_truth):
+    assert figure(knows_truth, "condition_sensitivity_r")["lo"] > 0.6
+    assert figure(knows_truth, "condition_sensitivity_p")["value"] < 0.01
+    assert figure(knows_truth, "effect_sign_agreement")["lo"] > 0.5
+    assert verdicts.beats(figure(knows_truth, "effect_rmse_difference", predictor="model-no_effect"))
+    assert verdicts.verdict(knows_truth, PART)[1].startswith("Predictions move with the conditions")
+
+
+def test_a_model_that_ignores_conditions_earns_half_credit_and_no_correlation(ignores_conditions):
+    signs = figure(ignores_conditions, "effect_sign_agreement")
+    assert (signs["value"], signs["lo"], signs["hi"]) == (0.5, 0.5, 0.5)
+    assert figure(ignores_conditions, "condition_sensitivity_r")["value"] is None
+    assert figure(ignores_conditions, "condition_sensitivity_p")["value"] is None
+    sentence = verdicts.verdict(ignores_conditions, PART)[1]
+    assert sentence.startswith("Do not rely on this model for effects")
+    assert "do not move with the conditions" in sentence
+
+
+def test_conditions_that_are_moved_at_random_are_not_significant(world):
+    """It knows the outcomes, and shifts them by noise: on distances it looks well, on effects it must not."""
+    rng = np.random.default_rng(8)
+    known = ignoring_conditions(world)
+    at = np.linspace(0, 1, 7)
+    moved = {i: shape(float(p @ at) + rng.normal(0, 0.05), levels=7) for i, p in known.items()}
+    found = evaluate(exact_predictions(world, moved), world.store, label(world.store, **TRAINING))
+    assert verdicts.beats(verdicts.difference(found, PART, "uniform"))
+    null = figure(found, "condition_sensitivity_r_null")
+    assert null["lo"] < figure(found, "condition_sensitivity_r")["value"] < null["hi"]
+    assert figure(found, "condition_sensitivity_p")["value"] > 0.05
+    assert verdicts.verdict(found, PART)[1].startswith("Do not rely on this model for effects")
+
+
+def test_a_model_that_turns_effects_round_is_worse_than_guessing_signs(world):
+    known = ignoring_conditions(world)
+    at = np.linspace(0, 1, 7)
+    turned = {i: shape(float(2 * known[i] @ at - p @ at), levels=7) for i, p in world.truth.items()}
+    found = evaluate(exact_predictions(world, turned), world.store, label(world.store, **TRAINING))
+    assert figure(found, "effect_sign_agreement")["hi"] < 0.5
+    assert figure(found, "condition_sensitivity_r")["hi"] < 0
+    assert figure(found, "condition_sensitivity_p")["value"] > 0.95
+
+
+def test_effects_too_small_by_half_have_a_slope_of_two(world):
+    known = ignoring_conditions(world)
+    halved = {i: 0.5 * (known[i] + p) for i, p in world.truth.items()}
+    found = evaluate(exact_predictions(world, halved), world.store, label(world.store, **TRAINING))
+    assert figure(found, "condition_sensitivity_slope")["value"] == pytest.approx(2, rel=0.2)
+    assert figure(found, "condition_sensitivity_spread_ratio")["value"] == pytest.approx(0.5, rel=0.2)
+
+
+def test_effects_are_taken_against_the_control(knows_truth):
+    assert set(knows_truth.contrasts["reference"]) == {"c0"}
+    assert not knows_truth.contrasts["both_ways"].any()
+    assert figure(knows_truth, "effect_rmse")["n"] == 4 * 2 * 4
+
+
+# ---- what must not blow up ----
+
+
+def test_levels_have_codes_and_nothing_else_has():
+    values = np.array([1, 7, 3.5, 1997, 2e97, np.nan, np.inf, -4, 0])
+    assert level_codes(values, np.arange(1, 8)).tolist() == [0, 6, -1, -1, -1, -1, -1, -1, -1]
+
+
+def test_one_absurd_draw_is_counted_and_changes_no_mean(tmp_path):
+    world, item_id = one_item(tmp_path, [4] * 10 + [5] * 10)
+    people = [f"p{k}" for k in range(20)]
+    values: list[float | None] = [4.0] * 8 + [1997.0, None] + [5.0] * 9 + [2e97]
+    found = evaluate(draws(item_id, values, people=people), world.store, label_without_split(world.store))
+    distance = figure(found, "wasserstein", part="all", convention="stated/sampled")["value"]
+    assert distance == pytest.approx((9 / 17 - 0.5) / 6)
+    assert figure(found, "individual_accuracy", part="all", convention="draw")["value"] == 1
+    assert figure(found, "parse_rate", part="all", convention="draws")["value"] == pytest.approx(17 / 20)
+    assert found.counts["all"]["draws"] == 20
+    assert found.counts["all"]["draws_off_scale"] == 3
+
+
+def test_an_item_to_which_everybody_answered_alike_has_no_observed_distance_and_is_counted(tmp_path):
+    world, item_id = one_item(tmp_path, [3] * 20)
+    exact = exact_predictions(world, {item_id: shape(0.5, levels=7)})
+    found = evaluate(exact, world.store, label_without_split(world.store))
+    item = world.store.item_by_id[item_id]
+    assert item_value(found, item, convention="observed/exact") is None
+    assert item_value(found, item, convention="stated/exact") > 0
+    assert found.counts["all"]["items_where_all_answered_alike"] == 1
+
+
+def test_a_model_of_which_no_draw_could_be_read_has_no_figure_and_no_crash(tmp_path):
+    world, item_id = one_item(tmp_path, [1, 2] * 10)
+    predictions = draws(item_id, [None] * 20, people=[f"p{k}" for k in range(20)])
+    found = evaluate(predictions, world.store, label_without_split(world.store))
+    assert figure(found, "wasserstein", part="all", convention="stated/sampled")["value"] is None
+    assert figure(found, "parse_rate", part="all", convention="draws")["value"] == 0
+    assert verdicts.verdict(found, "all")[0].startswith("Nothing can be said")
+    assert "–" in report.render(found)
+
+
+# ---- predictions from elsewhere ----
+
+
+def test_a_null_participant_stands_for_everybody_who_answered(world, knows_truth):
+    personal = exact_predictions(world, world.truth).frame
+    anonymous = personal.unique("item_id", maintain_order=True).with_columns(
+        participant_id=pl.lit(None, pl.String)
+    )
+    found = evaluate(Predictions(frame=anonymous), world.store, label(world.store, **TRAINING))
+    assert found.frame.equals(knows_truth.frame)
+
+
+def test_draws_for_nobody_in_particular_are_all_used(tmp_path):
+    world, item_id = one_item(tmp_path, [1, 7] * 10)
+    frame = pl.concat(
+        [draws(item_id, [v], people=[None]).frame.with_columns(draw=pl.lit(k, pl.Int32))
+         for k, v in enumerate([1.0, 1.0, 1.0, 7.0])]
+    )  # fmt: skip
+    found = evaluate(Predictions(frame=frame), world.store, label_without_split(world.store))
+    assert figure(found, "wasserstein", part="all", convention="stated/sampled")["value"] == pytest.approx(
+        0.25
+    )
+
+
+def test_answers_without_a_prediction_are_counted_and_judged_for_no_predictor(world):
+    ids = [i for i in world.truth if i.startswith(("s02", "s03"))]
+    predictions = exact_predictions(world, {i: world.truth[i] for i in ids[1:]})
+    found = evaluate(predictions, world.store, label(world.store, **TRAINING))
+    counts = found.counts[PART]
+    assert (counts["studies"], counts["items"]) == (2, len(ids) - 1)
+    assert counts["items_without_prediction"] == 21
+    assert counts["answers_without_prediction"] == 21 * 60
+    assert figure(found, "wasserstein", predictor="uniform")["n"] == 2
+
+
+def test_predictions_for_people_who_did_not_answer_are_mentioned_and_not_used(world, knows_truth):
+    predictions = exact_predictions(world, world.truth)
+    stranger = predictions.frame.head(1).with_columns(
+        participant_id=pl.lit("p1_0" if predictions.frame["participant_id"][0] != "p1_0" else "p2_0")
+    )
+    extended = Predictions(frame=pl.concat([predictions.frame, stranger]))
+    found = evaluate(extended, world.store, label(world.store, **TRAINING))
+    assert found.frame.equals(knows_truth.frame)
+    assert found.notes == ("Not used, because the person did not answer the item: 1 predictions.",)
+
+
+def test_predictions_that_meet_no_answer_are_refused(world):
+    known = label(world.store).filter(pl.col("study_id") == "s00")
+    others = {i: p for i, p in world.truth.items() if not i.startswith("s00")}
+    with pytest.raises(InputError, match=r"not one answer .* has a prediction"):
+        evaluate(exact_predictions(world, others), world.store, known)
+
+
+# ---- files and report ----
+
+
+def test_files_give_tables_and_a_page_that_loads_nothing(world, tmp_path):
+    predictions, out = tmp_path / "predictions.parquet", tmp_path / "made" / "here"
+    write_predictions(predictions, exact_predictions(world, world.truth).frame, metadata={"model": "<b>tiny"})
+    evaluate_files(predictions, world.store.path, out)
+    assert {p.name for p in out.iterdir()} == {
+        "evaluation.parquet",
+        "evaluation.csv",
+        "items.csv",
+        "report.html",
+    }
+    assert [p.name for p in out.parent.iterdir()] == ["here"]
+    assert pl.read_parquet(out / "evaluation.parquet").columns == EVALUATION_SCHEMA.names
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert all(uri.startswith("data:") for uri in re.findall(r"""\b(?:src|href)\s*=\s*["']([^"']*)""", page))
+    assert not re.search(r"<script|<link|<iframe|url\(|@import", page)
+    assert "<b>tiny" not in page
+    assert "&lt;b&gt;tiny" in page
+    assert "No split was named" in page
+    assert "not stated in the predictions file" in page
+
+
+def test_nothing_is_left_behind_on_failure(world, tmp_path, monkeypatch, knows_truth):
+    def fail(evaluation):
+        raise RuntimeError("no room for the page")
+
+    monkeypatch.setattr(report, "render", fail)
+    with pytest.raises(RuntimeError, match="no room"):
+        write_report(knows_truth, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predictions_that_are_refused_leave_nothing_behind(world, tmp_path):
+    predictions = tmp_path / "predictions.parquet"
+    frame = exact_predictions(world, world.truth).frame.with_columns(item_id=pl.lit("elsewhere"))
+    write_predictions(predictions, frame, metadata={})
+    with pytest.raises(InputError, match="'elsewhere' is not in the store"):
+        evaluate_files(predictions, world.store.path, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [predictions]
+
+
+def test_the_split_of_the_metadata_is_used_and_another_one_is_warned_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "render", lambda evaluation: "no page")
+    world = make_world(tmp_path / "store", studies=3, conditions=2, outcomes=1, n=12)
+    for name, study in (("trained", "s00"), ("other", "s01")):
+        held_out = [{"part": PART, "study_id": study}]
+        split_of_units(world.store, name=name, seed=0, rows=held_out).save(world.store)
+    predictions = tmp_path / "predictions.parquet"
+    frame = exact_predictions(world, world.truth).frame
+    write_predictions(predictions, frame, metadata={"split": "trained"})
+    found = evaluate_files(predictions, world.store.path, tmp_path / "out")
+    assert found.parts == ("unseen_studies", "train")
+    assert set(found.distributions.filter(scope="unseen_studies")["study"]) == {"s00"}
+    assert found.notes == ()
+    found = evaluate_files(predictions, world.store.path, tmp_path / "out", split_name="other")
+    assert set(found.distributions.filter(scope="unseen_studies")["study"]) == {"s01"}
+    assert "may have been used in training" in found.notes[0]
+    write_predictions(predictions, frame, metadata={"split": 3})
+    with pytest.raises(InputError, match="the metadata's 'split' is 3"):
+        evaluate_files(predictions, world.store.path, tmp_path / "out")
+
+
+def test_the_report_says_plainly_when_the_model_does_not_beat_a_uniform_guess(guesses):
+    page = report.render(guesses)
+    assert "Do not rely on this model for unseen studies: it does not do better than a uniform guess" in page
+    assert "Do not rely on this model for effects of conditions in unseen studies" in page
+
+
+def test_the_report_says_plainly_when_the_model_does_not_beat_pooled_answers(world):
+    blurred = {i: 0.7 * p + 0.3 / 7 for i, p in ignoring_conditions(world).items()}
+    found = evaluate(exact_predictions(world, blurred), world.store, label(world.store, **TRAINING))
+    first = verdicts.verdict(found, PART)[0]
+    assert first.startswith(
+        "Do not rely on this model for unseen studies: it does not do better than human answers"
+    )
+    assert "uniform" not in first
+
+
+def test_a_model_that_beats_both_is_said_to(knows_truth):
+    first = verdicts.verdict(knows_truth, PART)[0]
+    assert first.startswith("For unseen studies the model does better than a uniform guess")
+    assert "human answers pooled over conditions" in first
+
+
+def test_fit_to_training_answers_is_called_fit(knows_truth):
+    assert "The model has seen these answers: this is fit, not prediction." in verdicts.verdict(
+        knows_truth, "train"
+    )
+
+
+def test_few_studies_are_warned_of(knows_truth):
+    assert any(s.startswith("Only 4 studies") for s in verdicts.verdict(knows_truth, PART))
+
+
+def test_the_same_evaluation_gives_the_same_page(tmp_path):
+    world, item_id = one_item(tmp_path, [2, 3] * 8)
+    exact = exact_predictions(world, {item_id: shape(0.5, levels=7)})
+    found = evaluate(exact, world.store, label_without_split(world.store))
+    assert report.render(found) == report.render(found)
+
+
+def test_the_summary_fits_a_terminal_of_eighty_columns(knows_truth):
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(report.summary_table(knows_truth))
+    text = console.export_text()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    shown = figure(knows_truth, "wasserstein")
+    for number in (shown["value"], shown["lo"], shown["hi"]):
+        assert f"{number:.3f}" in text
+    for words in ("unseen studies", "training answers", "4 studies"):
+        assert words in text
