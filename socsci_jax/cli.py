@@ -317,13 +317,16 @@ def _print_table(title: str, frame) -> None:
         return
     table = Table(title=title, title_justify="left")
     for name, dtype in frame.schema.items():
-        # Names are short and must stay whole; titles and reasons are long and may be cut to the line.
+        # Names and counts must stay whole; titles and the like are long and are cut to the line.
         long = name in ("title", "reason", "conditions", "ranges")
         table.add_column(
             name,
             justify="right" if dtype.is_numeric() else "left",
             no_wrap=True,
-            overflow="ellipsis" if long else "fold",
+            overflow="ellipsis",
+            min_width=None
+            if long
+            else 1 + max(len(name), *(len(f"{v:,}" if isinstance(v, int) else str(v)) for v in frame[name])),
         )
     for row in frame.iter_rows():
         table.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
