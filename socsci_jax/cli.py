@@ -317,17 +317,14 @@ def _print_table(title: str, frame) -> None:
         return
     table = Table(title=title, title_justify="left")
     for name, dtype in frame.schema.items():
-        # Names and counts must stay whole; titles and the like are long and are cut to the line.
-        long = name in ("title", "reason", "conditions", "ranges")
-        table.add_column(
-            name,
-            justify="right" if dtype.is_numeric() else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=None
-            if long
-            else 1 + max(len(name), *(len(f"{v:,}" if isinstance(v, int) else str(v)) for v in frame[name])),
-        )
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
     for row in frame.iter_rows():
-        table.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
-    Console(width=max(rich.get_console().width, 100)).print(table)
+        table.add_row(*(_cell(value) for value in row))
+    Console(width=max(rich.get_console().width, 120)).print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"

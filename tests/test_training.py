@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import load_file
 from small import small_recipe, small_store, small_tokenizer
 
 from socsci_jax.data.loader import PlannedTrees
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.errors import InputError
-from socsci_jax.loading import restore_params
+from socsci_jax.loading import export_run, restore_params
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
@@ -253,6 +255,38 @@ def test_a_finished_run_started_again_changes_nothing(world, finished):
     before = (finished / "metrics.jsonl").read_text()
     train(parse_recipe(small_recipe(world[0], finished), where="test"))
     assert (finished / "metrics.jsonl").read_text() == before
+
+
+def test_a_run_may_start_from_a_hugging_face_folder(world, tmp_path):
+    """Its config comes out byte for byte, its tensors where nothing was learned bit for bit."""
+    transformers = pytest.importorskip("transformers")
+    store, tokenizer, _ = world
+    config = transformers.Qwen2Config(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+    )
+    source = tmp_path / "source"
+    transformers.Qwen2ForCausalLM(config).save_pretrained(source)
+    for name, path in tokenizer.files().items():
+        shutil.copyfile(path, source / name)
+    recipe = small_recipe(store, tmp_path / "run")
+    recipe["model"] = {"start": str(source)}
+    recipe["data"]["max_tokens"] = 512
+    # A rate that rounding swallows: the parameters are still those of the start.
+    recipe["optimizer"] = {"epochs": 0.01, "learning_rate": 1e-30, "weight_decay": 0}
+    train(parse_recipe(recipe, where="test"))
+    export_run(tmp_path / "run", tmp_path / "out")
+    for name in ("config.json", "generation_config.json", *tokenizer.files()):
+        assert (tmp_path / "out" / name).read_bytes() == (source / name).read_bytes()
+    before, after = (load_file(folder / "model.safetensors") for folder in (source, tmp_path / "out"))
+    assert before.keys() == after.keys()
+    assert all(before[name].tobytes() == after[name].tobytes() for name in before)
 
 
 def test_another_recipe_in_the_same_folder_is_refused(world, finished):

@@ -13,8 +13,9 @@ def learning_rate_schedule(settings: Optimizer, *, total_steps: int) -> optax.Sc
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0,
         peak_value=settings.learning_rate,
-        warmup_steps=round(settings.warmup_share * total_steps),
-        decay_steps=max(total_steps, 1),
+        # At least one step is left to fall.
+        warmup_steps=min(round(settings.warmup_share * total_steps), total_steps - 1),
+        decay_steps=total_steps,
         end_value=settings.learning_rate * settings.final_learning_rate_share,
     )
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import shutil
 from typing import Any
 
 import jax
@@ -25,6 +26,9 @@ from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder, copy_tokenizer, run_folder, software_versions
+
+# Travels with the tokenizer's files: how `transformers` ends and pads what the model writes.
+GENERATION_CONFIG = "generation_config.json"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,6 +127,8 @@ def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConf
         source = resolve_folder(recipe.model.start, allow_patterns=CHECKPOINT_FILES)
         config = from_huggingface(source / "config.json")
         run.model_config.write_bytes((source / "config.json").read_bytes())
+        if (source / GENERATION_CONFIG).is_file():
+            shutil.copyfile(source / GENERATION_CONFIG, run.tokenizer / GENERATION_CONFIG)
         return config
     architecture = recipe.model.architecture.model_dump()
     if architecture["head_dim"] is None:
@@ -134,6 +140,8 @@ def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConf
         eos_token_id=(tokenizer.end_of_answer_id,),
     )
     run.model_config.write_text(json.dumps(to_huggingface(config), indent=2) + "\n")
+    generation = {"eos_token_id": tokenizer.end_of_answer_id, "pad_token_id": tokenizer.pad_id}
+    (run.tokenizer / GENERATION_CONFIG).write_text(json.dumps(generation, indent=2) + "\n")
     return config
 
 
