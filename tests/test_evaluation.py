@@ -85,7 +85,10 @@ def item_value(
     return rows["value"].item()
 
 
-def one_item(tmp_path, answers: list[int], *, levels=range(1, 8)) -> tuple[World, str]:
+ONE_TO_SEVEN = range(1, 8)
+
+
+def one_item(tmp_path, answers: list[int], *, levels: range = ONE_TO_SEVEN) -> tuple[World, str]:
     """A store of one item and these answers, by participants p0, p1, ..."""
     builder = StoreBuilder(attributes=("age",), source="made up", licence="CC0-1.0", command="test")
     builder.add_study("s")
