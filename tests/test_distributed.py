@@ -1,11 +1,15 @@
 """Start-up of several processes: complete settings join a run, half-set ones are errors, none is one process."""
 
+import json
+import os
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from small import small_recipe, small_store
 
 from socsci_jax import distributed
 from socsci_jax.distributed import Processes, initialise
@@ -113,7 +117,9 @@ def test_two_processes_on_this_machine_sum_over_both(tmp_path):
         "out.write_text(f'{jax.device_count()} {float(sums.addressable_data(0).squeeze())}')\n"
     )
     done = subprocess.run(
-        [sys.executable, LAUNCHER, "2", "--", sys.executable, script, tmp_path], timeout=120
+        [sys.executable, LAUNCHER, "2", "--", sys.executable, script, tmp_path],
+        timeout=120,
+        env=os.environ | {"XLA_FLAGS": ""},  # one device a process, not the tests' eight
     )
     assert done.returncode == 0
     assert (tmp_path / "0-of-2").read_text() == (tmp_path / "1-of-2").read_text() == "2 3.0"
@@ -146,3 +152,21 @@ def test_a_process_that_stays_alone_says_what_it_waits_for_and_stops(number):
     assert done.returncode != 0
     expected = f"still waiting for the other processes of this run (coordinator_address {address}"
     assert expected in done.stderr.splitlines()[0]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path):
+    """The same recipe on a mesh of two processes: same losses, the first process writes."""
+    store = small_store(tmp_path / "store")
+    losses = []
+    for processes in (1, 2):
+        output = tmp_path / f"run{processes}"
+        recipe = tmp_path / f"{processes}.yaml"
+        recipe.write_text(yaml.safe_dump(small_recipe(store, output, parallelism={"data": processes})))
+        train = [sys.executable, "-m", "socsci_jax", "train", recipe]
+        launched = [sys.executable, LAUNCHER, "2", "--", *train] if processes == 2 else train
+        subprocess.run(launched, timeout=300, check=True, env=os.environ | {"XLA_FLAGS": ""})
+        lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+        losses.append({line["step"]: line["loss"] for line in lines})
+    assert losses[0].keys() == losses[1].keys()
+    assert list(losses[0].values()) == pytest.approx(list(losses[1].values()), rel=1e-5)
