@@ -26,7 +26,7 @@ RECIPE = {
         "tokenizer": "train",
         "vocabulary": 2048,
         "architecture": {
-            "model_type": "qwen2",
+            "model_type": "qwen3",
             "hidden_size": 96,
             "intermediate_size": 256,
             "num_hidden_layers": 2,

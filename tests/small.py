@@ -75,7 +75,7 @@ def small_recipe(store: StudyStore, output: Path, **changes) -> dict:
             "tokenizer": "train",
             "vocabulary": 400,
             "architecture": {
-                "model_type": "qwen2",
+                "model_type": "qwen3",
                 "hidden_size": 32,
                 "intermediate_size": 48,
                 "num_hidden_layers": 2,

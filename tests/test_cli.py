@@ -8,6 +8,7 @@ import pytest
 import yaml
 from small import small_recipe, small_store
 
+from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.studies.store import StudyStore
 
 
@@ -66,7 +67,9 @@ def test_the_whole_chain_from_deposit_to_exported_model(tmp_path):
     torch = pytest.importorskip("torch")
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "exported")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "exported")
-    ids = tokenizer("- Age: 34\n\nAnswer exactly as this person would.", return_tensors="pt").input_ids
+    text = "- Age: 34\n\nAnswer exactly as this person would."
+    ids = tokenizer(text, return_tensors="pt").input_ids
+    assert ids[0].tolist() == load_tokenizer(tmp_path / "run" / "tokenizer").encode(text)
     assert torch.isfinite(model(ids).logits).all()
 
 
@@ -157,3 +160,11 @@ def test_help_names_every_command():
     out = succeeds("--help")
     for name in ("data", "train", "simulate", "evaluate", "export", "quickstart"):
         assert name in out
+
+
+def test_a_trained_tokenizer_that_transformers_would_misread(store, tmp_path):
+    recipe = small_recipe(store, tmp_path / "run")
+    recipe["model"]["architecture"]["model_type"] = "qwen2"
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert "does not go with qwen2" in fails("train", tmp_path / "recipe.yaml")
+    assert not (tmp_path / "run").exists()

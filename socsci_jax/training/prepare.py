@@ -131,6 +131,11 @@ def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConf
             shutil.copyfile(source / GENERATION_CONFIG, run.tokenizer / GENERATION_CONFIG)
         return config
     architecture = recipe.model.architecture.model_dump()
+    if recipe.model.tokenizer == "train" and architecture["model_type"] == "qwen2":
+        raise InputError(
+            "model.architecture.model_type: a trained SentencePiece tokenizer does not go with qwen2, because "
+            "transformers reads every tokenizer of a qwen2 model as Qwen's own; take qwen3 or llama."
+        )
     if architecture["head_dim"] is None:
         architecture["head_dim"] = architecture["hidden_size"] // architecture["num_attention_heads"]
     config = DecoderConfig(
