@@ -42,6 +42,7 @@ def simulate(
     """
     pairs = held_out_pairs(store, split, parts=parts)
     items = store.item_by_id
+    left_out = 0
     if sampling is None:
         closed = [item_id for item_id in pairs["item_id"].unique() if items[item_id].scale.kind == "levels"]
         left_out = pairs["item_id"].n_unique() - len(closed)
@@ -66,19 +67,26 @@ def simulate(
             rows = _exact_rows(model, pairs, items, table, show)
         else:
             rows = _sampled_rows(model, pairs, table, sampling, show)
+    training = dict(model.facts)
     write_predictions(
         out,
         rows,
         metadata={
-            "model": model.facts,
+            "model": training.pop("name"),
             "model_hash": params_hash(model.params),
+            "recipe": training.pop("recipe", None),
             "layout": layout.to_dict(),
+            "elicitation": "exact" if sampling is None else "sampled",
+            "sampling": None if sampling is None else vars(sampling),
+            "seed": None if sampling is None else sampling.seed,
             "split": split.name,
             "split_hash": split.content_hash,
             "store_hash": store.content_hash,
             "parts": sorted(pairs["part"].unique()),
-            "elicitation": "exact" if sampling is None else "sampled",
-            "sampling": None if sampling is None else vars(sampling),
+            "held_out": dict(split.held_out["part"].value_counts(sort=True).iter_rows()),
+            "rejects": f"{left_out} items without a finite set of levels",
+            "versions": training.pop("software", None),
+            "training": training,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             **(facts or {}),
         },
