@@ -106,7 +106,7 @@ class SyntheticConfig:
 
 
 DEMONSTRATION = SyntheticConfig(
-    n_studies=20, participants_per_condition=(80, 120), effects=0.8, popularity=2.5
+    n_studies=20, participants_per_condition=(80, 120), effects=1.1, popularity=2.5
 )
 SMALL = SyntheticConfig(n_studies=4, participants_per_condition=(6, 8))
 PRESETS = {"demonstration": DEMONSTRATION, "small": SMALL}
