@@ -84,7 +84,7 @@ def small_recipe(store: StudyStore, output: Path, **changes) -> dict:
             },
         },
         "data": {"store": str(store.path), "split": "main"},
-        "batch": {"trees": 8, "branches_per_tree": 4, "prefix_buckets": 1, "branch_buckets": 1},
+        "batch": {"rows": 8, "tokens_per_row": 512, "branches_per_tree": 4},
         "optimizer": {"epochs": 2, "learning_rate": 1e-2},
         "checkpoints": {"every_steps": 2},
         **changes,

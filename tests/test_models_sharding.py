@@ -80,11 +80,11 @@ def test_the_error_tells_the_sizes_that_fit():
         param_shardings(config_with(), make_mesh(data=1, fsdp=1, tensor=8))
 
 
-def test_the_trees_of_a_batch_are_spread_over_data_and_fsdp():
+def test_the_rows_of_a_batch_are_spread_over_data_and_fsdp():
     mesh = make_mesh(data=2, fsdp=2, tensor=2)
-    placed = jax.device_put(np.zeros((8, 3, 5)), batch_sharding(mesh, trees=8))
+    placed = jax.device_put(np.zeros((8, 3, 5)), batch_sharding(mesh, rows=8))
     assert {shard.data.shape for shard in placed.addressable_shards} == {(2, 3, 5)}
     with pytest.raises(
-        InputError, match=r"batch, dimension 0 \(trees\) has 6 parts, .* data x fsdp of size 4"
+        InputError, match=r"batch, dimension 0 \(rows\) has 6 parts, .* data x fsdp of size 4"
     ):
-        batch_sharding(mesh, trees=6)
+        batch_sharding(mesh, rows=6)

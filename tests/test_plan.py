@@ -1,91 +1,120 @@
-"""The batch plan: every branch once an epoch, a few shapes, and a pure function of lengths, seed and step."""
+"""The batch plan: every branch once an epoch, one shape, and a pure function of lengths, seed and step."""
+
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from socsci_jax.data.plan import BatchPlan, Lengths, bucket_edges
+from socsci_jax.data.plan import BatchPlan, Lengths, shared_with_previous
+from socsci_jax.data.prompt_table import shared_tokens, sort_by_tokens
+from socsci_jax.errors import InputError
 
 
 def lengths(rng: np.random.Generator, *, prefixes: int, branches: int) -> Lengths:
     tokens = rng.integers(3, 60, branches)
+    prefix = np.sort(np.concatenate([np.arange(prefixes), rng.integers(0, prefixes, branches - prefixes)]))
+    first = np.concatenate([[True], prefix[1:] != prefix[:-1]])
     return Lengths(
         prefix_tokens=rng.integers(20, 400, prefixes),
-        branch_prefix=rng.integers(0, prefixes, branches),
+        branch_prefix=prefix,
         branch_tokens=tokens,
+        branch_shared=np.where(first, 0, rng.integers(0, tokens)),
         branch_reads=rng.integers(1, 4, branches),
         branch_slots=rng.integers(1, 6, branches),
     )
 
 
-@pytest.fixture
+def plan_of(data: Lengths, *, seed: int = 7, **changes) -> BatchPlan:
+    return BatchPlan(
+        data, **{"rows": 4, "tokens_per_row": 1024, "branches_per_tree": 8, "seed": seed, **changes}
+    )
+
+
+@pytest.fixture(scope="module")
 def plan():
-    data = lengths(np.random.default_rng(0), prefixes=30, branches=1000)
-    return BatchPlan(data, trees=8, branches_per_tree=4, seed=7)
+    return plan_of(lengths(np.random.default_rng(0), prefixes=30, branches=1000))
+
+
+def planned(plan: BatchPlan, epoch: int) -> list:
+    first, last = (plan.steps(epoch) if epoch else 0), plan.steps(epoch + 1)
+    return [row for step in range(first, last) for row in plan.batch(step)]
 
 
 def test_every_branch_is_planned_once_in_every_epoch(plan):
-    for epoch in range(2):
-        steps = range(epoch * plan.steps_per_epoch, (epoch + 1) * plan.steps_per_epoch)
-        planned = np.concatenate([plan.batch(step).branch.reshape(-1) for step in steps])
-        assert sorted(planned[planned >= 0]) == list(range(1000))
+    for epoch in range(3):
+        branches = np.concatenate([row.branch for row in planned(plan, epoch)])
+        assert sorted(branches) == list(range(1000))
 
 
-def test_a_tree_holds_branches_of_its_own_prefix_that_fit_its_shape(plan):
+def test_rows_hold_what_fits_their_shape_and_trees_what_shares_a_prefix(plan):
     data = plan.lengths
-    for step in range(plan.steps_per_epoch):
-        batch = plan.batch(step)
-        for prefix, members in zip(batch.prefix, batch.branch):
-            members = members[members >= 0]
-            assert (prefix < 0) == (len(members) == 0)
-            assert all(data.branch_prefix[members] == prefix)
-            assert all(data.branch_tokens[members] <= batch.shape.branch)
-            assert all(data.branch_reads[members] <= batch.shape.reads)
-            assert all(data.branch_slots[members] <= batch.shape.slots)
-            assert prefix < 0 or data.prefix_tokens[prefix] <= batch.shape.prefix
+    for epoch in range(3):
+        for row in planned(plan, epoch):
+            new = data.prefix_tokens[row.prefix] + data.branch_tokens[row.branch] - row.shared
+            assert new.sum() <= plan.shape.tokens
+            assert data.branch_reads[row.branch].sum() <= plan.shape.reads
+            assert data.branch_slots[row.branch].sum() <= plan.shape.slots
+            assert all(data.branch_prefix[row.branch] == row.prefix)
+            trees = np.split(np.arange(len(row.branch)), np.flatnonzero(row.shared == 0)[1:])
+            assert row.shared[0] == 0
+            for tree in trees:
+                assert len(tree) <= 8
+                assert len(set(row.prefix[tree])) == 1
+                assert all(row.shared[tree[1:]] >= data.prefix_tokens[row.prefix[tree[0]]])
+
+
+def test_steps_hold_at_most_their_rows(plan):
+    assert all(1 <= len(plan.batch(step)) <= 4 for step in range(plan.steps(2)))
 
 
 def test_any_step_can_be_asked_for_on_its_own(plan):
-    again = BatchPlan(plan.lengths, trees=8, branches_per_tree=4, seed=7)
-    step = 2 * plan.steps_per_epoch + 3
+    again = plan_of(plan.lengths)
+    step = plan.steps(2) + 3
     for other in (0, step):
         plan.batch(other)
-    assert np.array_equal(plan.batch(step).branch, again.batch(step).branch)
+    for one, other in zip(plan.batch(step), again.batch(step), strict=True):
+        assert np.array_equal(one.branch, other.branch)
+
+
+def test_parts_of_epochs_are_counted(plan):
+    assert plan.steps(1.5) == plan.steps(1) + -(-(plan.steps(2) - plan.steps(1)) // 2)
+    assert plan.steps(0.0001) == 1
 
 
 def test_epochs_and_seeds_differ(plan):
-    other = BatchPlan(plan.lengths, trees=8, branches_per_tree=4, seed=8)
+    def branches(p, epoch):
+        return [row.branch.tolist() for row in planned(p, epoch)]
 
-    def first(p, epoch):
-        return [p.batch(epoch * p.steps_per_epoch + i).branch.tolist() for i in range(3)]
-
-    assert first(plan, 0) != first(plan, 1)
-    assert first(plan, 0) != first(other, 0)
+    assert branches(plan, 0) != branches(plan, 1)
+    assert branches(plan, 0) != branches(plan_of(plan.lengths, seed=8), 0)
 
 
-def test_a_run_compiles_at_most_as_many_programs_as_there_are_buckets(plan):
-    shapes = {plan.batch(step).shape for step in range(3 * plan.steps_per_epoch)}
-    assert shapes == set(plan.shapes.values())
-    assert len(shapes) <= 4 * 3
+def test_all_steps_have_one_shape_and_little_padding(plan):
+    # A tree is a fifth of a row here.
+    assert plan.padding_share() < 0.15
+
+
+def test_a_prompt_that_no_row_can_hold_is_refused_with_the_size_that_would():
+    data = lengths(np.random.default_rng(0), prefixes=3, branches=20)
+    with pytest.raises(
+        InputError, match=r"batch.tokens_per_row = 64: the longest .* has \d+ tokens; set it to"
+    ):
+        plan_of(data, tokens_per_row=64)
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=40), st.integers(1, 3))
-def test_bucket_edges_waste_the_fewest_tokens(values, buckets):
-    found = bucket_edges(np.array(values), counts=np.ones(len(values)), buckets=buckets, multiple=4)
-
-    def cost(edges):
-        edges = np.sort(edges)
-        return edges[np.searchsorted(edges, values)].sum()
-
-    import itertools
-
-    candidates = sorted({-(-v // 4) * 4 for v in values})
-    best = min(
-        cost(np.array([*chosen, candidates[-1]]))
-        for k in range(min(buckets, len(candidates)))
-        for chosen in itertools.combinations(candidates[:-1], k)
-    )
-    assert len(found) <= buckets
-    assert cost(found) == best
+@given(
+    st.lists(
+        st.lists(st.integers(0, 2), min_size=1, max_size=6).map(tuple), min_size=2, max_size=12, unique=True
+    ),
+    st.integers(0, 2**32 - 1),
+)
+def test_what_chosen_sequences_share_follows_from_their_neighbours(sequences, seed):
+    arrays = [np.array(sequence) for sequence in sequences]
+    by_tokens = sort_by_tokens(arrays)
+    chosen = np.flatnonzero(np.random.default_rng(seed).random(len(arrays)) < 0.6)
+    found = shared_with_previous(by_tokens.shared, chosen)
+    for n, (a, b) in enumerate(itertools.pairwise(chosen), start=1):
+        assert found[n] == shared_tokens(arrays[by_tokens.order[a]], arrays[by_tokens.order[b]])

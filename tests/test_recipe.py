@@ -21,7 +21,7 @@ def test_the_papers_settings_are_the_published_ones():
     recipe = load_recipe(RECIPES[0].parent / "socsci210-qwen2.5-14b-sft.yaml")
     assert recipe.model.start == "Qwen/Qwen2.5-14B-Instruct"
     assert recipe.model.compute_dtype == "bfloat16"
-    assert recipe.batch.trees * recipe.batch.branches_per_tree == 256
+    assert recipe.data.sharing == "prefix"
     assert recipe.data.layout == "persona_first"
     assert recipe.optimizer.epochs == 1
     assert recipe.optimizer.learning_rate == 1e-5
@@ -50,7 +50,9 @@ def test_a_mistake_is_named_with_its_key_and_a_way_out(override, message):
 
 def test_all_mistakes_are_named_at_once():
     with pytest.raises(InputError, match=r"'model' is missing.*'data' is missing.*'nmae'"):
-        parse_recipe({"nmae": "x", "batch": {"trees": 1, "branches_per_tree": 1}}, where="here")
+        parse_recipe(
+            {"nmae": "x", "batch": {"rows": 1, "tokens_per_row": 64, "branches_per_tree": 1}}, where="here"
+        )
 
 
 def test_an_override_changes_one_value():

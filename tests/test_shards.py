@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from small import small_store, small_tokenizer
 
-from socsci_jax.data.loader import PlannedTrees
+from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.errors import InputError
@@ -24,7 +24,7 @@ def world(tmp_path_factory):
 
 def build(world, root, **changes):
     store, split, tokenizer = world
-    settings = {"layout": STUDY_FIRST, "merge_equal_personas": True, "max_tokens": 512, **changes}
+    settings = {"layout": STUDY_FIRST, "sharing": "all", "max_tokens": 512, **changes}
     return TreeShards(build_shards(store, split, tokenizer=tokenizer, root=root, **settings))
 
 
@@ -34,7 +34,7 @@ def texts(shards, tokenizer) -> list[str]:
     for b in range(shards.facts["branches"]):
         branch = shards.branch(b)
         prefix = tokenizer.decode(shards.prefix(int(shards.branch_index["prefix"][b])))
-        for row, token, weight in zip(branch.slot_row, branch.slot_id, branch.slot_weight):
+        for row, token, weight in zip(branch.slot_read, branch.slot_id, branch.slot_weight):
             if token == tokenizer.end_of_answer_id:
                 node = branch.read[row]
                 seen = [j for j in range(node + 1) if j <= node < branch.end[j]]
@@ -55,7 +55,7 @@ def test_shards_hold_every_training_response_and_nothing_that_is_held_out(world,
 def test_merged_and_unmerged_shards_hold_the_same_responses(world, tmp_path):
     tokenizer = world[2]
     merged = build(world, tmp_path)
-    single = build(world, tmp_path, merge_equal_personas=False)
+    single = build(world, tmp_path, sharing="prefix")
     assert merged.facts["branches"] < single.facts["branches"] == single.facts["responses"]
     assert texts(merged, tokenizer) == texts(single, tokenizer)
 
@@ -95,13 +95,38 @@ def test_a_truncated_shard_is_named(world, tmp_path):
 
 def test_processes_together_read_exactly_the_batch_of_one(world, tmp_path):
     shards = build(world, tmp_path)
-    plan = BatchPlan(shards.lengths, trees=8, branches_per_tree=4, seed=0)
+    plan = BatchPlan(shards.lengths, rows=8, tokens_per_row=512, branches_per_tree=4, seed=0)
 
-    def source(rows):
-        return PlannedTrees(shards, plan, steps=3, micro_batches=2, rows=rows)
+    def source(own):
+        return PlannedRows(shards, plan, steps=3, micro_batches=2, own=own)
 
     for step in range(3):
         whole = source(slice(0, 4))[step]
         halves = [source(slice(0, 2))[step], source(slice(2, 4))[step]]
         for name, array in whole.items():
             assert np.array_equal(array, np.concatenate([half[name] for half in halves], axis=1))
+
+
+def test_rows_are_the_prompts_of_their_branches_each_shared_token_once(world, tmp_path):
+    shards = build(world, tmp_path)
+    plan = BatchPlan(shards.lengths, rows=2, tokens_per_row=1024, branches_per_tree=16, seed=0)
+    steps = plan.steps(1)
+    source = PlannedRows(shards, plan, steps=steps, micro_batches=1, own=slice(0, 2))
+    found, wanted, tokens = [], [], 0
+    for step in range(steps):
+        arrays = {name: array[0] for name, array in source[step].items()}
+        tokens += int((arrays["end"] > 0).sum())
+        for g, a in np.argwhere(arrays["slot_weight"] > 0):
+            at = arrays["read"][g, arrays["slot_read"][g, a]]
+            path = [j for j in range(at + 1) if at < arrays["end"][g, j]]
+            assert arrays["position"][g, path].tolist() == list(range(len(path)))
+            found.append((*arrays["ids"][g, path], arrays["slot_id"][g, a], arrays["slot_weight"][g, a]))
+    for b, p in enumerate(shards.branch_index["prefix"]):
+        prefix, branch = shards.prefix(p), shards.branch(b)
+        for read, token, weight in zip(branch.slot_read, branch.slot_id, branch.slot_weight):
+            at = branch.read[read]
+            path = branch.ids[[j for j in range(at + 1) if at < branch.end[j]]]
+            wanted.append((*prefix, *path, token, weight))
+    assert sorted(found) == sorted(wanted)
+    lengths = shards.lengths
+    assert tokens < (lengths.prefix_tokens[lengths.branch_prefix] + lengths.branch_tokens).sum() / 2

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from small import small_store, small_tokenizer
 
 from socsci_jax.data.prompt_table import tokenise_prompts
+from socsci_jax.data.tries import build_trie
 from socsci_jax.errors import InputError
 from socsci_jax.loading import choose_layout
 from socsci_jax.models.config import DecoderConfig
@@ -63,26 +64,18 @@ def model(world, *, sizes=(1, 1, 1)) -> SimulationModel:
 
 
 def brute_force(asked: SimulationModel, prompt: list[int], levels) -> tuple[np.ndarray, float]:
-    """Every allowed answer as a row of its own: a tree of one branch that is prompt, answer and end."""
+    """Every allowed answer as a row of its own: prompt, answer and end."""
     answers = [[*asked.tokenizer.encode(str(v)), asked.tokenizer.end_of_answer_id] for v in levels]
-    length = len(prompt) + max(map(len, answers))
-    ids = np.zeros((len(answers), 1, length), np.int32)
-    for row, answer in zip(ids[:, 0], answers):
+    length = -(-(len(prompt) + max(map(len, answers))) // 64) * 64
+    ids = np.zeros((len(answers), length), np.int32)
+    for row, answer in zip(ids, answers):
         row[: len(prompt) + len(answer)] = [*prompt, *answer]
-    trees = {
-        "prefix_ids": np.zeros((len(answers), 1), np.int32),
-        "prefix_length": np.zeros(len(answers), np.int32),
-        "branch_ids": ids,
-        "branch_depth": np.broadcast_to(np.arange(length, dtype=np.int32), ids.shape),
-        "branch_end": np.full_like(ids, length),
-        "read": np.broadcast_to(
-            np.arange(len(prompt) - 1, length - 1, dtype=np.int32), (len(answers), 1, length - len(prompt))
-        ),
-    }
+    every = np.broadcast_to(np.arange(length, dtype=np.int32), ids.shape)
+    rows = {"ids": ids, "position": every, "end": np.full_like(ids, length), "read": every}
     read = jax.jit(functools.partial(read_logits, config=asked.config, compute_dtype=jnp.float32))
-    rows = np.asarray(jax.nn.log_softmax(read(asked.params, trees)))[:, 0]
-    log_probs = [sum(row[i, token] for i, token in enumerate(answer)) for row, answer in zip(rows, answers)]
-    probs = np.exp(log_probs)
+    log_probs = np.asarray(jax.nn.log_softmax(read(asked.params, rows)))[:, len(prompt) - 1 :]
+    totals = [sum(row[i, token] for i, token in enumerate(answer)) for row, answer in zip(log_probs, answers)]
+    probs = np.exp(totals)
     return probs / probs.sum(), probs.sum()
 
 
@@ -137,7 +130,10 @@ def test_eight_devices_predict_as_one_does(world, tmp_path):
         np.testing.assert_allclose(one, eight, atol=1e-5)
 
 
-def test_draws_follow_the_exact_distribution(world, tmp_path):
+@pytest.mark.parametrize(
+    "fed", [range(1, 6), (2, 77)], ids=["all levels fed", "most draws leave what is fed"]
+)
+def test_draws_follow_the_exact_distribution(world, tmp_path, fed):
     """With temperature 1 and the whole nucleus, the draws of one person are draws from the model."""
     store, split, _ = world
     asked = model(world)
@@ -149,7 +145,12 @@ def test_draws_follow_the_exact_distribution(world, tmp_path):
     )
     table = tokenise_prompts(store, pair, layout=STUDY_FIRST, tokenizer=asked.tokenizer)
     sampling = Sampling(draws=500, temperature=1.0, top_p=1.0, seed=0)
-    (drawn,) = sample_answers(asked, table, keys=["the person"], sampling=sampling)
+    tries = [
+        build_trie(
+            asked.tokenizer.encode_batch([str(n) for n in fed]), end_id=asked.tokenizer.end_of_answer_id
+        )
+    ]
+    (drawn,) = sample_answers(asked, table, keys=["the person"], sampling=sampling, tries=tries)
     for level, prob in zip(row["levels"], row["probs"]):
         expected = prob * row["mass_on_levels"]
         share = sum(value == level for value in drawn) / 500
@@ -171,9 +172,17 @@ def test_draws_do_not_depend_on_what_else_is_asked(world, tmp_path):
 
 def test_the_nucleus_holds_the_token_that_crosses_top_p():
     probs = np.array([0.5, 0.3, 0.15, 0.05])
-    ids, cumulative = nucleus(jnp.log(probs[[2, 0, 3, 1]])[None], temperature=1.0, top_p=0.6)
+    logits = jnp.log(probs[[2, 0, 3, 1]])[None]
+    ids, cumulative, whole = nucleus(logits, temperature=1.0, top_p=0.6, largest=4)
     assert ids[0].tolist() == [1, 3, 0, 2]
     np.testing.assert_allclose(cumulative[0], [0.5, 0.8, 0.8, 0.8], rtol=1e-6)
+    assert whole[0]
+
+
+def test_the_nucleus_says_whether_the_largest_are_enough():
+    logits = jnp.log(jnp.array([[0.5, 0.3, 0.15, 0.05]]))
+    assert nucleus(logits, temperature=1.0, top_p=0.7, largest=2)[2][0]
+    assert not nucleus(logits, temperature=1.0, top_p=0.9, largest=2)[2][0]
 
 
 @pytest.mark.parametrize(

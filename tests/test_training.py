@@ -16,7 +16,7 @@ import yaml
 from safetensors.numpy import load_file
 from small import small_recipe, small_store, small_tokenizer
 
-from socsci_jax.data.loader import PlannedTrees
+from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.errors import InputError
@@ -56,7 +56,7 @@ def world(tmp_path_factory):
     return store, tokenizer, config
 
 
-def shards(world, *, merge: bool = True) -> TreeShards:
+def shards(world, *, sharing: str = "all") -> TreeShards:
     store, tokenizer, _ = world
     folder = build_shards(
         store,
@@ -64,24 +64,21 @@ def shards(world, *, merge: bool = True) -> TreeShards:
         tokenizer=tokenizer,
         layout=STUDY_FIRST,
         root=store.path / "shards",
-        merge_equal_personas=merge,
+        sharing=sharing,
         max_tokens=512,
     )
     return TreeShards(folder)
 
 
-def batch(world, *, trees=8, branches=4, micro_batches=1, step=0, merge=True) -> dict[str, np.ndarray]:
-    data = shards(world, merge=merge)
-    plan = BatchPlan(
-        data.lengths,
-        trees=trees,
-        branches_per_tree=branches,
-        seed=0,
-        prefix_buckets=1,
-        branch_buckets=1,
-    )
-    rows = slice(0, trees // micro_batches)
-    return PlannedTrees(data, plan, steps=step + 1, micro_batches=micro_batches, rows=rows)[step]
+def plan_of(data: TreeShards, *, rows: int = 8, branches: int = 4) -> BatchPlan:
+    return BatchPlan(data.lengths, rows=rows, tokens_per_row=512, branches_per_tree=branches, seed=0)
+
+
+def batch(world, *, rows=8, branches=4, micro_batches=1, step=0, sharing="all") -> dict[str, np.ndarray]:
+    data = shards(world, sharing=sharing)
+    plan = plan_of(data, rows=rows, branches=branches)
+    own = slice(0, rows // micro_batches)
+    return PlannedRows(data, plan, steps=step + 1, micro_batches=micro_batches, own=own)[step]
 
 
 def params(world):
@@ -93,21 +90,19 @@ def assert_trees_close(a, b, tolerance):
         np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
 
 
-def whole_epoch(world, *, branches: int, merge: bool):
+def whole_epoch(world, *, branches: int, sharing: str):
     """Mean loss and gradients over all training responses, in one batch."""
-    data = shards(world, merge=merge)
-    plan = BatchPlan(
-        data.lengths, trees=1, branches_per_tree=branches, seed=0, prefix_buckets=1, branch_buckets=1
-    )
-    arrays = batch(world, trees=plan.steps_per_epoch, branches=branches, merge=merge)
+    rows = plan_of(shards(world, sharing=sharing), rows=1, branches=branches).steps(1)
+    arrays = batch(world, rows=rows, branches=branches, sharing=sharing)
     function = jax.jit(functools.partial(loss_and_gradients, config=world[2], **SETTINGS))
     return function(params(world), arrays)
 
 
-def test_counts_on_merged_people_equal_one_row_per_response(world):
-    """Invariant 7, and through it invariant 1: shared prefixes and tries of answers change nothing."""
-    loss, weight, gradients = whole_epoch(world, branches=4, merge=True)
-    flat_loss, flat_weight, flat_gradients = whole_epoch(world, branches=1, merge=False)
+@pytest.mark.parametrize(("branches", "sharing"), [(64, "all"), (4, "all"), (4, "prefix")])
+def test_sharing_changes_neither_loss_nor_gradient(world, branches, sharing):
+    """Invariants 1 and 7: prefixes, beginnings of personas and equal people computed once, or each by itself."""
+    loss, weight, gradients = whole_epoch(world, branches=branches, sharing=sharing)
+    flat_loss, flat_weight, flat_gradients = whole_epoch(world, branches=1, sharing="prefix")
     assert weight == flat_weight
     np.testing.assert_allclose(loss, flat_loss, rtol=1e-5)
     assert_trees_close(gradients, flat_gradients, 1e-5)
@@ -140,7 +135,7 @@ def test_eight_devices_update_as_one_does(world):
         with jax.set_mesh(mesh):
             for number in range(2):
                 arrays = batch(world, micro_batches=2, step=number)
-                placed = jax.device_put(arrays, micro_batch_sharding(mesh, trees=4))
+                placed = jax.device_put(arrays, micro_batch_sharding(mesh, rows=4))
                 state, figures = step(state, placed)
                 losses.append(float(figures["loss"]))
         results.append((losses, jax.device_get(state["params"])))
@@ -152,7 +147,7 @@ def test_eight_devices_update_as_one_does(world):
 
 
 def test_padding_weighs_nothing(world):
-    arrays = {name: array[0] for name, array in batch(world, trees=8).items()}
+    arrays = {name: array[0] for name, array in batch(world, rows=8).items()}
     function = jax.jit(functools.partial(loss_sums, config=world[2], **SETTINGS))
     loss, weight = function(params(world), arrays)
     padded = {name: np.concatenate([array, np.zeros_like(array)]) for name, array in arrays.items()}
@@ -234,14 +229,14 @@ def test_a_run_resumes_where_it_stopped_bit_for_bit(world, finished, tmp_path, m
     """Invariant 5, within one process: stopped by an error in the middle of an epoch."""
     output = tmp_path / "stopped"
     recipe = parse_recipe(small_recipe(world[0], output), where="test")
-    original = PlannedTrees.__getitem__
+    original = PlannedRows.__getitem__
 
     def fails_at_five(self, step):
         if step == 5:
             raise RuntimeError("stopped")
         return original(self, step)
 
-    monkeypatch.setattr(PlannedTrees, "__getitem__", fails_at_five)
+    monkeypatch.setattr(PlannedRows, "__getitem__", fails_at_five)
     with pytest.raises(RuntimeError, match="stopped"):
         train(recipe)
     monkeypatch.undo()
@@ -328,13 +323,12 @@ def test_training_refuses_studies_it_was_told_to_leave(world, tmp_path):
         train(parse_recipe(small_recipe(world[0], tmp_path / "run", data=data), where="test"))
 
 
-def test_one_run_compiles_one_program_per_batch_shape(world):
-    """A handful of programs serves a whole run."""
+def test_a_run_compiles_one_program(world):
     data = shards(world)
-    plan = BatchPlan(data.lengths, trees=4, branches_per_tree=4, seed=0, prefix_buckets=2, branch_buckets=2)
-    source = PlannedTrees(data, plan, steps=2 * plan.steps_per_epoch, micro_batches=1, rows=slice(0, 4))
+    plan = plan_of(data, rows=2)
+    source = PlannedRows(data, plan, steps=plan.steps(2), micro_batches=1, own=slice(0, 2))
     function = jax.jit(functools.partial(loss_and_gradients, config=world[2], **SETTINGS))
     start = params(world)
     for step in range(len(source)):
         function(start, source[step])
-    assert function._cache_size() == len(plan.shapes) <= 4
+    assert function._cache_size() == 1

@@ -34,7 +34,7 @@ def test_each_edge_is_predicted_from_the_text_before_it(values):
     trie = build_trie(values, end_id=END)
     for value, path in zip(values, trie.path):
         for written, edge in enumerate(path[path >= 0]):
-            row = trie.edge_row[edge]
+            row = trie.edge_read[edge]
             if written == 0:
                 assert row == 0
                 continue

@@ -1,4 +1,4 @@
-"""Tiny random models of every supported family, and random prompt trees, for the tests of `models`."""
+"""Tiny random models of every supported family, and random rows of prompt trees, for the tests of `models`."""
 
 from __future__ import annotations
 
@@ -63,35 +63,32 @@ def _rope(theta: float) -> dict[str, object]:
     return {"rope_type": "default", "rope_theta": theta}
 
 
-def random_trees(
-    rng: np.random.Generator, *, g: int = 2, p: int = 6, b: int = 3, s: int = 8, vocab: int = 96
+def random_rows(
+    rng: np.random.Generator, *, g: int = 2, t: int = 128, vocab: int = 96
 ) -> dict[str, np.ndarray]:
-    """A batch in which every branch is a random tree (the first of each prompt tree linear), every row read."""
-    depth, end = np.zeros((g, b, s), np.int32), np.zeros((g, b, s), np.int32)
-    for i, j in np.ndindex(g, b):
-        n = int(rng.integers(1, s + 1))
-        for t in range(1, n):
-            deepest = depth[i, j, t - 1] + 1
-            depth[i, j, t] = deepest if j == 0 else rng.integers(0, deepest + 1)
-        for t in range(n):
-            after = np.flatnonzero(depth[i, j, t + 1 : n] <= depth[i, j, t])
-            end[i, j, t] = t + 1 + after[0] if after.size else n
-    prefix_length = rng.integers(0, p + 1, g).astype(np.int32)
+    """Rows of random trees that each end in padding; every token is read."""
+    position, end = np.zeros((g, t), np.int32), np.zeros((g, t), np.int32)
+    for row in range(g):
+        n = int(rng.integers(t // 2, t))
+        for i in range(1, n):
+            # Mostly long paths, sometimes a branch, sometimes a new tree.
+            deepest = position[row, i - 1] + 1
+            position[row, i] = deepest if rng.random() < 0.8 else rng.integers(0, deepest + 1)
+        for i in range(n):
+            after = np.flatnonzero(position[row, i + 1 : n] <= position[row, i])
+            end[row, i] = i + 1 + after[0] if after.size else n
     return {
-        "prefix_ids": rng.integers(0, vocab, (g, p)).astype(np.int32),
-        "prefix_length": prefix_length,
-        "branch_ids": rng.integers(0, vocab, (g, b, s)).astype(np.int32),
-        "branch_depth": depth,
-        "branch_end": end,
-        "read": np.broadcast_to(np.arange(s, dtype=np.int32), (g, b, s)).copy(),
+        "ids": rng.integers(0, vocab, (g, t)).astype(np.int32),
+        "position": position,
+        "end": end,
+        "read": np.broadcast_to(np.arange(t, dtype=np.int32), (g, t)).copy(),
     }
 
 
-def path_to(batch: dict[str, np.ndarray], g: int, b: int, token: int) -> list[int]:
-    """Ids of the branch's tokens on the way to `token`, itself last."""
-    end = batch["branch_end"][g, b]
-    return [int(batch["branch_ids"][g, b, j]) for j in range(token + 1) if token < end[j]]
+def path_to(rows: dict[str, np.ndarray], g: int, token: int) -> list[int]:
+    """Ids of the tokens on the way to `token`, itself last."""
+    return [int(rows["ids"][g, j]) for j in range(token + 1) if token < rows["end"][g, j]]
 
 
-def real_rows(batch: dict[str, np.ndarray]) -> list[tuple[int, int, int]]:
-    return [tuple(map(int, row)) for row in np.argwhere(batch["branch_end"] > 0)]
+def real_tokens(rows: dict[str, np.ndarray]) -> list[tuple[int, int]]:
+    return [tuple(map(int, place)) for place in np.argwhere(rows["end"] > 0)]

@@ -1,4 +1,4 @@
-"""Grain loading: planned batches read from the shards, each process only the rows of its own devices."""
+"""Grain loading: planned rows read from the shards, each process only those of its own devices."""
 
 from __future__ import annotations
 
@@ -9,47 +9,46 @@ import numpy as np
 
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards
-from socsci_jax.data.trees import empty_batch, put_tree
+from socsci_jax.data.trees import Path, empty_rows, put_row
 
 
-class PlannedTrees:
+class PlannedRows:
     """Random-access source for Grain: element t is the batch of step t, as a dict of arrays [M, G, ...].
 
-    A step of M*G trees is cut into M micro-batches of G trees; this process reads trees `rows` of each.
+    A step of M*G rows is cut into M micro-batches of G rows; this process reads rows `own` of each.
     """
 
-    def __init__(self, shards: TreeShards, plan: BatchPlan, *, steps: int, micro_batches: int, rows: slice):
+    def __init__(self, shards: TreeShards, plan: BatchPlan, *, steps: int, micro_batches: int, own: slice):
         self._shards = shards
         self._plan = plan
         self._steps = steps
         self._micro_batches = micro_batches
-        self._rows = rows
+        self._own = own
 
     def __len__(self) -> int:
         return self._steps
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         planned = self._plan.batch(int(step))
-        width = self._plan.branches_per_tree
-        prefix = planned.prefix.reshape(self._micro_batches, -1)[:, self._rows]
-        branch = planned.branch.reshape(*planned.prefix.reshape(self._micro_batches, -1).shape, width)[
-            :, self._rows
-        ]
-        batch = empty_batch(trees=prefix.size, branches=width, shape=planned.shape)
-        for g, (p, members) in enumerate(zip(prefix.reshape(-1), branch.reshape(-1, width))):
-            if p >= 0:
-                put_tree(
-                    batch,
-                    g,
-                    self._shards.prefix(int(p)),
-                    [self._shards.branch(int(b)) for b in members if b >= 0],
-                )
+        places = np.arange(self._plan.rows).reshape(self._micro_batches, -1)[:, self._own]
+        batch = empty_rows(rows=places.size, shape=self._plan.shape)
+        for g, place in enumerate(places.reshape(-1)):
+            if place < len(planned):
+                row = planned[place]
+                put_row(batch, g, self._paths(row.prefix.tolist(), row.branch.tolist(), row.shared.tolist()))
         return {
-            name: array.reshape(*prefix.shape, *array.shape[1:]) for name, array in batch.arrays().items()
+            name: array.reshape(*places.shape, *array.shape[1:]) for name, array in batch.arrays().items()
         }
 
+    def _paths(self, prefixes: list[int], branches: list[int], shared: list[int]) -> Iterator[Path]:
+        read: dict[int, np.ndarray] = {}
+        for p, branch, tokens in zip(prefixes, branches, shared):
+            if p not in read:
+                read[p] = self._shards.prefix(p)
+            yield Path(read[p], self._shards.branch(branch), tokens)
 
-def batches(source: PlannedTrees, *, first_step: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+
+def batches(source: PlannedRows, *, first_step: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """(step, arrays) from `first_step` to the end of the source, read ahead by one thread."""
     # The data position is the step alone: Grain's own iterator state depends on the number of processes.
     dataset = grain.MapDataset.source(source)[first_step:]

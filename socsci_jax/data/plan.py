@@ -1,4 +1,4 @@
-"""The batch plan: which branches form step t, as a pure function of (lengths, seed, t).
+"""The batch plan: which prompts stand in which row of step t, as a pure function of (lengths, seed, t).
 
 Nothing here knows how many hosts there are, so the whole state of the data is one integer and any number of
 hosts may resume any run.
@@ -6,169 +6,230 @@ hosts may resume any run.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
+import math
 
 import numpy as np
 
-from socsci_jax.data.trees import TreeShape
+from socsci_jax.data.trees import RowShape
 from socsci_jax.errors import InputError
+
+# Sizes of a row are multiples of this, as the blocks of attention are.
+MULTIPLE = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Lengths:
-    """Lengths of all prompt trees: prefix_tokens[p]; and per branch its prefix, tokens, reads and slots."""
+    """Lengths of all prompts: prefix_tokens[p]; and per branch its prefix, tokens, reads and slots.
+
+    Branches of one prefix stand together, sorted by their tokens; branch_shared[b] counts the first tokens of
+    branch b that the branch before it has too (0 for the first of a prefix, or if they are not to be shared).
+    """
 
     prefix_tokens: np.ndarray
     branch_prefix: np.ndarray
     branch_tokens: np.ndarray
+    branch_shared: np.ndarray
     branch_reads: np.ndarray
     branch_slots: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PlannedBatch:
-    """One step: its shape, and the prefix [G] and branches [G, B] of each tree; -1 is padding."""
+class PlannedRow:
+    """The prompts of a row in their order: prefix[n], branch[n], and the tokens shared[n] with the one before."""
 
-    shape: TreeShape
     prefix: np.ndarray
     branch: np.ndarray
+    shared: np.ndarray
 
 
 class BatchPlan:
-    """Random access to planned batches.
+    """Random access to the rows of each step.
 
-    Branches are put into buckets by length, so that the number of steps is the same in every epoch and a whole
-    run compiles at most `prefix_buckets` x `branch_buckets` programs.  Within each epoch a tree's branches are
-    shuffled and cut into trees of `branches_per_tree`; the trees of a bucket are shuffled into batches of
-    `trees`, and the batches of all buckets are shuffled.
+    In each epoch the branches of a prefix are shuffled and cut into trees of at most `branches_per_tree`, the
+    trees are put in random order and fitted into rows of `tokens_per_row`, and every step takes `rows` rows.
+    All steps have one shape, so a run compiles one program.
     """
 
     def __init__(
-        self,
-        lengths: Lengths,
-        *,
-        trees: int,
-        branches_per_tree: int,
-        seed: int,
-        prefix_buckets: int = 4,
-        branch_buckets: int = 3,
-        multiple: int = 8,
+        self, lengths: Lengths, *, rows: int, tokens_per_row: int, branches_per_tree: int, seed: int
     ):
+        """Raises InputError if there is nothing to plan, or a prompt that no row can hold."""
         if len(lengths.branch_tokens) == 0:
             raise InputError("the training data hold no answer: nothing to plan.")
-        self.lengths = lengths
-        self.trees = trees
-        self.branches_per_tree = branches_per_tree
-        self.seed = seed
-        # A prefix counts as often as it will be computed, once per tree.
-        per_prefix = np.bincount(lengths.branch_prefix, minlength=len(lengths.prefix_tokens))
-        prefix_edges = bucket_edges(
-            lengths.prefix_tokens,
-            counts=-(-per_prefix // branches_per_tree),
-            buckets=prefix_buckets,
-            multiple=multiple,
-        )
-        branch_edges = bucket_edges(
-            lengths.branch_tokens,
-            counts=np.ones_like(lengths.branch_tokens),
-            buckets=branch_buckets,
-            multiple=multiple,
-        )
-        prefix_bucket = np.searchsorted(prefix_edges, lengths.prefix_tokens)
-        branch_bucket = np.searchsorted(branch_edges, lengths.branch_tokens)
-        self._bucket = prefix_bucket[lengths.branch_prefix] * len(branch_edges) + branch_bucket
-        self.shapes: dict[int, TreeShape] = {}
-        for bucket in np.unique(self._bucket):
-            members = self._bucket == bucket
-            self.shapes[int(bucket)] = TreeShape(
-                prefix=int(prefix_edges[bucket // len(branch_edges)]),
-                branch=int(branch_edges[bucket % len(branch_edges)]),
-                reads=_round_up(int(lengths.branch_reads[members].max()), 2),
-                slots=_round_up(int(lengths.branch_slots[members].max()), 2),
+        longest = int((lengths.prefix_tokens[lengths.branch_prefix] + lengths.branch_tokens).max())
+        if longest > tokens_per_row:
+            raise InputError(
+                f"batch.tokens_per_row = {tokens_per_row}: the longest prompt with its answers has {longest} tokens; "
+                f"set it to at least {round_up(longest, MULTIPLE)}, or lower data.max_tokens."
             )
-        # A group is what may share a tree: the branches of one prefix in one bucket.
-        group = lengths.branch_prefix.astype(np.int64) * (int(self._bucket.max()) + 1) + self._bucket
-        self._group_ids, self._group = np.unique(group, return_inverse=True)
-        sizes = np.bincount(self._group)
-        trees_of_group = -(-sizes // branches_per_tree)
-        group_bucket = self._group_ids % (int(self._bucket.max()) + 1)
-        self.steps_per_epoch = sum(
-            -(-int(trees_of_group[group_bucket == bucket].sum()) // trees) for bucket in self.shapes
-        )
+        self.lengths = lengths
+        self.rows = rows
+        self.seed = seed
+        self.shape = _row_shape(lengths, tokens_per_row, branches_per_tree)
+        self._tree_of_place = _even_trees(lengths, self.shape, branches_per_tree)
         self._epoch = functools.lru_cache(maxsize=2)(self._plan_epoch)
+        self._steps: list[int] = []
 
-    def batch(self, step: int) -> PlannedBatch:
-        epoch, index = divmod(step, self.steps_per_epoch)
-        return self._epoch(epoch)[index]
+    def steps(self, epochs: float) -> int:
+        """Number of steps of so many epochs; the last one may be broken off."""
+        whole = math.floor(epochs)
+        while len(self._steps) < math.ceil(epochs):
+            self._steps.append(-(-len(self._epoch(len(self._steps))) // self.rows))
+        rest = math.ceil((epochs - whole) * self._steps[whole]) if epochs > whole else 0
+        return max(1, sum(self._steps[:whole]) + rest)
 
-    def _plan_epoch(self, epoch: int) -> list[PlannedBatch]:
+    def batch(self, step: int) -> list[PlannedRow]:
+        """The rows of a step, at most `rows` of them."""
+        epoch = 0
+        while step >= self.steps(epoch + 1):
+            epoch += 1
+        start = (step - (self.steps(epoch) if epoch else 0)) * self.rows
+        return self._epoch(epoch)[start : start + self.rows]
+
+    def _plan_epoch(self, epoch: int) -> list[PlannedRow]:
         rng = np.random.default_rng([self.seed, epoch])
-        order = np.lexsort((rng.random(len(self._group)), self._group))
-        sizes = np.bincount(self._group)
-        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        rank = np.arange(len(order)) - np.repeat(starts, sizes)
-        # Number of the tree that each branch belongs to, and its place there.
-        trees_of_group = -(-sizes // self.branches_per_tree)
-        first_tree = np.concatenate([[0], np.cumsum(trees_of_group)[:-1]])
-        tree = np.repeat(first_tree, sizes) + rank // self.branches_per_tree
-        members = np.full((int(trees_of_group.sum()), self.branches_per_tree), -1, np.int64)
-        members[tree, rank % self.branches_per_tree] = order
-        tree_prefix = self.lengths.branch_prefix[members[:, 0]]
-        tree_bucket = self._bucket[members[:, 0]]
-        batches = []
-        for bucket, shape in self.shapes.items():
-            chosen = rng.permutation(np.flatnonzero(tree_bucket == bucket))
-            for start in range(0, len(chosen), self.trees):
-                rows = chosen[start : start + self.trees]
-                prefix = np.full(self.trees, -1, np.int64)
-                branch = np.full((self.trees, self.branches_per_tree), -1, np.int64)
-                prefix[: len(rows)] = tree_prefix[rows]
-                branch[: len(rows)] = members[rows]
-                batches.append(PlannedBatch(shape, prefix, branch))
-        return [batches[i] for i in rng.permutation(len(batches))]
+        trees = self._trees(rng)
+        order = rng.permutation(len(trees.tokens))
+        rows = fit_into_rows(trees.tokens, trees.reads, trees.slots, order=order, shape=self.shape)
+        planned = []
+        for row in rng.permutation(len(rows)):
+            members = np.concatenate([np.arange(trees.start[t], trees.start[t + 1]) for t in rows[row]])
+            branch = trees.branch[members]
+            planned.append(PlannedRow(self.lengths.branch_prefix[branch], branch, trees.shared[members]))
+        return planned
+
+    def _trees(self, rng: np.random.Generator) -> _Trees:
+        lengths = self.lengths
+        n = len(lengths.branch_prefix)
+        tree = np.empty(n, np.int64)
+        # Branches of a prefix stand together, so shuffling within prefixes leaves each prefix its places.
+        tree[np.lexsort((rng.random(n), lengths.branch_prefix))] = self._tree_of_place
+        branch = np.lexsort((np.arange(n), tree))
+        tree = tree[branch]
+        first = np.concatenate([[True], tree[1:] != tree[:-1]])
+        start = np.append(np.flatnonzero(first), n)
+        prefix_tokens = lengths.prefix_tokens[lengths.branch_prefix[branch]]
+        shared = np.where(first, 0, prefix_tokens + shared_with_previous(lengths.branch_shared, branch))
+        new = prefix_tokens + lengths.branch_tokens[branch] - shared
+        total = functools.partial(np.add.reduceat, indices=start[:-1])
+        return _Trees(
+            branch=branch,
+            shared=shared,
+            start=start,
+            tokens=total(new),
+            reads=total(lengths.branch_reads[branch]),
+            slots=total(lengths.branch_slots[branch]),
+        )
 
     def padding_share(self) -> float:
-        """Share of the processed tokens of an epoch that are padding."""
-        processed = used = 0
-        for step in range(self.steps_per_epoch):
-            batch = self.batch(step)
-            processed += self.trees * (batch.shape.prefix + self.branches_per_tree * batch.shape.branch)
-            used += int(self.lengths.prefix_tokens[batch.prefix[batch.prefix >= 0]].sum())
-            used += int(self.lengths.branch_tokens[batch.branch[batch.branch >= 0]].sum())
-        return 1 - used / processed
-
-
-def bucket_edges(lengths: np.ndarray, *, counts: np.ndarray, buckets: int, multiple: int) -> np.ndarray:
-    """At most `buckets` ascending upper edges, multiples of `multiple`, that waste the fewest tokens.
-
-    Exact: dynamic programming over the distinct rounded lengths, where a length in a bucket costs its edge.
-    """
-    rounded = _round_up(np.maximum(lengths, 1), multiple)
-    values, inverse = np.unique(rounded, return_inverse=True)
-    weight = np.bincount(inverse, weights=counts)
-    if len(values) <= buckets:
-        return values
-    cumulative = np.concatenate([[0.0], np.cumsum(weight)])
-    # cost[j] after k buckets: least processed tokens for the first j values.
-    cost = np.full(len(values) + 1, np.inf)
-    cost[0] = 0
-    choices = []
-    for _ in range(buckets):
-        # candidate[i, j]: values i..j-1 form the last bucket.
-        span = (cumulative[None, :] - cumulative[:, None]) * np.concatenate([[0], values])[None, :]
-        candidate = np.where(
-            np.arange(len(cost))[:, None] < np.arange(len(cost))[None, :], cost[:, None] + span, np.inf
+        """Share of the processed tokens of the first epoch that are padding."""
+        used = sum(
+            int(
+                (
+                    self.lengths.prefix_tokens[row.prefix]
+                    + self.lengths.branch_tokens[row.branch]
+                    - row.shared
+                ).sum()
+            )
+            for row in self._epoch(0)
         )
-        choices.append(candidate.argmin(axis=0))
-        cost = candidate.min(axis=0)
-    edges = []
-    j = len(values)
-    for choice in reversed(choices):
-        edges.append(values[j - 1])
-        j = int(choice[j])
-    return np.unique(edges)
+        return 1 - used / (self.steps(1) * self.rows * self.shape.tokens)
 
 
-def _round_up(value, multiple: int):
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Trees:
+    """Trees of an epoch: tree t holds branch[start[t]:start[t+1]]; and what each takes of a row."""
+
+    branch: np.ndarray
+    shared: np.ndarray
+    start: np.ndarray
+    tokens: np.ndarray
+    reads: np.ndarray
+    slots: np.ndarray
+
+
+def _row_shape(lengths: Lengths, tokens_per_row: int, branches_per_tree: int) -> RowShape:
+    """Room for as many reads and slots as the densest mixture of trees has, and for any single prompt."""
+    trees = -(-np.bincount(lengths.branch_prefix) // branches_per_tree)
+    fewest_tokens = (trees * lengths.prefix_tokens[: len(trees)]).sum()
+    fewest_tokens += (lengths.branch_tokens - lengths.branch_shared).sum()
+    rows = fewest_tokens / tokens_per_row
+    reads, slots = (
+        round_up(max(int(1.1 * of_branch.sum() / rows), int(of_branch.max())), MULTIPLE)
+        for of_branch in (lengths.branch_reads, lengths.branch_slots)
+    )
+    return RowShape(tokens_per_row, reads, slots)
+
+
+def _even_trees(lengths: Lengths, shape: RowShape, branches_per_tree: int) -> np.ndarray:
+    """Number of the tree at each place of the branches, where each prefix is cut into trees of even size.
+
+    Any choice of its branches fits a row, so that a shuffle never changes the number of trees.
+    """
+    sizes = np.bincount(lengths.branch_prefix)
+    starts = np.cumsum(sizes) - sizes
+    longest, reads, slots = (
+        np.maximum.reduceat(of_branch, starts)
+        for of_branch in (lengths.branch_tokens, lengths.branch_reads, lengths.branch_slots)
+    )
+    room = (shape.tokens - lengths.prefix_tokens) // longest
+    width = np.minimum.reduce(
+        [np.full_like(room, branches_per_tree), room, shape.reads // reads, shape.slots // slots]
+    )
+    trees = -(-sizes // width)
+    first = np.cumsum(trees) - trees
+    prefix = lengths.branch_prefix
+    rank = np.arange(len(prefix)) - starts[prefix]
+    return first[prefix] + rank * trees[prefix] // sizes[prefix]
+
+
+def shared_with_previous(shared: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Tokens that each chosen one has in common with the one before, given those of neighbours in the whole.
+
+    shared[i] counts the first tokens that i and i - 1 have in common, in an order sorted by tokens; chosen[n] are
+    ascending wherever the result is used.  Of sorted sequences, two share what the least of the pairs between
+    them share.
+    """
+    if len(chosen) < 2:
+        return np.zeros(len(chosen), np.int64)
+    padded = np.append(shared, 0)
+    spans = np.stack([chosen[:-1] + 1, chosen[1:] + 1], axis=1)
+    # Where a new tree begins the span runs backwards, and its value is not used.
+    spans[:, 1] = np.maximum(spans[:, 1], spans[:, 0])
+    least = np.minimum.reduceat(padded, spans.reshape(-1))[::2]
+    return np.concatenate([[0], least])
+
+
+def fit_into_rows(
+    tokens: np.ndarray, reads: np.ndarray, slots: np.ndarray, *, order: np.ndarray, shape: RowShape
+) -> list[list[int]]:
+    """Trees by row: each in turn goes to the fullest row that can hold it (best fit), else begins a new one."""
+    rows: list[list[int]] = []
+    taken: list[tuple[int, int]] = []  # reads and slots of each row
+    free: list[tuple[int, int]] = []  # (free tokens, row), ascending
+    least = int(tokens.min())
+    for tree in order.tolist():
+        t, r, a = int(tokens[tree]), int(reads[tree]), int(slots[tree])
+        place = bisect.bisect_left(free, (t, 0))
+        while place < len(free):
+            room, row = free[place]
+            if taken[row][0] + r <= shape.reads and taken[row][1] + a <= shape.slots:
+                del free[place]
+                break
+            place += 1
+        else:
+            room, row = shape.tokens, len(rows)
+            rows.append([])
+            taken.append((0, 0))
+        rows[row].append(tree)
+        taken[row] = (taken[row][0] + r, taken[row][1] + a)
+        if room - t >= least:
+            bisect.insort(free, (room - t, row))
+    return rows
+
+
+def round_up(value, multiple: int):
     return -(-value // multiple) * multiple

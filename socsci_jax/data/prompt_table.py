@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import polars as pl
@@ -70,6 +71,39 @@ def tokenise_prompts(
         pair_prefix=text_of_shared[pair_shared],
         pair_prompt=text_of_own[pair_own],
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SortedTokens:
+    """Sequences in the order of their tokens: order[i] is the i-th, rank its inverse.
+
+    shared[i] counts the first tokens that the i-th has in common with the one before; its last token is never
+    counted, so that each sequence has a token of its own to read from.
+    """
+
+    order: np.ndarray
+    rank: np.ndarray
+    shared: np.ndarray
+
+
+def sort_by_tokens(sequences: list[np.ndarray]) -> SortedTokens:
+    """Sorts non-empty token sequences so that neighbours share the longest beginnings."""
+    # Big-endian bytes sort as the numbers do.
+    written = [ids.astype(">i4").tobytes() for ids in sequences]
+    order = np.array(sorted(range(len(written)), key=written.__getitem__), np.int64)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    shared = np.zeros(len(order), np.int64)
+    for i, (a, b) in enumerate(itertools.pairwise(order), start=1):
+        shared[i] = shared_tokens(sequences[a], sequences[b])
+    return SortedTokens(order, rank, shared)
+
+
+def shared_tokens(a: np.ndarray, b: np.ndarray) -> int:
+    """First tokens that b has in common with a, its last one not counted."""
+    n = min(len(a), len(b) - 1)
+    differs = np.flatnonzero(a[:n] != b[:n])
+    return int(differs[0]) if len(differs) else n
 
 
 def _distinct(values: list) -> tuple[list, np.ndarray]:

@@ -14,12 +14,13 @@ import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from socsci_jax.data.plan import Lengths
-from socsci_jax.data.prompt_table import tokenise_prompts
+from socsci_jax.data.plan import Lengths, shared_with_previous
+from socsci_jax.data.prompt_table import SortedTokens, sort_by_tokens, tokenise_prompts
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.trees import Branch, grow_branch
 from socsci_jax.data.tries import build_trie
@@ -29,8 +30,11 @@ from socsci_jax.studies.schema import format_value
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 RECORDS_PER_FILE = 1 << 17
+
+Sharing = Literal["all", "prefix"]
+"""What is computed once: all equal beginnings and equal prompts, or only the prefix that a layout shares."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,7 @@ class ShardRecipe:
     split_hash: str
     tokenizer_hash: str
     layout_hash: str
-    merge_equal_personas: bool
+    sharing: Sharing
     max_tokens: int
 
     @property
@@ -58,15 +62,15 @@ def build_shards(
     tokenizer: Tokenizer,
     layout: Layout,
     root: Path,
-    merge_equal_personas: bool,
+    sharing: Sharing,
     max_tokens: int,
     leave_out: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Writes the training part of a split as shards below `root`, unless they are there; returns their folder.
 
-    People with equal persona and item become one branch whose slots carry their counts, if
-    `merge_equal_personas`; else every response is a branch.  Prompts of more than `max_tokens` are rejected and
+    With `sharing` "all", people with equal persona and item become one branch whose slots carry their counts, and
+    equal beginnings of branches stand once; with "prefix" every response is a branch of its own.  Prompts of more than `max_tokens` are rejected and
     written out.  Raises InputError if nothing is left to train on.
     """
     recipe = ShardRecipe(
@@ -75,7 +79,7 @@ def build_shards(
         split_hash=split.content_hash,
         tokenizer_hash=tokenizer.content_hash,
         layout_hash=layout.digest,
-        merge_equal_personas=merge_equal_personas,
+        sharing=sharing,
         max_tokens=max_tokens,
     )
     train = split.training_responses(store, leave_out=leave_out)
@@ -84,9 +88,17 @@ def build_shards(
         return folder
 
     table = tokenise_prompts(store, train, layout=layout, tokenizer=tokenizer)
-    frame = pl.DataFrame({"prefix": table.pair_prefix, "prompt": table.pair_prompt, "value": train["value"]})
-    keys = ["prefix", "prompt"]
-    if merge_equal_personas:
+    # Prompts by their tokens: neighbours share the longest beginnings.
+    by_tokens = sort_by_tokens(table.prompts)
+    frame = pl.DataFrame(
+        {
+            "prefix": table.pair_prefix,
+            "rank": by_tokens.rank[table.pair_prompt],
+            "value": train["value"],
+        }
+    )
+    keys = ["prefix", "rank"]
+    if sharing == "all":
         counted = frame.group_by([*keys, "value"]).len("count").sort([*keys, "value"])
         branches = counted.group_by(keys, maintain_order=True).agg("value", "count")
     else:
@@ -100,17 +112,18 @@ def build_shards(
     try:
         rejects: list[dict] = []
         tries: dict[tuple[float, ...], object] = {}
-        rows: dict[str, list] = {name: [] for name in ("prefix", "tokens", "reads", "slots", "responses")}
+        columns = ("prefix", "rank", "tokens", "reads", "slots", "responses")
+        rows: dict[str, list] = {name: [] for name in columns}
         kept_prefixes: dict[int, int] = {}
         writer = _RecordWriter(partial, "branches")
-        for n, (prefix, prompt, values, counts) in enumerate(branches.iter_rows()):
+        for n, (prefix, rank, values, counts) in enumerate(branches.iter_rows()):
             if n % 4096 == 0:
                 progress(n, branches.height)
             trie = tries.get(tuple(values))
             if trie is None:
                 answers = tokenizer.encode_batch([format_value(value) for value in values])
                 trie = tries[tuple(values)] = build_trie(answers, end_id=tokenizer.end_of_answer_id)
-            branch = grow_branch(table.prompts[prompt], trie, trie.edge_weights(counts))
+            branch = grow_branch(table.prompts[by_tokens.order[rank]], trie, trie.edge_weights(counts))
             tokens = len(table.prefixes[prefix]) + len(branch.ids)
             if tokens > max_tokens:
                 rejects.append(
@@ -123,6 +136,7 @@ def build_shards(
                 )
                 continue
             rows["prefix"].append(kept_prefixes.setdefault(prefix, len(kept_prefixes)))
+            rows["rank"].append(rank)
             rows["tokens"].append(len(branch.ids))
             rows["reads"].append(len(branch.read))
             rows["slots"].append(len(branch.slot_id))
@@ -138,7 +152,11 @@ def build_shards(
         for prefix in kept_prefixes:
             prefix_writer.write(table.prefixes[prefix].astype(np.int32).tobytes())
         files |= prefix_writer.close()
-        pl.DataFrame(rows).write_parquet(partial / "branch_index.parquet")
+        shared = (
+            _shared_with_previous(by_tokens, rows) if sharing == "all" else np.zeros(len(rows["rank"]), int)
+        )
+        index = pl.DataFrame({**rows, "shared": shared}).drop("rank")
+        index.write_parquet(partial / "branch_index.parquet")
         pl.DataFrame(
             {
                 "key": [table.prefix_key[p] for p in kept_prefixes],
@@ -169,6 +187,14 @@ def build_shards(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _shared_with_previous(by_tokens: SortedTokens, rows: dict[str, list]) -> np.ndarray:
+    """First tokens that each branch has in common with the one before it in the index; 0 across prefixes."""
+    prefix, rank = np.array(rows["prefix"]), np.array(rows["rank"])
+    shared = shared_with_previous(by_tokens.shared, rank)
+    shared[1:][prefix[1:] != prefix[:-1]] = 0
+    return shared
 
 
 class TreeShards:
@@ -205,6 +231,7 @@ class TreeShards:
             prefix_tokens=self.prefix_index["tokens"].to_numpy(),
             branch_prefix=self.branch_index["prefix"].to_numpy(),
             branch_tokens=self.branch_index["tokens"].to_numpy(),
+            branch_shared=self.branch_index["shared"].to_numpy(),
             branch_reads=self.branch_index["reads"].to_numpy(),
             branch_slots=self.branch_index["slots"].to_numpy(),
         )
@@ -249,7 +276,7 @@ class _RecordWriter:
 
 def _encode_branch(branch: Branch) -> bytes:
     sizes = np.array([len(branch.ids), len(branch.read), len(branch.slot_id)], np.int32)
-    integers = (sizes, branch.ids, branch.depth, branch.end, branch.read, branch.slot_row, branch.slot_id)
+    integers = (sizes, branch.ids, branch.depth, branch.end, branch.read, branch.slot_read, branch.slot_id)
     return (
         np.concatenate(integers).astype(np.int32).tobytes() + branch.slot_weight.astype(np.float32).tobytes()
     )
@@ -264,7 +291,7 @@ def _decode_branch(record: bytes) -> Branch:
         depth=parts[1],
         end=parts[2],
         read=parts[3],
-        slot_row=parts[4],
+        slot_read=parts[4],
         slot_id=parts[5],
         slot_weight=parts[6].view(np.float32),
     )

@@ -1,12 +1,15 @@
-"""Prompt trees: one shared prefix and the branches that continue it.  All the model ever sees is one of these.
+"""Prompt trees in rows: every token that several prompts share stands once.  All the model ever sees is one of these.
 
-A branch is the rest of a prompt followed by a trie of answers; its targets are the edges of that trie.
+A row is a sequence of tokens in which prompts follow each other in depth-first order: each gives only the tokens
+that it does not share with the one before, and then a trie of answers.  One rule says who sees whom: token j is
+seen by token i of its row iff j <= i < end[j].  Prefixes, personas with equal beginnings, answers and the
+padding between trees all follow from it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -15,21 +18,25 @@ from socsci_jax.data.tries import AnswerTrie
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Branch:
-    """The tokens of a branch in depth-first preorder, and what is predicted from it.
+    """What follows a shared prefix: the rest of a prompt (at least one token), then a trie of answers.
 
-    ids[s], depth[s] (position counted from the end of the prefix), end[s] (token j is visible to token i of the
-    branch iff j <= i < end[j]).
-    read[r]: tokens whose output is read.  Target slots: slot_row[a] (index into read), slot_id[a],
-    slot_weight[a].
+    ids[s] in depth-first order, depth[s] (0 = directly after the prefix), end[s] (token j is seen by token i of
+    the branch iff j <= i < end[j]).
+    read[r]: tokens whose output is read, the prompt's last one first.  Target slots: slot_read[a] (index into
+    read), slot_id[a], slot_weight[a].
     """
 
     ids: np.ndarray
     depth: np.ndarray
     end: np.ndarray
     read: np.ndarray
-    slot_row: np.ndarray
+    slot_read: np.ndarray
     slot_id: np.ndarray
     slot_weight: np.ndarray
+
+    @property
+    def prompt_tokens(self) -> int:
+        return int(self.read[0]) + 1
 
 
 def grow_branch(prompt: Sequence[int], trie: AnswerTrie, edge_weights: np.ndarray) -> Branch:
@@ -50,37 +57,34 @@ def grow_branch(prompt: Sequence[int], trie: AnswerTrie, edge_weights: np.ndarra
         depth=depth,
         end=end,
         read=read,
-        slot_row=trie.edge_row,
+        slot_read=trie.edge_read,
         slot_id=trie.edge_id,
         slot_weight=edge_weights.astype(np.float32),
     )
 
 
 @dataclasses.dataclass(frozen=True, order=True)
-class TreeShape:
-    """The static shape of a batch of trees: tokens of prefix and branch, rows read, target slots."""
+class RowShape:
+    """The static shape of a row: its tokens, reads and target slots."""
 
-    prefix: int
-    branch: int
+    tokens: int
     reads: int
     slots: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TreeBatch:
-    """G trees of B branches each, padded to one shape; the arrays that a step takes.
+class TreeRows:
+    """G rows of prompt trees, padded to one shape; the arrays that a step takes.
 
-    prefix_ids[G,P], prefix_length[G]; branch_ids, branch_depth, branch_end [G,B,S]; read[G,B,R];
-    slot_row, slot_id, slot_weight [G,B,A].  Padding: length 0, end 0, weight 0.
+    ids, position, end [G,T]; read [G,R] (ascending); slot_read (index into read), slot_id, slot_weight [G,A].
+    Padding: end 0 (nobody sees it), the last read again, weight 0.
     """
 
-    prefix_ids: np.ndarray
-    prefix_length: np.ndarray
-    branch_ids: np.ndarray
-    branch_depth: np.ndarray
-    branch_end: np.ndarray
+    ids: np.ndarray
+    position: np.ndarray
+    end: np.ndarray
     read: np.ndarray
-    slot_row: np.ndarray
+    slot_read: np.ndarray
     slot_id: np.ndarray
     slot_weight: np.ndarray
 
@@ -88,35 +92,78 @@ class TreeBatch:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
-def empty_batch(*, trees: int, branches: int, shape: TreeShape) -> TreeBatch:
-    """A batch of padding, to be filled by `put_tree`."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Path:
+    """One prompt of a row: a prefix, a branch, and how many of its first tokens the prompt before it has too.
 
-    def zeros(*size: int) -> np.ndarray:
-        return np.zeros(size, np.int32)
+    Those are counted from the beginning of the prefix; 0 begins a new tree.
+    """
 
-    return TreeBatch(
-        prefix_ids=zeros(trees, shape.prefix),
-        prefix_length=zeros(trees),
-        branch_ids=zeros(trees, branches, shape.branch),
-        branch_depth=zeros(trees, branches, shape.branch),
-        branch_end=zeros(trees, branches, shape.branch),
-        read=zeros(trees, branches, shape.reads),
-        slot_row=zeros(trees, branches, shape.slots),
-        slot_id=zeros(trees, branches, shape.slots),
-        slot_weight=np.zeros((trees, branches, shape.slots), np.float32),
+    prefix: np.ndarray
+    branch: Branch
+    shared: int
+
+    @property
+    def new_tokens(self) -> int:
+        return len(self.prefix) + len(self.branch.ids) - self.shared
+
+
+def empty_rows(*, rows: int, shape: RowShape) -> TreeRows:
+    """Rows of padding, to be filled by `put_row`."""
+
+    def zeros(size: int) -> np.ndarray:
+        return np.zeros((rows, size), np.int32)
+
+    return TreeRows(
+        ids=zeros(shape.tokens),
+        position=zeros(shape.tokens),
+        end=zeros(shape.tokens),
+        read=zeros(shape.reads),
+        slot_read=zeros(shape.slots),
+        slot_id=zeros(shape.slots),
+        slot_weight=np.zeros((rows, shape.slots), np.float32),
     )
 
 
-def put_tree(batch: TreeBatch, g: int, prefix: np.ndarray, branches: Sequence[Branch]) -> None:
-    """Writes one tree at position g; every part must fit the batch's shape."""
-    batch.prefix_ids[g, : len(prefix)] = prefix
-    batch.prefix_length[g] = len(prefix)
-    for b, branch in enumerate(branches):
-        s, r, a = len(branch.ids), len(branch.read), len(branch.slot_id)
-        batch.branch_ids[g, b, :s] = branch.ids
-        batch.branch_depth[g, b, :s] = branch.depth
-        batch.branch_end[g, b, :s] = branch.end
-        batch.read[g, b, :r] = branch.read
-        batch.slot_row[g, b, :a] = branch.slot_row
-        batch.slot_id[g, b, :a] = branch.slot_id
-        batch.slot_weight[g, b, :a] = branch.slot_weight
+def put_row(rows: TreeRows, g: int, paths: Iterable[Path]) -> list[slice]:
+    """Writes the paths into row g, which they must fit; returns the target slots of each."""
+    ids, position, end, read = rows.ids[g], rows.position[g], rows.end[g], rows.read[g]
+    tokens = reads = slots = 0
+    # Where in the row each token of the prompt before stands: tokens of the new prompt hang below these.
+    trail = np.zeros(len(ids), np.int64)
+    trail_length = 0
+    slots_of_path = []
+    for path in paths:
+        branch, shared, before = path.branch, path.shared, len(path.prefix)
+        own = branch.prompt_tokens
+        length = before + own
+        end[trail[shared:trail_length]] = tokens
+        here = np.arange(tokens, tokens + length - shared)
+        trail[shared:length] = here
+        trail_length = length
+        if shared < before:
+            ids[tokens : tokens + before - shared] = path.prefix[shared:]
+        skipped = max(shared - before, 0)
+        ids[tokens + length - shared - (own - skipped) : tokens + length - shared] = branch.ids[skipped:own]
+        position[here] = np.arange(shared, length)
+        tokens += length - shared
+
+        nodes = len(branch.ids) - own
+        ids[tokens : tokens + nodes] = branch.ids[own:]
+        position[tokens : tokens + nodes] = before + branch.depth[own:]
+        end[tokens : tokens + nodes] = tokens - own + branch.end[own:]
+        read[reads] = trail[length - 1]
+        read[reads + 1 : reads + 1 + nodes] = np.arange(tokens, tokens + nodes)
+        tokens += nodes
+
+        count = len(branch.slot_id)
+        of_path = slice(slots, slots + count)
+        rows.slot_read[g, of_path] = reads + branch.slot_read
+        rows.slot_id[g, of_path] = branch.slot_id
+        rows.slot_weight[g, of_path] = branch.slot_weight
+        slots_of_path.append(of_path)
+        slots += count
+        reads += 1 + nodes
+    end[trail[:trail_length]] = tokens
+    read[reads:] = read[reads - 1] if reads else 0
+    return slots_of_path

@@ -21,15 +21,15 @@ class AnswerTrie:
     Nodes are the tokens that are fed to the model (n of them); node 0 is the first after the prompt.
       node_id[n], node_depth[n] (0 = directly after the prompt), node_end[n]: node j is an ancestor of node i, or
       i itself, iff j <= i < node_end[j].
-    Edges are what is predicted (e of them): `edge_id[e]` is predicted at row `edge_row[e]`, where row 0 is the
-      last token of the prompt and row i + 1 is node i.
+    Edges are what is predicted (e of them): `edge_id[e]` is predicted at read `edge_read[e]`, where read 0 is the
+      last token of the prompt and read i + 1 is node i.
     path[a, d] lists the edges of answer a, padded with -1.
     """
 
     node_id: np.ndarray
     node_depth: np.ndarray
     node_end: np.ndarray
-    edge_row: np.ndarray
+    edge_read: np.ndarray
     edge_id: np.ndarray
     path: np.ndarray
 
@@ -53,6 +53,14 @@ class AnswerTrie:
         return padded[..., self.path].sum(axis=-1)
 
 
+def _nothing() -> np.ndarray:
+    return np.zeros(0, np.int32)
+
+
+# For a prompt whose answers are not known: only its last token is read.
+NO_ANSWERS = AnswerTrie(*(_nothing() for _ in range(5)), path=np.zeros((0, 0), np.int32))
+
+
 def build_trie(answers: Sequence[Sequence[int]], *, end_id: int) -> AnswerTrie:
     """The trie of token sequences (without the closing id, which is added here).
 
@@ -66,18 +74,18 @@ def build_trie(answers: Sequence[Sequence[int]], *, end_id: int) -> AnswerTrie:
     node_id: list[int] = []
     node_depth: list[int] = []
     node_end: list[int] = []
-    edge_row: list[int] = []
+    edge_read: list[int] = []
     edge_id: list[int] = []
     paths: list[list[int]] = [[] for _ in closed]
 
-    def grow(members: list[int], depth: int, row: int) -> None:
+    def grow(members: list[int], depth: int, read: int) -> None:
         children: dict[int, list[int]] = {}
         for member in members:
             children.setdefault(closed[member][depth], []).append(member)
         for token, below in children.items():
             for member in below:
                 paths[member].append(len(edge_id))
-            edge_row.append(row)
+            edge_read.append(read)
             edge_id.append(token)
             deeper = [member for member in below if len(closed[member]) > depth + 1]
             if deeper:
@@ -97,7 +105,7 @@ def build_trie(answers: Sequence[Sequence[int]], *, end_id: int) -> AnswerTrie:
         node_id=np.array(node_id, np.int32),
         node_depth=np.array(node_depth, np.int32),
         node_end=np.array(node_end, np.int32),
-        edge_row=np.array(edge_row, np.int32),
+        edge_read=np.array(edge_read, np.int32),
         edge_id=np.array(edge_id, np.int32),
         path=path,
     )

@@ -1,7 +1,6 @@
-"""What the decoder computes: hidden states of prompt trees, and logits where they are asked for.
+"""What the decoder computes: hidden states of rows of prompt trees, where they are read.
 
-Letters: G trees, P prefix tokens, B branches, S tokens of a branch, N = P + B*S tokens of a tree,
-R rows of a branch that are read, D features.
+Letters: G rows, T tokens of a row, R reads of a row, D features, V vocabulary.
 """
 
 from __future__ import annotations
@@ -13,51 +12,44 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from socsci_jax.models.attention import rows_attention, tree_attention
+from socsci_jax.models.attention import tree_attention
 from socsci_jax.models.config import DecoderConfig
-from socsci_jax.models.linear import contract_to_float32
 from socsci_jax.models.modules import Attention, Decoder, Layer
 from socsci_jax.models.sharding import constrain, per_device
 
 RematPolicy = Literal["none", "matmuls", "layers"]
 """What the forward keeps for the backward: everything; results of linear maps; inputs of layers."""
 
-_TOKENS = ("tree", None, None)
-_QUERIES = ("tree", None, "kv_heads", None, None)
-_KEYS = ("tree", None, "kv_heads", None)
+_TOKENS = ("row", None, None)
+_QUERIES = ("row", None, "kv_heads", None, None)
+_KEYS = ("row", None, "kv_heads", None)
+_ROW = ("row", None)
 
 
 def read_hidden(
     model: Decoder,
     *,
-    prefix_ids: jax.Array,
-    prefix_length: jax.Array,
-    branch_ids: jax.Array,
-    branch_depth: jax.Array,
-    branch_end: jax.Array,
+    ids: jax.Array,
+    position: jax.Array,
+    end: jax.Array,
     read: jax.Array,
     compute_dtype: Any = jnp.float32,
     remat: RematPolicy = "layers",
 ) -> jax.Array:
-    """Hidden states [G,B,R,D] after the final norm, at the tokens `read` [G,B,R] of each branch.
+    """Hidden states [G,R,D] after the final norm, at the tokens `read` [G,R] (ascending) of each row.
 
-    prefix_ids [G,P] is padded on the right, prefix_length [G] may be 0. branch_ids [G,B,S] holds each branch
-    in depth-first order, branch_depth [G,B,S] how many of its own branch's tokens precede a token (its
-    position is prefix_length + depth), branch_end [G,B,S] the first later token that does not descend from
-    it, 0 for padding. A token sees the real prefix tokens and, of its branch, each j with j <= i < end[j].
-    Under `jax.set_mesh(mesh)` activations are sharded by the table of `sharding.py`.
+    ids [G,T] are rows of prompt trees in depth-first order, position [G,T] how many tokens of its own prompt
+    precede a token, end [G,T] the first later token that does not descend from it, 0 for padding: a token sees
+    each j with j <= i < end[j].  T and R are multiples of 64.  Under `jax.set_mesh(mesh)` activations are
+    sharded by the table of `sharding.py`.
     """
-    p, (g, b, s) = prefix_ids.shape[1], branch_ids.shape
-    ids = jnp.concatenate([prefix_ids, branch_ids.reshape(g, b * s)], axis=1)
-    branch_position = (prefix_length[:, None, None] + branch_depth).reshape(g, b * s)
-    prefix_position = jnp.broadcast_to(jnp.arange(p, dtype=branch_position.dtype), (g, p))
-    rope = _rotations(model.config, jnp.concatenate([prefix_position, branch_position], axis=1))
-    x = constrain(model.model.embed_tokens.weight[...].astype(compute_dtype)[ids], *_TOKENS)
+    rope = _rotations(model.config, position)
+    x = constrain(model.model.embed_tokens.weight[...][ids].astype(compute_dtype), *_TOKENS)
 
     graph, layers = nnx.split(model.model.layers)
 
     def layer(x: jax.Array, params: Any) -> jax.Array:
-        return _layer(nnx.merge(graph, params), x, rope, prefix_length, branch_end, config=model.config)
+        return _layer(nnx.merge(graph, params), x, rope, end, config=model.config)
 
     layer = _rematerialised(layer, remat)
 
@@ -70,49 +62,34 @@ def read_hidden(
     count = model.config.num_hidden_layers
     x, _ = jax.lax.scan(step, x, (layers, jnp.arange(count) == count - 1))
     last = nnx.merge(graph, jax.tree.map(lambda w: w[-1], layers))
-    x = _last_layer(last, x, rope, prefix_length, branch_end, read, config=model.config)
-    return model.model.norm(x).reshape(*read.shape, -1)
+    return model.model.norm(_last_layer(last, x, rope, end, read, config=model.config))
 
 
-def project(model: Decoder, hidden: jax.Array) -> jax.Array:
-    """Logits [G,...,V] in float32 of hidden states [G,...,D]."""
-    rows = hidden.reshape(hidden.shape[0], -1, hidden.shape[-1])
-    if model.lm_head is None:
-        logits = contract_to_float32("gnd,vd->gnv", rows, model.model.embed_tokens.weight[...])
-    else:
-        logits = contract_to_float32("gnd,dv->gnv", rows, model.lm_head.weight[...])
-    return constrain(logits, "tree", None, "vocab").reshape(*hidden.shape[:-1], -1)
+def unembedding(model: Decoder) -> jax.Array:
+    """The output projection [V,D]: a row for each token of the vocabulary."""
+    return model.model.embed_tokens.weight[...] if model.lm_head is None else model.lm_head.weight[...].T
 
 
-def _layer(layer, x, rope, prefix_length, end, *, config):
+def _layer(layer, x, rope, end, *, config):
     h = layer.input_layernorm(x)
     q = _queries(layer.self_attn, h, rope, config)
     k, v = _keys_values(layer.self_attn, h, rope, config)
-    return _after_attention(layer, x, _tree_by_tree(tree_attention, q, k, v, prefix_length, end))
+    every = jnp.broadcast_to(jnp.arange(end.shape[1], dtype=end.dtype), end.shape)
+    return _after_attention(layer, x, _attend(q, k, v, every, end))
 
 
-def _last_layer(layer, x, rope, prefix_length, end, read, *, config):
-    """Keys and values of all tokens, but queries, output and MLP [G,B*R,D] only of the rows that are read."""
-    g, b, s = end.shape
-    p = x.shape[1] - b * s
-    rows = (p + jnp.arange(b)[:, None] * s + read).reshape(g, -1, 1)
+def _last_layer(layer, x, rope, end, read, *, config):
+    """Keys and values of all tokens, but queries, output and MLP [G,R,D] only of those that are read."""
     h = layer.input_layernorm(x)
     k, v = _keys_values(layer.self_attn, h, rope, config)
-    h, x, *rope = (jnp.take_along_axis(a, rows, axis=1) for a in (h, x, *rope))
+    h, x, *rope = (jnp.take_along_axis(a, read[..., None], axis=1) for a in (h, x, *rope))
     q = _queries(layer.self_attn, h, rope, config)
-    return _after_attention(layer, x, _tree_by_tree(rows_attention, q, k, v, prefix_length, end, read))
+    return _after_attention(layer, x, _attend(q, k, v, read, end))
 
 
-def _tree_by_tree(attention, q, k, v, *tree):
-    """Scores outweigh everything else in memory: each device has those of one tree at a time, and keeps none."""
-
-    def one_by_one(*arrays):
-        return jax.lax.map(lambda one: jax.checkpoint(attention)(*one), arrays)
-
-    whole_trees = [("tree",) + (None,) * (a.ndim - 1) for a in tree]
-    return per_device(one_by_one, inputs=[_QUERIES, _KEYS, _KEYS, *whole_trees], output=_QUERIES)(
-        q, k, v, *tree
-    )
+def _attend(q, k, v, at, end):
+    inputs = [_QUERIES, _KEYS, _KEYS, _ROW, _ROW]
+    return per_device(tree_attention, inputs=inputs, output=_QUERIES)(q, k, v, at, end)
 
 
 def _queries(attention: Attention, h, rope, config):
@@ -136,7 +113,7 @@ def _after_attention(layer: Layer, x, mixed):
     x = constrain(x + layer.self_attn.o_proj(mixed.reshape(*mixed.shape[:2], -1)), *_TOKENS)
     h = layer.post_attention_layernorm(x)
     gated = jax.nn.silu(layer.mlp.gate_proj(h)) * layer.mlp.up_proj(h)
-    gated = constrain(gated, "tree", None, "mlp")
+    gated = constrain(gated, "row", None, "mlp")
     return constrain(x + layer.mlp.down_proj(gated), *_TOKENS)
 
 

@@ -1,4 +1,7 @@
-"""Log-probabilities at target slots: the one thing that training and simulation read from the model."""
+"""Log-probabilities at target slots: the one thing that training and simulation read from the model.
+
+Letters: G rows, R reads of a row, A target slots of a row, D features, V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -9,37 +12,74 @@ import jax
 import jax.numpy as jnp
 
 from socsci_jax.models.config import DecoderConfig
-from socsci_jax.models.decoder import RematPolicy, project, read_hidden
+from socsci_jax.models.decoder import RematPolicy, read_hidden, unembedding
+from socsci_jax.models.linear import contract_to_float32
 from socsci_jax.models.modules import with_params
+from socsci_jax.models.sharding import constrain
 
-_MODEL_INPUTS = ("prefix_ids", "prefix_length", "branch_ids", "branch_depth", "branch_end", "read")
+_MODEL_INPUTS = ("ids", "position", "end", "read")
+
+# Logits that exist at a time, per device: 256 MB in float32.
+LOGITS_AT_A_TIME = 1 << 26
 
 
-def read_logits(
+def tree_log_probs(
     params: Any,
-    trees: Mapping[str, jax.Array],
+    rows: Mapping[str, jax.Array],
     *,
     config: DecoderConfig,
     compute_dtype: Any,
     remat: RematPolicy = "none",
 ) -> jax.Array:
-    """Logits [G,B,R,V] in float32 of the rows that prompt trees read; arrays as `read_hidden` takes them."""
-    model = with_params(config, params)
-    inputs = {name: trees[name] for name in _MODEL_INPUTS}
-    return project(model, read_hidden(model, **inputs, compute_dtype=compute_dtype, remat=remat))
+    """Log-probabilities [G,A] of all target slots; arrays as in `TreeRows`, settings as `read_hidden` takes them."""
+    hidden, weight = _read(params, rows, config=config, compute_dtype=compute_dtype, remat=remat)
+    return slot_log_probs(hidden, weight, rows["slot_read"], rows["slot_id"])
 
 
-def slot_log_probs(logits: jax.Array, slot_row: jax.Array, slot_id: jax.Array) -> jax.Array:
-    """Log-probability [G,B,A] that each target slot's id has at the row it is predicted from.
+def read_logits(
+    params: Any, rows: Mapping[str, jax.Array], *, config: DecoderConfig, compute_dtype: Any
+) -> jax.Array:
+    """Logits [G,R,V] in float32 at every read."""
+    hidden, weight = _read(params, rows, config=config, compute_dtype=compute_dtype, remat="none")
+    return _logits(hidden, weight)
 
-    logits[G,B,R,V] of the rows that are read; slot_row[G,B,A] indexes R, slot_id[G,B,A] indexes V.
+
+def slot_log_probs(
+    hidden: jax.Array, weight: jax.Array, slot_read: jax.Array, slot_id: jax.Array
+) -> jax.Array:
+    """Log-probability [G,A] that each target slot's id has at the read it is predicted from.
+
+    hidden[G,R,D] of the reads; weight[V,D]; slot_read[G,A] indexes R, slot_id[G,A] indexes V.  A slot's own logit
+    takes one row of the vocabulary; all rows are needed only for the normaliser of each read.
     """
-    normaliser = jax.nn.logsumexp(logits, axis=-1)
-    of_branch = jax.vmap(jax.vmap(lambda rows, row, token: rows[row, token]))
-    chosen = of_branch(logits, slot_row, slot_id)
-    return chosen - jnp.take_along_axis(normaliser, slot_row, axis=-1)
+    at_slot = jnp.take_along_axis(hidden, slot_read[..., None], axis=1)
+    of_slot = weight[slot_id].astype(hidden.dtype)
+    chosen = jnp.sum(at_slot.astype(jnp.float32) * of_slot.astype(jnp.float32), axis=-1)
+    return chosen - jnp.take_along_axis(log_normaliser(hidden, weight), slot_read, axis=-1)
 
 
-def tree_log_probs(params: Any, trees: Mapping[str, jax.Array], **settings: Any) -> jax.Array:
-    """Log-probabilities [G,B,A] of all target slots of a batch of prompt trees; settings as `read_logits`."""
-    return slot_log_probs(read_logits(params, trees, **settings), trees["slot_row"], trees["slot_id"])
+def log_normaliser(hidden: jax.Array, weight: jax.Array) -> jax.Array:
+    """Log of the sum over the vocabulary of exp(logit) [G,R], in pieces of the reads if there are many logits."""
+    g, r, d = hidden.shape
+    pieces = 1
+    while g * r // pieces * weight.shape[0] > LOGITS_AT_A_TIME and r % (2 * pieces) == 0:
+        pieces *= 2
+
+    def of_piece(piece: jax.Array) -> jax.Array:
+        return jax.nn.logsumexp(_logits(piece, weight), axis=-1)
+
+    if pieces == 1:
+        return of_piece(hidden)
+    # Computed again in the backward, so that no more than one piece's logits ever exist.
+    cut = hidden.reshape(g, pieces, -1, d).swapaxes(0, 1)
+    return jax.lax.map(jax.checkpoint(of_piece), cut).swapaxes(0, 1).reshape(g, r)
+
+
+def _read(params, rows, *, config, **settings) -> tuple[jax.Array, jax.Array]:
+    model = with_params(config, params)
+    hidden = read_hidden(model, **{name: rows[name] for name in _MODEL_INPUTS}, **settings)
+    return hidden, unembedding(model)
+
+
+def _logits(hidden: jax.Array, weight: jax.Array) -> jax.Array:
+    return constrain(contract_to_float32("gnd,vd->gnv", hidden, weight), "row", None, "vocab")

@@ -13,10 +13,9 @@ from scipy.special import logsumexp
 from socsci_jax.data.prompt_table import PromptTable
 from socsci_jax.data.trees import grow_branch
 from socsci_jax.data.tries import AnswerTrie
-from socsci_jax.models.sharding import batch_sharding
 from socsci_jax.models.slots import tree_log_probs
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.simulation.requests import batches_of_requests, distinct_requests
+from socsci_jax.simulation.requests import distinct_requests, rows_of_requests
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,32 +46,19 @@ def exact_distributions(
         for prompt, kind in zip(requests.prompt, requests.kind)
     ]
     score = jax.jit(functools.partial(tree_log_probs, config=model.config, compute_dtype=model.compute_dtype))
-    found: list[Distribution | None] = [None] * len(branches)
-    done = 0
+    found: list[Distribution] = []
     with jax.set_mesh(model.mesh):
-        for batch in batches_of_requests(
-            table.prefixes,
-            requests.prefix,
-            branches,
-            vocab_size=model.config.vocab_size,
-            multiple_of_trees=_tree_devices(model),
+        for batch in rows_of_requests(
+            table.prefixes, requests.prefix, branches, rows_at_a_time=model.rows_at_a_time
         ):
-            sharding = batch_sharding(model.mesh, trees=len(batch.request))
-            log_probs = np.asarray(score(model.params, jax.device_put(batch.trees.arrays(), sharding)))
-            for g, b in np.argwhere(batch.request >= 0):
-                request = batch.request[g, b]
-                trie = tries[requests.kind[request]]
-                edges = log_probs[g, b, : len(trie.edge_id)].astype(np.float64)
-                found[request] = _normalised(trie.answer_log_probs(edges))
-                done += 1
-            progress(done, len(branches))
+            log_probs = np.asarray(score(model.params, model.place(batch.rows.arrays())))
+            for request, row, slots in zip(batch.request, batch.row, batch.slots):
+                edges = log_probs[row, slots].astype(np.float64)
+                found.append(_normalised(tries[requests.kind[request]].answer_log_probs(edges)))
+            progress(len(found), len(branches))
     return [found[request] for request in requests.of_pair]
 
 
 def _normalised(answer_log_probs: np.ndarray) -> Distribution:
     total = logsumexp(answer_log_probs)
     return Distribution(probs=np.exp(answer_log_probs - total), mass_on_levels=float(np.exp(total)))
-
-
-def _tree_devices(model: SimulationModel) -> int:
-    return model.mesh.shape["data"] * model.mesh.shape["fsdp"]

@@ -11,6 +11,7 @@ import numpy as np
 
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.sharding import batch_sharding
 from socsci_jax.studies.prompts import Layout
 
 
@@ -28,6 +29,15 @@ class SimulationModel:
     layout: Layout | None
     compute_dtype: Any
     facts: dict[str, Any]
+
+    @property
+    def rows_at_a_time(self) -> int:
+        """One row of prompt trees for each group of devices that takes rows of its own."""
+        return self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+
+    def place(self, arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+        """Arrays [rows, ...] on the devices that take their rows."""
+        return jax.device_put(arrays, batch_sharding(self.mesh, rows=self.rows_at_a_time))
 
 
 def params_hash(params: Any) -> str:

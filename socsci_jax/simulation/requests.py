@@ -8,19 +8,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import polars as pl
 
-from socsci_jax.data.plan import bucket_edges
-from socsci_jax.data.prompt_table import PromptTable
-from socsci_jax.data.trees import Branch, TreeBatch, TreeShape, empty_batch, put_tree
+from socsci_jax.data.plan import MULTIPLE, round_up
+from socsci_jax.data.prompt_table import PromptTable, shared_tokens, sort_by_tokens
+from socsci_jax.data.trees import Branch, Path, RowShape, TreeRows, empty_rows, put_row
 
-# Tokens and logits that one batch may hold; small batches keep the scores of attention near the processor.
-TOKENS_PER_BATCH = 8192
-LOGITS_PER_BATCH = 1 << 27
-BRANCHES_PER_TREE = 16
+# One prefix is computed for so many tokens of people who share it.
+TOKENS_PER_ROW = 8192
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Requests:
-    """Distinct (prefix, branch) requests, and which of them answers each pair (of_pair[n])."""
+    """Distinct (prefix, prompt, kind) requests sorted by their tokens; of_pair[n] says which answers each pair."""
 
     prefix: np.ndarray
     prompt: np.ndarray
@@ -29,68 +27,106 @@ class Requests:
 
 
 def distinct_requests(table: PromptTable, kind_of_pair: np.ndarray) -> Requests:
-    """Equal prompts with equal allowed answers are computed once."""
-    frame = pl.DataFrame({"prefix": table.pair_prefix, "prompt": table.pair_prompt, "kind": kind_of_pair})
+    """Equal prompts with equal allowed answers are computed once; neighbours share the longest beginnings."""
+    prefixes, prompts = sort_by_tokens(table.prefixes), sort_by_tokens(table.prompts)
+    frame = pl.DataFrame(
+        {
+            "prefix": prefixes.rank[table.pair_prefix],
+            "prompt": prompts.rank[table.pair_prompt],
+            "kind": kind_of_pair,
+        }
+    )
     unique = frame.unique().sort(frame.columns).with_row_index("request")
     of_pair = frame.join(unique, on=frame.columns, how="left", maintain_order="left")["request"]
     return Requests(
-        prefix=unique["prefix"].to_numpy(),
-        prompt=unique["prompt"].to_numpy(),
+        prefix=prefixes.order[unique["prefix"].to_numpy()],
+        prompt=prompts.order[unique["prompt"].to_numpy()],
         kind=unique["kind"].to_numpy(),
         of_pair=of_pair.to_numpy(),
     )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RequestBatch:
-    """A batch of trees, and the request that stands at each branch [G, B]; -1 is padding."""
+class RequestRows:
+    """Rows of prompt trees; request[n] stands in row[n] and has its target slots at slots[n], reads from read[n]."""
 
-    trees: TreeBatch
-    request: np.ndarray
+    rows: TreeRows
+    request: list[int]
+    row: list[int]
+    slots: list[slice]
+    first_read: list[int]
 
 
-def batches_of_requests(
+def rows_of_requests(
     prefixes: Sequence[np.ndarray],
     prefix_of_request: np.ndarray,
     branches: Sequence[Branch],
     *,
-    vocab_size: int,
-    multiple_of_trees: int = 1,
-) -> Iterator[RequestBatch]:
-    """Trees of requests that share a prefix, in batches of a few static shapes."""
-    prefix_tokens = np.array([len(ids) for ids in prefixes])[prefix_of_request]
-    branch_tokens = np.array([len(branch.ids) for branch in branches])
-    reads = np.array([len(branch.read) for branch in branches])
-    slots = np.array([len(branch.slot_id) for branch in branches])
-    ones = np.ones(len(branches))
-    prefix_edges = bucket_edges(prefix_tokens, counts=ones, buckets=4, multiple=8)
-    branch_edges = bucket_edges(branch_tokens, counts=ones, buckets=4, multiple=8)
-    bucket = np.searchsorted(prefix_edges, prefix_tokens) * len(branch_edges) + np.searchsorted(
-        branch_edges, branch_tokens
+    rows_at_a_time: int = 1,
+    tokens_per_row: int = TOKENS_PER_ROW,
+) -> Iterator[RequestRows]:
+    """All requests in their order, in rows of one static shape.
+
+    What a request shares with the one before in its row, be it of the same prefix or only of the same study,
+    is not computed again.
+    """
+    cut = _cut_into_rows(prefixes, prefix_of_request, branches, tokens_per_row)
+    shape = RowShape(
+        tokens=round_up(max(row.tokens for row in cut), MULTIPLE),
+        reads=round_up(max(row.reads for row in cut), MULTIPLE),
+        slots=round_up(max(row.slots for row in cut), MULTIPLE),
     )
-    for chosen in np.unique(bucket):
-        members = np.flatnonzero(bucket == chosen)
-        shape = TreeShape(
-            prefix=int(prefix_edges[chosen // len(branch_edges)]),
-            branch=int(branch_edges[chosen % len(branch_edges)]),
-            reads=int(reads[members].max()),
-            slots=int(slots[members].max()),
-        )
-        groups: dict[int, list[int]] = {}
-        for member in members:
-            groups.setdefault(int(prefix_of_request[member]), []).append(int(member))
-        width = min(BRANCHES_PER_TREE, max(len(group) for group in groups.values()))
-        trees = [group[i : i + width] for group in groups.values() for i in range(0, len(group), width)]
-        per_batch = min(
-            TOKENS_PER_BATCH // (shape.prefix + width * shape.branch),
-            LOGITS_PER_BATCH // (width * shape.reads * vocab_size),
-            len(trees),
-        )
-        per_batch = -(-max(1, per_batch) // multiple_of_trees) * multiple_of_trees
-        for start in range(0, len(trees), per_batch):
-            batch = empty_batch(trees=per_batch, branches=width, shape=shape)
-            request = np.full((per_batch, width), -1, np.int64)
-            for g, tree in enumerate(trees[start : start + per_batch]):
-                put_tree(batch, g, prefixes[prefix_of_request[tree[0]]], [branches[i] for i in tree])
-                request[g, : len(tree)] = tree
-            yield RequestBatch(batch, request)
+    for start in range(0, len(cut), rows_at_a_time):
+        batch = empty_rows(rows=rows_at_a_time, shape=shape)
+        found = RequestRows(batch, [], [], [], [])
+        for g, row in enumerate(cut[start : start + rows_at_a_time]):
+            paths = [
+                Path(prefixes[prefix_of_request[request]], branches[request], shared)
+                for request, shared in zip(row.requests, row.shared)
+            ]
+            found.request.extend(row.requests)
+            found.row.extend([g] * len(paths))
+            found.slots.extend(put_row(batch, g, paths))
+            reads = [len(path.branch.read) for path in paths]
+            found.first_read.extend((np.cumsum(reads) - reads).tolist())
+        yield found
+
+
+@dataclasses.dataclass
+class _Row:
+    requests: list[int] = dataclasses.field(default_factory=list)
+    shared: list[int] = dataclasses.field(default_factory=list)
+    tokens: int = 0
+    reads: int = 0
+    slots: int = 0
+
+
+def _cut_into_rows(prefixes, prefix_of_request, branches, tokens_per_row: int) -> list[_Row]:
+    rows = [_Row()]
+    for request, branch in enumerate(branches):
+        prefix = prefixes[prefix_of_request[request]]
+        whole = len(prefix) + len(branch.ids)
+        shared = 0
+        if rows[-1].requests:
+            shared = _shared_with(prefixes, prefix_of_request, branches, request)
+            if rows[-1].tokens + whole - shared > tokens_per_row:
+                rows.append(_Row())
+                shared = 0
+        row = rows[-1]
+        row.requests.append(request)
+        row.shared.append(shared)
+        row.tokens += whole - shared
+        row.reads += len(branch.read)
+        row.slots += len(branch.slot_id)
+    return rows
+
+
+def _shared_with(prefixes, prefix_of_request, branches, request: int) -> int:
+    """First tokens of a request's prompt that the request before it has too."""
+    before, this = prefix_of_request[request - 1], prefix_of_request[request]
+    if before != this:
+        # What lies beyond a prefix is not compared: it is the personas' part.
+        a, b = prefixes[before], prefixes[this]
+        return shared_tokens(a, np.append(b, -1))
+    a, b = branches[request - 1], branches[request]
+    return len(prefixes[this]) + shared_tokens(a.ids[: a.prompt_tokens], b.ids[: b.prompt_tokens])

@@ -1,7 +1,9 @@
 """Sampled answers: token by token with temperature and top-p, seeded per person and draw.
 
 The random numbers of a draw depend on (seed, item, participant, draw) alone, not on batches or devices.
-Equal prompts, and equal beginnings of answers, are computed once for all draws that share them.
+Equal prompts, and equal beginnings of answers, are computed once for all draws that share them.  The allowed
+answers of an item are fed in the same pass as its prompts: as long as what is drawn stays on them, every token of
+every draw is drawn from one pass over the prompts.  Nothing is forbidden; a draw that leaves them goes on by itself.
 """
 
 from __future__ import annotations
@@ -17,14 +19,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from socsci_jax.data.prompt_table import PromptTable
-from socsci_jax.data.trees import Branch
-from socsci_jax.models.sharding import batch_sharding
+from socsci_jax.data.trees import Branch, grow_branch
+from socsci_jax.data.tries import NO_ANSWERS, AnswerTrie
 from socsci_jax.models.slots import read_logits
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.simulation.requests import batches_of_requests, distinct_requests
+from socsci_jax.simulation.requests import RequestRows, distinct_requests, rows_of_requests
 
 # "1,000,000.50" has eleven tokens where each digit is one; what is longer is not an answer.
 MAX_ANSWER_TOKENS = 12
+
+# The logits of all reads of a row are kept until its draws are done: fewer tokens than for exact distributions.
+TOKENS_PER_ROW = 2048
+FEW_TOKENS = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,119 +49,194 @@ def sample_answers(
     *,
     keys: Sequence[str],
     sampling: Sampling,
+    tries: Sequence[AnswerTrie] = (NO_ANSWERS,),
+    trie_of_pair: np.ndarray | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[list[float | None]]:
-    """For each pair of `table`, named by `keys`, `draws` numbers; None where the text was not a number."""
+    """For each pair of `table`, named by `keys`, `draws` numbers; None where the text was not a number.
+
+    `tries` hold the answers that are expected of each pair.  They change how fast it goes, not what is drawn.
+    """
     pairs = len(keys)
+    if trie_of_pair is None:
+        trie_of_pair = np.zeros(pairs, np.int64)
     pair = np.repeat(np.arange(pairs), sampling.draws)
     uniform = np.stack([_uniforms(sampling.seed, keys[p], d % sampling.draws) for d, p in enumerate(pair)])
-    requests = distinct_requests(table, np.zeros(pairs, np.int64))
-    request = requests.of_pair[pair]
-    written: list[tuple[int, ...]] = [()] * len(pair)
-    going = np.arange(len(pair))
-    end_id = model.tokenizer.end_of_answer_id
-    step = jax.jit(
-        functools.partial(
-            _draw,
-            config=model.config,
-            compute_dtype=model.compute_dtype,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-        )
+    requests = distinct_requests(table, trie_of_pair)
+    drawer = _Drawer(model, sampling)
+    draws = _Draws(request=requests.of_pair[pair], uniform=uniform, end_id=model.tokenizer.end_of_answer_id)
+
+    def show() -> None:
+        progress(len(pair) - len(draws.going()), len(pair))
+
+    nothing = [np.zeros(len(trie.edge_id), np.float32) for trie in tries]
+    branches = [
+        grow_branch(table.prompts[prompt], tries[kind], nothing[kind])
+        for prompt, kind in zip(requests.prompt, requests.kind)
+    ]
+    drawer.draw(
+        table.prefixes, requests.prefix, branches, draws, draws.of(draws.request, len(branches)), report=show
     )
-    for token in range(MAX_ANSWER_TOKENS):
-        beginnings: dict[tuple, int] = {}
-        of_draw = np.array(
-            [beginnings.setdefault((int(request[d]), written[d]), len(beginnings)) for d in going]
-        )
-        chosen = _next_tokens(
-            model,
-            table,
-            prefix=np.array([requests.prefix[r] for r, _ in beginnings]),
-            tokens=[np.array([*table.prompts[requests.prompt[r]], *ids], np.int32) for r, ids in beginnings],
-            of_draw=of_draw,
-            uniform=uniform[going, token],
-            step=step,
-        )
-        for d, token_id in zip(going, chosen):
-            written[d] = (*written[d], int(token_id))
-        going = going[chosen != end_id]
-        progress(len(pair) - len(going), len(pair))
-        if len(going) == 0:
-            break
+    while len(going := draws.going()):
+        # Texts that are no longer expected answers: each distinct one is fed once, with its prompt.
+        texts: dict[tuple, int] = {}
+        of_draw = np.full(len(pair), -1)
+        for d in going:
+            of_draw[d] = texts.setdefault((int(draws.request[d]), draws.written[d]), len(texts))
+        branches = [_linear_branch((*table.prompts[requests.prompt[r]], *ids)) for r, ids in texts]
+        prefix = np.array([requests.prefix[r] for r, _ in texts])
+        drawer.draw(table.prefixes, prefix, branches, draws, draws.of(of_draw, len(texts)), report=show)
+    end_id = model.tokenizer.end_of_answer_id
     values = [
-        parse_number(model.tokenizer.decode(ids[:-1])) if ids[-1] == end_id else None for ids in written
+        parse_number(model.tokenizer.decode(ids[:-1])) if ids[-1] == end_id else None for ids in draws.written
     ]
     return [values[p * sampling.draws : (p + 1) * sampling.draws] for p in range(pairs)]
 
 
-def _next_tokens(
-    model: SimulationModel,
-    table: PromptTable,
-    *,
-    prefix: np.ndarray,
-    tokens: list[np.ndarray],
-    of_draw: np.ndarray,
-    uniform: np.ndarray,
-    step: Callable[..., jax.Array],
-) -> np.ndarray:
-    """The next token of each draw, given the distinct texts written so far."""
-    branches = [_linear_branch(ids) for ids in tokens]
-    draws_of = [[] for _ in branches]
-    for draw, beginning in enumerate(of_draw):
-        draws_of[beginning].append(draw)
-    chosen = np.zeros(len(of_draw), np.int64)
-    with jax.set_mesh(model.mesh):
-        for batch in batches_of_requests(
-            table.prefixes,
-            prefix,
-            branches,
-            vocab_size=model.config.vocab_size,
-            multiple_of_trees=model.mesh.shape["data"] * model.mesh.shape["fsdp"],
-        ):
-            rows, draws = [], []
-            for row, request in enumerate(batch.request.reshape(-1)):
-                if request >= 0:
-                    rows += [row] * len(draws_of[request])
-                    draws += draws_of[request]
-            # Padded to a power of two, so that a handful of programs serves all batches.
-            size = 1 << (len(rows) - 1).bit_length()
-            padded_rows = np.zeros(size, np.int32)
-            padded_uniform = np.zeros(size, np.float32)
-            padded_rows[: len(rows)] = rows
-            padded_uniform[: len(rows)] = uniform[draws]
-            sharding = batch_sharding(model.mesh, trees=len(batch.request))
-            trees = jax.device_put(batch.trees.arrays(), sharding)
-            chosen[draws] = np.asarray(step(model.params, trees, padded_rows, padded_uniform))[: len(draws)]
-    return chosen
+class _Draws:
+    """What has been written so far, and the random numbers that choose each token."""
+
+    def __init__(self, *, request: np.ndarray, uniform: np.ndarray, end_id: int):
+        self.request = request
+        self.uniform = uniform
+        self.written: list[tuple[int, ...]] = [()] * len(request)
+        self._end_id = end_id
+        self._ended = np.zeros(len(request), bool)
+
+    def going(self) -> np.ndarray:
+        return np.flatnonzero(~self._ended)
+
+    def of(self, branch_of_draw: np.ndarray, branches: int) -> list[list[int]]:
+        """Unfinished draws by the branch that they go on from."""
+        found: list[list[int]] = [[] for _ in range(branches)]
+        for d in self.going():
+            if branch_of_draw[d] >= 0:
+                found[branch_of_draw[d]].append(int(d))
+        return found
+
+    def next_uniform(self, d: int) -> float:
+        return self.uniform[d, len(self.written[d])]
+
+    def append(self, d: int, token: int) -> bool:
+        """Writes a token; False if the draw has ended."""
+        self.written[d] = (*self.written[d], token)
+        self._ended[d] = token == self._end_id or len(self.written[d]) == MAX_ANSWER_TOKENS
+        return not self._ended[d]
 
 
-def _draw(params, trees, rows, uniform, *, temperature, top_p, **settings):
-    """Tokens drawn at `rows` of the flattened branches by inverting the cumulative distribution at `uniform`."""
-    logits = read_logits(params, trees, **settings)
-    logits = logits.reshape(-1, logits.shape[-1])
-    ids, cumulative = nucleus(logits, temperature=temperature, top_p=top_p)
+class _Drawer:
+    """Draws tokens from passes over rows of prompt trees."""
+
+    def __init__(self, model: SimulationModel, sampling: Sampling):
+        self._model = model
+        settings = {"config": model.config, "compute_dtype": model.compute_dtype}
+        # A trained model's nucleus is a handful of tokens; a flat one may need them all.
+        self._nuclei = [
+            jax.jit(functools.partial(_nuclei, sampling=sampling, largest=largest, **settings))
+            for largest in sorted({min(FEW_TOKENS, model.config.vocab_size), model.config.vocab_size})
+        ]
+        self._pick = jax.jit(_pick)
+
+    def draw(self, prefixes, prefix_of_branch, branches, draws: _Draws, draws_of, *, report) -> None:
+        """Lets every draw go on from its branch, for as long as the branch's trie has what it writes."""
+        model = self._model
+        with jax.set_mesh(model.mesh):
+            for batch in rows_of_requests(
+                prefixes,
+                prefix_of_branch,
+                branches,
+                rows_at_a_time=model.rows_at_a_time,
+                tokens_per_row=TOKENS_PER_ROW,
+            ):
+                arrays = model.place(batch.rows.arrays())
+                for nuclei in self._nuclei:
+                    ids, cumulative, whole = nuclei(model.params, arrays)
+                    if whole:
+                        break
+                self._walk(batch, branches, draws, draws_of, ids, cumulative)
+                report()
+
+    def _walk(self, batch: RequestRows, branches, draws: _Draws, draws_of, ids, cumulative) -> None:
+        reads = batch.rows.read.shape[1]
+        # (draw, branch, first read of the branch among all rows, read within the branch)
+        here = [
+            (d, branches[request], row * reads + first, 0)
+            for request, row, first in zip(batch.request, batch.row, batch.first_read)
+            for d in draws_of[request]
+        ]
+        while here:
+            tokens = self._tokens(
+                ids,
+                cumulative,
+                [base + read for _, _, base, read in here],
+                [draws.next_uniform(d) for d, *_ in here],
+            )
+            following = []
+            for (d, branch, base, read), token in zip(here, tokens):
+                below = _node_below(branch, read, token)
+                if draws.append(d, token) and below is not None:
+                    following.append((d, branch, base, below))
+            here = following
+
+    def _tokens(self, ids, cumulative, reads: list[int], uniform: list[float]) -> list[int]:
+        # Padded to a power of two, so that a handful of programs serves all batches.
+        size = 1 << (len(reads) - 1).bit_length()
+        padded_reads, padded_uniform = np.zeros(size, np.int32), np.zeros(size, np.float32)
+        padded_reads[: len(reads)] = reads
+        padded_uniform[: len(reads)] = uniform
+        return np.asarray(self._pick(ids, cumulative, padded_reads, padded_uniform))[: len(reads)].tolist()
+
+
+def _node_below(branch: Branch, read: int, token: int) -> int | None:
+    """The read of the node that `token` leads to from a read, if the branch has it."""
+    at = int(branch.read[read])
+    child = at + 1
+    while child < branch.end[at] and child < len(branch.ids):
+        if branch.ids[child] == token:
+            return child - int(branch.read[0])
+        child = int(branch.end[child])
+    return None
+
+
+def _nuclei(params, rows, *, sampling: Sampling, largest: int, **settings):
+    logits = read_logits(params, rows, **settings)
+    ids, cumulative, whole = nucleus(
+        logits.reshape(-1, logits.shape[-1]),
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        largest=largest,
+    )
+    return ids, cumulative, whole.all()
+
+
+def _pick(ids: jax.Array, cumulative: jax.Array, reads: jax.Array, uniform: jax.Array) -> jax.Array:
+    """Tokens drawn at `reads` by inverting the cumulative distribution at `uniform`."""
 
     def one(arguments):
-        row, u = arguments
-        total = cumulative[row, -1]
-        place = jnp.searchsorted(cumulative[row], u * total, side="right")
+        read, u = arguments
+        total = cumulative[read, -1]
+        place = jnp.searchsorted(cumulative[read], u * total, side="right")
         # Rounding may carry u * total up to the total itself, and the place out of the nucleus.
-        return ids[row, jnp.minimum(place, jnp.searchsorted(cumulative[row], total, side="left"))]
+        return ids[read, jnp.minimum(place, jnp.searchsorted(cumulative[read], total, side="left"))]
 
-    return jax.lax.map(one, (rows, uniform))
+    return jax.lax.map(one, (reads, uniform))
 
 
-def nucleus(logits: jax.Array, *, temperature: float, top_p: float) -> tuple[jax.Array, jax.Array]:
-    """Ids [N,V] by falling probability, and their cumulative probability [N,V] within the nucleus.
+def nucleus(
+    logits: jax.Array, *, temperature: float, top_p: float, largest: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Ids [N,L] by falling probability, their cumulative probability [N,L] within the nucleus, and if it is all.
 
     The nucleus is the smallest set of most probable tokens whose probability reaches `top_p` (Holtzman et al.
-    2020); the token that crosses it belongs to it.  Outside of it the cumulative probability grows no more.
+    2020); the token that crosses it belongs to it.  Outside of it the cumulative probability grows no more.  Of
+    the V logits [N,V] only the L = `largest` are sorted: whole [N] says whether the nucleus lies within them.
     """
-    order = jnp.argsort(-logits, axis=-1)
-    probs = jax.nn.softmax(jnp.take_along_axis(logits, order, axis=-1) / temperature, axis=-1)
-    before = jnp.cumsum(probs, axis=-1) - probs
-    return order, jnp.cumsum(jnp.where(before < top_p, probs, 0.0), axis=-1)
+    scaled = logits / temperature
+    values, ids = jax.lax.top_k(scaled, largest)
+    probs = jnp.exp(values - jax.nn.logsumexp(scaled, axis=-1, keepdims=True))
+    reached = jnp.cumsum(probs, axis=-1)
+    whole = (reached[:, -1] >= top_p) | (largest == logits.shape[-1])
+    return ids, jnp.cumsum(jnp.where(reached - probs < top_p, probs, 0.0), axis=-1), whole
 
 
 def parse_number(text: str) -> float | None:
@@ -167,18 +248,8 @@ def parse_number(text: str) -> float | None:
     return float(f"{sign}{whole.replace(',', '')}{fraction or ''}")
 
 
-def _linear_branch(ids: np.ndarray) -> Branch:
-    length = len(ids)
-    nothing = np.zeros(0, np.int32)
-    return Branch(
-        ids=ids,
-        depth=np.arange(length, dtype=np.int32),
-        end=np.full(length, length, np.int32),
-        read=np.array([length - 1], np.int32),
-        slot_row=nothing,
-        slot_id=nothing,
-        slot_weight=nothing.astype(np.float32),
-    )
+def _linear_branch(ids: Sequence[int]) -> Branch:
+    return grow_branch(ids, NO_ANSWERS, np.zeros(0, np.float32))
 
 
 def _uniforms(seed: int, key: str, draw: int) -> np.ndarray:

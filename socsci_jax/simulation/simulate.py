@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.data.prompt_table import tokenise_prompts
-from socsci_jax.data.tries import build_trie
+from socsci_jax.data.tries import NO_ANSWERS, AnswerTrie, build_trie
 from socsci_jax.errors import InputError
 from socsci_jax.progress import progress
 from socsci_jax.simulation.exact import exact_distributions
@@ -22,6 +22,9 @@ from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA, Item
 from socsci_jax.studies.splits import PARTS, TRAIN, Split
 from socsci_jax.studies.store import StudyStore
+
+# With more levels, feeding all of them to draw one costs more than a second pass.
+MOST_LEVELS_FED = 11
 
 
 def simulate(
@@ -66,7 +69,7 @@ def simulate(
         if sampling is None:
             rows = _exact_rows(model, pairs, items, table, show)
         else:
-            rows = _sampled_rows(model, pairs, table, sampling, show)
+            rows = _sampled_rows(model, pairs, items, table, sampling, show)
     training = dict(model.facts)
     write_predictions(
         out,
@@ -110,8 +113,16 @@ def held_out_pairs(store: StudyStore, split: Split, *, parts: Sequence[str]) -> 
     return labelled.select(columns).unique(maintain_order=True).sort("item_id", "participant_id")
 
 
-def _exact_rows(model, pairs: pl.DataFrame, items: dict[str, Item], table, show) -> pl.DataFrame:
+def _tries_of_pairs(
+    model, pairs: pl.DataFrame, items: dict[str, Item], *, at_most: int | None = None
+) -> tuple[list[AnswerTrie], np.ndarray]:
+    """The distinct tries of allowed answers, and which one each pair has.
+
+    It is empty for items without levels, or with more than `at_most`.
+    """
     levels_of_item = {item_id: items[item_id].scale.levels for item_id in pairs["item_id"].unique()}
+    if at_most is not None:
+        levels_of_item = {i: levels if len(levels) <= at_most else () for i, levels in levels_of_item.items()}
     distinct = sorted(set(levels_of_item.values()))
     index = {levels: i for i, levels in enumerate(distinct)}
     tries = [
@@ -119,22 +130,33 @@ def _exact_rows(model, pairs: pl.DataFrame, items: dict[str, Item], table, show)
             model.tokenizer.encode_batch([str(level) for level in levels]),
             end_id=model.tokenizer.end_of_answer_id,
         )
+        if levels
+        else NO_ANSWERS
         for levels in distinct
     ]
-    trie_of_pair = np.array([index[levels_of_item[item_id]] for item_id in pairs["item_id"]])
+    return tries, np.array([index[levels_of_item[item_id]] for item_id in pairs["item_id"]])
+
+
+def _exact_rows(model, pairs: pl.DataFrame, items: dict[str, Item], table, show) -> pl.DataFrame:
+    tries, trie_of_pair = _tries_of_pairs(model, pairs, items)
     found = exact_distributions(model, table, tries=tries, trie_of_pair=trie_of_pair, progress=show)
     return _frame(
         item_id=pairs["item_id"].to_list(),
         participant_id=pairs["participant_id"].to_list(),
-        levels=[list(levels_of_item[item_id]) for item_id in pairs["item_id"]],
+        levels=[list(items[item_id].scale.levels) for item_id in pairs["item_id"]],
         probs=[distribution.probs.tolist() for distribution in found],
         mass_on_levels=[distribution.mass_on_levels for distribution in found],
     )
 
 
-def _sampled_rows(model, pairs: pl.DataFrame, table, sampling: Sampling, show) -> pl.DataFrame:
+def _sampled_rows(
+    model, pairs: pl.DataFrame, items: dict[str, Item], table, sampling: Sampling, show
+) -> pl.DataFrame:
     keys = [f"{item}/{person}" for item, person in pairs.select("item_id", "participant_id").iter_rows()]
-    drawn = sample_answers(model, table, keys=keys, sampling=sampling, progress=show)
+    tries, trie_of_pair = _tries_of_pairs(model, pairs, items, at_most=MOST_LEVELS_FED)
+    drawn = sample_answers(
+        model, table, keys=keys, sampling=sampling, tries=tries, trie_of_pair=trie_of_pair, progress=show
+    )
     return _frame(
         item_id=np.repeat(pairs["item_id"].to_numpy(), sampling.draws).tolist(),
         participant_id=np.repeat(pairs["participant_id"].to_numpy(), sampling.draws).tolist(),

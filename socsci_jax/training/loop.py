@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.experimental.multihost_utils import sync_global_devices
 
 from socsci_jax.compilation import keep_compiled_programs
-from socsci_jax.data.loader import PlannedTrees, batches
+from socsci_jax.data.loader import PlannedRows, batches
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
@@ -42,13 +42,12 @@ def train(recipe: Recipe) -> Path:
     run, shards = prepared.run, prepared.shards
     plan = BatchPlan(
         shards.lengths,
-        trees=recipe.batch.trees,
+        rows=recipe.batch.rows,
+        tokens_per_row=recipe.batch.tokens_per_row,
         branches_per_tree=recipe.batch.branches_per_tree,
         seed=recipe.seed,
-        prefix_buckets=recipe.batch.prefix_buckets,
-        branch_buckets=recipe.batch.branch_buckets,
     )
-    total_steps = max(1, math.ceil(recipe.optimizer.epochs * plan.steps_per_epoch))
+    total_steps = plan.steps(recipe.optimizer.epochs)
     optimizer = make_optimizer(recipe.optimizer, total_steps=total_steps)
     schedule = learning_rate_schedule(recipe.optimizer, total_steps=total_steps)
     step_function = jax.jit(
@@ -66,12 +65,12 @@ def train(recipe: Recipe) -> Path:
     try:
         with jax.set_mesh(prepared.mesh):
             state, first_step = _state(recipe, prepared, optimizer, checkpoints)
-            source = PlannedTrees(
+            source = PlannedRows(
                 shards,
                 plan,
                 steps=total_steps,
                 micro_batches=recipe.batch.micro_batches,
-                rows=_local_rows(prepared.batch_sharding, recipe.batch.trees // recipe.batch.micro_batches),
+                own=_own_rows(prepared.batch_sharding, recipe.batch.rows // recipe.batch.micro_batches),
             )
             with (
                 progress(f"train {recipe.name}", total=total_steps) as report,
@@ -144,11 +143,11 @@ def _state(recipe: Recipe, prepared: Prepared, optimizer, checkpoints: Checkpoin
     return initial_state(params, optimizer, shardings), 0
 
 
-def _local_rows(sharding: jax.sharding.NamedSharding, trees: int) -> slice:
-    """The trees of a micro-batch that this process's devices hold; contiguous, as the mesh orders devices."""
-    slices = [index[1] for index in sharding.addressable_devices_indices_map((1, trees)).values()]
+def _own_rows(sharding: jax.sharding.NamedSharding, rows: int) -> slice:
+    """The rows of a micro-batch that this process's devices hold; contiguous, as the mesh orders devices."""
+    slices = [index[1] for index in sharding.addressable_devices_indices_map((1, rows)).values()]
     starts = [s.start or 0 for s in slices]
-    stops = [trees if s.stop is None else s.stop for s in slices]
+    stops = [rows if s.stop is None else s.stop for s in slices]
     return slice(min(starts), max(stops))
 
 

@@ -12,6 +12,6 @@ import jax.numpy as jnp
 def sft(log_probs: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(summed loss, summed weight) of supervised fine-tuning: cross entropy per target token.
 
-    weight[G,B,A] counts the responses that a slot stands for; 0 is padding.
+    weight[G,A] counts the responses that a slot stands for; 0 is padding.
     """
     return -jnp.sum(weight * log_probs), jnp.sum(weight)

@@ -33,7 +33,7 @@ GENERATION_CONFIG = "generation_config.json"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
-    """All that a run needs besides its state; `batch_sharding` is that of arrays [micro-batches, trees, ...]."""
+    """All that a run needs besides its state; `batch_sharding` is that of arrays [micro-batches, rows, ...]."""
 
     run: RunFolder
     mesh: Mesh
@@ -53,7 +53,7 @@ def prepare(recipe: Recipe) -> Prepared:
     # Fails here, and not after an hour of tokenising, if the split holds what was to be left out.
     train_part = split.training_responses(store, leave_out=recipe.data.leave_out_studies)
     mesh = make_mesh(**recipe.parallelism.model_dump(), devices=_devices(recipe))
-    batch_sharding = micro_batch_sharding(mesh, trees=recipe.batch.trees // recipe.batch.micro_batches)
+    batch_sharding = micro_batch_sharding(mesh, rows=recipe.batch.rows // recipe.batch.micro_batches)
     with run_folder(recipe.output) as run:
         tokenizer = _tokenizer(recipe, run, store, train_part, layout)
         config = _config(recipe, run, tokenizer)
@@ -165,7 +165,7 @@ def _shards(
             tokenizer=tokenizer,
             layout=layout,
             root=store.path / "shards",
-            merge_equal_personas=recipe.data.merge_equal_personas,
+            sharing=recipe.data.sharing,
             max_tokens=recipe.data.max_tokens,
             leave_out=recipe.data.leave_out_studies,
             progress=show,

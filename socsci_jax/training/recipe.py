@@ -68,25 +68,23 @@ class Data(_Block):
     split: str
     leave_out_studies: tuple[str, ...] = ()  # ids that training refuses to see
     layout: str = "study_first"
-    merge_equal_personas: bool = True
+    # What is computed once: all equal beginnings and equal prompts, or only the layout's shared part.
+    sharing: Literal["all", "prefix"] = "all"
     max_tokens: Positive = 4096
 
 
 class Batch(_Block):
-    """One optimizer step: `trees` prompt trees of `branches_per_tree` branches, cut into micro-batches."""
+    """One optimizer step: `rows` rows of `tokens_per_row` tokens, filled with prompt trees, cut into micro-batches."""
 
-    trees: Positive
+    rows: Positive
+    tokens_per_row: Annotated[int, pydantic.Field(ge=64, multiple_of=64)]
     branches_per_tree: Positive
     micro_batches: Positive = 1
-    prefix_buckets: Positive = 4
-    branch_buckets: Positive = 3
 
     @pydantic.model_validator(mode="after")
     def _divides(self) -> Batch:
-        if self.trees % self.micro_batches:
-            raise ValueError(
-                f"trees = {self.trees} must be a multiple of micro_batches = {self.micro_batches}"
-            )
+        if self.rows % self.micro_batches:
+            raise ValueError(f"rows = {self.rows} must be a multiple of micro_batches = {self.micro_batches}")
         return self
 
 
@@ -129,14 +127,14 @@ class Recipe(_Block):
     checkpoints: Checkpoints
 
     @pydantic.model_validator(mode="after")
-    def _trees_divide(self) -> Recipe:
+    def _rows_divide(self) -> Recipe:
         per_device = self.parallelism.data * self.parallelism.fsdp
-        trees = self.batch.trees // self.batch.micro_batches
-        if trees % per_device:
+        rows = self.batch.rows // self.batch.micro_batches
+        if rows % per_device:
             fitting = math.lcm(per_device, self.batch.micro_batches)
             raise ValueError(
-                f"batch.trees / batch.micro_batches = {trees} does not divide over data x fsdp = {per_device} "
-                f"devices; a multiple of {fitting} trees would"
+                f"batch.rows / batch.micro_batches = {rows} does not divide over data x fsdp = {per_device} "
+                f"devices; a multiple of {fitting} rows would"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""One optimizer step over a batch of prompt trees, as a pure function of the training state."""
+"""One optimizer step over rows of prompt trees, as a pure function of the training state."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ State = dict[str, Any]
 Batch = dict[str, jax.Array]
 
 
-def loss_sums(params: Any, trees: Batch, **settings: Any) -> tuple[jax.Array, jax.Array]:
-    """(summed loss, summed weight) of one micro-batch of trees, arrays [G, ...] as in `TreeBatch`.
+def loss_sums(params: Any, rows: Batch, **settings: Any) -> tuple[jax.Array, jax.Array]:
+    """(summed loss, summed weight) of one micro-batch of rows, arrays [G, ...] as in `TreeRows`.
 
-    Settings as `read_logits` takes them.
+    Settings as `tree_log_probs` takes them.
     """
-    return sft(tree_log_probs(params, trees, **settings), trees["slot_weight"])
+    return sft(tree_log_probs(params, rows, **settings), rows["slot_weight"])
 
 
 def loss_and_gradients(params: Any, batch: Batch, **settings: Any) -> tuple[jax.Array, jax.Array, Any]:
@@ -34,11 +34,11 @@ def loss_and_gradients(params: Any, batch: Batch, **settings: Any) -> tuple[jax.
     """
     value_and_grad = jax.value_and_grad(functools.partial(loss_sums, **settings), has_aux=True)
 
-    def add(total: tuple, trees: Batch) -> tuple[tuple, None]:
-        (loss, weight), gradients = value_and_grad(params, trees)
+    def add(total: tuple, rows: Batch) -> tuple[tuple, None]:
+        (loss, weight), gradients = value_and_grad(params, rows)
         return jax.tree.map(jnp.add, total, (loss, weight, _wide(gradients))), None
 
-    micro_batches = batch["prefix_length"].shape[0]
+    micro_batches = batch["ids"].shape[0]
     if micro_batches == 1:
         (loss, weight), gradients = value_and_grad(params, jax.tree.map(lambda a: a[0], batch))
     else:
