@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from socsci_jax.models.attention import tree_attention
+from socsci_jax.models.attention import Sight, sight, tree_attention
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.modules import Attention, Decoder, Layer
 from socsci_jax.models.sharding import constrain, per_device
@@ -23,7 +23,6 @@ RematPolicy = Literal["none", "matmuls", "layers"]
 _TOKENS = ("row", None, None)
 _QUERIES = ("row", None, "kv_heads", None, None)
 _KEYS = ("row", None, "kv_heads", None)
-_ROW = ("row", None)
 
 
 def read_hidden(
@@ -45,11 +44,13 @@ def read_hidden(
     """
     rope = _rotations(model.config, position)
     x = constrain(model.model.embed_tokens.weight[...][ids].astype(compute_dtype), *_TOKENS)
+    every = jnp.broadcast_to(jnp.arange(end.shape[1], dtype=end.dtype), end.shape)
+    all_see, reads_see = _sight(every, end), _sight(read, end)
 
     graph, layers = nnx.split(model.model.layers)
 
     def layer(x: jax.Array, params: Any) -> jax.Array:
-        return _layer(nnx.merge(graph, params), x, rope, end, config=model.config)
+        return _layer(nnx.merge(graph, params), x, rope, all_see, config=model.config)
 
     layer = _rematerialised(layer, remat)
 
@@ -62,7 +63,7 @@ def read_hidden(
     count = model.config.num_hidden_layers
     x, _ = jax.lax.scan(step, x, (layers, jnp.arange(count) == count - 1))
     last = nnx.merge(graph, jax.tree.map(lambda w: w[-1], layers))
-    return model.model.norm(_last_layer(last, x, rope, end, read, config=model.config))
+    return model.model.norm(_last_layer(last, x, rope, read, reads_see, config=model.config))
 
 
 def unembedding(model: Decoder) -> jax.Array:
@@ -70,26 +71,32 @@ def unembedding(model: Decoder) -> jax.Array:
     return model.model.embed_tokens.weight[...] if model.lm_head is None else model.lm_head.weight[...].T
 
 
-def _layer(layer, x, rope, end, *, config):
+def _layer(layer, x, rope, see, *, config):
     h = layer.input_layernorm(x)
     q = _queries(layer.self_attn, h, rope, config)
     k, v = _keys_values(layer.self_attn, h, rope, config)
-    every = jnp.broadcast_to(jnp.arange(end.shape[1], dtype=end.dtype), end.shape)
-    return _after_attention(layer, x, _attend(q, k, v, every, end))
+    return _after_attention(layer, x, _attend(q, k, v, see))
 
 
-def _last_layer(layer, x, rope, end, read, *, config):
+def _last_layer(layer, x, rope, read, see, *, config):
     """Keys and values of all tokens, but queries, output and MLP [G,R,D] only of those that are read."""
     h = layer.input_layernorm(x)
     k, v = _keys_values(layer.self_attn, h, rope, config)
     h, x, *rope = (jnp.take_along_axis(a, read[..., None], axis=1) for a in (h, x, *rope))
     q = _queries(layer.self_attn, h, rope, config)
-    return _after_attention(layer, x, _attend(q, k, v, read, end))
+    return _after_attention(layer, x, _attend(q, k, v, see))
 
 
-def _attend(q, k, v, at, end):
-    inputs = [_QUERIES, _KEYS, _KEYS, _ROW, _ROW]
-    return per_device(tree_attention, inputs=inputs, output=_QUERIES)(q, k, v, at, end)
+# Each device looks at its own rows: their blocks are counted from the first row that it has.
+_SIGHT = Sight(at=("row", None), end=("row", None), order=("row", None), count=("row",))
+
+
+def _sight(at: jax.Array, end: jax.Array) -> Sight:
+    return per_device(sight, inputs=[("row", None), ("row", None)], output=_SIGHT)(at, end)
+
+
+def _attend(q, k, v, see: Sight):
+    return per_device(tree_attention, inputs=[_QUERIES, _KEYS, _KEYS, _SIGHT], output=_QUERIES)(q, k, v, see)
 
 
 def _queries(attention: Attention, h, rope, config):

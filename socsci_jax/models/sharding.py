@@ -92,22 +92,22 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, RULES.spec(axes))
 
 
-def per_device(
-    function: Callable[..., jax.Array],
-    *,
-    inputs: Sequence[Sequence[str | None]],
-    output: Sequence[str | None],
-) -> Callable[..., jax.Array]:
+def per_device(function: Callable[..., Any], *, inputs: Sequence[Any], output: Any) -> Callable[..., Any]:
     """`function` on each device's own part of its arrays; without a mesh, `function` itself.
 
-    Right where the cut axes do not mix (rows and heads in attention), and then needs no communication.
+    Inputs and output are logical axes, one tuple of names for each array, or NamedTuples of such.  Right where the
+    cut axes do not mix (rows and heads in attention), and then needs no communication.
     """
     if jax.sharding.get_abstract_mesh().empty:
         return function
-    # Every mesh axis cuts the output, so there is no replication that the check could find wrong; it would only
-    # ask a hand-written derivative to declare over which axes its sums vary.
+
+    def specs(axes: Any) -> Any:
+        return type(axes)(*map(specs, axes)) if hasattr(axes, "_fields") else RULES.spec(axes)
+
+    # Every mesh axis cuts the output or leaves it equal, so there is no replication that the check could find
+    # wrong; it would only ask a hand-written derivative to declare over which axes its sums vary.
     return jax.shard_map(
-        function, in_specs=tuple(map(RULES.spec, inputs)), out_specs=RULES.spec(output), check_vma=False
+        function, in_specs=tuple(map(specs, inputs)), out_specs=specs(output), check_vma=False
     )
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
-from scipy.special import logsumexp
 
 from socsci_jax.data.prompt_table import PromptTable
+from socsci_jax.data.shards import Sharing
 from socsci_jax.data.trees import grow_branch
 from socsci_jax.data.tries import AnswerTrie
 from socsci_jax.models.slots import tree_log_probs
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.simulation.requests import distinct_requests, rows_of_requests
+from socsci_jax.simulation.requests import RequestRows, distinct_requests, rows_of_requests
+
+_score = jax.jit(tree_log_probs, static_argnames=("config", "compute_dtype"))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,26 +33,28 @@ def exact_distributions(
     *,
     tries: Sequence[AnswerTrie],
     trie_of_pair: np.ndarray,
+    sharing: Sharing = "all",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Distribution]:
     """One distribution for each pair of `table`, over the answers of its trie, in their order.
 
     P(answer) is the product of the probabilities of its tokens and of the end of the answer, each over the
-    whole vocabulary; the allowed answers are then renormalised to one.
+    whole vocabulary; the allowed answers are then renormalised to one.  `sharing` changes how much is computed
+    once, not the result.
     """
-    requests = distinct_requests(table, trie_of_pair)
+    requests = distinct_requests(table, trie_of_pair, sharing=sharing)
     nothing = [np.zeros(len(trie.edge_id), np.float32) for trie in tries]
     branches = [
         grow_branch(table.prompts[prompt], tries[kind], nothing[kind])
         for prompt, kind in zip(requests.prompt, requests.kind)
     ]
-    score = jax.jit(functools.partial(tree_log_probs, config=model.config, compute_dtype=model.compute_dtype))
     found: list[Distribution] = []
+    rows = rows_of_requests(
+        table.prefixes, requests.prefix, branches, rows_at_a_time=model.rows_at_a_time, sharing=sharing
+    )
     with jax.set_mesh(model.mesh):
-        for batch in rows_of_requests(
-            table.prefixes, requests.prefix, branches, rows_at_a_time=model.rows_at_a_time
-        ):
-            log_probs = np.asarray(score(model.params, model.place(batch.rows.arrays())))
+        for batch, log_probs in _one_ahead(_scored(model, rows)):
+            log_probs = np.asarray(log_probs)
             for request, row, slots in zip(batch.request, batch.row, batch.slots):
                 edges = log_probs[row, slots].astype(np.float64)
                 found.append(_normalised(tries[requests.kind[request]].answer_log_probs(edges)))
@@ -59,6 +62,24 @@ def exact_distributions(
     return [found[request] for request in requests.of_pair]
 
 
+def _scored(model: SimulationModel, rows: Iterable[RequestRows]) -> Iterator[tuple[RequestRows, jax.Array]]:
+    settings = {"config": model.config, "compute_dtype": model.compute_dtype}
+    for batch in rows:
+        yield batch, _score(model.params, model.place(batch.rows.arrays()), **settings)
+
+
+def _one_ahead(results: Iterator) -> Iterator:
+    """The same results, each once the next is under way: the device computes while the host reads."""
+    before = next(results, None)
+    for result in results:
+        yield before
+        before = result
+    if before is not None:
+        yield before
+
+
 def _normalised(answer_log_probs: np.ndarray) -> Distribution:
-    total = logsumexp(answer_log_probs)
-    return Distribution(probs=np.exp(answer_log_probs - total), mass_on_levels=float(np.exp(total)))
+    highest = answer_log_probs.max()
+    relative = np.exp(answer_log_probs - highest)
+    total = relative.sum()
+    return Distribution(probs=relative / total, mass_on_levels=float(np.exp(highest) * total))

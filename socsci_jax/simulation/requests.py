@@ -10,10 +10,11 @@ import polars as pl
 
 from socsci_jax.data.plan import MULTIPLE, round_up
 from socsci_jax.data.prompt_table import PromptTable, shared_tokens, sort_by_tokens
+from socsci_jax.data.shards import Sharing
 from socsci_jax.data.trees import Branch, Path, RowShape, TreeRows, empty_rows, put_row
 
-# One prefix is computed for so many tokens of people who share it.
-TOKENS_PER_ROW = 8192
+# One prefix is computed for so many tokens of people who share it; more would outgrow the caches of a processor.
+TOKENS_PER_ROW = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,8 +27,11 @@ class Requests:
     of_pair: np.ndarray
 
 
-def distinct_requests(table: PromptTable, kind_of_pair: np.ndarray) -> Requests:
-    """Equal prompts with equal allowed answers are computed once; neighbours share the longest beginnings."""
+def distinct_requests(table: PromptTable, kind_of_pair: np.ndarray, *, sharing: Sharing = "all") -> Requests:
+    """Equal prompts with equal allowed answers are computed once; neighbours share the longest beginnings.
+
+    With `sharing` "prefix" every pair is a request of its own, as if no two people were alike.
+    """
     prefixes, prompts = sort_by_tokens(table.prefixes), sort_by_tokens(table.prompts)
     frame = pl.DataFrame(
         {
@@ -36,7 +40,10 @@ def distinct_requests(table: PromptTable, kind_of_pair: np.ndarray) -> Requests:
             "kind": kind_of_pair,
         }
     )
-    unique = frame.unique().sort(frame.columns).with_row_index("request")
+    if sharing == "prefix":
+        frame = frame.with_row_index("pair")
+    order = ["prefix", "prompt", "kind"]
+    unique = frame.unique().sort(*order, *set(frame.columns) - set(order)).with_row_index("request")
     of_pair = frame.join(unique, on=frame.columns, how="left", maintain_order="left")["request"]
     return Requests(
         prefix=prefixes.order[unique["prefix"].to_numpy()],
@@ -64,13 +71,14 @@ def rows_of_requests(
     *,
     rows_at_a_time: int = 1,
     tokens_per_row: int = TOKENS_PER_ROW,
+    sharing: Sharing = "all",
 ) -> Iterator[RequestRows]:
     """All requests in their order, in rows of one static shape.
 
     What a request shares with the one before in its row, be it of the same prefix or only of the same study,
     is not computed again.
     """
-    cut = _cut_into_rows(prefixes, prefix_of_request, branches, tokens_per_row)
+    cut = _cut_into_rows(prefixes, prefix_of_request, branches, tokens_per_row, sharing)
     shape = RowShape(
         tokens=round_up(max(row.tokens for row in cut), MULTIPLE),
         reads=round_up(max(row.reads for row in cut), MULTIPLE),
@@ -101,14 +109,16 @@ class _Row:
     slots: int = 0
 
 
-def _cut_into_rows(prefixes, prefix_of_request, branches, tokens_per_row: int) -> list[_Row]:
+def _cut_into_rows(
+    prefixes, prefix_of_request, branches, tokens_per_row: int, sharing: Sharing
+) -> list[_Row]:
     rows = [_Row()]
     for request, branch in enumerate(branches):
         prefix = prefixes[prefix_of_request[request]]
         whole = len(prefix) + len(branch.ids)
         shared = 0
         if rows[-1].requests:
-            shared = _shared_with(prefixes, prefix_of_request, branches, request)
+            shared = _shared_with_previous(prefixes, prefix_of_request, branches, request, sharing)
             if rows[-1].tokens + whole - shared > tokens_per_row:
                 rows.append(_Row())
                 shared = 0
@@ -121,9 +131,11 @@ def _cut_into_rows(prefixes, prefix_of_request, branches, tokens_per_row: int) -
     return rows
 
 
-def _shared_with(prefixes, prefix_of_request, branches, request: int) -> int:
+def _shared_with_previous(prefixes, prefix_of_request, branches, request: int, sharing: Sharing) -> int:
     """First tokens of a request's prompt that the request before it has too."""
     before, this = prefix_of_request[request - 1], prefix_of_request[request]
+    if sharing == "prefix":
+        return len(prefixes[this]) if before == this else 0
     if before != this:
         # What lies beyond a prefix is not compared: it is the personas' part.
         a, b = prefixes[before], prefixes[this]

@@ -1,0 +1,151 @@
+"""Our side of the benchmarks, timed in a process of its own as the peers are; prints one JSON line."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import resource
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from socsci_jax.compilation import keep_compiled_programs
+from socsci_jax.data.loader import PlannedRows, batches
+from socsci_jax.data.plan import BatchPlan, Lengths
+from socsci_jax.data.shards import TreeShards, build_shards
+from socsci_jax.data.tokenizers import load_tokenizer
+from socsci_jax.models.huggingface import load_checkpoint
+from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
+from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.splits import Split
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.training.optimizer import make_optimizer
+from socsci_jax.training.recipe import Optimizer
+from socsci_jax.training.run import software_versions
+from socsci_jax.training.step import initial_state, state_shardings, train_step
+
+WARMUP_STEPS = 2
+
+
+def train(a: argparse.Namespace) -> dict:
+    """Steps of the training loop itself: loader, read-ahead, donated state."""
+    folder = Path(a.workload)
+    store = StudyStore(folder / "store")
+    shards = TreeShards(
+        build_shards(
+            store,
+            Split.load(store, "main"),
+            tokenizer=load_tokenizer(folder / "tokenizer"),
+            layout=STUDY_FIRST,
+            root=folder / "shards",
+            sharing=a.sharing,
+            max_tokens=4096,
+        )
+    )
+    plan = BatchPlan(
+        shards.lengths,
+        rows=a.rows,
+        tokens_per_row=a.tokens_per_row,
+        branches_per_tree=a.branches_per_tree,
+        seed=0,
+    )
+    source = PlannedRows(
+        shards,
+        plan,
+        steps=WARMUP_STEPS + a.steps,
+        micro_batches=a.micro_batches,
+        own=slice(0, a.rows // a.micro_batches),
+    )
+    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
+    loaded = load_checkpoint(folder / "model", mesh=mesh, param_dtype=a.dtype)
+    optimizer = make_optimizer(
+        Optimizer(epochs=1, learning_rate=1e-5, weight_decay=0.1, warmup_share=0.0), total_steps=10_000
+    )
+    shardings = state_shardings(loaded.config, optimizer, loaded.params, mesh)
+    step = jax.jit(
+        functools.partial(
+            train_step,
+            optimizer=optimizer,
+            config=loaded.config,
+            compute_dtype=jnp.dtype(a.dtype),
+            remat=a.remat,
+        ),
+        donate_argnums=0,
+    )
+    placed = micro_batch_sharding(mesh, rows=a.rows // a.micro_batches)
+    seconds, responses, compile_seconds = [], [], 0.0
+    with jax.set_mesh(mesh):
+        state = initial_state(loaded.params, optimizer, shardings)
+        del loaded
+        clock = time.perf_counter()
+        for number, arrays in batches(source, first_step=0):
+            state, figures = step(state, jax.device_put(arrays, placed))
+            loss = float(figures["loss"])
+            now = time.perf_counter()
+            if number == 0:
+                compile_seconds = now - clock
+            if number >= WARMUP_STEPS:
+                seconds.append(now - clock)
+                rows = plan.batch(number)
+                responses.append(sum(int(_responses(shards)[row.branch].sum()) for row in rows))
+            clock = time.perf_counter()
+    # Steps hold different numbers of responses, so the rate is of all of them.
+    per_response = a.rows * a.tokens_per_row * a.steps / sum(responses)
+    return {
+        "peer": "socsci_jax",
+        "mode": f"sharing {a.sharing}, {a.branches_per_tree} a tree",
+        "seconds_per_step": round(float(np.median(seconds)), 4),
+        "responses_per_step": round(float(np.mean(responses)), 1),
+        "responses_per_second": round(sum(responses) / sum(seconds), 2),
+        "first_step_seconds": round(compile_seconds, 1),
+        "tokens_per_response": round(per_response, 2),
+        "least_tokens_per_response": round(least_tokens(shards.lengths) / int(_responses(shards).sum()), 2),
+        "padding": round(plan.padding_share(), 4),
+        "last_loss": round(loss, 4),
+    }
+
+
+def least_tokens(lengths: Lengths) -> int:
+    """Every prefix once, every distinct person of it once, nothing padded."""
+    return int(lengths.prefix_tokens.sum() + lengths.branch_tokens.sum())
+
+
+def _responses(shards: TreeShards) -> np.ndarray:
+    return shards.branch_index["responses"].to_numpy()
+
+
+def score(a: argparse.Namespace) -> dict:
+    """Exact distributions for the requests that the peers get, from token ids to probabilities."""
+    from benchmarks.scoring import score_requests
+
+    return score_requests(a)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=["train", "score"])
+    parser.add_argument("--workload", required=True)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--sharing", default="all", choices=["all", "prefix"])
+    parser.add_argument("--branches-per-tree", type=int, default=64)
+    parser.add_argument("--tokens-per-row", type=int, default=8192)
+    parser.add_argument("--rows", type=int, default=1)
+    parser.add_argument("--micro-batches", type=int, default=1)
+    parser.add_argument("--remat", default="none")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--data", default="score.npz")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--dump")
+    a = parser.parse_args()
+    keep_compiled_programs()
+    figures = {"train": train, "score": score}[a.task](a)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps({**figures, "dtype": a.dtype, "peak_rss_mb": peak, "versions": software_versions()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Exact distributions of the requests that the peers get, and how far two sets of distributions are apart."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from socsci_jax.data.prompt_table import PromptTable
+from socsci_jax.data.tokenizers import load_tokenizer
+from socsci_jax.data.tries import build_trie
+from socsci_jax.models.huggingface import load_checkpoint
+from socsci_jax.models.sharding import make_mesh
+from socsci_jax.simulation.exact import exact_distributions
+from socsci_jax.simulation.model import SimulationModel
+from socsci_jax.studies.prompts import STUDY_FIRST
+
+
+def score_requests(a: argparse.Namespace) -> dict:
+    """Times `exact_distributions` from token ids to probabilities, after one untimed pass that compiles."""
+    folder = Path(a.workload)
+    requests = np.load(folder / a.data)
+    prefixes, owns, answers = (_ragged(requests, name) for name in ("prefix", "own", "answer"))
+    end_id = int(requests["eos_id"])
+    starts = requests["item_answers"]
+    tries = [
+        build_trie([ids[:-1].tolist() for ids in answers[first:last]], end_id=end_id)
+        for first, last in itertools.pairwise(starts)
+    ]
+    prompt_of_text: dict[bytes, int] = {}
+    table = PromptTable(
+        prefixes=prefixes,
+        prefix_key=[str(i) for i in range(len(prefixes))],
+        prompts=[],
+        pair_prefix=requests["item"].astype(np.int64),
+        pair_prompt=np.array([prompt_of_text.setdefault(own.tobytes(), len(prompt_of_text)) for own in owns]),
+    )
+    table.prompts.extend(np.frombuffer(text, np.int32) for text in prompt_of_text)
+    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
+    loaded = load_checkpoint(folder / "model", mesh=mesh, param_dtype=a.dtype)
+    model = SimulationModel(
+        config=loaded.config,
+        params=loaded.params,
+        mesh=mesh,
+        tokenizer=load_tokenizer(folder / "tokenizer"),
+        layout=STUDY_FIRST,
+        compute_dtype=jnp.dtype(a.dtype),
+        facts={"name": "benchmark"},
+    )
+    seconds = []
+    for _ in range(1 + a.repeats):
+        clock = time.perf_counter()
+        found = exact_distributions(
+            model, table, tries=tries, trie_of_pair=table.pair_prefix, sharing=a.sharing
+        )
+        seconds.append(time.perf_counter() - clock)
+    if a.dump:
+        np.savez(a.dump, probs=np.concatenate([one.probs for one in found]))
+    median = float(np.median(seconds[1:]))
+    return {
+        "peer": "socsci_jax",
+        "mode": f"exact, sharing {a.sharing}",
+        "responses": len(owns),
+        "seconds": round(median, 3),
+        "responses_per_second": round(len(owns) / median, 2),
+        "first_pass_seconds": round(seconds[0], 1),
+    }
+
+
+def _ragged(arrays, name: str) -> list[np.ndarray]:
+    offsets = arrays[f"{name}_offsets"]
+    return [arrays[f"{name}_ids"][a:b] for a, b in itertools.pairwise(offsets)]
