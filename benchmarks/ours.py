@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.scoring import score_requests
 from socsci_jax.compilation import keep_compiled_programs
 from socsci_jax.data.loader import PlannedRows, batches
 from socsci_jax.data.plan import BatchPlan, Lengths
@@ -118,13 +119,6 @@ def _responses(shards: TreeShards) -> np.ndarray:
     return shards.branch_index["responses"].to_numpy()
 
 
-def score(a: argparse.Namespace) -> dict:
-    """Exact distributions for the requests that the peers get, from token ids to probabilities."""
-    from benchmarks.scoring import score_requests
-
-    return score_requests(a)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=["train", "score"])
@@ -139,10 +133,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--data", default="score.npz")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--first-token", action="store_true", help="only the first token of the answers")
     parser.add_argument("--dump")
     a = parser.parse_args()
     keep_compiled_programs()
-    figures = {"train": train, "score": score}[a.task](a)
+    figures = {"train": train, "score": score_requests}[a.task](a)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps({**figures, "dtype": a.dtype, "peak_rss_mb": peak, "versions": software_versions()}))
 

@@ -1,8 +1,9 @@
-"""Exact distributions of the requests that the peers get, and how far two sets of distributions are apart."""
+"""Exact distributions of the requests that the peers get, timed from token ids to probabilities."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from socsci_jax.data.prompt_table import PromptTable
 from socsci_jax.data.tokenizers import load_tokenizer
-from socsci_jax.data.tries import build_trie
+from socsci_jax.data.tries import NO_ANSWERS, AnswerTrie, build_trie
 from socsci_jax.models.huggingface import load_checkpoint
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.simulation.exact import exact_distributions
@@ -70,6 +71,17 @@ def score_requests(a: argparse.Namespace) -> dict:
         "responses_per_second": round(len(owns) / median, 2),
         "first_pass_seconds": round(seconds[0], 1),
     }
+
+
+def _first_tokens(trie: AnswerTrie) -> AnswerTrie:
+    """What the hand-made prefix cache gives: the distribution over the answers' first tokens, no more."""
+    first = np.flatnonzero(trie.edge_read == 0)
+    return dataclasses.replace(
+        NO_ANSWERS,
+        edge_read=trie.edge_read[first],
+        edge_id=trie.edge_id[first],
+        path=np.arange(len(first), dtype=np.int32)[:, None],
+    )
 
 
 def _ragged(arrays, name: str) -> list[np.ndarray]:

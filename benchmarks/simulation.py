@@ -1,0 +1,62 @@
+"""Held-out responses predicted per second, beside the peers.
+
+python -m benchmarks.simulation --peers PEERS/bin/python --source TESS_ARCHIVE [--levels 101]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.table import compare, ours, peer
+from benchmarks.workload import workload
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--peers", required=True, help="python of the peers' environment (see benchmarks/peers)"
+    )
+    parser.add_argument("--source", default="synthetic", help="a TESS archive, or synthetic")
+    parser.add_argument("--shape", default="tiny", choices=["tiny", "small"])
+    parser.add_argument("--tokenizer", type=Path, help="Qwen2.5's tokenizer files, for --shape small")
+    parser.add_argument(
+        "--levels", default="few", choices=["few", "101"], help="items of 2 to 11 levels, or of 101"
+    )
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--rounds", type=int, default=3)
+    a = parser.parse_args()
+    folder = workload(a.work, shape=a.shape, source=a.source, tokenizer=a.tokenizer).resolve()
+    data = "score.npz" if a.levels == "few" else "score101.npz"
+    dtype = "float32" if a.shape == "tiny" else "bfloat16"
+
+    def theirs(mode: str, limit: int | None) -> list:
+        arguments = ["--model", folder / "model", "--data", folder / data, "--dtype", dtype, "--repeats", 1]
+        arguments += ["--modes", mode] + (["--limit", limit] if limit else [])
+        return [peer, a.peers, "score.py", *arguments]
+
+    mine = ["score", "--workload", folder, "--dtype", dtype, "--data", data, "--repeats", 1]
+    few = a.levels == "few"
+    sides = {
+        # The slow ones on the first people of an item only: their rate does not depend on how many there are.
+        "generate": theirs("generate", 256),
+        "loop over the allowed answers": theirs("levels", 64 if few else 8),
+        "prefix cache, first token only": theirs("prefix", None),
+        "ours, merged": [ours, *mine],
+        "ours, merging off": [ours, *mine, "--sharing", "prefix"],
+        "ours, merging off, first token only": [ours, *mine, "--sharing", "prefix", "--first-token"],
+    }
+    compare(
+        f"simulation-{folder.name}-{a.levels}-{dtype}",
+        sides,
+        rounds=a.rounds,
+        baselines=list(sides)[:3],
+        command=" ".join(["python -m benchmarks.simulation", *sys.argv[1:]]),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Runs both sides of a comparison in turn, each in a process of its own, and prints one table of medians."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parent
+RESULTS = ROOT / "results"
+
+
+def ours(*arguments: object) -> dict:
+    """One run of `benchmarks.ours`, with large pages as the command line asks for them."""
+    environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    return _json_of([sys.executable, "-m", "benchmarks.ours", *arguments], environment)
+
+
+def peer(python: str, script: str, *arguments: object) -> dict:
+    return _json_of([python, ROOT / "peers" / script, *arguments], dict(os.environ))
+
+
+def _json_of(command: Sequence[object], environment: dict[str, str]) -> dict:
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, env=environment, cwd=ROOT.parent
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))}\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def compare(
+    name: str, sides: dict[str, list], *, rounds: int, baselines: Sequence[str], command: str
+) -> None:
+    """Runs every side `rounds` times in turn, so that a slow minute of the machine hits all, and shows the ratios.
+
+    `sides`: label -> [function, *arguments]; `baselines` are labels that the others are divided by.
+    """
+    found: dict[str, list[dict]] = {label: [] for label in sides}
+    for number in range(rounds):
+        for label, (function, *arguments) in sides.items():
+            found[label].append(function(*arguments))
+            rate = found[label][-1]["responses_per_second"]
+            print(f"round {number + 1}: {label}: {rate:.2f} responses/s", file=sys.stderr, flush=True)
+    rate = {
+        label: float(np.median([r["responses_per_second"] for r in runs])) for label, runs in found.items()
+    }
+    table = Table(
+        "", "responses/s", *(f"× {label}" for label in baselines), "tokens/response", "peak MB", title=name
+    )
+    for label, runs in found.items():
+        table.add_row(
+            label,
+            f"{rate[label]:.2f}",
+            *(f"{rate[label] / rate[base]:.2f}" for base in baselines),
+            str(runs[0].get("tokens_per_response", "")),
+            str(max(r["peak_rss_mb"] for r in runs)),
+        )
+    Console(width=120).print(table)
+    RESULTS.mkdir(exist_ok=True)
+    facts = {
+        "command": command,
+        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "runs": found,
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
