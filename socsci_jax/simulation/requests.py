@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import polars as pl
 
-from socsci_jax.data.plan import MULTIPLE, round_up
+from socsci_jax.data.plan import round_up
 from socsci_jax.data.prompt_table import PromptTable, shared_tokens, sort_by_tokens
 from socsci_jax.data.shards import Sharing
 from socsci_jax.data.trees import Branch, Path, RowShape, TreeRows, empty_rows, put_row
 
 # One prefix is computed for so many tokens of people who share it; more would outgrow the caches of a processor.
 TOKENS_PER_ROW = 4096
+COARSE = 256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,10 +80,11 @@ def rows_of_requests(
     is not computed again.
     """
     cut = _cut_into_rows(prefixes, prefix_of_request, branches, tokens_per_row, sharing)
+    # Coarse sizes, so that passes over other requests find their program compiled.
     shape = RowShape(
-        tokens=round_up(max(row.tokens for row in cut), MULTIPLE),
-        reads=round_up(max(row.reads for row in cut), MULTIPLE),
-        slots=round_up(max(row.slots for row in cut), MULTIPLE),
+        tokens=round_up(max(row.tokens for row in cut), COARSE),
+        reads=round_up(max(row.reads for row in cut), COARSE),
+        slots=round_up(max(row.slots for row in cut), COARSE),
     )
     for start in range(0, len(cut), rows_at_a_time):
         batch = empty_rows(rows=rows_at_a_time, shape=shape)

@@ -129,13 +129,15 @@ class _Drawer:
 
     def __init__(self, model: SimulationModel, sampling: Sampling):
         self._model = model
-        settings = {"config": model.config, "compute_dtype": model.compute_dtype}
+        self._settings = {
+            "config": model.config,
+            "compute_dtype": model.compute_dtype,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+        }
         # A trained model's nucleus is a handful of tokens; a flat one may need them all.
-        self._nuclei = [
-            jax.jit(functools.partial(_nuclei, sampling=sampling, largest=largest, **settings))
-            for largest in sorted({min(FEW_TOKENS, model.config.vocab_size), model.config.vocab_size})
-        ]
-        self._pick = jax.jit(_pick)
+        vocabulary = model.config.vocab_size
+        self._largest = sorted({min(FEW_TOKENS, vocabulary), vocabulary})
 
     def draw(self, prefixes, prefix_of_branch, branches, draws: _Draws, draws_of, *, report) -> None:
         """Lets every draw go on from its branch, for as long as the branch's trie has what it writes."""
@@ -149,8 +151,8 @@ class _Drawer:
                 tokens_per_row=TOKENS_PER_ROW,
             ):
                 arrays = model.place(batch.rows.arrays())
-                for nuclei in self._nuclei:
-                    ids, cumulative, whole = nuclei(model.params, arrays)
+                for largest in self._largest:
+                    ids, cumulative, whole = _nuclei(model.params, arrays, largest=largest, **self._settings)
                     if whole:
                         break
                 self._walk(batch, branches, draws, draws_of, ids, cumulative)
@@ -184,7 +186,7 @@ class _Drawer:
         padded_reads, padded_uniform = np.zeros(size, np.int32), np.zeros(size, np.float32)
         padded_reads[: len(reads)] = reads
         padded_uniform[: len(reads)] = uniform
-        return np.asarray(self._pick(ids, cumulative, padded_reads, padded_uniform))[: len(reads)].tolist()
+        return np.asarray(_pick(ids, cumulative, padded_reads, padded_uniform))[: len(reads)].tolist()
 
 
 def _node_below(branch: Branch, read: int, token: int) -> int | None:
@@ -198,17 +200,16 @@ def _node_below(branch: Branch, read: int, token: int) -> int | None:
     return None
 
 
-def _nuclei(params, rows, *, sampling: Sampling, largest: int, **settings):
-    logits = read_logits(params, rows, **settings)
+@functools.partial(jax.jit, static_argnames=("config", "compute_dtype", "temperature", "top_p", "largest"))
+def _nuclei(params, rows, *, config, compute_dtype, temperature: float, top_p: float, largest: int):
+    logits = read_logits(params, rows, config=config, compute_dtype=compute_dtype)
     ids, cumulative, whole = nucleus(
-        logits.reshape(-1, logits.shape[-1]),
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        largest=largest,
+        logits.reshape(-1, logits.shape[-1]), temperature=temperature, top_p=top_p, largest=largest
     )
     return ids, cumulative, whole.all()
 
 
+@jax.jit
 def _pick(ids: jax.Array, cumulative: jax.Array, reads: jax.Array, uniform: jax.Array) -> jax.Array:
     """Tokens drawn at `reads` by inverting the cumulative distribution at `uniform`."""
 
@@ -219,7 +220,7 @@ def _pick(ids: jax.Array, cumulative: jax.Array, reads: jax.Array, uniform: jax.
         # Rounding may carry u * total up to the total itself, and the place out of the nucleus.
         return ids[read, jnp.minimum(place, jnp.searchsorted(cumulative[read], total, side="left"))]
 
-    return jax.lax.map(one, (reads, uniform))
+    return jax.lax.map(one, (reads, uniform), batch_size=64)
 
 
 def nucleus(
