@@ -463,6 +463,7 @@ def test_files_give_tables_and_a_page_that_loads_nothing(world, tmp_path):
     assert "<b>tiny" not in page
     assert "&lt;b&gt;tiny" in page
     assert "No split was named" in page
+    assert re.search(r"\d+ studies, \d+ items, [\d,]+ answers in the averages", page)
     assert "not stated in the predictions file" in page
 
 
