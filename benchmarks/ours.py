@@ -94,8 +94,10 @@ def train(a: argparse.Namespace) -> dict:
                 rows = plan.batch(number)
                 responses.append(sum(int(_responses(shards)[row.branch].sum()) for row in rows))
             clock = time.perf_counter()
-    # Steps hold different numbers of responses, so the rate is of all of them.
-    per_response = a.rows * a.tokens_per_row * a.steps / sum(responses)
+    # Of the whole epoch: single steps hold different numbers of responses.
+    epoch = int(_responses(shards).sum())
+    per_response = plan.steps(1) * a.rows * a.tokens_per_row / epoch
+    least = least_tokens(shards.lengths) / epoch
     return {
         "peer": "socsci_jax",
         "mode": f"sharing {a.sharing}, {a.branches_per_tree} a tree",
@@ -104,14 +106,15 @@ def train(a: argparse.Namespace) -> dict:
         "responses_per_second": round(sum(responses) / sum(seconds), 2),
         "first_step_seconds": round(compile_seconds, 1),
         "tokens_per_response": round(per_response, 2),
-        "least_tokens_per_response": round(least_tokens(shards.lengths) / int(_responses(shards).sum()), 2),
+        "least_tokens_per_response": round(least, 2),
+        "times_least": round(per_response / least, 3),
         "padding": round(plan.padding_share(), 4),
         "last_loss": round(loss, 4),
     }
 
 
 def least_tokens(lengths: Lengths) -> int:
-    """Every prefix once, every distinct person of it once, nothing padded."""
+    """Every prefix once, every branch of it (with merging: every distinct person) whole and once, nothing padded."""
     return int(lengths.prefix_tokens.sum() + lengths.branch_tokens.sum())
 
 

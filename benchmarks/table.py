@@ -37,6 +37,10 @@ def _json_of(command: Sequence[object], environment: dict[str, str]) -> dict:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def _figure(run: dict, name: str) -> str:
+    return str(run.get(name, ""))
+
+
 def compare(
     name: str, sides: dict[str, list], *, rounds: int, baselines: Sequence[str], command: str
 ) -> None:
@@ -54,14 +58,21 @@ def compare(
         label: float(np.median([r["responses_per_second"] for r in runs])) for label, runs in found.items()
     }
     table = Table(
-        "", "responses/s", *(f"× {label}" for label in baselines), "tokens/response", "peak MB", title=name
+        "",
+        "responses/s",
+        *(f"× {label}" for label in baselines),
+        "tokens/response",
+        "× least",
+        "peak MB",
+        title=name,
     )
     for label, runs in found.items():
         table.add_row(
             label,
             f"{rate[label]:.2f}",
             *(f"{rate[label] / rate[base]:.2f}" for base in baselines),
-            str(runs[0].get("tokens_per_response", "")),
+            _figure(runs[0], "tokens_per_response"),
+            _figure(runs[0], "times_least"),
             str(max(r["peak_rss_mb"] for r in runs)),
         )
     Console(width=120).print(table)
