@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--micro-batches", type=int, default=1)
     parser.add_argument("--remat", default="none")
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--data", default="score.npz")
+    parser.add_argument("--data", default="score-few-400.npz")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--first-token", action="store_true", help="only the first token of the answers")
     parser.add_argument("--dump")

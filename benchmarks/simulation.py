@@ -30,21 +30,31 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     a = parser.parse_args()
     folder = workload(a.work, shape=a.shape, source=a.source, tokenizer=a.tokenizer).resolve()
-    data = "score.npz" if a.levels == "few" else "score101.npz"
     dtype = "float32" if a.shape == "tiny" else "bfloat16"
 
-    def theirs(mode: str, limit: int | None) -> list:
-        arguments = ["--model", folder / "model", "--data", folder / data, "--dtype", dtype, "--repeats", 1]
-        arguments += ["--modes", mode] + (["--limit", limit] if limit else [])
+    def theirs(mode: str, people: int) -> list:
+        data = folder / f"score-{a.levels}-{people}.npz"
+        arguments = [
+            "--model",
+            folder / "model",
+            "--data",
+            data,
+            "--dtype",
+            dtype,
+            "--repeats",
+            1,
+            "--modes",
+            mode,
+        ]
         return [peer, a.peers, "score.py", *arguments]
 
+    data = f"score-{a.levels}-400.npz"
     mine = ["score", "--workload", folder, "--dtype", dtype, "--data", data, "--repeats", 1]
-    few = a.levels == "few"
     sides = {
-        # The slow ones on the first people of an item only: their rate does not depend on how many there are.
-        "generate": theirs("generate", 256),
-        "loop over the allowed answers": theirs("levels", 64 if few else 8),
-        "prefix cache, first token only": theirs("prefix", None),
+        # The slow ones answer for fewer people of the same items: their rate does not depend on how many there are.
+        "generate": theirs("generate", 40),
+        "loop over the allowed answers": theirs("levels", 8),
+        "prefix cache, first token only": theirs("prefix", 400),
         "ours, merged": [ours, *mine],
         "ours, merging off": [ours, *mine, "--sharing", "prefix"],
         "ours, merging off, first token only": [ours, *mine, "--sharing", "prefix", "--first-token"],

@@ -77,8 +77,10 @@ def compare(
         )
     Console(width=120).print(table)
     RESULTS.mkdir(exist_ok=True)
+    # Where things lie on this machine is nobody's business.
+    named = " ".join(Path(word).name if "/" in word else word for word in command.split())
     facts = {
-        "command": command,
+        "command": named,
         "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
         "runs": found,
     }

@@ -3,7 +3,7 @@
     store/, tokenizer/      the study store and its tokenizer
     model/                  random weights in the Hugging Face format
     train.npz               training responses, shuffled, one prompt and answer each (for the peers)
-    score.npz               held-out people by item (for the peers)
+    score-LEVELS-PEOPLE.npz held-out people of some items (for the peers)
 
 Made once for a (workload, shape) and used again.
 """
@@ -64,8 +64,12 @@ def workload(root: Path, *, shape: str, source: str, tokenizer: Path | None) -> 
         extra_files=companions,
     )
     _write_training_examples(store, split, tok, folder / "train.npz")
-    for name, levels in (("score", range(2, 12)), ("score101", (101,))):
-        _write_scoring_requests(store, split, tok, folder / f"{name}.npz", levels=levels)
+    for levels, allowed in (("few", range(2, 12)), ("101", (101,))):
+        # The slow peers are timed on fewer people of the same items.
+        for people in (8, 40, 400):
+            _write_scoring_requests(
+                store, split, tok, folder / f"score-{levels}-{people}.npz", levels=allowed, people=people
+            )
     (folder / "ready").write_text("")
     return folder
 

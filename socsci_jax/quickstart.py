@@ -36,7 +36,7 @@ RECIPE = {
             "initializer_range": 0.08,
         },
     },
-    "batch": {"rows": 1, "tokens_per_row": 4096, "branches_per_tree": 8},
+    "batch": {"rows": 1, "tokens_per_row": 2048, "branches_per_tree": 8},
     "optimizer": {"epochs": 3, "learning_rate": 2e-3},
     "checkpoints": {"every_steps": 200},
 }
