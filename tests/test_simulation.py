@@ -130,6 +130,7 @@ def test_eight_devices_predict_as_one_does(world, tmp_path):
         np.testing.assert_allclose(one, eight, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fed", [range(1, 6), (2, 77)], ids=["all levels fed", "most draws leave what is fed"]
 )

@@ -98,7 +98,14 @@ def whole_epoch(world, *, branches: int, sharing: str):
     return function(params(world), arrays)
 
 
-@pytest.mark.parametrize(("branches", "sharing"), [(64, "all"), (4, "all"), (4, "prefix")])
+@pytest.mark.parametrize(
+    ("branches", "sharing"),
+    [
+        (4, "all"),
+        pytest.param(64, "all", marks=pytest.mark.slow),
+        pytest.param(4, "prefix", marks=pytest.mark.slow),
+    ],
+)
 def test_sharing_changes_neither_loss_nor_gradient(world, branches, sharing):
     """Invariants 1 and 7: prefixes, beginnings of personas and equal people computed once, or each by itself."""
     loss, weight, gradients = whole_epoch(world, branches=branches, sharing=sharing)
@@ -252,6 +259,7 @@ def test_a_finished_run_started_again_changes_nothing(world, finished):
     assert (finished / "metrics.jsonl").read_text() == before
 
 
+@pytest.mark.slow
 def test_a_run_may_start_from_a_hugging_face_folder(world, tmp_path):
     """Its config comes out byte for byte, its tensors where nothing was learned bit for bit."""
     transformers = pytest.importorskip("transformers")
