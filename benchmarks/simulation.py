@@ -5,30 +5,18 @@ python -m benchmarks.simulation --peers PEERS/bin/python --source TESS_ARCHIVE [
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
-from benchmarks.table import compare, ours, peer
+from benchmarks.table import compare, ours, parser, peer
 from benchmarks.workload import workload
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--peers", required=True, help="python of the peers' environment (see benchmarks/peers)"
-    )
-    parser.add_argument("--source", default="synthetic", help="a TESS archive, or synthetic")
-    parser.add_argument("--shape", default="tiny", choices=["tiny", "small"])
-    parser.add_argument("--tokenizer", type=Path, help="Qwen2.5's tokenizer files, for --shape small")
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument(
         "--levels", default="few", choices=["few", "101"], help="items of 2 to 11 levels, or of 101"
     )
-    parser.add_argument("--work", type=Path, default=Path("runs/benchmarks"))
-    parser.add_argument("--rounds", type=int, default=3)
-    a = parser.parse_args()
+    a = options.parse_args()
     folder = workload(a.work, shape=a.shape, source=a.source, tokenizer=a.tokenizer).resolve()
     dtype = "float32" if a.shape == "tiny" else "bfloat16"
 

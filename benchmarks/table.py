@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -16,6 +17,22 @@ from rich.table import Table
 
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """What every comparison can be told."""
+    found = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    found.add_argument(
+        "--peers", required=True, help="python of the peers' environment (see benchmarks/peers)"
+    )
+    found.add_argument("--source", default="synthetic", help="a TESS archive, or synthetic")
+    found.add_argument("--shape", default="tiny", choices=["tiny", "small"])
+    found.add_argument("--tokenizer", type=Path, help="Qwen2.5's tokenizer files, for --shape small")
+    found.add_argument("--work", type=Path, default=Path("runs/benchmarks"))
+    found.add_argument("--rounds", type=int, default=3)
+    return found
 
 
 def ours(*arguments: object) -> dict:

@@ -5,29 +5,17 @@ python -m benchmarks.training --peers PEERS/bin/python --source TESS_ARCHIVE [--
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
-from benchmarks.table import compare, ours, peer
+from benchmarks.table import compare, ours, parser, peer
 from benchmarks.workload import workload
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--peers", required=True, help="python of the peers' environment (see benchmarks/peers)"
-    )
-    parser.add_argument("--source", default="synthetic", help="a TESS archive, or synthetic")
-    parser.add_argument("--shape", default="tiny", choices=["tiny", "small"])
-    parser.add_argument("--tokenizer", type=Path, help="Qwen2.5's tokenizer files, for --shape small")
-    parser.add_argument("--work", type=Path, default=Path("runs/benchmarks"))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--without", nargs="*", default=[], help="labels to leave out")
-    a = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--steps", type=int, default=5)
+    options.add_argument("--without", nargs="*", default=[], help="labels to leave out")
+    a = options.parse_args()
     folder = workload(a.work, shape=a.shape, source=a.source, tokenizer=a.tokenizer).resolve()
     tiny = a.shape == "tiny"
     dtype, batch = ("float32", 16) if tiny else ("bfloat16", 8)
@@ -53,7 +41,7 @@ def main() -> None:
         "--remat",
         "none" if tiny else "layers",
     ]
-    large, equal = (8192, 1024 if tiny else 512) if tiny else (2048, 512)
+    large, equal = (8192, 2048) if tiny else (2048, 1024)
     sides = {
         "TRL": [peer, a.peers, "train.py", *theirs, "--mode", "trl"],
         "loop, logits_to_keep": [peer, a.peers, "train.py", *theirs, "--mode", "keep"],
@@ -68,7 +56,7 @@ def main() -> None:
         ],
         # About as many responses in a step as the peers' batch has.
         "ours, merging off, peers' batch": [
-            ours, *mine, "--tokens-per-row", 2 * equal, "--sharing", "prefix", "--branches-per-tree", 32,
+            ours, *mine, "--tokens-per-row", equal, "--sharing", "prefix", "--branches-per-tree", 32,
         ],
     }  # fmt: skip
     sides = {label: side for label, side in sides.items() if label not in a.without}

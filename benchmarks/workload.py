@@ -50,7 +50,7 @@ def workload(root: Path, *, shape: str, source: str, tokenizer: Path | None) -> 
     store = data_pipelines.build(kind, origin, folder / "store", command="benchmark")
     split = make_split(store, name="main", seed=0, studies=0.15, conditions=0.25, participants=0.1)
     split.save(store)
-    tok = _tokenizer(store, split, folder / "tokenizer", shape=shape, given=tokenizer)
+    tok = _tokenizer(store, folder / "tokenizer", shape=shape, given=tokenizer)
     config = _config(shape, tok)
     dtype = "float32" if shape == "tiny" else "bfloat16"
     params = init(config, key=jax.random.key(0), param_dtype=dtype)
@@ -74,7 +74,7 @@ def workload(root: Path, *, shape: str, source: str, tokenizer: Path | None) -> 
     return folder
 
 
-def _tokenizer(store: StudyStore, split: Split, out: Path, *, shape: str, given: Path | None) -> Tokenizer:
+def _tokenizer(store: StudyStore, out: Path, *, shape: str, given: Path | None) -> Tokenizer:
     """Qwen's own for its shape; the tiny one has a vocabulary of 8,192, as the peers' tiny model has."""
     if shape == "tiny":
         texts = [STUDY_FIRST.shared_text(item=item) for item in store.item_by_id.values()]
@@ -119,7 +119,7 @@ def _write_scoring_requests(
     out: Path,
     *,
     levels,
-    people: int = 400,
+    people: int,
     items: int = 6,
 ) -> None:
     """Some held-out items with so many levels, and the first people of each."""

@@ -103,10 +103,6 @@ class Path:
     branch: Branch
     shared: int
 
-    @property
-    def new_tokens(self) -> int:
-        return len(self.prefix) + len(self.branch.ids) - self.shared
-
 
 def empty_rows(*, rows: int, shape: RowShape) -> TreeRows:
     """Rows of padding, to be filled by `put_row`."""

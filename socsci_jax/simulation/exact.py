@@ -10,11 +10,10 @@ import numpy as np
 
 from socsci_jax.data.prompt_table import PromptTable
 from socsci_jax.data.shards import Sharing
-from socsci_jax.data.trees import grow_branch
 from socsci_jax.data.tries import AnswerTrie
 from socsci_jax.models.slots import tree_log_probs
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.simulation.requests import RequestRows, distinct_requests, rows_of_requests
+from socsci_jax.simulation.requests import RequestRows, branches_of, distinct_requests, rows_of_requests
 
 _score = jax.jit(tree_log_probs, static_argnames=("config", "compute_dtype"))
 
@@ -43,11 +42,7 @@ def exact_distributions(
     once, not the result.
     """
     requests = distinct_requests(table, trie_of_pair, sharing=sharing)
-    nothing = [np.zeros(len(trie.edge_id), np.float32) for trie in tries]
-    branches = [
-        grow_branch(table.prompts[prompt], tries[kind], nothing[kind])
-        for prompt, kind in zip(requests.prompt, requests.kind)
-    ]
+    branches = branches_of(requests, table, tries)
     found: list[Distribution] = []
     rows = rows_of_requests(
         table.prefixes, requests.prefix, branches, rows_at_a_time=model.rows_at_a_time, sharing=sharing

@@ -11,7 +11,8 @@ import polars as pl
 from socsci_jax.data.plan import round_up
 from socsci_jax.data.prompt_table import PromptTable, shared_tokens, sort_by_tokens
 from socsci_jax.data.shards import Sharing
-from socsci_jax.data.trees import Branch, Path, RowShape, TreeRows, empty_rows, put_row
+from socsci_jax.data.trees import Branch, Path, RowShape, TreeRows, empty_rows, grow_branch, put_row
+from socsci_jax.data.tries import AnswerTrie
 
 # One prefix is computed for so many tokens of people who share it; more would outgrow the caches of a processor.
 TOKENS_PER_ROW = 4096
@@ -52,6 +53,15 @@ def distinct_requests(table: PromptTable, kind_of_pair: np.ndarray, *, sharing: 
         kind=unique["kind"].to_numpy(),
         of_pair=of_pair.to_numpy(),
     )
+
+
+def branches_of(requests: Requests, table: PromptTable, tries: Sequence[AnswerTrie]) -> list[Branch]:
+    """The branch of each request: the rest of its prompt, and its trie with weights of zero."""
+    nothing = [np.zeros(len(trie.edge_id), np.float32) for trie in tries]
+    return [
+        grow_branch(table.prompts[prompt], tries[kind], nothing[kind])
+        for prompt, kind in zip(requests.prompt, requests.kind)
+    ]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from socsci_jax.data.trees import Branch, grow_branch
 from socsci_jax.data.tries import NO_ANSWERS, AnswerTrie
 from socsci_jax.models.slots import read_logits
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.simulation.requests import RequestRows, distinct_requests, rows_of_requests
+from socsci_jax.simulation.requests import RequestRows, branches_of, distinct_requests, rows_of_requests
 
 # "1,000,000.50" has eleven tokens where each digit is one; what is longer is not an answer.
 MAX_ANSWER_TOKENS = 12
@@ -69,11 +69,7 @@ def sample_answers(
     def show() -> None:
         progress(len(pair) - len(draws.going()), len(pair))
 
-    nothing = [np.zeros(len(trie.edge_id), np.float32) for trie in tries]
-    branches = [
-        grow_branch(table.prompts[prompt], tries[kind], nothing[kind])
-        for prompt, kind in zip(requests.prompt, requests.kind)
-    ]
+    branches = branches_of(requests, table, tries)
     drawer.draw(
         table.prefixes, requests.prefix, branches, draws, draws.of(draws.request, len(branches)), report=show
     )
