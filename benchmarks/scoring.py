@@ -33,6 +33,8 @@ def score_requests(a: argparse.Namespace) -> dict:
         build_trie([ids[:-1].tolist() for ids in answers[first:last]], end_id=end_id)
         for first, last in itertools.pairwise(starts)
     ]
+    if a.first_token:
+        tries = [_first_tokens(trie) for trie in tries]
     prompt_of_text: dict[bytes, int] = {}
     table = PromptTable(
         prefixes=prefixes,
