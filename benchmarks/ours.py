@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.scoring import score_requests
-from socsci_jax.compilation import keep_compiled_programs
+from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.loader import PlannedRows, batches
 from socsci_jax.data.plan import BatchPlan, Lengths
 from socsci_jax.data.shards import TreeShards, build_shards
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--first-token", action="store_true", help="only the first token of the answers")
     parser.add_argument("--dump")
     a = parser.parse_args()
-    keep_compiled_programs()
+    set_up_compiler()
     figures = {"train": train, "score": score_requests}[a.task](a)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps({**figures, "dtype": a.dtype, "peak_rss_mb": peak, "versions": software_versions()}))

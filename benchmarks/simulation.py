@@ -37,7 +37,7 @@ def main() -> None:
         return [peer, a.peers, "score.py", *arguments]
 
     data = f"score-{a.levels}-400.npz"
-    mine = ["score", "--workload", folder, "--dtype", dtype, "--data", data, "--repeats", 1]
+    mine = ["score", "--workload", folder, "--dtype", dtype, "--data", data, "--repeats", 3]
     sides = {
         # The slow ones answer for fewer people of the same items: their rate does not depend on how many there are.
         "generate": theirs("generate", 40),

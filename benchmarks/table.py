@@ -93,12 +93,14 @@ def compare(
             str(max(r["peak_rss_mb"] for r in runs)),
         )
     Console(width=120).print(table)
+    save(name, {"runs": found}, command=command)
+
+
+def save(name: str, facts: dict, *, command: str) -> None:
+    """Keeps raw figures with their command and machine."""
     RESULTS.mkdir(exist_ok=True)
     # Where things lie on this machine is nobody's business.
     named = " ".join(Path(word).name if "/" in word else word for word in command.split())
-    facts = {
-        "command": named,
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
-        "runs": found,
-    }
+    machine = f"{os.cpu_count()} CPU cores, {platform.machine()}"
+    facts = {"command": named, "machine": machine, **facts}
     (RESULTS / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")

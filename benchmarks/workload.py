@@ -51,7 +51,7 @@ def workload(root: Path, *, shape: str, source: str, tokenizer: Path | None) -> 
     split = make_split(store, name="main", seed=0, studies=0.15, conditions=0.25, participants=0.1)
     split.save(store)
     tok = _tokenizer(store, folder / "tokenizer", shape=shape, given=tokenizer)
-    config = _config(shape, tok)
+    config = model_config(SHAPES[shape], tok, vocab_size=8192 if shape == "tiny" else 151_936)
     dtype = "float32" if shape == "tiny" else "bfloat16"
     params = init(config, key=jax.random.key(0), param_dtype=dtype)
     companions = {p.name: p.read_bytes() for p in (folder / "tokenizer").iterdir() if p.is_file()}
@@ -86,11 +86,10 @@ def _tokenizer(store: StudyStore, out: Path, *, shape: str, given: Path | None) 
     return load_tokenizer(out)
 
 
-def _config(shape: str, tokenizer: Tokenizer) -> DecoderConfig:
-    sizes = SHAPES[shape]
+def model_config(sizes: dict[str, int], tokenizer: Tokenizer, *, vocab_size: int) -> DecoderConfig:
     return DecoderConfig(
         model_type="qwen2",
-        vocab_size=8192 if shape == "tiny" else 151_936,
+        vocab_size=vocab_size,
         num_key_value_heads=2,
         head_dim=sizes["hidden_size"] // sizes["num_attention_heads"],
         rope_theta=1_000_000.0,
@@ -107,8 +106,8 @@ def _write_training_examples(store: StudyStore, split: Split, tokenizer: Tokeniz
     answers = tokenizer.encode_batch([format_value(value) for value in train["value"]])
     np.savez(
         out,
-        **_ragged("prompt", _whole_prompts(table)),
-        **_ragged("answer", [[*answer, tokenizer.end_of_answer_id] for answer in answers]),
+        **ragged("prompt", _whole_prompts(table)),
+        **ragged("answer", [[*answer, tokenizer.end_of_answer_id] for answer in answers]),
     )
 
 
@@ -136,12 +135,12 @@ def _write_scoring_requests(
     item = pl.Series(item_ids).to_frame("item_id").with_row_index("item")
     np.savez(
         out,
-        **_ragged("prefix", [table.prefixes[p] for p in dict.fromkeys(table.pair_prefix.tolist())]),
-        **_ragged("own", [table.prompts[p] for p in table.pair_prompt]),
+        **ragged("prefix", [table.prefixes[p] for p in dict.fromkeys(table.pair_prefix.tolist())]),
+        **ragged("own", [table.prompts[p] for p in table.pair_prompt]),
         item=pairs.join(item, on="item_id", how="left", maintain_order="left")["item"]
         .to_numpy()
         .astype(np.int32),
-        **_ragged("answer", answers),
+        **ragged("answer", answers),
         item_answers=np.array(starts, np.int64),
         eos_id=tokenizer.end_of_answer_id,
     )
@@ -167,7 +166,7 @@ def _whole_prompts(table: PromptTable) -> list[np.ndarray]:
     ]
 
 
-def _ragged(name: str, sequences: list) -> dict[str, np.ndarray]:
+def ragged(name: str, sequences: list) -> dict[str, np.ndarray]:
     return {
         f"{name}_ids": np.concatenate([np.asarray(ids, np.int32) for ids in sequences]),
         f"{name}_offsets": np.cumsum([0, *map(len, sequences)]).astype(np.int64),

@@ -34,9 +34,9 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 def main() -> None:
     """Runs the command line; bad input ends with one sentence and exit status 2."""
     if sys.argv[1:2] and sys.argv[1] in ("train", "simulate", "quickstart"):
-        from socsci_jax.compilation import use_large_pages
+        from socsci_jax.compilation import before_jax
 
-        use_large_pages()
+        before_jax()
     try:
         app()
     except InputError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from socsci_jax.compilation import keep_compiled_programs
+from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
@@ -31,7 +31,7 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
 
     Raises InputError if there is none, or if tokenizer and model do not fit.
     """
-    keep_compiled_programs()
+    set_up_compiler()
     mesh = mesh or make_mesh(data=len(jax.devices()), fsdp=1, tensor=1)
     run = RunFolder(Path(name_or_path))
     if run.is_run():

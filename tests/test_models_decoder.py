@@ -63,12 +63,12 @@ def test_logits_equal_those_of_transformers(tmp_path, family, tied):
 
 
 @lru_cache
-def loss_and_gradient(config: DecoderConfig, compute_dtype=jnp.float32, remat="layers"):
+def loss_and_gradient(config: DecoderConfig, compute_dtype=jnp.float32, **settings):
     """Compiled once for all tests: ((loss, hidden), gradient) of (params, batch, weight, target)."""
 
     def loss(params, batch, weight, target):
         model = with_params(config, params)
-        hidden = read_hidden(model, **batch, compute_dtype=compute_dtype, remat=remat)
+        hidden = read_hidden(model, **batch, compute_dtype=compute_dtype, **settings)
         every = jnp.broadcast_to(jnp.arange(target.shape[1]), target.shape)
         return jnp.sum(weight * slot_log_probs(hidden, unembedding(model), every, target)), hidden
 
@@ -153,10 +153,10 @@ def test_a_batch_of_nothing_but_padding_is_finite_and_has_no_gradient():
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(gradient))
 
 
-@pytest.mark.parametrize("remat", ["none", "matmuls"])
-def test_rematerialisation_changes_no_gradient(remat):
+@pytest.mark.parametrize("settings", [{"remat": "none"}, {"remat": "matmuls", "unroll": 2}])
+def test_rematerialisation_and_unrolling_change_no_gradient(settings):
     inputs = rows_weights_targets(2)
-    (_, _), gradient = loss_and_gradient(CONFIG, remat=remat)(parameters(), *inputs)
+    (_, _), gradient = loss_and_gradient(CONFIG, **settings)(parameters(), *inputs)
     (_, _), wanted = loss_and_gradient(CONFIG)(parameters(), *inputs)
     assert_gradients_agree(gradient, wanted)
 

@@ -20,7 +20,10 @@ from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.models.slots import read_logits
+from socsci_jax.simulation import simulate as simulation_module
+from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
+from socsci_jax.simulation.parts import FinishedParts
 from socsci_jax.simulation.sampling import Sampling, nucleus, parse_number, sample_answers
 from socsci_jax.simulation.simulate import held_out_pairs, simulate
 from socsci_jax.studies.predictions import read_predictions
@@ -117,6 +120,39 @@ def test_a_part_can_be_asked_for_alone(world, tmp_path):
     assert count == split.label(store).filter(pl.col("part") == "unseen_participants").height
     with pytest.raises(InputError, match="'unseen_people' is not known"):
         simulate(model(world), store, split, out=tmp_path / "q", layout=STUDY_FIRST, parts=["unseen_people"])
+
+
+def test_a_simulation_that_was_stopped_goes_on_and_ends_with_the_same_bytes(world, tmp_path, monkeypatch):
+    store, split, _ = world
+    asked = model(world)
+    monkeypatch.setattr(simulation_module, "PAIRS_PER_PART", 4)
+    simulate(asked, store, split, out=tmp_path / "whole.parquet", layout=STUDY_FIRST)
+
+    computed = []
+
+    def stops_at_third(*arguments, **settings):
+        computed.append(len(computed))
+        if len(computed) == 3:
+            raise KeyboardInterrupt
+        return exact_distributions(*arguments, **settings)
+
+    monkeypatch.setattr(simulation_module, "exact_distributions", stops_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(asked, store, split, out=tmp_path / "stopped.parquet", layout=STUDY_FIRST)
+    assert not (tmp_path / "stopped.parquet").exists()
+    simulate(asked, store, split, out=tmp_path / "stopped.parquet", layout=STUDY_FIRST)
+
+    parts = len(computed) - 1
+    assert parts > 3, "the first two parts were not computed again, the third was"
+    assert (tmp_path / "stopped.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped.parquet", "whole.parquet"]
+
+
+def test_parts_of_another_model_are_not_taken_over(tmp_path):
+    rows = pl.DataFrame({"item_id": ["a"]})
+    FinishedParts(tmp_path / "out.parquet", {"model_hash": "one"}).write(0, rows)
+    assert FinishedParts(tmp_path / "out.parquet", {"model_hash": "one"}).has(0)
+    assert not FinishedParts(tmp_path / "out.parquet", {"model_hash": "two"}).has(0)
 
 
 def test_eight_devices_predict_as_one_does(world, tmp_path):

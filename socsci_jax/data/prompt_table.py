@@ -28,6 +28,18 @@ class PromptTable:
     pair_prefix: np.ndarray
     pair_prompt: np.ndarray
 
+    def of_pairs(self, pairs: np.ndarray) -> PromptTable:
+        """The table of some pairs (indices), with only the prefixes and prompts that they use."""
+        prefixes, pair_prefix = np.unique(self.pair_prefix[pairs], return_inverse=True)
+        prompts, pair_prompt = np.unique(self.pair_prompt[pairs], return_inverse=True)
+        return PromptTable(
+            prefixes=[self.prefixes[p] for p in prefixes],
+            prefix_key=[self.prefix_key[p] for p in prefixes],
+            prompts=[self.prompts[p] for p in prompts],
+            pair_prefix=pair_prefix,
+            pair_prompt=pair_prompt,
+        )
+
 
 def tokenise_prompts(
     store: StudyStore, pairs: pl.DataFrame, *, layout: Layout, tokenizer: Tokenizer

@@ -30,9 +30,11 @@ def tree_log_probs(
     config: DecoderConfig,
     compute_dtype: Any,
     remat: RematPolicy = "none",
+    unroll: int = 1,
 ) -> jax.Array:
     """Log-probabilities [G,A] of all target slots; arrays as in `TreeRows`, settings as `read_hidden` takes them."""
-    hidden, weight = _read(params, rows, config=config, compute_dtype=compute_dtype, remat=remat)
+    settings = {"compute_dtype": compute_dtype, "remat": remat, "unroll": unroll}
+    hidden, weight = _read(params, rows, config=config, **settings)
     return slot_log_probs(hidden, weight, rows["slot_read"], rows["slot_id"])
 
 

@@ -16,7 +16,7 @@ from socsci_jax.data.tries import AnswerTrie
 
 # One prefix is computed for so many tokens of people who share it; more would outgrow the caches of a processor.
 TOKENS_PER_ROW = 4096
-COARSE = 256
+SMALLEST = 256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,11 +90,11 @@ def rows_of_requests(
     is not computed again.
     """
     cut = _cut_into_rows(prefixes, prefix_of_request, branches, tokens_per_row, sharing)
-    # Coarse sizes, so that passes over other requests find their program compiled.
+    # Few sizes, so that passes over other requests find their program compiled.
     shape = RowShape(
-        tokens=round_up(max(row.tokens for row in cut), COARSE),
-        reads=round_up(max(row.reads for row in cut), COARSE),
-        slots=round_up(max(row.slots for row in cut), COARSE),
+        tokens=_coarse(max(row.tokens for row in cut)),
+        reads=_coarse(max(row.reads for row in cut)),
+        slots=_coarse(max(row.slots for row in cut)),
     )
     for start in range(0, len(cut), rows_at_a_time):
         batch = empty_rows(rows=rows_at_a_time, shape=shape)
@@ -110,6 +110,14 @@ def rows_of_requests(
             reads = [len(path.branch.read) for path in paths]
             found.first_read.extend((np.cumsum(reads) - reads).tolist())
         yield found
+
+
+def _coarse(size: int) -> int:
+    """The smallest of 256, 384, 512, 768, 1024, 1536, ... that is enough."""
+    step = SMALLEST // 2
+    while size > 4 * step:
+        step *= 2
+    return max(SMALLEST, round_up(size, step))
 
 
 @dataclasses.dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.progress import progress
 from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel, params_hash
+from socsci_jax.simulation.parts import PAIRS_PER_PART, FinishedParts, parts_of
 from socsci_jax.simulation.sampling import Sampling, sample_answers
 from socsci_jax.studies.predictions import write_predictions
 from socsci_jax.studies.prompts import Layout
@@ -40,6 +41,8 @@ def simulate(
 ) -> int:
     """Predicts every held-out (item, participant) pair and writes the table; returns the number of rows.
 
+    Parts that are done wait beside `out` until all are: a run that was stopped goes on with the first that is not.
+
     Without `sampling` the distributions are exact, and items without a finite set of levels are left out with
     a message.  `parts` narrows the split's held-out parts.  Raises InputError if nothing is to be predicted.
     """
@@ -61,40 +64,48 @@ def simulate(
             f"{store.path}: prompts are up to {longest} tokens long, the model takes "
             f"{model.config.max_position_embeddings}; simulate with another model."
         )
-    with progress("simulate", total=pairs.height) as report:
-
-        def show(done: int, total: int) -> None:
-            report.update(round(done / total * pairs.height))
-
-        if sampling is None:
-            rows = _exact_rows(model, pairs, items, table, show)
-        else:
-            rows = _sampled_rows(model, pairs, items, table, sampling, show)
     training = dict(model.facts)
-    write_predictions(
-        out,
-        rows,
-        metadata={
-            "model": training.pop("name"),
-            "model_hash": params_hash(model.params),
-            "recipe": training.pop("recipe", None),
-            "layout": layout.to_dict(),
-            "elicitation": "exact" if sampling is None else "sampled",
-            "sampling": None if sampling is None else vars(sampling),
-            "seed": None if sampling is None else sampling.seed,
-            "split": split.name,
-            "split_hash": split.content_hash,
-            "store_hash": store.content_hash,
-            "parts": sorted(pairs["part"].unique()),
-            "held_out": dict(split.held_out["part"].value_counts(sort=True).iter_rows()),
-            "rejects": f"{left_out} items without a finite set of levels",
-            "versions": training.pop("software", None),
-            "training": training,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            **(facts or {}),
-        },
-    )
-    return rows.height
+    # No time of writing: what was stopped and went on must give the same file.
+    metadata = {
+        "model": training.pop("name"),
+        "model_hash": params_hash(model.params),
+        "recipe": training.pop("recipe", None),
+        "layout": layout.to_dict(),
+        "elicitation": "exact" if sampling is None else "sampled",
+        "sampling": None if sampling is None else vars(sampling),
+        "seed": None if sampling is None else sampling.seed,
+        "split": split.name,
+        "split_hash": split.content_hash,
+        "store_hash": store.content_hash,
+        "parts": sorted(pairs["part"].unique()),
+        "held_out": dict(split.held_out["part"].value_counts(sort=True).iter_rows()),
+        "rejects": f"{left_out} items without a finite set of levels",
+        "versions": training.pop("software", None),
+        "training": training,
+        **(facts or {}),
+    }
+    finished = FinishedParts(out, metadata)
+    parts = parts_of(table, pairs_per_part=PAIRS_PER_PART)
+    with progress("simulate", total=pairs.height) as report:
+        before = 0
+        for number, part in enumerate(parts):
+            show = functools.partial(_show, report, before, len(part))
+            if not finished.has(number):
+                of_part = (pairs[part], items, table.of_pairs(part))
+                if sampling is None:
+                    rows = _exact_rows(model, *of_part, show)
+                else:
+                    rows = _sampled_rows(model, *of_part, sampling, show)
+                finished.write(number, rows)
+            before += len(part)
+            report.update(before)
+    write_predictions(out, finished.read(len(parts)), metadata=metadata)
+    finished.remove()
+    return pairs.height * (1 if sampling is None else sampling.draws)
+
+
+def _show(report, before: int, pairs: int, done: int, total: int) -> None:
+    report.update(before + round(done / total * pairs))
 
 
 def held_out_pairs(store: StudyStore, split: Split, *, parts: Sequence[str]) -> pl.DataFrame:

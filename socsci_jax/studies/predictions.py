@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,18 +36,23 @@ class Predictions:
     metadata: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
-def write_predictions(path: str | Path, frame: pl.DataFrame, *, metadata: Mapping[str, object]) -> None:
+def write_predictions(
+    path: str | Path, frames: pl.DataFrame | Iterable[pl.DataFrame], *, metadata: Mapping[str, object]
+) -> None:
     """Writes the whole file beside its final place, then moves it there.
 
-    `frame` must have all columns of PREDICTIONS_SCHEMA, in any order; `metadata` must be JSON.
+    Each frame must have all columns of PREDICTIONS_SCHEMA, in any order, and is written before the next is taken;
+    `metadata` must be JSON.
     """
     path = Path(path)
-    table = frame.select(PREDICTIONS_SCHEMA.names).to_arrow().cast(PREDICTIONS_SCHEMA)
     packed = json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True).encode()
+    schema = PREDICTIONS_SCHEMA.with_metadata({METADATA_KEY: packed})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.parent / f".{path.name}.partial-{uuid.uuid4().hex[:8]}"
     try:
-        pq.write_table(table.replace_schema_metadata({METADATA_KEY: packed}), partial, compression="zstd")
+        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+            for frame in [frames] if isinstance(frames, pl.DataFrame) else frames:
+                writer.write_table(frame.select(PREDICTIONS_SCHEMA.names).to_arrow().cast(schema))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.multihost_utils import sync_global_devices
 
-from socsci_jax.compilation import keep_compiled_programs
+from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.loader import PlannedRows, batches
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.errors import InputError
@@ -37,7 +37,7 @@ def train(recipe: Recipe) -> Path:
 
     Raises InputError for anything wrong with recipe, data, tokenizer, model or mesh before any step is taken.
     """
-    keep_compiled_programs()
+    set_up_compiler()
     prepared = _main_process_first(recipe)
     run, shards = prepared.run, prepared.shards
     plan = BatchPlan(
@@ -57,6 +57,7 @@ def train(recipe: Recipe) -> Path:
             config=prepared.config,
             compute_dtype=jnp.dtype(recipe.model.compute_dtype),
             remat=recipe.model.rematerialisation,
+            unroll=recipe.model.unrolled_layers,
         ),
         donate_argnums=0,
     )

@@ -51,6 +51,7 @@ class Model(_Block):
     param_dtype: Dtype = "float32"
     compute_dtype: Dtype = "float32"
     rematerialisation: Literal["none", "matmuls", "layers"] = "none"
+    unrolled_layers: Positive = 1  # compiled one after the other: longer to compile, a little faster
 
     @pydantic.model_validator(mode="after")
     def _complete(self) -> Model:
