@@ -49,6 +49,7 @@ TEST = [
     # The references that parity tests compare with; the CPU build is enough.
     "torch==2.13.0",
     "transformers>=5.17,<6",
+    "peft>=0.18,<0.30",
     "scikit-learn>=1.5",
 ]
 

@@ -126,6 +126,12 @@ def data_split(
     ] = None,
     outcomes: Annotated[float | None, typer.Option(help="Share of unseen outcomes within a study.")] = None,
     participants: Annotated[float | None, typer.Option(help="Share of unseen participants.")] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the other participants kept for choosing a checkpoint (recipe: `validation`)."
+        ),
+    ] = None,
     seed: Seed = 0,
     replace: Replace = False,
 ) -> None:
@@ -151,6 +157,7 @@ def data_split(
         conditions=conditions,
         outcomes=outcomes,
         participants=participants,
+        validation=validation,
     )
     path = split.save(store, replace=replace)
     counts = split.label(store)["part"].value_counts().sort("count", descending=True)

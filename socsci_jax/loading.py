@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,22 @@ from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
+from socsci_jax.models.adapters import join, merge_adapter
 from socsci_jax.models.huggingface import CHECKPOINT_FILES, export_checkpoint, load_checkpoint
-from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.run import RunFolder
+from socsci_jax.training.start import abstract_trained, start_params
+from socsci_jax.training.step import trained_part
 
 # Beside an exported model: what a Hugging Face folder has no place for.
 FACTS_FILE = "socsci_jax.json"
 
 
 def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> SimulationModel:
-    """A run's newest checkpoint, or a Hugging Face folder or hub id, on the devices of `mesh` (default: all).
+    """A run's best or newest checkpoint, or a Hugging Face folder or hub id, on the devices of `mesh` (default: all).
 
     Raises InputError if there is none, or if tokenizer and model do not fit.
     """
@@ -62,11 +64,7 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
 
 def model_facts(run: RunFolder, *, step: int | None) -> dict[str, Any]:
     """What a trained model is: its recipe, step, layout, and what it was trained on."""
-    checkpoints = Checkpoints(run.checkpoints) if run.checkpoints.is_dir() else None
-    if checkpoints is not None and step is None:
-        step = checkpoints.latest()
-    if checkpoints is None or step is None:
-        raise InputError(f"{run.checkpoints}: there is no complete checkpoint yet; train the run first.")
+    checkpoints, step = _checkpoint(run, step)
     progress = checkpoints.facts(step)
     recipe = run.recipe()
     return {
@@ -79,17 +77,33 @@ def model_facts(run: RunFolder, *, step: int | None) -> dict[str, Any]:
     }
 
 
+def _checkpoint(run: RunFolder, step: int | None) -> tuple[Checkpoints, int]:
+    """Where a step is kept; by default the best in validation, or without validation the newest."""
+    for folder in (run.best, run.checkpoints) if step is None else (run.checkpoints, run.best):
+        checkpoints = Checkpoints(folder) if folder.is_dir() else None
+        found = checkpoints.latest() if checkpoints and step is None else step
+        if checkpoints and found is not None and checkpoints.has(found):
+            return checkpoints, found
+    raise InputError(
+        f"{run.checkpoints}: there is no complete checkpoint{'' if step is None else f' of step {step}'}; "
+        "train the run first."
+    )
+
+
 def restore_params(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> Any:
-    """Parameters of a checkpoint, straight onto the devices of `mesh`."""
-    config = run.config()
-    dtype = jnp.dtype(run.recipe().model.param_dtype)
-    abstract = jax.eval_shape(functools.partial(init, config, param_dtype=dtype), key=jax.random.key(0))
+    """Parameters of a checkpoint, straight onto the devices of `mesh`; an adapter is merged into its start."""
+    recipe = run.recipe()
+    config = dataclasses.replace(run.config(), adapter=recipe.adapter)
     placed = jax.tree.map(
         lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
-        abstract,
-        param_shardings(config, mesh),
+        abstract_trained(recipe, config),
+        trained_part(config, param_shardings(config, mesh)),
     )
-    return Checkpoints(run.checkpoints).restore_params(step, abstract_params=placed)
+    checkpoints, step = _checkpoint(run, step)
+    trained = checkpoints.restore_params(step, abstract_params=placed)
+    if config.adapter is None:
+        return trained
+    return merge_adapter(join(start_params(recipe, config, mesh), trained), config)
 
 
 def choose_layout(model: SimulationModel, name: str | None, *, allow_other: bool) -> Layout:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
+from socsci_jax.models.config import DecoderConfig
 from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.splits import make_split
 from socsci_jax.studies.store import StoreBuilder, StudyStore
@@ -63,6 +64,23 @@ def small_store(
 def small_tokenizer(store: StudyStore, folder: Path) -> Tokenizer:
     texts = [item.text for item in store.item_by_id.values()] + [str(n) for n in range(101)]
     return load_tokenizer(train_sentencepiece(texts, folder, vocab_size=400))
+
+
+def small_config(tokenizer: Tokenizer, **changes) -> DecoderConfig:
+    """Two layers of width 32 for the vocabulary of `tokenizer`."""
+    settings = dict(
+        model_type="qwen3",
+        vocab_size=-(-tokenizer.vocab_size // 64) * 64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+    )
+    return DecoderConfig(**settings | changes)
 
 
 def small_recipe(store: StudyStore, output: Path, **changes) -> dict:

@@ -23,6 +23,9 @@ def lengths(rng: np.random.Generator, *, prefixes: int, branches: int) -> Length
         branch_shared=np.where(first, 0, rng.integers(0, tokens)),
         branch_reads=rng.integers(1, 4, branches),
         branch_slots=rng.integers(1, 6, branches),
+        branch_comparisons=rng.integers(0, 3, branches),
+        answers_of_comparison=2,
+        slots_of_answer=3,
     )
 
 
@@ -56,6 +59,7 @@ def test_rows_hold_what_fits_their_shape_and_trees_what_shares_a_prefix(plan):
             assert new.sum() <= plan.shape.tokens
             assert data.branch_reads[row.branch].sum() <= plan.shape.reads
             assert data.branch_slots[row.branch].sum() <= plan.shape.slots
+            assert data.branch_comparisons[row.branch].sum() <= plan.shape.comparisons
             assert all(data.branch_prefix[row.branch] == row.prefix)
             trees = np.split(np.arange(len(row.branch)), np.flatnonzero(row.shared == 0)[1:])
             assert row.shared[0] == 0

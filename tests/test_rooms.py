@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "evaluation": {"studies"},
     "data": {"studies"},
     "models": set(),
-    "training": {"studies", "data", "models"},
+    "training": {"studies", "data", "models", "simulation", "evaluation"},
     "simulation": {"studies", "data", "models"},
 }
 WITHOUT_JAX = ("socsci_jax/studies", "socsci_jax/evaluation", "data_pipelines")

@@ -28,12 +28,13 @@ from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.splits import Split
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.loop import train
+from socsci_jax.training.objectives import Objective
 from socsci_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from socsci_jax.training.recipe import Optimizer, parse_recipe
 from socsci_jax.training.run import RunFolder
-from socsci_jax.training.step import initial_state, loss_and_gradients, loss_sums, state_shardings, train_step
+from socsci_jax.training.step import initial_state, loss_and_gradients, state_shardings, train_step
 
-SETTINGS = {"compute_dtype": jnp.float32, "remat": "none"}
+SETTINGS = {"compute_dtype": jnp.float32, "remat": "none", "objective": Objective()}
 
 
 @pytest.fixture(scope="module")
@@ -154,11 +155,11 @@ def test_eight_devices_update_as_one_does(world):
 
 
 def test_padding_weighs_nothing(world):
-    arrays = {name: array[0] for name, array in batch(world, rows=8).items()}
-    function = jax.jit(functools.partial(loss_sums, config=world[2], **SETTINGS))
-    loss, weight = function(params(world), arrays)
-    padded = {name: np.concatenate([array, np.zeros_like(array)]) for name, array in arrays.items()}
-    padded_loss, padded_weight = function(params(world), padded)
+    arrays = batch(world, rows=8)
+    function = jax.jit(functools.partial(loss_and_gradients, config=world[2], **SETTINGS))
+    loss, weight, _ = function(params(world), arrays)
+    padded = {name: np.concatenate([array, np.zeros_like(array)], axis=1) for name, array in arrays.items()}
+    padded_loss, padded_weight, _ = function(params(world), padded)
     assert padded_weight == weight
     np.testing.assert_allclose(padded_loss, loss, rtol=1e-5)
 

@@ -16,10 +16,21 @@ class PlannedRows:
     """Random-access source for Grain: element t is the batch of step t, as a dict of arrays [M, G, ...].
 
     A step of M*G rows is cut into M micro-batches of G rows; this process reads rows `own` of each.
+    `reference` [N, L] are log-probabilities of the answers of all N comparisons, if the objective needs them.
     """
 
-    def __init__(self, shards: TreeShards, plan: BatchPlan, *, steps: int, micro_batches: int, own: slice):
+    def __init__(
+        self,
+        shards: TreeShards,
+        plan: BatchPlan,
+        *,
+        steps: int,
+        micro_batches: int,
+        own: slice,
+        reference: np.ndarray | None = None,
+    ):
         self._shards = shards
+        self._reference = reference
         self._plan = plan
         self._steps = steps
         self._micro_batches = micro_batches
@@ -36,6 +47,9 @@ class PlannedRows:
             if place < len(planned):
                 row = planned[place]
                 put_row(batch, g, self._paths(row.prefix.tolist(), row.branch.tolist(), row.shared.tolist()))
+                if self._reference is not None:
+                    compared = self._plan.lengths.comparisons_of(row.branch)
+                    batch.answer_reference[g, : len(compared)] = self._reference[compared]
         return {
             name: array.reshape(*places.shape, *array.shape[1:]) for name, array in batch.arrays().items()
         }

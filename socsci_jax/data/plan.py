@@ -22,7 +22,7 @@ MULTIPLE = 64
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Lengths:
-    """Lengths of all prompts: prefix_tokens[p]; and per branch its prefix, tokens, reads and slots.
+    """Lengths of all prompts: prefix_tokens[p]; and per branch its prefix, tokens, reads, slots and comparisons.
 
     Branches of one prefix stand together, sorted by their tokens; branch_shared[b] counts the first tokens of
     branch b that the branch before it has too (0 for the first of a prefix, or if they are not to be shared).
@@ -34,6 +34,22 @@ class Lengths:
     branch_shared: np.ndarray
     branch_reads: np.ndarray
     branch_slots: np.ndarray
+    branch_comparisons: np.ndarray
+    answers_of_comparison: int = 0
+    slots_of_answer: int = 0
+
+    @property
+    def branch_needs(self) -> np.ndarray:
+        """What each branch takes of a row besides tokens [n, 3]: reads, slots, comparisons."""
+        return np.stack([self.branch_reads, self.branch_slots, self.branch_comparisons], axis=1)
+
+    def comparisons_of(self, branches: np.ndarray) -> np.ndarray:
+        """Numbers of the comparisons of these branches, one branch after the other, where all are counted through."""
+        count = self.branch_comparisons[branches]
+        first = np.cumsum(self.branch_comparisons)[branches] - count
+        # Within each branch counted from 0.
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        return np.repeat(first, count) + within
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,7 +109,7 @@ class BatchPlan:
         rng = np.random.default_rng([self.seed, epoch])
         trees = self._trees(rng)
         order = rng.permutation(len(trees.tokens))
-        rows = fit_into_rows(trees.tokens, trees.reads, trees.slots, order=order, shape=self.shape)
+        rows = fit_into_rows(trees.tokens, trees.needs, order=order, shape=self.shape)
         planned = []
         for row in rng.permutation(len(rows)):
             members = np.concatenate([np.arange(trees.start[t], trees.start[t + 1]) for t in rows[row]])
@@ -114,14 +130,12 @@ class BatchPlan:
         prefix_tokens = lengths.prefix_tokens[lengths.branch_prefix[branch]]
         shared = np.where(first, 0, prefix_tokens + shared_with_previous(lengths.branch_shared, branch))
         new = prefix_tokens + lengths.branch_tokens[branch] - shared
-        total = functools.partial(np.add.reduceat, indices=start[:-1])
         return _Trees(
             branch=branch,
             shared=shared,
             start=start,
-            tokens=total(new),
-            reads=total(lengths.branch_reads[branch]),
-            slots=total(lengths.branch_slots[branch]),
+            tokens=np.add.reduceat(new, start[:-1]),
+            needs=np.add.reduceat(lengths.branch_needs[branch], start[:-1]),
         )
 
     def padding_share(self) -> float:
@@ -147,21 +161,28 @@ class _Trees:
     shared: np.ndarray
     start: np.ndarray
     tokens: np.ndarray
-    reads: np.ndarray
-    slots: np.ndarray
+    needs: np.ndarray
 
 
 def _row_shape(lengths: Lengths, tokens_per_row: int, branches_per_tree: int) -> RowShape:
-    """Room for as many reads and slots as the densest mixture of trees has, and for any single prompt."""
+    """Room for as many reads, slots and comparisons as the densest mixture of trees has, and for any single prompt."""
     trees = -(-np.bincount(lengths.branch_prefix) // branches_per_tree)
     fewest_tokens = (trees * lengths.prefix_tokens[: len(trees)]).sum()
     fewest_tokens += (lengths.branch_tokens - lengths.branch_shared).sum()
     rows = fewest_tokens / tokens_per_row
-    reads, slots = (
-        round_up(max(int(1.1 * of_branch.sum() / rows), int(of_branch.max())), MULTIPLE)
-        for of_branch in (lengths.branch_reads, lengths.branch_slots)
+    needs = lengths.branch_needs
+    reads, slots, comparisons = (
+        round_up(max(int(1.1 * total / rows), int(most)), MULTIPLE)
+        for total, most in zip(needs.sum(axis=0), needs.max(axis=0))
     )
-    return RowShape(tokens_per_row, reads, slots)
+    return RowShape(
+        tokens_per_row,
+        reads,
+        slots,
+        comparisons=comparisons,
+        answers=lengths.answers_of_comparison,
+        path=lengths.slots_of_answer,
+    )
 
 
 def _even_trees(lengths: Lengths, shape: RowShape, branches_per_tree: int) -> np.ndarray:
@@ -171,14 +192,14 @@ def _even_trees(lengths: Lengths, shape: RowShape, branches_per_tree: int) -> np
     """
     sizes = np.bincount(lengths.branch_prefix)
     starts = np.cumsum(sizes) - sizes
-    longest, reads, slots = (
-        np.maximum.reduceat(of_branch, starts)
-        for of_branch in (lengths.branch_tokens, lengths.branch_reads, lengths.branch_slots)
-    )
+    longest = np.maximum.reduceat(lengths.branch_tokens, starts)
+    most = np.maximum.reduceat(lengths.branch_needs, starts)
     room = (shape.tokens - lengths.prefix_tokens) // longest
-    width = np.minimum.reduce(
-        [np.full_like(room, branches_per_tree), room, shape.reads // reads, shape.slots // slots]
+    # Where nothing is needed (no comparisons), nothing bounds the number of branches.
+    fitting = (np.array(shape.needs) // np.maximum(most, 1)).min(
+        axis=1, where=most > 0, initial=branches_per_tree
     )
+    width = np.minimum(room, fitting)
     trees = -(-sizes // width)
     first = np.cumsum(trees) - trees
     prefix = lengths.branch_prefix
@@ -204,28 +225,34 @@ def shared_with_previous(shared: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def fit_into_rows(
-    tokens: np.ndarray, reads: np.ndarray, slots: np.ndarray, *, order: np.ndarray, shape: RowShape
+    tokens: np.ndarray, needs: np.ndarray, *, order: np.ndarray, shape: RowShape
 ) -> list[list[int]]:
-    """Trees by row: each in turn goes to the fullest row that can hold it (best fit), else begins a new one."""
+    """Trees by row: each in turn goes to the fullest row that can hold it (best fit), else begins a new one.
+
+    tokens[n], needs[n, 3] as `Lengths.branch_needs`.
+    """
     rows: list[list[int]] = []
-    taken: list[tuple[int, int]] = []  # reads and slots of each row
+    taken: list[tuple[int, int, int]] = []  # reads, slots and comparisons of each row
+    most_reads, most_slots, most_comparisons = shape.needs
     free: list[tuple[int, int]] = []  # (free tokens, row), ascending
     least = int(tokens.min())
     for tree in order.tolist():
-        t, r, a = int(tokens[tree]), int(reads[tree]), int(slots[tree])
+        t, (r, a, c) = int(tokens[tree]), needs[tree].tolist()
         place = bisect.bisect_left(free, (t, 0))
         while place < len(free):
             room, row = free[place]
-            if taken[row][0] + r <= shape.reads and taken[row][1] + a <= shape.slots:
+            reads, slots, comparisons = taken[row]
+            if reads + r <= most_reads and slots + a <= most_slots and comparisons + c <= most_comparisons:
                 del free[place]
                 break
             place += 1
         else:
             room, row = shape.tokens, len(rows)
             rows.append([])
-            taken.append((0, 0))
+            taken.append((0, 0, 0))
         rows[row].append(tree)
-        taken[row] = (taken[row][0] + r, taken[row][1] + a)
+        reads, slots, comparisons = taken[row]
+        taken[row] = (reads + r, slots + a, comparisons + c)
         if room - t >= least:
             bisect.insort(free, (room - t, row))
     return rows

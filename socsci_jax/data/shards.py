@@ -21,16 +21,17 @@ import polars as pl
 
 from socsci_jax.data.plan import Lengths, shared_with_previous
 from socsci_jax.data.prompt_table import SortedTokens, sort_by_tokens, tokenise_prompts
+from socsci_jax.data.targets import ANSWERS, Comparisons, Targets, target_table
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.trees import Branch, grow_branch
-from socsci_jax.data.tries import build_trie
+from socsci_jax.data.tries import AnswerTrie, build_trie
 from socsci_jax.errors import InputError
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.schema import format_value
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 RECORDS_PER_FILE = 1 << 17
 
 Sharing = Literal["all", "prefix"]
@@ -48,6 +49,7 @@ class ShardRecipe:
     layout_hash: str
     sharing: Sharing
     max_tokens: int
+    targets: Targets
 
     @property
     def digest(self) -> str:
@@ -64,14 +66,16 @@ def build_shards(
     root: Path,
     sharing: Sharing,
     max_tokens: int,
+    targets: Targets = ANSWERS,
     leave_out: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Writes the training part of a split as shards below `root`, unless they are there; returns their folder.
 
     With `sharing` "all", people with equal persona and item become one branch whose slots carry their counts, and
-    equal beginnings of branches stand once; with "prefix" every response is a branch of its own.  Prompts of more than `max_tokens` are rejected and
-    written out.  Raises InputError if nothing is left to train on.
+    equal beginnings of branches stand once; with "prefix" every response is a branch of its own.  Prompts of more
+    than `max_tokens`, and responses that have no targets of the kind asked for, are rejected and written out.
+    Raises InputError if nothing is left to train on.
     """
     recipe = ShardRecipe(
         store_hash=store.content_hash,
@@ -81,6 +85,7 @@ def build_shards(
         layout_hash=layout.digest,
         sharing=sharing,
         max_tokens=max_tokens,
+        targets=targets,
     )
     train = split.training_responses(store, leave_out=leave_out)
     folder = root / f"shards-{recipe.digest}"
@@ -90,63 +95,60 @@ def build_shards(
     table = tokenise_prompts(store, train, layout=layout, tokenizer=tokenizer)
     # Prompts by their tokens: neighbours share the longest beginnings.
     by_tokens = sort_by_tokens(table.prompts)
-    frame = pl.DataFrame(
-        {
-            "prefix": table.pair_prefix,
-            "rank": by_tokens.rank[table.pair_prompt],
-            "value": train["value"],
-        }
+    placed = train.with_columns(
+        prefix=pl.Series(table.pair_prefix), rank=pl.Series(by_tokens.rank[table.pair_prompt])
     )
-    keys = ["prefix", "rank"]
-    if sharing == "all":
-        counted = frame.group_by([*keys, "value"]).len("count").sort([*keys, "value"])
-        branches = counted.group_by(keys, maintain_order=True).agg("value", "count")
-    else:
-        branches = frame.sort([*keys, "value"]).with_columns(
-            value=pl.concat_list("value"), count=pl.concat_list(pl.lit(1, pl.UInt32))
-        )
+    wanted = target_table(placed, store, targets, merged=sharing == "all")
 
     root.mkdir(parents=True, exist_ok=True)
     partial = root / f".{folder.name}.partial-{uuid.uuid4().hex[:8]}"
     partial.mkdir()
     try:
-        rejects: list[dict] = []
-        tries: dict[tuple[float, ...], object] = {}
-        columns = ("prefix", "rank", "tokens", "reads", "slots", "responses")
+        rejects = [
+            _reject(place=item_id, reason=reason, responses=responses)
+            for item_id, reason, responses in wanted.refused.iter_rows()
+        ]
+        tries: dict[tuple[float, ...], AnswerTrie] = {}
+        columns = ("prefix", "rank", "tokens", "reads", "slots", "comparisons", "responses")
+        answers_of_comparison = slots_of_answer = 0
         rows: dict[str, list] = {name: [] for name in columns}
         kept_prefixes: dict[int, int] = {}
         writer = _RecordWriter(partial, "branches")
-        for n, (prefix, rank, values, counts) in enumerate(branches.iter_rows()):
+        for n, ((prefix, rank), asked) in enumerate(zip(wanted.branches.iter_rows(), wanted.targets)):
             if n % 4096 == 0:
-                progress(n, branches.height)
-            trie = tries.get(tuple(values))
+                progress(n, len(wanted.targets))
+            trie = tries.get(asked.values)
             if trie is None:
-                answers = tokenizer.encode_batch([format_value(value) for value in values])
-                trie = tries[tuple(values)] = build_trie(answers, end_id=tokenizer.end_of_answer_id)
-            branch = grow_branch(table.prompts[by_tokens.order[rank]], trie, trie.edge_weights(counts))
+                answers = tokenizer.encode_batch([format_value(value) for value in asked.values])
+                trie = tries[asked.values] = build_trie(answers, end_id=tokenizer.end_of_answer_id)
+            branch = grow_branch(
+                table.prompts[by_tokens.order[rank]],
+                trie,
+                trie.edge_weights(asked.counts),
+                asked.comparisons(trie),
+            )
+            responses = round(sum(asked.counts))
             tokens = len(table.prefixes[prefix]) + len(branch.ids)
             if tokens > max_tokens:
-                rejects.append(
-                    {
-                        "kind": "response",
-                        "place": table.prefix_key[prefix],
-                        "reason": f"prompt of {tokens} tokens, {max_tokens} allowed",
-                        "record": json.dumps({"responses": int(sum(counts))}),
-                    }
-                )
+                reason = f"prompt of {tokens} tokens, {max_tokens} allowed"
+                rejects.append(_reject(place=table.prefix_key[prefix], reason=reason, responses=responses))
                 continue
             rows["prefix"].append(kept_prefixes.setdefault(prefix, len(kept_prefixes)))
             rows["rank"].append(rank)
             rows["tokens"].append(len(branch.ids))
             rows["reads"].append(len(branch.read))
             rows["slots"].append(len(branch.slot_id))
-            rows["responses"].append(int(sum(counts)))
+            rows["comparisons"].append(branch.comparisons.count)
+            rows["responses"].append(responses)
+            answers_of_comparison = max(answers_of_comparison, branch.comparisons.path.shape[1])
+            slots_of_answer = max(slots_of_answer, branch.comparisons.path.shape[2])
             writer.write(_encode_branch(branch))
-        progress(branches.height, branches.height)
+        progress(len(wanted.targets), len(wanted.targets))
         files = writer.close()
         if not rows["prefix"]:
             raise InputError(
-                f"{store.path}, split {split.name!r}: every prompt is longer than max_tokens = {max_tokens}; raise it."
+                f"{store.path}, split {split.name!r}: nothing is left to train on; the first reason of "
+                f"{len(rejects)}: {rejects[0]['place']}: {rejects[0]['reason']}."
             )
         prefix_writer = _RecordWriter(partial, "prefixes")
         for prefix in kept_prefixes:
@@ -173,7 +175,9 @@ def build_shards(
             "prefixes": len(kept_prefixes),
             "branches": len(rows["prefix"]),
             "responses": sum(rows["responses"]),
-            "rejected_branches": len(rejects),
+            "rejected": len(rejects),
+            "answers_of_comparison": answers_of_comparison,
+            "slots_of_answer": slots_of_answer,
             "files": {name: (partial / name).stat().st_size for name in files},
         }
         (partial / "shards.json").write_text(json.dumps(facts, indent=2) + "\n")
@@ -187,6 +191,15 @@ def build_shards(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _reject(*, place: str, reason: str, responses: int) -> dict[str, str]:
+    return {
+        "kind": "response",
+        "place": place,
+        "reason": reason,
+        "record": json.dumps({"responses": responses}),
+    }
 
 
 def _shared_with_previous(by_tokens: SortedTokens, rows: dict[str, list]) -> np.ndarray:
@@ -234,6 +247,9 @@ class TreeShards:
             branch_shared=self.branch_index["shared"].to_numpy(),
             branch_reads=self.branch_index["reads"].to_numpy(),
             branch_slots=self.branch_index["slots"].to_numpy(),
+            branch_comparisons=self.branch_index["comparisons"].to_numpy(),
+            answers_of_comparison=self.facts["answers_of_comparison"],
+            slots_of_answer=self.facts["slots_of_answer"],
         )
 
     def prefix(self, index: int) -> np.ndarray:
@@ -275,17 +291,23 @@ class _RecordWriter:
 
 
 def _encode_branch(branch: Branch) -> bytes:
-    sizes = np.array([len(branch.ids), len(branch.read), len(branch.slot_id)], np.int32)
+    found = branch.comparisons
+    sizes = np.array([len(branch.ids), len(branch.read), len(branch.slot_id), *found.path.shape], np.int32)
     integers = (sizes, branch.ids, branch.depth, branch.end, branch.read, branch.slot_read, branch.slot_id)
+    floats = (branch.slot_weight, found.target.reshape(-1), found.gap.reshape(-1), found.weight)
     return (
-        np.concatenate(integers).astype(np.int32).tobytes() + branch.slot_weight.astype(np.float32).tobytes()
+        np.concatenate([*integers, found.path.reshape(-1)]).astype(np.int32).tobytes()
+        + np.concatenate(floats).astype(np.float32).tobytes()
     )
 
 
 def _decode_branch(record: bytes) -> Branch:
     numbers = np.frombuffer(record, np.int32)
-    s, r, a = (int(n) for n in numbers[:3])
-    parts = np.split(numbers[3:], np.cumsum([s, s, s, r, a, a]))
+    s, r, a, *shape = (int(n) for n in numbers[:6])
+    c, answers, path = shape
+    lengths = [s, s, s, r, a, a, c * answers * path, a, c * answers, c * answers]
+    parts = np.split(numbers[6:], np.cumsum(lengths))
+    weight, target, gap, compared = (part.view(np.float32) for part in parts[7:])
     return Branch(
         ids=parts[0],
         depth=parts[1],
@@ -293,5 +315,11 @@ def _decode_branch(record: bytes) -> Branch:
         read=parts[3],
         slot_read=parts[4],
         slot_id=parts[5],
-        slot_weight=parts[6].view(np.float32),
+        slot_weight=weight,
+        comparisons=Comparisons(
+            path=parts[6].reshape(shape),
+            target=target.reshape(c, answers),
+            gap=gap.reshape(c, answers),
+            weight=compared,
+        ),
     )

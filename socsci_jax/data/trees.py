@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from socsci_jax.data.targets import NO_COMPARISONS, Comparisons
 from socsci_jax.data.tries import AnswerTrie
 
 
@@ -23,7 +24,7 @@ class Branch:
     ids[s] in depth-first order, depth[s] (0 = directly after the prefix), end[s] (token j is seen by token i of
     the branch iff j <= i < end[j]).
     read[r]: tokens whose output is read, the prompt's last one first.  Target slots: slot_read[a] (index into
-    read), slot_id[a], slot_weight[a].
+    read), slot_id[a], slot_weight[a].  `comparisons` are sets of answers that are weighed against each other.
     """
 
     ids: np.ndarray
@@ -33,13 +34,19 @@ class Branch:
     slot_read: np.ndarray
     slot_id: np.ndarray
     slot_weight: np.ndarray
+    comparisons: Comparisons = NO_COMPARISONS
 
     @property
     def prompt_tokens(self) -> int:
         return int(self.read[0]) + 1
 
 
-def grow_branch(prompt: Sequence[int], trie: AnswerTrie, edge_weights: np.ndarray) -> Branch:
+def grow_branch(
+    prompt: Sequence[int],
+    trie: AnswerTrie,
+    edge_weights: np.ndarray,
+    comparisons: Comparisons = NO_COMPARISONS,
+) -> Branch:
     """The branch of a prompt (at least one token: a prefix is never read) and its answers."""
     n = len(prompt)
     total = n + trie.num_nodes
@@ -60,16 +67,26 @@ def grow_branch(prompt: Sequence[int], trie: AnswerTrie, edge_weights: np.ndarra
         slot_read=trie.edge_read,
         slot_id=trie.edge_id,
         slot_weight=edge_weights.astype(np.float32),
+        comparisons=comparisons,
     )
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class RowShape:
-    """The static shape of a row: its tokens, reads and target slots."""
+    """The static shape of a row: its tokens, reads and target slots; and its comparisons, if an objective has any,
+    each of at most so many answers of so many slots."""
 
     tokens: int
     reads: int
     slots: int
+    comparisons: int = 0
+    answers: int = 0
+    path: int = 0
+
+    @property
+    def needs(self) -> tuple[int, int, int]:
+        """Room besides tokens: reads, slots, comparisons."""
+        return self.reads, self.slots, self.comparisons
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,6 +95,9 @@ class TreeRows:
 
     ids, position, end [G,T]; read [G,R] (ascending); slot_read (index into read), slot_id, slot_weight [G,A].
     Padding: end 0 (nobody sees it), the last read again, weight 0.
+    Where there are comparisons, as in `Comparisons`: answer_path [G,C,L,P] (slots of the row, -1 is padding),
+    answer_target, answer_gap and answer_reference [G,C,L], comparison_weight [G,C].  The reference is for the
+    loader to fill.
     """
 
     ids: np.ndarray
@@ -87,9 +107,16 @@ class TreeRows:
     slot_read: np.ndarray
     slot_id: np.ndarray
     slot_weight: np.ndarray
+    answer_path: np.ndarray
+    answer_target: np.ndarray
+    answer_gap: np.ndarray
+    answer_reference: np.ndarray
+    comparison_weight: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        """What a step takes: without comparisons, nothing of them."""
+        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: array for name, array in arrays.items() if array.size}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,13 +145,18 @@ def empty_rows(*, rows: int, shape: RowShape) -> TreeRows:
         slot_read=zeros(shape.slots),
         slot_id=zeros(shape.slots),
         slot_weight=np.zeros((rows, shape.slots), np.float32),
+        answer_path=np.full((rows, shape.comparisons, shape.answers, shape.path), -1, np.int32),
+        answer_target=np.zeros((rows, shape.comparisons, shape.answers), np.float32),
+        answer_gap=np.zeros((rows, shape.comparisons, shape.answers), np.float32),
+        answer_reference=np.zeros((rows, shape.comparisons, shape.answers), np.float32),
+        comparison_weight=np.zeros((rows, shape.comparisons), np.float32),
     )
 
 
 def put_row(rows: TreeRows, g: int, paths: Iterable[Path]) -> list[slice]:
     """Writes the paths into row g, which they must fit; returns the target slots of each."""
     ids, position, end, read = rows.ids[g], rows.position[g], rows.end[g], rows.read[g]
-    tokens = reads = slots = 0
+    tokens = reads = slots = comparisons = 0
     # Where in the row each token of the prompt before stands: tokens of the new prompt hang below these.
     trail = np.zeros(len(ids), np.int64)
     trail_length = 0
@@ -158,8 +190,22 @@ def put_row(rows: TreeRows, g: int, paths: Iterable[Path]) -> list[slice]:
         rows.slot_id[g, of_path] = branch.slot_id
         rows.slot_weight[g, of_path] = branch.slot_weight
         slots_of_path.append(of_path)
+        comparisons += _put_comparisons(rows, g, comparisons, branch.comparisons, first_slot=slots)
         slots += count
         reads += 1 + nodes
     end[trail[:trail_length]] = tokens
     read[reads:] = read[reads - 1] if reads else 0
     return slots_of_path
+
+
+def _put_comparisons(rows: TreeRows, g: int, start: int, found: Comparisons, *, first_slot: int) -> int:
+    """Writes comparisons from `start` on and returns their number."""
+    if not found.count:
+        return 0
+    here = slice(start, start + found.count)
+    _, answers, path = found.path.shape
+    rows.answer_path[g, here, :answers, :path] = np.where(found.path < 0, -1, found.path + first_slot)
+    rows.answer_target[g, here, :answers] = found.target
+    rows.answer_gap[g, here, :answers] = found.gap
+    rows.comparison_weight[g, here] = found.weight
+    return found.count

@@ -28,9 +28,32 @@ class RopeScaling:
     original_max_position_embeddings: int
 
 
+LINEAR_MAPS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """Low-rank adaptation (Hu et al. 2022) of linear maps: x W + (alpha / rank) (x A) B, with A and B trained alone.
+
+    `dropout` drops features of x on the way to A, in training only.
+    """
+
+    rank: int
+    alpha: float
+    targets: tuple[str, ...] = LINEAR_MAPS
+    dropout: float = 0.0
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """Everything that fixes the parameters and the function of a decoder; names are Hugging Face's."""
+    """Everything that fixes the parameters and the function of a decoder; names are Hugging Face's.
+
+    `adapter` adds trained low-rank maps; it belongs to a run and stands in no config.json.
+    """
 
     model_type: ModelType
     vocab_size: int
@@ -48,6 +71,7 @@ class DecoderConfig:
     initializer_range: float = 0.02
     bos_token_id: int | None = None
     eos_token_id: tuple[int, ...] = ()
+    adapter: Adapter | None = None
 
     def __post_init__(self) -> None:
         if self.model_type not in get_args(ModelType):

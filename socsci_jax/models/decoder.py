@@ -35,6 +35,7 @@ def read_hidden(
     compute_dtype: Any = jnp.float32,
     remat: RematPolicy = "layers",
     unroll: int = 1,
+    dropout_key: jax.Array | None = None,
 ) -> jax.Array:
     """Hidden states [G,R,D] after the final norm, at the tokens `read` [G,R] (ascending) of each row.
 
@@ -42,13 +43,15 @@ def read_hidden(
     precede a token, end [G,T] the first later token that does not descend from it, 0 for padding: a token sees
     each j with j <= i < end[j].  T and R are multiples of 64.  Under `jax.set_mesh(mesh)` activations are
     sharded by the table of `sharding.py`.  `unroll` layers are compiled one after the other: more take longer to
-    compile and may run a few percent faster.
+    compile and may run a few percent faster.  With a `dropout_key` the adapter drops features.
     """
     rope = _rotations(model.config, position)
     x = constrain(model.model.embed_tokens.weight[...][ids].astype(compute_dtype), *_TOKENS)
     every = jnp.broadcast_to(jnp.arange(end.shape[1], dtype=end.dtype), end.shape)
     all_see, reads_see = _sight(every, end), _sight(read, end)
 
+    if dropout_key is not None:
+        _give_dropout_keys(model, dropout_key)
     graph, layers = nnx.split(model.model.layers)
 
     def layer(x: jax.Array, params: Any) -> jax.Array:
@@ -66,6 +69,14 @@ def read_hidden(
     x, _ = jax.lax.scan(step, x, (layers, jnp.arange(count) == count - 1), unroll=min(unroll, count))
     last = nnx.merge(graph, jax.tree.map(lambda w: w[-1], layers))
     return model.model.norm(_last_layer(last, x, rope, read, reads_see, config=model.config))
+
+
+def _give_dropout_keys(model: Decoder, key: jax.Array) -> None:
+    """Every adapted linear map gets a key for each layer, which the scan takes off as it does the weights."""
+    adapted = [m for _, m in nnx.iter_modules(model.model.layers) if getattr(m, "adapter", None) is not None]
+    for number, linear in enumerate(adapted):
+        keys = jax.random.split(jax.random.fold_in(key, number), model.config.num_hidden_layers)
+        linear.dropout_key = nnx.data(nnx.Variable(keys))
 
 
 def unembedding(model: Decoder) -> jax.Array:

@@ -29,6 +29,7 @@ def axis_size(config: DecoderConfig, axis: str) -> int:
         "kv_heads": config.num_key_value_heads * config.head_dim,
         "norm": config.hidden_size,
         "head_norm": config.head_dim,
+        "rank": config.adapter.rank if config.adapter else 0,
     }[axis]
 
 
@@ -42,6 +43,10 @@ class _Maker:
         values = jax.random.normal(self.rngs.params(), self._shape(axes), self.dtype)
         return nnx.Param(values * jnp.asarray(self.config.initializer_range, self.dtype), axes=axes)
 
+    def uniform(self, limit: float, *axes: str) -> nnx.Param:
+        values = jax.random.uniform(self.rngs.params(), self._shape(axes), self.dtype, -limit, limit)
+        return nnx.Param(values, axes=axes)
+
     def constant(self, value: float, *axes: str) -> nnx.Param:
         return nnx.Param(jnp.full(self._shape(axes), value, self.dtype), axes=axes)
 
@@ -50,17 +55,37 @@ class _Maker:
 
 
 class Linear(nnx.Module):
-    """`x @ weight + bias`, weight [in, out]."""
+    """`x @ weight + bias`, weight [in, out]; with an adapter for `name`, `scale * x @ lora_a @ lora_b` more."""
 
-    def __init__(self, make: _Maker, *axes: str, bias: bool = False) -> None:
+    def __init__(self, make: _Maker, *axes: str, name: str = "", bias: bool = False) -> None:
         self.weight = make.normal(*axes)
         self.bias = make.constant(0.0, *axes[:-2], axes[-1]) if bias else None
+        self.adapter = make.config.adapter
+        if self.adapter is None or name not in self.adapter.targets:
+            self.adapter = None
+            return
+        *stack, inputs, outputs = axes
+        # As `peft` begins: A uniform as torch's linear maps are, B zero, so that the start is the base itself.
+        limit = axis_size(make.config, inputs) ** -0.5
+        self.lora_a = make.uniform(limit, *stack, inputs, "rank")
+        self.lora_b = make.constant(0.0, *stack, "rank", outputs)
+        self.dropout_key: nnx.Variable | None = None
 
     def __call__(self, x_gni: jax.Array) -> jax.Array:
         y = contract("gni,io->gno", x_gni, self.weight[...])
         # Named so that rematerialisation may keep exactly these.
         y = checkpoint_name(y, "matmul")
-        return y if self.bias is None else y + self.bias[...].astype(y.dtype)
+        if self.bias is not None:
+            y = y + self.bias[...].astype(y.dtype)
+        return y if self.adapter is None else y + self._adaptation(x_gni)
+
+    def _adaptation(self, x_gni: jax.Array) -> jax.Array:
+        if self.dropout_key is not None:
+            keep = 1 - self.adapter.dropout
+            kept = jax.random.bernoulli(self.dropout_key[...], keep, x_gni.shape)
+            x_gni = jnp.where(kept, x_gni / keep, 0).astype(x_gni.dtype)
+        low = contract("gni,ir->gnr", x_gni, self.lora_a[...])
+        return contract("gnr,ro->gno", low, self.lora_b[...]) * jnp.asarray(self.adapter.scale, x_gni.dtype)
 
 
 class RMSNorm(nnx.Module):
@@ -84,19 +109,19 @@ class Embedding(nnx.Module):
 class Attention(nnx.Module):
     def __init__(self, make: _Maker) -> None:
         bias, norm = make.config.attention_bias, make.config.qk_norm
-        self.q_proj = Linear(make, "layers", "embed", "heads", bias=bias)
-        self.k_proj = Linear(make, "layers", "embed", "kv_heads", bias=bias)
-        self.v_proj = Linear(make, "layers", "embed", "kv_heads", bias=bias)
-        self.o_proj = Linear(make, "layers", "heads", "embed")
+        self.q_proj = Linear(make, "layers", "embed", "heads", name="q_proj", bias=bias)
+        self.k_proj = Linear(make, "layers", "embed", "kv_heads", name="k_proj", bias=bias)
+        self.v_proj = Linear(make, "layers", "embed", "kv_heads", name="v_proj", bias=bias)
+        self.o_proj = Linear(make, "layers", "heads", "embed", name="o_proj")
         self.q_norm = RMSNorm(make, "layers", "head_norm") if norm else None
         self.k_norm = RMSNorm(make, "layers", "head_norm") if norm else None
 
 
 class MLP(nnx.Module):
     def __init__(self, make: _Maker) -> None:
-        self.gate_proj = Linear(make, "layers", "embed", "mlp")
-        self.up_proj = Linear(make, "layers", "embed", "mlp")
-        self.down_proj = Linear(make, "layers", "mlp", "embed")
+        self.gate_proj = Linear(make, "layers", "embed", "mlp", name="gate_proj")
+        self.up_proj = Linear(make, "layers", "embed", "mlp", name="up_proj")
+        self.down_proj = Linear(make, "layers", "mlp", "embed", name="down_proj")
 
 
 class Layer(nnx.Module):

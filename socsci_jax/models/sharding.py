@@ -32,6 +32,8 @@ class ShardingRules:
     kv_heads: MeshAxes = ("tensor",)
     mlp: MeshAxes = ("tensor",)
     layers: MeshAxes = ()
+    # Of an adapter: a few dozen numbers.
+    rank: MeshAxes = ()
     # Normalisation weights are a few thousand numbers: cutting them would cost more than it saves.
     norm: MeshAxes = ()
     head_norm: MeshAxes = ()

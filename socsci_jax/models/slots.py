@@ -31,18 +31,25 @@ def tree_log_probs(
     compute_dtype: Any,
     remat: RematPolicy = "none",
     unroll: int = 1,
+    dropout_key: jax.Array | None = None,
 ) -> jax.Array:
     """Log-probabilities [G,A] of all target slots; arrays as in `TreeRows`, settings as `read_hidden` takes them."""
-    settings = {"compute_dtype": compute_dtype, "remat": remat, "unroll": unroll}
+    settings = {"compute_dtype": compute_dtype, "remat": remat, "unroll": unroll, "dropout_key": dropout_key}
     hidden, weight = _read(params, rows, config=config, **settings)
     return slot_log_probs(hidden, weight, rows["slot_read"], rows["slot_id"])
 
 
 def read_logits(
-    params: Any, rows: Mapping[str, jax.Array], *, config: DecoderConfig, compute_dtype: Any
+    params: Any,
+    rows: Mapping[str, jax.Array],
+    *,
+    config: DecoderConfig,
+    compute_dtype: Any,
+    dropout_key: jax.Array | None = None,
 ) -> jax.Array:
     """Logits [G,R,V] in float32 at every read."""
-    hidden, weight = _read(params, rows, config=config, compute_dtype=compute_dtype, remat="none")
+    settings = {"compute_dtype": compute_dtype, "remat": "none", "dropout_key": dropout_key}
+    hidden, weight = _read(params, rows, config=config, **settings)
     return _logits(hidden, weight)
 
 
@@ -58,6 +65,18 @@ def slot_log_probs(
     of_slot = weight[slot_id].astype(hidden.dtype)
     chosen = jnp.sum(at_slot.astype(jnp.float32) * of_slot.astype(jnp.float32), axis=-1)
     return chosen - jnp.take_along_axis(log_normaliser(hidden, weight), slot_read, axis=-1)
+
+
+def answer_log_probs(log_probs: jax.Array, path: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Log-probabilities of whole answers [G,...] from those of target slots [G,A], and which answers are real.
+
+    path[G,...,P] are the slots of each answer, padded with -1; an answer of nothing but padding is none, and gets 0.
+    """
+    g = path.shape[0]
+    padded = jnp.pad(log_probs, ((0, 0), (0, 1)))
+    # A negative index would count from the end: what it finds there is the padding.
+    found = jnp.take_along_axis(padded, jnp.where(path < 0, log_probs.shape[1], path).reshape(g, -1), axis=1)
+    return found.reshape(path.shape).sum(-1), path[..., 0] >= 0
 
 
 def log_normaliser(hidden: jax.Array, weight: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ from socsci_jax.data.prompt_table import PromptTable
 from socsci_jax.data.shards import Sharing
 from socsci_jax.data.tries import AnswerTrie
 from socsci_jax.models.slots import tree_log_probs
-from socsci_jax.simulation.model import SimulationModel
+from socsci_jax.simulation.model import SimulationModel, fetch
 from socsci_jax.simulation.requests import RequestRows, branches_of, distinct_requests, rows_of_requests
 
 _score = jax.jit(tree_log_probs, static_argnames=("config", "compute_dtype"))
@@ -49,7 +49,7 @@ def exact_distributions(
     )
     with jax.set_mesh(model.mesh):
         for batch, log_probs in _one_ahead(_scored(model, rows)):
-            log_probs = np.asarray(log_probs)
+            log_probs = fetch(log_probs)
             for request, row, slots in zip(batch.request, batch.row, batch.slots):
                 edges = log_probs[row, slots].astype(np.float64)
                 found.append(_normalised(tries[requests.kind[request]].answer_log_probs(edges)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental.multihost_utils import process_allgather
 
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.models.config import DecoderConfig
@@ -38,6 +39,13 @@ class SimulationModel:
     def place(self, arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         """Arrays [rows, ...] on the devices that take their rows."""
         return jax.device_put(arrays, batch_sharding(self.mesh, rows=self.rows_at_a_time))
+
+
+def fetch(array: jax.Array) -> np.ndarray:
+    """The whole of an array on the host of every process."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    return process_allgather(array, tiled=True)
 
 
 def params_hash(params: Any) -> str:

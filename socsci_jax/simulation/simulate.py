@@ -21,7 +21,7 @@ from socsci_jax.simulation.sampling import Sampling, sample_answers
 from socsci_jax.studies.predictions import write_predictions
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA, Item
-from socsci_jax.studies.splits import PARTS, TRAIN, Split
+from socsci_jax.studies.splits import PARTS, VALIDATION, Split
 from socsci_jax.studies.store import StudyStore
 
 # With more levels, feeding all of them to draw one costs more than a second pass.
@@ -109,13 +109,15 @@ def _show(report, before: int, pairs: int, done: int, total: int) -> None:
 
 
 def held_out_pairs(store: StudyStore, split: Split, *, parts: Sequence[str]) -> pl.DataFrame:
-    """Distinct (item_id, participant_id) with study_id and part, of the split's held-out answers."""
-    unknown = sorted(set(parts) - set(PARTS))
+    """Distinct (item_id, participant_id) with study_id and part, of the split's held-out answers.
+
+    The validation part is given only if `parts` names it.
+    """
+    known = (*PARTS, VALIDATION)
+    unknown = sorted(set(parts) - set(known))
     if unknown:
-        raise InputError(f"part {unknown[0]!r} is not known; known are {', '.join(PARTS)}.")
-    labelled = split.label(store).filter(pl.col("part") != TRAIN)
-    if parts:
-        labelled = labelled.filter(pl.col("part").is_in(list(parts)))
+        raise InputError(f"part {unknown[0]!r} is not known; known are {', '.join(known)}.")
+    labelled = split.label(store).filter(pl.col("part").is_in(list(parts or PARTS)))
     if labelled.is_empty():
         raise InputError(
             f"split {split.name!r} of {store.path} holds out no answers{' of ' + ', '.join(parts) if parts else ''}."

@@ -25,6 +25,8 @@ from socsci_jax.studies.store import StudyStore
 
 # In order of precedence: an answer to a held-out condition of a held-out study counts for the study.
 PARTS = ("unseen_studies", "unseen_conditions", "unseen_outcomes", "unseen_participants")
+# People who are held out to choose a checkpoint by; what chose a checkpoint says nothing about it any more.
+VALIDATION = "validation"
 TRAIN = "train"
 
 _UNIT_COLUMNS = {
@@ -32,6 +34,7 @@ _UNIT_COLUMNS = {
     "unseen_conditions": ("study_id", "condition"),
     "unseen_outcomes": ("study_id", "outcome"),
     "unseen_participants": ("study_id", "participant_id"),
+    VALIDATION: ("study_id", "participant_id"),
 }
 
 SPLIT_SCHEMA = pa.schema(
@@ -104,14 +107,14 @@ class Split:
         return self.held_out.filter(pl.col("part") == part).select(columns)
 
     def label(self, store: StudyStore) -> pl.DataFrame:
-        """The responses with study_id, condition, outcome and `part`: "train" or one of PARTS."""
+        """The responses with study_id, condition, outcome and `part`: one of PARTS, "validation" or "train"."""
         responses = store.responses.join(
             store.items.select("item_id", "study_id", "condition", "outcome"),
             on="item_id",
             how="left",
             maintain_order="left",
         ).with_columns(part=pl.lit(TRAIN))
-        for part in reversed(PARTS):
+        for part in (VALIDATION, *reversed(PARTS)):
             columns = list(_UNIT_COLUMNS[part])
             units = self.units(part).unique().with_columns(_held=pl.lit(True))
             responses = (
@@ -160,14 +163,21 @@ def make_split(
     conditions: float | None = None,
     outcomes: float | None = None,
     participants: float | None = None,
+    validation: float | None = None,
 ) -> Split:
     """Draws held-out units, seeded; shares are between 0 and 1, `studies` may be a list of ids.
 
     Conditions and outcomes are drawn within each study that is not itself held out: the share, at least one,
-    and never all; a study with a single one keeps it.  Participants are drawn within each study.
+    and never all; a study with a single one keeps it.  Participants are drawn within each study, those for `validation`
+    from who is left in training.
     Raises InputError for a share out of range, an unknown study id, or a split that holds out nothing.
     """
-    shares = {"conditions": conditions, "outcomes": outcomes, "participants": participants}
+    shares = {
+        "conditions": conditions,
+        "outcomes": outcomes,
+        "participants": participants,
+        "validation": validation,
+    }
     if isinstance(studies, float | int):
         shares["studies"] = float(studies)
     for kind, share in shares.items():
@@ -217,6 +227,14 @@ def make_split(
         within_studies("unseen_outcomes", "outcome", outcomes, store.items)
     if participants is not None:
         within_studies("unseen_participants", "participant_id", participants, store.participants)
+    if validation is not None:
+        taken = pl.DataFrame(
+            [(row["study_id"], row["participant_id"]) for row in rows if "participant_id" in row],
+            schema={"study_id": pl.String, "participant_id": pl.String},
+            orient="row",
+        )
+        left = store.participants.join(taken, on=["study_id", "participant_id"], how="anti")
+        within_studies(VALIDATION, "participant_id", validation, left)
     return split_of_units(store, name=name, seed=seed, rows=rows, notes=notes)
 
 

@@ -30,9 +30,12 @@ class Checkpoints:
         """The newest complete step, or None."""
         return self._manager.latest_step()
 
+    def has(self, step: int) -> bool:
+        return step in self._manager.all_steps()
+
     def save(self, step: int, *, state: Any, facts: dict) -> None:
         """`facts` holds what is not an array: data position, metrics, what the run is."""
-        if step in self._manager.all_steps():
+        if self.has(step):
             return
         self._manager.save(
             step,
@@ -79,3 +82,9 @@ class Checkpoints:
         """Waits for saves under way."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

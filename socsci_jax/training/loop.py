@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
-import json
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +17,17 @@ from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.loader import PlannedRows, batches
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.errors import InputError
-from socsci_jax.hub import resolve_folder
-from socsci_jax.models.huggingface import CHECKPOINT_FILES, load_checkpoint
-from socsci_jax.models.modules import init
 from socsci_jax.progress import progress
 from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.log import Log
+from socsci_jax.training.objectives import Objective
 from socsci_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from socsci_jax.training.prepare import Prepared, prepare
 from socsci_jax.training.recipe import Recipe
-from socsci_jax.training.run import RunFolder
-from socsci_jax.training.step import initial_state, state_shardings, train_step
+from socsci_jax.training.reference import reference_log_probs
+from socsci_jax.training.start import abstract_state, first_state, start_params
+from socsci_jax.training.step import train_step
+from socsci_jax.training.validation import Validation
 
 # Figures are fetched from the device this many steps apart: each fetch waits for the device.
 LOG_EVERY = 10
@@ -39,7 +40,7 @@ def train(recipe: Recipe) -> Path:
     """
     set_up_compiler()
     prepared = _main_process_first(recipe)
-    run, shards = prepared.run, prepared.shards
+    run, shards, config = prepared.run, prepared.shards, prepared.config
     plan = BatchPlan(
         shards.lengths,
         rows=recipe.batch.rows,
@@ -50,58 +51,98 @@ def train(recipe: Recipe) -> Path:
     total_steps = plan.steps(recipe.optimizer.epochs)
     optimizer = make_optimizer(recipe.optimizer, total_steps=total_steps)
     schedule = learning_rate_schedule(recipe.optimizer, total_steps=total_steps)
+    model = {
+        "compute_dtype": jnp.dtype(recipe.model.compute_dtype),
+        "unroll": recipe.model.unrolled_layers,
+    }
     step_function = jax.jit(
         functools.partial(
             train_step,
             optimizer=optimizer,
-            config=prepared.config,
-            compute_dtype=jnp.dtype(recipe.model.compute_dtype),
+            objective=_objective(recipe),
+            config=config,
             remat=recipe.model.rematerialisation,
-            unroll=recipe.model.unrolled_layers,
+            dropout_seed=recipe.seed if recipe.lora and recipe.lora.dropout else None,
+            **model,
         ),
         donate_argnums=0,
     )
+    rows = functools.partial(
+        PlannedRows,
+        shards,
+        plan,
+        micro_batches=recipe.batch.micro_batches,
+        own=_own_rows(prepared.batch_sharding, recipe.batch.rows // recipe.batch.micro_batches),
+    )
 
-    checkpoints = Checkpoints(run.checkpoints, keep=recipe.checkpoints.keep)
-    try:
-        with jax.set_mesh(prepared.mesh):
-            state, first_step = _state(recipe, prepared, optimizer, checkpoints)
-            source = PlannedRows(
-                shards,
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(Checkpoints(run.checkpoints, keep=recipe.checkpoints.keep))
+        latest = checkpoints.latest()
+        if latest is not None and checkpoints.facts(latest).get("stopped_early"):
+            return run.path
+        stack.enter_context(jax.set_mesh(prepared.mesh))
+        reference = start = None
+        if recipe.objective.kind == "dpo":
+            if latest is None or not run.reference.is_file():
+                start = start_params(recipe, config, prepared.mesh)
+            reference = reference_log_probs(
+                start,
+                rows(steps=plan.steps(1)),
                 plan,
-                steps=total_steps,
-                micro_batches=recipe.batch.micro_batches,
-                own=_own_rows(prepared.batch_sharding, recipe.batch.rows // recipe.batch.micro_batches),
+                sharding=prepared.batch_sharding,
+                file=run.reference,
+                config=dataclasses.replace(config, adapter=None),
+                **model,
             )
-            with (
-                progress(f"train {recipe.name}", total=total_steps) as report,
-                _Log(run, from_step=first_step) as log,
-            ):
-                clock, done = time.perf_counter(), first_step
-                for step, arrays in batches(source, first_step=first_step):
-                    batch = {
-                        name: jax.make_array_from_process_local_data(prepared.batch_sharding, array)
-                        for name, array in arrays.items()
-                    }
-                    state, figures = step_function(state, batch)
-                    finished = step + 1
-                    logs = finished % LOG_EVERY == 0 or finished == total_steps
-                    saves = finished % recipe.checkpoints.every_steps == 0 or finished == total_steps
-                    if not (logs or saves):
-                        continue
-                    figures = {name: float(value) for name, value in figures.items()}
-                    _check_finite(figures, finished, checkpoints)
-                    seconds, clock = time.perf_counter() - clock, time.perf_counter()
-                    figures["learning_rate"] = float(schedule(step))
-                    figures["steps_per_second"] = (finished - done) / seconds
-                    done = finished
-                    log.write(finished, figures)
-                    report.update(finished, f"loss {figures['loss']:.4f}")
-                    if saves:
-                        facts = {"next_step": finished, "total_steps": total_steps, "figures": figures}
-                        checkpoints.save(finished, state=state, facts=facts)
-    finally:
-        checkpoints.close()
+        if start is None and (latest is None or config.adapter is not None):
+            start = start_params(recipe, config, prepared.mesh)
+        frozen = None if config.adapter is None else start
+        if latest is None:
+            state, first_step = first_state(recipe, config, optimizer, prepared.mesh, start), 0
+        else:
+            abstract = abstract_state(recipe, config, optimizer, prepared.mesh)
+            state = checkpoints.restore(latest, abstract_state=abstract)
+            first_step = checkpoints.facts(latest)["next_step"]
+        # Steps give their buffers back; nothing else may hold on to the weights that they began with.
+        del start
+        source = rows(steps=total_steps, reference=reference)
+        report = stack.enter_context(progress(f"train {recipe.name}", total=total_steps))
+        log = stack.enter_context(Log(run, from_step=first_step))
+        validation = None
+        if recipe.validation is not None:
+            validation = stack.enter_context(Validation(prepared, recipe, history=log.history))
+        clock, done = time.perf_counter(), first_step
+        for step, arrays in batches(source, first_step=first_step):
+            batch = {
+                name: jax.make_array_from_process_local_data(prepared.batch_sharding, array)
+                for name, array in arrays.items()
+            }
+            state, figures = step_function(state, batch, frozen)
+            finished = step + 1
+            last = finished == total_steps
+            logs = last or finished % LOG_EVERY == 0
+            saves = last or finished % recipe.checkpoints.every_steps == 0
+            validates = validation is not None and (last or finished % recipe.validation.every_steps == 0)
+            if not (logs or saves or validates):
+                continue
+            figures = {name: float(value) for name, value in figures.items()}
+            _check_finite(figures, finished, checkpoints)
+            seconds = time.perf_counter() - clock
+            figures["learning_rate"] = float(schedule(step))
+            figures["steps_per_second"] = (finished - done) / seconds
+            if validates:
+                figures |= validation.figures(state["params"], frozen)
+            facts = {"next_step": finished, "total_steps": total_steps, "figures": figures}
+            stops = validates and validation.keep_best(state["params"], facts) and not last
+            log.write(finished, figures)
+            report.update(finished, f"loss {figures['loss']:.4f}")
+            if saves or stops:
+                checkpoints.save(finished, state=state, facts=facts | {"stopped_early": stops})
+            if stops:
+                print(f"stopped after step {finished}: validation {recipe.validation.metric} is no better")
+                break
+            # Validation and saving are not the steps' time.
+            clock, done = time.perf_counter(), finished
     return run.path
 
 
@@ -117,31 +158,11 @@ def _main_process_first(recipe: Recipe) -> Prepared:
     return prepared
 
 
-def _state(recipe: Recipe, prepared: Prepared, optimizer, checkpoints: Checkpoints) -> tuple[Any, int]:
-    """State and the first step to take: of the newest checkpoint if there is one, else of the start."""
-    config, mesh = prepared.config, prepared.mesh
-    dtype = jnp.dtype(recipe.model.param_dtype)
-    abstract = jax.eval_shape(functools.partial(init, config, param_dtype=dtype), key=jax.random.key(0))
-    shardings = state_shardings(config, optimizer, abstract, mesh)
-    latest = checkpoints.latest()
-    if latest is not None:
-        whole = {
-            "params": abstract,
-            "optimizer": jax.eval_shape(optimizer.init, abstract),
-            "step": jax.ShapeDtypeStruct((), jnp.int32),
-        }
-        placed = jax.tree.map(
-            lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), whole, shardings
-        )
-        return checkpoints.restore(latest, abstract_state=placed), checkpoints.facts(latest)["next_step"]
-    if recipe.model.start == "random":
-        params = init(
-            config, key=jax.random.key(recipe.seed), param_dtype=dtype, shardings=shardings["params"]
-        )
-    else:
-        folder = resolve_folder(recipe.model.start, allow_patterns=CHECKPOINT_FILES)
-        params = load_checkpoint(folder, mesh=mesh, param_dtype=dtype).params
-    return initial_state(params, optimizer, shardings), 0
+def _objective(recipe: Recipe) -> Objective:
+    chosen = recipe.objective
+    if chosen.kind == "sft":
+        return Objective()
+    return Objective(kind=chosen.kind, beta=chosen.beta or 0.1, sft_share=chosen.sft_share or 0.0)
 
 
 def _own_rows(sharding: jax.sharding.NamedSharding, rows: int) -> slice:
@@ -158,39 +179,3 @@ def _check_finite(figures: dict[str, float], step: int, checkpoints: Checkpoints
             f"step {step}: the {'loss' if not math.isfinite(figures['loss']) else 'gradient'} is not finite; "
             f"lower optimizer.learning_rate (last good checkpoint: {checkpoints.latest() or 'none'})."
         )
-
-
-class _Log:
-    """Figures as JSON lines and as TensorBoard scalars, written by the first process."""
-
-    def __init__(self, run: RunFolder, *, from_step: int):
-        self._run = run
-        self._from_step = from_step
-
-    def __enter__(self) -> _Log:
-        self._file = self._scalars = None
-        if jax.process_index() != 0:
-            return self
-        from tensorboard.summary import Writer
-
-        # Lines after the checkpoint that we go on from would be written a second time.
-        path = self._run.metrics
-        lines = path.read_text().splitlines() if path.is_file() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= self._from_step]
-        path.write_text("".join(f"{line}\n" for line in kept))
-        self._file = path.open("a")
-        self._scalars = Writer(str(self._run.tensorboard))
-        return self
-
-    def write(self, step: int, figures: dict[str, float]) -> None:
-        if self._file is None:
-            return
-        self._file.write(json.dumps({"step": step, **figures}) + "\n")
-        self._file.flush()
-        for name, value in figures.items():
-            self._scalars.add_scalar(name, value, step=step)
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._scalars.close()

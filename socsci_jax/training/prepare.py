@@ -13,6 +13,7 @@ import jax
 import polars as pl
 
 from socsci_jax.data.shards import TreeShards, build_shards
+from socsci_jax.data.targets import ANSWERS, Targets
 from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
@@ -26,6 +27,7 @@ from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder, copy_tokenizer, run_folder, software_versions
+from socsci_jax.training.validator import Validator
 
 # Travels with the tokenizer's files: how `transformers` ends and pads what the model writes.
 GENERATION_CONFIG = "generation_config.json"
@@ -39,7 +41,9 @@ class Prepared:
     mesh: Mesh
     batch_sharding: jax.sharding.NamedSharding
     config: DecoderConfig
+    tokenizer: Tokenizer
     shards: TreeShards
+    validator: Validator | None
 
 
 def prepare(recipe: Recipe) -> Prepared:
@@ -63,18 +67,22 @@ def prepare(recipe: Recipe) -> Prepared:
                 f"data.max_tokens = {recipe.data.max_tokens} is more than the model's max_position_embeddings = "
                 f"{config.max_position_embeddings}; lower it."
             )
+        config = dataclasses.replace(config, adapter=recipe.adapter)
         param_shardings(config, mesh)  # raises if a dimension does not divide
+        validator = _validator(recipe, store, split, layout, tokenizer)
         run.begin(recipe, facts=_facts(recipe, store, split, train_part, layout, tokenizer))
     shards = _shards(recipe, store, split, layout, tokenizer)
-    rejected = shards.facts["rejected_branches"]
+    rejected = shards.facts["rejected"]
     if rejected and jax.process_index() == 0:
-        print(f"{rejected} prompts are too long and left out; see {shards.folder / 'rejects.csv'}")
+        print(f"{rejected} prompts or items are left out; see {shards.folder / 'rejects.csv'}")
     return Prepared(
         run=RunFolder(recipe.output),
         mesh=mesh,
         batch_sharding=batch_sharding,
         config=config,
+        tokenizer=tokenizer,
         shards=shards,
+        validator=validator,
     )
 
 
@@ -167,10 +175,36 @@ def _shards(
             root=store.path / "shards",
             sharing=recipe.data.sharing,
             max_tokens=recipe.data.max_tokens,
+            targets=_targets(recipe),
             leave_out=recipe.data.leave_out_studies,
             progress=show,
         )
     return TreeShards(folder)
+
+
+def _validator(
+    recipe: Recipe, store: StudyStore, split: Split, layout: Layout, tokenizer: Tokenizer
+) -> Validator | None:
+    if recipe.validation is None:
+        return None
+    return Validator(
+        store,
+        split,
+        layout=layout,
+        tokenizer=tokenizer,
+        responses=recipe.validation.responses,
+        seed=recipe.seed,
+        longest=recipe.data.max_tokens,
+    )
+
+
+def _targets(recipe: Recipe) -> Targets:
+    objective = recipe.objective
+    if objective.kind == "dpo":
+        return Targets(kind="pairs", pairs_per_response=objective.pairs_per_response or 1, seed=recipe.seed)
+    if objective.kind in ("soft", "wasserstein"):
+        return Targets(kind="distributions", toward=objective.toward or ())
+    return ANSWERS
 
 
 def _facts(

@@ -14,6 +14,7 @@ import pydantic
 import yaml
 
 from socsci_jax.errors import InputError
+from socsci_jax.models.config import LINEAR_MAPS, Adapter
 
 Positive = Annotated[int, pydantic.Field(ge=1)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
@@ -103,6 +104,39 @@ class Optimizer(_Block):
     clip_norm: Annotated[float, pydantic.Field(gt=0)] = 1.0
 
 
+class Objective(_Block):
+    """What is minimised; `sft` is the cross entropy of the people's own answers."""
+
+    kind: Literal["sft", "dpo", "soft", "wasserstein"] = "sft"
+    sft_share: Share | None = None  # of the loss that is sft's, beside another kind; by default none of it
+    beta: Annotated[float, pydantic.Field(gt=0)] | None = None  # of dpo; by default 0.1
+    pairs_per_response: Positive | None = None  # of dpo; by default 1
+    # Of soft and wasserstein: whose histogram a person's answers are pulled toward, all who answered the item and are
+    # alike in these attributes; by default all who answered it.
+    toward: tuple[str, ...] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _go_together(self) -> Objective:
+        for key, kinds in {
+            "sft_share": ("dpo", "soft", "wasserstein"),
+            "beta": ("dpo",),
+            "pairs_per_response": ("dpo",),
+            "toward": ("soft", "wasserstein"),
+        }.items():
+            if getattr(self, key) is not None and self.kind not in kinds:
+                raise ValueError(f"`{key}` goes with kind: {' or '.join(kinds)}, not with {self.kind}")
+        return self
+
+
+class Lora(_Block):
+    """A low-rank adapter that is trained instead of the weights, which stay as they are in `model.param_dtype`."""
+
+    rank: Positive
+    alpha: Annotated[float, pydantic.Field(gt=0)]
+    targets: tuple[Literal[LINEAR_MAPS], ...] = LINEAR_MAPS
+    dropout: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
+
+
 class Parallelism(_Block):
     """Sizes of the mesh axes; their product is the number of devices."""
 
@@ -116,16 +150,28 @@ class Checkpoints(_Block):
     keep: Positive = 2
 
 
+class Validation(_Block):
+    """Figures on the split's validation part every so many steps; the best checkpoint is kept beside the newest."""
+
+    every_steps: Positive
+    responses: Positive = 2048  # about so many answers, of items drawn by seed
+    metric: Literal["loss", "wasserstein", "accuracy"] = "loss"  # what "best" means
+    patience: Positive | None = None  # training stops after so many validations without a better one
+
+
 class Recipe(_Block):
     name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     output: Path
     seed: int = 0
     model: Model
     data: Data
+    objective: Objective = Objective()
+    lora: Lora | None = None
     batch: Batch
     optimizer: Optimizer
     parallelism: Parallelism = Parallelism()
     checkpoints: Checkpoints
+    validation: Validation | None = None
 
     @pydantic.model_validator(mode="after")
     def _rows_divide(self) -> Recipe:
@@ -138,6 +184,10 @@ class Recipe(_Block):
                 f"devices; a multiple of {fitting} rows would"
             )
         return self
+
+    @property
+    def adapter(self) -> Adapter | None:
+        return None if self.lora is None else Adapter(**self.lora.model_dump())
 
     def rendered(self) -> str:
         """The complete recipe as YAML, defaults included."""

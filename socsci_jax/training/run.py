@@ -4,6 +4,8 @@ recipe.yaml    the complete recipe
 run.json       hashes of everything that went in, the layout, software versions
 config.json, tokenizer/   the model's shape and tokenizer in the Hugging Face format, byte for byte
 checkpoints/, metrics.jsonl, tensorboard/
+best/          with validation: the parameters that did best in it
+reference.npy  of preference training: log-probabilities of the compared answers under the start
 """
 
 from __future__ import annotations
@@ -39,12 +41,22 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def best(self) -> Path:
+        """The parameters that did best in validation, as a checkpoint of their own."""
+        return self.path / "best"
+
+    @property
     def tokenizer(self) -> Path:
         return self.path / "tokenizer"
 
     @property
     def model_config(self) -> Path:
         return self.path / "config.json"
+
+    @property
+    def reference(self) -> Path:
+        """Log-probabilities under the start (preference training only)."""
+        return self.path / "reference.npy"
 
     @property
     def metrics(self) -> Path:

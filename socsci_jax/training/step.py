@@ -2,68 +2,95 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from socsci_jax.models.adapters import join, split_adapter
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import Mesh, param_shardings, replicated
 from socsci_jax.models.slots import tree_log_probs
-from socsci_jax.training.objectives import sft
+from socsci_jax.training.objectives import Objective, loss, total_weights
 
-# {"params", "optimizer", "step"}: a plain pytree, saved and restored as one.
+# {"params", "optimizer", "step"}: a plain pytree, saved and restored as one; params are those that are trained.
 State = dict[str, Any]
 Batch = dict[str, jax.Array]
 
 
-def loss_sums(params: Any, rows: Batch, **settings: Any) -> tuple[jax.Array, jax.Array]:
-    """(summed loss, summed weight) of one micro-batch of rows, arrays [G, ...] as in `TreeRows`.
+def loss_and_gradients(
+    params: Any,
+    batch: Batch,
+    *,
+    objective: Objective,
+    frozen: Any = None,
+    dropout_key: jax.Array | None = None,
+    **settings: Any,
+) -> tuple[jax.Array, jax.Array, Any]:
+    """(mean loss, summed weight of target tokens, gradients of the mean) over all micro-batches, arrays [M, G, ...].
 
-    Settings as `tree_log_probs` takes them.
+    `params` are trained; the rest of the model, if any, is `frozen`.  Settings as `tree_log_probs` takes them.  The
+    weights of the whole batch are known before anything is computed, so each micro-batch gives its part of the mean,
+    and M micro-batches equal one macro-batch.
     """
-    return sft(tree_log_probs(params, rows, **settings), rows["slot_weight"])
+    total = total_weights(batch)
 
+    def part(params: Any, rows: Batch, number: jax.Array | int) -> jax.Array:
+        whole = params if frozen is None else join(frozen, params)
+        key = None if dropout_key is None else jax.random.fold_in(dropout_key, number)
+        return loss(objective, tree_log_probs(whole, rows, dropout_key=key, **settings), rows, total)
 
-def loss_and_gradients(params: Any, batch: Batch, **settings: Any) -> tuple[jax.Array, jax.Array, Any]:
-    """(mean loss, summed weight, gradients of the mean) over all micro-batches, arrays [M, G, ...].
+    value_and_grad = jax.value_and_grad(part)
 
-    Gradients of the sums are added up in float32 and divided once, so M micro-batches equal one macro-batch.
-    """
-    value_and_grad = jax.value_and_grad(functools.partial(loss_sums, **settings), has_aux=True)
-
-    def add(total: tuple, rows: Batch) -> tuple[tuple, None]:
-        (loss, weight), gradients = value_and_grad(params, rows)
-        return jax.tree.map(jnp.add, total, (loss, weight, _wide(gradients))), None
+    def add(sums: tuple, numbered: tuple[Batch, jax.Array]) -> tuple[tuple, None]:
+        value, gradients = value_and_grad(params, *numbered)
+        return jax.tree.map(jnp.add, sums, (value, _wide(gradients))), None
 
     micro_batches = batch["ids"].shape[0]
     if micro_batches == 1:
-        (loss, weight), gradients = value_and_grad(params, jax.tree.map(lambda a: a[0], batch))
-    else:
-        zeros = (0.0, 0.0, jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params))
-        (loss, weight, gradients), _ = jax.lax.scan(add, zeros, batch)
-    mean = 1 / jnp.maximum(weight, 1e-9)
-    return loss * mean, weight, jax.tree.map(lambda g: g.astype(jnp.float32) * mean, gradients)
+        value, gradients = value_and_grad(params, jax.tree.map(lambda a: a[0], batch), 0)
+        return value, total["targets"], _wide(gradients)
+    zeros = (0.0, jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params))
+    (value, gradients), _ = jax.lax.scan(add, zeros, (batch, jnp.arange(micro_batches)))
+    return value, total["targets"], gradients
 
 
 def train_step(
-    state: State, batch: Batch, *, optimizer: optax.GradientTransformation, **settings: Any
+    state: State,
+    batch: Batch,
+    frozen: Any = None,
+    *,
+    optimizer: optax.GradientTransformation,
+    dropout_seed: int | None = None,
+    **settings: Any,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """The next state, and figures of this step as scalars: loss, targets, gradient_norm."""
-    loss, weight, gradients = loss_and_gradients(state["params"], batch, **settings)
+    """The next state, and figures of this step as scalars: loss, targets, gradient_norm.
+
+    Settings as `loss_and_gradients` takes them.  What an adapter drops depends on (seed, step, micro-batch) alone.
+    """
+    if dropout_seed is not None:
+        settings["dropout_key"] = jax.random.fold_in(jax.random.key(dropout_seed), state["step"])
+    value, weight, gradients = loss_and_gradients(state["params"], batch, frozen=frozen, **settings)
     updates, optimizer_state = optimizer.update(gradients, state["optimizer"], state["params"])
     params = optax.apply_updates(state["params"], updates)
-    figures = {"loss": loss, "targets": weight, "gradient_norm": optax.global_norm(gradients)}
+    figures = {"loss": value, "targets": weight, "gradient_norm": optax.global_norm(gradients)}
     return {"params": params, "optimizer": optimizer_state, "step": state["step"] + 1}, figures
+
+
+def trained_part(config: DecoderConfig, tree: Any) -> Any:
+    """Of a pytree like the parameters, what training changes: the adapter if there is one, else all."""
+    return tree if config.adapter is None else split_adapter(tree)[0]
 
 
 def state_shardings(
     config: DecoderConfig, optimizer: optax.GradientTransformation, abstract_params: Any, mesh: Mesh
 ) -> State:
-    """Where every array of the state lives: moments beside their parameters, counters everywhere."""
-    of_params = param_shardings(config, mesh)
+    """Where every array of the state lives: moments beside their parameters, counters everywhere.
+
+    `abstract_params` are those that are trained.
+    """
+    of_params = trained_part(config, param_shardings(config, mesh))
     of_optimizer = optax.tree_map_params(
         optimizer,
         lambda _, sharding: sharding,

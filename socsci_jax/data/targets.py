@@ -1,0 +1,247 @@
+"""What training asks of each prompt: its answers with their counts, preference pairs, or a distribution over levels.
+
+An objective needs more than the answers that were given when it weighs answers against each other; such sets of
+answers are comparisons.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.data.tries import AnswerTrie
+from socsci_jax.errors import InputError
+from socsci_jax.studies.store import StudyStore
+
+Kind = Literal["answers", "pairs", "distributions"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Targets:
+    """Which targets training shards hold.
+
+    pairs: for each response `pairs_per_response` others' different answers to the same item, drawn with `seed`.
+    distributions: for each response the histogram over its item's levels of all trained people who are alike in the
+    attributes `toward` (none: all who answered the item).
+    """
+
+    kind: Kind = "answers"
+    pairs_per_response: int = 1
+    toward: tuple[str, ...] = ()
+    seed: int = 0
+
+
+ANSWERS = Targets()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Comparisons:
+    """C sets of up to L answers that a prompt's objective weighs against each other, answer l of set c being the
+    target slots path[c, l] of the branch (padded with -1; nothing but padding is no answer).
+
+    target[c, l]: the share that an answer should get; of a pair 1 for the chosen, which stands first.
+    gap[c, l]: how far the next answer is on the scale, whose range is 1 (0 for the last).
+    weight[c]: responses that the set stands for.
+    """
+
+    path: np.ndarray
+    target: np.ndarray
+    gap: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.weight)
+
+
+NO_COMPARISONS = Comparisons(
+    path=np.zeros((0, 0, 0), np.int32),
+    target=np.zeros((0, 0), np.float32),
+    gap=np.zeros((0, 0), np.float32),
+    weight=np.zeros(0, np.float32),
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BranchTargets:
+    """Answers of a branch: distinct values, how often each was given, and for comparisons what stands in each set.
+
+    answers[c] are indices into values; target[c] and gap[c] go with them.
+    """
+
+    values: tuple[float, ...]
+    counts: tuple[float, ...]
+    answers: tuple[tuple[int, ...], ...] = ()
+    target: tuple[tuple[float, ...], ...] = ()
+    gap: tuple[tuple[float, ...], ...] = ()
+    weight: tuple[float, ...] = ()
+
+    def comparisons(self, trie: AnswerTrie) -> Comparisons:
+        """The sets as paths in the trie of `values`."""
+        if not self.answers:
+            return NO_COMPARISONS
+        shape = (len(self.answers), max(map(len, self.answers)))
+        path = np.full((*shape, trie.path.shape[1]), -1, np.int32)
+        target, gap = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        for c, answers in enumerate(self.answers):
+            path[c, : len(answers)] = trie.path[list(answers)]
+            target[c, : len(answers)] = self.target[c]
+            gap[c, : len(answers)] = self.gap[c]
+        return Comparisons(path, target, gap, np.array(self.weight, np.float32))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TargetTable:
+    """One row a branch, sorted by (prefix, rank), with its targets; and responses that have none, with reasons.
+
+    `branches` has columns prefix and rank; `refused` item_id, reason and responses.
+    """
+
+    branches: pl.DataFrame
+    targets: list[BranchTargets]
+    refused: pl.DataFrame
+
+
+def target_table(train: pl.DataFrame, store: StudyStore, targets: Targets, *, merged: bool) -> TargetTable:
+    """Targets of the responses `train` (columns of the store, and prefix and rank of each one's prompt).
+
+    With `merged`, responses of equal prompts come into one branch.  Raises InputError for an attribute that the store
+    does not have.
+    """
+    if not merged:
+        train = train.with_row_index("response")
+    keys = ["prefix", "rank", *([] if merged else ["response"])]
+    if targets.kind == "answers":
+        return _answers(train, keys)
+    # Two items may read the same and still allow different answers.
+    keys.append("item_id")
+    if targets.kind == "pairs":
+        return _pairs(train, keys, targets)
+    return _distributions(train, keys, targets, store)
+
+
+def _answers(train: pl.DataFrame, keys: list[str]) -> TargetTable:
+    counted = train.group_by([*keys, "value"]).len("count").sort([*keys, "value"])
+    branches = counted.group_by(keys, maintain_order=True).agg("value", "count")
+    found = [
+        BranchTargets(tuple(values), tuple(counts))
+        for values, counts in branches.select("value", "count").iter_rows()
+    ]
+    return TargetTable(branches.select("prefix", "rank"), found, _refused([]))
+
+
+def _pairs(train: pl.DataFrame, keys: list[str], targets: Targets) -> TargetTable:
+    """Demographic contrastive pairs (Kolluri et al. 2025): chosen is the person's own answer, rejected a different
+    one that another person gave to the same item; the prompt is the person's own."""
+    drawn, refused = [], []
+    for (item_id,), answers in train.sort("item_id", "participant_id", "sample_id").group_by(
+        "item_id", maintain_order=True
+    ):
+        values = answers["value"].to_numpy()
+        if (values == values[0]).all():
+            refused.append((item_id, "nobody gave another answer to this item", len(values)))
+            continue
+        rng = np.random.default_rng([targets.seed, zlib.crc32(item_id.encode())])
+        rejected = np.stack([_others_answers(values, rng) for _ in range(targets.pairs_per_response)], axis=1)
+        drawn.append(answers.with_columns(rejected=pl.Series(rejected.tolist(), dtype=pl.List(pl.Float64))))
+    if not drawn:
+        return TargetTable(train.select("prefix", "rank").clear(), [], _refused(refused))
+    counted = pl.concat(drawn).explode("rejected").group_by([*keys, "value", "rejected"]).len("count")
+    branches = (
+        counted.sort([*keys, "value", "rejected"])
+        .group_by(keys, maintain_order=True)
+        .agg("value", "rejected", "count")
+    )
+    found = []
+    for chosen, rejected, counts in branches.select("value", "rejected", "count").iter_rows():
+        values = tuple(sorted({*chosen, *rejected}))
+        given = dict.fromkeys(values, 0.0)
+        for value, count in zip(chosen, counts):
+            given[value] += count / targets.pairs_per_response
+        pairs = tuple((values.index(a), values.index(b)) for a, b in zip(chosen, rejected))
+        found.append(
+            BranchTargets(
+                values,
+                tuple(given.values()),
+                answers=pairs,
+                target=((1.0, 0.0),) * len(pairs),
+                gap=((0.0, 0.0),) * len(pairs),
+                weight=tuple(counts),
+            )
+        )
+    return TargetTable(branches.select("prefix", "rank"), found, _refused(refused))
+
+
+def _others_answers(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each answer one of another person that differs from it, every such person being equally likely."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    first = np.searchsorted(ordered, values, side="left")
+    last = np.searchsorted(ordered, values, side="right")
+    # Places among those that differ: before the run of equal answers, or after it.
+    place = rng.integers(0, len(values) - (last - first))
+    return ordered[np.where(place < first, place, place + last - first)]
+
+
+def _distributions(train: pl.DataFrame, keys: list[str], targets: Targets, store: StudyStore) -> TargetTable:
+    unknown = [name for name in targets.toward if name not in store.attributes]
+    if unknown:
+        raise InputError(
+            f"objective.toward: {unknown[0]!r} is no attribute of {store.path}; "
+            f"known are {', '.join(store.attributes)}."
+        )
+    items = store.item_by_id
+    counts = train.group_by("item_id").len("responses").sort("item_id")
+    refused = [
+        (item_id, "its scale has no levels to compare", responses)
+        for item_id, responses in counts.iter_rows()
+        if items[item_id].scale.kind != "levels"
+    ]
+    train = train.filter(~pl.col("item_id").is_in([item_id for item_id, *_ in refused]))
+    # Named apart from the other columns, whatever attributes are called.
+    alike = {name: f"attribute {name}" for name in targets.toward}
+    group = ["item_id", *alike.values()]
+    if alike:
+        known = [pl.col("attributes").struct.field(name).alias(column) for name, column in alike.items()]
+        people = store.participants.select("study_id", "participant_id", *known)
+        train = train.join(people, on=["study_id", "participant_id"], how="left", maintain_order="left")
+    histogram = train.group_by([*group, "value"]).len("count").sort([*group, "value"])
+    shares: dict[tuple, tuple[float, ...]] = {}
+    for key, answers in histogram.group_by(group, maintain_order=True):
+        levels = items[key[0]].scale.levels
+        given = dict(answers.select("value", "count").iter_rows())
+        total = sum(given.values())
+        shares[key] = tuple(given.get(level, 0) / total for level in levels)
+    branches = (
+        train.group_by([*keys, *alike.values(), "value"])
+        .len("count")
+        .sort([*keys, *alike.values(), "value"], nulls_last=True)
+        .group_by([*keys, *alike.values()], maintain_order=True)
+        .agg("value", "count")
+    )
+    found = []
+    for *key, values, counts in branches.select(*group, "value", "count").iter_rows():
+        levels = items[key[0]].scale.levels
+        given = dict(zip(values, counts))
+        gaps = (*(np.diff(levels) / max(levels[-1] - levels[0], 1)).tolist(), 0.0)
+        found.append(
+            BranchTargets(
+                tuple(map(float, levels)),
+                tuple(given.get(level, 0) for level in levels),
+                answers=(tuple(range(len(levels))),),
+                target=(shares[tuple(key)],),
+                gap=(gaps,),
+                weight=(sum(counts),),
+            )
+        )
+    return TargetTable(branches.select("prefix", "rank"), found, _refused(refused))
+
+
+def _refused(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        rows, schema={"item_id": pl.String, "reason": pl.String, "responses": pl.Int64}, orient="row"
+    )

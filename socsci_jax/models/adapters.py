@@ -1,0 +1,182 @@
+"""Low-rank adapters (LoRA): apart from the base in training, merged into it, and in `peft`'s format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from socsci_jax.errors import InputError
+from socsci_jax.models.config import LINEAR_MAPS, Adapter, DecoderConfig
+from socsci_jax.models.modules import init, nested
+
+# The path of a parameter in the pytree.
+Name = tuple[str, ...]
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+# Keys of adapter_config.json whose every value but these would change the function computed here.
+_ONLY_SUPPORTED: dict[str, tuple[Any, ...]] = {
+    "peft_type": ("LORA",),
+    "bias": ("none",),
+    "use_rslora": (False, None),
+    "use_dora": (False, None),
+    "fan_in_fan_out": (False, None),
+    "modules_to_save": (None, []),
+    "rank_pattern": ({}, None),
+    "alpha_pattern": ({}, None),
+    "layers_to_transform": (None,),
+    "lora_bias": (False, None),
+}
+
+
+def split_adapter(params: Any) -> tuple[Any, Any]:
+    """(adapter, base): the pytrees of what is trained and of what stays."""
+    flat = _flat(params)
+    return (
+        nested({path: leaf for path, leaf in flat.items() if _is_adapter(path)}),
+        nested({path: leaf for path, leaf in flat.items() if not _is_adapter(path)}),
+    )
+
+
+def join(base: Any, trained: Any) -> Any:
+    """The pytree with the leaves of both."""
+    return nested({**_flat(base), **_flat(trained)})
+
+
+def init_adapter(config: DecoderConfig, *, key: jax.Array, shardings: Any = None) -> Any:
+    """Fresh adapter weights in float32; `shardings` are those of the adapter alone."""
+
+    def make(key: jax.Array) -> Any:
+        return split_adapter(init(config, key=key, param_dtype=jnp.float32))[0]
+
+    # What is not returned is never computed.
+    return jax.jit(make, out_shardings=shardings)(key)
+
+
+def merge_adapter(params: Any, config: DecoderConfig) -> Any:
+    """Parameters of the base with the adapter added to its weights, in float32 and then the base's dtype."""
+    return jax.jit(_merged, static_argnames="scale")(params, scale=config.adapter.scale)
+
+
+def _merged(params: Any, *, scale: float) -> Any:
+    flat = _flat(params)
+    merged = {}
+    for path, leaf in flat.items():
+        a, b = (flat.get((*path[:-1], name)) for name in ("lora_a", "lora_b"))
+        if path[-1] == "weight" and a is not None:
+            change = jnp.einsum("lir,lro->lio", a, b, preferred_element_type=jnp.float32)
+            leaf = (leaf.astype(jnp.float32) + scale * change).astype(leaf.dtype)
+        if not _is_adapter(path):
+            merged[path] = leaf
+    return nested(merged)
+
+
+def export_adapter(adapter: Any, config: DecoderConfig, out: Path, *, base: str) -> None:
+    """Writes a folder that `peft` loads over `base` (a folder or hub id)."""
+    if out.exists():
+        raise InputError(f"{out}: exists already; give a new folder, or remove it first")
+    settings = config.adapter
+    tensors = {}
+    for path, leaf in _flat(adapter).items():
+        values = np.asarray(leaf)
+        for layer in range(config.num_hidden_layers):
+            # Linear maps are [out, in] there.
+            tensors[_peft_name(path, layer)] = np.ascontiguousarray(values[layer].T)
+    facts = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": settings.rank,
+        "lora_alpha": settings.alpha,
+        "lora_dropout": settings.dropout,
+        "target_modules": list(settings.targets),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }
+    partial = out.with_name(f".{out.name}.partial")
+    partial.mkdir(parents=True)
+    save_file(tensors, partial / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    (partial / ADAPTER_CONFIG).write_text(json.dumps(facts, indent=2) + "\n")
+    partial.rename(out)
+
+
+def read_adapter_config(folder: Path) -> Adapter:
+    """The settings of a `peft` folder; raises InputError for anything that would be computed differently here."""
+    path = folder / ADAPTER_CONFIG
+    try:
+        facts = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); give a folder that peft wrote.") from None
+    for key, allowed in _ONLY_SUPPORTED.items():
+        if key in facts and facts[key] not in allowed:
+            raise InputError(
+                f"{path}: {key} is {facts[key]!r}, supported is {allowed[0]!r}; merge the adapter with peft first."
+            )
+    targets = facts.get("target_modules")
+    # Given by name, or by the path in each layer; `load_adapter` finds out if a layer is missing.
+    named = {str(target).rpartition(".")[2] for target in targets} if isinstance(targets, list) else set()
+    if not named or not named <= set(LINEAR_MAPS):
+        raise InputError(
+            f"{path}: target_modules is {targets!r}, supported are {', '.join(LINEAR_MAPS)}; merge the adapter with "
+            "peft first."
+        )
+    return Adapter(
+        rank=facts["r"],
+        alpha=facts["lora_alpha"],
+        targets=tuple(name for name in LINEAR_MAPS if name in named),
+        dropout=facts.get("lora_dropout", 0.0),
+    )
+
+
+def load_adapter(folder: Path, config: DecoderConfig) -> Any:
+    """Adapter weights of a `peft` folder for `config`, whose adapter is that of `read_adapter_config`.
+
+    Raises one InputError that names the first tensor that is missing, too many or of another shape.
+    """
+    path = folder / ADAPTER_WEIGHTS
+    try:
+        tensors = load_file(path)
+    except Exception as error:
+        raise InputError(f"{path}: cannot be read ({error}); give a folder that peft wrote.") from None
+    shapes = jax.eval_shape(lambda: split_adapter(init(config, key=jax.random.key(0)))[0])
+    leaves = {}
+    for name, shape in _flat(shapes).items():
+        layers = []
+        for layer in range(config.num_hidden_layers):
+            stored = _peft_name(name, layer)
+            found = tensors.pop(stored, None)
+            if found is None or found.T.shape != shape.shape[1:]:
+                state = "is missing" if found is None else f"has shape {list(found.shape)}"
+                raise InputError(
+                    f"{path}: {stored} {state}, needed is {list(shape.shape[:0:-1])}; it belongs to another base model."
+                )
+            layers.append(found.T.astype(np.float32))
+        leaves[name] = np.stack(layers)
+    if tensors:
+        raise InputError(f"{path}: holds {next(iter(tensors))}, which this model has no place for.")
+    return nested(leaves)
+
+
+def _peft_name(path: Name, layer: int) -> str:
+    """model.layers.self_attn.q_proj.lora_a of layer 3 -> base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight"""
+    *module, name = path
+    before, after = module[:2], module[2:]
+    return f"{_PREFIX}{'.'.join((*before, str(layer), *after))}.{name[:-1]}{name[-1].upper()}.weight"
+
+
+def _is_adapter(path: Name) -> bool:
+    return path[-1] in ("lora_a", "lora_b")
+
+
+def _flat(tree: Any, path: Name = ()) -> dict[Name, Any]:
+    if not isinstance(tree, dict):
+        return {path: tree}
+    return {k: v for name, node in tree.items() for k, v in _flat(node, (*path, name)).items()}

@@ -1,0 +1,65 @@
+"""Where a run begins: the weights of its start, what of them is trained, and the state around that."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from socsci_jax.hub import resolve_folder
+from socsci_jax.models.adapters import init_adapter
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.huggingface import CHECKPOINT_FILES, load_checkpoint
+from socsci_jax.models.modules import init
+from socsci_jax.models.sharding import Mesh, param_shardings
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.step import State, initial_state, state_shardings, trained_part
+
+
+def start_params(recipe: Recipe, config: DecoderConfig, mesh: Mesh) -> Any:
+    """The weights that the recipe starts from, without an adapter, on the devices of `mesh`."""
+    base = dataclasses.replace(config, adapter=None)
+    dtype = jnp.dtype(recipe.model.param_dtype)
+    if recipe.model.start == "random":
+        key = jax.random.key(recipe.seed)
+        return init(base, key=key, param_dtype=dtype, shardings=param_shardings(base, mesh))
+    folder = resolve_folder(recipe.model.start, allow_patterns=CHECKPOINT_FILES)
+    return load_checkpoint(folder, mesh=mesh, param_dtype=dtype).params
+
+
+def abstract_trained(recipe: Recipe, config: DecoderConfig) -> Any:
+    """Shapes and dtypes of what is trained: the adapter (float32) if there is one, else all weights."""
+    if config.adapter is not None:
+        return jax.eval_shape(functools.partial(init_adapter, config), key=jax.random.key(0))
+    dtype = jnp.dtype(recipe.model.param_dtype)
+    return jax.eval_shape(functools.partial(init, config, param_dtype=dtype), key=jax.random.key(0))
+
+
+def abstract_state(
+    recipe: Recipe, config: DecoderConfig, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> State:
+    """Shapes, dtypes and shardings of the training state, as a checkpoint is restored onto them."""
+    trained = abstract_trained(recipe, config)
+    whole = {
+        "params": trained,
+        "optimizer": jax.eval_shape(optimizer.init, trained),
+        "step": jax.ShapeDtypeStruct((), jnp.int32),
+    }
+    shardings = state_shardings(config, optimizer, trained, mesh)
+    return jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), whole, shardings)
+
+
+def first_state(
+    recipe: Recipe, config: DecoderConfig, optimizer: optax.GradientTransformation, mesh: Mesh, start: Any
+) -> State:
+    """The state before the first step: `start` itself, or a fresh adapter over it."""
+    shardings = state_shardings(config, optimizer, abstract_trained(recipe, config), mesh)
+    params = start
+    if config.adapter is not None:
+        of_adapter = trained_part(config, param_shardings(config, mesh))
+        params = init_adapter(config, key=jax.random.key(recipe.seed), shardings=of_adapter)
+    return initial_state(params, optimizer, shardings)

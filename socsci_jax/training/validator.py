@@ -1,0 +1,111 @@
+"""Figures on the validation part of a split during training: what a checkpoint is chosen by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.data.prompt_table import PromptTable, tokenise_prompts
+from socsci_jax.data.tokenizers import Tokenizer
+from socsci_jax.data.tries import AnswerTrie, build_trie
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.distances import histogram, wasserstein_stated
+from socsci_jax.evaluation.individuals import draw_accuracy
+from socsci_jax.simulation.exact import exact_distributions
+from socsci_jax.simulation.model import SimulationModel
+from socsci_jax.studies.prompts import Layout
+from socsci_jax.studies.schema import Item
+from socsci_jax.studies.splits import VALIDATION, Split
+from socsci_jax.studies.store import StudyStore
+
+LOWER_IS_BETTER = {"loss": True, "wasserstein": True, "accuracy": False}
+
+
+class Validator:
+    """Exact predictions for a seeded choice of the validation part, compared with the people's answers."""
+
+    def __init__(
+        self,
+        store: StudyStore,
+        split: Split,
+        *,
+        layout: Layout,
+        tokenizer: Tokenizer,
+        responses: int,
+        seed: int,
+        longest: int,
+    ):
+        """At most about `responses` answers, all of each chosen item; prompts of more than `longest` tokens are left out.
+
+        Raises InputError if the split has no validation part with levels.
+        """
+        items = store.item_by_id
+        answers = split.label(store).filter(pl.col("part") == VALIDATION)
+        closed = [i for i in answers["item_id"].unique().sort() if items[i].scale.kind == "levels"]
+        if not closed:
+            raise InputError(
+                f"split {split.name!r} of {store.path} has no validation part with scales of levels; make it with "
+                "`socsci-jax data split --validation 0.05`."
+            )
+        counts = dict(answers.group_by("item_id").len().iter_rows())
+        order = np.random.default_rng(seed).permutation(len(closed))
+        reached = np.cumsum([counts[closed[i]] for i in order])
+        chosen = [closed[i] for i in order[: int(np.searchsorted(reached, responses)) + 1]]
+        answers = answers.filter(pl.col("item_id").is_in(chosen)).sort(
+            "item_id", "participant_id", "sample_id"
+        )
+        table = tokenise_prompts(store, answers, layout=layout, tokenizer=tokenizer)
+        length = np.array([len(ids) for ids in table.prefixes])[table.pair_prefix]
+        length = length + np.array([len(ids) for ids in table.prompts])[table.pair_prompt]
+        kept = np.flatnonzero(length <= longest)
+        self._table: PromptTable = table.of_pairs(kept)
+        answers = answers[kept]
+        item_ids = answers["item_id"].unique().sort().to_list()
+        self._items: Sequence[Item] = [items[i] for i in item_ids]
+        self._item_of_answer = np.searchsorted(item_ids, answers["item_id"].to_numpy())
+        self._tries: list[AnswerTrie] = [
+            build_trie(
+                tokenizer.encode_batch([str(level) for level in item.scale.levels]),
+                end_id=tokenizer.end_of_answer_id,
+            )
+            for item in self._items
+        ]
+        levels = [np.array(item.scale.levels) for item in self._items]
+        self._codes = np.array(
+            [np.searchsorted(levels[i], value) for i, value in zip(self._item_of_answer, answers["value"])]
+        )
+
+    def __call__(self, model: SimulationModel) -> dict[str, float]:
+        """Figures named validation_*: loss (nats per answer, over the whole vocabulary), wasserstein (exact, on the
+        stated range, mean over items), accuracy (expected, of one draw), entropy_ratio (median over items)."""
+        found = exact_distributions(model, self._table, tries=self._tries, trie_of_pair=self._item_of_answer)
+        losses = [
+            -np.log(one.probs[code]) - np.log(one.mass_on_levels) for one, code in zip(found, self._codes)
+        ]
+        distances, accuracies, ratios = [], [], []
+        for number, item in enumerate(self._items):
+            levels = np.array(item.scale.levels)
+            of_item = np.flatnonzero(self._item_of_answer == number)
+            probs = np.stack([found[i].probs for i in of_item])
+            codes = self._codes[of_item]
+            human = histogram(codes, levels=len(levels))
+            distances.append(wasserstein_stated(probs.mean(axis=0), human, levels_l=levels))
+            accuracies.extend(draw_accuracy(probs, codes, levels_l=levels))
+            if (people := entropy(human, n=len(codes))) > 0:
+                ratios.append(entropy(probs.mean(axis=0)) / people)
+        figures = {
+            "loss": np.mean(losses),
+            "wasserstein": np.mean(distances),
+            "accuracy": np.mean(accuracies),
+            "entropy_ratio": np.median(ratios) if ratios else np.nan,
+        }
+        return {f"validation_{name}": float(value) for name, value in figures.items()}
+
+
+def entropy(shares: np.ndarray, *, n: int | None = None) -> float:
+    """Entropy in nats; of shares among n answers with the correction of Miller (1955), else few people seem alike."""
+    kept = shares[shares > 0]
+    correction = (len(kept) - 1) / (2 * n) if n else 0.0
+    return float(-(kept * np.log(kept)).sum() + correction)

@@ -1,0 +1,148 @@
+"""Validation during training: its own part of the split, figures by their formulas, the best kept, an early stop."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import wasserstein_distance
+from small import small_config, small_recipe, small_store, small_tokenizer
+
+from socsci_jax.errors import InputError
+from socsci_jax.loading import model_facts, open_model
+from socsci_jax.models.modules import init
+from socsci_jax.models.sharding import make_mesh
+from socsci_jax.simulation.model import SimulationModel
+from socsci_jax.simulation.simulate import held_out_pairs, simulate
+from socsci_jax.studies.predictions import read_predictions
+from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.splits import make_split
+from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.loop import train
+from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.run import RunFolder
+from socsci_jax.training.validation import BestSoFar
+from socsci_jax.training.validator import Validator, entropy
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("validation")
+    store = small_store(folder / "store", studies=2, people=12)
+    split = make_split(store, name="validated", seed=0, participants=0.2, validation=0.25)
+    split.save(store)
+    return store, split, small_tokenizer(store, folder / "tokenizer")
+
+
+def test_the_validation_part_is_neither_trained_on_nor_tested_on(world):
+    store, split, _ = world
+    labelled = split.label(store)
+    people = {
+        part: set(labelled.filter(part=part).select("study_id", "participant_id").iter_rows())
+        for part in ("train", "validation", "unseen_participants")
+    }
+    assert people["validation"]
+    assert not people["validation"] & (people["train"] | people["unseen_participants"])
+    assert set(held_out_pairs(store, split, parts=())["part"]) == {"unseen_participants"}
+    assert set(held_out_pairs(store, split, parts=("validation",))["part"]) == {"validation"}
+
+
+def validator(world, *, responses: int) -> Validator:
+    store, split, tokenizer = world
+    settings = {"layout": STUDY_FIRST, "tokenizer": tokenizer, "seed": 0, "longest": 512}
+    return Validator(store, split, responses=responses, **settings)
+
+
+def test_figures_are_those_of_the_predictions_table(world, tmp_path):
+    store, split, tokenizer = world
+    config = small_config(tokenizer)
+    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
+    model = SimulationModel(
+        config=config,
+        params=jax.tree.map(lambda w: 4 * w, init(config, key=jax.random.key(0))),
+        mesh=mesh,
+        tokenizer=tokenizer,
+        layout=STUDY_FIRST,
+        compute_dtype=jnp.float32,
+        facts={"name": "random"},
+    )
+    figures = validator(world, responses=10_000)(model)
+
+    out = tmp_path / "predictions.parquet"
+    simulate(model, store, split, out=out, layout=STUDY_FIRST, parts=("validation",))
+    frame = read_predictions(out, store).frame
+    answers = split.label(store).filter(part="validation").select("item_id", "participant_id", answer="value")
+    losses, distances, accuracies = [], [], []
+    for _, item in frame.drop("value").join(answers, on=["item_id", "participant_id"]).group_by("item_id"):
+        levels = np.array(item["levels"][0])
+        width = levels[-1] - levels[0]
+        for probs, mass, answer in item.select("probs", "mass_on_levels", "answer").iter_rows():
+            losses.append(-np.log(probs[levels.tolist().index(answer)] * mass))
+            accuracies.append(sum(p * (1 - abs(v - answer) / width) for p, v in zip(probs, levels)))
+        predicted = np.mean(item["probs"].to_list(), axis=0)
+        distances.append(wasserstein_distance(levels, item["answer"], predicted) / width)
+    np.testing.assert_allclose(figures["validation_loss"], np.mean(losses), rtol=1e-4)
+    np.testing.assert_allclose(figures["validation_wasserstein"], np.mean(distances), rtol=1e-4)
+    np.testing.assert_allclose(figures["validation_accuracy"], np.mean(accuracies), rtol=1e-4)
+    assert 0.3 < figures["validation_entropy_ratio"] < 3
+
+
+def test_whole_items_are_chosen_until_there_are_answers_enough(world):
+    store, split, _ = world
+    counts = split.label(store).filter(part="validation").group_by("item_id").len()["len"]
+    few = validator(world, responses=10)
+    assert 10 <= len(few._codes) <= 10 + counts.max()
+
+
+def test_a_split_without_a_validation_part_is_refused(world):
+    store, _, tokenizer = world
+    split = make_split(store, name="none", seed=0, participants=0.2)
+    with pytest.raises(InputError, match=r"no validation part .* --validation"):
+        validator((store, split, tokenizer), responses=10)
+
+
+def test_entropy_of_few_answers_is_corrected_upward():
+    rng = np.random.default_rng(0)
+    levels, people = 7, 100
+    shares = [rng.multinomial(people, [1 / levels] * levels) / people for _ in range(2000)]
+    assert abs(np.mean([entropy(s, n=people) for s in shares]) - np.log(levels)) < 0.003
+    assert np.mean([entropy(s) for s in shares]) < np.log(levels) - 0.02
+
+
+def test_the_best_is_the_lowest_loss_or_the_highest_accuracy():
+    losses = BestSoFar("loss")
+    assert [losses.add({"validation_loss": v}) for v in (3.0, 2.0, 2.5, 2.0, 1.0)] == [1, 1, 0, 0, 1]
+    accuracies = BestSoFar("accuracy", history=[{"step": 1, "validation_accuracy": 0.5}, {"step": 2}])
+    assert not accuracies.add({"validation_accuracy": 0.4})
+    assert accuracies.without_better == 1
+    assert accuracies.add({"validation_accuracy": 0.6})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dpo", "wasserstein"])
+def test_a_run_keeps_its_best_step_stops_early_and_stays_stopped(world, tmp_path, kind):
+    store, _, _ = world
+    recipe = small_recipe(store, tmp_path / "run") | {
+        "data": {"store": str(store.path), "split": "validated"},
+        "objective": {"kind": kind},
+        # Ten times too fast: after a good first step it gets worse.
+        "optimizer": {"epochs": 40, "learning_rate": 0.1, "warmup_share": 0.0},
+        "validation": {"every_steps": 1, "responses": 20, "patience": 2},
+    }
+    run = RunFolder(train(parse_recipe(recipe, where="test")))
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    losses = [line["validation_loss"] for line in lines]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 3
+    assert model_facts(run, step=None)["step"] == lines[best]["step"]
+    newest = Checkpoints(run.checkpoints)
+    assert newest.facts(newest.latest())["stopped_early"]
+
+    model = open_model(str(run.path))
+    split = make_split(store, name="validated", seed=0, participants=0.2, validation=0.25)
+    figures = validator((store, split, model.tokenizer), responses=20)(model)
+    np.testing.assert_allclose(figures["validation_loss"], losses[best], rtol=1e-5)
+    train(parse_recipe(recipe, where="test"))
+    assert len(run.metrics.read_text().splitlines()) == len(lines)
+    assert run.reference.is_file() == (kind == "dpo")
