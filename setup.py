@@ -50,6 +50,7 @@ TEST = [
     "torch==2.13.0",
     "transformers>=5.17,<6",
     "peft>=0.18,<0.30",
+    "trl>=1.16,<2",
     "scikit-learn>=1.5",
 ]
 
