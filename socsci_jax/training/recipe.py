@@ -52,6 +52,8 @@ class Model(_Block):
     param_dtype: Dtype = "float32"
     compute_dtype: Dtype = "float32"
     rematerialisation: Literal["none", "matmuls", "layers"] = "none"
+    gradient_dtype: Dtype = "float32"  # in which gradients are added up
+    stochastic_rounding: bool = False  # of bfloat16 weights, so that small updates are not lost
     unrolled_layers: Positive = 1  # compiled one after the other: longer to compile, a little faster
 
     @pydantic.model_validator(mode="after")
@@ -60,6 +62,8 @@ class Model(_Block):
             raise ValueError("start: random needs `architecture` and `tokenizer`")
         if self.start != "random" and (self.architecture is not None or self.tokenizer == "train"):
             raise ValueError("`architecture` and `tokenizer: train` go with `start: random` only")
+        if self.stochastic_rounding and self.param_dtype != "bfloat16":
+            raise ValueError("`stochastic_rounding` goes with `param_dtype: bfloat16` only")
         return self
 
 
@@ -102,6 +106,8 @@ class Optimizer(_Block):
     beta2: Share = 0.999
     epsilon: Annotated[float, pydantic.Field(gt=0)] = 1e-8
     clip_norm: Annotated[float, pydantic.Field(gt=0)] = 1.0
+    second_moment: Literal["full", "factored"] = "full"  # factored: Adafactor's, next to no memory
+    momentum_dtype: Dtype = "float32"
 
 
 class Objective(_Block):

@@ -13,6 +13,7 @@ from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import Mesh, param_shardings, replicated
 from socsci_jax.models.slots import tree_log_probs
 from socsci_jax.training.objectives import Objective, loss, total_weights
+from socsci_jax.training.optimizer import apply_updates_rounding_stochastically
 
 # {"params", "optimizer", "step"}: a plain pytree, saved and restored as one; params are those that are trained.
 State = dict[str, Any]
@@ -26,6 +27,7 @@ def loss_and_gradients(
     objective: Objective,
     frozen: Any = None,
     dropout_key: jax.Array | None = None,
+    gradient_dtype: Any = jnp.float32,
     **settings: Any,
 ) -> tuple[jax.Array, jax.Array, Any]:
     """(mean loss, summed weight of target tokens, gradients of the mean) over all micro-batches, arrays [M, G, ...].
@@ -43,15 +45,18 @@ def loss_and_gradients(
 
     value_and_grad = jax.value_and_grad(part)
 
+    def cast(gradients: Any) -> Any:
+        return jax.tree.map(lambda g: g.astype(gradient_dtype), gradients)
+
     def add(sums: tuple, numbered: tuple[Batch, jax.Array]) -> tuple[tuple, None]:
         value, gradients = value_and_grad(params, *numbered)
-        return jax.tree.map(jnp.add, sums, (value, _wide(gradients))), None
+        return jax.tree.map(jnp.add, sums, (value, cast(gradients))), None
 
     micro_batches = batch["ids"].shape[0]
     if micro_batches == 1:
         value, gradients = value_and_grad(params, jax.tree.map(lambda a: a[0], batch), 0)
-        return value, total["targets"], _wide(gradients)
-    zeros = (0.0, jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params))
+        return value, total["targets"], cast(gradients)
+    zeros = (0.0, jax.tree.map(lambda p: jnp.zeros(p.shape, gradient_dtype), params))
     (value, gradients), _ = jax.lax.scan(add, zeros, (batch, jnp.arange(micro_batches)))
     return value, total["targets"], gradients
 
@@ -62,18 +67,25 @@ def train_step(
     frozen: Any = None,
     *,
     optimizer: optax.GradientTransformation,
-    dropout_seed: int | None = None,
+    seed: int = 0,
+    dropout: bool = False,
+    stochastic_rounding: bool = False,
     **settings: Any,
 ) -> tuple[State, dict[str, jax.Array]]:
     """The next state, and figures of this step as scalars: loss, targets, gradient_norm.
 
-    Settings as `loss_and_gradients` takes them.  What an adapter drops depends on (seed, step, micro-batch) alone.
+    Settings as `loss_and_gradients` takes them.  What an adapter drops, and how weights are rounded, depends on
+    (seed, step) alone.
     """
-    if dropout_seed is not None:
-        settings["dropout_key"] = jax.random.fold_in(jax.random.key(dropout_seed), state["step"])
+    drop, rounding = jax.random.split(jax.random.fold_in(jax.random.key(seed), state["step"]))
+    if dropout:
+        settings["dropout_key"] = drop
     value, weight, gradients = loss_and_gradients(state["params"], batch, frozen=frozen, **settings)
     updates, optimizer_state = optimizer.update(gradients, state["optimizer"], state["params"])
-    params = optax.apply_updates(state["params"], updates)
+    if stochastic_rounding:
+        params = apply_updates_rounding_stochastically(state["params"], updates, key=rounding)
+    else:
+        params = optax.apply_updates(state["params"], updates)
     figures = {"loss": value, "targets": weight, "gradient_norm": optax.global_norm(gradients)}
     return {"params": params, "optimizer": optimizer_state, "step": state["step"] + 1}, figures
 
@@ -91,12 +103,15 @@ def state_shardings(
     `abstract_params` are those that are trained.
     """
     of_params = trained_part(config, param_shardings(config, mesh))
+    everywhere = replicated(mesh)
     of_optimizer = optax.tree_map_params(
         optimizer,
-        lambda _, sharding: sharding,
+        # Sums over rows and columns of a matrix are small.
+        lambda moment, param, sharding: sharding if moment.shape == param.shape else everywhere,
         jax.eval_shape(optimizer.init, abstract_params),
+        abstract_params,
         of_params,
-        transform_non_params=lambda _: replicated(mesh),
+        transform_non_params=lambda _: everywhere,
     )
     return {"params": of_params, "optimizer": of_optimizer, "step": replicated(mesh)}
 
@@ -105,7 +120,3 @@ def initial_state(params: Any, optimizer: optax.GradientTransformation, sharding
     moments = jax.jit(optimizer.init, out_shardings=shardings["optimizer"])(params)
     step = jax.device_put(jnp.zeros((), jnp.int32), shardings["step"])
     return {"params": params, "optimizer": moments, "step": step}
-
-
-def _wide(tree: Any) -> Any:
-    return jax.tree.map(lambda g: g.astype(jnp.float32), tree)
