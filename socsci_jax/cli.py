@@ -280,16 +280,23 @@ def evaluate(
 @app.command()
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A training run's folder (its newest checkpoint is taken).")
+        Path,
+        typer.Argument(help="A training run's folder (taken is the best in validation, else the newest)."),
     ],
     out: Annotated[Path, typer.Argument(help="Folder to write in the Hugging Face format.")],
-    step: Annotated[int | None, typer.Option(help="Another checkpoint than the newest.")] = None,
+    step: Annotated[int | None, typer.Option(help="Another checkpoint than that.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or bfloat16; by default as trained.")] = None,
+    adapter: Annotated[
+        bool,
+        typer.Option(
+            "--adapter", help="Only the adapter of a LoRA run, as peft loads it; else it is merged."
+        ),
+    ] = False,
 ) -> None:
     """Write a trained model as a Hugging Face folder that `transformers` loads."""
     from socsci_jax.loading import export_run
 
-    export_run(checkpoint, out, step=step, dtype=dtype)
+    export_run(checkpoint, out, step=step, dtype=dtype, adapter=adapter)
     print(f"exported: {out}")
 
 

@@ -11,10 +11,20 @@ import jax
 import jax.numpy as jnp
 
 from socsci_jax.compilation import set_up_compiler
-from socsci_jax.data.tokenizers import load_tokenizer
+from socsci_jax.data.tokenizers import TOKENIZER_FILES, load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
-from socsci_jax.models.adapters import join, merge_adapter
+from socsci_jax.models.adapters import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    base_of_adapter,
+    export_adapter,
+    join,
+    load_adapter,
+    merge_adapter,
+    read_adapter_config,
+)
+from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.huggingface import CHECKPOINT_FILES, export_checkpoint, load_checkpoint
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.simulation.model import SimulationModel
@@ -26,10 +36,11 @@ from socsci_jax.training.step import trained_part
 
 # Beside an exported model: what a Hugging Face folder has no place for.
 FACTS_FILE = "socsci_jax.json"
+ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 
 
 def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> SimulationModel:
-    """A run's best or newest checkpoint, or a Hugging Face folder or hub id, on the devices of `mesh` (default: all).
+    """A run's best or newest checkpoint, or a folder or hub id of `transformers` or `peft`, on the devices of `mesh` (default: all).
 
     Raises InputError if there is none, or if tokenizer and model do not fit.
     """
@@ -43,12 +54,22 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
         tokenizer = run.load_tokenizer()
         compute_dtype = run.recipe().model.compute_dtype
     else:
-        folder = resolve_folder(name_or_path, allow_patterns=(*CHECKPOINT_FILES, FACTS_FILE))
-        loaded = load_checkpoint(folder, mesh=mesh)
-        config, params = loaded.config, loaded.params
-        tokenizer = load_tokenizer(folder)
+        folder = resolve_folder(name_or_path, allow_patterns=(*CHECKPOINT_FILES, *ADAPTER_FILES, FACTS_FILE))
         facts_file = folder / FACTS_FILE
         facts = json.loads(facts_file.read_text()) if facts_file.is_file() else {}
+        adapter = read_adapter_config(folder) if (folder / ADAPTER_CONFIG).is_file() else None
+        if adapter is not None:
+            base = resolve_folder(base_of_adapter(folder), allow_patterns=CHECKPOINT_FILES)
+            loaded = load_checkpoint(base, mesh=mesh)
+            adapted = dataclasses.replace(loaded.config, adapter=adapter)
+            params = merge_adapter(join(loaded.params, load_adapter(folder, adapted)), adapted)
+            # What was trained beside the adapter travels with it; else the base's tokenizer is meant.
+            folder = folder if any((folder / name).is_file() for name in TOKENIZER_FILES) else base
+        else:
+            loaded = load_checkpoint(folder, mesh=mesh)
+            params = loaded.params
+        config = loaded.config
+        tokenizer = load_tokenizer(folder)
         compute_dtype = facts.get("compute_dtype") or jax.tree.leaves(params)[0].dtype
     tokenizer.check_fits(config.vocab_size)
     return SimulationModel(
@@ -92,6 +113,14 @@ def _checkpoint(run: RunFolder, step: int | None) -> tuple[Checkpoints, int]:
 
 def restore_params(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> Any:
     """Parameters of a checkpoint, straight onto the devices of `mesh`; an adapter is merged into its start."""
+    trained, config = _restore_trained(run, step=step, mesh=mesh)
+    if config.adapter is None:
+        return trained
+    return merge_adapter(join(start_params(run.recipe(), config, mesh), trained), config)
+
+
+def _restore_trained(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> tuple[Any, DecoderConfig]:
+    """What the run trained (the adapter, or all weights), and the config with its adapter."""
     recipe = run.recipe()
     config = dataclasses.replace(run.config(), adapter=recipe.adapter)
     placed = jax.tree.map(
@@ -100,10 +129,7 @@ def restore_params(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> Any
         trained_part(config, param_shardings(config, mesh)),
     )
     checkpoints, step = _checkpoint(run, step)
-    trained = checkpoints.restore_params(step, abstract_params=placed)
-    if config.adapter is None:
-        return trained
-    return merge_adapter(join(start_params(recipe, config, mesh), trained), config)
+    return checkpoints.restore_params(step, abstract_params=placed), config
 
 
 def choose_layout(model: SimulationModel, name: str | None, *, allow_other: bool) -> Layout:
@@ -129,14 +155,28 @@ def choose_layout(model: SimulationModel, name: str | None, *, allow_other: bool
     return layout
 
 
-def export_run(path: Path, out: Path, *, step: int | None = None, dtype: str | None = None) -> None:
+def export_run(
+    path: Path, out: Path, *, step: int | None = None, dtype: str | None = None, adapter: bool = False
+) -> None:
     """Writes a run's checkpoint as a Hugging Face folder, with a file of facts about it beside the weights.
 
-    Raises InputError if `path` is no run, has no checkpoint, or `out` exists.
+    With `adapter` the adapter alone, in `peft`'s format; else it is merged into its base.  Raises InputError if
+    `path` is no run, has no checkpoint or no adapter, or `out` exists.
     """
     run = RunFolder(path)
     facts = model_facts(run, step=step)
     mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
+    written = {FACTS_FILE: (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()}
+    if adapter:
+        recipe = run.recipe()
+        if recipe.lora is None:
+            raise InputError(
+                f"{path}: this run trained all weights and has no adapter; export it without --adapter."
+            )
+        trained, config = _restore_trained(run, step=facts["step"], mesh=mesh)
+        written |= {p.name: p.read_bytes() for p in run.tokenizer.iterdir() if p.is_file()}
+        export_adapter(trained, config, out, base=recipe.model.start, extra_files=written)
+        return
     export_checkpoint(
         restore_params(run, step=facts["step"], mesh=mesh),
         run.config(),
@@ -144,5 +184,5 @@ def export_run(path: Path, out: Path, *, step: int | None = None, dtype: str | N
         source_folder=run.tokenizer,
         config_json=run.model_config.read_bytes(),
         dtype=dtype,
-        extra_files={FACTS_FILE: (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()},
+        extra_files=written,
     )

@@ -189,3 +189,5 @@ def test_a_run_trains_the_adapter_alone_and_goes_on_where_it_was(world, base, tm
     jax.tree.map(
         np.testing.assert_array_equal, load_checkpoint(tmp_path / "merged", mesh=mesh).params, trained
     )
+    export_run(whole, tmp_path / "adapter", adapter=True)
+    jax.tree.map(np.testing.assert_array_equal, open_model(str(tmp_path / "adapter")).params, trained)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,15 @@ def _merged(params: Any, *, scale: float) -> Any:
     return nested(merged)
 
 
-def export_adapter(adapter: Any, config: DecoderConfig, out: Path, *, base: str) -> None:
-    """Writes a folder that `peft` loads over `base` (a folder or hub id)."""
+def export_adapter(
+    adapter: Any,
+    config: DecoderConfig,
+    out: Path,
+    *,
+    base: str,
+    extra_files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Writes a folder that `peft` loads over `base` (a folder or hub id), with `extra_files` beside the weights."""
     if out.exists():
         raise InputError(f"{out}: exists already; give a new folder, or remove it first")
     settings = config.adapter
@@ -105,16 +113,27 @@ def export_adapter(adapter: Any, config: DecoderConfig, out: Path, *, base: str)
     partial.mkdir(parents=True)
     save_file(tensors, partial / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     (partial / ADAPTER_CONFIG).write_text(json.dumps(facts, indent=2) + "\n")
+    for name, content in (extra_files or {}).items():
+        (partial / name).write_bytes(content)
     partial.rename(out)
+
+
+def base_of_adapter(folder: Path) -> str:
+    """The folder or hub id of the model that a `peft` folder belongs over."""
+    return _facts(folder)["base_model_name_or_path"]
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    path = folder / ADAPTER_CONFIG
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); give a folder that peft wrote.") from None
 
 
 def read_adapter_config(folder: Path) -> Adapter:
     """The settings of a `peft` folder; raises InputError for anything that would be computed differently here."""
-    path = folder / ADAPTER_CONFIG
-    try:
-        facts = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); give a folder that peft wrote.") from None
+    path, facts = folder / ADAPTER_CONFIG, _facts(folder)
     for key, allowed in _ONLY_SUPPORTED.items():
         if key in facts and facts[key] not in allowed:
             raise InputError(
