@@ -48,7 +48,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, nargs="+", default=[0])
     a = options.parse_args()
     set_up_compiler()
-    store = _store(a.source, a.work)
+    store = demonstration_or_archive(a.source, a.work)
     found = []
     for seed in a.seeds:
         for branches in a.branches:
@@ -63,7 +63,7 @@ def main() -> None:
     save(f"branches-{store.path.name}", {"runs": found}, command=command)
 
 
-def _store(source: str, work: Path) -> StudyStore:
+def demonstration_or_archive(source: str, work: Path) -> StudyStore:
     kind = "synthetic" if source == "synthetic" else "tess_archive"
     path = work / kind
     if (path / "store.json").is_file():

@@ -1,0 +1,168 @@
+"""What each objective gives on held-out people: distance, accuracy and spread, beside sft at equal steps.
+
+python -m benchmarks.objectives [--source TESS_ARCHIVE] [--epochs 3]
+
+All sides start from the same random weights and take the same steps; dpo goes on from sft's result for one epoch, as
+the paper's does.  Differences to sft are paired by item, averaged within studies and then over them, with intervals over studies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.branches import demonstration_or_archive
+from benchmarks.table import save
+from socsci_jax.evaluation.distances import histogram, wasserstein_stated
+from socsci_jax.evaluation.individuals import draw_accuracy, median_accuracy
+from socsci_jax.evaluation.intervals import mean_estimate, resample_counts
+from socsci_jax.loading import export_run, open_model
+from socsci_jax.quickstart import RECIPE
+from socsci_jax.simulation.simulate import simulate
+from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.splits import Split
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.training.loop import train
+from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.validator import entropy
+
+PARTS = ("unseen_participants", "unseen_conditions")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--source", default="synthetic", help="a TESS archive, or synthetic")
+    options.add_argument("--work", type=Path, default=Path("runs/benchmarks/objectives"))
+    options.add_argument("--epochs", type=float, default=3)
+    options.add_argument("--seed", type=int, default=0)
+    a = options.parse_args()
+    store = demonstration_or_archive(a.source, a.work)
+    sides = {
+        "sft": {},
+        "soft": {"objective": {"kind": "soft"}},
+        "wasserstein": {"objective": {"kind": "wasserstein"}},
+        "wasserstein + sft": {"objective": {"kind": "wasserstein", "sft_share": 0.2}},
+    }
+    figures = {name: _figures(a, store, name, changes) for name, changes in sides.items()}
+    started = a.work / f"{store.path.name}-{a.epochs}-{a.seed}-sft-exported"
+    if not started.is_dir():
+        export_run(_run_folder(a, store, "sft"), started)
+    for beta in (0.1, 0.5):
+        name = f"sft, then dpo (beta {beta})"
+        changes = {
+            "model": {"start": str(started)},
+            "objective": {"kind": "dpo", "beta": beta},
+            "optimizer": {"epochs": 1, "learning_rate": 2e-4},
+        }
+        figures[name] = _figures(a, store, name, changes)
+    found = []
+    for part in PARTS:
+        table = Table(
+            "",
+            "W",
+            "W - sft's",
+            "accuracy (draw)",
+            "- sft's",
+            "accuracy (median)",
+            "- sft's",
+            "entropy ratio",
+        )
+        base = figures["sft"].filter(part=part)
+        for name, frame in figures.items():
+            row = _compare(frame.filter(part=part), base, seed=a.seed)
+            found.append({"part": part, "objective": name, **row})
+            table.add_row(
+                name,
+                f"{row['wasserstein']:.4f}",
+                _interval(row["wasserstein_difference"]),
+                f"{row['accuracy']:.4f}",
+                _interval(row["accuracy_difference"]),
+                f"{row['median_accuracy']:.4f}",
+                _interval(row["median_accuracy_difference"]),
+                f"{row['entropy_ratio']:.3f}",
+            )
+        table.title = f"{part}, {base.height} items of {base['study_id'].n_unique()} studies"
+        Console(width=150).print(table)
+    command = " ".join(["python -m benchmarks.objectives", *sys.argv[1:]])
+    save(f"objectives-{store.path.name}", {"figures": found}, command=command)
+
+
+def _run_folder(a: argparse.Namespace, store: StudyStore, name: str) -> Path:
+    plain = "".join(c if c.isalnum() else "-" for c in name)
+    return a.work / f"{store.path.name}-{a.epochs}-{a.seed}-{plain}"
+
+
+def _figures(a: argparse.Namespace, store: StudyStore, name: str, changes: dict) -> pl.DataFrame:
+    """One row an item and part: distance, accuracies, entropies."""
+    output = _run_folder(a, store, name)
+    recipe = RECIPE | {
+        "output": str(output.resolve()),
+        "seed": a.seed,
+        "data": {"store": str(store.path.resolve()), "split": "main"},
+        "optimizer": RECIPE["optimizer"] | {"epochs": a.epochs},
+        **changes,
+    }
+    train(parse_recipe(recipe, where="benchmark"))
+    predictions = output / "predictions.parquet"
+    split = Split.load(store, "main")
+    if not predictions.is_file():
+        simulate(open_model(str(output)), store, split, out=predictions, layout=STUDY_FIRST, parts=PARTS)
+    frame = pl.read_parquet(predictions).select("item_id", "participant_id", "levels", "probs")
+    answers = split.label(store).select("item_id", "study_id", "participant_id", "part", answer="value")
+    rows = []
+    for (part, item_id), item in answers.join(frame, on=["item_id", "participant_id"]).group_by(
+        "part", "item_id"
+    ):
+        levels = np.array(item["levels"][0])
+        codes = np.searchsorted(levels, item["answer"].to_numpy())
+        probs = np.array(item["probs"].to_list())
+        human = histogram(codes, levels=len(levels))
+        rows.append(
+            {
+                "part": part,
+                "item_id": item_id,
+                "study_id": item["study_id"][0],
+                "wasserstein": float(wasserstein_stated(probs.mean(axis=0), human, levels_l=levels)),
+                "accuracy": float(draw_accuracy(probs, codes, levels_l=levels).mean()),
+                "median_accuracy": float(median_accuracy(probs, codes, levels_l=levels).mean()),
+                "entropy": entropy(probs.mean(axis=0)),
+                "human_entropy": entropy(human, n=len(codes)),
+            }
+        )
+    found = pl.DataFrame(rows).sort("part", "item_id")
+    print(json.dumps({"objective": name, "items": found.height}), file=sys.stderr, flush=True)
+    return found
+
+
+def _compare(frame: pl.DataFrame, base: pl.DataFrame, *, seed: int) -> dict:
+    names = ("wasserstein", "accuracy", "median_accuracy")
+    found = {name: frame[name].mean() for name in names}
+    ratios = frame.filter(pl.col("human_entropy") > 0)
+    found["entropy_ratio"] = (ratios["entropy"] / ratios["human_entropy"]).median()
+    both = frame.join(base, on="item_id", suffix="_base")
+    counts = resample_counts(both["study_id"].n_unique(), rng=np.random.default_rng(seed))
+    for name in names:
+        of_study = (
+            both.group_by("study_id").agg((pl.col(name) - pl.col(f"{name}_base")).mean()).sort("study_id")
+        )
+        difference = mean_estimate(counts, of_study[name].to_numpy())
+        found[f"{name}_difference"] = [difference.value, difference.lo, difference.hi]
+    return found
+
+
+def _interval(difference: list[float]) -> str:
+    value, lo, hi = difference
+    return f"{value:+.4f} [{lo:+.4f}, {hi:+.4f}]"
+
+
+if __name__ == "__main__":
+    main()
