@@ -209,6 +209,9 @@ def simulate_command(
     ] = 0,
     temperature: Annotated[float, typer.Option(help="Temperature of sampling (the paper's: 0.6).")] = 0.6,
     top_p: Annotated[float, typer.Option(help="Nucleus of sampling (the paper's: 0.9).")] = 0.9,
+    max_tokens: Annotated[
+        int, typer.Option(help="Longest answer that is drawn; more for a model that writes rationales.")
+    ] = 12,
     seed: Seed = 0,
     layout: Annotated[
         str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
@@ -239,6 +242,7 @@ def simulate_command(
     if devices % (fsdp * tensor):
         raise InputError(f"--fsdp {fsdp} x --tensor {tensor} does not divide the {devices} devices.")
     mesh = make_mesh(data=devices // (fsdp * tensor), fsdp=fsdp, tensor=tensor)
+    sampling = Sampling(draws=draws, temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens)
     opened = open_model(model, mesh=mesh)
     rows = simulate(
         opened,
@@ -247,7 +251,7 @@ def simulate_command(
         out=out,
         layout=choose_layout(opened, layout, allow_other=other_layout),
         parts=parts or (),
-        sampling=Sampling(draws=draws, temperature=temperature, top_p=top_p, seed=seed) if draws else None,
+        sampling=sampling if draws else None,
         facts={"command": _command_line()},
     )
     print(f"predictions: {out} ({rows:,} rows)")

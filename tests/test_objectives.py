@@ -13,6 +13,7 @@ from small import small_config, small_store, small_tokenizer
 
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
+from socsci_jax.data.rationales import read_rationales
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.data.targets import Targets, target_table
 from socsci_jax.errors import InputError
@@ -60,8 +61,10 @@ def test_the_rejected_answer_is_another_persons_different_answer_to_the_same_ite
     given = {"a": {1.0: 2, 2.0: 1, 3.0: 3}, "b": {7.0: 1, 8.0: 1}}
     for person, asked in enumerate(found.targets):
         item, own = train["item_id"][person], train["value"][person]
-        chosen = {asked.values[pair[0]] for pair in asked.answers}
-        rejected = {asked.values[pair[1]]: weight / 500 for pair, weight in zip(asked.answers, asked.weight)}
+        chosen = {float(asked.texts[pair[0]]) for pair in asked.answers}
+        rejected = {
+            float(asked.texts[pair[1]]): weight / 500 for pair, weight in zip(asked.answers, asked.weight)
+        }
         others = {value: count for value, count in given[item].items() if value != own}
         assert chosen == {own}
         assert rejected.keys() == others.keys()
@@ -76,7 +79,7 @@ def test_pairs_are_seeded_and_do_not_depend_on_the_order_of_rows():
 
     def drawn(rows, seed):
         found = target_table(rows, None, dataclasses.replace(PAIRS, seed=seed), merged=True)
-        return [(asked.values, asked.answers, asked.weight) for asked in found.targets]
+        return [(asked.texts, asked.answers, asked.weight) for asked in found.targets]
 
     assert drawn(train, 3) == drawn(train.sample(fraction=1.0, shuffle=True, seed=1), 3)
     assert drawn(train, 3) != drawn(train, 4)
@@ -105,10 +108,34 @@ def test_targets_are_histograms_of_people_who_are_alike(world):
         row = people.row(person, named=True)
         alike = people.filter(item_id=row["item_id"], gender=row["gender"])["value"].to_list()
         levels = store.item_by_id[row["item_id"]].scale.levels
-        assert asked.values == levels
+        assert asked.texts == tuple(map(str, levels))
         np.testing.assert_allclose(asked.target[0], [alike.count(v) / len(alike) for v in levels])
         assert asked.counts == tuple(float(v == row["value"]) for v in levels)
         np.testing.assert_allclose(sum(asked.gap[0]), 1)
+
+
+def test_a_rationale_stands_before_the_number_and_responses_without_one_are_counted(tmp_path):
+    train = responses(("a", 1), ("a", 1), ("b", 2))
+    path = tmp_path / "rationales.csv"
+    path.write_text("item_id,participant_id,rationale\na,p0,Costs matter.\na,p1,Parks are nice.\n")
+    found = target_table(train, None, Targets(), merged=True, rationales=read_rationales(path, end=" So: "))
+    assert [asked.texts for asked in found.targets] == [("Costs matter. So: 1",), ("Parks are nice. So: 1",)]
+    assert found.refused.rows() == [("b", "no rationale was supplied for the response", 1)]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("item_id,rationale\na,x\n", "no column 'participant_id'"),
+        ("item_id,participant_id,rationale\na,p,x\na,p,y\n", "item 'a', participant 'p' twice"),
+        ("item_id,participant_id,rationale\na,p, \n", "no text for item 'a', participant 'p'"),
+    ],
+)
+def test_a_table_of_rationales_that_is_wrong_is_refused(tmp_path, content, found):
+    path = tmp_path / "rationales.csv"
+    path.write_text(content)
+    with pytest.raises(InputError, match=found):
+        read_rationales(path, end="\n")
 
 
 def test_an_unknown_attribute_is_named(world):

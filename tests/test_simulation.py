@@ -241,6 +241,19 @@ def test_a_longer_text_is_not_a_number(text):
     assert parse_number(text) is None
 
 
+def test_a_model_that_writes_rationales_is_sampled_and_its_number_read_after_them(world, tmp_path):
+    store, split, _ = world
+    asked = model(world)
+    asked.facts["recipe"] = {"data": {"rationales": "texts.csv", "rationale_end": " So: "}}
+    with pytest.raises(InputError, match="writes a rationale before its number"):
+        simulate(asked, store, split, out=tmp_path / "p.parquet", layout=STUDY_FIRST)
+    sampling = Sampling(number_after=" So: ")
+    assert sampling.number("It costs 3 dollars. So: 5") == 5
+    assert sampling.number("So far 3. So: 4. So: 12") == 12
+    assert sampling.number("It costs 3") is None
+    assert sampling.number("It costs. So: much") is None
+
+
 def test_another_layout_than_that_of_training_must_be_asked_for(world):
     asked = model(world)
     assert choose_layout(asked, None, allow_other=False) == STUDY_FIRST

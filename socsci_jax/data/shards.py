@@ -21,13 +21,13 @@ import polars as pl
 
 from socsci_jax.data.plan import Lengths, shared_with_previous
 from socsci_jax.data.prompt_table import SortedTokens, sort_by_tokens, tokenise_prompts
+from socsci_jax.data.rationales import Rationales
 from socsci_jax.data.targets import ANSWERS, Comparisons, Targets, target_table
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.trees import Branch, grow_branch
 from socsci_jax.data.tries import AnswerTrie, build_trie
 from socsci_jax.errors import InputError
 from socsci_jax.studies.prompts import Layout
-from socsci_jax.studies.schema import format_value
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 
@@ -50,6 +50,7 @@ class ShardRecipe:
     sharing: Sharing
     max_tokens: int
     targets: Targets
+    rationales_hash: str | None
 
     @property
     def digest(self) -> str:
@@ -67,6 +68,7 @@ def build_shards(
     sharing: Sharing,
     max_tokens: int,
     targets: Targets = ANSWERS,
+    rationales: Rationales | None = None,
     leave_out: tuple[str, ...] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
@@ -86,6 +88,7 @@ def build_shards(
         sharing=sharing,
         max_tokens=max_tokens,
         targets=targets,
+        rationales_hash=rationales.content_hash if rationales else None,
     )
     train = split.training_responses(store, leave_out=leave_out)
     folder = root / f"shards-{recipe.digest}"
@@ -98,7 +101,7 @@ def build_shards(
     placed = train.with_columns(
         prefix=pl.Series(table.pair_prefix), rank=pl.Series(by_tokens.rank[table.pair_prompt])
     )
-    wanted = target_table(placed, store, targets, merged=sharing == "all")
+    wanted = target_table(placed, store, targets, merged=sharing == "all", rationales=rationales)
 
     root.mkdir(parents=True, exist_ok=True)
     partial = root / f".{folder.name}.partial-{uuid.uuid4().hex[:8]}"
@@ -108,7 +111,7 @@ def build_shards(
             _reject(place=item_id, reason=reason, responses=responses)
             for item_id, reason, responses in wanted.refused.iter_rows()
         ]
-        tries: dict[tuple[float, ...], AnswerTrie] = {}
+        tries: dict[tuple[str, ...], AnswerTrie] = {}
         columns = ("prefix", "rank", "tokens", "reads", "slots", "comparisons", "responses")
         answers_of_comparison = slots_of_answer = 0
         rows: dict[str, list] = {name: [] for name in columns}
@@ -117,10 +120,10 @@ def build_shards(
         for n, ((prefix, rank), asked) in enumerate(zip(wanted.branches.iter_rows(), wanted.targets)):
             if n % 4096 == 0:
                 progress(n, len(wanted.targets))
-            trie = tries.get(asked.values)
+            trie = tries.get(asked.texts)
             if trie is None:
-                answers = tokenizer.encode_batch([format_value(value) for value in asked.values])
-                trie = tries[asked.values] = build_trie(answers, end_id=tokenizer.end_of_answer_id)
+                answers = tokenizer.encode_batch(list(asked.texts))
+                trie = tries[asked.texts] = build_trie(answers, end_id=tokenizer.end_of_answer_id)
             branch = grow_branch(
                 table.prompts[by_tokens.order[rank]],
                 trie,

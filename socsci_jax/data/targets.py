@@ -13,8 +13,10 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from socsci_jax.data.rationales import Rationales
 from socsci_jax.data.tries import AnswerTrie
 from socsci_jax.errors import InputError
+from socsci_jax.studies.schema import format_value
 from socsci_jax.studies.store import StudyStore
 
 Kind = Literal["answers", "pairs", "distributions"]
@@ -68,12 +70,12 @@ NO_COMPARISONS = Comparisons(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BranchTargets:
-    """Answers of a branch: distinct values, how often each was given, and for comparisons what stands in each set.
+    """Answers of a branch: distinct texts, how often each was given, and for comparisons what stands in each set.
 
-    answers[c] are indices into values; target[c] and gap[c] go with them.
+    answers[c] are indices into texts; target[c] and gap[c] go with them.
     """
 
-    values: tuple[float, ...]
+    texts: tuple[str, ...]
     counts: tuple[float, ...]
     answers: tuple[tuple[int, ...], ...] = ()
     target: tuple[tuple[float, ...], ...] = ()
@@ -81,7 +83,7 @@ class BranchTargets:
     weight: tuple[float, ...] = ()
 
     def comparisons(self, trie: AnswerTrie) -> Comparisons:
-        """The sets as paths in the trie of `values`."""
+        """The sets as paths in the trie of `texts`."""
         if not self.answers:
             return NO_COMPARISONS
         shape = (len(self.answers), max(map(len, self.answers)))
@@ -106,17 +108,24 @@ class TargetTable:
     refused: pl.DataFrame
 
 
-def target_table(train: pl.DataFrame, store: StudyStore, targets: Targets, *, merged: bool) -> TargetTable:
+def target_table(
+    train: pl.DataFrame,
+    store: StudyStore,
+    targets: Targets,
+    *,
+    merged: bool,
+    rationales: Rationales | None = None,
+) -> TargetTable:
     """Targets of the responses `train` (columns of the store, and prefix and rank of each one's prompt).
 
-    With `merged`, responses of equal prompts come into one branch.  Raises InputError for an attribute that the store
-    does not have.
+    With `merged`, responses of equal prompts come into one branch; answers with `rationales` begin with them.
+    Raises InputError for an attribute that the store does not have.
     """
     if not merged:
         train = train.with_row_index("response")
     keys = ["prefix", "rank", *([] if merged else ["response"])]
     if targets.kind == "answers":
-        return _answers(train, keys)
+        return _answers(train, keys, rationales)
     # Two items may read the same and still allow different answers.
     keys.append("item_id")
     if targets.kind == "pairs":
@@ -124,14 +133,29 @@ def target_table(train: pl.DataFrame, store: StudyStore, targets: Targets, *, me
     return _distributions(train, keys, targets, store)
 
 
-def _answers(train: pl.DataFrame, keys: list[str]) -> TargetTable:
-    counted = train.group_by([*keys, "value"]).len("count").sort([*keys, "value"])
-    branches = counted.group_by(keys, maintain_order=True).agg("value", "count")
+def _answers(train: pl.DataFrame, keys: list[str], rationales: Rationales | None) -> TargetTable:
+    text = {value: format_value(value) for value in train["value"].unique()}
+    train = train.with_columns(text=pl.Series([text[value] for value in train["value"]], dtype=pl.String))
+    refused = []
+    if rationales is not None:
+        train = train.join(
+            rationales.frame, on=["item_id", "participant_id"], how="left", maintain_order="left"
+        )
+        without = train.filter(pl.col("rationale").is_null())
+        refused = [
+            (item_id, "no rationale was supplied for the response", responses)
+            for item_id, responses in without.group_by("item_id").len().sort("item_id").iter_rows()
+        ]
+        train = train.filter(pl.col("rationale").is_not_null()).with_columns(
+            text=pl.concat_str("rationale", pl.lit(rationales.end), "text")
+        )
+    counted = train.group_by([*keys, "value", "text"]).len("count").sort([*keys, "value", "text"])
+    branches = counted.group_by(keys, maintain_order=True).agg("text", "count")
     found = [
-        BranchTargets(tuple(values), tuple(counts))
-        for values, counts in branches.select("value", "count").iter_rows()
+        BranchTargets(tuple(texts), tuple(counts))
+        for texts, counts in branches.select("text", "count").iter_rows()
     ]
-    return TargetTable(branches.select("prefix", "rank"), found, _refused([]))
+    return TargetTable(branches.select("prefix", "rank"), found, _refused(refused))
 
 
 def _pairs(train: pl.DataFrame, keys: list[str], targets: Targets) -> TargetTable:
@@ -165,7 +189,7 @@ def _pairs(train: pl.DataFrame, keys: list[str], targets: Targets) -> TargetTabl
         pairs = tuple((values.index(a), values.index(b)) for a, b in zip(chosen, rejected))
         found.append(
             BranchTargets(
-                values,
+                tuple(map(format_value, values)),
                 tuple(given.values()),
                 answers=pairs,
                 target=((1.0, 0.0),) * len(pairs),
@@ -230,7 +254,7 @@ def _distributions(train: pl.DataFrame, keys: list[str], targets: Targets, store
         gaps = (*(np.diff(levels) / max(levels[-1] - levels[0], 1)).tolist(), 0.0)
         found.append(
             BranchTargets(
-                tuple(map(float, levels)),
+                tuple(map(format_value, map(float, levels))),
                 tuple(given.get(level, 0) for level in levels),
                 answers=(tuple(range(len(levels))),),
                 target=(shares[tuple(key)],),

@@ -35,12 +35,24 @@ FEW_TOKENS = 256
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How answers are drawn; the paper's settings are one draw, temperature 0.6, top_p 0.9."""
+    """How answers are drawn; the paper's settings are one draw, temperature 0.6, top_p 0.9.
+
+    `number_after` is what a model that was trained with rationales writes before its number.
+    """
 
     draws: int = 1
     temperature: float = 0.6
     top_p: float = 0.9
     seed: int = 0
+    max_tokens: int = MAX_ANSWER_TOKENS
+    number_after: str | None = None
+
+    def number(self, text: str) -> float | None:
+        """The number of a whole answer; None if it has none where one is expected."""
+        if self.number_after is None:
+            return parse_number(text)
+        _, found, after = text.rpartition(self.number_after)
+        return parse_number(after) if found else None
 
 
 def sample_answers(
@@ -61,7 +73,12 @@ def sample_answers(
     if trie_of_pair is None:
         trie_of_pair = np.zeros(pairs, np.int64)
     pair = np.repeat(np.arange(pairs), sampling.draws)
-    uniform = np.stack([_uniforms(sampling.seed, keys[p], d % sampling.draws) for d, p in enumerate(pair)])
+    uniform = np.stack(
+        [
+            _uniforms(sampling.seed, keys[p], d % sampling.draws, sampling.max_tokens)
+            for d, p in enumerate(pair)
+        ]
+    )
     requests = distinct_requests(table, trie_of_pair)
     drawer = _Drawer(model, sampling)
     draws = _Draws(request=requests.of_pair[pair], uniform=uniform, end_id=model.tokenizer.end_of_answer_id)
@@ -84,7 +101,8 @@ def sample_answers(
         drawer.draw(table.prefixes, prefix, branches, draws, draws.of(of_draw, len(texts)), report=show)
     end_id = model.tokenizer.end_of_answer_id
     values = [
-        parse_number(model.tokenizer.decode(ids[:-1])) if ids[-1] == end_id else None for ids in draws.written
+        sampling.number(model.tokenizer.decode(ids[:-1])) if ids[-1] == end_id else None
+        for ids in draws.written
     ]
     return [values[p * sampling.draws : (p + 1) * sampling.draws] for p in range(pairs)]
 
@@ -116,7 +134,7 @@ class _Draws:
     def append(self, d: int, token: int) -> bool:
         """Writes a token; False if the draw has ended."""
         self.written[d] = (*self.written[d], token)
-        self._ended[d] = token == self._end_id or len(self.written[d]) == MAX_ANSWER_TOKENS
+        self._ended[d] = token == self._end_id or len(self.written[d]) == self.uniform.shape[1]
         return not self._ended[d]
 
 
@@ -249,8 +267,8 @@ def _linear_branch(ids: Sequence[int]) -> Branch:
     return grow_branch(ids, NO_ANSWERS, np.zeros(0, np.float32))
 
 
-def _uniforms(seed: int, key: str, draw: int) -> np.ndarray:
+def _uniforms(seed: int, key: str, draw: int, count: int) -> np.ndarray:
     digest = hashlib.blake2b(f"{seed}/{draw}/{key}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(int.from_bytes(digest, "little"))).random(
-        MAX_ANSWER_TOKENS, dtype=np.float32
+        count, dtype=np.float32
     )

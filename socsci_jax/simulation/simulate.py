@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,9 +44,18 @@ def simulate(
 
     Parts that are done wait beside `out` until all are: a run that was stopped goes on with the first that is not.
 
+    A model that was trained with rationales has to be sampled: what it was shown of them is never shown again.
     Without `sampling` the distributions are exact, and items without a finite set of levels are left out with
     a message.  `parts` narrows the split's held-out parts.  Raises InputError if nothing is to be predicted.
     """
+    data = (model.facts.get("recipe") or {}).get("data") or {}
+    if data.get("rationales"):
+        if sampling is None:
+            raise InputError(
+                f"{model.facts['name']}: this model writes a rationale before its number, so the number alone has no "
+                "exact probability; draw whole answers with --draws 1 --max-tokens 300."
+            )
+        sampling = dataclasses.replace(sampling, number_after=data["rationale_end"])
     pairs = held_out_pairs(store, split, parts=parts)
     items = store.item_by_id
     left_out = 0
@@ -166,7 +176,9 @@ def _sampled_rows(
     model, pairs: pl.DataFrame, items: dict[str, Item], table, sampling: Sampling, show
 ) -> pl.DataFrame:
     keys = [f"{item}/{person}" for item, person in pairs.select("item_id", "participant_id").iter_rows()]
-    tries, trie_of_pair = _tries_of_pairs(model, pairs, items, at_most=MOST_LEVELS_FED)
+    # What follows a rationale is no continuation of the prompt.
+    most = MOST_LEVELS_FED if sampling.number_after is None else 0
+    tries, trie_of_pair = _tries_of_pairs(model, pairs, items, at_most=most)
     drawn = sample_answers(
         model, table, keys=keys, sampling=sampling, tries=tries, trie_of_pair=trie_of_pair, progress=show
     )

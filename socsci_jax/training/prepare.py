@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import polars as pl
 
+from socsci_jax.data.rationales import Rationales, read_rationales
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.data.targets import ANSWERS, Targets
 from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
@@ -56,6 +57,9 @@ def prepare(recipe: Recipe) -> Prepared:
     layout = load_layout(recipe.data.layout)
     # Fails here, and not after an hour of tokenising, if the split holds what was to be left out.
     train_part = split.training_responses(store, leave_out=recipe.data.leave_out_studies)
+    rationales = None
+    if recipe.data.rationales is not None:
+        rationales = read_rationales(recipe.data.rationales, end=recipe.data.rationale_end)
     mesh = make_mesh(**recipe.parallelism.model_dump(), devices=_devices(recipe))
     batch_sharding = micro_batch_sharding(mesh, rows=recipe.batch.rows // recipe.batch.micro_batches)
     with run_folder(recipe.output) as run:
@@ -71,7 +75,7 @@ def prepare(recipe: Recipe) -> Prepared:
         param_shardings(config, mesh)  # raises if a dimension does not divide
         validator = _validator(recipe, store, split, layout, tokenizer)
         run.begin(recipe, facts=_facts(recipe, store, split, train_part, layout, tokenizer))
-    shards = _shards(recipe, store, split, layout, tokenizer)
+    shards = _shards(recipe, store, split, layout, tokenizer, rationales)
     rejected = shards.facts["rejected"]
     if rejected and jax.process_index() == 0:
         print(f"{rejected} prompts or items are left out; see {shards.folder / 'rejects.csv'}")
@@ -159,7 +163,12 @@ def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConf
 
 
 def _shards(
-    recipe: Recipe, store: StudyStore, split: Split, layout: Layout, tokenizer: Tokenizer
+    recipe: Recipe,
+    store: StudyStore,
+    split: Split,
+    layout: Layout,
+    tokenizer: Tokenizer,
+    rationales: Rationales | None,
 ) -> TreeShards:
     with progress("tokenise", total=1) as report:
 
@@ -176,6 +185,7 @@ def _shards(
             sharing=recipe.data.sharing,
             max_tokens=recipe.data.max_tokens,
             targets=_targets(recipe),
+            rationales=rationales,
             leave_out=recipe.data.leave_out_studies,
             progress=show,
         )

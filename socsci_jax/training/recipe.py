@@ -77,6 +77,10 @@ class Data(_Block):
     # What is computed once: all equal beginnings and equal prompts, or only the layout's shared part.
     sharing: Literal["all", "prefix"] = "all"
     max_tokens: Positive = 4096
+    # A CSV or Parquet file (item_id, participant_id, rationale) whose texts are written before the numbers, and what
+    # stands between the two.
+    rationales: Path | None = None
+    rationale_end: str = "\n\nAnswer: "
 
 
 class Batch(_Block):
@@ -189,6 +193,12 @@ class Recipe(_Block):
                 f"batch.rows / batch.micro_batches = {rows} does not divide over data x fsdp = {per_device} "
                 f"devices; a multiple of {fitting} rows would"
             )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _rationales_with_sft(self) -> Recipe:
+        if self.data.rationales is not None and self.objective.kind != "sft":
+            raise ValueError("`data.rationales` goes with `objective.kind: sft` only")
         return self
 
     @property
