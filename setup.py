@@ -36,6 +36,8 @@ INSTALL = [
     "matplotlib>=3.9",
     # Chat templates come with models: they are rendered in Jinja's sandbox.
     "jinja2>=3.1",
+    # NF4 codes of a frozen base (QLoRA); JAX's own quantisation library, still young: its minor versions may change.
+    "qwix>=0.1.8,<0.2",
     # TensorBoard's own event writer (no TensorFlow), so that the scalars open where people look for them.
     "tensorboard>=2.19,<3",
 ]

@@ -28,10 +28,12 @@ from socsci_jax.models.adapters import (
 from socsci_jax.models.config import LINEAR_MAPS, Adapter
 from socsci_jax.models.huggingface import export_checkpoint, load_checkpoint
 from socsci_jax.models.modules import init
+from socsci_jax.models.quantization import dequantize, quantize_base
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.models.slots import read_logits
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.run import RunFolder
 
 ADAPTER = Adapter(rank=3, alpha=6.0, targets=("q_proj", "v_proj", "down_proj"))
 
@@ -152,6 +154,53 @@ def test_dropout_drops_in_training_alone_and_by_its_key(base):
     # Features that are dropped are made up for on average.
     mean = np.mean([with_key(number) for number in range(48)], axis=0)
     assert np.abs(mean - none).mean() < 0.35 * np.abs(with_key(0) - none).mean()
+
+
+def test_a_base_in_four_bits_computes_what_its_dequantised_weights_do(world):
+    config = small_config(world[1], hidden_size=64, intermediate_size=128, num_attention_heads=8)
+    params = init(config, key=jax.random.key(1))
+    adapted = dataclasses.replace(config, adapter=dataclasses.replace(ADAPTER, base="nf4"))
+    quantized = quantize_base(params, adapted)
+    before, after = (tree["model"]["layers"]["mlp"]["up_proj"] for tree in (params, quantized))
+    assert set(after) == {"codes", "scale"}
+    assert after["codes"].dtype == jnp.uint4
+    weights = np.asarray(before["weight"])
+    error = np.abs(dequantize(after["codes"], after["scale"], dtype=jnp.float32) - weights)
+    # The widest gap between NF4's sixteen values is 0.304 of a block's largest weight (Dettmers et al. 2023).
+    largest = np.abs(weights.reshape(2, 1, 64, -1)).max(axis=2, keepdims=True)
+    assert (error.reshape(2, 1, 64, -1) <= 0.1521 * largest).all()
+    assert error.mean() < 0.12 * np.abs(weights).mean()
+
+    changed = join(quantized, lively(adapted))
+    apart = logits(adapted, changed, ids())
+    np.testing.assert_allclose(logits(config, merge_adapter(changed, adapted), ids()), apart, atol=1e-4)
+
+
+def test_inputs_that_blocks_do_not_divide_are_refused(base):
+    _, config, params = base
+    adapted = dataclasses.replace(config, adapter=dataclasses.replace(ADAPTER, base="nf4"))
+    with pytest.raises(InputError, match="blocks of 64 do not divide"):
+        quantize_base(params, adapted)
+
+
+@pytest.mark.slow
+def test_a_run_over_four_bits_learns_on_eight_devices(world, tmp_path):
+    store, _ = world
+    model = small_recipe(store, tmp_path)["model"]
+    wide = {"hidden_size": 64, "intermediate_size": 128}
+    recipe = small_recipe(store, tmp_path / "run") | {
+        "model": model | {"architecture": model["architecture"] | wide},
+        "lora": {"rank": 4, "alpha": 8, "base": "nf4"},
+        "objective": {"kind": "dpo"},
+        "parallelism": {"data": 2, "fsdp": 2, "tensor": 2},
+        "optimizer": {"epochs": 6, "learning_rate": 0.03},
+        "checkpoints": {"every_steps": 1},
+    }
+    run = RunFolder(train(parse_recipe(recipe, where="test")))
+    losses = [json.loads(line)["loss"] for line in run.metrics.read_text().splitlines()]
+    # At the start the model is its own reference.
+    np.testing.assert_allclose(losses[0], np.log(2), rtol=1e-5)
+    assert losses[-1] < losses[0] - 0.01
 
 
 @pytest.mark.slow

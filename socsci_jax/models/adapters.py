@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import LINEAR_MAPS, Adapter, DecoderConfig
-from socsci_jax.models.modules import init, nested
+from socsci_jax.models.modules import flattened, init, nested
+from socsci_jax.models.quantization import dequantize
 
 # The path of a parameter in the pytree.
 Name = tuple[str, ...]
@@ -39,7 +40,7 @@ _ONLY_SUPPORTED: dict[str, tuple[Any, ...]] = {
 
 def split_adapter(params: Any) -> tuple[Any, Any]:
     """(adapter, base): the pytrees of what is trained and of what stays."""
-    flat = _flat(params)
+    flat = flattened(params)
     return (
         nested({path: leaf for path, leaf in flat.items() if _is_adapter(path)}),
         nested({path: leaf for path, leaf in flat.items() if not _is_adapter(path)}),
@@ -48,7 +49,7 @@ def split_adapter(params: Any) -> tuple[Any, Any]:
 
 def join(base: Any, trained: Any) -> Any:
     """The pytree with the leaves of both."""
-    return nested({**_flat(base), **_flat(trained)})
+    return nested({**flattened(base), **flattened(trained)})
 
 
 def init_adapter(config: DecoderConfig, *, key: jax.Array, shardings: Any = None) -> Any:
@@ -62,19 +63,25 @@ def init_adapter(config: DecoderConfig, *, key: jax.Array, shardings: Any = None
 
 
 def merge_adapter(params: Any, config: DecoderConfig) -> Any:
-    """Parameters of the base with the adapter added to its weights, in float32 and then the base's dtype."""
+    """Parameters of the base with the adapter added to its weights, in float32 and then the base's dtype.
+
+    A base in four bits gives float32 weights, those that the adapter was trained over.
+    """
     return jax.jit(_merged, static_argnames="scale")(params, scale=config.adapter.scale)
 
 
 def _merged(params: Any, *, scale: float) -> Any:
-    flat = _flat(params)
+    flat = flattened(params)
     merged = {}
     for path, leaf in flat.items():
         a, b = (flat.get((*path[:-1], name)) for name in ("lora_a", "lora_b"))
+        if path[-1] == "codes":
+            path = (*path[:-1], "weight")
+            leaf = dequantize(leaf, flat[(*path[:-1], "scale")], dtype=jnp.float32)
         if path[-1] == "weight" and a is not None:
             change = jnp.einsum("lir,lro->lio", a, b, preferred_element_type=jnp.float32)
             leaf = (leaf.astype(jnp.float32) + scale * change).astype(leaf.dtype)
-        if not _is_adapter(path):
+        if path[-1] != "scale" and not _is_adapter(path):
             merged[path] = leaf
     return nested(merged)
 
@@ -92,7 +99,7 @@ def export_adapter(
         raise InputError(f"{out}: exists already; give a new folder, or remove it first")
     settings = config.adapter
     tensors = {}
-    for path, leaf in _flat(adapter).items():
+    for path, leaf in flattened(adapter).items():
         values = np.asarray(leaf)
         for layer in range(config.num_hidden_layers):
             # Linear maps are [out, in] there.
@@ -167,7 +174,7 @@ def load_adapter(folder: Path, config: DecoderConfig) -> Any:
         raise InputError(f"{path}: cannot be read ({error}); give a folder that peft wrote.") from None
     shapes = jax.eval_shape(lambda: split_adapter(init(config, key=jax.random.key(0)))[0])
     leaves = {}
-    for name, shape in _flat(shapes).items():
+    for name, shape in flattened(shapes).items():
         layers = []
         for layer in range(config.num_hidden_layers):
             stored = _peft_name(name, layer)
@@ -193,9 +200,3 @@ def _peft_name(path: Name, layer: int) -> str:
 
 def _is_adapter(path: Name) -> bool:
     return path[-1] in ("lora_a", "lora_b")
-
-
-def _flat(tree: Any, path: Name = ()) -> dict[Name, Any]:
-    if not isinstance(tree, dict):
-        return {path: tree}
-    return {k: v for name, node in tree.items() for k, v in _flat(node, (*path, name)).items()}

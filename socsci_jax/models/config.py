@@ -35,13 +35,15 @@ LINEAR_MAPS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 class Adapter:
     """Low-rank adaptation (Hu et al. 2022) of linear maps: x W + (alpha / rank) (x A) B, with A and B trained alone.
 
-    `dropout` drops features of x on the way to A, in training only.
+    `dropout` drops features of x on the way to A, in training only.  `base: nf4` holds the weights of the layers'
+    linear maps in four bits.
     """
 
     rank: int
     alpha: float
     targets: tuple[str, ...] = LINEAR_MAPS
     dropout: float = 0.0
+    base: Literal["kept", "nf4"] = "kept"
 
     @property
     def scale(self) -> float:

@@ -17,9 +17,16 @@ from jax.ad_checkpoint import checkpoint_name
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.linear import contract
 
+# A base in four bits: one scale for so many inputs of a linear map.
+NF4 = "nf4"
+BLOCK = 64
+BLOCKS = "blocks of "
+
 
 def axis_size(config: DecoderConfig, axis: str) -> int:
     """Length of a logical axis of the parameters."""
+    if axis.startswith(BLOCKS):
+        return -(-axis_size(config, axis.removeprefix(BLOCKS)) // BLOCK)
     return {
         "layers": config.num_hidden_layers,
         "vocab": config.vocab_size,
@@ -47,22 +54,31 @@ class _Maker:
         values = jax.random.uniform(self.rngs.params(), self._shape(axes), self.dtype, -limit, limit)
         return nnx.Param(values, axes=axes)
 
-    def constant(self, value: float, *axes: str) -> nnx.Param:
-        return nnx.Param(jnp.full(self._shape(axes), value, self.dtype), axes=axes)
+    def constant(self, value: float, *axes: str, dtype: Any = None) -> nnx.Param:
+        return nnx.Param(jnp.full(self._shape(axes), value, dtype or self.dtype), axes=axes)
 
     def _shape(self, axes: tuple[str, ...]) -> tuple[int, ...]:
         return tuple(axis_size(self.config, axis) for axis in axes)
 
 
 class Linear(nnx.Module):
-    """`x @ weight + bias`, weight [in, out]; with an adapter for `name`, `scale * x @ lora_a @ lora_b` more."""
+    """`x @ weight + bias`, weight [in, out]; with an adapter for `name`, `scale * x @ lora_a @ lora_b` more.
+
+    Under an adapter that has its base in four bits, `codes` and `scale` stand for the weight (`quantization.py`).
+    """
 
     def __init__(self, make: _Maker, *axes: str, name: str = "", bias: bool = False) -> None:
-        self.weight = make.normal(*axes)
+        adapter = make.config.adapter
+        self.quantized = bool(name) and adapter is not None and adapter.base == NF4
+        if self.quantized:
+            *stack, inputs, outputs = axes
+            self.codes = make.constant(0, *axes, dtype=jnp.uint4)
+            self.scale = make.constant(1.0, *stack, BLOCKS + inputs, outputs, dtype=jnp.float32)
+        else:
+            self.weight = make.normal(*axes)
         self.bias = make.constant(0.0, *axes[:-2], axes[-1]) if bias else None
-        self.adapter = make.config.adapter
-        if self.adapter is None or name not in self.adapter.targets:
-            self.adapter = None
+        self.adapter = adapter if adapter is not None and name in adapter.targets else None
+        if self.adapter is None:
             return
         *stack, inputs, outputs = axes
         # As `peft` begins: A uniform as torch's linear maps are, B zero, so that the start is the base itself.
@@ -72,12 +88,19 @@ class Linear(nnx.Module):
         self.dropout_key: nnx.Variable | None = None
 
     def __call__(self, x_gni: jax.Array) -> jax.Array:
-        y = contract("gni,io->gno", x_gni, self.weight[...])
+        y = contract("gni,io->gno", x_gni, self._weight(x_gni.dtype))
         # Named so that rematerialisation may keep exactly these.
         y = checkpoint_name(y, "matmul")
         if self.bias is not None:
             y = y + self.bias[...].astype(y.dtype)
         return y if self.adapter is None else y + self._adaptation(x_gni)
+
+    def _weight(self, dtype: Any) -> jax.Array:
+        if not self.quantized:
+            return self.weight[...]
+        from socsci_jax.models.quantization import dequantize
+
+        return dequantize(self.codes[...], self.scale[...], dtype=dtype)
 
     def _adaptation(self, x_gni: jax.Array) -> jax.Array:
         if self.dropout_key is not None:
@@ -175,6 +198,13 @@ def nested(flat: dict[tuple[str, ...], Any]) -> dict[str, Any]:
             node = node.setdefault(name, {})
         node[path[-1]] = leaf
     return tree
+
+
+def flattened(tree: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Path of every leaf of a nested dict -> the leaf; the inverse of `nested`."""
+    if not isinstance(tree, dict):
+        return {path: tree}
+    return {k: v for name, node in tree.items() for k, v in flattened(node, (*path, name)).items()}
 
 
 def init(

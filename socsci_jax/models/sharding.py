@@ -12,7 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig
-from socsci_jax.models.modules import axis_size, nested, parameter_axes
+from socsci_jax.models.modules import BLOCKS, axis_size, nested, parameter_axes
 
 MeshAxes = tuple[str, ...]
 
@@ -40,7 +40,11 @@ class ShardingRules:
 
     def spec(self, axes: Sequence[str | None]) -> PartitionSpec:
         """`None` is an axis that has no name because it is never cut (tokens, features of an activation)."""
-        return PartitionSpec(*(None if axis is None else vars(self)[axis] or None for axis in axes))
+        return PartitionSpec(*(self._of(axis) or None for axis in axes))
+
+    def _of(self, axis: str | None) -> MeshAxes:
+        # Scales of a base in four bits: a sixteenth of it, whole on every device along the inputs.
+        return () if axis is None or axis.startswith(BLOCKS) else vars(self)[axis]
 
 
 RULES = ShardingRules()
@@ -114,7 +118,7 @@ def per_device(function: Callable[..., Any], *, inputs: Sequence[Any], output: A
 
 
 def _check_divides(mesh: Mesh, axis: str, size: int, *, what: str) -> None:
-    mesh_axes = vars(RULES)[axis]
+    mesh_axes = RULES._of(axis)
     parts = int(np.prod([mesh.shape[name] for name in mesh_axes], dtype=int))
     if size % parts:
         fits = [n for n in range(1, len(mesh.devices.flat) + 1) if size % n == 0]

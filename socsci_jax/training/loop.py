@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import math
 import time
@@ -25,7 +24,7 @@ from socsci_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from socsci_jax.training.prepare import Prepared, prepare
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.reference import reference_log_probs
-from socsci_jax.training.start import abstract_state, first_state, start_params
+from socsci_jax.training.start import abstract_state, first_state, start_params, whole_start
 from socsci_jax.training.step import train_step
 from socsci_jax.training.validation import Validation
 
@@ -89,12 +88,12 @@ def train(recipe: Recipe) -> Path:
             if latest is None or not run.reference.is_file():
                 start = start_params(recipe, config, prepared.mesh)
             reference = reference_log_probs(
-                start,
+                None if start is None else whole_start(recipe, config, prepared.mesh, start),
                 rows(steps=plan.steps(1)),
                 plan,
                 sharding=prepared.batch_sharding,
                 file=run.reference,
-                config=dataclasses.replace(config, adapter=None),
+                config=config,
                 **model,
             )
         if start is None and (latest is None or config.adapter is not None):

@@ -145,6 +145,7 @@ class Lora(_Block):
     alpha: Annotated[float, pydantic.Field(gt=0)]
     targets: tuple[Literal[LINEAR_MAPS], ...] = LINEAR_MAPS
     dropout: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
+    base: Literal["kept", "nf4"] = "kept"  # nf4: the frozen weights in four bits (QLoRA)
 
 
 class Parallelism(_Block):

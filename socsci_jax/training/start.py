@@ -11,24 +11,36 @@ import jax.numpy as jnp
 import optax
 
 from socsci_jax.hub import resolve_folder
-from socsci_jax.models.adapters import init_adapter
+from socsci_jax.models.adapters import init_adapter, join
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.huggingface import CHECKPOINT_FILES, load_checkpoint
-from socsci_jax.models.modules import init
+from socsci_jax.models.modules import NF4, init
+from socsci_jax.models.quantization import quantize_base
 from socsci_jax.models.sharding import Mesh, param_shardings
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.step import State, initial_state, state_shardings, trained_part
 
 
 def start_params(recipe: Recipe, config: DecoderConfig, mesh: Mesh) -> Any:
-    """The weights that the recipe starts from, without an adapter, on the devices of `mesh`."""
+    """The weights that the recipe starts from, without an adapter, on the devices of `mesh`; in four bits if it says so."""
     base = dataclasses.replace(config, adapter=None)
     dtype = jnp.dtype(recipe.model.param_dtype)
     if recipe.model.start == "random":
         key = jax.random.key(recipe.seed)
-        return init(base, key=key, param_dtype=dtype, shardings=param_shardings(base, mesh))
-    folder = resolve_folder(recipe.model.start, allow_patterns=CHECKPOINT_FILES)
-    return load_checkpoint(folder, mesh=mesh, param_dtype=dtype).params
+        params = init(base, key=key, param_dtype=dtype, shardings=param_shardings(base, mesh))
+    else:
+        folder = resolve_folder(recipe.model.start, allow_patterns=CHECKPOINT_FILES)
+        params = load_checkpoint(folder, mesh=mesh, param_dtype=dtype).params
+    if config.adapter is None or config.adapter.base != NF4:
+        return params
+    return quantize_base(params, config, shardings=param_shardings(config, mesh))
+
+
+def whole_start(recipe: Recipe, config: DecoderConfig, mesh: Mesh, start: Any) -> Any:
+    """Parameters that compute what the start does: `start`, with a fresh adapter if there is one (its B is zero)."""
+    if config.adapter is None:
+        return start
+    return join(start, _fresh_adapter(recipe, config, mesh))
 
 
 def abstract_trained(recipe: Recipe, config: DecoderConfig) -> Any:
@@ -58,8 +70,10 @@ def first_state(
 ) -> State:
     """The state before the first step: `start` itself, or a fresh adapter over it."""
     shardings = state_shardings(config, optimizer, abstract_trained(recipe, config), mesh)
-    params = start
-    if config.adapter is not None:
-        of_adapter = trained_part(config, param_shardings(config, mesh))
-        params = init_adapter(config, key=jax.random.key(recipe.seed), shardings=of_adapter)
+    params = start if config.adapter is None else _fresh_adapter(recipe, config, mesh)
     return initial_state(params, optimizer, shardings)
+
+
+def _fresh_adapter(recipe: Recipe, config: DecoderConfig, mesh: Mesh) -> Any:
+    of_adapter = trained_part(config, param_shardings(config, mesh))
+    return init_adapter(config, key=jax.random.key(recipe.seed), shardings=of_adapter)
