@@ -7,7 +7,7 @@ from pathlib import Path
 from socsci_jax.errors import InputError
 from socsci_jax.studies.store import StudyStore
 
-KINDS = ("tess_archive", "socsci210", "synthetic")
+KINDS = ("tess_archive", "socsci210", "text_classification", "synthetic")
 
 
 def build(kind: str, source: str, out: Path, *, command: str, replace: bool = False) -> StudyStore:
@@ -23,12 +23,17 @@ def build(kind: str, source: str, out: Path, *, command: str, replace: bool = Fa
         from data_pipelines import socsci210
 
         return socsci210.build(Path(source), out, command=command, replace=replace)
-    if kind == "synthetic":
-        from data_pipelines import synthetic
+    if kind == "text_classification":
+        from data_pipelines import text_classification
 
+        return text_classification.build(Path(source), out, command=command, replace=replace)
+    if kind == "synthetic":
+        from data_pipelines import synthetic, synthetic_documents
+
+        if source == synthetic_documents.PRESET:
+            return synthetic_documents.build(out, command=command, replace=replace)
         if source not in synthetic.PRESETS:
-            raise InputError(
-                f"synthetic deposit {source!r} is not known; known are {', '.join(synthetic.PRESETS)}."
-            )
+            known = ", ".join((*synthetic.PRESETS, synthetic_documents.PRESET))
+            raise InputError(f"synthetic deposit {source!r} is not known; known are {known}.")
         return synthetic.build(out, config=synthetic.PRESETS[source], command=command, replace=replace)
     raise InputError(f"kind {kind!r} of deposit is not known; known are {', '.join(KINDS)}.")

@@ -58,7 +58,7 @@ def _root(
 
 @data_app.command("build")
 def data_build(
-    kind: Annotated[str, typer.Argument(help="tess_archive, socsci210 or synthetic.")],
+    kind: Annotated[str, typer.Argument(help="tess_archive, socsci210, text_classification or synthetic.")],
     source: Annotated[str, typer.Argument(help="The deposit's folder or file (synthetic: a preset's name).")],
     out: Annotated[Path, typer.Argument(help="Folder of the study store to write.")],
     replace: Replace = False,
@@ -271,13 +271,17 @@ def evaluate(
     """Say how far the predictions can be trusted: an evaluation table and one self-contained HTML report."""
     import rich
 
+    from socsci_jax.evaluation import coding_report
     from socsci_jax.evaluation.evaluate import evaluate_files
     from socsci_jax.evaluation.report import summary_table
 
     evaluation = evaluate_files(
         predictions, store_path, out, split_name=split, seed=seed, minimum_n=minimum_n
     )
-    rich.print(summary_table(evaluation))
+    if evaluation.parts:
+        rich.print(summary_table(evaluation))
+    if evaluation.coding.parts:
+        rich.print(coding_report.summary_table(evaluation.coding))
     print(f"report: {out / 'report.html'}")
 
 

@@ -85,7 +85,7 @@ def test_an_unknown_kind_of_deposit(tmp_path):
 
 
 def test_a_source_that_is_not_there(tmp_path):
-    for kind in ("tess_archive", "socsci210"):
+    for kind in ("tess_archive", "socsci210", "text_classification"):
         assert "nowhere" in fails("data", "build", kind, tmp_path / "nowhere", tmp_path / "out")
         assert list(tmp_path.iterdir()) == []
 

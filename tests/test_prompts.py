@@ -44,7 +44,15 @@ def test_shared_and_own_make_up_the_prompt(layout):
     other = "persona" if layout.shared_by == "item" else "item"
     assert prompt == layout.shared_text(**by_part[layout.shared_by]) + layout.own_text(**by_part[other])
     assert ITEM.text in prompt
-    assert "- Age: 34" in prompt
+    assert layout.attribute.format(name="Age", value="34") in prompt
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_prefix_and_branch_meet_at_a_line_break(layout):
+    """There tokenizers cut anyway, whatever the branch begins with."""
+    known = {"item": ITEM, "attributes": {"document": "Words."}}
+    assert layout.shared_text(**known).endswith("\n")
+    assert not layout.own_text(**known)[0].isspace()
 
 
 def test_braces_in_a_text_are_only_braces():
@@ -66,6 +74,13 @@ def test_a_prefix_may_hold_only_what_its_prompts_share():
             shared="{persona}{stimulus}",
             own="{question}{answer_format}",
         )
+
+
+def test_how_an_attribute_is_written_belongs_to_the_layout():
+    attributes = {"document": "One {line}.\n\nAnother.", "year": None}
+    assert persona_text(attributes, attribute="{name}: {value}") == "Document: One {line}.\n\nAnother."
+    with pytest.raises(InputError, match=r"'attribute' is '- \{name\}'; it needs \{value\}"):
+        Layout.from_dict({**STUDY_FIRST.to_dict(), "attribute": "- {name}"})
 
 
 def test_a_layout_is_data(tmp_path):

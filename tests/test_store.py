@@ -37,6 +37,18 @@ def test_an_item_comes_back_as_it_was_written(tmp_path):
     assert store.participants.row(0, named=True)["attributes"] == {"age": "34"}
 
 
+def test_a_scale_without_an_order_comes_back_as_one_and_is_shown_as_one(tmp_path):
+    made = builder()
+    nominal = Scale.of_levels({1: "Economy", 2: "Welfare"}, origin="codebook", nominal=True)
+    item_id = made.add_item(small_item("s", "arm", "topic", nominal))
+    made.add_response(item_id, "p", 2, sample_id=0)
+    store = made.write(tmp_path / "store")
+    assert store.item_by_id[item_id].scale == nominal
+    assert inspect_store(store).scales["kind"].to_list() == ["nominal"]
+    with pytest.raises(ValueError, match="has no levels"):
+        Scale(kind="open", nominal=True)
+
+
 def test_an_answer_outside_its_scale_is_rejected_with_the_reason(tmp_path):
     made = builder()
     item_id = made.add_item(small_item("s", "arm", "taxes", SCALE))

@@ -28,12 +28,13 @@ class Targets:
 
     pairs: for each response `pairs_per_response` others' different answers to the same item, drawn with `seed`.
     distributions: for each response the histogram over its item's levels of all trained people who are alike in the
-    attributes `toward` (none: all who answered the item).
+    attributes `toward` (none: all who answered the item); with `in_order` only of scales whose levels have one.
     """
 
     kind: Kind = "answers"
     pairs_per_response: int = 1
     toward: tuple[str, ...] = ()
+    in_order: bool = False
     seed: int = 0
 
 
@@ -220,11 +221,13 @@ def _distributions(train: pl.DataFrame, keys: list[str], targets: Targets, store
         )
     items = store.item_by_id
     counts = train.group_by("item_id").len("responses").sort("item_id")
-    refused = [
-        (item_id, "its scale has no levels to compare", responses)
-        for item_id, responses in counts.iter_rows()
-        if items[item_id].scale.kind != "levels"
-    ]
+    refused = []
+    for item_id, responses in counts.iter_rows():
+        scale = items[item_id].scale
+        if scale.kind != "levels":
+            refused.append((item_id, "its scale has no levels to compare", responses))
+        elif targets.in_order and scale.nominal:
+            refused.append((item_id, "its levels have no order, so there is no distance", responses))
     train = train.filter(~pl.col("item_id").is_in([item_id for item_id, *_ in refused]))
     # Named apart from the other columns, whatever attributes are called.
     alike = {name: f"attribute {name}" for name in targets.toward}

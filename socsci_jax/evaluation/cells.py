@@ -14,7 +14,7 @@ from socsci_jax.studies.schema import Item
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cell:
-    """The answers to one item that have a prediction, and these predictions.
+    """The answers to one item that have a prediction, who gave them, and these predictions.
 
     Answers and draws are level indices.  `probs_nl` is None unless every answer has exact probabilities;
     `draws_nl` is None where there are no draws, else the shares of the valid draws made for each answer's
@@ -26,6 +26,7 @@ class Cell:
     item: Item
     levels_l: np.ndarray
     codes_n: np.ndarray
+    people_n: tuple[str, ...]
     probs_nl: np.ndarray | None
     draws_nl: np.ndarray | None
     sampled: np.ndarray | None
@@ -111,6 +112,7 @@ class PredictionIndex:
             item=item,
             levels_l=levels,
             codes_n=codes[kept],
+            people_n=tuple(people[i] for i in kept),
             probs_nl=probs,
             draws_nl=shares,
             sampled=sampled,

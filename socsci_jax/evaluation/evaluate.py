@@ -17,7 +17,7 @@ import polars as pl
 
 from socsci_jax import __version__
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation import baselines, distances, effects, individuals, intervals
+from socsci_jax.evaluation import baselines, classification, distances, effects, individuals, intervals
 from socsci_jax.evaluation.cells import Cell, PredictionIndex, answers_by_item, level_codes
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.studies.predictions import Predictions, read_predictions
@@ -35,6 +35,8 @@ PERMUTATIONS = 1_000
 class Evaluation:
     """`frame` is the evaluation table (EVALUATION_SCHEMA); the other tables hold what the report draws.
 
+    All but `frame`, `left_out` and `coding` are about items whose levels have an order; `coding` is about the others.
+
     In `frame` a row with condition and outcome is one item (n = human answers; half of them for split_half), a
     row with only a study is a mean over its items (n = items), a row with neither is a mean over studies
     (n = studies; for effects the contrasts or condition means).  `scope` is the part of the split.
@@ -48,6 +50,7 @@ class Evaluation:
     condition_means: pl.DataFrame
     contrasts: pl.DataFrame
     left_out: pl.DataFrame
+    coding: classification.Coding
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -139,12 +142,21 @@ def evaluate(
     a prediction.
     """
     index = PredictionIndex(predictions)
-    context = _Context(store, labelled, seed=seed, minimum_n=minimum_n)
+    is_nominal = pl.col("item_id").is_in([i for i, item in store.item_by_id.items() if item.scale.nominal])
+    context = _Context(store, labelled.filter(~is_nominal), seed=seed, minimum_n=minimum_n)
+    coded = _Context(store, labelled.filter(is_nominal), seed=seed, minimum_n=minimum_n)
     present = set(labelled["part"].unique())
     ordered = [p for p in (*PARTS, TRAIN) if p in present] + sorted(present - {*PARTS, TRAIN})
     found = {part: context.cells(part, index) for part in ordered}
     parts = {part: _Part(part, cells, context) for part, cells in found.items() if cells}
-    if not parts:
+    coding = classification.judge(
+        {part: coded.cells(part, index) for part in ordered},
+        labelled.filter(is_nominal, pl.col("part") == TRAIN),
+        counts=coded.counts,
+        seed=seed,
+        minimum_n=minimum_n,
+    )
+    if not parts and not coding.parts:
         raise InputError(
             f"not one answer of {store.path} has a prediction on a scale of levels; predict items and participants "
             "of this store that have answers."
@@ -158,8 +170,9 @@ def evaluate(
         for name, numbers in counts.items()
         for what, number in numbers.items()
     ]
+    schema = pl.from_arrow(EVALUATION_SCHEMA.empty_table()).schema
     return Evaluation(
-        frame=pl.DataFrame(rows, schema=pl.from_arrow(EVALUATION_SCHEMA.empty_table()).schema, orient="row"),
+        frame=pl.concat([pl.DataFrame(rows, schema=schema, orient="row"), coding.frame]),
         counts=counts,
         notes=tuple(notes),
         metadata={
@@ -175,11 +188,17 @@ def evaluate(
                 "software": f"socsci_jax {__version__}",
             },
         },
-        distributions=pl.concat([part.distributions() for part in parts.values()]),
-        condition_means=pl.concat([part.condition_means() for part in parts.values()]),
-        contrasts=pl.concat([part.contrast_table() for part in parts.values()]),
-        left_out=context.left_out(),
+        distributions=_stacked([part.distributions() for part in parts.values()]),
+        condition_means=_stacked([part.condition_means() for part in parts.values()]),
+        contrasts=_stacked([part.contrast_table() for part in parts.values()]),
+        left_out=pl.concat([context.left_out(), coded.left_out()]),
+        coding=coding,
     )
+
+
+def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """One table of all parts; without columns where there is none."""
+    return pl.concat(frames) if frames else pl.DataFrame()
 
 
 def _predictions_without_answer(frame: pl.DataFrame, labelled: pl.DataFrame) -> int:

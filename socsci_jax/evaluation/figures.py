@@ -23,9 +23,11 @@ PREDICTOR_STYLE = {
     "training_shape": ("#cc79a7", "D"),
     "pooled": ("#009e73", "^"),
     "split_half": ("#555555", "|"),
+    "coders": (HUMAN, "s"),
 }
 MOST_POINTS = 1_500
 MOST_STUDIES = 60
+MOST_CELLS_WRITTEN = 12
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -162,3 +164,66 @@ def forest(per_study: pl.DataFrame, overall: dict[str, dict], *, names: dict[str
         axes.set_xlabel("Wasserstein distance (lower is better)")
         figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
         return Plot(_svg(figure), f"Distance by study and predictor, {wide.height} studies", caption)
+
+
+def agreement(
+    figures: dict[str, list[dict | None]], *, places: Sequence[str], names: dict[str, str], caption: str
+) -> Plot:
+    """One figure with its interval for each place and predictor; `figures` maps predictors to rows of the table."""
+    heights = np.arange(len(places))[::-1]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.3, 1.5 + 0.38 * len(places)))
+        axes = figure.subplots()
+        for k, (predictor, found) in enumerate(figures.items()):
+            colour, marker = PREDICTOR_STYLE[predictor]
+            at = heights + 0.13 * (len(figures) - 1 - 2 * k)
+            known = [(row, y) for row, y in zip(found, at, strict=True) if row["value"] is not None]
+            for row, y in known:
+                if row["lo"] is not None:
+                    axes.plot([row["lo"], row["hi"]], [y, y], color=colour, linewidth=1.5)
+            values = [row["value"] for row, _ in known]
+            axes.plot(
+                values,
+                [y for _, y in known],
+                marker=marker,
+                color=colour,
+                markersize=5,
+                linestyle="none",
+                label=names[predictor],
+            )
+        axes.axvline(0, color="#999999", linewidth=0.8)
+        axes.set_yticks(heights, [_shortened(place, length=18) for place in places], fontsize=8)
+        axes.set_ylim(-0.6, len(places) - 0.4)
+        axes.set_xlim(right=1.02)
+        axes.set_xlabel("agreement (higher is better)")
+        figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+        return Plot(
+            _svg(figure), f"Agreement by variable and predictor, {len(places) - 1} variables", caption
+        )
+
+
+def confusion(row: dict) -> Plot:
+    """Shares of the model's labels (columns) among documents to which people gave each label (rows)."""
+    counts = np.array(row["counts"])
+    given = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, given, out=np.zeros_like(counts), where=given > 0)
+    labels = [_shortened(label, length=16) for label in row["labels"]]
+    size = len(labels)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.3, 3.4))
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        if size <= MOST_CELLS_WRITTEN:
+            for r, c in np.ndindex(size, size):
+                colour = "white" if shares[r, c] > 0.6 else "#1c1c1c"
+                axes.text(c, r, f"{counts[r, c]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+        axes.set_xticks(np.arange(size), labels, rotation=40, ha="right", rotation_mode="anchor", fontsize=7)
+        axes.set_yticks(np.arange(size), labels, fontsize=7)
+        axes.set(xlabel="model", ylabel="people")
+        axes.spines[:].set_visible(False)
+        uri = _svg(figure)
+    caption = (
+        f"{row['study']} · {_shortened(row['outcome'])} — {row['n']} labels: how often people gave each (rows) and the "
+        "model each (columns); darker is a greater share of the row"
+    )
+    return Plot(uri, f"Labels of people against labels of the model: {caption}", caption)

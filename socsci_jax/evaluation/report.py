@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from rich.table import Table
 
-from socsci_jax.evaluation import figures, verdicts
+from socsci_jax.evaluation import coding_report, figures, verdicts
 from socsci_jax.evaluation.evaluate import BASELINES, MODEL, Evaluation
 from socsci_jax.evaluation.verdicts import number, part_name, with_interval
 from socsci_jax.studies.predictions import METADATA_KEY
@@ -110,9 +110,10 @@ def write_report(evaluation: Evaluation, out_dir: str | Path) -> Path:
 
 def _items_table(evaluation: Evaluation) -> pl.DataFrame:
     """One row an item, with the id that the evaluation table does not have, and why it is in no average."""
-    items = evaluation.distributions.select(
-        "scope", "item_id", "study", "condition", "outcome", "n", "wasserstein"
-    )
+    place = ("scope", "item_id", "study", "condition", "outcome", "n")
+    tables = [evaluation.distributions.select(*place, "wasserstein")] if evaluation.parts else []
+    tables += [evaluation.coding.items.select(*place, "accuracy")] if evaluation.coding.parts else []
+    items = pl.concat(tables, how="diagonal")
     reasons = evaluation.left_out.select(
         "scope", "item_id", study="study_id", condition="condition", outcome="outcome", left_out="reason"
     )
@@ -146,8 +147,12 @@ def render(evaluation: Evaluation) -> str:
     settings = evaluation.metadata["evaluation"]
     made = evaluation.metadata["predictions"]
     rng = np.random.default_rng(settings["seed"])
-    shown = evaluation.parts[0]
-    chosen = figures.choose_items(evaluation.distributions.filter(scope=shown), count=ITEMS_DRAWN, rng=rng)
+    shown = evaluation.parts[0] if evaluation.parts else ""
+    chosen = pl.DataFrame()
+    if shown:
+        chosen = figures.choose_items(
+            evaluation.distributions.filter(scope=shown), count=ITEMS_DRAWN, rng=rng
+        )
     return environment.get_template("report.html.jinja").render(
         model=_text(made.get("model", "a model that the predictions file does not name")),
         settings={name: _text(value) for name, value in settings.items()},
@@ -157,6 +162,8 @@ def render(evaluation: Evaluation) -> str:
         notes=evaluation.notes,
         parts=[_part(evaluation, part, rng) for part in evaluation.parts],
         column_titles=[COLUMN_TITLES[name] for name in COLUMNS],
+        coded=coding_report.sections(evaluation.coding),
+        coded_titles=list(coding_report.COLUMN_TITLES.values()),
         shown=part_name(shown),
         distributions=[figures.distribution(row) for row in chosen.iter_rows(named=True)],
         checklist=[(title, _text(made[key]) if key in made else None) for key, title in CHECKLIST.items()],

@@ -27,7 +27,9 @@ class Inspection:
 
 def inspect_store(store: StudyStore) -> Inspection:
     items = store.items.with_columns(
-        kind=pl.col("scale").struct.field("kind"),
+        kind=pl.when(pl.col("scale").struct.field("nominal"))
+        .then(pl.lit("nominal"))
+        .otherwise(pl.col("scale").struct.field("kind")),
         origin=pl.col("scale").struct.field("origin"),
         range=pl.when(pl.col("scale").struct.field("lo").is_null())
         .then(pl.lit("-"))

@@ -26,6 +26,11 @@ SYSTEM = (
     "format without additional commentary."
 )
 
+CODING_SYSTEM = (
+    "You are coding documents by a codebook. Answer exactly as instructed, following the specified response "
+    "format without additional commentary."
+)
+
 
 def _fields(template: str) -> list[str]:
     try:
@@ -41,7 +46,8 @@ class Layout:
     """A template in two named parts: `shared` is the prefix of a prompt tree, `own` continues it in a branch.
 
     `shared_by` says what all prompts of one tree have in common, the item or the persona; `shared` may name
-    only fields of that.  The user text of a prompt is `shared + own`.
+    only fields of that.  The user text of a prompt is `shared + own`.  `attribute` is the template of one known
+    attribute in {persona}; attributes stand below each other.
     """
 
     name: str
@@ -49,6 +55,7 @@ class Layout:
     system: str
     shared: str
     own: str
+    attribute: str = "- {name}: {value}"
 
     def __post_init__(self) -> None:
         named = {part: set(_fields(getattr(self, part))) for part in ("shared", "own")}
@@ -69,23 +76,33 @@ class Layout:
         if named["shared"] | named["own"] != set(FIELDS):
             absent = sorted(set(FIELDS) - named["shared"] - named["own"])
             raise InputError(f"layout {self.name!r}: field {{{absent[0]}}} appears in neither part.")
+        if not {"value"} <= set(_fields(self.attribute)) <= {"name", "value"}:
+            raise InputError(
+                f"layout {self.name!r}: 'attribute' is {self.attribute!r}; it needs {{value}}, and may have {{name}} only."
+            )
 
     def shared_text(
         self, *, item: Item | None = None, attributes: Mapping[str, str | None] | None = None
     ) -> str:
         """The prefix's text; needs the item or the attributes, whichever `shared_by` names."""
-        return self.shared.format_map(_values(item, attributes))
+        return self.shared.format_map(self._values(item, attributes))
 
     def own_text(
         self, *, item: Item | None = None, attributes: Mapping[str, str | None] | None = None
     ) -> str:
         """The branch's text; needs what `shared_by` does not name (giving both is fine)."""
-        return self.own.format_map(_values(item, attributes))
+        return self.own.format_map(self._values(item, attributes))
 
     def prompt(self, *, item: Item, attributes: Mapping[str, str | None]) -> str:
         """The whole user text."""
-        values = _values(item, attributes)
+        values = self._values(item, attributes)
         return self.shared.format_map(values) + self.own.format_map(values)
+
+    def _values(self, item: Item | None, attributes: Mapping[str, str | None] | None) -> dict[str, str]:
+        values = {} if item is None else {name: getattr(item, name) for name in ITEM_FIELDS}
+        if attributes is not None:
+            values["persona"] = persona_text(attributes, attribute=self.attribute)
+        return values
 
     @property
     def digest(self) -> str:
@@ -124,7 +141,20 @@ STUDY_FIRST = Layout(
     own="{persona}\n\nAnswer exactly as this person would.",
 )
 
-LAYOUTS = {layout.name: layout for layout in (PERSONA_FIRST, STUDY_FIRST)}
+# Text classification: all documents share the codebook.  A document is shown whole, with its own line breaks.
+CODEBOOK_FIRST = Layout(
+    name="codebook_first",
+    shared_by="item",
+    system=CODING_SYSTEM,
+    shared=(
+        "Read the codebook below, then the document, and code the document.\n\n"
+        "{stimulus}{question}{answer_format}\n\n"
+    ),
+    own="{persona}\n\nCode this document exactly as the codebook says.",
+    attribute="{name}: {value}",
+)
+
+LAYOUTS = {layout.name: layout for layout in (PERSONA_FIRST, STUDY_FIRST, CODEBOOK_FIRST)}
 
 
 def load_layout(name_or_file: str | Path) -> Layout:
@@ -140,22 +170,15 @@ def load_layout(name_or_file: str | Path) -> Layout:
         return Layout.from_dict(json.loads(path.read_text()))
     except (TypeError, json.JSONDecodeError) as error:
         raise InputError(
-            f"{path}: not a layout ({error}); it needs name, shared_by, system, shared, own."
+            f"{path}: not a layout ({error}); it needs name, shared_by, system, shared, own, and may have attribute."
         ) from error
 
 
-def persona_text(attributes: Mapping[str, str | None]) -> str:
-    """One line per known attribute, "- Household Size: 4"; what is not known is left out."""
+def persona_text(attributes: Mapping[str, str | None], *, attribute: str = PERSONA_FIRST.attribute) -> str:
+    """Each known attribute by the template `attribute`, "- Household Size: 4"; what is not known is left out."""
     lines = [
-        f"- {name.replace('_', ' ').title()}: {value}"
+        attribute.format(name=name.replace("_", " ").title(), value=value)
         for name, value in attributes.items()
         if value is not None
     ]
     return "\n".join(lines) or "- Not known"
-
-
-def _values(item: Item | None, attributes: Mapping[str, str | None] | None) -> dict[str, str]:
-    values = {} if item is None else {name: getattr(item, name) for name in ITEM_FIELDS}
-    if attributes is not None:
-        values["persona"] = persona_text(attributes)
-    return values

@@ -14,7 +14,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 ScaleKind = Literal["levels", "open", "unknown"]
 ScaleOrigin = Literal["stated", "codebook", "observed", "none"]
@@ -52,6 +52,7 @@ class Scale:
     ("" where a level has none).  kind "open": any number, between `lo` and `hi` where these are known.
     kind "unknown": nothing could be read and nothing was guessed.
     `origin` says where the scale was read: stated in the answer format, in the codebook, observed in answers.
+    `nominal`: the levels are codes of names without an order, so there is no distance between them.
     """
 
     kind: ScaleKind
@@ -60,6 +61,7 @@ class Scale:
     levels: tuple[int, ...] = ()
     labels: tuple[str, ...] = ()
     origin: ScaleOrigin = "none"
+    nominal: bool = False
 
     def __post_init__(self) -> None:
         if self.kind == "levels":
@@ -71,11 +73,17 @@ class Scale:
                 raise ValueError(f"{len(self.labels)} labels for {len(self.levels)} levels")
             if (self.lo, self.hi) != (self.levels[0], self.levels[-1]):
                 raise ValueError(f"lo and hi must be the first and last level, got {self.lo}, {self.hi}")
-        elif self.levels or self.labels:
+        elif self.levels or self.labels or self.nominal:
             raise ValueError(f"a scale of kind {self.kind!r} has no levels")
 
     @classmethod
-    def of_levels(cls, levels: Mapping[int, str] | range | tuple[int, ...], *, origin: ScaleOrigin) -> Scale:
+    def of_levels(
+        cls,
+        levels: Mapping[int, str] | range | tuple[int, ...],
+        *,
+        origin: ScaleOrigin,
+        nominal: bool = False,
+    ) -> Scale:
         """A scale of the given levels, in any order; a mapping gives labels ("" where a level has none)."""
         ascending = tuple(sorted(levels))
         labels = tuple(levels[v] for v in ascending) if isinstance(levels, Mapping) else ()
@@ -88,6 +96,7 @@ class Scale:
             levels=ascending,
             labels=labels,
             origin=origin,
+            nominal=nominal,
         )
 
     @classmethod
@@ -122,6 +131,7 @@ class Scale:
             "levels": list(self.levels),
             "labels": list(self.labels),
             "origin": self.origin,
+            "nominal": self.nominal,
         }
 
     @classmethod
@@ -133,6 +143,7 @@ class Scale:
             levels=tuple(row["levels"] or ()),
             labels=tuple(row["labels"] or ()),
             origin=row["origin"],
+            nominal=row["nominal"],
         )
 
 
@@ -180,6 +191,7 @@ SCALE_TYPE = pa.struct(
         pa.field("levels", pa.list_(pa.int64())),
         pa.field("labels", pa.list_(pa.string())),
         pa.field("origin", pa.string(), nullable=False),
+        pa.field("nominal", pa.bool_(), nullable=False),
     ]
 )
 
@@ -224,7 +236,7 @@ RESPONSES_SCHEMA = pa.schema(
     ]
 )
 
-# kind: response, item, condition, outcome or study; place: file and row or key; record: the record as JSON.
+# kind: response, participant, item, condition, outcome or study; place: file and row or key; record: the record as JSON.
 REJECTS_SCHEMA = pa.schema(
     [("kind", pa.string()), ("place", pa.string()), ("reason", pa.string()), ("record", pa.string())]
 )

@@ -213,7 +213,8 @@ def _targets(recipe: Recipe) -> Targets:
     if objective.kind == "dpo":
         return Targets(kind="pairs", pairs_per_response=objective.pairs_per_response or 1, seed=recipe.seed)
     if objective.kind in ("soft", "wasserstein"):
-        return Targets(kind="distributions", toward=objective.toward or ())
+        in_order = objective.kind == "wasserstein"
+        return Targets(kind="distributions", toward=objective.toward or (), in_order=in_order)
     return ANSWERS
 
 

@@ -79,7 +79,8 @@ class Validator:
 
     def __call__(self, model: SimulationModel) -> dict[str, float]:
         """Figures named validation_*: loss (nats per answer, over the whole vocabulary), wasserstein (exact, on the
-        stated range, mean over items), accuracy (expected, of one draw), entropy_ratio (median over items)."""
+        stated range, mean over items whose levels have an order), accuracy (expected, of one draw; nominal labels are
+        right or wrong), entropy_ratio (median over items)."""
         found = exact_distributions(model, self._table, tries=self._tries, trie_of_pair=self._item_of_answer)
         losses = [
             -np.log(one.probs[code]) - np.log(one.mass_on_levels) for one, code in zip(found, self._codes)
@@ -91,13 +92,16 @@ class Validator:
             probs = np.stack([found[i].probs for i in of_item])
             codes = self._codes[of_item]
             human = histogram(codes, levels=len(levels))
-            distances.append(wasserstein_stated(probs.mean(axis=0), human, levels_l=levels))
-            accuracies.extend(draw_accuracy(probs, codes, levels_l=levels))
+            if item.scale.nominal:
+                accuracies.extend(probs[np.arange(len(codes)), codes])
+            else:
+                distances.append(wasserstein_stated(probs.mean(axis=0), human, levels_l=levels))
+                accuracies.extend(draw_accuracy(probs, codes, levels_l=levels))
             if (people := entropy(human, n=len(codes))) > 0:
                 ratios.append(entropy(probs.mean(axis=0)) / people)
         figures = {
             "loss": np.mean(losses),
-            "wasserstein": np.mean(distances),
+            "wasserstein": np.mean(distances) if distances else np.nan,
             "accuracy": np.mean(accuracies),
             "entropy_ratio": np.median(ratios) if ratios else np.nan,
         }
