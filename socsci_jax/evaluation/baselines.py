@@ -2,11 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+import polars as pl
 
+from socsci_jax.evaluation.cells import Cell, answers_by_item, level_codes
 from socsci_jax.evaluation.distances import histogram
+from socsci_jax.studies.schema import Item
+from socsci_jax.studies.splits import TRAIN
+from socsci_jax.studies.store import StudyStore
+
+Outcome = tuple[str, str, tuple[int, ...]]  # study, outcome, levels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Baselines:
+    """What answers alone tell: shapes of training items by number of levels, counts [L] over all conditions."""
+
+    shapes: Mapping[int, np.ndarray]
+    counts: Mapping[Outcome, np.ndarray]
+
+    @classmethod
+    def of(cls, labelled: pl.DataFrame, store: StudyStore) -> Baselines:
+        """From the answers with their part, as `Split.label` gives them."""
+        counts: dict[Outcome, np.ndarray] = {}
+        for item, codes in _codes_by_item(labelled, store):
+            own = np.bincount(codes, minlength=len(item.scale.levels))
+            counts[_outcome(item)] = counts.get(_outcome(item), 0) + own
+        training = _codes_by_item(labelled.filter(pl.col("part") == TRAIN), store)
+        shapes = training_shapes((codes, len(item.scale.levels)) for item, codes in training if codes.size)
+        return cls(shapes=shapes, counts=counts)
+
+    def distributions(self, cell: Cell) -> dict[str, np.ndarray]:
+        """What each says of a cell [L]: `uniform`, `training_shape`, and `pooled` if others answered the outcome.
+
+        Where no training item has as many levels, `training_shape` is uniform.
+        """
+        size = cell.levels_l.size
+        said = {"uniform": uniform(size), "training_shape": self.shapes.get(size, uniform(size))}
+        own = np.bincount(cell.codes_n, minlength=size)
+        others = pooled(self.counts[_outcome(cell.item)], own)
+        return said if others is None else said | {"pooled": others}
+
+
+def _outcome(item: Item) -> Outcome:
+    return (item.study_id, item.outcome, item.scale.levels)
+
+
+def _codes_by_item(labelled: pl.DataFrame, store: StudyStore) -> Iterator[tuple[Item, np.ndarray]]:
+    """Level indices of the answers to each item with a scale of levels."""
+    for item_id, answers in answers_by_item(labelled):
+        item = store.item_by_id[item_id]
+        if item.scale.kind == "levels":
+            codes = level_codes(answers["value"].to_numpy(), np.asarray(item.scale.levels))
+            yield item, codes[codes >= 0]
 
 
 def uniform(levels: int) -> np.ndarray:

@@ -22,6 +22,7 @@ import scipy.sparse
 from socsci_jax.evaluation import intervals
 from socsci_jax.evaluation.agreement import METRICS, ZERO, agreement, coincidences
 from socsci_jax.evaluation.cells import Cell
+from socsci_jax.evaluation.parts import Part
 from socsci_jax.studies.schema import EVALUATION_SCHEMA
 
 MODEL, CODERS = "model", "coders"
@@ -64,17 +65,10 @@ class Coding:
         return rows.row(0, named=True) if rows.height else None
 
 
-def judge(
-    cells: Mapping[str, Sequence[Cell]],
-    training: pl.DataFrame,
-    *,
-    counts: Mapping[str, Mapping[str, int]],
-    seed: int,
-    minimum_n: int,
-) -> Coding:
-    """Judges the predictions in `cells`, part by part; `training` are the labels of the training part.
+def judge(parts: Sequence[Part], training: pl.DataFrame) -> Coding:
+    """Judges the predictions of nominal items, part by part; `training` are the labels of the training part.
 
-    `counts` says by part what was left out before.  Items with fewer than `minimum_n` labels enter no average.
+    Items with fewer labels than the part's `minimum_n` enter no average.
     """
     most_frequent = dict(
         training.group_by("item_id", "value")
@@ -84,13 +78,9 @@ def judge(
         .select("item_id", "value")
         .iter_rows()
     )
-    parts = [
-        _Part(name, found, most_frequent, seed=seed, minimum_n=minimum_n)
-        for name, found in cells.items()
-        if found
-    ]
-    counted = {part.name: part.counts(counts[part.name]) for part in parts}
-    rows = [row for part in parts for row in part.rows()]
+    judged = [_Judged(part, most_frequent) for part in parts if part.cells]
+    counted = {part.name: part.counts() for part in judged}
+    rows = [row for part in judged for row in part.rows()]
     rows += [
         {"metric": f"count_coded_{what}", "convention": "count", "scope": part, "predictor": "all"}
         | {"value": float(number), "n": number}
@@ -100,7 +90,7 @@ def judge(
     return Coding(
         frame=pl.DataFrame(rows, schema=pl.from_arrow(EVALUATION_SCHEMA.empty_table()).schema),
         counts=counted,
-        items=pl.DataFrame([row for part in parts for row in part.items()], schema=_ITEMS),
+        items=pl.DataFrame([row for part in judged for row in part.items()], schema=_ITEMS),
     )
 
 
@@ -114,7 +104,7 @@ _ITEMS = {
 }
 
 
-# By `evaluate.py`, when answers and predictions were brought together.
+# By `parts.py`, when answers and predictions were brought together.
 _COUNTED_BEFORE = (
     "items_below_minimum_n",
     "items_without_prediction",
@@ -186,24 +176,17 @@ def _resampled_sums(terms_dk: scipy.sparse.csr_array, *, rng: np.random.Generato
     return np.vstack(sums)
 
 
-class _Part:
+class _Judged:
     """All figures of one part of the split."""
 
-    def __init__(
-        self,
-        name: str,
-        cells: Sequence[Cell],
-        most_frequent: Mapping[str, float],
-        *,
-        seed: int,
-        minimum_n: int,
-    ):
-        self.name = name
-        self.cells = cells
+    def __init__(self, part: Part, most_frequent: Mapping[str, float]):
+        self.name = part.name
+        self.cells = cells = part.cells
+        self.counted_before = part.counts
         self.labels = [_Labels.of(cell) for cell in cells]
         self.by_several = [labels.by_several() for labels in self.labels]
         self.n_c = np.array([labels.n for labels in self.labels])
-        self.averaged_c = self.n_c >= minimum_n
+        self.averaged_c = self.n_c >= part.minimum_n
         self.without_probabilities = sum(cell.probs_nl is None for cell in cells)
         source = "sampled" if self.without_probabilities else "exact"
         self.convention = f"most_probable/{source}/documents resampled"
@@ -214,7 +197,7 @@ class _Part:
         self.counts_c: dict[int, np.ndarray] = {}
         self.coincidences_c: dict[int, np.ndarray] = {}
         for study in self.studies:
-            self._resample(study, rng=np.random.default_rng([seed, *f"{name}/{study}".encode()]))
+            self._resample(study, rng=np.random.default_rng([part.seed, *f"{part.name}/{study}".encode()]))
         # (metric, predictor) -> [1 + B, C], NaN where undefined.
         shape = (1 + intervals.RESAMPLES, len(cells))
         self.values = {
@@ -300,8 +283,8 @@ class _Part:
                 means.append(mean)
         yield row(np.mean(means, axis=0) if means else undefined, cells=np.flatnonzero(used_c), n=len(means))
 
-    def counts(self, before: Mapping[str, int]) -> dict[str, int]:
-        """What the averages rest on, and what was left out; `before` was counted when the cells were made."""
+    def counts(self) -> dict[str, int]:
+        """What the averages rest on, and what was left out."""
         averaged = np.flatnonzero(self.averaged_c)
         return {
             "studies": len(set(self.study_c[averaged].tolist())),
@@ -313,7 +296,7 @@ class _Part:
             - int(self.n_c.sum()),
             "items_without_probabilities": self.without_probabilities,
             "items_without_training_labels": sum(label is None for label in self.most_frequent),
-            **{name: before[name] for name in _COUNTED_BEFORE},
+            **{name: self.counted_before[name] for name in _COUNTED_BEFORE},
         }
 
     def items(self) -> Iterator[dict]:

@@ -23,6 +23,11 @@ class Estimate:
     hi: float | None = None
 
 
+def point(value: float) -> Estimate:
+    """A figure without an interval; None where it is not finite."""
+    return Estimate(float(value) if np.isfinite(value) else None)
+
+
 def resample_counts(clusters: int, *, rng: np.random.Generator, resamples: int = RESAMPLES) -> np.ndarray:
     """How often each cluster was drawn [1 + B, S]; the first row is all ones: the sample itself."""
     drawn = rng.integers(clusters, size=(resamples, clusters)) + clusters * np.arange(resamples)[:, None]
@@ -58,3 +63,43 @@ def mean_estimate(counts_bs: np.ndarray, values_s: np.ndarray) -> Estimate:
     if not np.isfinite(values_s).any():
         return Estimate(None)
     return estimate(mean_over(counts_bs, values_s), clusters=int(np.isfinite(values_s).sum()))
+
+
+def sum_by(terms: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarray:
+    """Sums [S, ...] of rows by cluster."""
+    sums = np.zeros((clusters, *terms.shape[1:]))
+    np.add.at(sums, cluster, terms)
+    return sums
+
+
+def mean_by(values: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarray:
+    """Means [S] by cluster, NaN for a cluster without values."""
+    n = np.bincount(cluster, minlength=clusters)
+    with np.errstate(invalid="ignore"):
+        return np.where(n > 0, np.bincount(cluster, weights=values, minlength=clusters) / n, np.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class Clusters:
+    """The cluster of each row [K] of what is resampled, and how often each cluster was drawn [1 + B, S].
+
+    `said` is what the convention of a figure adds where clusters are not studies.
+    """
+
+    of_row: np.ndarray
+    counts_bs: np.ndarray
+    said: str = ""
+
+    def rows(self, chosen: np.ndarray) -> Clusters:
+        return dataclasses.replace(self, of_row=self.of_row[chosen])
+
+    def sums(self, terms: np.ndarray) -> np.ndarray:
+        """Sums [1 + B, ...] over the rows of `terms` [K, ...]."""
+        return self.counts_bs @ sum_by(terms, self.of_row, self.counts_bs.shape[1])
+
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """Means [1 + B] over clusters of the means of their rows; `values` [K]."""
+        return mean_over(self.counts_bs, mean_by(values, self.of_row, self.counts_bs.shape[1]))
+
+    def estimate(self, replicates_b: np.ndarray) -> Estimate:
+        return estimate(replicates_b, clusters=len(np.unique(self.of_row)))

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from rich.table import Table
 
 from socsci_jax.evaluation import coding_report, figures, verdicts
-from socsci_jax.evaluation.evaluate import BASELINES, MODEL, Evaluation
+from socsci_jax.evaluation.table import BASELINES, MODEL, Evaluation
 from socsci_jax.evaluation.verdicts import number, part_name, with_interval
 from socsci_jax.studies.predictions import METADATA_KEY
 from socsci_jax.studies.schema import EVALUATION_SCHEMA

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socsci_jax.evaluation.evaluate import Evaluation
+from socsci_jax.evaluation.table import Evaluation
 
 PART_NAMES = {
     "unseen_studies": "unseen studies",
