@@ -62,12 +62,8 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
 
 def model_facts(run: RunFolder, *, step: int | None) -> dict[str, Any]:
     """What a trained model is: its recipe, step, layout, and what it was trained on."""
-    checkpoints = Checkpoints(run.checkpoints) if run.checkpoints.is_dir() else None
-    if checkpoints is not None and step is None:
-        step = checkpoints.latest()
-    if checkpoints is None or step is None:
-        raise InputError(f"{run.checkpoints}: there is no complete checkpoint yet; train the run first.")
-    progress = checkpoints.facts(step)
+    step = choose_step(run, step)
+    progress = Checkpoints(run.checkpoints).facts(step)
     recipe = run.recipe()
     return {
         **run.facts(),
@@ -77,6 +73,20 @@ def model_facts(run: RunFolder, *, step: int | None) -> dict[str, Any]:
         "total_steps": progress["total_steps"],
         "figures": progress["figures"],
     }
+
+
+def choose_step(run: RunFolder, step: int | None) -> int:
+    """`step`, or the newest if it is None; raises InputError if the run has no such checkpoint."""
+    steps = Checkpoints(run.checkpoints).steps() if run.checkpoints.is_dir() else []
+    if not steps:
+        raise InputError(f"{run.checkpoints}: there is no complete checkpoint yet; train the run first.")
+    if step is None:
+        return steps[-1]
+    if step not in steps:
+        raise InputError(
+            f"{run.checkpoints}: there is no checkpoint of step {step}; there are {', '.join(map(str, steps))}."
+        )
+    return step
 
 
 def restore_params(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> Any:

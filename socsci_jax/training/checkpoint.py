@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import absl.logging
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from socsci_jax.errors import InputError
+from socsci_jax.models.modules import nested
 
 # Orbax reports its every step as a warning; what matters comes as an exception.
 absl.logging.set_verbosity(absl.logging.ERROR)
@@ -29,6 +32,10 @@ class Checkpoints:
     def latest(self) -> int | None:
         """The newest complete step, or None."""
         return self._manager.latest_step()
+
+    def steps(self) -> list[int]:
+        """All complete steps, newest last."""
+        return sorted(self._manager.all_steps())
 
     def save(self, step: int, *, state: Any, facts: dict) -> None:
         """`facts` holds what is not an array: data position, metrics, what the run is."""
@@ -63,6 +70,17 @@ class Checkpoints:
             partial_restore=True,
         )
         return self._restore(step, arguments)["params"]
+
+    def read_parameter(self, step: int, *, path: tuple[str, ...]) -> np.ndarray:
+        """One parameter of `step`, whole on the host and in the dtype it was saved in; raises as `restore`."""
+        item = {"params": nested({path: 0})}
+        arguments = ocp.args.PyTreeRestore(
+            item=item,
+            restore_args={"params": nested({path: ocp.RestoreArgs(restore_type=np.ndarray)})},
+            partial_restore=True,
+        )
+        [parameter] = jax.tree.leaves(self._restore(step, arguments))
+        return parameter
 
     def _restore(self, step: int, arguments: Any) -> Any:
         try:
