@@ -309,6 +309,47 @@ def export(
 
 
 @app.command()
+def verify(
+    a: Annotated[
+        str, typer.Argument(help="A run's folder, RUN/checkpoints/STEP, or a Hugging Face folder or hub id.")
+    ],
+    b: Annotated[str, typer.Argument(help="The same, to compare with.")],
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write all that was found as JSON.")
+    ] = None,
+) -> None:
+    """Compare two checkpoints tensor by tensor, with tokenizer and config; exit status 1 if anything differs."""
+    import jax
+
+    # Nothing is computed: accelerators are left to those who train on them.
+    jax.config.update("jax_platforms", "cpu")
+    from socsci_jax.verification import compare, difference_table
+
+    found = compare(a, b)
+    for label, where in zip("AB", found.sides):
+        print(f"{label}: {where}")
+    if found.different:
+        _print_wide(difference_table(found))
+    for label, names in zip("AB", found.only):
+        for name in names[:20]:
+            print(f"only in {label}: {name}")
+    for kind, differing in (("file", found.files), ("config", found.config)):
+        for key, (there, here) in differing.items():
+            print(f"{kind} {key}: A {_cell(there or 'absent')}, B {_cell(here or 'absent')}")
+    print(
+        f"tensors: {len(found.equal):,} with equal bits, {len(found.different):,} different, "
+        f"{len(found.only[0]):,} only in A, {len(found.only[1]):,} only in B; "
+        f"different files: {len(found.files)}; different keys of the config: {len(found.config)}"
+    )
+    if json_path is not None:
+        found.write(json_path)
+        print(f"written: {json_path}")
+    print("all equal" if found.all_equal else "not equal")
+    if not found.all_equal:
+        raise typer.Exit(1)
+
+
+@app.command()
 def quickstart(
     out: Annotated[Path, typer.Argument(help="Folder for everything that is made.")] = Path("quickstart"),
     seed: Seed = 0,
@@ -330,8 +371,6 @@ def _print_rejects(store) -> None:
 
 
 def _print_table(title: str, frame) -> None:
-    import rich
-    from rich.console import Console
     from rich.table import Table
 
     if frame.is_empty():
@@ -342,6 +381,13 @@ def _print_table(title: str, frame) -> None:
         table.add_column(name, justify="right" if dtype.is_numeric() else "left")
     for row in frame.iter_rows():
         table.add_row(*(_cell(value) for value in row))
+    _print_wide(table)
+
+
+def _print_wide(table) -> None:
+    import rich
+    from rich.console import Console
+
     Console(width=max(rich.get_console().width, 120)).print(table)
 
 

@@ -100,15 +100,22 @@ def model_facts(run: RunFolder, *, step: int | None) -> dict[str, Any]:
 
 def _checkpoint(run: RunFolder, step: int | None) -> tuple[Checkpoints, int]:
     """Where a step is kept; by default the best in validation, or without validation the newest."""
-    for folder in (run.best, run.checkpoints) if step is None else (run.checkpoints, run.best):
-        checkpoints = Checkpoints(folder) if folder.is_dir() else None
-        found = checkpoints.latest() if checkpoints and step is None else step
-        if checkpoints and found is not None and checkpoints.has(found):
-            return checkpoints, found
+    folders = [folder for folder in (run.best, run.checkpoints) if folder.is_dir()]
+    known = {folder: Checkpoints(folder).steps() for folder in folders}
+    for folder, steps in known.items():
+        if steps and (step is None or step in steps):
+            return Checkpoints(folder), steps[-1] if step is None else step
+    there = sorted({number for steps in known.values() for number in steps})
+    if not there:
+        raise InputError(f"{run.checkpoints}: there is no complete checkpoint yet; train the run first.")
     raise InputError(
-        f"{run.checkpoints}: there is no complete checkpoint{'' if step is None else f' of step {step}'}; "
-        "train the run first."
+        f"{run.checkpoints}: there is no checkpoint of step {step}; there are {', '.join(map(str, there))}."
     )
+
+
+def choose_step(run: RunFolder, step: int | None) -> int:
+    """`step`, or the best or newest if it is None; raises InputError if the run has no such checkpoint."""
+    return _checkpoint(run, step)[1]
 
 
 def restore_params(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> Any:

@@ -51,6 +51,7 @@ def test_the_whole_chain_from_deposit_to_exported_model(tmp_path):
     assert "uniform" in shown
     assert "data:image" in (tmp_path / "evaluation" / "report.html").read_text()
     succeeds("export", tmp_path / "run", tmp_path / "exported")
+    assert "all equal" in succeeds("verify", tmp_path / "run", tmp_path / "exported")
     # The exported folder predicts as the run did, and still knows its layout.
     again = tmp_path / "again.parquet"
     succeeds("simulate", tmp_path / "exported", store, "-o", again)
@@ -158,7 +159,7 @@ def test_a_model_that_does_not_say_its_layout(store, tmp_path):
 
 def test_help_names_every_command():
     out = succeeds("--help")
-    for name in ("data", "train", "simulate", "evaluate", "export", "quickstart"):
+    for name in ("data", "train", "simulate", "evaluate", "export", "verify", "quickstart"):
         assert name in out
 
 

@@ -53,7 +53,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class _Tensor:
+class StoredTensor:
     """One parameter as Hugging Face stores it: `names` has one tensor a layer, or one in all."""
 
     path: tuple[str, ...]
@@ -83,8 +83,8 @@ def load_checkpoint(folder: Path, *, mesh: Mesh, param_dtype: Any = None) -> Che
     shardings = param_shardings(config, mesh)
     with ExitStack() as stack:
         problems: list[str] = []
-        located = _locate(folder, stack, problems)
-        tensors = list(_tensors(config))
+        located = locate_tensors(folder, stack, problems)
+        tensors = list(stored_tensors(config))
         _check(config, tensors, located, problems, one_dtype=param_dtype is None)
         if problems:
             raise InputError(
@@ -125,7 +125,7 @@ def export_checkpoint(
     out = Path(out)
     if out.exists():
         raise InputError(f"{out}: exists already; give a new folder, or remove it first")
-    leaves = {tensor: _leaf(params, tensor.path) for tensor in _tensors(config)}
+    leaves = {tensor: _leaf(params, tensor.path) for tensor in stored_tensors(config)}
     kept = {tensor: np.dtype(dtype or leaf.dtype) for tensor, leaf in leaves.items()}
     files = _plan({name: (t, i) for t in leaves for i, name in enumerate(t.names)}, kept, max_shard_bytes)
     names = [SINGLE]
@@ -167,7 +167,8 @@ def export_checkpoint(
     partial_folder.rename(out)
 
 
-def _tensors(config: DecoderConfig) -> Iterator[_Tensor]:
+def stored_tensors(config: DecoderConfig) -> Iterator[StoredTensor]:
+    """Every parameter of the decoder with the names and the shape that Hugging Face gives it."""
     for path, axes in parameter_axes(config).items():
         names: tuple[str, ...] = (".".join(path),)
         if axes[0] == "layers":
@@ -175,8 +176,8 @@ def _tensors(config: DecoderConfig) -> Iterator[_Tensor]:
             names = tuple(".".join((*before, str(i), *after)) for i in range(config.num_hidden_layers))
         own = axes[1:] if axes[0] == "layers" else axes
         shape = tuple(axis_size(config, axis) for axis in own)
-        tensor = _Tensor(path, axes, names, shape)
-        yield _Tensor(path, axes, names, shape[::-1]) if tensor.transposed else tensor
+        tensor = StoredTensor(path, axes, names, shape)
+        yield StoredTensor(path, axes, names, shape[::-1]) if tensor.transposed else tensor
 
 
 def _config_bytes(folder: Path) -> bytes:
@@ -188,8 +189,8 @@ def _config_bytes(folder: Path) -> bytes:
         raise InputError(f"{folder}: has no readable config.json; download the complete checkpoint") from None
 
 
-def _locate(folder: Path, stack: ExitStack, problems: list[str]) -> dict[str, Any]:
-    """Name of every tensor in the folder -> its slice, yet unread."""
+def locate_tensors(folder: Path, stack: ExitStack, problems: list[str]) -> dict[str, Any]:
+    """Name of every tensor in the folder -> its slice, yet unread; `problems` takes what is wrong with single files."""
     weight_map: dict[str, str] | None = None
     if (folder / INDEX).is_file():
         weight_map = _weight_map(folder / INDEX)
@@ -238,7 +239,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 def _check(
     config: DecoderConfig,
-    tensors: list[_Tensor],
+    tensors: list[StoredTensor],
     located: dict[str, Any],
     problems: list[str],
     *,
@@ -290,7 +291,7 @@ def _some(items: list[str]) -> str:
 
 
 def _read_part(
-    tensor: _Tensor, slices: list[Any], shape: tuple[int, ...], dtype: np.dtype, index: tuple[slice, ...]
+    tensor: StoredTensor, slices: list[Any], shape: tuple[int, ...], dtype: np.dtype, index: tuple[slice, ...]
 ) -> np.ndarray:
     """The part `index` of a parameter of `shape`, from the files."""
     bounds = [range(size)[part] for size, part in zip(shape, index, strict=True)]
@@ -312,7 +313,7 @@ def _leaf(params: Any, path: tuple[str, ...]) -> jax.Array:
     return params
 
 
-def _plan(members: dict[str, Any], kept: dict[_Tensor, np.dtype], limit: int) -> list[dict[str, Any]]:
+def _plan(members: dict[str, Any], kept: dict[StoredTensor, np.dtype], limit: int) -> list[dict[str, Any]]:
     """Fill one file after another up to `limit` bytes."""
     files: list[dict[str, Any]] = [{}]
     filled = 0
@@ -326,7 +327,7 @@ def _plan(members: dict[str, Any], kept: dict[_Tensor, np.dtype], limit: int) ->
     return files
 
 
-def _bytes(tensor: _Tensor, dtype: np.dtype) -> int:
+def _bytes(tensor: StoredTensor, dtype: np.dtype) -> int:
     return int(np.prod(tensor.shape)) * dtype.itemsize
 
 

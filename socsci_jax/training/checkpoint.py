@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import absl.logging
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from socsci_jax.errors import InputError
+from socsci_jax.models.modules import nested
 
 # Orbax reports its every step as a warning; what matters comes as an exception.
 absl.logging.set_verbosity(absl.logging.ERROR)
@@ -30,12 +33,13 @@ class Checkpoints:
         """The newest complete step, or None."""
         return self._manager.latest_step()
 
-    def has(self, step: int) -> bool:
-        return step in self._manager.all_steps()
+    def steps(self) -> list[int]:
+        """All complete steps, newest last."""
+        return sorted(self._manager.all_steps())
 
     def save(self, step: int, *, state: Any, facts: dict) -> None:
         """`facts` holds what is not an array: data position, metrics, what the run is."""
-        if self.has(step):
+        if step in self._manager.all_steps():
             return
         self._manager.save(
             step,
@@ -66,6 +70,17 @@ class Checkpoints:
             partial_restore=True,
         )
         return self._restore(step, arguments)["params"]
+
+    def read_parameter(self, step: int, *, path: tuple[str, ...]) -> np.ndarray:
+        """One parameter of `step`, whole on the host and in the dtype it was saved in; raises as `restore`."""
+        item = {"params": nested({path: 0})}
+        arguments = ocp.args.PyTreeRestore(
+            item=item,
+            restore_args={"params": nested({path: ocp.RestoreArgs(restore_type=np.ndarray)})},
+            partial_restore=True,
+        )
+        [parameter] = jax.tree.leaves(self._restore(step, arguments))
+        return parameter
 
     def _restore(self, step: int, arguments: Any) -> Any:
         try:
