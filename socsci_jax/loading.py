@@ -85,7 +85,7 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
 
 def model_facts(run: RunFolder, *, step: int | None) -> dict[str, Any]:
     """What a trained model is: its recipe, step, layout, and what it was trained on."""
-    checkpoints, step = _checkpoint(run, step)
+    checkpoints, step = find_checkpoint(run, step)
     progress = checkpoints.facts(step)
     recipe = run.recipe()
     return {
@@ -98,8 +98,11 @@ def model_facts(run: RunFolder, *, step: int | None) -> dict[str, Any]:
     }
 
 
-def _checkpoint(run: RunFolder, step: int | None) -> tuple[Checkpoints, int]:
-    """Where a step is kept; by default the best in validation, or without validation the newest."""
+def find_checkpoint(run: RunFolder, step: int | None) -> tuple[Checkpoints, int]:
+    """Where a step is kept, and its number; by default the best in validation, or without validation the newest.
+
+    Raises InputError if there is none, or not this one.
+    """
     folders = [folder for folder in (run.best, run.checkpoints) if folder.is_dir()]
     known = {folder: Checkpoints(folder).steps() for folder in folders}
     for folder, steps in known.items():
@@ -111,11 +114,6 @@ def _checkpoint(run: RunFolder, step: int | None) -> tuple[Checkpoints, int]:
     raise InputError(
         f"{run.checkpoints}: there is no checkpoint of step {step}; there are {', '.join(map(str, there))}."
     )
-
-
-def choose_step(run: RunFolder, step: int | None) -> int:
-    """`step`, or the best or newest if it is None; raises InputError if the run has no such checkpoint."""
-    return _checkpoint(run, step)[1]
 
 
 def restore_params(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> Any:
@@ -135,7 +133,7 @@ def _restore_trained(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> t
         abstract_trained(recipe, config),
         trained_part(config, param_shardings(config, mesh)),
     )
-    checkpoints, step = _checkpoint(run, step)
+    checkpoints, step = find_checkpoint(run, step)
     return checkpoints.restore_params(step, abstract_params=placed), config
 
 

@@ -25,10 +25,9 @@ from safetensors import SafetensorError
 
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
-from socsci_jax.loading import choose_step
+from socsci_jax.loading import find_checkpoint
 from socsci_jax.models.huggingface import CHECKPOINT_FILES, COMPANIONS, locate_tensors, stored_tensors
 from socsci_jax.progress import progress
-from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.run import RunFolder
 
 # Values compared at a time: what is made in between stays small beside the tensor itself.
@@ -200,8 +199,12 @@ def _open(name_or_path: str, stack: ExitStack) -> _Side:
 
 
 def _open_run(run: RunFolder, *, step: int | None) -> _Side:
-    step = choose_step(run, step)
-    checkpoints = Checkpoints(run.checkpoints)
+    if run.recipe().lora is not None:
+        raise InputError(
+            f"{run.path}: this run trained an adapter, which is no whole model; export it with `socsci-jax export` and "
+            "compare the folders."
+        )
+    checkpoints, step = find_checkpoint(run, step)
     tensors = {
         name: (tensor, layer)
         for tensor in stored_tensors(run.config())
@@ -217,14 +220,14 @@ def _open_run(run: RunFolder, *, step: int | None) -> _Side:
         held = parameter(tensor.path)
         if tensor.stacked and len(held) != len(tensor.names):
             raise InputError(
-                f"{run.checkpoints / str(step)}: holds {len(held)} layers, {run.model_config} says "
+                f"{checkpoints.folder / str(step)}: holds {len(held)} layers, {run.model_config} says "
                 f"{len(tensor.names)}; restore the run's own config.json."
             )
         one = held[layer] if tensor.stacked else held
         return np.ascontiguousarray(one.T if tensor.transposed else one)
 
     return _Side(
-        where=str(run.checkpoints / str(step)),
+        where=str(checkpoints.folder / str(step)),
         names=frozenset(tensors),
         read=read,
         config=_config(run.model_config),
