@@ -19,6 +19,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.models.huggingface import load_checkpoint
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.recipe import parse_recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.verification import compare, tensor_difference
 
@@ -55,6 +56,16 @@ def as_run(folder: Path, path: Path, *, change=lambda params: params) -> RunFold
     run = RunFolder(path)
     run.tokenizer.mkdir(parents=True)
     (path / "run.json").write_text("{}")
+    recipe = {
+        "name": "verified",
+        "output": path,
+        "model": {"start": str(folder)},
+        "data": {"store": "store", "split": "main"},
+        "batch": {"rows": 1, "tokens_per_row": 64, "branches_per_tree": 1},
+        "optimizer": {"epochs": 1, "learning_rate": 1e-3},
+        "checkpoints": {"every_steps": 1},
+    }
+    (path / "recipe.yaml").write_text(parse_recipe(recipe, where="test").rendered())
     run.model_config.write_bytes(loaded.config_json)
     for name in ("tokenizer.json", "generation_config.json"):
         shutil.copyfile(folder / name, run.tokenizer / name)
