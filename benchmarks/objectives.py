@@ -2,8 +2,8 @@
 
 python -m benchmarks.objectives [--source TESS_ARCHIVE] [--epochs 3]
 
-All sides start from the same random weights and take the same steps; dpo goes on from sft's result for one epoch, as
-the paper's does.  Differences to sft are paired by item, averaged within studies and then over them, with intervals over studies.
+All sides start from the same random weights and take the same number of steps of the same number of tokens (soft and
+wasserstein, whose trees hold all levels, see less of the data in them); dpo goes on from sft's result for as many.  Differences to sft are paired by item, averaged within studies and then over them, with intervals over studies.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rich.table import Table
 
 from benchmarks.branches import demonstration_or_archive
 from benchmarks.table import save
+from socsci_jax.data.plan import BatchPlan
 from socsci_jax.evaluation.distances import histogram, wasserstein_stated
 from socsci_jax.evaluation.individuals import draw_accuracy, median_accuracy
 from socsci_jax.evaluation.intervals import mean_estimate, resample_counts
@@ -30,8 +31,9 @@ from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.loop import train
-from socsci_jax.training.recipe import parse_recipe
-from socsci_jax.training.validator import entropy
+from socsci_jax.training.prepare import prepare
+from socsci_jax.training.recipe import Recipe, parse_recipe
+from socsci_jax.training.validator import entropy_ratio
 
 PARTS = ("unseen_participants", "unseen_conditions")
 
@@ -49,8 +51,7 @@ def main() -> None:
     sides = {
         "sft": {},
         "soft": {"objective": {"kind": "soft"}},
-        "wasserstein": {"objective": {"kind": "wasserstein"}},
-        "wasserstein + sft": {"objective": {"kind": "wasserstein", "sft_share": 0.2}},
+        "wasserstein + sft": {"objective": {"kind": "wasserstein", "sft_share": 0.5}},
     }
     figures = {name: _figures(a, store, name, changes) for name, changes in sides.items()}
     started = a.work / f"{store.path.name}-{a.epochs}-{a.seed}-sft-exported"
@@ -61,7 +62,7 @@ def main() -> None:
         changes = {
             "model": {"start": str(started)},
             "objective": {"kind": "dpo", "beta": beta},
-            "optimizer": {"epochs": 1, "learning_rate": 2e-4},
+            "optimizer": {"epochs": a.epochs, "learning_rate": 2e-4},
         }
         figures[name] = _figures(a, store, name, changes)
     found = []
@@ -111,7 +112,13 @@ def _figures(a: argparse.Namespace, store: StudyStore, name: str, changes: dict)
         "optimizer": RECIPE["optimizer"] | {"epochs": a.epochs},
         **changes,
     }
-    train(parse_recipe(recipe, where="benchmark"))
+    parsed = parse_recipe(recipe, where="benchmark")
+    if name != "sft":
+        steps = json.loads((_run_folder(a, store, "sft") / "metrics.jsonl").read_text().splitlines()[-1])[
+            "step"
+        ]
+        parsed = _of_steps(parsed, steps)
+    train(parsed)
     predictions = output / "predictions.parquet"
     split = Split.load(store, "main")
     if not predictions.is_file():
@@ -134,8 +141,7 @@ def _figures(a: argparse.Namespace, store: StudyStore, name: str, changes: dict)
                 "wasserstein": float(wasserstein_stated(probs.mean(axis=0), human, levels_l=levels)),
                 "accuracy": float(draw_accuracy(probs, codes, levels_l=levels).mean()),
                 "median_accuracy": float(median_accuracy(probs, codes, levels_l=levels).mean()),
-                "entropy": entropy(probs.mean(axis=0)),
-                "human_entropy": entropy(human, n=len(codes)),
+                "entropy_ratio": entropy_ratio(probs.mean(axis=0), human, people=len(codes)),
             }
         )
     found = pl.DataFrame(rows).sort("part", "item_id")
@@ -143,11 +149,25 @@ def _figures(a: argparse.Namespace, store: StudyStore, name: str, changes: dict)
     return found
 
 
+def _of_steps(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe with so many epochs that it takes `steps` steps."""
+    planned = recipe.model_copy(update={"output": recipe.output.with_name(recipe.output.name + "-plan")})
+    batch = recipe.batch
+    plan = BatchPlan(
+        prepare(planned).shards.lengths,
+        rows=batch.rows,
+        tokens_per_row=batch.tokens_per_row,
+        branches_per_tree=batch.branches_per_tree,
+        seed=recipe.seed,
+    )
+    optimizer = recipe.optimizer.model_copy(update={"epochs": steps / plan.steps(1)})
+    return recipe.model_copy(update={"optimizer": optimizer})
+
+
 def _compare(frame: pl.DataFrame, base: pl.DataFrame, *, seed: int) -> dict:
     names = ("wasserstein", "accuracy", "median_accuracy")
     found = {name: frame[name].mean() for name in names}
-    ratios = frame.filter(pl.col("human_entropy") > 0)
-    found["entropy_ratio"] = (ratios["entropy"] / ratios["human_entropy"]).median()
+    found["entropy_ratio"] = frame["entropy_ratio"].drop_nans().median()
     both = frame.join(base, on="item_id", suffix="_base")
     counts = resample_counts(both["study_id"].n_unique(), rng=np.random.default_rng(seed))
     for name in names:

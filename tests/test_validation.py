@@ -23,7 +23,7 @@ from socsci_jax.training.loop import train
 from socsci_jax.training.recipe import parse_recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.validation import BestSoFar
-from socsci_jax.training.validator import Validator, entropy
+from socsci_jax.training.validator import Validator, entropy_ratio
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +102,16 @@ def test_a_split_without_a_validation_part_is_refused(world):
         validator((store, split, tokenizer), responses=10)
 
 
-def test_entropy_of_few_answers_is_corrected_upward():
+def test_the_entropy_ratio_of_few_people_is_one_where_the_prediction_is_right_and_less_where_it_collapses():
     rng = np.random.default_rng(0)
-    levels, people = 7, 100
-    shares = [rng.multinomial(people, [1 / levels] * levels) / people for _ in range(2000)]
-    assert abs(np.mean([entropy(s, n=people) for s in shares]) - np.log(levels)) < 0.003
-    assert np.mean([entropy(s) for s in shares]) < np.log(levels) - 0.02
+    truth = np.array([0.1, 0.2, 0.4, 0.2, 0.1])
+    narrow = np.array([0.0, 0.1, 0.8, 0.1, 0.0])
+    for people in (5, 200):
+        samples = rng.multinomial(people, truth, size=2000) / people
+        right = [entropy_ratio(truth, sample, people=people) for sample in samples]
+        assert abs(np.nanmedian(right) - 1) < 0.06
+        assert np.nanmedian([entropy_ratio(narrow, s, people=people) for s in samples]) < 0.6
+    assert np.isnan(entropy_ratio(truth, np.array([0, 0, 1.0, 0, 0]), people=9))
 
 
 def test_the_best_is_the_lowest_loss_or_the_highest_accuracy():

@@ -97,19 +97,31 @@ class Validator:
             else:
                 distances.append(wasserstein_stated(probs.mean(axis=0), human, levels_l=levels))
                 accuracies.extend(draw_accuracy(probs, codes, levels_l=levels))
-            if (people := entropy(human, n=len(codes))) > 0:
-                ratios.append(entropy(probs.mean(axis=0)) / people)
+            ratios.append(entropy_ratio(probs.mean(axis=0), human, people=len(codes)))
         figures = {
             "loss": np.mean(losses),
             "wasserstein": np.mean(distances) if distances else np.nan,
             "accuracy": np.mean(accuracies),
-            "entropy_ratio": np.median(ratios) if ratios else np.nan,
+            "entropy_ratio": np.nanmedian(ratios),
         }
         return {f"validation_{name}": float(value) for name, value in figures.items()}
 
 
-def entropy(shares: np.ndarray, *, n: int | None = None) -> float:
-    """Entropy in nats; of shares among n answers with the correction of Miller (1955), else few people seem alike."""
-    kept = shares[shares > 0]
-    correction = (len(kept) - 1) / (2 * n) if n else 0.0
-    return float(-(kept * np.log(kept)).sum() + correction)
+def entropy_ratio(predicted: np.ndarray, human: np.ndarray, *, people: int) -> float:
+    """How spread out predicted answers are beside people's: 1 if equally, below 1 if they collapse.
+
+    Expected entropy of as many draws from `predicted` [L] as there were people, over the entropy of their answers
+    `human` [L]: few answers look alike whoever gives them, so both sides are judged by equally few.  NaN where people
+    all gave one answer.
+    """
+    of_people = _entropy(human)
+    if of_people == 0:
+        return float("nan")
+    drawn = np.random.default_rng(0).multinomial(people, predicted / predicted.sum(), size=200)
+    return float(_entropy(drawn / people).mean() / of_people)
+
+
+def _entropy(shares: np.ndarray) -> np.ndarray:
+    """Entropy in nats of distributions [..., L]."""
+    logs = np.log(shares, out=np.zeros_like(shares, dtype=float), where=shares > 0)
+    return -(shares * logs).sum(axis=-1)
