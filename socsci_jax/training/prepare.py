@@ -22,7 +22,7 @@ from socsci_jax.models.sharding import Mesh, make_mesh, micro_batch_sharding, pa
 from socsci_jax.progress import progress
 from socsci_jax.studies.prompts import Layout, load_layout
 from socsci_jax.studies.schema import format_value
-from socsci_jax.studies.splits import Split
+from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder, copy_tokenizer, run_folder, software_versions
@@ -51,8 +51,10 @@ def prepare(recipe: Recipe) -> Prepared:
     split = Split.load(store, recipe.data.split)
     layout = load_layout(recipe.data.layout)
     # Fails here, and not after an hour of tokenising, if the split holds what was to be left out.
-    train_part = split.training_responses(store, leave_out=recipe.data.leave_out_studies)
-    mesh = make_mesh(**recipe.parallelism.model_dump(), devices=_devices(recipe))
+    chosen = recipe.data.subset
+    subset = None if chosen is None else Subset(**chosen.model_dump())
+    train_part = split.training_responses(store, leave_out=recipe.data.leave_out_studies, subset=subset)
+    mesh = recipe_mesh(recipe)
     batch_sharding = micro_batch_sharding(mesh, rows=recipe.batch.rows // recipe.batch.micro_batches)
     with run_folder(recipe.output) as run:
         tokenizer = _tokenizer(recipe, run, store, train_part, layout)
@@ -65,7 +67,7 @@ def prepare(recipe: Recipe) -> Prepared:
             )
         param_shardings(config, mesh)  # raises if a dimension does not divide
         run.begin(recipe, facts=_facts(recipe, store, split, train_part, layout, tokenizer))
-    shards = _shards(recipe, store, split, layout, tokenizer)
+    shards = _shards(recipe, store, split, subset, layout, tokenizer)
     rejected = shards.facts["rejected_branches"]
     if rejected and jax.process_index() == 0:
         print(f"{rejected} prompts are too long and left out; see {shards.folder / 'rejects.csv'}")
@@ -78,13 +80,16 @@ def prepare(recipe: Recipe) -> Prepared:
     )
 
 
-def _devices(recipe: Recipe) -> list[jax.Device] | None:
-    """On one CPU host take as many devices as the mesh asks for; on accelerators all of them must be used."""
-    wanted = math.prod(recipe.parallelism.model_dump().values())
+def recipe_mesh(recipe: Recipe) -> Mesh:
+    """The mesh that a recipe asks for.
+
+    On one CPU host it takes as many devices as it needs; on accelerators all of them must be used.
+    """
+    sizes = recipe.parallelism.model_dump()
     devices = jax.devices()
-    if devices[0].platform == "cpu" and jax.process_count() == 1 and wanted < len(devices):
-        return devices[:wanted]
-    return None
+    if devices[0].platform == "cpu" and jax.process_count() == 1:
+        devices = devices[: math.prod(sizes.values())]
+    return make_mesh(**sizes, devices=devices)
 
 
 def _tokenizer(
@@ -151,7 +156,12 @@ def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConf
 
 
 def _shards(
-    recipe: Recipe, store: StudyStore, split: Split, layout: Layout, tokenizer: Tokenizer
+    recipe: Recipe,
+    store: StudyStore,
+    split: Split,
+    subset: Subset | None,
+    layout: Layout,
+    tokenizer: Tokenizer,
 ) -> TreeShards:
     with progress("tokenise", total=1) as report:
 
@@ -168,6 +178,7 @@ def _shards(
             sharing=recipe.data.sharing,
             max_tokens=recipe.data.max_tokens,
             leave_out=recipe.data.leave_out_studies,
+            subset=subset,
             progress=show,
         )
     return TreeShards(folder)
