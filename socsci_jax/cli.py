@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from socsci_jax import __version__
 from socsci_jax.errors import InputError
@@ -33,7 +35,7 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 
 def main() -> None:
     """Runs the command line; bad input ends with one sentence and exit status 2."""
-    if sys.argv[1:2] and sys.argv[1] in ("train", "simulate", "quickstart"):
+    if sys.argv[1:2] and sys.argv[1] in ("train", "simulate", "sweep", "quickstart"):
         from socsci_jax.compilation import before_jax
 
         before_jax()
@@ -45,6 +47,21 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped; what was finished is kept", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+class _ManyValues(TyperCommand):
+    """Takes `--shares 0.1 0.5` for `--shares 0.1 --shares 0.5`: an option has one value each time it is given."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        options = {name for p in self.params if isinstance(p, TyperOption) and p.multiple for name in p.opts}
+        given, option = [], None
+        for argument in args:
+            if option is not None and given[-1] != option and re.fullmatch(r"[\d.]+(e-?\d+)?", argument):
+                given.append(option)
+            elif argument.startswith("-"):
+                option = argument if argument in options else None
+            given.append(argument)
+        return super().parse_args(ctx, given)
 
 
 @app.callback(invoke_without_command=True)
@@ -283,6 +300,47 @@ def evaluate(
     if evaluation.coding.parts:
         rich.print(coding_report.summary_table(evaluation.coding))
     print(f"report: {out / 'report.html'}")
+
+
+@app.command(cls=_ManyValues)
+def sweep(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file; see recipes/.")],
+    over: Annotated[str, typer.Option(help="participants, conditions or studies: what to take shares of.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder for the runs, the table and the plot.", metavar="DIR")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, for instance optimizer.epochs=2.")
+    ] = None,
+    shares: Annotated[
+        list[float] | None, typer.Option(help="Shares of the training part (default: 0.1 0.25 0.5 1).")
+    ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option(help="Seeds of subset and training, for every share (default: 0).")
+    ] = None,
+    minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
+) -> None:
+    """Train on growing shares of the data and see how far the predictions improve; goes on where it stopped.
+
+    Writes sweep.csv, sweep.parquet and sweep.png: W on the held-out parts against the share, beside the baselines.
+    """
+    from socsci_jax.evaluation.scaling import law_sentences, summary
+    from socsci_jax.sweep import sweep as run
+    from socsci_jax.training.recipe import load_recipe
+
+    table = run(
+        load_recipe(recipe, overrides or ()),
+        of=over,
+        shares=shares or (0.1, 0.25, 0.5, 1.0),
+        seeds=seeds or (0,),
+        out=out,
+        minimum_n=minimum_n,
+        command=_command_line(),
+    )
+    _print_table("Wasserstein distance on the scale's own range (lower is better)", summary(table))
+    for sentence in law_sentences(table):
+        print(sentence)
+    print(f"table: {out / 'sweep.csv'}, plot: {out / 'sweep.png'}")
 
 
 @app.command()

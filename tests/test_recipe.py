@@ -36,6 +36,8 @@ def test_the_papers_settings_are_the_published_ones():
         ("modle.start=random", "unknown key 'modle' .did you mean 'model'"),
         ("model.architecture.hidden=3", "unknown key 'model.architecture.hidden'"),
         ("optimizer.epochs=many", "key 'optimizer.epochs'"),
+        ("data.subset={of: participants, share: 25}", "key 'data.subset.share'.*less than or equal to 1"),
+        ("data.subset={of: studies, shares: 0.5}", "unknown key 'data.subset.shares' .did you mean 'share'"),
         ("parallelism.fsdp=3", "does not divide over data x fsdp = 3 devices; a multiple of 3"),
         ("batch.micro_batches=3", "multiple of micro_batches"),
         ("epochs", "written key=value"),

@@ -12,7 +12,7 @@ from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.errors import InputError
 from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
-from socsci_jax.studies.splits import Split
+from socsci_jax.studies.splits import Split, Subset
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,19 @@ def test_equal_input_is_tokenised_once(world, tmp_path):
     first = build(world, tmp_path)
     assert build(world, tmp_path).folder == first.folder
     assert build(world, tmp_path, max_tokens=500).folder != first.folder
+
+
+def test_a_subset_has_shards_of_its_own(world, tmp_path):
+    store, split, tokenizer = world
+    whole = build(world, tmp_path)
+    subsets = [
+        Subset(of="participants", share=share, seed=seed) for share, seed in [(0.5, 0), (0.5, 1), (1.0, 0)]
+    ]
+    shards = [build(world, tmp_path, subset=subset) for subset in subsets]
+    assert len({s.folder for s in (whole, *shards)}) == 4
+    for subset, s in zip(subsets, shards):
+        assert s.facts["responses"] == split.training_responses(store, subset=subset).height
+    assert texts(shards[2], tokenizer) == texts(whole, tokenizer)
 
 
 def test_prompts_that_are_too_long_are_counted_and_written_out(world, tmp_path):

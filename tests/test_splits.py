@@ -1,11 +1,12 @@
 """Splits: what is held out never reaches training, and resemblance across a split is said."""
 
+import numpy as np
 import polars as pl
 import pytest
 from small import SCALE_1_5, small_item, small_store
 
 from socsci_jax.errors import InputError
-from socsci_jax.studies.splits import Split, make_split, near_duplicate_studies, split_of_units
+from socsci_jax.studies.splits import Split, Subset, make_split, near_duplicate_studies, split_of_units
 from socsci_jax.studies.store import StoreBuilder
 
 
@@ -89,6 +90,54 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused(store):
     split = split_of_units(store, name="x", seed=0, rows=rows)
     with pytest.raises(InputError, match="nothing is left to train on"):
         split.training_responses(store)
+
+
+def units(frame: pl.DataFrame, subset: Subset) -> set[tuple]:
+    return set(frame.select(subset.columns).iter_rows())
+
+
+@pytest.mark.parametrize("of", ["participants", "conditions", "studies"])
+def test_a_smaller_subset_is_contained_in_a_larger_one_and_all_in_the_training_part(store, of):
+    split = make_split(store, name="x", seed=1, studies=0.25, conditions=0.25, participants=0.3)
+    whole = split.training_responses(store)
+    larger = whole
+    for share in (1.0, 0.6, 0.5, 0.25):
+        subset = Subset(of=of, share=share, seed=3)
+        taken = split.training_responses(store, subset=subset)
+        everything = whole.join(taken, on=subset.columns, how="semi", maintain_order="left")
+        assert taken.equals(everything)  # all answers of a unit, in the order of the training part
+        assert units(taken, subset) <= units(larger, subset)
+        wanted = share * len(units(whole, subset))
+        strata = 1 if of == "studies" else whole["study_id"].n_unique()
+        assert abs(len(units(taken, subset)) - wanted) <= strata
+        larger = taken
+    assert split.training_responses(store, subset=Subset(of=of, share=1.0)).equals(whole)
+
+
+def test_a_subset_has_its_share_in_expectation(store):
+    """Also where no study has its share exactly: half of three conditions."""
+    split = make_split(store, name="x", seed=1, conditions=0.25)
+    training = split.training_responses(store)
+    subsets = [Subset(of="conditions", share=0.5, seed=seed) for seed in range(200)]
+    counts = [len(units(subset.take(training), subset)) for subset in subsets]
+    assert len(units(training, subsets[0])) == 24
+    assert np.mean(counts) == pytest.approx(12, abs=0.4)
+
+
+def test_the_seed_decides_the_subset(store):
+    split = make_split(store, name="x", seed=1, participants=0.3)
+
+    def draw(seed):
+        subset = Subset(of="participants", share=0.5, seed=seed)
+        return units(split.training_responses(store, subset=subset), subset)
+
+    assert draw(3) == draw(3) != draw(4)
+
+
+def test_a_subset_without_units_is_refused(store):
+    split = make_split(store, name="x", seed=1, studies=0.5)
+    with pytest.raises(InputError, match=r"share of 0.001 \(seed 0\) takes none of the 4 studies"):
+        split.training_responses(store, subset=Subset(of="studies", share=0.001))
 
 
 def test_near_duplicate_studies_across_a_split_are_reported(tmp_path):

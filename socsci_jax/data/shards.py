@@ -28,7 +28,7 @@ from socsci_jax.data.trees import Branch, grow_branch
 from socsci_jax.data.tries import AnswerTrie, build_trie
 from socsci_jax.errors import InputError
 from socsci_jax.studies.prompts import Layout
-from socsci_jax.studies.splits import Split
+from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
 
 FORMAT_VERSION = 3
@@ -45,6 +45,7 @@ class ShardRecipe:
     store_hash: str
     split: str
     split_hash: str
+    subset: Subset | None
     tokenizer_hash: str
     layout_hash: str
     sharing: Sharing
@@ -70,19 +71,22 @@ def build_shards(
     targets: Targets = ANSWERS,
     rationales: Rationales | None = None,
     leave_out: tuple[str, ...] = (),
+    subset: Subset | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Writes the training part of a split as shards below `root`, unless they are there; returns their folder.
+    """Writes the training part of a split, or a subset of it, as shards below `root`; returns their folder.
 
-    With `sharing` "all", people with equal persona and item become one branch whose slots carry their counts, and
-    equal beginnings of branches stand once; with "prefix" every response is a branch of its own.  Prompts of more
-    than `max_tokens`, and responses that have no targets of the kind asked for, are rejected and written out.
+    Shards that are there already are taken as they are.  With `sharing` "all", people with equal persona and item
+    become one branch whose slots carry their counts, and equal beginnings of branches stand once; with "prefix"
+    every response is a branch of its own.  Prompts of more than `max_tokens`, and responses that have no targets of
+    the kind asked for, are rejected and written out.
     Raises InputError if nothing is left to train on.
     """
     recipe = ShardRecipe(
         store_hash=store.content_hash,
         split=split.name,
         split_hash=split.content_hash,
+        subset=subset,
         tokenizer_hash=tokenizer.content_hash,
         layout_hash=layout.digest,
         sharing=sharing,
@@ -90,7 +94,7 @@ def build_shards(
         targets=targets,
         rationales_hash=rationales.content_hash if rationales else None,
     )
-    train = split.training_responses(store, leave_out=leave_out)
+    train = split.training_responses(store, leave_out=leave_out, subset=subset)
     folder = root / f"shards-{recipe.digest}"
     if (folder / "shards.json").is_file():
         return folder

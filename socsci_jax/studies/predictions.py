@@ -69,19 +69,31 @@ def read_predictions(path: str | Path, store: StudyStore) -> Predictions:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(
-            f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); "
-            "write it again with `socsci-jax simulate`, or with any Parquet writer."
-        ) from error
+        raise _unreadable(path, error) from error
     frame = _cast(path, table)
     _check_ids(path, frame, store)
     _check_duplicates(path, frame)
     _check_probs(path, frame, store)
-    return Predictions(frame=frame, metadata=_metadata(path, table))
+    return Predictions(frame=frame, metadata=_metadata(path, table.schema))
 
 
-def _metadata(path: Path, table: pa.Table) -> dict:
-    packed = (table.schema.metadata or {}).get(METADATA_KEY, b"{}")
+def read_metadata(path: str | Path) -> dict:
+    """What a predictions table says of itself, without its rows; raises InputError as `read_predictions`."""
+    try:
+        return _metadata(Path(path), pq.read_schema(path))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _unreadable(Path(path), error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); "
+        "write it again with `socsci-jax simulate`, or with any Parquet writer."
+    )
+
+
+def _metadata(path: Path, schema: pa.Schema) -> dict:
+    packed = (schema.metadata or {}).get(METADATA_KEY, b"{}")
     try:
         metadata = json.loads(packed)
     except ValueError as error:

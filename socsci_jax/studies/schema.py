@@ -273,3 +273,25 @@ EVALUATION_SCHEMA = pa.schema(
         ("n", pa.int64()),
     ]
 )
+
+# A sweep over shares of the training data, one row a figure: `of`, share and seed say which subset was trained on,
+# units and responses how much that was.  Rows of the saturation law rest on all runs: there share, seed, units and
+# responses are null, n counts the runs, and `note` says why a law could not be fitted.
+SWEEP_SCHEMA = pa.schema(
+    [
+        ("of", pa.string()),
+        ("share", pa.float64()),
+        ("seed", pa.int64()),
+        ("units", pa.int64()),
+        ("responses", pa.int64()),
+        ("part", pa.string()),
+        ("predictor", pa.string()),
+        ("metric", pa.string()),
+        ("convention", pa.string()),
+        ("value", pa.float64()),
+        ("lo", pa.float64()),
+        ("hi", pa.float64()),
+        ("n", pa.int64()),
+        ("note", pa.string()),
+    ]
+)

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -37,9 +38,51 @@ _UNIT_COLUMNS = {
     VALIDATION: ("study_id", "participant_id"),
 }
 
+SubsetUnit = Literal["participants", "conditions", "studies"]
+
 SPLIT_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("part", "study_id", "condition", "outcome", "participant_id")]
 )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subset:
+    """A seeded share of the training part's units, `share` in (0, 1].
+
+    With equal seed a smaller share is contained in every larger one.
+    """
+
+    of: SubsetUnit
+    share: float
+    seed: int = 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that name a unit."""
+        return _UNIT_COLUMNS[f"unseen_{self.of}"]
+
+    def take(self, train: pl.DataFrame) -> pl.DataFrame:
+        """The rows of `train` (as `Split.training_responses` gives them) that belong to the chosen units.
+
+        Participants and conditions are drawn within each study, studies among all.  Of n units floor(n * share + u)
+        are taken, with one uniform u in [0, 1) for each study: in expectation exactly the share, so that a study
+        of three conditions has one at a share of 0.1 in three draws of ten, and otherwise none.
+        Raises InputError if no unit is taken.
+        """
+        units = train.select(self.columns).unique().sort(self.columns)
+        strata = [units] if self.of == "studies" else units.partition_by("study_id", maintain_order=True)
+        taken = []
+        for stratum in strata:
+            rng = _rng(self.seed, "subset", self.of, "" if self.of == "studies" else stratum["study_id"][0])
+            order, u = rng.permutation(stratum.height), rng.random()
+            taken.append(stratum[order[: int(stratum.height * self.share + u)]])
+        chosen = train.join(pl.concat(taken), on=self.columns, how="semi", maintain_order="left")
+        if chosen.is_empty():
+            raise InputError(
+                f"data.subset: a share of {self.share:g} (seed {self.seed}) takes none of the {units.height} "
+                f"{self.of} of the training part; take a larger share."
+            )
+        return chosen
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,8 +171,10 @@ class Split:
             )
         return responses
 
-    def training_responses(self, store: StudyStore, *, leave_out: Sequence[str] = ()) -> pl.DataFrame:
-        """The labelled responses of part "train".
+    def training_responses(
+        self, store: StudyStore, *, leave_out: Sequence[str] = (), subset: Subset | None = None
+    ) -> pl.DataFrame:
+        """The labelled responses of part "train", or those of a subset of its units.
 
         Raises InputError if nothing is left to train on, or if a study of `leave_out` (ids that training was
         told never to see) is not held out by this split.
@@ -145,7 +190,7 @@ class Split:
                 f"split {self.name!r} of {store.path}: study {seen[0]!r} is to be left out of training but has "
                 f"answers in the training part; make a split that holds out all of {len(leave_out)} listed studies."
             )
-        return train
+        return train if subset is None else subset.take(train)
 
 
 def split_path(store: StudyStore, name: str) -> Path:

@@ -24,7 +24,7 @@ from socsci_jax.models.sharding import Mesh, make_mesh, micro_batch_sharding, pa
 from socsci_jax.progress import progress
 from socsci_jax.studies.prompts import Layout, load_layout
 from socsci_jax.studies.schema import format_value
-from socsci_jax.studies.splits import Split
+from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder, copy_tokenizer, run_folder, software_versions
@@ -56,11 +56,13 @@ def prepare(recipe: Recipe) -> Prepared:
     split = Split.load(store, recipe.data.split)
     layout = load_layout(recipe.data.layout)
     # Fails here, and not after an hour of tokenising, if the split holds what was to be left out.
-    train_part = split.training_responses(store, leave_out=recipe.data.leave_out_studies)
+    chosen = recipe.data.subset
+    subset = None if chosen is None else Subset(**chosen.model_dump())
+    train_part = split.training_responses(store, leave_out=recipe.data.leave_out_studies, subset=subset)
     rationales = None
     if recipe.data.rationales is not None:
         rationales = read_rationales(recipe.data.rationales, end=recipe.data.rationale_end)
-    mesh = make_mesh(**recipe.parallelism.model_dump(), devices=_devices(recipe))
+    mesh = recipe_mesh(recipe)
     batch_sharding = micro_batch_sharding(mesh, rows=recipe.batch.rows // recipe.batch.micro_batches)
     with run_folder(recipe.output) as run:
         tokenizer = _tokenizer(recipe, run, store, train_part, layout)
@@ -75,7 +77,7 @@ def prepare(recipe: Recipe) -> Prepared:
         param_shardings(config, mesh)  # raises if a dimension does not divide
         validator = _validator(recipe, store, split, layout, tokenizer)
         run.begin(recipe, facts=_facts(recipe, store, split, train_part, layout, tokenizer))
-    shards = _shards(recipe, store, split, layout, tokenizer, rationales)
+    shards = _shards(recipe, store, split, subset, layout, tokenizer, rationales)
     rejected = shards.facts["rejected"]
     if rejected and jax.process_index() == 0:
         print(f"{rejected} prompts or items are left out; see {shards.folder / 'rejects.csv'}")
@@ -90,13 +92,16 @@ def prepare(recipe: Recipe) -> Prepared:
     )
 
 
-def _devices(recipe: Recipe) -> list[jax.Device] | None:
-    """On one CPU host take as many devices as the mesh asks for; on accelerators all of them must be used."""
-    wanted = math.prod(recipe.parallelism.model_dump().values())
+def recipe_mesh(recipe: Recipe) -> Mesh:
+    """The mesh that a recipe asks for.
+
+    On one CPU host it takes as many devices as it needs; on accelerators all of them must be used.
+    """
+    sizes = recipe.parallelism.model_dump()
     devices = jax.devices()
-    if devices[0].platform == "cpu" and jax.process_count() == 1 and wanted < len(devices):
-        return devices[:wanted]
-    return None
+    if devices[0].platform == "cpu" and jax.process_count() == 1:
+        devices = devices[: math.prod(sizes.values())]
+    return make_mesh(**sizes, devices=devices)
 
 
 def _tokenizer(
@@ -166,6 +171,7 @@ def _shards(
     recipe: Recipe,
     store: StudyStore,
     split: Split,
+    subset: Subset | None,
     layout: Layout,
     tokenizer: Tokenizer,
     rationales: Rationales | None,
@@ -187,6 +193,7 @@ def _shards(
             targets=_targets(recipe),
             rationales=rationales,
             leave_out=recipe.data.leave_out_studies,
+            subset=subset,
             progress=show,
         )
     return TreeShards(folder)

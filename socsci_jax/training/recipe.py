@@ -15,6 +15,7 @@ import yaml
 
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import LINEAR_MAPS, Adapter
+from socsci_jax.studies.splits import SubsetUnit
 
 Positive = Annotated[int, pydantic.Field(ge=1)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
@@ -67,11 +68,20 @@ class Model(_Block):
         return self
 
 
+class Subset(_Block):
+    """A share of the training part's units; a smaller share of the same seed is contained in a larger one."""
+
+    of: SubsetUnit
+    share: Annotated[float, pydantic.Field(gt=0, le=1)]
+    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+
+
 class Data(_Block):
     """Which answers are trained on, and how they are written as prompts."""
 
     store: Path
     split: str
+    subset: Subset | None = None  # by default all of the split's training part
     leave_out_studies: tuple[str, ...] = ()  # ids that training refuses to see
     layout: str = "study_first"
     # What is computed once: all equal beginnings and equal prompts, or only the layout's shared part.

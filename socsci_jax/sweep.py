@@ -1,0 +1,152 @@
+"""The data-scaling figure: one recipe trained on growing shares of the training part, each run evaluated.
+
+DIR/share-S-seed-K/ holds one run: `run/` (training), `predictions.parquet`, `evaluation/`; DIR itself the table
+and the plot of all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.evaluate import evaluate_files
+from socsci_jax.evaluation.scaling import Point, distances_of, sweep_table, write_sweep
+from socsci_jax.loading import choose_layout, open_model
+from socsci_jax.simulation.simulate import held_out_pairs, simulate
+from socsci_jax.studies.predictions import read_metadata
+from socsci_jax.studies.splits import Split, Subset, SubsetUnit
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.training.loop import train
+from socsci_jax.training.prepare import recipe_mesh
+from socsci_jax.training.recipe import Recipe, parse_recipe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One run that is to be made; `units` and `responses` count what it is trained on."""
+
+    folder: Path
+    recipe: Recipe
+    subset: Subset
+    units: int
+    responses: int
+
+    @property
+    def predictions(self) -> Path:
+        return self.folder / "predictions.parquet"
+
+
+def sweep(
+    recipe: Recipe,
+    *,
+    of: str,
+    shares: Sequence[float],
+    seeds: Sequence[int],
+    out: Path,
+    minimum_n: int = 10,
+    command: str,
+) -> pl.DataFrame:
+    """Trains, simulates and evaluates every share with every seed; returns the table that is written to `out`.
+
+    A seed is that of the subset and of the training.  Runs whose predictions are there already are not trained
+    again, one that was stopped goes on.  Evaluations rest on the same resamples in all runs.
+    Raises InputError, before anything is trained, for what cannot be swept, and as `train` does.
+    """
+    store = StudyStore(recipe.data.store)
+    split = Split.load(store, recipe.data.split)
+    held_out_pairs(store, split, parts=())  # fails before anything is trained
+    runs = _planned(recipe, store, split, of=of, shares=shares, seeds=seeds, out=out)
+    points = []
+    for number, run in enumerate(runs, start=1):
+        print(
+            f"{number}/{len(runs)}  share {run.subset.share:g}, seed {run.subset.seed}: {run.units:,} {of}, "
+            f"{run.responses:,} responses"
+        )
+        if _has_predictions(run, store, split):
+            print(f"     predictions are there already: {run.predictions}")
+        else:
+            _train_and_simulate(run, store, split, command=command)
+        evaluation = evaluate_files(
+            run.predictions, store.path, run.folder / "evaluation", minimum_n=minimum_n
+        )
+        points.append(
+            Point(
+                share=run.subset.share,
+                seed=run.subset.seed,
+                units=run.units,
+                responses=run.responses,
+                distances=distances_of(evaluation),
+            )
+        )
+    table = sweep_table(points, of=of)
+    write_sweep(table, out)
+    return table
+
+
+def _planned(
+    recipe: Recipe,
+    store: StudyStore,
+    split: Split,
+    *,
+    of: str,
+    shares: Sequence[float],
+    seeds: Sequence[int],
+    out: Path,
+) -> list[_Run]:
+    if of not in get_args(SubsetUnit):
+        raise InputError(f"--over {of}: shares are taken of {', '.join(get_args(SubsetUnit))}.")
+    if recipe.data.subset is not None:
+        raise InputError("data.subset: a sweep sets it for each of its runs; remove it from the recipe.")
+    for name, values in (("--shares", shares), ("--seeds", seeds)):
+        if len(set(values)) < max(1, len(values)):
+            raise InputError(f"{name} {' '.join(map(str, values))}: give at least one, and each once.")
+    for share in shares:
+        if not 0 < share <= 1:
+            raise InputError(f"--shares {share:g}: a share lies above 0 and is at most 1.")
+    training = split.training_responses(store, leave_out=recipe.data.leave_out_studies)
+    runs = []
+    for share in sorted(shares):
+        for seed in seeds:
+            subset = Subset(of=of, share=share, seed=seed)
+            taken = subset.take(training)
+            folder = out / f"share-{share:g}-seed-{seed}"
+            tree = recipe.model_dump(mode="json")
+            tree |= {"name": f"{recipe.name}-{folder.name}", "output": str(folder / "run"), "seed": seed}
+            tree["data"]["subset"] = dataclasses.asdict(subset)
+            runs.append(
+                _Run(
+                    folder=folder,
+                    recipe=parse_recipe(tree, where=str(folder)),
+                    subset=subset,
+                    units=taken.select(subset.columns).n_unique(),
+                    responses=taken.height,
+                )
+            )
+    return runs
+
+
+def _has_predictions(run: _Run, store: StudyStore, split: Split) -> bool:
+    """Whether this very recipe has been trained and simulated on this store and split."""
+    if not run.predictions.is_file():
+        return False
+    facts = read_metadata(run.predictions)
+    made_from = (facts["training"]["recipe_hash"], facts["store_hash"], facts["split_hash"])
+    return made_from == (run.recipe.digest, store.content_hash, split.content_hash)
+
+
+def _train_and_simulate(run: _Run, store: StudyStore, split: Split, *, command: str) -> None:
+    train(run.recipe)
+    model = open_model(str(run.recipe.output), mesh=recipe_mesh(run.recipe))
+    simulate(
+        model,
+        store,
+        split,
+        out=run.predictions,
+        layout=choose_layout(model, None, allow_other=False),
+        facts={"command": command},
+    )
