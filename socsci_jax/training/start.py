@@ -31,12 +31,17 @@ def start_params(recipe: Recipe, config: DecoderConfig, mesh: Mesh) -> Any:
     return load_checkpoint(folder, mesh=mesh, param_dtype=dtype).params
 
 
+def abstract_start(recipe: Recipe, config: DecoderConfig, mesh: Mesh) -> Any:
+    """Shapes, dtypes and shardings of `start_params`."""
+    base = dataclasses.replace(config, adapter=None)
+    return _placed(_abstract_weights(recipe, base), param_shardings(base, mesh))
+
+
 def abstract_trained(recipe: Recipe, config: DecoderConfig) -> Any:
     """Shapes and dtypes of what is trained: the adapter (float32) if there is one, else all weights."""
     if config.adapter is not None:
         return jax.eval_shape(functools.partial(init_adapter, config), key=jax.random.key(0))
-    dtype = jnp.dtype(recipe.model.param_dtype)
-    return jax.eval_shape(functools.partial(init, config, param_dtype=dtype), key=jax.random.key(0))
+    return _abstract_weights(recipe, config)
 
 
 def abstract_state(
@@ -49,8 +54,7 @@ def abstract_state(
         "optimizer": jax.eval_shape(optimizer.init, trained),
         "step": jax.ShapeDtypeStruct((), jnp.int32),
     }
-    shardings = state_shardings(config, optimizer, trained, mesh)
-    return jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), whole, shardings)
+    return _placed(whole, state_shardings(config, optimizer, trained, mesh))
 
 
 def first_state(
@@ -63,3 +67,12 @@ def first_state(
         of_adapter = trained_part(config, param_shardings(config, mesh))
         params = init_adapter(config, key=jax.random.key(recipe.seed), shardings=of_adapter)
     return initial_state(params, optimizer, shardings)
+
+
+def _abstract_weights(recipe: Recipe, config: DecoderConfig) -> Any:
+    dtype = jnp.dtype(recipe.model.param_dtype)
+    return jax.eval_shape(functools.partial(init, config, param_dtype=dtype), key=jax.random.key(0))
+
+
+def _placed(abstract: Any, shardings: Any) -> Any:
+    return jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings)
