@@ -19,7 +19,7 @@ app = typer.Typer(
     help=(
         "Fine-tune language models on survey experiments and predict how people would answer.\n\n"
         "The way of the data: `data build` and `data split`, `train`, `simulate`, `evaluate`, `export`. "
-        "`quickstart` runs all of it on a built-in demonstration."
+        "`plan` says beforehand whether a recipe fits a machine. `quickstart` runs all of it on a built-in demonstration."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -208,6 +208,52 @@ def train(
         print(f"trained: {folder}")
 
 
+@app.command("plan")
+def plan_command(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file; see recipes/.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, for instance batch.rows=16.")
+    ] = None,
+    devices: Annotated[
+        str | None, typer.Option(help="Another machine than the recipe's: 8xh200, v5p-64.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Another study store than the recipe's; tokenised as `train` would.")
+    ] = None,
+    efficiency: Annotated[
+        float, typer.Option(help="Share of the accelerators' peak speed that is expected.")
+    ] = 0.4,
+) -> None:
+    """Say whether a recipe fits a machine, and how long it takes, without weights and without that machine.
+
+    The step is compiled from shapes alone for simulated CPU devices. Where store and tokenizer are at hand, the data's
+    own padding, sharing and number of steps are shown. Exit status 1 says that it does not fit.
+
+    An accelerator's compiler orders and fuses differently, and the CPU's widens some bfloat16 buffers to float32:
+    temporaries are an estimate, mostly from above (docs/planning.md). Parameters, optimizer and batch are exact.
+    """
+    from socsci_jax.training.recipe import load_recipe
+
+    if not 0 < efficiency <= 1:
+        raise InputError(f"--efficiency {efficiency}: give a share of the peak between 0 and 1, such as 0.4.")
+    changes = [*(overrides or ())]
+    changes += [f"hardware={devices}"] if devices is not None else []
+    changes += [f"data.store={store}"] if store is not None else []
+    loaded = load_recipe(recipe, changes)
+    from socsci_jax.planning import advice, make_plan, plan_table, simulate_devices
+
+    simulate_devices(loaded.machine.devices)
+    plan = make_plan(loaded, loaded.machine)
+    _print(plan_table(plan, efficiency=efficiency))
+    for assumed in plan.assumed:
+        print(f"assumed: {assumed}")
+    if not plan.fits:
+        print("to make it fit, one or several of:")
+        for change in advice(plan):
+            print(f"  {change}")
+        raise typer.Exit(1)
+
+
 @app.command("simulate")
 def simulate_command(
     model: Annotated[
@@ -387,7 +433,7 @@ def verify(
     for label, where in zip("AB", found.sides):
         print(f"{label}: {where}")
     if found.different:
-        _print_wide(difference_table(found))
+        _print(difference_table(found))
     for label, names in zip("AB", found.only):
         for name in names[:20]:
             print(f"only in {label}: {name}")
@@ -439,10 +485,10 @@ def _print_table(title: str, frame) -> None:
         table.add_column(name, justify="right" if dtype.is_numeric() else "left")
     for row in frame.iter_rows():
         table.add_row(*(_cell(value) for value in row))
-    _print_wide(table)
+    _print(table)
 
 
-def _print_wide(table) -> None:
+def _print(table) -> None:
     import rich
     from rich.console import Console
 

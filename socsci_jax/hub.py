@@ -43,3 +43,14 @@ def resolve_folder(name_or_path: str | Path, *, allow_patterns: Sequence[str]) -
             f"{name_or_path}: no such folder here, and the Hugging Face hub did not give it ({reason}); "
             "give the path of a local copy, or check name, access rights and connection."
         ) from error
+
+
+def folder_at_hand(name_or_path: str | Path, *, needs: str) -> Path | None:
+    """As `resolve_folder`, from this machine alone: None if a folder that holds the file `needs` is not here."""
+    path = Path(name_or_path).expanduser()
+    if not path.is_dir() and HUB_ID.fullmatch(str(name_or_path)):
+        import huggingface_hub
+
+        found = huggingface_hub.try_to_load_from_cache(str(name_or_path), needs)
+        path = Path(found).parent if isinstance(found, str) else path
+    return path if (path / needs).is_file() else None

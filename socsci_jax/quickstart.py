@@ -21,6 +21,7 @@ from socsci_jax.training.recipe import parse_recipe
 # Small enough for two cores and a few minutes; recipes/tiny.yaml is the same for data of one's own.
 RECIPE = {
     "name": "quickstart",
+    "hardware": "1xcpu",
     "model": {
         "start": "random",
         "tokenizer": "train",

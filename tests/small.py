@@ -88,6 +88,7 @@ def small_recipe(store: StudyStore, output: Path, **changes) -> dict:
     return {
         "name": "small",
         "output": str(output),
+        "hardware": "1xcpu",
         "model": {
             "start": "random",
             "tokenizer": "train",

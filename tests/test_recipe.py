@@ -3,28 +3,63 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from socsci_jax.errors import InputError
+from socsci_jax.models.catalogue import CATALOGUE
 from socsci_jax.training.recipe import load_recipe, parse_recipe
 
-RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
+FOLDER = Path(__file__).parent.parent / "recipes"
+RECIPES = sorted(FOLDER.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_of_the_project_is_valid_and_fits_on_a_screen(path):
     recipe = load_recipe(path)
     assert recipe.name == path.stem
+    assert recipe.output == Path("runs") / path.stem
     assert len(path.read_text().splitlines()) <= 50
+    sizes = recipe.parallelism
+    assert sizes.data * sizes.fsdp * sizes.tensor == recipe.machine.devices
+    assert recipe.model.start in ("random", *CATALOGUE)
 
 
-def test_the_papers_settings_are_the_published_ones():
-    recipe = load_recipe(RECIPES[0].parent / "socsci210-qwen2.5-14b-sft.yaml")
-    assert recipe.model.start == "Qwen/Qwen2.5-14B-Instruct"
+def test_every_shared_file_is_part_of_a_recipe():
+    texts = [path.read_text() for path in FOLDER.rglob("*.yaml")]
+    extended = {Path(yaml.safe_load(text).get("extends", "")).name for text in texts}
+    assert {path.name for path in (FOLDER / "shared").iterdir()} <= extended
+
+
+def test_the_index_names_every_recipe_with_its_model_and_hardware():
+    lines = (FOLDER / "README.md").read_text().splitlines()
+    rows = {line.split("`")[1]: line for line in lines if line.startswith("| [`")}
+    assert sorted(rows) == [path.stem for path in RECIPES]
+    for path in RECIPES:
+        recipe = load_recipe(path)
+        kind = "lora" if recipe.lora else recipe.objective.kind
+        for told in (f"]({path.name})", f"| {kind} |", f"| {recipe.hardware} |"):
+            assert told in rows[path.stem]
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+@pytest.mark.parametrize(
+    ("model", "start"),
+    [
+        ("qwen2.5-14b", "Qwen/Qwen2.5-14B-Instruct"),
+        ("llama3-8b", "meta-llama/Meta-Llama-3-8B-Instruct"),
+    ],
+)
+def test_the_papers_settings_are_the_published_ones(model, start, method):
+    recipe = load_recipe(FOLDER / f"socsci210-{model}-{method}.yaml")
+    assert recipe.model.start == start
+    assert recipe.hardware == "8xa100-80g"
     assert recipe.model.compute_dtype == "bfloat16"
+    assert recipe.lora is None
+    assert recipe.objective.kind == method
     assert recipe.data.sharing == "prefix"
     assert recipe.data.layout == "persona_first"
     assert recipe.optimizer.epochs == 1
-    assert recipe.optimizer.learning_rate == 1e-5
+    assert recipe.optimizer.learning_rate == {"sft": 1e-5, "dpo": 1e-6}[method]
     assert recipe.optimizer.warmup_share == 0.05
     assert recipe.optimizer.weight_decay == 0.1
 
@@ -40,12 +75,14 @@ def test_the_papers_settings_are_the_published_ones():
         ("data.subset={of: studies, shares: 0.5}", "unknown key 'data.subset.shares' .did you mean 'share'"),
         ("parallelism.fsdp=3", "does not divide over data x fsdp = 3 devices; a multiple of 3"),
         ("batch.micro_batches=3", "multiple of micro_batches"),
+        ("hardware=8xh20", "key 'hardware': no machine is named '8xh20' .did you mean 1xh200"),
+        ("extends=tiny.yaml", "unknown key 'extends'"),
         ("epochs", "written key=value"),
         ("name.x=1", "'name' is a value"),
     ],
 )
 def test_a_mistake_is_named_with_its_key_and_a_way_out(override, message):
-    path = RECIPES[0].parent / "tiny.yaml"
+    path = FOLDER / "tiny.yaml"
     with pytest.raises(InputError, match=message):
         load_recipe(path, [override])
 
@@ -58,15 +95,72 @@ def test_all_mistakes_are_named_at_once():
 
 
 def test_an_override_changes_one_value():
-    path = RECIPES[0].parent / "tiny.yaml"
+    path = FOLDER / "tiny.yaml"
     changed = load_recipe(path, ["optimizer.epochs=2.5", "output=elsewhere"])
     assert changed.optimizer.epochs == 2.5
     assert changed.output == Path("elsewhere")
     assert changed.digest != load_recipe(path).digest
-    assert load_recipe(path, ["output=elsewhere"]).digest == load_recipe(path).digest
+    for elsewhere in ("output=elsewhere", "hardware=8xh100"):
+        assert load_recipe(path, [elsewhere]).digest == load_recipe(path).digest
 
 
 def test_the_rendered_recipe_reads_back_as_itself(tmp_path):
-    recipe = load_recipe(RECIPES[0])
+    recipe = load_recipe(FOLDER / "qwen2.5-7b-lora.yaml")
+    assert "extends" not in recipe.rendered()
     (tmp_path / "r.yaml").write_text(recipe.rendered())
     assert load_recipe(tmp_path / "r.yaml") == recipe
+
+
+def written(folder: Path, **files: dict) -> Path:
+    """The first of the files `name: keys`."""
+    for name, keys in files.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(keys))
+    return folder / f"{next(iter(files))}.yaml"
+
+
+def test_a_recipe_extends_another_file_block_by_block(tmp_path):
+    whole = load_recipe(FOLDER / "tiny.yaml")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "base.yaml").write_text(whole.rendered())
+    own = {
+        "extends": "middle.yaml",
+        "name": "own",
+        "optimizer": {"epochs": 5},
+        "lora": {"rank": 4, "alpha": 8, "targets": ["q_proj"]},
+    }
+    middle = {"extends": "below/base.yaml", "optimizer": {"epochs": 4, "beta2": 0.95}, "lora": {"rank": 2}}
+    recipe = load_recipe(written(tmp_path, own=own, middle=middle), ["optimizer.beta1=0.8"])
+    assert (recipe.name, recipe.output) == ("own", whole.output)
+    changed = {"epochs": 5, "beta1": 0.8, "beta2": 0.95}
+    assert recipe.optimizer == whole.optimizer.model_copy(update=changed)
+    # What is no block of keys is replaced, not merged.
+    assert recipe.lora.targets == ("q_proj",)
+
+
+def test_extending_a_block_with_nothing_takes_it_away(tmp_path):
+    path = written(tmp_path, own={"extends": "base.yaml", "lora": None})
+    base = load_recipe(FOLDER / "tiny.yaml", ["lora.rank=4", "lora.alpha=8"])
+    (tmp_path / "base.yaml").write_text(base.rendered())
+    assert load_recipe(path).lora is None
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"own": {"extends": "base.yaml"}}, r"own.yaml: extends base.yaml, but there is no file .*base.yaml"),
+        ({"own": {"extends": "own.yaml"}}, r"own.yaml: extends own.yaml, which extends this file in turn"),
+        (
+            {"own": {"extends": "base.yaml"}, "base": {"extends": "own.yaml"}},
+            r"base.yaml: extends own.yaml, which extends this file in turn",
+        ),
+        ({"own": {"extends": ["a", "b"]}}, r"own.yaml: extends: \['a', 'b'\] is no path"),
+        ({"own": {"extends": "base.yaml"}, "base": "text"}, r"base.yaml: a recipe is a mapping"),
+        (
+            {"own": {"extends": "base.yaml"}, "base": {"modle": {}}},
+            r"own.yaml over .*base.yaml: .*unknown key 'modle'",
+        ),
+    ],
+)
+def test_a_mistake_in_extending_names_the_file(tmp_path, files, message):
+    with pytest.raises(InputError, match=message):
+        load_recipe(written(tmp_path, **files))

@@ -54,14 +54,17 @@ def read_hidden(
         _give_dropout_keys(model, dropout_key)
     graph, layers = nnx.split(model.model.layers)
 
-    def layer(x: jax.Array, params: Any) -> jax.Array:
-        return _layer(nnx.merge(graph, params), x, rope, all_see, config=model.config)
+    def unless_last(x: jax.Array, params: Any, is_last: jax.Array) -> jax.Array:
+        def layer(x: jax.Array, params: Any) -> jax.Array:
+            return _layer(nnx.merge(graph, params), x, rope, all_see, config=model.config)
 
-    layer = _rematerialised(layer, remat)
+        return jax.lax.cond(is_last, lambda x, _: x, layer, x, params)
+
+    # The choice is within what is rematerialised: outside, the backward would keep a copy of every layer's weights.
+    unless_last = _rematerialised(unless_last, remat)
 
     def step(x: jax.Array, xs: tuple[Any, jax.Array]) -> tuple[jax.Array, None]:
-        params, is_last = xs
-        return jax.lax.cond(is_last, lambda x, _: x, layer, x, params), None
+        return unless_last(x, *xs), None
 
     # The last layer follows the scan, for it has fewer rows. Passing over it within the scan costs nothing;
     # scanning a slice of all but the last would copy the parameters, and their gradients again.

@@ -6,6 +6,7 @@ differ: the layers are stacked on a leading axis, and a linear map is stored [in
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -187,6 +188,13 @@ def parameter_axes(config: DecoderConfig) -> dict[tuple[str, ...], tuple[str, ..
     """Path of every parameter -> its logical axes; `axis_size` of each gives the shape."""
     _, state = _abstract(config)
     return {path: variable.get_metadata("axes") for path, variable in nnx.to_flat_state(state)}
+
+
+def parameter_count(config: DecoderConfig) -> int:
+    """Number of all weights, an adapter's included."""
+    return sum(
+        math.prod(axis_size(config, axis) for axis in axes) for axes in parameter_axes(config).values()
+    )
 
 
 def nested(flat: dict[tuple[str, ...], Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 from jax.experimental.multihost_utils import sync_global_devices
 
 from socsci_jax.compilation import set_up_compiler
@@ -19,13 +18,12 @@ from socsci_jax.errors import InputError
 from socsci_jax.progress import progress
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.log import Log
-from socsci_jax.training.objectives import Objective
 from socsci_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from socsci_jax.training.prepare import Prepared, prepare
+from socsci_jax.training.program import model_settings, step_program
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.reference import reference_log_probs
 from socsci_jax.training.start import abstract_state, first_state, start_params, whole_start
-from socsci_jax.training.step import train_step
 from socsci_jax.training.validation import Validation
 
 # Figures are fetched from the device this many steps apart: each fetch waits for the device.
@@ -50,25 +48,7 @@ def train(recipe: Recipe) -> Path:
     total_steps = plan.steps(recipe.optimizer.epochs)
     optimizer = make_optimizer(recipe.optimizer, total_steps=total_steps)
     schedule = learning_rate_schedule(recipe.optimizer, total_steps=total_steps)
-    model = {
-        "compute_dtype": jnp.dtype(recipe.model.compute_dtype),
-        "unroll": recipe.model.unrolled_layers,
-    }
-    step_function = jax.jit(
-        functools.partial(
-            train_step,
-            optimizer=optimizer,
-            objective=_objective(recipe),
-            config=config,
-            remat=recipe.model.rematerialisation,
-            gradient_dtype=jnp.dtype(recipe.model.gradient_dtype),
-            stochastic_rounding=recipe.model.stochastic_rounding,
-            dropout=recipe.lora is not None and recipe.lora.dropout > 0,
-            seed=recipe.seed,
-            **model,
-        ),
-        donate_argnums=0,
-    )
+    step_function = step_program(recipe, config, optimizer)
     rows = functools.partial(
         PlannedRows,
         shards,
@@ -94,7 +74,7 @@ def train(recipe: Recipe) -> Path:
                 sharding=prepared.batch_sharding,
                 file=run.reference,
                 config=config,
-                **model,
+                **model_settings(recipe),
             )
         if start is None and (latest is None or config.adapter is not None):
             start = start_params(recipe, config, prepared.mesh)
@@ -158,13 +138,6 @@ def _main_process_first(recipe: Recipe) -> Prepared:
     if jax.process_index() == 0:
         sync_global_devices("prepared")
     return prepared
-
-
-def _objective(recipe: Recipe) -> Objective:
-    chosen = recipe.objective
-    if chosen.kind == "sft":
-        return Objective()
-    return Objective(kind=chosen.kind, beta=chosen.beta or 0.1, sft_share=chosen.sft_share or 0.0)
 
 
 def _own_rows(sharding: jax.sharding.NamedSharding, rows: int) -> slice:

@@ -56,16 +56,14 @@ def prepare(recipe: Recipe) -> Prepared:
     split = Split.load(store, recipe.data.split)
     layout = load_layout(recipe.data.layout)
     # Fails here, and not after an hour of tokenising, if the split holds what was to be left out.
-    chosen = recipe.data.subset
-    subset = None if chosen is None else Subset(**chosen.model_dump())
-    train_part = split.training_responses(store, leave_out=recipe.data.leave_out_studies, subset=subset)
-    rationales = None
-    if recipe.data.rationales is not None:
-        rationales = read_rationales(recipe.data.rationales, end=recipe.data.rationale_end)
+    train_part = split.training_responses(
+        store, leave_out=recipe.data.leave_out_studies, subset=_subset(recipe)
+    )
+    _rationales(recipe)
     mesh = recipe_mesh(recipe)
     batch_sharding = micro_batch_sharding(mesh, rows=recipe.batch.rows // recipe.batch.micro_batches)
     with run_folder(recipe.output) as run:
-        tokenizer = _tokenizer(recipe, run, store, train_part, layout)
+        tokenizer = run_tokenizer(recipe, run, store, train_part, layout)
         config = _config(recipe, run, tokenizer)
         tokenizer.check_fits(config.vocab_size)
         if recipe.data.max_tokens > config.max_position_embeddings:
@@ -77,7 +75,7 @@ def prepare(recipe: Recipe) -> Prepared:
         param_shardings(config, mesh)  # raises if a dimension does not divide
         validator = _validator(recipe, store, split, layout, tokenizer)
         run.begin(recipe, facts=_facts(recipe, store, split, train_part, layout, tokenizer))
-    shards = _shards(recipe, store, split, subset, layout, tokenizer, rationales)
+    shards = training_shards(recipe, store, split, layout, tokenizer)
     rejected = shards.facts["rejected"]
     if rejected and jax.process_index() == 0:
         print(f"{rejected} prompts or items are left out; see {shards.folder / 'rejects.csv'}")
@@ -104,7 +102,7 @@ def recipe_mesh(recipe: Recipe) -> Mesh:
     return make_mesh(**sizes, devices=devices)
 
 
-def _tokenizer(
+def run_tokenizer(
     recipe: Recipe, run: RunFolder, store: StudyStore, train_part: pl.DataFrame, layout: Layout
 ) -> Tokenizer:
     """The run's own copy if it has begun, else the recipe's, copied into the run."""
@@ -147,6 +145,17 @@ def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConf
         if (source / GENERATION_CONFIG).is_file():
             shutil.copyfile(source / GENERATION_CONFIG, run.tokenizer / GENERATION_CONFIG)
         return config
+    config = dataclasses.replace(
+        random_config(recipe, vocabulary=tokenizer.vocab_size), eos_token_id=(tokenizer.end_of_answer_id,)
+    )
+    run.model_config.write_text(json.dumps(to_huggingface(config), indent=2) + "\n")
+    generation = {"eos_token_id": tokenizer.end_of_answer_id, "pad_token_id": tokenizer.pad_id}
+    (run.tokenizer / GENERATION_CONFIG).write_text(json.dumps(generation, indent=2) + "\n")
+    return config
+
+
+def random_config(recipe: Recipe, *, vocabulary: int) -> DecoderConfig:
+    """The decoder's shape of a random start, for a tokenizer of so many tokens."""
     architecture = recipe.model.architecture.model_dump()
     if recipe.model.tokenizer == "train" and architecture["model_type"] == "qwen2":
         raise InputError(
@@ -155,27 +164,25 @@ def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConf
         )
     if architecture["head_dim"] is None:
         architecture["head_dim"] = architecture["hidden_size"] // architecture["num_attention_heads"]
-    config = DecoderConfig(
-        **architecture,
-        # A multiple of 64 can be cut over the devices of a tensor axis.
-        vocab_size=-(-tokenizer.vocab_size // 64) * 64,
-        eos_token_id=(tokenizer.end_of_answer_id,),
-    )
-    run.model_config.write_text(json.dumps(to_huggingface(config), indent=2) + "\n")
-    generation = {"eos_token_id": tokenizer.end_of_answer_id, "pad_token_id": tokenizer.pad_id}
-    (run.tokenizer / GENERATION_CONFIG).write_text(json.dumps(generation, indent=2) + "\n")
-    return config
+    # A multiple of 64 can be cut over the devices of a tensor axis.
+    return DecoderConfig(**architecture, vocab_size=-(-vocabulary // 64) * 64)
 
 
-def _shards(
-    recipe: Recipe,
-    store: StudyStore,
-    split: Split,
-    subset: Subset | None,
-    layout: Layout,
-    tokenizer: Tokenizer,
-    rationales: Rationales | None,
+def _subset(recipe: Recipe) -> Subset | None:
+    chosen = recipe.data.subset
+    return None if chosen is None else Subset(**chosen.model_dump())
+
+
+def _rationales(recipe: Recipe) -> Rationales | None:
+    if recipe.data.rationales is None:
+        return None
+    return read_rationales(recipe.data.rationales, end=recipe.data.rationale_end)
+
+
+def training_shards(
+    recipe: Recipe, store: StudyStore, split: Split, layout: Layout, tokenizer: Tokenizer
 ) -> TreeShards:
+    """The training part as prompt trees, made if they are not there yet."""
     with progress("tokenise", total=1) as report:
 
         def show(done: int, total: int) -> None:
@@ -191,9 +198,9 @@ def _shards(
             sharing=recipe.data.sharing,
             max_tokens=recipe.data.max_tokens,
             targets=_targets(recipe),
-            rationales=rationales,
+            rationales=_rationales(recipe),
             leave_out=recipe.data.leave_out_studies,
-            subset=subset,
+            subset=_subset(recipe),
             progress=show,
         )
     return TreeShards(folder)

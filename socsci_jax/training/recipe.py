@@ -1,4 +1,4 @@
-"""A recipe: everything that a training run depends on, in one YAML file that fits on one screen."""
+"""A recipe: everything that a training run depends on, in YAML that fits on one screen."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ import pydantic
 import yaml
 
 from socsci_jax.errors import InputError
+from socsci_jax.hardware import Machine, parse_machine
 from socsci_jax.models.config import LINEAR_MAPS, Adapter
 from socsci_jax.studies.splits import SubsetUnit
 
 Positive = Annotated[int, pydantic.Field(ge=1)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Dtype = Literal["float32", "bfloat16"]
+
+# Blocks and keys of a recipe that do not shape what is trained.
+NOT_THE_RESULT = {"name", "output", "hardware", "checkpoints"}
 
 
 class _Block(pydantic.BaseModel):
@@ -183,6 +187,7 @@ class Validation(_Block):
 class Recipe(_Block):
     name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     output: Path
+    hardware: str  # the machine that it is meant for, as 8xh200 or v5p-16; `plan` checks that it fits
     seed: int = 0
     model: Model
     data: Data
@@ -193,6 +198,11 @@ class Recipe(_Block):
     parallelism: Parallelism = Parallelism()
     checkpoints: Checkpoints
     validation: Validation | None = None
+
+    @pydantic.field_validator("hardware")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return parse_machine(name).name
 
     @pydantic.model_validator(mode="after")
     def _rows_divide(self) -> Recipe:
@@ -213,6 +223,10 @@ class Recipe(_Block):
         return self
 
     @property
+    def machine(self) -> Machine:
+        return parse_machine(self.hardware)
+
+    @property
     def adapter(self) -> Adapter | None:
         return None if self.lora is None else Adapter(**self.lora.model_dump())
 
@@ -222,29 +236,59 @@ class Recipe(_Block):
 
     @property
     def digest(self) -> str:
-        """Hash of all that shapes the result; where it is written and how often it is saved do not."""
-        fields = self.model_dump(mode="json", exclude={"name", "output", "checkpoints"})
+        """Hash of all that shapes the result; where it is computed and written and how often it is saved do not."""
+        fields = self.model_dump(mode="json", exclude=NOT_THE_RESULT)
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Reads a recipe and applies `key.key=value` overrides (values are YAML).
+    """Reads a recipe over the one that it `extends`, if any, and applies `key.key=value` overrides (values are YAML).
 
-    Raises one InputError that names every problem: unknown keys with the nearest valid one, wrong types, values
-    out of range.
+    `extends: FILE` is a path relative to the recipe's own folder.  Blocks of keys merge with those of that file,
+    everything else replaces.  Raises one InputError that names every problem: unknown keys with the nearest valid
+    one, wrong types, values out of range.
     """
-    path = Path(path)
+    files: list[Path] = []
+    tree = _read(Path(path), files)
+    for override in overrides:
+        _apply(tree, override)
+    return parse_recipe(tree, where=" over ".join(map(str, files)))
+
+
+def _read(path: Path, files: list[Path]) -> dict:
+    """The keys of a file over those of the file that it extends; what is read is added to `files`."""
+    files.append(path)
     try:
         tree = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such recipe; see recipes/ for complete ones.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a recipe ({error}).") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]}).") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path}: a recipe is a mapping of keys to values; see recipes/ for complete ones.")
-    for override in overrides:
-        _apply(tree, override)
-    return parse_recipe(tree, where=str(path))
+    if "extends" not in tree:
+        return tree
+    name = tree.pop("extends")
+    if not isinstance(name, str):
+        raise InputError(f"{path}: extends: {name!r} is no path of a file; name one file.")
+    other = path.parent / name
+    if other.resolve() in [file.resolve() for file in files]:
+        raise InputError(f"{path}: extends {name}, which extends this file in turn; remove one of the two.")
+    if not other.is_file():
+        raise InputError(
+            f"{path}: extends {name}, but there is no file {other}; the path begins beside the recipe."
+        )
+    return _merged(_read(other, files), tree)
+
+
+def _merged(below: dict, above: dict) -> dict:
+    merged = below | above
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], dict) and isinstance(above[key], dict):
+            merged[key] = _merged(below[key], above[key])
+    return merged
 
 
 def parse_recipe(tree: dict, *, where: str) -> Recipe:

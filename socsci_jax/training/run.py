@@ -27,7 +27,7 @@ from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig, from_huggingface
 from socsci_jax.studies.prompts import Layout
-from socsci_jax.training.recipe import Recipe, parse_recipe
+from socsci_jax.training.recipe import NOT_THE_RESULT, Recipe, parse_recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +169,6 @@ def _changed_keys(before: Recipe, after: Recipe) -> str:
     changed = [
         f"{key} {old.get(key)} there, {new.get(key)} here"
         for key in {**old, **new}
-        if old.get(key) != new.get(key) and not key.startswith(("name", "output", "checkpoints"))
+        if old.get(key) != new.get(key) and key.partition(".")[0] not in NOT_THE_RESULT
     ]
     return f" ({'; '.join(changed[:3])})"

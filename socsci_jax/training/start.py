@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from socsci_jax.hub import resolve_folder
-from socsci_jax.models.adapters import init_adapter, join
+from socsci_jax.models.adapters import init_adapter, join, split_adapter
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.huggingface import CHECKPOINT_FILES, load_checkpoint
 from socsci_jax.models.modules import NF4, init
@@ -43,12 +43,20 @@ def whole_start(recipe: Recipe, config: DecoderConfig, mesh: Mesh, start: Any) -
     return join(start, _fresh_adapter(recipe, config, mesh))
 
 
+def abstract_start(recipe: Recipe, config: DecoderConfig, mesh: Mesh) -> Any:
+    """Shapes, dtypes and shardings of `start_params`."""
+    if config.adapter is None or config.adapter.base != NF4:
+        config = dataclasses.replace(config, adapter=None)
+    _, base = split_adapter(_abstract_weights(recipe, config))
+    _, shardings = split_adapter(param_shardings(config, mesh))
+    return _placed(base, shardings)
+
+
 def abstract_trained(recipe: Recipe, config: DecoderConfig) -> Any:
     """Shapes and dtypes of what is trained: the adapter (float32) if there is one, else all weights."""
     if config.adapter is not None:
         return jax.eval_shape(functools.partial(init_adapter, config), key=jax.random.key(0))
-    dtype = jnp.dtype(recipe.model.param_dtype)
-    return jax.eval_shape(functools.partial(init, config, param_dtype=dtype), key=jax.random.key(0))
+    return _abstract_weights(recipe, config)
 
 
 def abstract_state(
@@ -61,8 +69,7 @@ def abstract_state(
         "optimizer": jax.eval_shape(optimizer.init, trained),
         "step": jax.ShapeDtypeStruct((), jnp.int32),
     }
-    shardings = state_shardings(config, optimizer, trained, mesh)
-    return jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), whole, shardings)
+    return _placed(whole, state_shardings(config, optimizer, trained, mesh))
 
 
 def first_state(
@@ -77,3 +84,12 @@ def first_state(
 def _fresh_adapter(recipe: Recipe, config: DecoderConfig, mesh: Mesh) -> Any:
     of_adapter = trained_part(config, param_shardings(config, mesh))
     return init_adapter(config, key=jax.random.key(recipe.seed), shardings=of_adapter)
+
+
+def _abstract_weights(recipe: Recipe, config: DecoderConfig) -> Any:
+    dtype = jnp.dtype(recipe.model.param_dtype)
+    return jax.eval_shape(functools.partial(init, config, param_dtype=dtype), key=jax.random.key(0))
+
+
+def _placed(abstract: Any, shardings: Any) -> Any:
+    return jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings)

@@ -1,0 +1,58 @@
+"""The program of a run: one step, compiled once.  The loop runs it; `plan` compiles it from shapes alone."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from socsci_jax.data.trees import RowShape, empty_rows
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.training.objectives import Objective
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.step import Batch, train_step
+
+
+def step_program(recipe: Recipe, config: DecoderConfig, optimizer: optax.GradientTransformation) -> Any:
+    """(state, batch, frozen) -> (state, figures) as `train_step`, jitted; the old state's buffers become the new one's."""
+    step = functools.partial(
+        train_step,
+        optimizer=optimizer,
+        objective=_objective(recipe),
+        config=config,
+        remat=recipe.model.rematerialisation,
+        gradient_dtype=jnp.dtype(recipe.model.gradient_dtype),
+        stochastic_rounding=recipe.model.stochastic_rounding,
+        dropout=recipe.lora is not None and recipe.lora.dropout > 0,
+        seed=recipe.seed,
+        **model_settings(recipe),
+    )
+    return jax.jit(step, donate_argnums=0)
+
+
+def model_settings(recipe: Recipe) -> dict[str, Any]:
+    """How the decoder computes, in training as for a reference."""
+    return {
+        "compute_dtype": jnp.dtype(recipe.model.compute_dtype),
+        "unroll": recipe.model.unrolled_layers,
+    }
+
+
+def abstract_batch(recipe: Recipe, shape: RowShape, sharding: jax.sharding.NamedSharding) -> Batch:
+    """Shapes, dtypes and shardings of a step's arrays [micro-batches, rows, ...]."""
+    micro_batches = recipe.batch.micro_batches
+    rows = recipe.batch.rows // micro_batches
+    return {
+        name: jax.ShapeDtypeStruct((micro_batches, rows, *array.shape[1:]), array.dtype, sharding=sharding)
+        for name, array in empty_rows(rows=1, shape=shape).arrays().items()
+    }
+
+
+def _objective(recipe: Recipe) -> Objective:
+    chosen = recipe.objective
+    if chosen.kind == "sft":
+        return Objective()
+    return Objective(kind=chosen.kind, beta=chosen.beta or 0.1, sft_share=chosen.sft_share or 0.0)
