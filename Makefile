@@ -1,6 +1,8 @@
 # `make quickstart` runs the main job on the built-in demonstration, `make test` all tests; both create .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+# Whole files go to two workers, so that what a file's tests share is made once.
+PARALLEL := -n 2 --dist loadfile
 
 .PHONY: quickstart test test-fast lint format clean
 
@@ -8,10 +10,10 @@ quickstart: .venv/installed
 	$(BIN)/socsci-jax quickstart quickstart
 
 test: .venv/installed-test
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 test-fast: .venv/installed-test
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest $(PARALLEL) -m "not slow"
 
 lint: .venv/installed-test
 	$(BIN)/ruff format --check .

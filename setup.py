@@ -47,6 +47,8 @@ TEST = [
     *LINT,
     "pytest>=8",
     "pytest-timeout>=2.3",
+    # Two files at a time: XLA compiles on one core, and compiling is most of what the tests do.
+    "pytest-xdist>=3.6",
     "hypothesis>=6.100",
     # The references that parity tests compare with; the CPU build is enough.
     "torch==2.13.0",
