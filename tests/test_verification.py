@@ -58,6 +58,7 @@ def as_run(folder: Path, path: Path, *, change=lambda params: params) -> RunFold
     (path / "run.json").write_text("{}")
     recipe = {
         "name": "verified",
+        "hardware": "1xcpu",
         "output": path,
         "model": {"start": str(folder)},
         "data": {"store": "store", "split": "main"},
