@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from socsci_jax import __version__
-from socsci_jax.errors import InputError
+from socsci_jax.errors import BAD_INPUT, InputError, RunEnded
 
 app = typer.Typer(
     name="socsci-jax",
@@ -34,7 +34,7 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 
 
 def main() -> None:
-    """Runs the command line; bad input ends with one sentence and exit status 2."""
+    """Runs the command line; what a user is meant to read is one sentence, and the exit status says what to do next."""
     if sys.argv[1:2] and sys.argv[1] in ("train", "simulate", "sweep", "quickstart"):
         from socsci_jax.compilation import before_jax
 
@@ -43,7 +43,10 @@ def main() -> None:
         app()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(BAD_INPUT) from None
+    except RunEnded as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.status) from None
     except KeyboardInterrupt:
         print("stopped; what was finished is kept", file=sys.stderr)
         raise SystemExit(130) from None
