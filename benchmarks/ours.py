@@ -83,8 +83,9 @@ def train(a: argparse.Namespace) -> dict:
         state = initial_state(loaded.params, optimizer, shardings)
         del loaded
         clock = time.perf_counter()
-        for number, arrays in batches(source, first_step=0):
-            state, figures = step(state, jax.device_put(arrays, placed))
+        for batch in batches(source, first_step=0):
+            number = batch.step
+            state, figures = step(state, jax.device_put(batch.arrays, placed))
             loss = float(figures["loss"])
             now = time.perf_counter()
             if number == 0:

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from socsci_jax import __version__
-from socsci_jax.errors import BAD_INPUT, InputError, RunEnded
+from socsci_jax.errors import InputError, ending
 
 app = typer.Typer(
     name="socsci-jax",
@@ -41,15 +41,12 @@ def main() -> None:
         before_jax()
     try:
         app()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(BAD_INPUT) from None
-    except RunEnded as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.status) from None
-    except KeyboardInterrupt:
-        print("stopped; what was finished is kept", file=sys.stderr)
-        raise SystemExit(130) from None
+    except (Exception, KeyboardInterrupt) as error:
+        sentence, status = ending(error)
+        if status == 1:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        raise SystemExit(status) from None
 
 
 class _ManyValues(TyperCommand):
@@ -202,13 +199,14 @@ def train(
     from socsci_jax.distributed import initialise
     from socsci_jax.training.recipe import load_recipe
 
-    loaded = load_recipe(recipe, overrides or ())
-    processes = initialise()  # before anything else touches JAX
-    from socsci_jax.training.loop import train as run
+    with initialise() as processes:  # before anything else touches JAX
+        loaded = load_recipe(recipe, overrides or ())
+        processes.peers.agree(recipe=loaded.hash_of_all)
+        from socsci_jax.training.loop import train as run
 
-    folder = run(loaded)
-    if processes.is_main:
-        print(f"trained: {folder}")
+        folder = run(loaded, processes)
+        if processes.is_main:
+            print(f"trained: {folder}")
 
 
 @app.command("plan")

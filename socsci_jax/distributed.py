@@ -1,51 +1,68 @@
-"""Start-up of a run that spans several processes; a run in one process needs none of it."""
+"""Start-up of a run that spans several processes, and its orderly end; a run in one process needs none of it."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
+import functools
+import hashlib
+import importlib.metadata
 import os
-import re
-import threading
+import platform
+import signal
+import socket
+import sys
+import time
+import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
 
-from socsci_jax.errors import InputError
+from socsci_jax import __version__
+from socsci_jax.errors import RunStopped, ending
+from socsci_jax.peers import GRACE_SECONDS, Peers
+from socsci_jax.schedulers import find_place
 
-logger = logging.getLogger(__name__)
-
-NOTICE_SECONDS = 15
-
-# Set by launch/local.py, and by hand where no scheduler does it.
-COORDINATOR, NUM_PROCESSES, PROCESS_ID, LOCAL_DEVICES = (
-    "SOCSCI_JAX_COORDINATOR",
-    "SOCSCI_JAX_NUM_PROCESSES",
-    "SOCSCI_JAX_PROCESS_ID",
-    "SOCSCI_JAX_LOCAL_DEVICES",
-)
-
-# The first is 1 in the batch script itself and set by srun for each step, unlike SLURM_NTASKS, which also
-# counts tasks that were never started.
-SLURM_SIZE = "SLURM_STEP_NUM_TASKS"
-SLURM_NEEDED = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+# Peers are missed at once by their connections; JAX's own heartbeat, which can only abort, comes last.
+HEARTBEAT_SECONDS = 600
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+SOFTWARE = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Processes:
-    """This process's place among those of the run; what is written once is written by `is_main`."""
+    """This process's place among those of the run; what is written once is written by `is_main`.
+
+    As a context it ends the run as one: whatever ends this process is told to the others, and they to it, each with
+    one sentence and the same exit status.
+    """
 
     num_processes: int = 1
     process_id: int = 0
+    peers: Peers = dataclasses.field(default_factory=Peers, compare=False)
 
     @property
     def is_main(self) -> bool:
         return self.process_id == 0
 
+    def __enter__(self) -> Processes:
+        return self
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Flags:
-    coordinator: str
-    num_processes: int
-    process_id: int
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self.num_processes == 1:
+            return
+        if error is None:
+            self.peers.leave()
+            return
+        sentence, status = ending(error)
+        if status == 1:
+            traceback.print_exception(error)
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
+        self.peers.tell_end(f"process {self.process_id} ended: {sentence}", status)
+        sys.stdout.flush()
+        # The service through which JAX's processes know each other lives in the first one: it goes last.
+        time.sleep(1.5 * GRACE_SECONDS if self.is_main else 0.0)
+        # An orderly exit would have JAX wait for processes that will never come.
+        os._exit(status)
 
 
 def initialise(
@@ -54,103 +71,110 @@ def initialise(
     num_processes: int | None = None,
     process_id: int | None = None,
     local_devices: Sequence[int] | None = None,
-    initialization_timeout: int = 300,
     environment: Mapping[str, str] = os.environ,
 ) -> Processes:
-    """Joins this process to the run. Call it once, before any other use of JAX.
+    """Joins this process to the run. Call it once, before any other use of JAX, and use what it gives as a context.
 
-    The first of these that says something counts: the arguments (`coordinator` is host:port of process 0); the
-    variables SOCSCI_JAX_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID; a SLURM step of several tasks. Otherwise the run
-    is this process alone. `local_devices` are the numbers of this machine's accelerators that this process may use
-    (default: SOCSCI_JAX_LOCAL_DEVICES, else JAX's choice). `initialization_timeout` is in seconds.
-
-    Raises InputError for settings that are incomplete or contradict each other. If the processes do not all come
-    together in time, JAX aborts them; a warning tells before that what is being waited for.
+    Arguments and environment as `find_place` reads them.  All processes meet, compare versions of code and libraries
+    and their devices, and only then begin.  Raises InputError for settings that are incomplete or contradict each
+    other, and for processes that differ, naming the odd one out; ProcessLost if some did not come in time.
     """
-    if local_devices is None and LOCAL_DEVICES in environment:
-        local_devices = [_whole_number(LOCAL_DEVICES, part) for part in environment[LOCAL_DEVICES].split(",")]
-    flags = _explicit(
-        {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id},
-        "the arguments",
-    ) or _explicit(
-        {name: environment.get(name) for name in (COORDINATOR, NUM_PROCESSES, PROCESS_ID)}, "the environment"
+    place = find_place(
+        coordinator=coordinator,
+        num_processes=num_processes,
+        process_id=process_id,
+        local_devices=local_devices,
+        environment=environment,
     )
-    if flags is not None:
-        if flags.num_processes == 1:
-            return Processes()
-        _join(
-            initialization_timeout,
-            coordinator_address=flags.coordinator,
-            num_processes=flags.num_processes,
-            process_id=flags.process_id,
-            local_device_ids=local_devices,
-        )
-        return Processes(num_processes=flags.num_processes, process_id=flags.process_id)
-
-    tasks = _whole_number(SLURM_SIZE, environment.get(SLURM_SIZE, "1"))
-    if tasks == 1:
+    if place is None:
         return Processes()
-    missing = [name for name in SLURM_NEEDED if name not in environment]
-    if missing:
-        raise InputError(
-            f"environment: {SLURM_SIZE} is {tasks}, but {missing[0]} is not set; start the run with srun, or unset "
-            f"{SLURM_SIZE} for a run in one process."
-        )
-    # JAX reads the rest of SLURM's variables itself.
-    _join(initialization_timeout, cluster_detection_method="slurm", local_device_ids=local_devices)
-    return Processes(
-        num_processes=tasks, process_id=_whole_number("SLURM_PROCID", environment["SLURM_PROCID"])
+    peers = Peers.meet(
+        address=place.coordinator, process_id=place.process_id, num_processes=place.num_processes
     )
+    processes = Processes(num_processes=place.num_processes, process_id=place.process_id, peers=peers)
+    with _told_if_it_fails(processes):
+        peers.agree(code=f"{__version__} ({source_hash()})", **_software())
+        host, _, _ = place.coordinator.rpartition(":")
+        port = peers.gather(_free_port() if processes.is_main else None, what="start")[0]
+        _join(f"{host}:{port}", processes, place.local_devices)
+    return processes
 
 
-def _explicit(settings: Mapping[str, str | int | None], origin: str) -> _Flags | None:
-    """The three settings (coordinator, number, own number), checked; None if none of them is there."""
-    missing = [name for name, value in settings.items() if value is None]
-    if len(missing) == len(settings):
-        return None
-    if missing:
-        given = [name for name in settings if name not in missing]
-        raise InputError(
-            f"{origin}: {', '.join(given)} given without {', '.join(missing)}; give all three or none of them."
-        )
-    (coordinator_name, coordinator), (size_name, size), (id_name, own) = settings.items()
-    if not re.fullmatch(r"\S+:\d+", str(coordinator)):
-        raise InputError(
-            f"{origin}: {coordinator_name} is {coordinator!r}; give host:port of process 0, such as 10.0.0.1:1234."
-        )
-    num_processes, process_id = _whole_number(size_name, size), _whole_number(id_name, own)
-    if not 0 <= process_id < num_processes:
-        raise InputError(
-            f"{origin}: {id_name} is {process_id} and {size_name} is {num_processes}; processes are numbered from 0 "
-            f"to {size_name} - 1."
-        )
-    return _Flags(coordinator=str(coordinator), num_processes=num_processes, process_id=process_id)
+class StopSignals:
+    """Signals that ask for an end.  While `deferred` they only set `asked`; else they end the run where it is.
+
+    SIGTERM comes from schedulers and clouds before they take the machine away, SIGUSR1 and SIGUSR2 where a job asks
+    for it (SLURM's --signal), SIGINT from a keyboard: given twice it ends at once.
+    """
+
+    def __init__(self) -> None:
+        self.deferred = False
+        self.asked: str | None = None
+
+    def __enter__(self) -> StopSignals:
+        self._before = {number: signal.signal(number, self._heard) for number in STOP_SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if number == signal.SIGINT and self.asked:
+            raise KeyboardInterrupt
+        self.asked = name
+        if not self.deferred:
+            raise RunStopped(f"{name} was received; start the same command again to go on.")
+        print(f"{name} was received: stopping with a checkpoint", file=sys.stderr, flush=True)
 
 
-def _whole_number(name: str, value: str | int) -> int:
-    try:
-        return int(value)
-    except ValueError as error:
-        raise InputError(f"{name} is {value!r}; give a whole number.") from error
+@functools.cache
+def source_hash() -> str:
+    """Of this package's own source, so that two checkouts of one version are told apart."""
+    found = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:12]
 
 
-def _join(initialization_timeout: int, **arguments) -> None:
+class _told_if_it_fails:
+    def __init__(self, processes: Processes):
+        self._processes = processes
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self._processes.__exit__(kind, error, trace)
+
+
+def _software() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in SOFTWARE}
+    return {"python": platform.python_version(), **versions}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
+
+
+def _join(address: str, processes: Processes, local_devices: Sequence[int] | None) -> None:
     import jax
 
-    # When the time is up JAX aborts the whole process, which no exception can soften: say why before it does.
-    notice = threading.Timer(
-        min(NOTICE_SECONDS, initialization_timeout / 2),
-        logger.warning,
-        [
-            "still waiting for the other processes of this run (%s); JAX aborts after %d seconds: check that every "
-            "process was started and can reach process 0.",
-            ", ".join(f"{name} {value}" for name, value in arguments.items() if value is not None),
-            initialization_timeout,
-        ],
+    # It would take SIGTERM for itself.
+    jax.config.update("jax_enable_preemption_service", False)
+    jax.distributed.initialize(
+        coordinator_address=address,
+        num_processes=processes.num_processes,
+        process_id=processes.process_id,
+        local_device_ids=local_devices,
+        # All processes are there already: what is left takes seconds.
+        initialization_timeout=120,
+        heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        shutdown_timeout_seconds=60,
     )
-    notice.daemon = True
-    notice.start()
-    try:
-        jax.distributed.initialize(initialization_timeout=initialization_timeout, **arguments)
-    finally:
-        notice.cancel()
+    kinds = sorted({device.device_kind for device in jax.local_devices()})
+    processes.peers.agree(devices=f"{jax.local_device_count()} x {' and '.join(kinds)}")

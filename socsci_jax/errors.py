@@ -3,6 +3,7 @@
 A command ends with 0, with 2 for bad input, or with one of the statuses below; docs/operations.md says what to type.
 """
 
+import errno
 from typing import ClassVar
 
 BAD_INPUT = 2
@@ -48,3 +49,28 @@ class NotFinite(RunEnded):
     """Loss or gradient is infinite or no number."""
 
     status = NOT_FINITE
+
+
+_STORAGE = {
+    errno.ENOSPC: "there is no space left; free some",
+    errno.EDQUOT: "the quota is used up; free some space",
+    errno.EFBIG: "the file would be larger than is allowed; raise the limit (ulimit -f)",
+    errno.EROFS: "this is read-only; give a folder that can be written",
+    errno.EACCES: "this is not allowed; give a folder that you may write",
+    errno.EPERM: "this is not allowed; give a folder that you may write",
+}
+
+
+def ending(error: BaseException) -> tuple[str, int]:
+    """The sentence that a user is told of what ended the program, and the exit status; 1 is for what nobody foresaw."""
+    match error:
+        case InputError():
+            return str(error), BAD_INPUT
+        case RunEnded():
+            return str(error), error.status
+        case KeyboardInterrupt():
+            return "stopped from the keyboard; what was finished is kept", 130
+        case OSError() if error.errno in _STORAGE:
+            where = f"{error.filename}: " if error.filename else ""
+            return f"{where}{_STORAGE[error.errno]}, and start the same command again.", BAD_INPUT
+    return f"{type(error).__name__}: {error}", 1

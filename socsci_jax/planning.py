@@ -27,11 +27,12 @@ from socsci_jax.hardware import Machine
 from socsci_jax.hub import folder_at_hand
 from socsci_jax.models.catalogue import CATALOGUE
 from socsci_jax.models.config import DecoderConfig, from_huggingface
-from socsci_jax.models.modules import axis_size, parameter_axes, parameter_count
+from socsci_jax.models.modules import parameter_count
 from socsci_jax.models.sharding import Mesh, make_mesh, micro_batch_sharding
 from socsci_jax.studies.prompts import load_layout
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.training.flops import step_flops
 from socsci_jax.training.optimizer import make_optimizer
 from socsci_jax.training.prepare import random_config, run_tokenizer, training_shards
 from socsci_jax.training.program import abstract_batch, step_program
@@ -255,13 +256,9 @@ def data_figures(recipe: Recipe, shards: TreeShards, *, source: str = "") -> Dat
     )
     steps = plan.steps(1)
     processed = steps * plan.rows * plan.shape.tokens
-    whole = lengths.prefix_tokens[lengths.branch_prefix] + lengths.branch_tokens
-    used = seen = 0
-    for row in (row for step in range(steps) for row in plan.batch(step)):
-        length = whole[row.branch]
-        used += int((length - row.shared).sum())
-        # Token number i of a prompt, counted from 0, sees i + 1.
-        seen += int((length * (length + 1) - row.shared * (row.shared + 1)).sum()) // 2
+    whole = lengths.branch_whole
+    work = [plan.work(step) for step in range(steps)]
+    used, seen = (sum(of_step) for of_step in zip(*work))
     return DataFigures(
         row=plan.shape,
         steps=plan.steps(recipe.optimizer.epochs),
@@ -314,52 +311,6 @@ def device_bytes(tree: Any) -> int:
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(tree)
     )
-
-
-# --- computation ------------------------------------------------------------------------------------------------------
-
-
-def step_flops(recipe: Recipe, config: DecoderConfig, row: RowShape, *, keys: float) -> float:
-    """Floating-point operations of one step: those of matrix products, by formula.
-
-    A linear map of N weights costs 2 N a token forward, 2 N for the gradient of its input and, if trained, 2 N for
-    that of its weights: the 6 N D of Kaplan et al. 2020 (section 2.1).  Attention costs 4 heads x head_dim a layer for
-    each key that a token sees forward, and 10 backward, where scores are computed again (Dao et al. 2022, appendix
-    B).  Rematerialised layers do attention once more, and all linear maps but the last, whose result no gradient needs.
-    The last layer has queries and MLP only at reads, and logits exist only there; it is not rematerialised.
-    """
-    remat = recipe.model.rematerialisation
-    trained = config.adapter is None
-    weights = _weights_by_map(config)
-    keys_values = weights["k_proj"] + weights["v_proj"]
-    queries_mlp = sum(weights.values()) - keys_values
-    adapters = _adapter_weights(config)
-    attention = config.num_attention_heads * config.head_dim * keys
-    layers = config.num_hidden_layers - 1
-
-    passes = 2 + (1 if trained else 0)
-    again = sum(weights.values()) - weights["down_proj"] + adapters if remat == "layers" else 0
-    of_token = layers * 2 * (passes * sum(weights.values()) + 3 * adapters + again)
-    of_token += layers * attention * (14 + (4 if remat != "none" else 0))
-    of_token += 2 * passes * keys_values
-    of_read = 2 * passes * (queries_mlp + config.hidden_size * config.vocab_size) + 14 * attention
-    of_read += 2 * 3 * adapters
-    return recipe.batch.rows * (row.tokens * of_token + row.reads * of_read)
-
-
-def _weights_by_map(config: DecoderConfig) -> dict[str, int]:
-    """Weights of each linear map of one layer, without adapters."""
-    return {
-        path[-2]: math.prod(axis_size(config, axis) for axis in axes[1:])
-        for path, axes in parameter_axes(config).items()
-        if path[-1] == "weight" and len(axes) == 3
-    }
-
-
-def _adapter_weights(config: DecoderConfig) -> int:
-    """Weights of one layer's adapters."""
-    every = parameter_count(config) - parameter_count(dataclasses.replace(config, adapter=None))
-    return every // config.num_hidden_layers
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------

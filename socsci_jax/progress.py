@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ class Progress:
         if self.first is None:
             self.first = done
         now = time.monotonic()
-        if now - self.last_line >= SECONDS_BETWEEN_LINES or done == self.total:
+        if now - self.last_line >= SECONDS_BETWEEN_LINES or (done == self.total and self.last_line <= now):
             self.last_line = now
             rate = (done - self.first) / max(now - self.started, 1e-9)
             left = f", {(self.total - done) / rate:.0f} s left" if rate > 0 and done < self.total else ""
@@ -41,10 +42,10 @@ class Progress:
 
 
 @contextmanager
-def progress(title: str, *, total: int) -> Iterator[Progress]:
+def progress(title: str, *, total: int, shown: bool = True) -> Iterator[Progress]:
     """A progress report on standard error; closes tidily when the work ends or fails."""
-    if not sys.stderr.isatty():
-        yield Progress(title, total)
+    if not (shown and sys.stderr.isatty()):
+        yield Progress(title, total, last_line=time.monotonic() if shown else math.inf)
         return
     import rich.console
     import rich.progress

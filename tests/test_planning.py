@@ -19,10 +19,11 @@ from socsci_jax.errors import InputError
 from socsci_jax.hardware import parse_machine
 from socsci_jax.models.config import Adapter, DecoderConfig
 from socsci_jax.models.sharding import make_mesh
-from socsci_jax.planning import assumed_row, data_figures, device_bytes, make_plan, step_flops, step_operands
+from socsci_jax.planning import assumed_row, data_figures, device_bytes, make_plan, step_operands
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.splits import Split
 from socsci_jax.training import loop
+from socsci_jax.training.flops import step_flops
 from socsci_jax.training.optimizer import make_optimizer
 from socsci_jax.training.prepare import prepare, training_shards
 from socsci_jax.training.program import step_program

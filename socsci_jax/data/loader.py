@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Iterator
 
 import grain
@@ -33,15 +35,15 @@ class PlannedRows:
         self._reference = reference
         self._plan = plan
         self._steps = steps
-        self._micro_batches = micro_batches
-        self._own = own
+        # Of this process's rows in a whole step's.
+        self._places = np.arange(plan.rows).reshape(micro_batches, -1)[:, own]
 
     def __len__(self) -> int:
         return self._steps
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         planned = self._plan.batch(int(step))
-        places = np.arange(self._plan.rows).reshape(self._micro_batches, -1)[:, self._own]
+        places = self._places
         batch = empty_rows(rows=places.size, shape=self._plan.shape)
         for g, place in enumerate(places.reshape(-1)):
             if place < len(planned):
@@ -54,6 +56,19 @@ class PlannedRows:
             name: array.reshape(*places.shape, *array.shape[1:]) for name, array in batch.arrays().items()
         }
 
+    def digest(self, arrays: dict[str, np.ndarray]) -> int:
+        """Of what `self[step]` gave: digests of several processes add up to that of the whole step (modulo 2^64).
+
+        So what any number of processes fed can be compared with what was planned.
+        """
+        total = 0
+        for number, place in np.ndenumerate(self._places):
+            found = hashlib.blake2b(int(place).to_bytes(8, "little"), digest_size=8)
+            for name in sorted(arrays):
+                found.update(np.ascontiguousarray(arrays[name][number]))
+            total += int.from_bytes(found.digest(), "little")
+        return total % 2**64
+
     def _paths(self, prefixes: list[int], branches: list[int], shared: list[int]) -> Iterator[Path]:
         read: dict[int, np.ndarray] = {}
         for p, branch, tokens in zip(prefixes, branches, shared):
@@ -62,9 +77,19 @@ class PlannedRows:
             yield Path(read[p], self._shards.branch(branch), tokens)
 
 
-def batches(source: PlannedRows, *, first_step: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """(step, arrays) from `first_step` to the end of the source, read ahead by one thread."""
+@dataclasses.dataclass(frozen=True)
+class LoadedBatch:
+    """This process's rows of step number `step`, as arrays [M, own rows, ...], and their digest."""
+
+    step: int
+    arrays: dict[str, np.ndarray]
+    digest: int
+
+
+def batches(source: PlannedRows, *, first_step: int) -> Iterator[LoadedBatch]:
+    """Batches from `first_step` to the end of the source, read ahead by one thread."""
     # The data position is the step alone: Grain's own iterator state depends on the number of processes.
-    dataset = grain.MapDataset.source(source)[first_step:]
+    dataset = grain.MapDataset.source(source)[first_step:].map(lambda arrays: (arrays, source.digest(arrays)))
     iterator = iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
-    yield from enumerate(iterator, start=first_step)
+    for step, (arrays, digest) in enumerate(iterator, start=first_step):
+        yield LoadedBatch(step, arrays, digest)

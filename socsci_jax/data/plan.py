@@ -43,6 +43,11 @@ class Lengths:
         """What each branch takes of a row besides tokens [n, 3]: reads, slots, comparisons."""
         return np.stack([self.branch_reads, self.branch_slots, self.branch_comparisons], axis=1)
 
+    @functools.cached_property
+    def branch_whole(self) -> np.ndarray:
+        """Tokens of each branch with its prefix."""
+        return self.prefix_tokens[self.branch_prefix] + self.branch_tokens
+
     def comparisons_of(self, branches: np.ndarray) -> np.ndarray:
         """Numbers of the comparisons of these branches, one branch after the other, where all are counted through."""
         count = self.branch_comparisons[branches]
@@ -138,18 +143,20 @@ class BatchPlan:
             needs=np.add.reduceat(lengths.branch_needs[branch], start[:-1]),
         )
 
+    def work(self, step: int) -> tuple[int, int]:
+        """Tokens that step computes, without padding; and the tokens that these see, themselves included."""
+        used = seen = 0
+        whole = self.lengths.branch_whole
+        for row in self.batch(step):
+            length = whole[row.branch]
+            used += int((length - row.shared).sum())
+            # Token number i of a prompt, counted from 0, sees i + 1.
+            seen += int((length * (length + 1) - row.shared * (row.shared + 1)).sum()) // 2
+        return used, seen
+
     def padding_share(self) -> float:
         """Share of the processed tokens of the first epoch that are padding."""
-        used = sum(
-            int(
-                (
-                    self.lengths.prefix_tokens[row.prefix]
-                    + self.lengths.branch_tokens[row.branch]
-                    - row.shared
-                ).sum()
-            )
-            for row in self._epoch(0)
-        )
+        used = sum(self.work(step)[0] for step in range(self.steps(1)))
         return 1 - used / (self.steps(1) * self.rows * self.shape.tokens)
 
 

@@ -91,6 +91,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def one_per_device(mesh: Mesh) -> NamedSharding:
+    """Sharding of an array [devices], of which each device holds the element that is its own."""
+    return NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+
+
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     """Fix where an activation lives, inside `jax.jit` under `jax.set_mesh(mesh)`; without a mesh, x itself."""
     if jax.sharding.get_abstract_mesh().empty:

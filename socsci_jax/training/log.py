@@ -1,34 +1,48 @@
-"""Figures of a run as JSON lines and as TensorBoard scalars, written by the first process."""
+"""Figures of a run as JSON lines, TensorBoard scalars and, if asked for, in Weights & Biases; by the first process."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-import jax
-
+from socsci_jax.errors import InputError
+from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder
 
 
 class Log:
     """`history` holds the lines up to the checkpoint that the run goes on from; later ones will be written again."""
 
-    def __init__(self, run: RunFolder, *, from_step: int):
+    def __init__(self, run: RunFolder, recipe: Recipe, *, from_step: int, writes: bool):
+        """Raises InputError if Weights & Biases is asked for and not installed."""
         self._run = run
+        self._recipe = recipe
+        self._writes = writes
+        self._wandb = _wandb(recipe) if writes else None
         lines = run.metrics.read_text().splitlines() if run.metrics.is_file() else []
         self.history: list[dict[str, Any]] = [
-            figures for figures in map(json.loads, lines) if figures["step"] <= from_step
+            figures for figures in map(_parsed, lines) if figures is not None and figures["step"] <= from_step
         ]
 
     def __enter__(self) -> Log:
         self._file = self._scalars = None
-        if jax.process_index() != 0:
+        if not self._writes:
             return self
         from tensorboard.summary import Writer
 
         self._run.metrics.write_text("".join(json.dumps(figures) + "\n" for figures in self.history))
         self._file = self._run.metrics.open("a")
         self._scalars = Writer(str(self._run.tensorboard))
+        if self._wandb is not None:
+            self._wandb = self._wandb.init(
+                project=self._recipe.tracking.wandb_project,
+                name=self._recipe.name,
+                # The same run when it goes on.
+                id=self._run.facts()["run_id"],
+                resume="allow",
+                config=self._recipe.model_dump(mode="json"),
+                dir=str(self._run.path),
+            )
         return self
 
     def write(self, step: int, figures: dict[str, float]) -> None:
@@ -38,8 +52,33 @@ class Log:
         self._file.flush()
         for name, value in figures.items():
             self._scalars.add_scalar(name, value, step=step)
+        if self._wandb is not None:
+            self._wandb.log(figures, step=step)
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._scalars.close()
+        if self._file is None:
+            return
+        self._file.close()
+        self._scalars.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def _wandb(recipe: Recipe) -> Any:
+    if recipe.tracking.wandb_project is None:
+        return None
+    try:
+        import wandb
+    except ImportError as error:
+        raise InputError(
+            "tracking.wandb_project: Weights & Biases is not installed; pip install wandb, or leave the key out."
+        ) from error
+    return wandb
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """None for a line that was broken off when its process was killed."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

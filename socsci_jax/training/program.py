@@ -17,7 +17,7 @@ from socsci_jax.training.step import Batch, train_step
 
 
 def step_program(recipe: Recipe, config: DecoderConfig, optimizer: optax.GradientTransformation) -> Any:
-    """(state, batch, frozen) -> (state, figures) as `train_step`, jitted; the old state's buffers become the new one's."""
+    """(state, batch, frozen, stop) -> (state, figures) as `train_step`, jitted; the old state's buffers become the new's."""
     step = functools.partial(
         train_step,
         optimizer=optimizer,

@@ -23,7 +23,7 @@ Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Dtype = Literal["float32", "bfloat16"]
 
 # Blocks and keys of a recipe that do not shape what is trained.
-NOT_THE_RESULT = {"name", "output", "hardware", "checkpoints"}
+NOT_THE_RESULT = {"name", "output", "hardware", "checkpoints", "watchdog", "tracking"}
 
 
 class _Block(pydantic.BaseModel):
@@ -124,6 +124,9 @@ class Optimizer(_Block):
     beta2: Share = 0.999
     epsilon: Annotated[float, pydantic.Field(gt=0)] = 1e-8
     clip_norm: Annotated[float, pydantic.Field(gt=0)] = 1.0
+    skip_not_finite_steps: Annotated[int, pydantic.Field(ge=0)] = (
+        0  # so many are left out, the next one ends the run
+    )
     second_moment: Literal["full", "factored"] = "full"  # factored: Adafactor's, next to no memory
     momentum_dtype: Dtype = "float32"
 
@@ -172,7 +175,23 @@ class Parallelism(_Block):
 
 class Checkpoints(_Block):
     every_steps: Positive
-    keep: Positive = 2
+    keep: Positive = 2  # the newest
+    keep_every: Positive | None = None  # and for good those of every so many steps
+
+
+class Watchdog(_Block):
+    """When a run counts as hanging; it then writes the stacks of all threads and ends, to be started again."""
+
+    slow_step: Annotated[float, pydantic.Field(gt=1)] = 20.0  # times the median of the latest steps,
+    seconds: Annotated[float, pydantic.Field(gt=0)] = 300.0  # but at least so many
+    other_seconds: Annotated[float, pydantic.Field(gt=0)] = 3600.0  # for compiling, saving, validating
+
+
+class Tracking(_Block):
+    """Where figures go besides metrics.jsonl and TensorBoard, and which steps are profiled."""
+
+    wandb_project: str | None = None  # Weights & Biases, if installed
+    profile_steps: tuple[Positive, Positive] | None = None  # first and last, for TensorBoard's profiler
 
 
 class Validation(_Block):
@@ -197,6 +216,8 @@ class Recipe(_Block):
     optimizer: Optimizer
     parallelism: Parallelism = Parallelism()
     checkpoints: Checkpoints
+    watchdog: Watchdog = Watchdog()
+    tracking: Tracking = Tracking()
     validation: Validation | None = None
 
     @pydantic.field_validator("hardware")
@@ -237,8 +258,16 @@ class Recipe(_Block):
     @property
     def digest(self) -> str:
         """Hash of all that shapes the result; where it is computed and written and how often it is saved do not."""
-        fields = self.model_dump(mode="json", exclude=NOT_THE_RESULT)
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        return _hash(self.model_dump(mode="json", exclude=NOT_THE_RESULT))
+
+    @property
+    def hash_of_all(self) -> str:
+        """Of every key, in which all processes of a run must agree."""
+        return _hash(self.model_dump(mode="json"))[:12]
+
+
+def _hash(fields: dict) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

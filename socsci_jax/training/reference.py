@@ -36,17 +36,17 @@ def reference_log_probs(
     found = np.zeros((int(plan.lengths.branch_comparisons.sum()), plan.shape.answers), np.float32)
     function = jax.jit(functools.partial(_answers, **settings))
     with progress("reference", total=len(source)) as report:
-        for step, arrays in batches(source, first_step=0):
+        for batch in batches(source, first_step=0):
             placed = {
                 name: jax.make_array_from_process_local_data(sharding, array)
-                for name, array in arrays.items()
+                for name, array in batch.arrays.items()
             }
             answers = fetch(function(params, placed))
             answers = answers.reshape(plan.rows, *answers.shape[2:])
-            for g, row in enumerate(plan.batch(step)):
+            for g, row in enumerate(plan.batch(batch.step)):
                 compared = plan.lengths.comparisons_of(row.branch)
                 found[compared] = answers[g, : len(compared)]
-            report.update(step + 1)
+            report.update(batch.step + 1)
     if jax.process_index() == 0:
         partial = file.with_name(f".{file.name}.partial")
         with partial.open("wb") as out:

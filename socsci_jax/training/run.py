@@ -4,6 +4,9 @@ recipe.yaml    the complete recipe
 run.json       hashes of everything that went in, the layout, software versions
 config.json, tokenizer/   the model's shape and tokenizer in the Hugging Face format, byte for byte
 checkpoints/, metrics.jsonl, tensorboard/
+logs/          what each process did and when, as JSON lines; stacks of a run that hung
+profile/       of the recipe's `profile_steps`, for TensorBoard
+damaged/       checkpoints that were found damaged
 best/          with validation: the parameters that did best in it
 reference.npy  of preference training: log-probabilities of the compared answers under the start
 """
@@ -66,6 +69,14 @@ class RunFolder:
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
 
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def profile(self) -> Path:
+        return self.path / "profile"
+
     def is_run(self) -> bool:
         return (self.path / "run.json").is_file()
 
@@ -107,6 +118,7 @@ class RunFolder:
                     )
             return
         (self.path / "recipe.yaml").write_text(recipe.rendered())
+        facts = {"run_id": uuid.uuid4().hex[:12], **facts}
         (self.path / "run.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -65,6 +66,7 @@ def train_step(
     state: State,
     batch: Batch,
     frozen: Any = None,
+    stop: jax.Array | None = None,
     *,
     optimizer: optax.GradientTransformation,
     seed: int = 0,
@@ -72,10 +74,11 @@ def train_step(
     stochastic_rounding: bool = False,
     **settings: Any,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """The next state, and figures of this step as scalars: loss, targets, gradient_norm.
+    """The next state, and figures of this step as scalars: loss, targets, gradient_norm, finite, stop.
 
     Settings as `loss_and_gradients` takes them.  What an adapter drops, and how weights are rounded, depends on
-    (seed, step) alone.
+    (seed, step) alone.  If loss or gradients are not finite nothing is changed but the number of the step.  `stop`
+    [devices] is not zero where a process was asked to stop; the figure is their sum, so all learn of it in one step.
     """
     drop, rounding = jax.random.split(jax.random.fold_in(jax.random.key(seed), state["step"]))
     if dropout:
@@ -86,7 +89,16 @@ def train_step(
         params = apply_updates_rounding_stochastically(state["params"], updates, key=rounding)
     else:
         params = optax.apply_updates(state["params"], updates)
-    figures = {"loss": value, "targets": weight, "gradient_norm": optax.global_norm(gradients)}
+    norm = optax.global_norm(gradients)
+    finite = jnp.isfinite(value) & jnp.isfinite(norm)
+    params, optimizer_state = jax.tree.map(
+        functools.partial(jnp.where, finite),
+        (params, optimizer_state),
+        (state["params"], state["optimizer"]),
+    )
+    figures = {"loss": value, "targets": weight, "gradient_norm": norm, "finite": finite}
+    if stop is not None:
+        figures["stop"] = stop.sum()
     return {"params": params, "optimizer": optimizer_state, "step": state["step"] + 1}, figures
 
 

@@ -1,0 +1,407 @@
+"""The other processes of a run: who is there, who is gone, and why.
+
+Process 0 listens where the run's processes are told to meet; the others call it.  Nobody goes on before all have come,
+or a time limit has passed.  The connections then stay open: a process that ends says why, and one that is killed
+closes them, so that the others end at once and with a sentence.  JAX itself would notice after its heartbeat's time,
+and then abort.  No JAX here: all of it works before JAX starts and while its devices are busy.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import faulthandler
+import json
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from socsci_jax.errors import BAD_INPUT, LOST, InputError, ProcessLost
+
+START = "SOCSCI_JAX_START_SECONDS"
+SILENCE = "SOCSCI_JAX_SILENCE_SECONDS"
+NOTICE_SECONDS = 15.0
+# What is between two clocks.  Nothing here goes by a clock, but logs, object storage and schedulers do.
+MOST_SKEW_SECONDS = 120.0
+LONGEST_LINE = 1 << 20
+# For a process to end by itself when another has said that it ends.
+GRACE_SECONDS = 2.0
+
+
+class Peers:
+    """The processes of one run; a run of one process has none, and everything here returns at once.
+
+    `run_id` is the same in all of them and new each time that they meet.
+    """
+
+    def __init__(self, *, process_id: int = 0, num_processes: int = 1):
+        self.process_id = process_id
+        self.num_processes = num_processes
+        self.run_id = uuid.uuid4().hex[:12]
+        self.names = {process_id: _own_name(process_id)}
+        self.on_end: Callable[[str, int, bool], NoReturn] = end_process
+        self._links: dict[int, _Link] = {}
+        self._left: set[int] = set()
+        self._leaving = False
+        self._ending = threading.Event()
+        self._changed = threading.Condition()
+        self._gathers: dict[int, dict[int, Any]] = collections.defaultdict(dict)
+        self._gathered: dict[int, list[Any]] = {}
+        self._next_gather = 0
+
+    @classmethod
+    def meet(
+        cls,
+        *,
+        address: str,
+        process_id: int,
+        num_processes: int,
+        seconds: float | None = None,
+        silence: float | None = None,
+    ) -> Peers:
+        """Waits for all processes of the run at `address` (host:port of process 0) for so many seconds.
+
+        Raises ProcessLost, with the same sentence in every process that came, if some did not; InputError if two say
+        that they are the same one, or their clocks are far apart.
+        """
+        seconds = float(os.environ.get(START, 300)) if seconds is None else seconds
+        peers = cls(process_id=process_id, num_processes=num_processes)
+        host, _, port = address.rpartition(":")
+        found = (
+            _receive_all(peers, int(port), seconds)
+            if process_id == 0
+            else _call(peers, host.strip("[]"), int(port), seconds)
+        )
+        peers._watch(found, silence=float(os.environ.get(SILENCE, 60)) if silence is None else silence)
+        return peers
+
+    def gather(self, value: Any, *, what: str) -> list[Any]:
+        """The values (of JSON) that all processes give, in their order; waits until all have come to this line."""
+        if self.num_processes == 1:
+            return [value]
+        with self._changed:
+            number, self._next_gather = self._next_gather, self._next_gather + 1
+        if self.process_id == 0:
+            self._take(number, 0, value)
+        else:
+            self._links[0].send({"gather": number, "value": value})
+        waited = 0.0
+        with self._changed:
+            while number not in self._gathered:
+                if not self._changed.wait(NOTICE_SECONDS):
+                    waited += NOTICE_SECONDS
+                    missing = ", ".join(self._missing(number)) if self.process_id == 0 else "others"
+                    print(f"{what}: waiting for {missing} for {waited:.0f} s", file=sys.stderr, flush=True)
+            return self._gathered.pop(number)
+
+    def agree(self, **facts: str) -> None:
+        """Compares facts over all processes; raises, in every one of them, an InputError that names the odd one out."""
+        for sentence in differences(self.gather(facts, what="comparing what is to be run"), self.names):
+            raise InputError(sentence)
+
+    def tell_end(self, sentence: str, status: int, *, stacks: bool = False) -> None:
+        """Has all other processes end with this sentence and status; with `stacks` they write those of their threads."""
+        self._leaving = True
+        self._ending.set()
+        for link in self._links.values():
+            link.send({"end": sentence, "status": status, "stacks": stacks})
+
+    def leave(self) -> None:
+        """Ends orderly: the others may leave later.  Process 0 stays until all have."""
+        self._leaving = True
+        for link in self._links.values():
+            link.send({"leave": True})
+        with self._changed:
+            if self.process_id == 0:
+                self._changed.wait_for(lambda: self._left >= self._links.keys())
+        for link in self._links.values():
+            link.close()
+
+    # --- news from the others, each connection in a thread of its own -------------------------------------------------
+
+    def _watch(self, links: dict[int, _Link], *, silence: float) -> None:
+        self._links = links
+        for number, link in links.items():
+            link.be_patient(silence)
+            threading.Thread(target=self._listen, args=(number, link, silence), daemon=True).start()
+        threading.Thread(target=self._ping, args=(silence / 4,), daemon=True).start()
+
+    def _ping(self, seconds: float) -> None:
+        while not self._leaving:
+            for link in self._links.values():
+                link.send({"ping": True})
+            time.sleep(seconds)
+
+    def _listen(self, number: int, link: _Link, silence: float) -> None:
+        while True:
+            try:
+                message = link.receive()
+            except TimeoutError:
+                self._lost(number, f"has been silent for {silence:.0f} s: it was stopped, or cut off")
+                return
+            except OSError:
+                message = None
+            if message is None:
+                if number not in self._left:
+                    self._lost(number, "is gone: it was killed, or its machine went away")
+                return
+            if "gather" in message:
+                self._take(message["gather"], number, message["value"])
+            elif "gathered" in message:
+                with self._changed:
+                    self._gathered[message["gathered"]] = message["values"]
+                    self._changed.notify_all()
+            elif "leave" in message:
+                with self._changed:
+                    self._left.add(number)
+                    self._changed.notify_all()
+            elif "end" in message and not self._leaving:
+                self._pass_on(message, besides=number)
+                # What ends all of them at the same step is better said by each itself, which then tidies up.
+                if not self._ending.wait(GRACE_SECONDS):
+                    self.on_end(message["end"], message["status"], message["stacks"])
+
+    def _lost(self, number: int, how: str) -> None:
+        if self._leaving:
+            with self._changed:
+                self._left.add(number)
+                self._changed.notify_all()
+            return
+        sentence = (
+            f"{self.names.get(number, f'process {number}')} {how}; this run ends, and goes on from its last "
+            "checkpoint when all processes are started again."
+        )
+        message = {"end": sentence, "status": LOST, "stacks": False}
+        self._pass_on(message, besides=number)
+        self.on_end(sentence, LOST, False)
+
+    def _pass_on(self, message: dict, *, besides: int) -> None:
+        self._leaving = True
+        for number, link in self._links.items():
+            if number != besides:
+                link.send(message)
+
+    def _take(self, number: int, process: int, value: Any) -> None:
+        with self._changed:
+            values = self._gathers[number]
+            values[process] = value
+            if len(values) < self.num_processes:
+                return
+            found = [values[i] for i in range(self.num_processes)]
+            del self._gathers[number]
+            self._gathered[number] = found
+            self._changed.notify_all()
+        for link in self._links.values():
+            link.send({"gathered": number, "values": found})
+
+    def _missing(self, number: int) -> list[str]:
+        return [name for i, name in sorted(self.names.items()) if i not in self._gathers.get(number, {})]
+
+
+def differences(values: Sequence[dict[str, str]], names: dict[int, str]) -> list[str]:
+    """A sentence for each fact that is not the same everywhere: who has what, those in the minority first."""
+    sentences = []
+    for key in values[0]:
+        holders: dict[str, list[int]] = collections.defaultdict(list)
+        for number, facts in enumerate(values):
+            holders[str(facts.get(key))].append(number)
+        if len(holders) == 1:
+            continue
+        *few, (common, many) = sorted(holders.items(), key=lambda item: (len(item[1]), -item[1][0]))
+        odd = "; ".join(f"{_names(numbers, names)} has {key} {value}" for value, numbers in few)
+        others = _names(many, names) if len(values) == 2 else "the others"
+        sentences.append(
+            f"{odd}, {others} {'has' if len(values) == 2 else 'have'} {common}; start all processes with the same."
+        )
+    return sentences
+
+
+def end_process(sentence: str, status: int, stacks: bool) -> NoReturn:
+    """Ends this process where it stands, also in the middle of a collective that will never return."""
+    if stacks:
+        faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+    print(f"error: {sentence}", file=sys.stderr, flush=True)
+    os._exit(status)
+
+
+class _Link:
+    """One connection: a JSON object a line."""
+
+    def __init__(self, connection: socket.socket):
+        self._socket = connection
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._lines = connection.makefile("rb")
+        self._sending = threading.Lock()
+
+    def be_patient(self, seconds: float) -> None:
+        """Nothing for so long is taken for the end of the other side."""
+        self._socket.settimeout(seconds)
+
+    def send(self, message: dict) -> None:
+        # A line that cannot be sent is not lost news: the reader of this connection sees its end.
+        with self._sending:
+            try:
+                self._socket.sendall(json.dumps(message).encode() + b"\n")
+            except OSError:
+                self.close()
+
+    def receive(self) -> dict | None:
+        """The next message; None at the end, or if what comes is none of ours."""
+        line = self._lines.readline(LONGEST_LINE)
+        try:
+            message = json.loads(line) if line else None
+        except ValueError:
+            return None
+        return message if isinstance(message, dict) else None
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+# --- the roll call ----------------------------------------------------------------------------------------------------
+
+
+def _receive_all(peers: Peers, port: int, seconds: float) -> dict[int, _Link]:
+    """Process 0: the connections of all others, once all have come."""
+    deadline = time.monotonic() + seconds
+    found: dict[int, _Link] = {}
+    with _listening(port) as listener, _Notice(lambda: _absent(peers, found)):
+        while len(found) < peers.num_processes - 1:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                _refuse(
+                    found,
+                    f"{len(found) + 1} of {peers.num_processes} processes came within {seconds:.0f} s; "
+                    f"{_absent(peers, found)} did not: look at their logs, or give them longer ({START}).",
+                    LOST,
+                )
+            listener.settimeout(left)
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            connection.settimeout(10)
+            link = _Link(connection)
+            try:
+                hello = link.receive()
+            except OSError:
+                hello = None
+            if hello is None or "process" not in hello:
+                link.close()  # somebody else's
+                continue
+            if problem := _problem(peers, found, hello):
+                _refuse({**found, -1: link}, problem, BAD_INPUT)
+            found[hello["process"]] = link
+            peers.names[hello["process"]] = hello["name"]
+    names = {str(number): name for number, name in peers.names.items()}
+    for link in found.values():
+        link.send({"welcome": peers.run_id, "names": names})
+    return found
+
+
+def _call(peers: Peers, host: str, port: int, seconds: float) -> dict[int, _Link]:
+    """Another process: the connection to process 0, once all have come."""
+    deadline = time.monotonic() + seconds
+    own = peers.process_id
+    where = f"process 0 at {host}:{port}"
+    with _Notice(lambda: where):
+        while True:
+            try:
+                link = _Link(socket.create_connection((host, port), timeout=5))
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise ProcessLost(
+                        f"{_own_name(own)} did not reach {where} within {seconds:.0f} s ({error}); see whether it "
+                        f"was started and can be reached, or give it longer ({START})."
+                    ) from error
+            time.sleep(0.2)
+        hello = {"process": own, "name": _own_name(own), "of": peers.num_processes, "time": time.time()}
+        link.send(hello)
+        # Process 0 may have begun to wait later than this one, and its verdict is the better one.
+        link.be_patient(2 * seconds + 10)
+        try:
+            answer = link.receive()
+        except OSError:
+            answer = None
+    if answer is None:
+        raise ProcessLost(f"{where} went away before all processes had come; start all of them again.")
+    if "refused" in answer:
+        raise (InputError if answer["status"] == BAD_INPUT else ProcessLost)(answer["refused"])
+    peers.run_id = answer["welcome"]
+    peers.names = {int(number): name for number, name in answer["names"].items()}
+    return {0: link}
+
+
+def _problem(peers: Peers, found: dict[int, _Link], hello: dict) -> str | None:
+    number, name = hello["process"], hello["name"]
+    if hello["of"] != peers.num_processes:
+        return f"{name} was told of {hello['of']} processes, {peers.names[0]} of {peers.num_processes}; tell all the same."
+    if number in found or not 0 < number < peers.num_processes:
+        other = peers.names.get(number, "nobody")
+        return (
+            f"{name} and {other} have the same number; number processes from 0 to {peers.num_processes - 1}."
+        )
+    skew = hello["time"] - time.time()
+    if abs(skew) > MOST_SKEW_SECONDS:
+        return (
+            f"the clock of {name} is {abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} that of "
+            f"{peers.names[0]}; set the clocks (NTP), logs and object storage go by them."
+        )
+    return None
+
+
+def _refuse(found: dict[int, _Link], sentence: str, status: int) -> NoReturn:
+    for link in found.values():
+        link.send({"refused": sentence, "status": status})
+    raise (InputError if status == BAD_INPUT else ProcessLost)(sentence)
+
+
+def _absent(peers: Peers, found: dict[int, _Link]) -> str:
+    missing = [n for n in range(1, peers.num_processes) if n not in found]
+    shown = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+    return f"process {shown}"
+
+
+def _listening(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("", port), backlog=1024, reuse_port=False)
+    except OSError as error:
+        raise InputError(
+            f"port {port} of {socket.gethostname()}, where the processes of this run are to meet, cannot be listened "
+            f"at ({error.strerror}); give another port."
+        ) from error
+
+
+def _names(numbers: Sequence[int], names: dict[int, str]) -> str:
+    shown = [names.get(number, f"process {number}") for number in numbers[:4]]
+    return " and ".join([*shown, f"{len(numbers) - 4} more"] if len(numbers) > 4 else shown)
+
+
+def _own_name(process_id: int) -> str:
+    return f"process {process_id} (pid {os.getpid()} on {socket.gethostname()})"
+
+
+class _Notice:
+    """Says what is being waited for, while a block lasts long."""
+
+    def __init__(self, what: Callable[[], str]):
+        self._what = what
+        self._done = threading.Event()
+
+    def __enter__(self) -> None:
+        threading.Thread(target=self._say, daemon=True).start()
+
+    def _say(self) -> None:
+        while not self._done.wait(NOTICE_SECONDS):
+            print(f"still waiting for {self._what()} of this run", file=sys.stderr, flush=True)
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()

@@ -1,0 +1,45 @@
+"""What a process of a run did and when, as JSON lines in a file of its own that outlives it.
+
+Every line has the time (seconds since 1970), the id of the run, of this start of it, and the process.  `step` lines
+carry the digest of the rows that this process fed: those of all processes add up to the digest of the whole batch, so
+the order of a run can be proved from its journals, whatever the number of processes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from socsci_jax.distributed import Processes
+
+
+class Journal:
+    """Appends to `<folder>/process-00000.jsonl`; each line is with the operating system before the next thing happens."""
+
+    def __init__(self, folder: Path, *, run: str, processes: Processes):
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"process-{processes.process_id:05d}"
+        self.stacks = folder / f"{name}.stacks.txt"
+        self._file = (folder / f"{name}.jsonl").open("a")
+        self._same = {
+            "run": run,
+            "start": processes.peers.run_id,
+            "process": processes.process_id,
+            "of": processes.num_processes,
+        }
+
+    def write(self, event: str, **facts: Any) -> None:
+        self._file.write(
+            json.dumps({"time": round(time.time(), 3), **self._same, "event": event, **facts}) + "\n"
+        )
+        self._file.flush()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self.write("ended", reason=f"{type(error).__name__}: {error}"[:2000])
+        self._file.close()
