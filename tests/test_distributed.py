@@ -1,30 +1,24 @@
-"""Start-up of several processes: complete settings join a run, half-set ones are errors, none is one process."""
+"""Start-up and end of several processes: they agree before they begin, train as one would, and end as one."""
 
 import json
 import os
-import runpy
-import subprocess
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from several import TRAIN, start, wait_for
 from small import small_recipe, small_store
 
 from socsci_jax import distributed
-from socsci_jax.distributed import Processes, initialise
-from socsci_jax.errors import InputError
-
-LAUNCHER = Path(__file__).resolve().parent.parent / "launch" / "local.py"
-free_port = runpy.run_path(str(LAUNCHER))["free_port"]
-SLURM = {
-    "SLURM_JOB_ID": "12345",
-    "SLURM_STEP_NODELIST": "node[1-2]",
-    "SLURM_NTASKS": "2",
-    "SLURM_STEP_NUM_TASKS": "2",
-    "SLURM_PROCID": "1",
-    "SLURM_LOCALID": "0",
-}
+from socsci_jax.data.loader import PlannedRows
+from socsci_jax.data.plan import BatchPlan
+from socsci_jax.distributed import Processes, StopSignals, initialise
+from socsci_jax.errors import LOST, STOPPED, InputError, RunStopped
+from socsci_jax.peers import Peers
+from socsci_jax.training.prepare import prepare
+from socsci_jax.training.recipe import parse_recipe
 
 
 @pytest.fixture
@@ -32,6 +26,7 @@ def joined(monkeypatch) -> list[dict]:
     """What JAX is told, instead of telling it."""
     calls: list[dict] = []
     monkeypatch.setattr("jax.distributed.initialize", lambda **arguments: calls.append(arguments))
+    monkeypatch.setattr(Peers, "meet", lambda **place: Peers(process_id=place["process_id"]))
     return calls
 
 
@@ -40,133 +35,156 @@ def test_without_settings_the_run_is_this_process_alone(joined):
     assert joined == []
 
 
-def test_arguments_come_before_the_environment(joined):
-    environment = {distributed.COORDINATOR: "other:1", distributed.NUM_PROCESSES: "8"}
+def test_processes_join_jax_at_a_port_that_is_free_on_the_host_where_they_met(joined):
     processes = initialise(
-        coordinator="host:1", num_processes=2, process_id=1, local_devices=[3], environment=environment
+        coordinator="host:1", num_processes=2, process_id=0, local_devices=[3], environment={}
     )
-    assert processes == Processes(num_processes=2, process_id=1) and not processes.is_main
-    assert joined == [
-        {
-            "coordinator_address": "host:1",
-            "num_processes": 2,
-            "process_id": 1,
-            "local_device_ids": [3],
-            "initialization_timeout": 300,
-        }
-    ]
+    assert processes == Processes(num_processes=2, process_id=0) and processes.is_main
+    [arguments] = joined
+    host, port = arguments["coordinator_address"].split(":")
+    assert host == "host" and int(port) > 1024
+    assert arguments["num_processes"] == 2 and arguments["process_id"] == 0
+    assert list(arguments["local_device_ids"]) == [3]
 
 
-def test_a_slurm_step_of_several_tasks_is_joined(joined):
-    assert initialise(environment=SLURM, initialization_timeout=7) == Processes(num_processes=2, process_id=1)
-    assert joined == [
-        {"cluster_detection_method": "slurm", "local_device_ids": None, "initialization_timeout": 7}
-    ]
-
-
-def test_a_slurm_batch_script_that_was_not_started_by_srun_is_one_process(joined):
-    assert initialise(environment=SLURM | {"SLURM_STEP_NUM_TASKS": "1"}) == Processes()
+def test_half_set_settings_are_an_error_before_anything_is_joined(joined):
+    with pytest.raises(InputError, match="num_processes"):
+        initialise(num_processes=2, environment={})
     assert joined == []
 
 
-@pytest.mark.parametrize("absent", ["SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID"])
-def test_a_half_set_slurm_environment_is_an_error(joined, absent):
-    environment = {name: value for name, value in SLURM.items() if name != absent}
-    with pytest.raises(InputError, match=f"SLURM_STEP_NUM_TASKS is 2, but {absent} is not set"):
-        initialise(environment=environment)
+def test_two_checkouts_of_one_version_are_told_apart(monkeypatch, tmp_path):
+    here = distributed.source_hash()
+    (tmp_path / "a.py").write_text("x = 1")
+    distributed.source_hash.cache_clear()
+    monkeypatch.setattr(distributed, "__file__", str(tmp_path / "distributed.py"))
+    assert distributed.source_hash() != here
+    distributed.source_hash.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"num_processes": 2}, "num_processes given without coordinator, process_id"),
-        ({"coordinator": "h:1", "num_processes": 2}, "coordinator, num_processes given without process_id"),
-        ({"coordinator": "h", "num_processes": 2, "process_id": 0}, "coordinator is 'h'; give host:port"),
-        (
-            {"coordinator": "h:1", "num_processes": 2, "process_id": 2},
-            "process_id is 2 and num_processes is 2",
-        ),
-    ],
-)
-def test_incomplete_or_impossible_arguments_are_errors(joined, settings, message):
-    with pytest.raises(InputError, match=message):
-        initialise(**settings, environment={})
-    assert joined == []
+def test_a_signal_before_the_first_step_ends_the_run_at_once():
+    with StopSignals(), pytest.raises(RunStopped, match="SIGTERM was received"):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_a_variable_that_is_no_number_is_named(joined):
-    environment = {
-        distributed.COORDINATOR: "h:1",
-        distributed.NUM_PROCESSES: "two",
-        distributed.PROCESS_ID: "0",
-    }
-    with pytest.raises(InputError, match="SOCSCI_JAX_NUM_PROCESSES is 'two'; give a whole number"):
-        initialise(environment=environment)
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_signal_between_steps_is_remembered(name):
+    with StopSignals() as signals:
+        signals.deferred = True
+        os.kill(os.getpid(), signal.Signals[name])
+        assert signals.asked == name
+
+
+def test_from_the_keyboard_a_second_signal_ends_at_once():
+    with StopSignals() as signals:
+        signals.deferred = True
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+# --- real processes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("several")
+    return folder, small_store(folder / "store")
+
+
+def recipe_file(world, name: str, *, processes: int, epochs: int = 2, **changes) -> Path:
+    folder, store = world
+    blocks = {"optimizer": {"epochs": epochs, "learning_rate": 1e-3}, **changes}
+    recipe = small_recipe(store, folder / name, parallelism={"data": processes}, **blocks)
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+def journal(output: Path, process: int = 0) -> list[dict]:
+    path = output / "logs" / f"process-{process:05d}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def trained_steps(output: Path, processes: int) -> dict[int, tuple[float, int]]:
+    """Of each step the loss, and the digest of what all processes fed."""
+    found: dict[int, tuple[float, int]] = {}
+    for process in range(processes):
+        for line in journal(output, process):
+            if line["event"] == "step":
+                loss, digest = found.get(line["step"], (line["loss"], 0))
+                assert loss == line["loss"]
+                found[line["step"]] = loss, (digest + int(line["digest"], 16)) % 2**64
+    return found
 
 
 @pytest.mark.slow
-def test_two_processes_on_this_machine_sum_over_both(tmp_path):
+def test_one_two_and_four_processes_train_alike(world):
+    """Invariant 5: the same batches in the same order, and so the same losses."""
+    found = {}
+    for processes in (1, 2, 4):
+        path = recipe_file(world, f"alike{processes}", processes=processes)
+        ended = start([(*TRAIN, path)] * processes, world[0] / f"alike{processes}.log").wait()
+        assert [one.status for one in ended] == [0] * processes, ended[0].errors
+        assert [("trained:" in one.output) for one in ended] == [True] + [False] * (processes - 1)
+        found[processes] = trained_steps(world[0] / f"alike{processes}", processes)
+    for processes in (2, 4):
+        assert found[processes].keys() == found[1].keys()
+        for step, (loss, digest) in found[1].items():
+            assert found[processes][step][0] == pytest.approx(loss, rel=1e-5)
+            assert found[processes][step][1] == digest
+
+    # And these are the batches of the plan.
+    recipe = parse_recipe(yaml.safe_load((world[0] / "alike1.yaml").read_text()), where="test")
+    shards = prepare(recipe).shards
+    plan = BatchPlan(shards.lengths, rows=8, tokens_per_row=512, branches_per_tree=4, seed=0)
+    source = PlannedRows(shards, plan, steps=plan.steps(2), micro_batches=1, own=slice(0, 8))
+    planned = {step + 1: source.digest(source[step]) for step in range(len(source))}
+    assert {step: digest for step, (_, digest) in found[1].items()} == planned
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_at_the_same_step_with_a_checkpoint(world):
+    path = recipe_file(world, "asked", processes=2, epochs=200, checkpoints={"every_steps": 100})
+    output = world[0] / "asked"
+    run = start([(*TRAIN, path)] * 2, world[0] / "asked.log")
+    wait_for(lambda: any(line["event"] == "step" for line in journal(output, 1)))
+    run.running[1].send_signal(signal.SIGTERM)
+    ended = run.wait()
+    assert [one.status for one in ended] == [STOPPED, STOPPED], ended[0].errors
+    last = {process: journal(output, process)[-2:] for process in (0, 1)}
+    steps = {line["step"] for lines in last.values() for line in lines if line["event"] == "stopped"}
+    assert len(steps) == 1
+    [step] = steps
+    assert f"stopped by a signal after step {step} of" in ended[0].last_sentence
+    assert (output / "checkpoints" / str(step)).is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_process_that_is_killed_is_named_by_the_others_at_once(world, killed):
+    path = recipe_file(world, f"killed{killed}", processes=2, epochs=200)
+    output = world[0] / f"killed{killed}"
+    run = start([(*TRAIN, path)] * 2, world[0] / f"killed{killed}.log")
+    wait_for(lambda: any(line["event"] == "step" for line in journal(output)))
+    run.running[killed].kill()
+    ended = run.wait()
+    other = ended[1 - killed]
+    assert other.status == LOST
+    assert other.last_sentence.startswith(f"process {killed} (pid {run.running[killed].pid} on ")
+    assert "is gone: it was killed" in other.last_sentence
+
+
+@pytest.mark.slow
+def test_two_processes_sum_over_both(tmp_path):
     script = tmp_path / "sum.py"
     script.write_text(
-        "import pathlib, sys\n"
         "from socsci_jax.distributed import initialise\n"
-        "me = initialise(initialization_timeout=90)\n"
-        "import jax\n"
-        "sums = jax.pmap(lambda x: jax.lax.psum(x, 'all'), axis_name='all')(jax.numpy.array([me.process_id + 1.0]))\n"
-        "out = pathlib.Path(sys.argv[1], f'{me.process_id}-of-{me.num_processes}')\n"
-        "out.write_text(f'{jax.device_count()} {float(sums.addressable_data(0).squeeze())}')\n"
+        "with initialise() as me:\n"
+        "    import jax\n"
+        "    add = jax.pmap(lambda x: jax.lax.psum(x, 'all'), axis_name='all')\n"
+        "    total = add(jax.numpy.array([me.process_id + 1.0])).addressable_data(0).squeeze()\n"
+        "    print(f'{me.process_id}-of-{me.num_processes}: {jax.device_count()} {float(total)}')\n"
     )
-    done = subprocess.run(
-        [sys.executable, LAUNCHER, "2", "--", sys.executable, script, tmp_path],
-        timeout=120,
-        env=os.environ | {"XLA_FLAGS": ""},  # one device a process, not the tests' eight
-    )
-    assert done.returncode == 0
-    assert (tmp_path / "0-of-2").read_text() == (tmp_path / "1-of-2").read_text() == "2 3.0"
-
-
-@pytest.mark.slow
-def test_if_one_process_fails_the_launcher_ends_the_others_and_returns_its_status():
-    code = "import os, sys, time; time.sleep(0 if os.environ['SOCSCI_JAX_PROCESS_ID'] == '1' else 60); sys.exit(3)"
-    done = subprocess.run([sys.executable, LAUNCHER, "2", "--", sys.executable, "-c", code], timeout=30)
-    assert done.returncode == 3
-
-
-def test_the_launcher_names_a_command_that_does_not_exist():
-    done = subprocess.run(
-        [sys.executable, LAUNCHER, "2", "--", "no-such-command"], timeout=30, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert "no-such-command: command not found" in done.stderr and "Traceback" not in done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_process_that_stays_alone_says_what_it_waits_for_and_stops(number):
-    address = f"127.0.0.1:{free_port()}"
-    code = (
-        "from socsci_jax.distributed import initialise\n"
-        f"initialise(coordinator={address!r}, num_processes=2, process_id={number}, initialization_timeout=2)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
-    assert done.returncode != 0
-    expected = f"still waiting for the other processes of this run (coordinator_address {address}"
-    assert expected in done.stderr.splitlines()[0]
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one_does(tmp_path):
-    """The same recipe on a mesh of two processes: same losses, the first process writes."""
-    store = small_store(tmp_path / "store")
-    losses = []
-    for processes in (1, 2):
-        output = tmp_path / f"run{processes}"
-        recipe = tmp_path / f"{processes}.yaml"
-        recipe.write_text(yaml.safe_dump(small_recipe(store, output, parallelism={"data": processes})))
-        train = [sys.executable, "-m", "socsci_jax", "train", recipe]
-        launched = [sys.executable, LAUNCHER, "2", "--", *train] if processes == 2 else train
-        subprocess.run(launched, timeout=300, check=True, env=os.environ | {"XLA_FLAGS": ""})
-        lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-        losses.append({line["step"]: line["loss"] for line in lines})
-    assert losses[0].keys() == losses[1].keys()
-    assert list(losses[0].values()) == pytest.approx(list(losses[1].values()), rel=1e-5)
+    ended = start([(sys.executable, script)] * 2, tmp_path).wait(120)
+    assert [one.output.splitlines()[-1] for one in ended] == ["0-of-2: 2 3.0", "1-of-2: 2 3.0"]
