@@ -1,0 +1,162 @@
+"""Checkpoints are kept as the recipe says and trusted only if every array is as it was saved."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from socsci_jax.errors import InputError
+from socsci_jax.models.sharding import make_mesh
+from socsci_jax.peers import Peers
+from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.digest import device_digests, digest_texts, host_digest, to_text
+
+
+def arrays(seed: int = 0) -> dict:
+    rng = np.random.default_rng(seed)
+    return {
+        "matrix": rng.normal(size=(24, 40)).astype(np.float32),
+        "half": jnp.asarray(rng.normal(size=(8, 16)), jnp.bfloat16),
+        "step": np.int32(7),
+    }
+
+
+def placed(tree, *, devices: int = 1):
+    mesh = make_mesh(data=devices, fsdp=1, tensor=1, devices=jax.devices()[:devices])
+
+    def put(a):
+        spec = PartitionSpec("data") if np.ndim(a) else PartitionSpec()
+        return jax.device_put(a, NamedSharding(mesh, spec))
+
+    return jax.tree.map(put, tree)
+
+
+def abstract(tree):
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), tree)
+
+
+def saved(folder, *, steps=(1, 2, 3), keep: int = 10, keep_every: int | None = None) -> Checkpoints:
+    with Checkpoints(folder, keep=keep, keep_every=keep_every) as checkpoints:
+        for step in steps:
+            checkpoints.save(step, state=placed(arrays(step)), facts={"next_step": step})
+            checkpoints.wait()
+    return Checkpoints(folder, keep=keep)
+
+
+def largest_file(folder):
+    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+def flip_a_byte(path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def restored(checkpoints, *, devices: int = 1):
+    like = abstract(placed(arrays(), devices=devices))
+    return checkpoints.restore_newest(abstract_state=like, peers=Peers())
+
+
+# --- digests ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_a_digest_does_not_depend_on_the_devices(devices):
+    tree = {"a": np.arange(64, dtype=np.float32).reshape(16, 4), "b": np.ones(8, np.int32)}
+    assert digest_texts(placed(tree, devices=devices)) == digest_texts(placed(tree))
+
+
+@pytest.mark.parametrize("name", ["matrix", "half", "step"])
+def test_digests_of_parts_add_up_to_that_of_the_devices(name):
+    array = np.asarray(arrays()[name])
+    flat = array.reshape(-1)
+    cut = flat.size // 3
+    parts = host_digest(flat[:cut]) + host_digest(flat[cut:], first=cut)
+    assert to_text(parts) == to_text(device_digests({name: array})[name])
+
+
+def test_every_bit_and_every_place_counts():
+    array = np.arange(1000, dtype=np.float32)
+    whole = to_text(host_digest(array))
+    bits = array.view(np.uint32)
+    for place in (0, 500, 999):
+        for bit in (0, 15, 31):
+            other = bits.copy()
+            other[place] ^= np.uint32(1 << bit)
+            assert to_text(host_digest(other.view(np.float32))) != whole
+    assert to_text(host_digest(array[[1, 0, *range(2, 1000)]])) != whole
+
+
+# --- retention --------------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_are_kept_and_for_good_those_of_every_so_many_steps(tmp_path):
+    assert saved(tmp_path / "c", steps=range(1, 8), keep=2, keep_every=3).steps() == [3, 6, 7]
+
+
+# --- damage -----------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_checkpoint_there_is_nothing_to_restore(tmp_path):
+    assert restored(Checkpoints(tmp_path / "c", keep=1)) is None
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_what_is_restored_is_what_was_saved_on_any_mesh(tmp_path, devices):
+    found = restored(saved(tmp_path / "c"), devices=devices)
+    assert found.step == 3 and found.facts["next_step"] == 3 and found.damaged == ()
+    jax.tree.map(np.testing.assert_array_equal, found.state, arrays(3))
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, truncate, lambda path: path.unlink()])
+@pytest.mark.parametrize("part", ["state", "facts"])
+def test_a_damaged_newest_checkpoint_is_set_aside_for_the_one_before(tmp_path, damage, part):
+    checkpoints = saved(tmp_path / "c")
+    damage(largest_file(tmp_path / "c" / "3" / part))
+    found = restored(checkpoints)
+    assert found.step == 2
+    jax.tree.map(np.testing.assert_array_equal, found.state, arrays(2))
+    [sentence] = found.damaged
+    assert sentence.startswith(f"{tmp_path / 'c' / '3'}: this checkpoint is damaged")
+    assert checkpoints.steps() == [1, 2]
+    assert (tmp_path / "damaged" / "3-0").is_dir()  # nothing is lost
+
+
+def test_an_array_that_reads_well_but_is_not_what_was_saved_is_damage(tmp_path):
+    """As a disk, a network or a device that errs in silence would leave it."""
+    checkpoints = saved(tmp_path / "c", steps=(1, 2))
+    other = saved(tmp_path / "other", steps=(9,)).folder / "9" / "state"
+    state = tmp_path / "c" / "2" / "state"
+    state.rename(tmp_path / "was")
+    other.rename(state)
+    found = restored(checkpoints)
+    assert found.step == 1
+    assert "['half'] and 1 more is not as it was saved" in found.damaged[0]
+
+
+def test_if_every_checkpoint_is_damaged_all_stay_where_they_are(tmp_path):
+    checkpoints = saved(tmp_path / "c", steps=(1, 2))
+    for step in (1, 2):
+        flip_a_byte(largest_file(tmp_path / "c" / str(step) / "state"))
+    with pytest.raises(InputError, match="no checkpoint of this run is whole"):
+        restored(checkpoints)
+    assert Checkpoints(tmp_path / "c").steps() == [1, 2]
+
+
+def test_parameters_that_are_not_as_they_were_saved_are_refused(tmp_path):
+    params = {"params": placed(arrays())}
+    with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
+        checkpoints.save(1, state=params, facts={})
+        checkpoints.wait()
+    checkpoints = Checkpoints(tmp_path / "c")
+    like = abstract(params["params"])
+    jax.tree.map(np.testing.assert_array_equal, checkpoints.restore_params(1, abstract_params=like), arrays())
+    flip_a_byte(largest_file(tmp_path / "c" / "1" / "state"))
+    with pytest.raises(InputError, match="damaged"):
+        checkpoints.restore_params(1, abstract_params=like)
