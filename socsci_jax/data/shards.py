@@ -260,10 +260,20 @@ class TreeShards:
         )
 
     def prefix(self, index: int) -> np.ndarray:
-        return np.frombuffer(self._prefixes[index], np.int32)
+        return np.frombuffer(self._read(self._prefixes, "prefixes", index), np.int32)
 
     def branch(self, index: int) -> Branch:
-        return _decode_branch(self._branches[index])
+        return _decode_branch(self._read(self._branches, "branches", index))
+
+    def _read(self, source, kind: str, index: int) -> bytes:
+        try:
+            return source[index]
+        except Exception as error:  # ArrayRecord checks every record, and has no exception of its own
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise InputError(
+                f"{self.folder}: record {index} of {kind} is damaged ({reason}); delete this folder and start again, "
+                "it will be rebuilt from the study store."
+            ) from error
 
 
 class _RecordWriter:

@@ -247,7 +247,7 @@ class _Steps:
                 self._latest = figures
             else:
                 self._left_out(step, figures)
-        return dict(self._latest)
+        return self._latest | ({"skipped_steps": len(self.skipped)} if self.skipped else {})
 
     def _left_out(self, step: int, figures: dict[str, float]) -> None:
         what = "gradient" if math.isfinite(figures["loss"]) else "loss"
@@ -263,8 +263,8 @@ class _Steps:
                 "optimizer.learning_rate, or leave such steps out with optimizer.skip_not_finite_steps; the last good "
                 f"checkpoint is {f'that of step {saved}' if saved else 'none'}."
             )
-        self._latest.setdefault("loss", figures["loss"])
-        self._latest["skipped_steps"] = len(self.skipped)
+        if not self._latest:
+            self._latest = figures
 
 
 class _StopFlags:
