@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from socsci_jax.errors import InputError
+from socsci_jax.hardware import Machine
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,19 @@ def find_place(
     if place is None or place.num_processes == 1:
         return None
     return place if devices is None else dataclasses.replace(place, local_devices=devices)
+
+
+def count_nodes(machine: Machine, per_node: int) -> int:
+    """Nodes of `per_node` devices that a machine of a recipe takes; one where it has fewer.
+
+    Raises InputError if they would not be full.
+    """
+    if per_node < 1 or (machine.devices > per_node and machine.devices % per_node):
+        raise InputError(
+            f"hardware {machine.name} is {machine.devices} devices, which do not fill nodes of {per_node}; say how "
+            "many devices a node has with --devices-per-node."
+        )
+    return max(1, machine.devices // per_node)
 
 
 def _devices(local_devices: Sequence[int] | None, environment: Mapping[str, str]) -> tuple[int, ...] | None:
