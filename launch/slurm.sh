@@ -12,7 +12,7 @@ set -u
 
 # So often in a row the run may end without a newer checkpoint before it is left ended.
 FRUITLESS=3
-kept=$SLURM_SUBMIT_DIR/slurm-$SLURM_JOB_ID.restarts
+kept=slurm-$SLURM_JOB_ID.restarts
 
 # The newest checkpoint's step, on a disk or in object storage.
 newest() {
