@@ -179,6 +179,19 @@ def test_one_process_can_be_asked_for_under_any_scheduler(environment):
     assert place(environment | {"SOCSCI_JAX_NUM_PROCESSES": "1"}) is None
 
 
+@pytest.mark.parametrize(
+    "environment", [SLURM, GKE, OPEN_MPI, OPEN_MPI | {"OMPI_MCA_orte_hnp_uri": "unknown"}]
+)
+def test_an_own_coordinator_replaces_a_schedulers(environment):
+    found = place(environment | {"SOCSCI_JAX_COORDINATOR": "other:1"})
+    assert found.coordinator == "other:1" and found.said_by != "SOCSCI_JAX_*"
+    assert "SOCSCI_JAX_COORDINATOR is 'other'" in refusal(environment | {"SOCSCI_JAX_COORDINATOR": "other"})
+
+
+def test_an_own_number_of_processes_does_not_go_with_a_schedulers_numbering():
+    assert "SOCSCI_JAX_NUM_PROCESSES given without" in refusal(SLURM | {"SOCSCI_JAX_NUM_PROCESSES": "2"})
+
+
 def test_own_devices_come_before_the_schedulers():
     assert place(SLURM | {"SOCSCI_JAX_LOCAL_DEVICES": "2,3"}).local_devices == (2, 3)
     assert place(SLURM | {"SOCSCI_JAX_LOCAL_DEVICES": "2,3"}, local_devices=[0]).local_devices == (0,)
@@ -253,6 +266,8 @@ def test_open_mpi_under_slurm_is_open_mpi():
 def test_open_mpi_on_one_machine_meets_there():
     environment = OPEN_MPI | {"OMPI_COMM_WORLD_LOCAL_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_RANK": "3"}
     assert place(environment).coordinator == "127.0.0.1:28235"
+    environment |= {"OMPI_MCA_orte_hnp_uri": "", "PMIX_NAMESPACE": "prterun-gpu013-77@1"}
+    assert place(environment).coordinator == "127.0.0.1:20077"
 
 
 @pytest.mark.parametrize(
