@@ -51,7 +51,7 @@ def job(slurm, number: str) -> dict[str, str]:
     return dict(field.split("=", 1) for field in shown.stdout.split() if "=" in field)
 
 
-def wait_until(condition, what: str, log: Path, seconds: float = 400) -> None:
+def wait_until(condition, what: str, log: Path, seconds: float = 600) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, f"{what}: not in {seconds:.0f} s\n{log.read_text()[-5000:]}"
@@ -64,7 +64,7 @@ def losses(folder: Path) -> dict[int, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_a_preempted_run_is_requeued_and_ends_as_an_undisturbed_one(slurm, tmp_path):
     log = tmp_path / "preempted" / "log"
     number = submit(slurm, tmp_path, "preempted")
