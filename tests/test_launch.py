@@ -195,6 +195,49 @@ def test_the_recipe_and_its_overrides_are_submitted_with_slurms_own_options():
     assert done.stdout == f"sbatch {options} {LAUNCH / 'slurm.sh'} {RECIPE} hardware=4xcpu\n"
 
 
+def batch(folder: Path, status: int, *, newest: int | None = None, state: str = "RUNNING") -> bool:
+    """Runs the batch script of a job whose processes end with `status`; True if the job was requeued."""
+    if newest is not None:
+        (folder / "run" / "checkpoints" / str(newest)).mkdir(parents=True)
+    commands = {"srun": f"exit {status}", "squeue": f"echo {state}", "scontrol": "touch requeued"}
+    for name, line in commands.items():
+        (folder / name).write_text(f"#!/bin/bash\n{line}\n")
+        (folder / name).chmod(0o755)
+    (folder / "requeued").unlink(missing_ok=True)
+    path = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", LAUNCH / "slurm.sh", RECIPE, f"output={folder}/run"],
+        cwd=folder,
+        env=os.environ | {"PATH": path, "SLURM_JOB_ID": "7"},
+        timeout=60,
+    )
+    assert done.returncode == status
+    return (folder / "requeued").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "requeued"), [(0, False), (1, False), (2, False), (78, False), (75, True)]
+)
+def test_a_slurm_job_goes_on_after_a_checkpoint_and_passes_other_statuses_on(tmp_path, status, requeued):
+    assert batch(tmp_path, status) == requeued
+
+
+def test_a_cancelled_slurm_job_stays_cancelled(tmp_path):
+    assert not batch(tmp_path, 75, state="COMPLETING")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [76, 77, 134, 137])
+def test_a_slurm_job_without_a_newer_checkpoint_is_requeued_three_times_in_a_row(tmp_path, status):
+    assert [batch(tmp_path, status) for _ in range(2)] == [True, True]
+    assert [batch(tmp_path, status, newest=10), *(batch(tmp_path, status) for _ in range(3))] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
 # Kubernetes
 
 
