@@ -67,9 +67,8 @@ class Place:
     coordinator: str  # host:port at which process 0 is met
     num_processes: int
     process_id: int
-    local_devices: (
-        tuple[int, ...] | None
-    )  # numbers of this machine's accelerators that are its own; None: all
+    # Numbers of this machine's accelerators that are its own; None: all that it sees.
+    local_devices: tuple[int, ...] | None
     said_by: str
 
 
@@ -85,30 +84,47 @@ def find_place(
     """The place that the first of these gives: the arguments, SOCSCI_JAX_*, Open MPI, a SLURM step, a TPU's worker, an
     indexed Job of Kubernetes, the metadata of a Cloud TPU VM.  None is a run of this process alone.
 
-    SOCSCI_JAX_NUM_PROCESSES=1 alone says that, whatever a scheduler says.  `local_devices`, then
-    SOCSCI_JAX_LOCAL_DEVICES, come before the scheduler's devices.  The metadata server is asked only where
-    `pci_devices` shows TPU chips, so nothing waits elsewhere.
+    SOCSCI_JAX_NUM_PROCESSES=1 alone says that, whatever a scheduler says; SOCSCI_JAX_COORDINATOR alone replaces a
+    scheduler's.  `local_devices`, then SOCSCI_JAX_LOCAL_DEVICES, come before the scheduler's devices.  The metadata
+    server is asked only where `pci_devices` shows TPU chips, so nothing waits elsewhere.
 
     Raises InputError for settings that are incomplete, malformed or contradict each other.
     """
     devices = _devices(local_devices, environment)
-    place = (
-        _explicit(
-            {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id},
-            origin="the arguments",
-            said_by="arguments",
-        )
-        or _ours(environment)
-        # Open MPI before SLURM, whose variables mpirun's processes inherit from the daemons that srun started.
-        or _open_mpi(environment)
+    settings = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
+    place = _explicit(settings, origin="the arguments", said_by="arguments")
+    place = place or _from_environment(environment, pci_devices)
+    if place is None or place.num_processes == 1:
+        return None
+    return place if devices is None else dataclasses.replace(place, local_devices=devices)
+
+
+def _from_environment(environment: Mapping[str, str], pci_devices: Path) -> Place | None:
+    ours = {name: environment.get(name) for name in (COORDINATOR, NUM_PROCESSES, PROCESS_ID)}
+    coordinator, number, own = ours.values()
+    if (coordinator, number, own) == (None, "1", None):
+        return None
+    if own is None and number is not None and COMPLETION_INDEX in environment:
+        return _kubernetes(environment)
+    if own is None and number is None:
+        place = _scheduled(environment, pci_devices)
+        if place is not None and coordinator is not None:
+            address = _checked_address(coordinator, COORDINATOR, "the environment")
+            place = dataclasses.replace(place, coordinator=address)
+        if place is not None:
+            return place
+    return _explicit(ours, origin="the environment", said_by="SOCSCI_JAX_*")
+
+
+def _scheduled(environment: Mapping[str, str], pci_devices: Path) -> Place | None:
+    return (
+        # Before SLURM, whose variables mpirun's processes inherit from the daemons that srun started.
+        _open_mpi(environment)
         or _slurm(environment)
         or _tpu(environment)
         or _kubernetes(environment)
         or _tpu_vm(environment, pci_devices)
     )
-    if place is None or place.num_processes == 1:
-        return None
-    return place if devices is None else dataclasses.replace(place, local_devices=devices)
 
 
 def count_nodes(machine: Machine, per_node: int) -> int:
@@ -148,13 +164,8 @@ def _explicit(settings: Mapping[str, str | int | None], *, origin: str, said_by:
             f"{origin}: {', '.join(given)} given without {', '.join(missing)}; give all three or none of them."
         )
     (coordinator_name, coordinator), (size_name, size), (id_name, own) = settings.items()
-    found = re.fullmatch(r"\S+:(\d+)", str(coordinator))
-    if found is None or not 0 < int(found[1]) < 2**16:
-        raise InputError(
-            f"{origin}: {coordinator_name} is {coordinator!r}; give host:port of process 0, such as 10.0.0.1:1234."
-        )
     return _place(
-        coordinator=str(coordinator),
+        coordinator=_checked_address(str(coordinator), coordinator_name, origin),
         size=(size_name, size),
         own=(id_name, own),
         said_by=said_by,
@@ -162,15 +173,13 @@ def _explicit(settings: Mapping[str, str | int | None], *, origin: str, said_by:
     )
 
 
-def _ours(environment: Mapping[str, str]) -> Place | None:
-    settings = {name: environment.get(name) for name in (COORDINATOR, NUM_PROCESSES, PROCESS_ID)}
-    if list(settings.values()) == [None, "1", None]:
-        return Place(
-            coordinator="", num_processes=1, process_id=0, local_devices=None, said_by="SOCSCI_JAX_*"
+def _checked_address(address: str, name: str, origin: str) -> str:
+    found = re.fullmatch(r"\S+:(\d+)", address)
+    if found is None or not 0 < int(found[1]) < 2**16:
+        raise InputError(
+            f"{origin}: {name} is {address!r}; give host:port of process 0, such as 10.0.0.1:1234."
         )
-    if settings[PROCESS_ID] is None and COMPLETION_INDEX in environment:
-        return None  # which of them it is, Kubernetes says
-    return _explicit(settings, origin="the environment", said_by="SOCSCI_JAX_*")
+    return address
 
 
 def _open_mpi(environment: Mapping[str, str]) -> Place | None:
@@ -187,20 +196,16 @@ def _open_mpi(environment: Mapping[str, str]) -> Place | None:
     uri, name = environment.get("OMPI_MCA_orte_hnp_uri", ""), environment.get("PMIX_NAMESPACE", "")
     old = re.match(r"(\d+)\.\d+;(?:tcp://([^,:;]+)|tcp6://\[([^],]+))", uri)
     new = re.fullmatch(r"prterun-(.+)-(\d+)@\d+", name)
-    if size == 1:
-        host, job = "", 0
-    elif old:
-        # Open MPI numbers its jobs in multiples of 65536.
-        host, job = old[2] or old[3], int(old[1]) // 2**16
-    elif new:
-        host, job = new[1], int(new[2])
-    else:
+    # Open MPI numbers its jobs in multiples of 65536; the newer one takes the number of mpirun's process.
+    job = int(old[1]) // 2**16 if old else int(new[2]) if new else 0
+    host = "127.0.0.1" if size == local_size else old[2] or old[3] if old else new[1] if new else ""
+    if not host and COORDINATOR not in environment:
         raise InputError(
             f"Open MPI: no host of process 0 can be read from OMPI_MCA_orte_hnp_uri ({uri!r}) or PMIX_NAMESPACE "
-            f"({name!r}); set {OURS}, such as mpirun -x {COORDINATOR}=host:port, or {ALONE}."
+            f"({name!r}); give mpirun -x {COORDINATOR}=host:port, or set {ALONE}."
         )
     return _place(
-        coordinator=_address("127.0.0.1" if local_size == size else host, job),
+        coordinator=_address(host, job),
         size=("OMPI_COMM_WORLD_SIZE", size),
         own=("OMPI_COMM_WORLD_RANK", environment["OMPI_COMM_WORLD_RANK"]),
         local_devices=_own_device(environment, local_rank, local_size, per_process=None, origin="Open MPI"),
