@@ -72,5 +72,5 @@ def ending(error: BaseException) -> tuple[str, int]:
             return "stopped from the keyboard; what was finished is kept", 130
         case OSError() if error.errno in _STORAGE:
             where = f"{error.filename}: " if error.filename else ""
-            return f"{where}{_STORAGE[error.errno]}, and start the same command again.", BAD_INPUT
+            return f"{where}{_STORAGE[error.errno]}", BAD_INPUT
     return f"{type(error).__name__}: {error}", 1

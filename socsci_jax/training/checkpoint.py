@@ -6,6 +6,11 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +24,13 @@ from socsci_jax.models.modules import nested
 from socsci_jax.peers import Peers
 from socsci_jax.training.digest import digest_texts
 
-# Orbax reports its every step as a warning; what matters comes as an exception.
-absl.logging.set_verbosity(absl.logging.ERROR)
+# Orbax reports its every step as a warning, and errors with their stacks; what matters comes as an exception.
+absl.logging.set_verbosity(absl.logging.FATAL)
 
 # Where the digests stand among the facts of a checkpoint.
 DIGESTS, FACTS_HASH = "digests", "sha256"
+# Part of the names that Orbax gives to what is not complete.
+TEMPORARY = ".orbax-checkpoint-tmp"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,47 +53,65 @@ class Checkpoints:
         """
         # Orbax raises from background threads for a relative path.
         self.folder = folder.resolve()
-        self._manager = ocp.CheckpointManager(
-            self.folder,
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, keep_period=keep_every, create=keep is not None
-            ),
-        )
+        self._keep, self._keep_every = keep, keep_every
+        self._writer: ocp.AsyncCheckpointer | None = None
+        if keep is not None:
+            # Orbax's manager would do more, but waits for all processes also when one of them cannot write.
+            self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+            if jax.process_index() == 0:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                for broken_off in self.folder.glob(f"*{TEMPORARY}*"):
+                    shutil.rmtree(broken_off, ignore_errors=True)
 
     def latest(self) -> int | None:
         """The newest complete step, or None."""
-        return self._manager.latest_step()
+        return max(self.steps(), default=None)
 
     def steps(self) -> list[int]:
         """All complete steps, newest last."""
-        return sorted(self._manager.all_steps())
+        if not self.folder.is_dir():
+            return []
+        named = (path for path in self.folder.iterdir() if path.name.isdigit())
+        return sorted(int(path.name) for path in named if ocp.utils.is_checkpoint_finalized(path))
 
     def save(self, step: int, *, state: Any, facts: dict) -> None:
         """`facts` holds what is not an array: data position, metrics, what the run is.
 
         Raises InputError if an earlier save could not be written.
         """
-        if step in self._manager.all_steps():
-            return
+        self.wait()
         facts = facts | {DIGESTS: digest_texts(state)}
-        with self._said_if_not_written(step):
-            self._manager.save(
-                step,
+        with self._said_if_not_written():
+            self._writer.save(
+                self.folder / str(step),
                 args=ocp.args.Composite(
                     state=ocp.args.PyTreeSave(state),
                     facts=ocp.args.JsonSave(facts | {FACTS_HASH: _facts_hash(facts)}),
                 ),
+                # A run that goes on from an earlier checkpoint comes to this step again.
+                force=True,
             )
 
     def check(self) -> None:
         """Raises InputError if a save under way could not be written."""
-        with self._said_if_not_written(None):
-            self._manager.check_for_errors()
+        with self._said_if_not_written():
+            self._writer.check_for_errors()
 
     def wait(self) -> None:
-        """Waits for saves under way; raises as `check`."""
-        with self._said_if_not_written(None):
-            self._manager.wait_until_finished()
+        """Waits for a save under way, and removes what need not be kept; raises as `check`."""
+        with self._said_if_not_written():
+            self._writer.wait_until_finished()
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        if jax.process_index() != 0:
+            return
+        for step in self.steps()[: -self._keep]:
+            if self._keep_every is None or step % self._keep_every:
+                # Under another name at once, so that nobody reads half of it.
+                going = self.folder / f"{step}{TEMPORARY}-removed"
+                (self.folder / str(step)).rename(going)
+                threading.Thread(target=shutil.rmtree, args=(going, True)).start()
 
     def facts(self, step: int) -> dict[str, Any]:
         """Raises InputError if they are not as they were written."""
@@ -183,15 +208,23 @@ class Checkpoints:
                 number = sum(1 for other in aside.iterdir() if other.name.startswith(f"{step}-"))
                 (self.folder / str(step)).rename(aside / f"{step}-{number}")
         peers.gather(None, what="setting damaged checkpoints aside")
-        self._manager.reload()
 
-    def _said_if_not_written(self, step: int | None) -> _SaidIfNotWritten:
-        return _SaidIfNotWritten(self, step)
+    @contextlib.contextmanager
+    def _said_if_not_written(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # of many kinds: Orbax's, TensorStore's, the file system's
+            latest = self.latest()
+            raise InputError(
+                f"{self.folder}: a checkpoint could not be written ({_reason(error)}); the last complete one is "
+                f"{'none' if latest is None else f'that of step {latest}'}; start the same command again."
+            ) from error
 
     def close(self) -> None:
         """Waits for saves under way; raises as `check`."""
-        self.wait()
-        self._manager.close()
+        if self._writer is not None:
+            self.wait()
+            self._writer.close()
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -205,33 +238,19 @@ class Checkpoints:
                 self.close()
 
 
-class _SaidIfNotWritten:
-    def __init__(self, checkpoints: Checkpoints, step: int | None):
-        self._checkpoints, self._step = checkpoints, step
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, KeyboardInterrupt):
-            return
-        steps = self._checkpoints.steps()
-        folder = self._checkpoints.folder
-        raise InputError(
-            f"{folder}: a checkpoint could not be written ({_reason(error)}); the last complete one is "
-            f"{f'that of step {steps[-1]}' if steps else 'none'}: make room, and start the same command again."
-        ) from error
-
-
 def _reason(error: BaseException) -> str:
-    """What the file system said, wherever in the chain of exceptions it stands."""
+    """What the file system said, wherever it stands."""
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
         causes.append(cause)
     for cause in causes:
         if isinstance(cause, OSError):
             return ending(cause)[0]
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    text = str(error).strip() or type(error).__name__
+    # TensorStore's errors are no OSErrors, and name the number within a text.
+    if number := re.search(r"os_error_code='(\d+)'", text):
+        return ending(OSError(int(number[1]), os.strerror(int(number[1]))))[0]
+    return text.splitlines()[0][:300]
 
 
 def _onto(abstract: Any, *, partial: bool = False) -> Any:

@@ -163,6 +163,7 @@ def _train(
             del operands
             steps.given(batch, figures)
             steps.settle(leaving=RUN_AHEAD)
+            checkpoints.check()
             finished = step + 1
             last = finished == total_steps
             logs = last or finished % LOG_EVERY == 0
@@ -183,7 +184,6 @@ def _train(
             with clock.spent_on("checkpoint"):
                 if validates:
                     no_better = validation.keep_best(state["params"], facts) and not last
-                checkpoints.check()
                 if saves or stops or no_better:
                     begun = time.perf_counter()
                     checkpoints.save(finished, state=state, facts=facts | {"stopped_early": no_better})
