@@ -158,6 +158,8 @@ def _train(
             if step == first_step:
                 with clock.spent_on("compile"):
                     step_function = step_function.lower(*operands).compile()
+                    # Collectives do not wait long for a process that is still compiling.
+                    processes.peers.gather(None, what="compiling")
             profiler.before(step)
             state, figures = step_function(*operands)
             del operands

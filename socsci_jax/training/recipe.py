@@ -23,7 +23,7 @@ Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Dtype = Literal["float32", "bfloat16"]
 
 # Blocks and keys of a recipe that do not shape what is trained.
-NOT_THE_RESULT = {"name", "output", "hardware", "checkpoints", "watchdog", "tracking"}
+NOT_THE_RESULT = {"name", "output", "hardware", "parallelism", "checkpoints", "watchdog", "tracking"}
 
 
 class _Block(pydantic.BaseModel):
