@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -38,7 +39,8 @@ from socsci_jax.models.huggingface import (
     stored_tensors,
     write_checkpoint,
 )
-from socsci_jax.models.modules import parameter_axes
+from socsci_jax.models.modules import flattened, nested, parameter_axes
+from socsci_jax.models.placing import place
 from socsci_jax.models.quantization import quantize
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.simulation.model import SimulationModel
@@ -46,8 +48,7 @@ from socsci_jax.studies.prompts import Layout
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder
-from socsci_jax.training.start import abstract_trained, start_params
-from socsci_jax.training.step import trained_part
+from socsci_jax.training.start import start_params
 from socsci_jax.training.stored import StoredParams
 
 # Beside an exported model: what a Hugging Face folder has no place for.
@@ -144,13 +145,22 @@ def _restore_trained(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> t
     """What the run trained (the adapter, or all weights), and the config with its adapter."""
     recipe = run.recipe()
     config = dataclasses.replace(run.config(), adapter=recipe.adapter)
-    placed = jax.tree.map(
-        lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
-        abstract_trained(recipe, config),
-        trained_part(config, param_shardings(config, mesh)),
-    )
     checkpoints, step = find_checkpoint(run, step)
-    return checkpoints.restore_params(step, abstract_params=placed), config
+    stored = StoredParams(checkpoints.folder / str(step))
+    stored.check(config)
+    shardings = flattened(param_shardings(config, mesh))
+    axes = parameter_axes(config)
+    trained = {
+        path: place(
+            functools.partial(stored.read_within, path),
+            axes=axes[path],
+            shape=array.shape,
+            dtype=array.dtype,
+            sharding=shardings[path],
+        )
+        for path, array in stored.arrays.items()
+    }
+    return nested(trained), config
 
 
 def choose_layout(model: SimulationModel, name: str | None, *, allow_other: bool) -> Layout:
@@ -208,6 +218,7 @@ def export_run(
         return
     checkpoints, number = find_checkpoint(run, facts["step"])
     stored = StoredParams(checkpoints.folder / str(number))
+    stored.check(config)
     write_checkpoint(
         _whole(stored, run.config()) if config.adapter is None else _merged(stored, recipe, config),
         run.config(),
@@ -227,7 +238,6 @@ def export_run(
 
 def _whole(stored: StoredParams, config: DecoderConfig) -> TensorSource:
     """All weights, as they were trained."""
-    stored.check(config)
     return TensorSource({t: stored.arrays[t.path].dtype for t in stored_tensors(config)}, stored.blocks)
 
 

@@ -385,7 +385,5 @@ def test_a_checkpoint_that_cannot_be_read_is_named(run, tmp_path):
 def test_a_checkpoint_of_another_architecture_is_named(run, tmp_path):
     config = json.loads(run.model_config.read_text()) | {"intermediate_size": 49}
     run.model_config.write_text(json.dumps(config))
-    with pytest.raises(
-        InputError, match=r"down_proj\.weight has shape \[2, 48, 32\], needed is \[2, 49, 32\]"
-    ):
+    with pytest.raises(InputError, match=r"down_proj\.weight is \[2, 48, 32\], \[2, 49, 32\] is needed"):
         export_run(run.path, tmp_path / "out")

@@ -12,21 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 from safetensors import SafetensorError
 
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig, parse_config, to_huggingface
 from socsci_jax.models.modules import axis_size, nested, parameter_axes
-from socsci_jax.models.sharding import param_shardings, per_device
+from socsci_jax.models.placing import Bounds, place
+from socsci_jax.models.sharding import param_shardings
 from socsci_jax.models.tensor_files import (
     DTYPES,
     FileTensor,
     TensorToWrite,
-    rows_at_a_time,
     sha256_of,
     tensors_of_file,
     write_tensors,
@@ -113,7 +111,13 @@ def load_checkpoint(folder: Path, *, mesh: Mesh, param_dtype: Any = None) -> Che
         dtype = np.dtype(param_dtype or DTYPES[files[0].dtype])
         shape = tuple(axis_size(config, axis) for axis in tensor.axes)
         try:
-            leaves[tensor.path] = _load_parameter(tensor, files, shape, dtype, sharding)
+            leaves[tensor.path] = place(
+                functools.partial(_read_part, tensor, files, dtype),
+                axes=tensor.axes,
+                shape=shape,
+                dtype=dtype,
+                sharding=sharding,
+            )
         except OSError as error:
             raise InputError(f"{folder}: cannot be read to the end ({error}); try again") from error
     return Checkpoint(config=config, params=nested(leaves), config_json=config_json)
@@ -136,57 +140,6 @@ def locate_model(
             f"{folder}: {'; '.join(problems)}; download the complete checkpoint of a supported model again"
         )
     return tensors, located
-
-
-def _load_parameter(
-    tensor: StoredTensor,
-    files: list[FileTensor],
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    sharding: NamedSharding,
-) -> jax.Array:
-    """A parameter on its devices, from its files."""
-    # Every device fills its part along the first axis at the same pace, so a piece is cut as the parameter is.
-    of_device = sharding.shard_shape(shape)[0]
-    parts = shape[0] // of_device
-    step = min(of_device, max(1, rows_at_a_time(shape, dtype) // parts))
-    of_piece = (parts * step, *shape[1:])
-
-    def piece(begin: int) -> jax.Array:
-        read: dict[str, np.ndarray] = {}  # devices that hold the same share one copy on the host
-
-        def of_one_device(index: tuple[slice, ...]) -> np.ndarray:
-            bounds = [range(size)[part] for size, part in zip(of_piece, index, strict=True)]
-            first = bounds[0].start // step * of_device + begin
-            bounds[0] = range(first, first + step)
-            if str(bounds) not in read:
-                read[str(bounds)] = _read_part(tensor, files, bounds, dtype)
-            return read[str(bounds)]
-
-        return jax.make_array_from_callback(of_piece, sharding, of_one_device)
-
-    if step == of_device:
-        return jax.block_until_ready(piece(0))
-    with jax.set_mesh(sharding.mesh):
-        array = jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)()
-        for begin in range(0, of_device, step):
-            begin = min(begin, of_device - step)  # the last piece may repeat some rows
-            # Waited for, or pieces would pile up on the host.
-            array = jax.block_until_ready(_put_rows(tensor.axes)(array, piece(begin), begin))
-    return array
-
-
-@functools.lru_cache(maxsize=64)
-def _put_rows(axes: tuple[str, ...]) -> Callable[[jax.Array, jax.Array, int], jax.Array]:
-    """Writes a piece into a parameter, on each device from row `begin` of its own part, in place."""
-
-    def put(array: jax.Array, piece: jax.Array, begin: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_update_slice_in_dim(array, piece, begin, axis=0)
-
-    def on_every_device(array: jax.Array, piece: jax.Array, begin: jax.Array) -> jax.Array:
-        return per_device(put, inputs=(axes, axes, ()), output=axes)(array, piece, begin)
-
-    return jax.jit(on_every_device, donate_argnums=0)
 
 
 def export_checkpoint(
@@ -465,9 +418,7 @@ def _some(items: list[str]) -> str:
     return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
 
 
-def _read_part(
-    tensor: StoredTensor, files: list[FileTensor], bounds: list[range], dtype: np.dtype
-) -> np.ndarray:
+def _read_part(tensor: StoredTensor, files: list[FileTensor], dtype: np.dtype, bounds: Bounds) -> np.ndarray:
     """The part of a parameter within `bounds`, one range an axis, from the files."""
     part = np.empty([len(bound) for bound in bounds], dtype)
     layers, own = (bounds[0], bounds[1:]) if tensor.stacked else ([0], bounds)

@@ -15,9 +15,10 @@ import tensorstore as ts
 
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig
-from socsci_jax.models.huggingface import StoredTensor, stored_tensors
-from socsci_jax.models.modules import axis_size
-from socsci_jax.models.tensor_files import rows_at_a_time
+from socsci_jax.models.huggingface import StoredTensor
+from socsci_jax.models.modules import axis_size, parameter_axes
+from socsci_jax.models.placing import Bounds
+from socsci_jax.models.tensor_files import PIECE_BYTES, rows_at_a_time
 
 # The name under which the training state saves what is trained.
 _ROOT = "params"
@@ -64,16 +65,20 @@ class StoredParams:
         return hashlib.sha256(self._manifest).hexdigest()
 
     def check(self, config: DecoderConfig) -> None:
-        """Raises InputError if the checkpoint does not hold every parameter of `config` in its shape."""
-        for tensor in stored_tensors(config):
-            shape = tuple(axis_size(config, axis) for axis in tensor.axes)
-            held = self.arrays.get(tensor.path)
-            if held is None or held.shape != shape:
-                found = "is missing" if held is None else f"has shape {list(held.shape)}"
+        """Raises InputError if this is not what training with `config` saves: its adapter, or without one all weights."""
+        axes = {
+            path: axes
+            for path, axes in parameter_axes(config).items()
+            if config.adapter is None or path[-1] in ("lora_a", "lora_b")
+        }
+        for path in {**axes, **self.arrays}:
+            needed = [axis_size(config, axis) for axis in axes[path]] if path in axes else None
+            found = list(self.arrays[path].shape) if path in self.arrays else None
+            if needed != found:
                 raise InputError(
-                    f"{self.folder}: this checkpoint is damaged or of another architecture "
-                    f"({'.'.join(tensor.path)} {found}, needed is {list(shape)}); restore the run's own config.json, "
-                    "or take another step."
+                    f"{self.folder}: this checkpoint is damaged or of another architecture ({'.'.join(path)} is "
+                    f"{found or 'missing'}, {needed or 'nothing of that name'} is needed); restore the run's own "
+                    "config.json and recipe.yaml, or take another step."
                 )
 
     def blocks(self, tensor: StoredTensor, layer: int) -> Iterator[np.ndarray]:
@@ -91,6 +96,10 @@ class StoredParams:
             values = self.read(tensor.path, ((layer, *cut) if tensor.stacked else cut))
             yield values.T if tensor.transposed else values
 
+    def read_within(self, path: tuple[str, ...], bounds: Bounds) -> np.ndarray:
+        """The part of one array within bounds; raises InputError if it cannot be read."""
+        return self.read(path, tuple(slice(bound.start, bound.stop) for bound in bounds))
+
     def read(self, path: tuple[str, ...], index: tuple[int | slice, ...] = ()) -> np.ndarray:
         """A part of one array; raises InputError if it cannot be read."""
         try:
@@ -105,8 +114,9 @@ class StoredParams:
         layer = [
             -(-size // chunk) * chunk for size, chunk in zip(held.shape[1:], held.chunk[1:], strict=True)
         ]
-        kept = math.prod([held.chunk[0], *layer]) * held.dtype.itemsize if shared else 0
-        return self._start(path, cache_bytes=kept).result()
+        kept = math.prod([held.chunk[0], *layer]) * held.dtype.itemsize
+        # TensorStore counts a little more than the values, and throws away what does not fit.
+        return self._start(path, cache_bytes=kept + PIECE_BYTES if shared else 0).result()
 
     def _start(self, path: tuple[str, ...], *, cache_bytes: int = 0) -> ts.Future:
         return ts.open(
