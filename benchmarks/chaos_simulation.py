@@ -31,10 +31,7 @@ def main() -> None:
     options.add_argument("--work", type=Path, default=Path("runs/chaos"))
     options.add_argument("--kills", type=int, default=10)
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--pairs-per-part", type=int, default=32)
-    options.add_argument(
-        "--people", type=int, default=60, help="held-out people of each item that are simulated"
-    )
+    options.add_argument("--pairs-per-part", type=int, default=16)
     options.add_argument(
         "--worker", nargs=3, help=argparse.SUPPRESS
     )  # process id, number of processes, table
@@ -43,9 +40,8 @@ def main() -> None:
         _work(a, process_id=int(a.worker[0]), num_processes=int(a.worker[1]), out=Path(a.worker[2]))
         return
     from benchmarks.table import save
-    from benchmarks.workload import workload
 
-    workload(a.work, shape="tiny", source="synthetic", tokenizer=None)
+    _make_world(a.work)
     tables = {name: a.work / f"{name}.parquet" for name in ("alone", "killed")}
     for out in tables.values():
         for path in [out, *a.work.glob(f".{out.name}.parts-*")]:
@@ -78,7 +74,7 @@ def main() -> None:
             after = _parts(tables["killed"])
             if tables["killed"].exists():
                 raise SystemExit(
-                    f"the simulation ended before it was killed {a.kills} times; give more --people"
+                    f"the simulation ended before it was killed {a.kills} times; give fewer --pairs-per-part"
                 )
             facts |= {"killed_first": victim}
         else:
@@ -111,8 +107,40 @@ def main() -> None:
     raise SystemExit(0 if equal and not again else 1)
 
 
+def _make_world(folder: Path) -> None:
+    """Invented studies, a tokenizer and random weights in the Hugging Face format; made once."""
+    if (folder / "model").is_dir():
+        return
+    import jax
+
+    from benchmarks.workload import SHAPES, model_config
+    from data_pipelines.synthetic import SyntheticConfig, build
+    from socsci_jax.data.tokenizers import load_tokenizer, train_sentencepiece
+    from socsci_jax.models.huggingface import export_checkpoint
+    from socsci_jax.models.modules import init
+    from socsci_jax.studies.splits import make_split
+
+    studies = SyntheticConfig(n_studies=12, participants_per_condition=(30, 40))
+    store = build(folder / "store", config=studies, command="benchmark", replace=True)
+    make_split(store, name="main", seed=0, studies=0.5, conditions=0.25, participants=0.1).save(
+        store, replace=True
+    )
+    texts = [item.text for item in store.item_by_id.values()] + [str(number) for number in range(101)]
+    tokenizer = load_tokenizer(train_sentencepiece(texts, folder / "tokenizer", vocab_size=1000))
+    config = model_config(SHAPES["tiny"], tokenizer, vocab_size=1024)
+    companions = {path.name: path.read_bytes() for path in (folder / "tokenizer").iterdir()}
+    export_checkpoint(
+        init(config, key=jax.random.key(0)),
+        config,
+        folder / "model",
+        source_folder=None,
+        config_json=None,
+        extra_files=companions,
+    )
+
+
 def _start(a: argparse.Namespace, out: Path, count: int) -> list[subprocess.Popen]:
-    settings = ["--work", a.work, "--pairs-per-part", a.pairs_per_part, "--people", a.people]
+    settings = ["--work", a.work, "--pairs-per-part", a.pairs_per_part]
     command = [sys.executable, "-m", "benchmarks.chaos_simulation", *settings, "--worker"]
     return [
         subprocess.Popen([*map(str, [*command, number, count, out])], stderr=subprocess.DEVNULL)
@@ -146,30 +174,21 @@ def _work(a: argparse.Namespace, *, process_id: int, num_processes: int, out: Pa
     """One process of the simulation."""
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(a.work / "cache"))
     import jax
-    import polars as pl
 
     from socsci_jax.distributed import Processes
     from socsci_jax.loading import open_model
     from socsci_jax.models.sharding import make_mesh
-    from socsci_jax.simulation import simulate as module
+    from socsci_jax.simulation.simulate import simulate
     from socsci_jax.studies.prompts import STUDY_FIRST
     from socsci_jax.studies.splits import Split
     from socsci_jax.studies.store import StudyStore
 
-    folder = a.work / "synthetic-tiny"
-    store = StudyStore(folder / "store")
-    whole = module.held_out_pairs
-
-    def some(*arguments, **settings) -> pl.DataFrame:
-        return whole(*arguments, **settings).group_by("item_id", maintain_order=True).head(a.people)
-
-    module.held_out_pairs = some
+    store = StudyStore(a.work / "store")
     devices = jax.local_devices()
-    model = open_model(
-        str(folder / "model"), mesh=make_mesh(data=len(devices), fsdp=1, tensor=1, devices=devices)
-    )
-    module.simulate(
-        model,
+    simulate(
+        open_model(
+            str(a.work / "model"), mesh=make_mesh(data=len(devices), fsdp=1, tensor=1, devices=devices)
+        ),
         store,
         Split.load(store, "main"),
         out=out,

@@ -269,14 +269,10 @@ def _merged(stored: StoredParams, recipe: Recipe, config: DecoderConfig) -> Tens
                 of_map |= {"lora_a": low["lora_a"], "lora_b": low["lora_b"][..., outputs]}
             yield np.asarray(merge_adapter({"map": of_map}, config)["map"]["weight"])[0].T
 
-    def dtype(tensor: StoredTensor) -> np.dtype:
-        return (
-            np.dtype(np.float32)
-            if (*tensor.path[:-1], "codes") in axes and tensor.path[-1] == "weight"
-            else base_dtype
-        )
-
-    return TensorSource({t: dtype(t) for t in stored_tensors(base_config)}, blocks)
+    # Over four bits the weights that the adapter was trained over are not those of the file.
+    wide = {(*path[:-1], "weight") for path in axes if path[-1] == "codes"}
+    dtypes = {t: np.dtype(np.float32) if t.path in wide else base_dtype for t in stored_tensors(base_config)}
+    return TensorSource(dtypes, blocks)
 
 
 def _start_blocks(
@@ -290,6 +286,9 @@ def _start_blocks(
     _, located = locate_model(folder, config, one_dtype=False)
 
     def blocks(tensor: StoredTensor, layer: int) -> Iterator[np.ndarray]:
-        yield from (block for _, block in located[tensor.names[layer]].blocks())
+        try:
+            yield from (block for _, block in located[tensor.names[layer]].blocks())
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be read to the end ({error}); try again.") from error
 
     return blocks

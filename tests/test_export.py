@@ -147,6 +147,14 @@ def test_an_export_has_every_bit_of_what_was_trained(tmp_path, monkeypatch, fami
     assert not any(again[1].values())
 
 
+def test_a_run_is_restored_in_pieces_onto_any_mesh(run, source, monkeypatch):
+    wanted = load_checkpoint(source, mesh=one_device()).params
+    for size in (100, 1100, 1 << 20):
+        monkeypatch.setattr(tensor_files, "PIECE_BYTES", size)
+        for mesh in (one_device(), eight_devices()):
+            jax.tree.map(np.testing.assert_array_equal, restore_params(run, step=3, mesh=mesh), wanted)
+
+
 def test_another_dtype_is_that_of_numpy(run, source, tmp_path):
     export_run(run.path, tmp_path / "out", dtype="bfloat16")
     wanted = {name: tensor.astype(jnp.bfloat16) for name, tensor in tensors_of(source).items()}

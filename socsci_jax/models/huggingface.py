@@ -279,8 +279,9 @@ def _finished(folder: Path, files: list[str], origin: Mapping[str, Any] | None) 
         try:
             receipt = json.loads((folder / RECEIPTS / f"{file}.json").read_text())
             # The content is read again only where all else fits.
-            if receipt == _receipt(file, (folder / file).stat().st_size, receipt["sha256"], origin):
-                finished += [file] * (receipt["sha256"] == sha256_of(folder / file))
+            fits = receipt == _receipt(file, (folder / file).stat().st_size, receipt["sha256"], origin)
+            if fits and receipt["sha256"] == sha256_of(folder / file):
+                finished.append(file)
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return finished
