@@ -8,8 +8,8 @@ Each measurement is a process of its own. Two figures each, in GB:
 peak      the most that was resident at any time (VmHWM), with the arrays that the devices hold: on CPU these live in
           the same memory
 beyond    the most that was resident beyond those arrays, at any time: every few milliseconds a thread reads the
-          resident size and takes off the bytes of those parameters that exist at that moment (arrays of another shape,
-          such as pieces under way, are not taken off); an export holds no arrays, so it is the peak itself
+          resident size and takes off the bytes of the parameters that exist at that moment, and of the one that is being
+          put together in place (pieces under way are not taken off); an export holds no arrays, so it is the peak itself
 
 The interpreter with JAX and all of this package has `beyond` of its own, which is in all others.
 """
@@ -43,7 +43,14 @@ SHAPE = dict(
     max_position_embeddings=131_072,
     tie_word_embeddings=True,
 )
-MEASURED = ("the interpreter", "load on 1 device", "load on 8 devices", "restore on 1 device", "export")
+MEASURED = (
+    "the interpreter",
+    "load on 1 device",
+    "load on 8 devices",
+    "restore to simulate",
+    "restore to train",
+    "export",
+)
 
 
 def main() -> None:
@@ -180,11 +187,31 @@ def _load(work: Path, dtype: str, *, devices: int) -> dict:
     return _measured(lambda: load_checkpoint(work / "model", mesh=_mesh(devices)).params)
 
 
-def _restore(work: Path, dtype: str) -> dict:
+def _restore_to_simulate(work: Path, dtype: str) -> dict:
     from socsci_jax.loading import restore_params
     from socsci_jax.training.run import RunFolder
 
     return _measured(lambda: restore_params(RunFolder(work / "run"), step=1, mesh=_mesh(1)))
+
+
+def _restore_to_train(work: Path, dtype: str) -> dict:
+    """Through Orbax, as a run that goes on restores its whole state."""
+    import jax
+
+    from socsci_jax.models.modules import axis_size, nested, parameter_axes
+    from socsci_jax.models.sharding import param_shardings
+    from socsci_jax.training.checkpoint import Checkpoints
+    from socsci_jax.training.run import RunFolder
+
+    config = _config()
+    shapes = {
+        path: jax.ShapeDtypeStruct(tuple(axis_size(config, axis) for axis in axes), _dtype(dtype))
+        for path, axes in parameter_axes(config).items()
+    }
+    shardings = param_shardings(config, _mesh(1))
+    abstract = jax.tree.map(lambda a, s: a.update(sharding=s), nested(shapes), shardings)
+    checkpoints = Checkpoints(RunFolder(work / "run").checkpoints)
+    return _measured(lambda: checkpoints.restore_params(1, abstract_params=abstract))
 
 
 def _export(work: Path, dtype: str) -> dict:
@@ -202,7 +229,8 @@ _STEPS = {
     "the interpreter": _interpreter,
     "load on 1 device": lambda work, dtype: _load(work, dtype, devices=1),
     "load on 8 devices": lambda work, dtype: _load(work, dtype, devices=8),
-    "restore on 1 device": _restore,
+    "restore to simulate": _restore_to_simulate,
+    "restore to train": _restore_to_train,
     "export": _export,
 }
 
@@ -225,16 +253,25 @@ def _measured(work: Callable[[], object]) -> dict:
     """Runs `work`, which may return parameters; arrays, peak and beyond in bytes."""
     import jax
 
+    from socsci_jax import loading
+    from socsci_jax.models import huggingface, placing
     from socsci_jax.models.modules import axis_size, parameter_axes
 
     config = _config()
     shapes = {tuple(axis_size(config, axis) for axis in axes) for axes in parameter_axes(config).values()}
-    beyond, ended = [], threading.Event()
+    beyond, begun_arrays, ended = [], [], threading.Event()
 
     def watch() -> None:
         while not ended.wait(PAUSE_SECONDS):
-            beyond.append(_resident("VmRSS") - sum(map(_bytes, _alive(shapes))))
+            # While a program writes into an array in place, JAX lists neither the old nor the new one.
+            held = max(sum(begun_arrays), sum(map(_bytes, _alive(shapes))))
+            beyond.append(_resident("VmRSS") - held)
 
+    def place(read, *, shape, dtype, sharding, **settings):
+        begun_arrays.append(_bytes(jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)))
+        return placing.place(read, shape=shape, dtype=dtype, sharding=sharding, **settings)
+
+    huggingface.place = loading.place = place
     jax.devices()
     watcher = threading.Thread(target=watch)
     watcher.start()
