@@ -149,11 +149,9 @@ def _restore_trained(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> t
     stored = StoredParams(checkpoints.folder / str(step))
     stored.check(config)
     shardings = flattened(param_shardings(config, mesh))
-    axes = parameter_axes(config)
     trained = {
         path: place(
             functools.partial(stored.read_within, path),
-            axes=axes[path],
             shape=array.shape,
             dtype=array.dtype,
             sharding=shardings[path],

@@ -29,11 +29,14 @@ from socsci_jax.loading import export_run, restore_params
 from socsci_jax.models import huggingface, tensor_files
 from socsci_jax.models.adapters import init_adapter
 from socsci_jax.models.huggingface import load_checkpoint, stored_tensors
+from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.training.checkpoint import Checkpoints
-from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.optimizer import make_optimizer
+from socsci_jax.training.recipe import Optimizer, parse_recipe
 from socsci_jax.training.run import RunFolder
-from socsci_jax.training.stored import StoredParams
+from socsci_jax.training.step import initial_state, state_shardings
+from socsci_jax.training.stored import StoredParams, restore_state
 
 HERE = Path(__file__).parent
 # The tiny models' largest tensors have 12 KB.
@@ -153,6 +156,28 @@ def test_a_run_is_restored_in_pieces_onto_any_mesh(run, source, monkeypatch):
         monkeypatch.setattr(tensor_files, "PIECE_BYTES", size)
         for mesh in (one_device(), eight_devices()):
             jax.tree.map(np.testing.assert_array_equal, restore_params(run, step=3, mesh=mesh), wanted)
+
+
+def test_a_whole_training_state_is_restored_in_pieces_as_orbax_restores_it(tmp_path, monkeypatch):
+    """Moments, counters and parameters, from one device onto eight."""
+    config = load_checkpoint(save(huggingface_model("qwen2"), tmp_path / "source"), mesh=one_device()).config
+    optimizer = make_optimizer(Optimizer(epochs=1, learning_rate=1e-2), total_steps=10)
+    params = init(config, key=jax.random.key(0))
+    states = []
+    for mesh in (one_device(), eight_devices()):
+        shardings = state_shardings(config, optimizer, jax.eval_shape(lambda: params), mesh)
+        states.append(initial_state(jax.device_put(params, shardings["params"]), optimizer, shardings))
+    drawn = jax.tree.map(lambda w: (w + 3).astype(w.dtype), states[0])
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1)
+    checkpoints.save(3, state=drawn, facts={})
+    checkpoints.close()
+    abstract = jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, w.dtype, sharding=w.sharding), states[1])
+    wanted = Checkpoints(tmp_path / "checkpoints").restore(3, abstract_state=abstract)
+    monkeypatch.setattr(tensor_files, "PIECE_BYTES", 1100)
+    restored = restore_state(tmp_path / "checkpoints" / "3", abstract)
+    assert jax.tree.structure(restored) == jax.tree.structure(wanted)
+    jax.tree.map(np.testing.assert_array_equal, restored, wanted)
+    assert jax.tree.map(lambda w: w.sharding, restored) == jax.tree.map(lambda w: w.sharding, wanted)
 
 
 def test_another_dtype_is_that_of_numpy(run, source, tmp_path):

@@ -113,7 +113,6 @@ def load_checkpoint(folder: Path, *, mesh: Mesh, param_dtype: Any = None) -> Che
         try:
             leaves[tensor.path] = place(
                 functools.partial(_read_part, tensor, files, dtype),
-                axes=tensor.axes,
                 shape=shape,
                 dtype=dtype,
                 sharding=sharding,

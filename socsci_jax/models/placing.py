@@ -1,4 +1,4 @@
-"""Parameters put onto their devices a piece at a time, so that the host never holds a large one whole."""
+"""Arrays put onto their devices a piece at a time, so that the host never holds a large one whole."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from socsci_jax.models.sharding import per_device
+from socsci_jax.models.sharding import replicated
 from socsci_jax.models.tensor_files import rows_at_a_time
 
-# One range for each axis of a parameter.
+# One range for each axis of an array.
 Bounds = list[range]
 
 
 def place(
     read: Callable[[Bounds], np.ndarray],
     *,
-    axes: tuple[str, ...],
     shape: Sequence[int],
     dtype: np.dtype,
     sharding: NamedSharding,
 ) -> jax.Array:
-    """A parameter with these logical axes on its devices; `read` gives its part within bounds, of this process's own.
+    """An array on its devices; `read` gives its part within bounds, those of this process's devices.
 
-    Pieces are at most PIECE_BYTES for all devices together, or one layer (of a parameter without layers, one row).
+    Pieces are at most PIECE_BYTES for all devices together, or one row of the first axis, if that is more: of a stacked
+    parameter one layer.
     """
     shape = tuple(shape)
+    if not shape:
+        return jax.make_array_from_callback(shape, sharding, lambda index: np.asarray(read([]), dtype))
     # Every device fills its part along the first axis at the same pace, so a piece is cut as the parameter is.
     of_device = sharding.shard_shape(shape)[0]
     parts = shape[0] // of_device
@@ -51,23 +53,23 @@ def place(
 
     if step == of_device:
         return jax.block_until_ready(piece(0))
-    with jax.set_mesh(sharding.mesh):
-        array = jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)()
-        for begin in range(0, of_device, step):
-            begin = min(begin, of_device - step)  # the last piece may repeat some rows
-            # Waited for, or pieces would pile up on the host.
-            array = jax.block_until_ready(_put_rows(axes)(array, piece(begin), begin))
+    array = jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)()
+    for begin in range(0, of_device, step):
+        begin = min(begin, of_device - step)  # the last piece may repeat some rows
+        # Waited for, or pieces would pile up on the host.
+        array = jax.block_until_ready(_put_rows(sharding)(array, piece(begin), begin))
     return array
 
 
 @functools.lru_cache(maxsize=64)
-def _put_rows(axes: tuple[str, ...]) -> Callable[[jax.Array, jax.Array, int], jax.Array]:
-    """Writes a piece into a parameter, on each device from row `begin` of its own part, in place."""
+def _put_rows(sharding: NamedSharding) -> Callable[[jax.Array, jax.Array, int], jax.Array]:
+    """Writes a piece into an array, on each device from row `begin` of its own part, in place."""
 
     def put(array: jax.Array, piece: jax.Array, begin: jax.Array) -> jax.Array:
         return jax.lax.dynamic_update_slice_in_dim(array, piece, begin, axis=0)
 
-    def on_every_device(array: jax.Array, piece: jax.Array, begin: jax.Array) -> jax.Array:
-        return per_device(put, inputs=(axes, axes, ()), output=axes)(array, piece, begin)
-
+    of_array, of_number = sharding.spec, replicated(sharding.mesh).spec
+    on_every_device = jax.shard_map(
+        put, mesh=sharding.mesh, in_specs=(of_array, of_array, of_number), out_specs=of_array, check_vma=False
+    )
     return jax.jit(on_every_device, donate_argnums=0)

@@ -1,4 +1,4 @@
-"""The parameters of a checkpoint, read from disk a part at a time: no devices, no mesh, no whole array in memory."""
+"""A checkpoint read from disk a part at a time, with or without devices: no whole array in the host's memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 import tensorstore as ts
 
@@ -17,11 +19,8 @@ from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.huggingface import StoredTensor
 from socsci_jax.models.modules import axis_size, parameter_axes
-from socsci_jax.models.placing import Bounds
+from socsci_jax.models.placing import Bounds, place
 from socsci_jax.models.tensor_files import PIECE_BYTES, rows_at_a_time
-
-# The name under which the training state saves what is trained.
-_ROOT = "params"
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,12 @@ class StoredParams:
     restores whole arrays only.
     """
 
-    def __init__(self, folder: Path):
-        """Reads names, shapes and dtypes; raises InputError if there is no readable checkpoint."""
+    def __init__(self, folder: Path, *, root: tuple[str, ...] = ("params",)):
+        """Reads names, shapes and dtypes of what stands under `root` in the training state.
+
+        Raises InputError if there is no readable checkpoint.
+        """
+        self._root = root
         self.folder = folder.resolve()
         self._state = self.folder / "state"
         try:
@@ -50,8 +53,9 @@ class StoredParams:
             paths = [
                 tuple(str(part["key"]) for part in entry["key_metadata"])
                 for entry in tree["tree_metadata"].values()
+                if not entry["value_metadata"]["skip_deserialize"]  # an empty node of the tree
             ]
-            opened = {path[1:]: self._start(path[1:]) for path in paths if path[0] == _ROOT}
+            opened = {path[len(root) :]: self._start(path) for path in paths if path[: len(root)] == root}
             self.arrays = {path: _described(array.result()) for path, array in opened.items()}
             self._manifest = (self._state / "manifest.ocdbt").read_bytes()
             # The layers of a parameter are asked for in a row.
@@ -72,14 +76,17 @@ class StoredParams:
             if config.adapter is None or path[-1] in ("lora_a", "lora_b")
         }
         for path in {**axes, **self.arrays}:
-            needed = [axis_size(config, axis) for axis in axes[path]] if path in axes else None
-            found = list(self.arrays[path].shape) if path in self.arrays else None
-            if needed != found:
-                raise InputError(
-                    f"{self.folder}: this checkpoint is damaged or of another architecture ({'.'.join(path)} is "
-                    f"{found or 'missing'}, {needed or 'nothing of that name'} is needed); restore the run's own "
-                    "config.json and recipe.yaml, or take another step."
-                )
+            self.check_shape(path, [axis_size(config, axis) for axis in axes[path]] if path in axes else None)
+
+    def check_shape(self, path: tuple[str, ...], needed: list[int] | None) -> None:
+        """Raises InputError if an array has another shape, is missing, or is there though none is `needed`."""
+        found = list(self.arrays[path].shape) if path in self.arrays else None
+        if needed != found:
+            raise InputError(
+                f"{self.folder}: this checkpoint is damaged or of another architecture ({'.'.join(path)} is "
+                f"{'missing' if found is None else found}, {'nothing of that name' if needed is None else needed} is "
+                "needed); restore the run's own config.json and recipe.yaml, or take another step."
+            )
 
     def blocks(self, tensor: StoredTensor, layer: int) -> Iterator[np.ndarray]:
         """One tensor's rows, as a Hugging Face file holds them, in order and some at a time.
@@ -114,9 +121,9 @@ class StoredParams:
         layer = [
             -(-size // chunk) * chunk for size, chunk in zip(held.shape[1:], held.chunk[1:], strict=True)
         ]
-        kept = math.prod([held.chunk[0], *layer]) * held.dtype.itemsize
+        kept = math.prod([*held.chunk[:1], *layer]) * held.dtype.itemsize
         # TensorStore counts a little more than the values, and throws away what does not fit.
-        return self._start(path, cache_bytes=kept + PIECE_BYTES if shared else 0).result()
+        return self._start((*self._root, *path), cache_bytes=kept + PIECE_BYTES if shared else 0).result()
 
     def _start(self, path: tuple[str, ...], *, cache_bytes: int = 0) -> ts.Future:
         return ts.open(
@@ -125,7 +132,7 @@ class StoredParams:
                 "kvstore": {
                     "driver": "ocdbt",
                     "base": f"file://{self._state}/",
-                    "path": f"{'.'.join((_ROOT, *path))}/",
+                    "path": f"{'.'.join(path)}/",
                 },
                 "recheck_cached_data": False,
             },
@@ -143,6 +150,27 @@ class StoredParams:
 
 
 def _described(array: ts.TensorStore) -> StoredArray:
-    return StoredArray(
-        tuple(array.shape), array.dtype.numpy_dtype, tuple(array.chunk_layout.read_chunk.shape)
+    chunk = array.chunk_layout.read_chunk.shape or ()  # None of an array without dimensions
+    return StoredArray(tuple(array.shape), array.dtype.numpy_dtype, tuple(chunk))
+
+
+def restore_state(folder: Path, abstract_state: Any) -> Any:
+    """The whole state of a checkpoint, onto the shardings of `abstract_state`, a piece of an array at a time.
+
+    Raises InputError if the checkpoint cannot be read, or holds arrays of other names or shapes.
+    """
+    stored = StoredParams(folder, root=())
+    leaves, tree = jax.tree_util.tree_flatten_with_path(abstract_state)
+    wanted = {tuple(jax.tree_util.keystr((key,), simple=True) for key in path): leaf for path, leaf in leaves}
+    for path in {**wanted, **stored.arrays}:
+        needed = list(wanted[path].shape) if path in wanted else None
+        stored.check_shape(path, needed)
+    return tree.unflatten(
+        place(
+            functools.partial(stored.read_within, path),
+            shape=leaf.shape,
+            dtype=leaf.dtype,
+            sharding=leaf.sharding,
+        )
+        for path, leaf in wanted.items()
     )
