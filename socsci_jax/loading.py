@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.tokenizers import TOKENIZER_FILES, load_tokenizer
@@ -25,14 +29,27 @@ from socsci_jax.models.adapters import (
     read_adapter_config,
 )
 from socsci_jax.models.config import DecoderConfig
-from socsci_jax.models.huggingface import CHECKPOINT_FILES, export_checkpoint, load_checkpoint
+from socsci_jax.models.huggingface import (
+    CHECKPOINT_FILES,
+    StoredTensor,
+    TensorSource,
+    load_checkpoint,
+    locate_model,
+    source_of,
+    stored_tensors,
+    write_checkpoint,
+)
+from socsci_jax.models.modules import flattened, nested, parameter_axes
+from socsci_jax.models.placing import place
+from socsci_jax.models.quantization import quantize
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder
-from socsci_jax.training.start import abstract_trained, start_params
-from socsci_jax.training.step import trained_part
+from socsci_jax.training.start import start_params
+from socsci_jax.training.stored import StoredParams
 
 # Beside an exported model: what a Hugging Face folder has no place for.
 FACTS_FILE = "socsci_jax.json"
@@ -128,13 +145,20 @@ def _restore_trained(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> t
     """What the run trained (the adapter, or all weights), and the config with its adapter."""
     recipe = run.recipe()
     config = dataclasses.replace(run.config(), adapter=recipe.adapter)
-    placed = jax.tree.map(
-        lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
-        abstract_trained(recipe, config),
-        trained_part(config, param_shardings(config, mesh)),
-    )
     checkpoints, step = find_checkpoint(run, step)
-    return checkpoints.restore_params(step, abstract_params=placed), config
+    stored = StoredParams(checkpoints.folder / str(step))
+    stored.check(config)
+    shardings = flattened(param_shardings(config, mesh))
+    trained = {
+        path: place(
+            functools.partial(stored.read_within, path),
+            shape=array.shape,
+            dtype=array.dtype,
+            sharding=shardings[path],
+        )
+        for path, array in stored.arrays.items()
+    }
+    return nested(trained), config
 
 
 def choose_layout(model: SimulationModel, name: str | None, *, allow_other: bool) -> Layout:
@@ -161,33 +185,108 @@ def choose_layout(model: SimulationModel, name: str | None, *, allow_other: bool
 
 
 def export_run(
-    path: Path, out: Path, *, step: int | None = None, dtype: str | None = None, adapter: bool = False
+    path: Path,
+    out: Path,
+    *,
+    step: int | None = None,
+    dtype: str | None = None,
+    adapter: bool = False,
+    max_shard_bytes: int = 5_000_000_000,
 ) -> None:
     """Writes a run's checkpoint as a Hugging Face folder, with a file of facts about it beside the weights.
 
-    With `adapter` the adapter alone, in `peft`'s format; else it is merged into its base.  Raises InputError if
-    `path` is no run, has no checkpoint or no adapter, or `out` exists.
+    Weights pass through memory in pieces (all of a random start at once), and an export that was stopped goes on with
+    the file that was being written.  With `adapter` the adapter alone, in `peft`'s format; else it is merged into its
+    base.  Raises InputError if `path` is no run, has no checkpoint or no adapter, or `out` exists or cannot be written.
     """
     run = RunFolder(path)
     facts = model_facts(run, step=step)
-    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
+    recipe = run.recipe()
+    config = dataclasses.replace(run.config(), adapter=recipe.adapter)
     written = {FACTS_FILE: (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()}
     if adapter:
-        recipe = run.recipe()
         if recipe.lora is None:
             raise InputError(
                 f"{path}: this run trained all weights and has no adapter; export it without --adapter."
             )
+        mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
         trained, config = _restore_trained(run, step=facts["step"], mesh=mesh)
         written |= {p.name: p.read_bytes() for p in run.tokenizer.iterdir() if p.is_file()}
         export_adapter(trained, config, out, base=recipe.model.start, extra_files=written)
         return
-    export_checkpoint(
-        restore_params(run, step=facts["step"], mesh=mesh),
+    checkpoints, number = find_checkpoint(run, facts["step"])
+    stored = StoredParams(checkpoints.folder / str(number))
+    stored.check(config)
+    write_checkpoint(
+        _whole(stored, run.config()) if config.adapter is None else _merged(stored, recipe, config),
         run.config(),
         out,
         source_folder=run.tokenizer,
         config_json=run.model_config.read_bytes(),
         dtype=dtype,
+        max_shard_bytes=max_shard_bytes,
         extra_files=written,
+        origin={
+            "run": hashlib.sha256((path / "run.json").read_bytes()).hexdigest(),
+            "step": facts["step"],
+            "checkpoint": stored.fingerprint,
+        },
     )
+
+
+def _whole(stored: StoredParams, config: DecoderConfig) -> TensorSource:
+    """All weights, as they were trained."""
+    return TensorSource({t: stored.arrays[t.path].dtype for t in stored_tensors(config)}, stored.blocks)
+
+
+def _merged(stored: StoredParams, recipe: Recipe, config: DecoderConfig) -> TensorSource:
+    """The weights of the start with the adapter added, computed block by block as `merge_adapter` does for all."""
+    base_config = dataclasses.replace(config, adapter=None)
+    base_dtype = np.dtype(recipe.model.param_dtype)
+    base = _start_blocks(recipe, base_config)
+    axes = parameter_axes(config)
+
+    def blocks(tensor: StoredTensor, layer: int) -> Iterator[np.ndarray]:
+        *module, name = tensor.path
+        codes = (*module, "codes") in axes
+        adapted = (*module, "lora_a") in axes
+        if name != "weight" or not (codes or adapted):
+            yield from (np.asarray(block, base_dtype) for block in base(tensor, layer))
+            return
+        low = {}
+        if adapted:
+            low = {part: stored.read((*module, part), (layer,))[None] for part in ("lora_a", "lora_b")}
+        first = 0
+        for block in base(tensor, layer):
+            outputs = slice(first, first + len(block))
+            first = outputs.stop
+            of_map = {"weight": np.asarray(block.T, base_dtype)[None]}
+            if codes:
+                of_map = dict(zip(("codes", "scale"), jax.jit(quantize)(of_map["weight"]), strict=True))
+            if adapted:
+                of_map |= {"lora_a": low["lora_a"], "lora_b": low["lora_b"][..., outputs]}
+            yield np.asarray(merge_adapter({"map": of_map}, config)["map"]["weight"])[0].T
+
+    # Over four bits the weights that the adapter was trained over are not those of the file.
+    wide = {(*path[:-1], "weight") for path in axes if path[-1] == "codes"}
+    dtypes = {t: np.dtype(np.float32) if t.path in wide else base_dtype for t in stored_tensors(base_config)}
+    return TensorSource(dtypes, blocks)
+
+
+def _start_blocks(
+    recipe: Recipe, config: DecoderConfig
+) -> Callable[[StoredTensor, int], Iterator[np.ndarray]]:
+    """Rows of the start's tensors, as a Hugging Face file holds them."""
+    if recipe.model.start == "random":
+        mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
+        return source_of(start_params(recipe, config, mesh), config).blocks
+    folder = resolve_folder(recipe.model.start, allow_patterns=CHECKPOINT_FILES)
+    _, located = locate_model(folder, config, one_dtype=False)
+
+    def blocks(tensor: StoredTensor, layer: int) -> Iterator[np.ndarray]:
+        try:
+            yield from (block for _, block in located[tensor.names[layer]].blocks())
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be read to the end ({error}); try again.") from error
+
+    return blocks

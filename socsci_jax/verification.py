@@ -7,7 +7,6 @@ format.  Names, shapes and indices are Hugging Face's on both sides.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import math
@@ -15,20 +14,20 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
-from safetensors import SafetensorError
 
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
 from socsci_jax.loading import find_checkpoint
 from socsci_jax.models.huggingface import CHECKPOINT_FILES, COMPANIONS, locate_tensors, stored_tensors
+from socsci_jax.models.tensor_files import DTYPES
 from socsci_jax.progress import progress
 from socsci_jax.training.run import RunFolder
+from socsci_jax.training.stored import StoredParams
 
 # Values compared at a time: what is made in between stays small beside the tensor itself.
 PIECE = 1 << 22
@@ -97,21 +96,19 @@ class _Side:
 def compare(a: str, b: str) -> Comparison:
     """Compares two checkpoints, each a run's folder, RUN/checkpoints/STEP, or a Hugging Face folder or hub id.
 
-    Memory holds two tensors at a time, of a run one parameter of all its layers.  Raises InputError for a side
-    that is no checkpoint or cannot be read.
+    Memory holds two tensors at a time.  Raises InputError for a side that is no checkpoint or cannot be read.
     """
-    with ExitStack() as stack:
-        left, right = (_open(name, stack) for name in (a, b))
-        shared = sorted(left.names & right.names, key=_parameter_first)
-        equal, different = [], []
-        with progress("verify", total=len(shared)) as report:
-            for done, name in enumerate(shared, start=1):
-                difference = tensor_difference(name, left.read(name), right.read(name))
-                if difference is None:
-                    equal.append(name)
-                else:
-                    different.append(difference)
-                report.update(done)
+    left, right = _open(a), _open(b)
+    shared = sorted(left.names & right.names, key=_parameter_first)
+    equal, different = [], []
+    with progress("verify", total=len(shared)) as report:
+        for done, name in enumerate(shared, start=1):
+            difference = tensor_difference(name, left.read(name), right.read(name))
+            if difference is None:
+                equal.append(name)
+            else:
+                different.append(difference)
+            report.update(done)
     return Comparison(
         sides=(left.where, right.where),
         equal=tuple(equal),
@@ -188,14 +185,14 @@ def _unequal(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (x != y) & ~(np.isnan(x) & np.isnan(y))
 
 
-def _open(name_or_path: str, stack: ExitStack) -> _Side:
+def _open(name_or_path: str) -> _Side:
     path = Path(name_or_path).absolute()
     if RunFolder(path).is_run():
         return _open_run(RunFolder(path), step=None)
     run = RunFolder(path.parent.parent)
     if path.name.isdigit() and path.parent == run.checkpoints and run.is_run():
         return _open_run(run, step=int(path.name))
-    return _open_huggingface(name_or_path, stack)
+    return _open_huggingface(name_or_path)
 
 
 def _open_run(run: RunFolder, *, step: int | None) -> _Side:
@@ -205,26 +202,16 @@ def _open_run(run: RunFolder, *, step: int | None) -> _Side:
             "compare the folders."
         )
     checkpoints, step = find_checkpoint(run, step)
+    stored = StoredParams(checkpoints.folder / str(step))
+    stored.check(run.config())
     tensors = {
         name: (tensor, layer)
         for tensor in stored_tensors(run.config())
         for layer, name in enumerate(tensor.names)
     }
 
-    @functools.lru_cache(maxsize=1)  # the layers of a parameter are asked for in a row
-    def parameter(path: tuple[str, ...]) -> np.ndarray:
-        return checkpoints.read_parameter(step, path=path)
-
     def read(name: str) -> np.ndarray:
-        tensor, layer = tensors[name]
-        held = parameter(tensor.path)
-        if tensor.stacked and len(held) != len(tensor.names):
-            raise InputError(
-                f"{checkpoints.folder / str(step)}: holds {len(held)} layers, {run.model_config} says "
-                f"{len(tensor.names)}; restore the run's own config.json."
-            )
-        one = held[layer] if tensor.stacked else held
-        return np.ascontiguousarray(one.T if tensor.transposed else one)
+        return np.concatenate(list(stored.blocks(*tensors[name])))
 
     return _Side(
         where=str(checkpoints.folder / str(step)),
@@ -235,22 +222,21 @@ def _open_run(run: RunFolder, *, step: int | None) -> _Side:
     )
 
 
-def _open_huggingface(name_or_path: str, stack: ExitStack) -> _Side:
+def _open_huggingface(name_or_path: str) -> _Side:
     folder = resolve_folder(name_or_path, allow_patterns=CHECKPOINT_FILES)
     problems: list[str] = []
-    located = locate_tensors(folder, stack, problems)
+    located = locate_tensors(folder, problems)
     if problems:
         raise InputError(f"{folder}: {'; '.join(problems)}; download the complete checkpoint again.")
 
     def read(name: str) -> np.ndarray:
-        try:
-            return located[name][...]
-        except (SafetensorError, TypeError) as error:
-            dtype = located[name].get_dtype()
+        tensor = located[name]
+        if tensor.dtype not in DTYPES:
             raise InputError(
-                f"{folder}: tensor {name} of dtype {dtype} cannot be read ({error}); compare checkpoints in "
-                "float32, bfloat16 or float16."
-            ) from error
+                f"{folder}: tensor {name} of dtype {tensor.dtype} cannot be read; compare checkpoints in float32, "
+                "bfloat16 or float16."
+            )
+        return tensor.rows()
 
     return _Side(
         where=str(folder),

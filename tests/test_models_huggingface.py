@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import huggingface_model, save
 
 from socsci_jax.errors import InputError
+from socsci_jax.models import tensor_files
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.huggingface import COMPANIONS, export_checkpoint, load_checkpoint
 from socsci_jax.models.modules import init
@@ -79,6 +80,18 @@ def test_there_and_back_gives_every_tensor_and_file_byte_for_byte(
         assert (tmp_path / "out" / name).read_bytes() == (source / name).read_bytes()
     assert (tmp_path / "out" / "model.safetensors.index.json").exists() == (shard_size == "8KB")
     assert not (tmp_path / "out" / "secrets.txt").exists()
+
+
+@pytest.mark.parametrize("mesh", [one_device, eight_devices])
+def test_parameters_that_are_put_together_in_pieces_are_the_same(tmp_path, monkeypatch, mesh):
+    """A few rows, or a layer, at a time; the last piece of a parameter is not a whole one."""
+    source = save(huggingface_model("qwen2"), tmp_path / "in")
+    whole = load_checkpoint(source, mesh=mesh()).params
+    for size in (100, 1100, 5000):
+        monkeypatch.setattr(tensor_files, "PIECE_BYTES", size)
+        pieces = load_checkpoint(source, mesh=mesh()).params
+        jax.tree.map(np.testing.assert_array_equal, pieces, whole)
+        assert jax.tree.map(lambda w: w.sharding, pieces) == jax.tree.map(lambda w: w.sharding, whole)
 
 
 def test_transformers_loads_the_export_and_computes_the_same(tmp_path):
@@ -224,8 +237,8 @@ def test_an_export_that_fails_leaves_no_folder_of_that_name(checkpoint, tmp_path
     def full(*args, **settings):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("socsci_jax.models.huggingface.save_file", full)
-    with pytest.raises(OSError, match="no space"):
+    monkeypatch.setattr("socsci_jax.models.huggingface.write_tensors", full)
+    with pytest.raises(InputError, match=r"cannot be written \(no space"):
         export_checkpoint(
             loaded.params, loaded.config, tmp_path / "out", source_folder=None, config_json=None
         )

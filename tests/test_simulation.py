@@ -125,8 +125,8 @@ def test_a_part_can_be_asked_for_alone(world, tmp_path):
 def test_a_simulation_that_was_stopped_goes_on_and_ends_with_the_same_bytes(world, tmp_path, monkeypatch):
     store, split, _ = world
     asked = model(world)
-    monkeypatch.setattr(simulation_module, "PAIRS_PER_PART", 4)
-    simulate(asked, store, split, out=tmp_path / "whole.parquet", layout=STUDY_FIRST)
+    settings = {"layout": STUDY_FIRST, "pairs_per_part": 4}
+    simulate(asked, store, split, out=tmp_path / "whole.parquet", **settings)
 
     computed = []
 
@@ -138,9 +138,9 @@ def test_a_simulation_that_was_stopped_goes_on_and_ends_with_the_same_bytes(worl
 
     monkeypatch.setattr(simulation_module, "exact_distributions", stops_at_third)
     with pytest.raises(KeyboardInterrupt):
-        simulate(asked, store, split, out=tmp_path / "stopped.parquet", layout=STUDY_FIRST)
+        simulate(asked, store, split, out=tmp_path / "stopped.parquet", **settings)
     assert not (tmp_path / "stopped.parquet").exists()
-    simulate(asked, store, split, out=tmp_path / "stopped.parquet", layout=STUDY_FIRST)
+    simulate(asked, store, split, out=tmp_path / "stopped.parquet", **settings)
 
     parts = len(computed) - 1
     assert parts > 3, "the first two parts were not computed again, the third was"
@@ -149,10 +149,15 @@ def test_a_simulation_that_was_stopped_goes_on_and_ends_with_the_same_bytes(worl
 
 
 def test_parts_of_another_model_are_not_taken_over(tmp_path):
-    rows = pl.DataFrame({"item_id": ["a"]})
-    FinishedParts(tmp_path / "out.parquet", {"model_hash": "one"}).write(0, rows)
-    assert FinishedParts(tmp_path / "out.parquet", {"model_hash": "one"}).has(0)
-    assert not FinishedParts(tmp_path / "out.parquet", {"model_hash": "two"}).has(0)
+    def begun(model: str) -> FinishedParts:
+        parts = FinishedParts(tmp_path / "out.parquet", {"model_hash": model})
+        parts.begin()
+        return parts
+
+    begun("one").write(0, pl.DataFrame({"item_id": ["a"]}))
+    assert begun("one").numbers() == {0}
+    assert begun("two").numbers() == set()
+    assert begun("one").numbers() == set(), "a simulation in between discards what there was"
 
 
 def test_eight_devices_predict_as_one_does(world, tmp_path):

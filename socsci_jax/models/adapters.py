@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,7 @@ def export_adapter(
         "inference_mode": True,
     }
     partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     save_file(tensors, partial / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     (partial / ADAPTER_CONFIG).write_text(json.dumps(facts, indent=2) + "\n")

@@ -1,28 +1,35 @@
-"""Import and export of Hugging Face checkpoints: safetensors, bit for bit, straight into sharded arrays."""
+"""Import and export of Hugging Face checkpoints: safetensors, bit for bit, a piece of a tensor at a time."""
 
 from __future__ import annotations
 
+import errno
+import functools
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
 
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig, parse_config, to_huggingface
 from socsci_jax.models.modules import axis_size, nested, parameter_axes
-from socsci_jax.models.sharding import param_shardings, replicated
+from socsci_jax.models.placing import Bounds, place
+from socsci_jax.models.sharding import param_shardings
+from socsci_jax.models.tensor_files import (
+    DTYPES,
+    FileTensor,
+    TensorToWrite,
+    sha256_of,
+    tensors_of_file,
+    write_tensors,
+)
+from socsci_jax.progress import progress
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -40,7 +47,9 @@ COMPANIONS = (
 )
 # What to fetch of a model on a hub.
 CHECKPOINT_FILES = ("*.safetensors", INDEX, "config.json", *COMPANIONS)
-_DTYPES = {"F32": jnp.float32, "BF16": jnp.bfloat16, "F16": jnp.float16}
+# Of an export, beside its files: what each is, and which checkpoint it was made from.
+RECEIPTS = "receipts"
+_DTYPES = ("F32", "BF16", "F16")
 
 
 @dataclass(frozen=True)
@@ -71,38 +80,65 @@ class StoredTensor:
         return len(self.shape) == 2 and self.axes != ("vocab", "embed")
 
 
+@dataclass(frozen=True)
+class TensorSource:
+    """Where an export takes its tensors from.
+
+    `blocks` gives the rows of one tensor (of a layer, 0 if there is one in all) as the file will hold them, in order
+    and some at a time; so memory holds what one block needs.
+    """
+
+    dtypes: Mapping[StoredTensor, np.dtype]
+    blocks: Callable[[StoredTensor, int], Iterable[np.ndarray]]
+
+
 def load_checkpoint(folder: Path, *, mesh: Mesh, param_dtype: Any = None) -> Checkpoint:
     """Read a folder with config.json and one or several safetensors files.
 
-    Each device's part is read on its own, so host memory holds one part of one parameter at a time. Dtypes
-    stay as stored unless `param_dtype` is given. Raises one InputError that lists every problem found.
+    Parameters are put together on their devices, a few layers or rows at a time, so that host memory holds a piece of
+    one parameter. Dtypes stay as stored unless `param_dtype` is given. Raises one InputError that lists every problem
+    found.
     """
     folder = Path(folder)
     config_json = _config_bytes(folder)
     config = parse_config(config_json, where=str(folder / "config.json"))
     shardings = param_shardings(config, mesh)
-    with ExitStack() as stack:
-        problems: list[str] = []
-        located = locate_tensors(folder, stack, problems)
-        tensors = list(stored_tensors(config))
-        _check(config, tensors, located, problems, one_dtype=param_dtype is None)
-        if problems:
-            raise InputError(
-                f"{folder}: {'; '.join(problems)}; download the complete checkpoint of a supported model again"
+    tensors, located = locate_model(folder, config, one_dtype=param_dtype is None)
+    leaves = {}
+    for tensor in tensors:
+        sharding = _leaf(shardings, tensor.path)
+        files = [located[name] for name in tensor.names]
+        dtype = np.dtype(param_dtype or DTYPES[files[0].dtype])
+        shape = tuple(axis_size(config, axis) for axis in tensor.axes)
+        try:
+            leaves[tensor.path] = place(
+                functools.partial(_read_part, tensor, files, dtype),
+                shape=shape,
+                dtype=dtype,
+                sharding=sharding,
             )
-        leaves = {}
-        for tensor in tensors:
-            sharding = shardings
-            for name in tensor.path:
-                sharding = sharding[name]
-            dtype = param_dtype or _DTYPES[located[tensor.names[0]].get_dtype()]
-            shape = tuple(axis_size(config, axis) for axis in tensor.axes)
-            read = partial(
-                _read_part, tensor, [located[name] for name in tensor.names], shape, np.dtype(dtype)
-            )
-            leaves[tensor.path] = jax.make_array_from_callback(shape, sharding, read)
-        jax.block_until_ready(leaves)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be read to the end ({error}); try again") from error
     return Checkpoint(config=config, params=nested(leaves), config_json=config_json)
+
+
+def locate_model(
+    folder: Path, config: DecoderConfig, *, one_dtype: bool
+) -> tuple[list[StoredTensor], dict[str, FileTensor]]:
+    """All tensors of a decoder, and where each lies in the folder, yet unread.
+
+    Raises one InputError that lists every problem found; with `one_dtype` also if the layers of a parameter have
+    several dtypes.
+    """
+    problems: list[str] = []
+    located = locate_tensors(folder, problems)
+    tensors = list(stored_tensors(config))
+    _check(config, tensors, located, problems, one_dtype=one_dtype)
+    if problems:
+        raise InputError(
+            f"{folder}: {'; '.join(problems)}; download the complete checkpoint of a supported model again"
+        )
+    return tensors, located
 
 
 def export_checkpoint(
@@ -116,55 +152,147 @@ def export_checkpoint(
     max_shard_bytes: int = 5_000_000_000,
     extra_files: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Write a folder that `transformers` loads: safetensors, config.json and the companions of the source.
+    """Writes parameters on devices of this process as `write_checkpoint` does; always from the beginning."""
+    write_checkpoint(
+        source_of(params, config),
+        config,
+        out,
+        source_folder=source_folder,
+        config_json=config_json,
+        dtype=dtype,
+        max_shard_bytes=max_shard_bytes,
+        extra_files=extra_files,
+    )
 
-    Tensors keep their dtype unless `dtype` is given; `config_json` is written as it is. Host memory holds one
-    file of at most `max_shard_bytes` (or one tensor, if that is larger). `extra_files` are written beside the
-    weights. The folder appears under its name only when complete. With several processes all must call this, and the first one writes.
+
+def source_of(params: Any, config: DecoderConfig) -> TensorSource:
+    """The tensors of parameters on devices of this process, each fetched when it is asked for."""
+    leaves = {tensor: _leaf(params, tensor.path) for tensor in stored_tensors(config)}
+
+    def blocks(tensor: StoredTensor, layer: int) -> Iterator[np.ndarray]:
+        leaf = leaves[tensor]
+        values = np.asarray(leaf[layer] if tensor.stacked else leaf)
+        yield values.T if tensor.transposed else values
+
+    return TensorSource({tensor: np.dtype(leaf.dtype) for tensor, leaf in leaves.items()}, blocks)
+
+
+def write_checkpoint(
+    source: TensorSource,
+    config: DecoderConfig,
+    out: Path,
+    *,
+    source_folder: Path | None,
+    config_json: bytes | None,
+    dtype: Any = None,
+    max_shard_bytes: int = 5_000_000_000,
+    extra_files: Mapping[str, bytes] | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a folder that `transformers` loads: safetensors, config.json and the companions of `source_folder`.
+
+    Tensors keep their dtype unless `dtype` is given; `config_json` is written as it is; `extra_files` are written
+    beside the weights. No file holds more than `max_shard_bytes`, unless one tensor does. The folder appears under its
+    name only when complete.
+
+    `origin` (JSON) says what determines the weights. With it every file gets a receipt (size, SHA-256, origin), which
+    stays beside the weights, and an export that was stopped goes on: finished files of the same origin are read again
+    to see that they are whole, and kept. Raises InputError if the folder exists or cannot be written.
     """
     out = Path(out)
     if out.exists():
         raise InputError(f"{out}: exists already; give a new folder, or remove it first")
-    leaves = {tensor: _leaf(params, tensor.path) for tensor in stored_tensors(config)}
-    kept = {tensor: np.dtype(dtype or leaf.dtype) for tensor, leaf in leaves.items()}
-    files = _plan({name: (t, i) for t in leaves for i, name in enumerate(t.names)}, kept, max_shard_bytes)
+    kept = {tensor: np.dtype(dtype or held) for tensor, held in source.dtypes.items()}
+    files = _plan({name: (t, i) for t in kept for i, name in enumerate(t.names)}, kept, max_shard_bytes)
     names = [SINGLE]
     if len(files) > 1:
         names = [f"model-{n:05d}-of-{len(files):05d}.safetensors" for n in range(1, len(files) + 1)]
 
-    writes = jax.process_index() == 0
     partial_folder = out.with_name(f".{out.name}.partial")
-    if writes:
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        partial_folder.mkdir(parents=True)
-    for file, members in zip(names, files, strict=True):
-        arrays = {}
-        for name, (tensor, layer) in members.items():
-            array = _gather(
-                leaves[tensor], layer if tensor.stacked else None, tensor.transposed, kept[tensor]
-            )
-            if writes:
-                arrays[name] = np.asarray(array)
-        if writes:
-            save_file(arrays, partial_folder / file, metadata={"format": "pt"})
-    if not writes:
-        return
+    if origin is not None:
+        origin = {
+            **origin,
+            "dtypes": sorted({held.name for held in kept.values()}),
+            "max_shard_bytes": max_shard_bytes,
+        }
+    finished = _finished(partial_folder, names, origin)
+    try:
+        _clear(partial_folder, keep=finished)
+        with progress("export", total=sum(map(len, files))) as report:
+            done = 0
 
-    if len(files) > 1:
-        total = sum(_bytes(t, kept[t]) for members in files for t, _ in members.values())
-        weight_map = {name: file for file, members in zip(names, files, strict=True) for name in members}
-        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        (partial_folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
-    if config_json is None:
-        stored = np.dtype(dtype or next(iter(leaves.values())).dtype).name
-        config_json = (json.dumps(to_huggingface(config, dtype=stored), indent=2) + "\n").encode()
-    (partial_folder / "config.json").write_bytes(config_json)
-    for name in COMPANIONS if source_folder is not None else ():
-        if (Path(source_folder) / name).is_file():
-            shutil.copyfile(Path(source_folder) / name, partial_folder / name)
-    for name, content in (extra_files or {}).items():
-        (partial_folder / name).write_bytes(content)
-    partial_folder.rename(out)
+            def counted(tensor: StoredTensor, layer: int) -> Iterator[np.ndarray]:
+                nonlocal done
+                yield from source.blocks(tensor, layer)
+                done += 1
+                report.update(done)
+
+            for file, members in zip(names, files, strict=True):
+                if file in finished:
+                    done += len(members)
+                    report.update(done)
+                    continue
+                tensors = [
+                    TensorToWrite(name, kept[t], t.shape, functools.partial(counted, t, layer))
+                    for name, (t, layer) in members.items()
+                ]
+                written = write_tensors(partial_folder / file, tensors)
+                if origin is not None:
+                    receipt = _receipt(file, written.bytes, written.sha256, origin)
+                    (partial_folder / RECEIPTS).mkdir(exist_ok=True)
+                    (partial_folder / RECEIPTS / f"{file}.json").write_text(
+                        json.dumps(receipt, indent=2) + "\n"
+                    )
+        if len(files) > 1:
+            total = sum(_bytes(t, kept[t]) for members in files for t, _ in members.values())
+            weight_map = {name: file for file, members in zip(names, files, strict=True) for name in members}
+            index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+            (partial_folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+        if config_json is None:
+            stored = next(iter(kept.values())).name
+            config_json = (json.dumps(to_huggingface(config, dtype=stored), indent=2) + "\n").encode()
+        (partial_folder / "config.json").write_bytes(config_json)
+        for name in COMPANIONS if source_folder is not None else ():
+            if (Path(source_folder) / name).is_file():
+                shutil.copyfile(Path(source_folder) / name, partial_folder / name)
+        for name, content in (extra_files or {}).items():
+            (partial_folder / name).write_bytes(content)
+        partial_folder.rename(out)
+    except OSError as error:
+        needed = sum(_bytes(t, kept[t]) for members in files for t, _ in members.values())
+        reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+        again = "the same export goes on with the file that was being written" if origin else "export again"
+        raise InputError(
+            f"{out}: cannot be written ({reason}); it takes {needed / 1e9:.1f} GB in all: make room, and {again}"
+        ) from error
+
+
+def _receipt(file: str, size: int, sha256: str, origin: Mapping[str, Any]) -> dict[str, Any]:
+    return {"file": file, "bytes": size, "sha256": sha256, "origin": dict(origin)}
+
+
+def _finished(folder: Path, files: list[str], origin: Mapping[str, Any] | None) -> list[str]:
+    """The files that an earlier export of the same origin left whole."""
+    finished = []
+    for file in files if origin is not None else ():
+        try:
+            receipt = json.loads((folder / RECEIPTS / f"{file}.json").read_text())
+            # The content is read again only where all else fits.
+            fits = receipt == _receipt(file, (folder / file).stat().st_size, receipt["sha256"], origin)
+            if fits and receipt["sha256"] == sha256_of(folder / file):
+                finished.append(file)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return finished
+
+
+def _clear(folder: Path, *, keep: list[str]) -> None:
+    """Makes the folder, or leaves in it only these files with their receipts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    receipts = folder / RECEIPTS
+    for path in [*folder.iterdir(), *(receipts.iterdir() if receipts.is_dir() else ())]:
+        if path != receipts and path.name not in keep and path.name.removesuffix(".json") not in keep:
+            path.unlink()
 
 
 def stored_tensors(config: DecoderConfig) -> Iterator[StoredTensor]:
@@ -189,8 +317,8 @@ def _config_bytes(folder: Path) -> bytes:
         raise InputError(f"{folder}: has no readable config.json; download the complete checkpoint") from None
 
 
-def locate_tensors(folder: Path, stack: ExitStack, problems: list[str]) -> dict[str, Any]:
-    """Name of every tensor in the folder -> its slice, yet unread; `problems` takes what is wrong with single files."""
+def locate_tensors(folder: Path, problems: list[str]) -> dict[str, FileTensor]:
+    """Name of every tensor in the folder -> the tensor, yet unread; `problems` takes what is wrong with single files."""
     weight_map: dict[str, str] | None = None
     if (folder / INDEX).is_file():
         weight_map = _weight_map(folder / INDEX)
@@ -205,7 +333,7 @@ def locate_tensors(folder: Path, stack: ExitStack, problems: list[str]) -> dict[
     else:
         raise InputError(f"{folder}: has neither {SINGLE} nor {INDEX}; download the complete checkpoint")
 
-    located: dict[str, Any] = {}
+    located: dict[str, FileTensor] = {}
     for file in files:
         # An index may come from anywhere: it must not lead out of the folder.
         if not re.fullmatch(r"[A-Za-z0-9_.-]+\.safetensors", file):
@@ -215,15 +343,15 @@ def locate_tensors(folder: Path, stack: ExitStack, problems: list[str]) -> dict[
             problems.append(f"{INDEX} names {file}, which is absent")
             continue
         try:
-            opened = stack.enter_context(safe_open(folder / file, framework="numpy"))
+            tensors = tensors_of_file(folder / file)
         except (SafetensorError, OSError) as error:
             problems.append(f"{file} is damaged or truncated ({error})")
             continue
-        for name in opened.keys():  # noqa: SIM118 (not a dict)
+        for name, tensor in tensors.items():
             if weight_map is not None and weight_map.get(name) != file:
                 problems.append(f"{file} holds {name}, which {INDEX} does not place there")
             else:
-                located[name] = opened.get_slice(name)
+                located[name] = tensor
     return located
 
 
@@ -240,7 +368,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 def _check(
     config: DecoderConfig,
     tensors: list[StoredTensor],
-    located: dict[str, Any],
+    located: dict[str, FileTensor],
     problems: list[str],
     *,
     one_dtype: bool,
@@ -260,12 +388,12 @@ def _check(
     for name, tensor in wanted.items():
         if name not in located:
             continue
-        shape, dtype = tuple(located[name].get_shape()), located[name].get_dtype()
+        shape, dtype = located[name].shape, located[name].dtype
         if shape != tensor.shape:
             wrong.append(f"{name} is {list(shape)}, not {list(tensor.shape)}")
         if dtype not in _DTYPES:
             odd.append(f"{name} is {dtype}, not one of {', '.join(_DTYPES)}")
-        elif one_dtype and tensor.names[0] in located and located[tensor.names[0]].get_dtype() != dtype:
+        elif one_dtype and tensor.names[0] in located and located[tensor.names[0]].dtype != dtype:
             odd.append(f"{name} is {dtype}, unlike layer 0 (give param_dtype)")
     if wrong:
         problems.append(f"wrong shapes: {_some(wrong)}")
@@ -273,41 +401,39 @@ def _check(
         problems.append(f"wrong dtypes: {_some(odd)}")
 
 
-def _is_second_embedding(config: DecoderConfig, name: str, located: dict[str, Any]) -> bool:
+def _is_second_embedding(config: DecoderConfig, name: str, located: dict[str, FileTensor]) -> bool:
     """Some tools write the tied output projection as well; it is accepted if it is the embedding."""
     first = located.get("model.embed_tokens.weight")
     if name != "lm_head.weight" or not config.tie_word_embeddings or first is None:
         return False
     second = located[name]
-    shape = [config.vocab_size, config.hidden_size]
-    if not (first.get_shape() == second.get_shape() == shape and first.get_dtype() == second.get_dtype()):
+    shape = (config.vocab_size, config.hidden_size)
+    if not (first.shape == second.shape == shape and first.dtype == second.dtype):
         return False
-    parts = [slice(i, min(i + 4096, config.vocab_size)) for i in range(0, config.vocab_size, 4096)]
-    return all(first[part].tobytes() == second[part].tobytes() for part in parts)
+    blocks = zip(first.blocks(), second.blocks(), strict=True)
+    return all(a.tobytes() == b.tobytes() for (_, a), (_, b) in blocks)
 
 
 def _some(items: list[str]) -> str:
     return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
 
 
-def _read_part(
-    tensor: StoredTensor, slices: list[Any], shape: tuple[int, ...], dtype: np.dtype, index: tuple[slice, ...]
-) -> np.ndarray:
-    """The part `index` of a parameter of `shape`, from the files."""
-    bounds = [range(size)[part] for size, part in zip(shape, index, strict=True)]
-    cut = [slice(bound.start, bound.stop) for bound in bounds]
+def _read_part(tensor: StoredTensor, files: list[FileTensor], dtype: np.dtype, bounds: Bounds) -> np.ndarray:
+    """The part of a parameter within `bounds`, one range an axis, from the files."""
     part = np.empty([len(bound) for bound in bounds], dtype)
-    own = cut[1:] if tensor.stacked else cut
-    own = tuple(own[::-1] if tensor.transposed else own)
-    layers = bounds[0] if tensor.stacked else [0]
-    for row, layer in enumerate(layers):
-        values = slices[layer][own]
-        target = part[row] if tensor.stacked else part
-        target[...] = values.T if tensor.transposed else values
+    layers, own = (bounds[0], bounds[1:]) if tensor.stacked else ([0], bounds)
+    rows, *others = own[::-1] if tensor.transposed else own
+    cut = tuple(slice(bound.start, bound.stop) for bound in others)
+    for number, layer in enumerate(layers):
+        target = part[number] if tensor.stacked else part
+        target = target.T if tensor.transposed else target
+        for first, block in files[layer].blocks(rows.start, rows.stop):
+            begin = first - rows.start
+            target[begin : begin + len(block)] = block[(slice(None), *cut)]
     return part
 
 
-def _leaf(params: Any, path: tuple[str, ...]) -> jax.Array:
+def _leaf(params: Any, path: tuple[str, ...]) -> Any:
     for name in path:
         params = params[name]
     return params
@@ -329,15 +455,3 @@ def _plan(members: dict[str, Any], kept: dict[StoredTensor, np.dtype], limit: in
 
 def _bytes(tensor: StoredTensor, dtype: np.dtype) -> int:
     return int(np.prod(tensor.shape)) * dtype.itemsize
-
-
-def _gather(leaf: jax.Array, layer: int | None, transposed: bool, dtype: np.dtype) -> jax.Array:
-    """One tensor, whole on every process's first device."""
-    everywhere = replicated(leaf.sharding.mesh) if isinstance(leaf.sharding, jax.NamedSharding) else None
-    pick = jax.jit(_pick, static_argnames=("transposed", "dtype"), out_shardings=everywhere)
-    return pick(leaf, layer, transposed=transposed, dtype=dtype).addressable_data(0)
-
-
-def _pick(leaf: jax.Array, layer: jax.Array | None, *, transposed: bool, dtype: np.dtype) -> jax.Array:
-    one = leaf if layer is None else jax.lax.dynamic_index_in_dim(leaf, layer, keepdims=False)
-    return (one.T if transposed else one).astype(dtype)

@@ -39,7 +39,7 @@ def quantize_base(params: Any, config: DecoderConfig, *, shardings: Any = None) 
         if shardings is not None:
             of_map = functools.reduce(lambda tree, name: tree[name], path[:-1], shardings)
             places = (of_map["codes"], of_map["scale"])
-        codes, scale = jax.jit(_quantize, out_shardings=places)(weight)
+        codes, scale = jax.jit(quantize, out_shardings=places)(weight)
         quantized[path], quantized[(*path[:-1], "scale")] = codes, scale
     return nested({**flat, **quantized})
 
@@ -51,8 +51,11 @@ def dequantize(codes: jax.Array, scale: jax.Array, *, dtype: Any) -> jax.Array:
     return qwix.dequantize(qwix.QArray(codes, scale.astype(dtype), qtype=_QTYPE))
 
 
-def _quantize(weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Layer by layer: `qwix` compares each weight with all sixteen codes at once."""
+def quantize(weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Codes and scale of weights [layers, in, out].
+
+    Layer by layer: `qwix` compares each weight with all sixteen codes at once.
+    """
     import qwix
 
     def of_layer(w: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import polars as pl
 
 from socsci_jax.data.prompt_table import tokenise_prompts
 from socsci_jax.data.tries import NO_ANSWERS, AnswerTrie, build_trie
+from socsci_jax.distributed import Processes
 from socsci_jax.errors import InputError
-from socsci_jax.progress import progress
 from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel, params_hash
-from socsci_jax.simulation.parts import PAIRS_PER_PART, FinishedParts, parts_of
+from socsci_jax.simulation.parts import PAIRS_PER_PART, FinishedParts, compute_parts, parts_of
 from socsci_jax.simulation.sampling import Sampling, sample_answers
 from socsci_jax.studies.predictions import write_predictions
 from socsci_jax.studies.prompts import Layout
@@ -27,6 +26,7 @@ from socsci_jax.studies.store import StudyStore
 
 # With more levels, feeding all of them to draw one costs more than a second pass.
 MOST_LEVELS_FED = 11
+ALONE = Processes()
 
 
 def simulate(
@@ -39,10 +39,15 @@ def simulate(
     parts: Sequence[str] = (),
     sampling: Sampling | None = None,
     facts: dict[str, Any] | None = None,
+    processes: Processes = ALONE,
+    pairs_per_part: int = PAIRS_PER_PART,
 ) -> int:
     """Predicts every held-out (item, participant) pair and writes the table; returns the number of rows.
 
-    Parts that are done wait beside `out` until all are: a run that was stopped goes on with the first that is not.
+    Parts that are done wait beside `out` until all are: what was stopped goes on with those that are not, whatever the
+    number of processes was.  Of N `processes`, which share a folder and nothing else, each has a model on its own
+    devices and computes every Nth part; the first then waits for the others and writes the table, the others return
+    before.  Parts of a process that shows no sign of life are computed by the first.  The table does not depend on N.
 
     A model that was trained with rationales has to be sampled: what it was shown of them is never shown again.
     Without `sampling` the distributions are exact, and items without a finite set of levels are left out with
@@ -94,28 +99,42 @@ def simulate(
         "training": training,
         **(facts or {}),
     }
-    finished = FinishedParts(out, metadata)
-    parts = parts_of(table, pairs_per_part=PAIRS_PER_PART)
-    with progress("simulate", total=pairs.height) as report:
-        before = 0
-        for number, part in enumerate(parts):
-            show = functools.partial(_show, report, before, len(part))
-            if not finished.has(number):
-                of_part = (pairs[part], items, table.of_pairs(part))
-                if sampling is None:
-                    rows = _exact_rows(model, *of_part, show)
-                else:
-                    rows = _sampled_rows(model, *of_part, sampling, show)
-                finished.write(number, rows)
-            before += len(part)
-            report.update(before)
-    write_predictions(out, finished.read(len(parts)), metadata=metadata)
-    finished.remove()
-    return pairs.height * (1 if sampling is None else sampling.draws)
+    rows = pairs.height * (1 if sampling is None else sampling.draws)
+    finished = FinishedParts(out, metadata, pairs_per_part=pairs_per_part)
+    if processes.is_main:
+        finished.begin()
+    elif not finished.wait_for_begin():
+        return rows
+    parts = parts_of(table, pairs_per_part=pairs_per_part)
+    if processes.is_main and len(parts) < processes.num_processes:
+        print(f"note: {len(parts)} parts for {processes.num_processes} processes; some have nothing to do.")
 
+    def compute(number: int, show: Callable[[int, int], None]) -> None:
+        part = parts[number]
+        of_part = (pairs[part], items, table.of_pairs(part))
+        if sampling is None:
+            answers = _exact_rows(model, *of_part, show)
+        else:
+            answers = _sampled_rows(model, *of_part, sampling, show)
+        finished.write(number, answers)
 
-def _show(report, before: int, pairs: int, done: int, total: int) -> None:
-    report.update(before + round(done / total * pairs))
+    try:
+        compute_parts(finished, [len(part) for part in parts], compute, processes=processes)
+    except InputError:
+        # A process that was held up until the others had done its work as well.
+        if finished.table_is_written():
+            return rows
+        raise
+    if processes.is_main:
+        try:
+            write_predictions(out, finished.read(len(parts)), metadata=metadata)
+        except OSError as error:
+            raise InputError(
+                f"{out}: cannot be written ({error.strerror}); mend this and start the same command again: nothing is "
+                "computed again."
+            ) from error
+        finished.remove()
+    return rows
 
 
 def held_out_pairs(store: StudyStore, split: Split, *, parts: Sequence[str]) -> pl.DataFrame:

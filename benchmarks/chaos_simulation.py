@@ -1,0 +1,202 @@
+"""One simulation, killed ten times and taken up again by other numbers of processes, beside one that was left alone.
+
+python -m benchmarks.chaos_simulation [--work runs/chaos] [--kills 10] [--seed 0]
+
+Each attempt starts 1, 2 or 4 processes (the first one 2); after so many new parts, drawn by the seed, a random one gets
+SIGKILL, and a moment later the rest, as a scheduler would do. Exit status 1 if the tables differ or any finished part
+was computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PATIENCE_SECONDS = 600
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--work", type=Path, default=Path("runs/chaos"))
+    options.add_argument("--kills", type=int, default=10)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--pairs-per-part", type=int, default=16)
+    options.add_argument(
+        "--worker", nargs=3, help=argparse.SUPPRESS
+    )  # process id, number of processes, table
+    a = options.parse_args()
+    if a.worker:
+        _work(a, process_id=int(a.worker[0]), num_processes=int(a.worker[1]), out=Path(a.worker[2]))
+        return
+    from benchmarks.table import save
+
+    _make_world(a.work)
+    tables = {name: a.work / f"{name}.parquet" for name in ("alone", "killed")}
+    for out in tables.values():
+        for path in [out, *a.work.glob(f".{out.name}.parts-*")]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    [left_alone], seen = _start(a, tables["alone"], 1), {}
+    while left_alone.poll() is None:
+        seen |= _parts(tables["alone"])
+        time.sleep(0.01)
+    if left_alone.returncode:
+        raise SystemExit(f"the uninterrupted simulation ended with status {left_alone.returncode}")
+    print(f"uninterrupted: {len(seen)} parts, SHA-256 {_sha256(tables['alone'])}", flush=True)
+
+    drawn, attempts, again = random.Random(a.seed), [], 0
+    most = len(seen) // (a.kills + 1)
+    for attempt in range(a.kills + 1):
+        count = 2 if attempt == 0 else drawn.choice([1, 2, 4])
+        before = _parts(tables["killed"])
+        running = _start(a, tables["killed"], count)
+        facts = {"processes": count, "parts_before": len(before)}
+        if attempt < a.kills:
+            _wait_for(tables["killed"], len(before) + drawn.randint(1, most), running)
+            time.sleep(drawn.uniform(0, 0.2))
+            victim = drawn.randrange(count)
+            running[victim].send_signal(signal.SIGKILL)
+            time.sleep(drawn.uniform(0, 0.5))
+            for process in running:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            after = _parts(tables["killed"])
+            if tables["killed"].exists():
+                raise SystemExit(
+                    f"the simulation ended before it was killed {a.kills} times; give fewer --pairs-per-part"
+                )
+            facts |= {"killed_first": victim}
+        else:
+            after = dict(before)
+            while any(process.poll() is None for process in running):
+                after |= _parts(tables["killed"])
+                time.sleep(0.01)
+            facts |= {"statuses": [process.returncode for process in running]}
+        facts |= {
+            "parts_after": len(after),
+            "computed_again": sum(after.get(name) != place for name, place in before.items()),
+        }
+        again += facts["computed_again"]
+        attempts.append(facts)
+        print(f"attempt {attempt + 1}: {facts}", flush=True)
+
+    equal = _sha256(tables["killed"]) == _sha256(tables["alone"])
+    print(f"killed {a.kills} times: SHA-256 {_sha256(tables['killed'])}")
+    print(f"{'byte-identical' if equal else 'DIFFERENT'}; finished parts computed again: {again}")
+    save(
+        "chaos-simulation",
+        {
+            "parts": len(seen),
+            "attempts": attempts,
+            "byte_identical": equal,
+            "sha256": _sha256(tables["alone"]),
+        },
+        command=" ".join(sys.orig_argv),
+    )
+    raise SystemExit(0 if equal and not again else 1)
+
+
+def _make_world(folder: Path) -> None:
+    """Invented studies, a tokenizer and random weights in the Hugging Face format; made once."""
+    if (folder / "model").is_dir():
+        return
+    import jax
+
+    from benchmarks.workload import SHAPES, model_config
+    from data_pipelines.synthetic import SyntheticConfig, build
+    from socsci_jax.data.tokenizers import load_tokenizer, train_sentencepiece
+    from socsci_jax.models.huggingface import export_checkpoint
+    from socsci_jax.models.modules import init
+    from socsci_jax.studies.splits import make_split
+
+    studies = SyntheticConfig(n_studies=12, participants_per_condition=(30, 40))
+    store = build(folder / "store", config=studies, command="benchmark", replace=True)
+    make_split(store, name="main", seed=0, studies=0.5, conditions=0.25, participants=0.1).save(
+        store, replace=True
+    )
+    texts = [item.text for item in store.item_by_id.values()] + [str(number) for number in range(101)]
+    tokenizer = load_tokenizer(train_sentencepiece(texts, folder / "tokenizer", vocab_size=1000))
+    config = model_config(SHAPES["tiny"], tokenizer, vocab_size=1024)
+    companions = {path.name: path.read_bytes() for path in (folder / "tokenizer").iterdir()}
+    export_checkpoint(
+        init(config, key=jax.random.key(0)),
+        config,
+        folder / "model",
+        source_folder=None,
+        config_json=None,
+        extra_files=companions,
+    )
+
+
+def _start(a: argparse.Namespace, out: Path, count: int) -> list[subprocess.Popen]:
+    settings = ["--work", a.work, "--pairs-per-part", a.pairs_per_part]
+    command = [sys.executable, "-m", "benchmarks.chaos_simulation", *settings, "--worker"]
+    return [
+        subprocess.Popen([*map(str, [*command, number, count, out])], stderr=subprocess.DEVNULL)
+        for number in range(count)
+    ]
+
+
+def _parts(out: Path) -> dict[str, tuple[int, int]]:
+    """Name of every finished part -> when it was written, and where it lies on the disk."""
+    found = {}
+    for path in out.parent.glob(f".{out.name}.parts-*/part-*.parquet"):
+        with contextlib.suppress(FileNotFoundError):  # gone when the table is written
+            facts = path.stat()
+            found[path.name] = (facts.st_mtime_ns, facts.st_ino)
+    return found
+
+
+def _wait_for(out: Path, parts: int, running: list[subprocess.Popen]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(_parts(out)) < parts:
+        if time.monotonic() > deadline or any(process.poll() for process in running):
+            raise SystemExit(f"{len(_parts(out))} parts of {parts}; statuses {[p.poll() for p in running]}")
+        time.sleep(0.01)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _work(a: argparse.Namespace, *, process_id: int, num_processes: int, out: Path) -> None:
+    """One process of the simulation."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(a.work / "cache"))
+    import jax
+
+    from socsci_jax.distributed import Processes
+    from socsci_jax.loading import open_model
+    from socsci_jax.models.sharding import make_mesh
+    from socsci_jax.simulation.simulate import simulate
+    from socsci_jax.studies.prompts import STUDY_FIRST
+    from socsci_jax.studies.splits import Split
+    from socsci_jax.studies.store import StudyStore
+
+    store = StudyStore(a.work / "store")
+    devices = jax.local_devices()
+    simulate(
+        open_model(
+            str(a.work / "model"), mesh=make_mesh(data=len(devices), fsdp=1, tensor=1, devices=devices)
+        ),
+        store,
+        Split.load(store, "main"),
+        out=out,
+        layout=STUDY_FIRST,
+        processes=Processes(num_processes=num_processes, process_id=process_id),
+        pairs_per_part=a.pairs_per_part,
+    )
+
+
+if __name__ == "__main__":
+    main()
