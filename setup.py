@@ -73,6 +73,8 @@ setup(
     install_requires=INSTALL,
     extras_require={
         "lint": LINT,
+        # Weights & Biases, for those who keep their figures there (recipe: tracking.wandb_project).
+        "wandb": ["wandb>=0.20"],
         "test": TEST,
         # Accelerators follow JAX's own extras.
         "cuda": ["jax[cuda13]>=0.10.2,<0.14"],

@@ -290,35 +290,48 @@ def simulate_command(
     """Predict how held-out people would answer: exact probabilities over the levels, or draws."""
     if out.exists() and not replace:
         raise InputError(f"{out} exists already; choose another file or pass --replace.")
-    from socsci_jax.loading import choose_layout, open_model
-    from socsci_jax.models.sharding import make_mesh
-    from socsci_jax.simulation.sampling import Sampling
-    from socsci_jax.simulation.simulate import held_out_pairs, simulate
+    from socsci_jax.distributed import StopSignals, initialise
     from socsci_jax.studies.splits import Split
     from socsci_jax.studies.store import StudyStore
 
-    store = StudyStore(store_path)
-    held_out = Split.load(store, split)
-    held_out_pairs(store, held_out, parts=parts or ())  # fails before a model is loaded
-    import jax
+    # Parts that are finished are kept: a signal may end it anywhere.
+    with initialise() as processes, StopSignals():  # before anything else touches JAX
+        from socsci_jax.loading import choose_layout, open_model
+        from socsci_jax.models.sharding import make_mesh
+        from socsci_jax.simulation.sampling import Sampling
+        from socsci_jax.simulation.simulate import held_out_pairs, simulate
 
-    devices = len(jax.devices())
-    if devices % (fsdp * tensor):
-        raise InputError(f"--fsdp {fsdp} x --tensor {tensor} does not divide the {devices} devices.")
-    mesh = make_mesh(data=devices // (fsdp * tensor), fsdp=fsdp, tensor=tensor)
-    sampling = Sampling(draws=draws, temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens)
-    opened = open_model(model, mesh=mesh)
-    rows = simulate(
-        opened,
-        store,
-        held_out,
-        out=out,
-        layout=choose_layout(opened, layout, allow_other=other_layout),
-        parts=parts or (),
-        sampling=sampling if draws else None,
-        facts={"command": _command_line()},
-    )
-    print(f"predictions: {out} ({rows:,} rows)")
+        store = StudyStore(store_path)
+        held_out = Split.load(store, split)
+        processes.peers.agree(
+            **{"study store": store.content_hash, "split": held_out.content_hash, "command": _command_line()}
+        )
+        held_out_pairs(store, held_out, parts=parts or ())  # fails before a model is loaded
+        import jax
+
+        # Every process simulates with a model of its own.
+        devices = jax.local_devices()
+        if len(devices) % (fsdp * tensor):
+            raise InputError(f"--fsdp {fsdp} x --tensor {tensor} does not divide the {len(devices)} devices.")
+        data = len(devices) // (fsdp * tensor)
+        mesh = make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices)
+        sampling = Sampling(
+            draws=draws, temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens
+        )
+        opened = open_model(model, mesh=mesh)
+        rows = simulate(
+            opened,
+            store,
+            held_out,
+            out=out,
+            layout=choose_layout(opened, layout, allow_other=other_layout),
+            parts=parts or (),
+            sampling=sampling if draws else None,
+            facts={"command": _command_line()},
+            processes=processes,
+        )
+        if processes.is_main:
+            print(f"predictions: {out} ({rows:,} rows)")
 
 
 @app.command()
