@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-EVERYBODY = {"errors", "progress", "hub", "compilation", "hardware"}
+EVERYBODY = {"errors", "progress", "hub", "compilation", "hardware", "distributed", "peers"}
 MAY_IMPORT = {
     "studies": set(),
     "evaluation": {"studies"},
