@@ -195,11 +195,12 @@ def _restore_to_simulate(work: Path, dtype: str) -> dict:
 
 
 def _restore_to_train(work: Path, dtype: str) -> dict:
-    """Through Orbax, as a run that goes on restores its whole state."""
+    """As a run that goes on restores its state."""
     import jax
 
     from socsci_jax.models.modules import axis_size, nested, parameter_axes
     from socsci_jax.models.sharding import param_shardings
+    from socsci_jax.peers import Peers
     from socsci_jax.training.checkpoint import Checkpoints
     from socsci_jax.training.run import RunFolder
 
@@ -211,7 +212,8 @@ def _restore_to_train(work: Path, dtype: str) -> dict:
     shardings = param_shardings(config, _mesh(1))
     abstract = jax.tree.map(lambda a, s: a.update(sharding=s), nested(shapes), shardings)
     checkpoints = Checkpoints(RunFolder(work / "run").checkpoints)
-    return _measured(lambda: checkpoints.restore_params(1, abstract_params=abstract))
+    state = {"params": abstract}
+    return _measured(lambda: checkpoints.restore_newest(abstract_state=state, peers=Peers()).state)
 
 
 def _export(work: Path, dtype: str) -> dict:

@@ -288,14 +288,14 @@ def simulate_command(
     replace: Replace = False,
 ) -> None:
     """Predict how held-out people would answer: exact probabilities over the levels, or draws."""
-    if out.exists() and not replace:
-        raise InputError(f"{out} exists already; choose another file or pass --replace.")
     from socsci_jax.distributed import StopSignals, initialise
     from socsci_jax.studies.splits import Split
     from socsci_jax.studies.store import StudyStore
 
     # Parts that are finished are kept: a signal may end it anywhere.
-    with initialise() as processes, StopSignals():  # before anything else touches JAX
+    with initialise(joins_jax=False) as processes, StopSignals():
+        if processes.is_main and out.exists() and not replace:
+            raise InputError(f"{out} exists already; choose another file or pass --replace.")
         from socsci_jax.loading import choose_layout, open_model
         from socsci_jax.models.sharding import make_mesh
         from socsci_jax.simulation.sampling import Sampling
@@ -420,6 +420,10 @@ def export(
     ] = False,
 ) -> None:
     """Write a trained model as a Hugging Face folder that `transformers` loads."""
+    import jax
+
+    # Weights are copied, and at most an adapter is merged: accelerators are left to those who train on them.
+    jax.config.update("jax_platforms", "cpu")
     from socsci_jax.loading import export_run
 
     export_run(checkpoint, out, step=step, dtype=dtype, adapter=adapter)

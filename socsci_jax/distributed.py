@@ -72,8 +72,11 @@ def initialise(
     process_id: int | None = None,
     local_devices: Sequence[int] | None = None,
     environment: Mapping[str, str] = os.environ,
+    joins_jax: bool = True,
 ) -> Processes:
     """Joins this process to the run. Call it once, before any other use of JAX, and use what it gives as a context.
+
+    Without `joins_jax` the processes meet, but JAX in each knows of its own devices only: for work that shares none.
 
     Arguments and environment as `find_place` reads them.  All processes meet, compare versions of code and libraries
     and their devices, and only then begin.  Raises InputError for settings that are incomplete or contradict each
@@ -94,9 +97,13 @@ def initialise(
     processes = Processes(num_processes=place.num_processes, process_id=place.process_id, peers=peers)
     with _told_if_it_fails(processes):
         peers.agree(code=f"{__version__} ({source_hash()})", **_software())
-        host, _, _ = place.coordinator.rpartition(":")
-        port = peers.gather(_free_port() if processes.is_main else None, what="start")[0]
-        _join(f"{host}:{port}", processes, place.local_devices)
+        if joins_jax:
+            host, _, _ = place.coordinator.rpartition(":")
+            port = peers.gather(_free_port() if processes.is_main else None, what="start")[0]
+            _join(f"{host}:{port}", processes, place.local_devices)
+        elif place.local_devices is not None:
+            _see_only(place.local_devices)
+        _agree_on_devices(peers)
     return processes
 
 
@@ -176,5 +183,16 @@ def _join(address: str, processes: Processes, local_devices: Sequence[int] | Non
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         shutdown_timeout_seconds=60,
     )
+
+
+def _see_only(devices: Sequence[int]) -> None:
+    import jax
+
+    jax.config.update("jax_cuda_visible_devices", ",".join(map(str, devices)))
+
+
+def _agree_on_devices(peers: Peers) -> None:
+    import jax
+
     kinds = sorted({device.device_kind for device in jax.local_devices()})
-    processes.peers.agree(devices=f"{jax.local_device_count()} x {' and '.join(kinds)}")
+    peers.agree(devices=f"{jax.local_device_count()} x {' and '.join(kinds)}")

@@ -158,6 +158,7 @@ def _restore_trained(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> t
         )
         for path, array in stored.arrays.items()
     }
+    checkpoints.check_params(step, nested(trained))
     return nested(trained), config
 
 
@@ -215,6 +216,7 @@ def export_run(
         export_adapter(trained, config, out, base=recipe.model.start, extra_files=written)
         return
     checkpoints, number = find_checkpoint(run, facts["step"])
+    checkpoints.check_stored(number)
     stored = StoredParams(checkpoints.folder / str(number))
     stored.check(config)
     write_checkpoint(

@@ -123,7 +123,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside_for_the_one_before(tmp_path, d
     assert found.step == 2
     jax.tree.map(np.testing.assert_array_equal, found.state, arrays(2))
     [sentence] = found.damaged
-    assert sentence.startswith(f"{tmp_path / 'c' / '3'}: this checkpoint is damaged")
+    assert sentence.startswith(f"{tmp_path / 'c' / '3'}: this checkpoint ") and "damaged" in sentence
     assert checkpoints.steps() == [1, 2]
     assert (tmp_path / "damaged" / "3-0").is_dir()  # nothing is lost
 
@@ -150,13 +150,13 @@ def test_if_every_checkpoint_is_damaged_all_stay_where_they_are(tmp_path):
 
 
 def test_parameters_that_are_not_as_they_were_saved_are_refused(tmp_path):
-    params = {"params": placed(arrays())}
+    params = placed(arrays())
     with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
-        checkpoints.save(1, state=params, facts={})
-        checkpoints.wait()
-    checkpoints = Checkpoints(tmp_path / "c")
-    like = abstract(params["params"])
-    jax.tree.map(np.testing.assert_array_equal, checkpoints.restore_params(1, abstract_params=like), arrays())
+        checkpoints.save(1, state={"params": params}, facts={})
+    checkpoints.check_params(1, params)
+    checkpoints.check_stored(1)
+    with pytest.raises(InputError, match=r"\['params'\]\['half'\] and 1 more is not as it was saved"):
+        checkpoints.check_params(1, placed(arrays(1)))
     flip_a_byte(largest_file(tmp_path / "c" / "1" / "state"))
     with pytest.raises(InputError, match="damaged"):
-        checkpoints.restore_params(1, abstract_params=like)
+        checkpoints.check_stored(1)

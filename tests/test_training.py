@@ -302,12 +302,13 @@ def test_another_recipe_in_the_same_folder_is_refused(world, finished):
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(finished, tmp_path):
-    config = RunFolder(finished).config()
-    other = init(DecoderConfig(**{**vars(config), "hidden_size": 64}), key=jax.random.key(0))
-    checkpoints = Checkpoints(finished / "checkpoints")
-    abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), other)
+    other = tmp_path / "other"
+    shutil.copytree(finished, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "hidden_size": 64}))
+    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
     with pytest.raises(InputError, match="damaged or of another architecture"):
-        checkpoints.restore_params(checkpoints.latest(), abstract_params=abstract)
+        restore_params(RunFolder(other), step=6, mesh=mesh)
 
 
 @pytest.mark.parametrize(

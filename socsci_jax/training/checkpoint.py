@@ -16,13 +16,13 @@ from typing import Any
 
 import absl.logging
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
 from socsci_jax.errors import InputError, ending
-from socsci_jax.models.modules import nested
+from socsci_jax.models.tensor_files import PIECE_BYTES
 from socsci_jax.peers import Peers
-from socsci_jax.training.digest import digest_texts
+from socsci_jax.training.digest import digest_texts, to_text
+from socsci_jax.training.stored import StoredParams, restore_state
 
 # Orbax reports its every step as a warning, and errors with their stacks; what matters comes as an exception.
 absl.logging.set_verbosity(absl.logging.FATAL)
@@ -55,6 +55,7 @@ class Checkpoints:
         self.folder = folder.resolve()
         self._keep, self._keep_every = keep, keep_every
         self._writer: ocp.AsyncCheckpointer | None = None
+        self._removals: list[threading.Thread] = []
         if keep is not None:
             # Orbax's manager would do more, but waits for all processes also when one of them cannot write.
             self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
@@ -85,7 +86,9 @@ class Checkpoints:
             self._writer.save(
                 self.folder / str(step),
                 args=ocp.args.Composite(
-                    state=ocp.args.PyTreeSave(state),
+                    state=ocp.args.PyTreeSave(
+                        state, save_args=jax.tree_util.tree_map_with_path(_chunks, state)
+                    ),
                     facts=ocp.args.JsonSave(facts | {FACTS_HASH: _facts_hash(facts)}),
                 ),
                 # A run that goes on from an earlier checkpoint comes to this step again.
@@ -111,7 +114,8 @@ class Checkpoints:
                 # Under another name at once, so that nobody reads half of it.
                 going = self.folder / f"{step}{TEMPORARY}-removed"
                 (self.folder / str(step)).rename(going)
-                threading.Thread(target=shutil.rmtree, args=(going, True)).start()
+                self._removals.append(threading.Thread(target=shutil.rmtree, args=(going, True)))
+                self._removals[-1].start()
 
     def facts(self, step: int) -> dict[str, Any]:
         """Raises InputError if they are not as they were written."""
@@ -136,7 +140,7 @@ class Checkpoints:
             state, problem = None, None
             try:
                 facts = self.facts(step)
-                state = self._restore(step, _onto(abstract_state))
+                state = self._restore(step, abstract_state)
             except InputError as error:
                 problem = str(error)
             # What one process cannot read, none may go on from.
@@ -155,30 +159,26 @@ class Checkpoints:
             )
         return None
 
-    def restore_params(self, step: int, *, abstract_params: Any) -> Any:
-        """Only the parameters of `step`; raises InputError if they are not as they were saved."""
-        item = {"params": abstract_params}
-        params = self._restore(step, _onto(item, partial=True))["params"]
+    def check_params(self, step: int, params: Any) -> None:
+        """Raises InputError if these are not the parameters that were saved at `step`."""
         if problem := self._differences(step, {"['params']": params}, self.facts(step)):
             raise InputError(problem)
-        return params
 
-    def read_parameter(self, step: int, *, path: tuple[str, ...]) -> np.ndarray:
-        """One parameter of `step`, whole on the host and in the dtype it was saved in; raises InputError if it cannot be read."""
-        item = {"params": nested({path: 0})}
-        arguments = ocp.args.PyTreeRestore(
-            item=item,
-            restore_args={"params": nested({path: ocp.RestoreArgs(restore_type=np.ndarray)})},
-            partial_restore=True,
-        )
-        [parameter] = jax.tree.leaves(self._restore(step, arguments))
-        return parameter
+    def check_stored(self, step: int) -> None:
+        """Reads all that was saved at `step`, a piece at a time; raises InputError if it is not what was saved."""
+        written = self.facts(step)[DIGESTS]
+        stored = StoredParams(self.folder / str(step))
+        for path in stored.arrays:
+            name = "".join(f"[{part!r}]" for part in ("params", *path))
+            if written.get(name) != to_text(stored.digest(path)):
+                raise InputError(self._damaged(step, f"{name} is not as it was saved"))
 
-    def _restore(self, step: int, arguments: Any) -> Any:
+    def _restore(self, step: int, abstract_state: Any) -> Any:
         try:
-            # Not through the manager: it would wait for processes that have failed to read.
-            return ocp.PyTreeCheckpointHandler().restore(self.folder / str(step) / "state", args=arguments)
-        except Exception as error:  # of many kinds: Orbax's, TensorStore's, the file system's
+            return restore_state(self.folder / str(step), abstract_state)
+        except InputError:
+            raise
+        except Exception as error:  # of many kinds: TensorStore's, the file system's, a broken tree's
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise InputError(self._damaged(step, reason)) from error
 
@@ -225,6 +225,8 @@ class Checkpoints:
         if self._writer is not None:
             self.wait()
             self._writer.close()
+            for removal in self._removals:
+                removal.join()
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -253,12 +255,10 @@ def _reason(error: BaseException) -> str:
     return text.splitlines()[0][:300]
 
 
-def _onto(abstract: Any, *, partial: bool = False) -> Any:
-    return ocp.args.PyTreeRestore(
-        item=abstract,
-        restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
-        partial_restore=partial,
-    )
+def _chunks(path: Any, array: Any) -> ocp.SaveArgs:
+    """How an array is cut on disk: by layers and into small pieces, so that readers need not hold whole parameters."""
+    stacked = array.ndim and any(getattr(key, "key", None) == "layers" for key in path)
+    return ocp.SaveArgs(shard_axes=(0,) if stacked else (), chunk_byte_size=PIECE_BYTES)
 
 
 def _facts_hash(facts: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from socsci_jax.models.huggingface import StoredTensor
 from socsci_jax.models.modules import axis_size, parameter_axes
 from socsci_jax.models.placing import Bounds, place
 from socsci_jax.models.tensor_files import PIECE_BYTES, rows_at_a_time
+from socsci_jax.training.digest import host_digest
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,21 @@ class StoredParams:
             return self._open(path)[(*index, ...)].read().result()
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
+
+    def digest(self, path: tuple[str, ...]) -> np.ndarray:
+        """Checksum of an array (`digest.py`), read a piece at a time; raises InputError if it cannot be read."""
+        held = self.arrays[path]
+        if not held.shape:
+            return host_digest(self.read(path))
+        along = held.chunk[0]
+        step = max(along, rows_at_a_time(held.shape, held.dtype) // along * along)
+        row = math.prod(held.shape[1:])
+        found = np.zeros(2, np.uint32)
+        for first in range(0, held.shape[0], step):
+            found += host_digest(
+                self.read(path, (slice(first, min(first + step, held.shape[0])),)), first=first * row
+            )
+        return found
 
     def _open_array(self, path: tuple[str, ...]) -> ts.TensorStore:
         """An array, with room in memory for the chunks that hold one layer where they hold others as well."""
