@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
@@ -9,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 from socsci_jax.errors import InputError, ending
 from socsci_jax.models.tensor_files import PIECE_BYTES
 from socsci_jax.peers import Peers
-from socsci_jax.training.digest import digest_texts, to_text
+from socsci_jax.training.digest import device_digests, digest_texts, to_text
 from socsci_jax.training.stored import StoredParams, restore_state
 
 # Orbax reports its every step as a warning, and errors with their stacks; what matters comes as an exception.
@@ -55,7 +55,8 @@ class Checkpoints:
         self.folder = folder.resolve()
         self._keep, self._keep_every = keep, keep_every
         self._writer: ocp.AsyncCheckpointer | None = None
-        self._removals: list[threading.Thread] = []
+        self._threads = concurrent.futures.ThreadPoolExecutor(2)
+        self._facts_under_way: concurrent.futures.Future | None = None
         if keep is not None:
             # Orbax's manager would do more, but waits for all processes also when one of them cannot write.
             self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
@@ -73,37 +74,52 @@ class Checkpoints:
         if not self.folder.is_dir():
             return []
         named = (path for path in self.folder.iterdir() if path.name.isdigit())
-        return sorted(int(path.name) for path in named if ocp.utils.is_checkpoint_finalized(path))
+        complete = (path for path in named if ocp.utils.is_checkpoint_finalized(path))
+        return sorted(int(path.name) for path in complete if self._facts(int(path.name)).is_file())
 
     def save(self, step: int, *, state: Any, facts: dict) -> None:
         """`facts` holds what is not an array: data position, metrics, what the run is.
 
-        Raises InputError if an earlier save could not be written.
+        Returns once the state is copied; checksums are computed and files written while training goes on.  Raises
+        InputError if an earlier save could not be written.
         """
         self.wait()
-        facts = facts | {DIGESTS: digest_texts(state)}
         with self._said_if_not_written():
+            # A run that goes on from an earlier checkpoint comes to this step again.
+            if jax.process_index() == 0:
+                self._facts(step).unlink(missing_ok=True)
+            digests = device_digests(state)
             self._writer.save(
                 self.folder / str(step),
                 args=ocp.args.Composite(
                     state=ocp.args.PyTreeSave(
                         state, save_args=jax.tree_util.tree_map_with_path(_chunks, state)
-                    ),
-                    facts=ocp.args.JsonSave(facts | {FACTS_HASH: _facts_hash(facts)}),
+                    )
                 ),
-                # A run that goes on from an earlier checkpoint comes to this step again.
                 force=True,
             )
+            if jax.process_index() == 0:
+                self._facts_under_way = self._threads.submit(self._write_facts, step, facts, digests)
+
+    def _write_facts(self, step: int, facts: dict, digests: Any) -> None:
+        facts = facts | {DIGESTS: digest_texts(digests)}
+        partial = self.folder / f"{step}{TEMPORARY}-facts"
+        partial.write_text(json.dumps(facts | {FACTS_HASH: _facts_hash(facts)}))
+        partial.rename(self._facts(step))
 
     def check(self) -> None:
         """Raises InputError if a save under way could not be written."""
         with self._said_if_not_written():
             self._writer.check_for_errors()
+            if self._facts_under_way is not None and self._facts_under_way.done():
+                self._facts_under_way.result()
 
     def wait(self) -> None:
         """Waits for a save under way, and removes what need not be kept; raises as `check`."""
         with self._said_if_not_written():
             self._writer.wait_until_finished()
+            if self._facts_under_way is not None:
+                self._facts_under_way.result()
         self._remove_old()
 
     def _remove_old(self) -> None:
@@ -111,17 +127,20 @@ class Checkpoints:
             return
         for step in self.steps()[: -self._keep]:
             if self._keep_every is None or step % self._keep_every:
+                self._facts(step).unlink()
                 # Under another name at once, so that nobody reads half of it.
                 going = self.folder / f"{step}{TEMPORARY}-removed"
                 (self.folder / str(step)).rename(going)
-                self._removals.append(threading.Thread(target=shutil.rmtree, args=(going, True)))
-                self._removals[-1].start()
+                self._threads.submit(shutil.rmtree, going, ignore_errors=True)
+
+    def _facts(self, step: int) -> Path:
+        """Its facts stand beside a checkpoint, and make it complete."""
+        return self.folder / f"{step}.json"
 
     def facts(self, step: int) -> dict[str, Any]:
         """Raises InputError if they are not as they were written."""
         try:
-            path = self.folder / str(step) / "facts" / "metadata"
-            facts = json.loads(path.read_text())
+            facts = json.loads(self._facts(step).read_text())
             written = facts.pop(FACTS_HASH)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(self._damaged(step, f"its facts cannot be read, {error}")) from error
@@ -187,7 +206,7 @@ class Checkpoints:
         wrong = [
             name
             for root, tree in trees.items()
-            for path, digest in digest_texts(tree).items()
+            for path, digest in digest_texts(device_digests(tree)).items()
             if written.get(name := root + path) != digest
         ]
         if not wrong:
@@ -205,8 +224,9 @@ class Checkpoints:
             aside = self.folder.parent / "damaged"
             aside.mkdir(exist_ok=True)
             for step in steps:
-                number = sum(1 for other in aside.iterdir() if other.name.startswith(f"{step}-"))
+                number = len(list(aside.glob(f"{step}-*.json")))
                 (self.folder / str(step)).rename(aside / f"{step}-{number}")
+                self._facts(step).rename(aside / f"{step}-{number}.json")
         peers.gather(None, what="setting damaged checkpoints aside")
 
     @contextlib.contextmanager
@@ -225,8 +245,7 @@ class Checkpoints:
         if self._writer is not None:
             self.wait()
             self._writer.close()
-            for removal in self._removals:
-                removal.join()
+            self._threads.shutdown()
 
     def __enter__(self) -> Checkpoints:
         return self

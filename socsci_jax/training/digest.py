@@ -24,9 +24,9 @@ def device_digests(tree: Any) -> Any:
     return jax.tree.map(_of_array, tree)
 
 
-def digest_texts(tree: Any) -> dict[str, str]:
-    """Hexadecimal digests of the leaves of `tree`, each by its path."""
-    found, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(device_digests(tree)))
+def digest_texts(digests: Any) -> dict[str, str]:
+    """What `device_digests` gave, in hexadecimal, by the paths of the leaves."""
+    found, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(digests))
     return {jax.tree_util.keystr(path): to_text(digest) for path, digest in found}
 
 
