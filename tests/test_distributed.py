@@ -119,7 +119,7 @@ def trained_steps(output: Path, processes: int) -> dict[int, tuple[float, int]]:
 
 
 @pytest.mark.slow
-def test_one_two_and_four_processes_train_alike(world):
+def test_one_two_and_four_processes_train_and_simulate_alike(world):
     """Invariant 5: the same batches in the same order, and so the same losses."""
     found = {}
     for processes in (1, 2, 4):
@@ -141,6 +141,17 @@ def test_one_two_and_four_processes_train_alike(world):
     source = PlannedRows(shards, plan, steps=plan.steps(2), micro_batches=1, own=slice(0, 8))
     planned = {step + 1: source.digest(source[step]) for step in range(len(source))}
     assert {step: digest for step, (_, digest) in found[1].items()} == planned
+
+    # A model of one of these runs predicts the same with any number of processes.
+    simulate = (sys.executable, "-m", "socsci_jax", "simulate", world[0] / "alike2", world[1].path)
+    tables = []
+    for processes in (1, 2):
+        table = world[0] / "predictions.parquet"
+        ended = start([(*simulate, "-o", table)] * processes, world[0] / f"simulate{processes}.log").wait()
+        assert [one.status for one in ended] == [0] * processes, ended[0].errors
+        tables.append(table.read_bytes())
+        table.unlink()
+    assert tables[0] == tables[1]
 
 
 @pytest.mark.slow
