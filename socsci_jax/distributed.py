@@ -11,7 +11,6 @@ import platform
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from types import FrameType
 
 from socsci_jax import __version__
 from socsci_jax.errors import RunStopped, ending
-from socsci_jax.peers import GRACE_SECONDS, Peers
+from socsci_jax.peers import Peers
 from socsci_jax.schedulers import find_place
 
 # Peers are missed at once by their connections; JAX's own heartbeat, which can only abort, comes last.
@@ -59,8 +58,7 @@ class Processes:
         print(f"error: {sentence}", file=sys.stderr, flush=True)
         self.peers.tell_end(f"process {self.process_id} ended: {sentence}", status)
         sys.stdout.flush()
-        # The service through which JAX's processes know each other lives in the first one: it goes last.
-        time.sleep(1.5 * GRACE_SECONDS if self.is_main else 0.0)
+        self.peers.wait_for_the_others_to_end()
         # An orderly exit would have JAX wait for processes that will never come.
         os._exit(status)
 

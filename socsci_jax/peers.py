@@ -31,6 +31,8 @@ MOST_SKEW_SECONDS = 120.0
 LONGEST_LINE = 1 << 20
 # For a process to end by itself when another has said that it ends.
 GRACE_SECONDS = 2.0
+# For all others to be gone when process 0 ends.
+LAST_SECONDS = 10.0
 
 
 class Peers:
@@ -111,6 +113,12 @@ class Peers:
         for link in self._links.values():
             link.send({"end": sentence, "status": status, "stacks": stacks})
 
+    def wait_for_the_others_to_end(self) -> None:
+        """The service through which JAX's processes know each other lives in process 0: it goes last, or JAX aborts them."""
+        if self.process_id == 0:
+            with self._changed:
+                self._changed.wait_for(lambda: self._left >= self._links.keys(), LAST_SECONDS)
+
     def leave(self) -> None:
         """Ends orderly: the others may leave later.  Process 0 stays until all have."""
         self._leaving = True
@@ -164,13 +172,14 @@ class Peers:
                 self._pass_on(message, besides=number)
                 # What ends all of them at the same step is better said by each itself, which then tidies up.
                 if not self._ending.wait(GRACE_SECONDS):
+                    self.wait_for_the_others_to_end()
                     self.on_end(message["end"], message["status"], message["stacks"])
 
     def _lost(self, number: int, how: str) -> None:
+        with self._changed:
+            self._left.add(number)
+            self._changed.notify_all()
         if self._leaving:
-            with self._changed:
-                self._left.add(number)
-                self._changed.notify_all()
             return
         sentence = (
             f"{self.names.get(number, f'process {number}')} {how}; this run ends, and goes on from its last "
@@ -178,6 +187,7 @@ class Peers:
         )
         message = {"end": sentence, "status": LOST, "stacks": False}
         self._pass_on(message, besides=number)
+        self.wait_for_the_others_to_end()
         self.on_end(sentence, LOST, False)
 
     def _pass_on(self, message: dict, *, besides: int) -> None:

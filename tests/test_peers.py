@@ -55,6 +55,7 @@ def three():
 @pytest.fixture(autouse=True)
 def nobody_exits(monkeypatch):
     monkeypatch.setattr(module, "end_process", lambda *news: None)
+    monkeypatch.setattr(module, "LAST_SECONDS", 0.1)
 
 
 def eventually(condition) -> bool:

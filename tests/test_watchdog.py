@@ -21,7 +21,6 @@ LIMITS = Limits(slow_step=10, seconds=0.05, other_seconds=600)
 def ended(monkeypatch) -> list[tuple]:
     news: list[tuple] = []
     monkeypatch.setattr(module, "end_process", lambda *what: news.append(what))
-    monkeypatch.setattr(module, "GRACE_SECONDS", 0.0)
     return news
 
 

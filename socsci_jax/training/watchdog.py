@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from socsci_jax.errors import STALLED
-from socsci_jax.peers import GRACE_SECONDS, Peers, end_process
+from socsci_jax.peers import Peers, end_process
 from socsci_jax.training.recipe import Watchdog as Limits
 
 # Fewer steps give no median to go by.
@@ -85,7 +85,7 @@ class Watchdog:
                 )
                 self._write_stacks(sentence)
                 self._peers.tell_end(sentence, STALLED, stacks=True)
-                time.sleep(1.5 * GRACE_SECONDS)
+                self._peers.wait_for_the_others_to_end()
                 end_process(sentence, STALLED, False)
 
     def _ended_by_others(self, sentence: str, status: int, stacks: bool) -> None:
