@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import quick_programs
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -12,12 +13,11 @@ hypothesis.settings.load_profile("patient")
 
 # Eight simulated devices, on which the sharded code runs as it would on eight real ones; JAX reads this once,
 # when it starts. Tests of fewer take jax.devices()[:n].
-# The tests' programs are tiny: most of their time would go into optimising them, so that is left out.
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=8",
-        "--xla_backend_optimization_level=0",
+        quick_programs.FLAGS,
     ]
 ).strip()
 

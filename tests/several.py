@@ -11,10 +11,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import quick_programs
+
 # One device a process, not the tests' eight; and programs that are compiled quickly.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    "XLA_FLAGS": quick_programs.FLAGS,
     "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
 }
 TRAIN = (sys.executable, "-m", "socsci_jax", "train")
