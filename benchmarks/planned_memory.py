@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.table import save
+from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.planning import assumed_row, make_plan, step_operands
 from socsci_jax.training.optimizer import make_optimizer
@@ -62,8 +63,8 @@ def main() -> None:
             f"{plan / 1e6:,.0f}",
             f"{program / 1e6:,.0f}",
             f"{plan / program - 1:+.1%}",
-            f"{taken / 1e6:,.0f}",
-            f"{plan / taken - 1:+.1%}",
+            "" if taken is None else f"{taken / 1e6:,.0f}",
+            "" if taken is None else f"{plan / taken - 1:+.1%}",
         )
     Console(width=150).print(table)
     save(
@@ -81,8 +82,11 @@ def _measured(case: str) -> dict:
     return {"arguments": plan.memory.arguments, "plan": plan.memory.peak, "program": program, "taken": taken}
 
 
-def _taken(recipe: Recipe, config) -> tuple[int, int]:
-    """Bytes that the program of a run on this device holds by its own account, and by the system's while it runs."""
+def _taken(recipe: Recipe, config: DecoderConfig) -> tuple[int, int | None]:
+    """Bytes that the program of a run on this device holds by its own account, and by the system's while it runs.
+
+    The second is None where this machine has not so much free.
+    """
     mesh = make_mesh(**recipe.parallelism.model_dump(), devices=jax.devices()[: recipe.machine.devices])
     config = dataclasses.replace(config, adapter=recipe.adapter)
     operands = step_operands(recipe, config, assumed_row(recipe), mesh)
@@ -92,19 +96,22 @@ def _taken(recipe: Recipe, config) -> tuple[int, int]:
     said = compiled.memory_analysis()
     program = said.argument_size_in_bytes + said.temp_size_in_bytes
     program += said.output_size_in_bytes - said.alias_size_in_bytes
+    if program > 0.8 * _bytes_of("/proc/meminfo", "MemAvailable"):
+        return program, None
     Path("/proc/self/clear_refs").write_text("5")  # the compiler's own peak is not the step's
-    before = _status("VmRSS")
+    before = _bytes_of("/proc/self/status", "VmRSS")
     # Ones, since a page of zeros takes no memory until it is written to.
     arrays = jax.tree.map(lambda a: jax.device_put(jnp.ones(a.shape, a.dtype), a.sharding), operands)
     jax.block_until_ready(compiled(*arrays))
-    return program, _status("VmHWM") - before
+    return program, _bytes_of("/proc/self/status", "VmHWM") - before
 
 
-def _status(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
+def _bytes_of(path: str, name: str) -> int:
+    """The bytes that a file of /proc names in kilobytes."""
+    for line in Path(path).read_text().splitlines():
         if line.startswith(name):
             return int(line.split()[1]) * 1024
-    raise SystemExit(f"/proc/self/status has no {name}")
+    raise SystemExit(f"{path} has no {name}")
 
 
 if __name__ == "__main__":
