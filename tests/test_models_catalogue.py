@@ -1,10 +1,15 @@
-"""The catalogue: shapes that give the published numbers of parameters."""
+"""The catalogue: the published shapes of all models that recipes start from, with their numbers of parameters."""
+
+from pathlib import Path
 
 import pytest
 
 from socsci_jax.models.catalogue import CATALOGUE
 from socsci_jax.models.config import from_huggingface, to_huggingface
 from socsci_jax.models.modules import parameter_count
+from socsci_jax.training.recipe import load_recipe
+
+RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
 
 # Billions, to the digits that the model cards give; Llama's card says 8, the hub counts 8.03 in the stored tensors.
 PUBLISHED = {
@@ -22,6 +27,41 @@ PUBLISHED = {
     "Qwen/Qwen3-14B": "14.8",
     "meta-llama/Meta-Llama-3-8B-Instruct": "8.03",
 }
+
+# As each repository's config.json says: vocabulary, heads, heads of keys and values, features of a head, layers, base of
+# the rotary embedding, whether the embedding is tied.
+CONFIG = {
+    "Qwen/Qwen2.5-0.5B-Instruct": (151_936, 14, 2, 64, 24, 1e6, True),
+    "Qwen/Qwen2.5-1.5B-Instruct": (151_936, 12, 2, 128, 28, 1e6, True),
+    "Qwen/Qwen2.5-3B-Instruct": (151_936, 16, 2, 128, 36, 1e6, True),
+    "Qwen/Qwen2.5-7B-Instruct": (152_064, 28, 4, 128, 28, 1e6, False),
+    "Qwen/Qwen2.5-14B-Instruct": (152_064, 40, 8, 128, 48, 1e6, False),
+    "Qwen/Qwen2.5-32B-Instruct": (152_064, 40, 8, 128, 64, 1e6, False),
+    "Qwen/Qwen3-0.6B": (151_936, 16, 8, 128, 28, 1e6, True),
+    "Qwen/Qwen3-1.7B": (151_936, 16, 8, 128, 28, 1e6, True),
+    "Qwen/Qwen3-4B": (151_936, 32, 8, 128, 36, 1e6, True),
+    "Qwen/Qwen3-8B": (151_936, 32, 8, 128, 36, 1e6, False),
+    "Qwen/Qwen3-14B": (151_936, 40, 8, 128, 40, 1e6, False),
+    "meta-llama/Meta-Llama-3-8B-Instruct": (128_256, 32, 8, 128, 32, 5e5, False),
+}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in RECIPES if path.stem != "tiny"], ids=lambda path: path.stem
+)
+def test_a_recipe_starts_from_a_model_of_the_published_shape(path):
+    start = load_recipe(path).model.start
+    config = CATALOGUE[start]
+    assert start in PUBLISHED
+    assert CONFIG[start] == (
+        config.vocab_size,
+        config.num_attention_heads,
+        config.num_key_value_heads,
+        config.head_dim,
+        config.num_hidden_layers,
+        config.rope_theta,
+        config.tie_word_embeddings,
+    )
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
