@@ -275,12 +275,21 @@ def data_figures(recipe: Recipe, shards: TreeShards, *, source: str = "") -> Dat
 
 # --- memory -----------------------------------------------------------------------------------------------------------
 
+# What the CPU's compiler does for CPUs alone, at the cost of memory, is left out (docs/planning.md has the figures):
+# it lifts float32 copies of whole stacks of bfloat16 weights out of the loop over layers, and it widens whole stacks to
+# replace one layer of them.  No buffer depends on how good the machine code is, and none of it is run.
+LIKE_AN_ACCELERATOR = {
+    "xla_disable_hlo_passes": "while-loop-invariant-code-motion,float-normalization-bf16",
+    "xla_backend_optimization_level": 0,
+}
+
 
 def step_memory(recipe: Recipe, config: DecoderConfig, row: RowShape, mesh: Mesh) -> Memory:
     """What each device of the mesh holds while a step runs, by XLA's account of the program compiled for them."""
     state, batch, frozen = operands = step_operands(recipe, config, row, mesh)
     with jax.set_mesh(mesh):
-        compiled = step_program(recipe, config, _optimizer(recipe)).lower(*operands).compile()
+        lowered = step_program(recipe, config, _optimizer(recipe)).lower(*operands)
+    compiled = lowered.compile(compiler_options=LIKE_AN_ACCELERATOR)
     found = compiled.memory_analysis()
     return Memory(
         trained=device_bytes(state["params"]),
