@@ -16,6 +16,7 @@ from socsci_jax.training.optimizer import (
     apply_updates_rounding_stochastically,
     make_optimizer,
     round_stochastically,
+    scale_by_factored_moments,
 )
 from socsci_jax.training.recipe import Optimizer, parse_recipe
 from socsci_jax.training.step import state_shardings
@@ -48,13 +49,48 @@ def test_factored_moments_keep_a_number_a_row_and_a_column():
     assert size == pytest.approx(2 * weights + 4 * 3 * (256 + 512), rel=1e-3)
 
 
-def test_second_moments_stay_float32_beside_bfloat16_weights():
-    params = {"weight": jnp.ones((4, 4), jnp.bfloat16)}
-    optimizer = make_optimizer(settings(), total_steps=10)
+def test_factored_moments_are_optax_adafactor_with_momentum():
+    params = {"matrix": jnp.linspace(-1, 1, 128 * 256).reshape(128, 256), "norm": jnp.ones(4)}
+    parts = (optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0), optax.ema(0.9))
+    mine, reference = scale_by_factored_moments(beta1=0.9, momentum_dtype=jnp.float32), optax.chain(*parts)
+    a, b = mine.init(params), reference.init(params)
+    for step in range(3):
+        gradients = jax.tree.map(lambda p, step=step: jnp.sin(7 * p + step), params)
+        (change, a), (wanted, b) = mine.update(gradients, a), reference.update(gradients, b, params)
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), change, wanted)
+
+
+def test_stacked_matrices_are_factored_each_for_itself():
+    stack = jnp.sin(jnp.arange(3.0 * 128 * 256)).reshape(3, 128, 256) * jnp.array([1, 2, 30])[:, None, None]
+    optimizer = scale_by_factored_moments(beta1=0.9, momentum_dtype=jnp.float32)
+    together, _ = optimizer.update(stack, optimizer.init(stack))
+    alone = [optimizer.update(matrix, optimizer.init(matrix))[0] for matrix in stack]
+    np.testing.assert_allclose(together, jnp.stack(alone), rtol=1e-5)
+
+
+@pytest.mark.parametrize("second_moment", ["full", "factored"])
+def test_second_moments_stay_float32_beside_bfloat16_weights(second_moment):
+    params = {"weight": jnp.ones((2, 128, 128), jnp.bfloat16), "norm": jnp.ones(4, jnp.bfloat16)}
+    optimizer = make_optimizer(
+        settings(second_moment=second_moment, momentum_dtype="bfloat16"), total_steps=10
+    )
     state = optimizer.init(params)
-    _, after = optimizer.update({"weight": jnp.ones((4, 4), jnp.float32)}, state, params)
+    _, after = optimizer.update(params, state, params)
     assert jax.tree.map(lambda x: x.dtype, state) == jax.tree.map(lambda x: x.dtype, after)
-    assert any(leaf.dtype == jnp.float32 and leaf.shape == (4, 4) for leaf in jax.tree.leaves(after))
+    assert any(leaf.dtype == jnp.float32 and leaf.ndim > 1 for leaf in jax.tree.leaves(after))
+
+
+@pytest.mark.parametrize("second_moment", ["full", "factored"])
+def test_where_not_all_is_finite_the_state_stays_as_it_was(second_moment):
+    params = {"weight": jnp.ones((2, 128, 128), jnp.bfloat16), "norm": jnp.ones(4, jnp.bfloat16)}
+    optimizer = make_optimizer(settings(second_moment=second_moment), total_steps=10)
+    gradients = jax.tree.map(jnp.ones_like, params)
+    _, state = optimizer.update(gradients, optimizer.init(params), params, finite=True)
+    broken = jax.tree.map(lambda g: g.at[0].set(jnp.nan), gradients)
+    updates, after = optimizer.update(broken, state, params, finite=False)
+    jax.tree.map(np.testing.assert_array_equal, after, state)
+    kept = apply_updates_rounding_stochastically(params, updates, key=jax.random.key(0), finite=False)
+    jax.tree.map(np.testing.assert_array_equal, kept, params)
 
 
 @pytest.mark.parametrize("second_moment", ["full", "factored"])

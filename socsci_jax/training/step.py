@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -14,7 +13,7 @@ from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import Mesh, param_shardings, replicated
 from socsci_jax.models.slots import tree_log_probs
 from socsci_jax.training.objectives import Objective, loss, total_weights
-from socsci_jax.training.optimizer import apply_updates_rounding_stochastically
+from socsci_jax.training.optimizer import apply_updates_rounding_stochastically, new_if
 
 # {"params", "optimizer", "step"}: a plain pytree, saved and restored as one; params are those that are trained.
 State = dict[str, Any]
@@ -84,18 +83,13 @@ def train_step(
     if dropout:
         settings["dropout_key"] = drop
     value, weight, gradients = loss_and_gradients(state["params"], batch, frozen=frozen, **settings)
-    updates, optimizer_state = optimizer.update(gradients, state["optimizer"], state["params"])
-    if stochastic_rounding:
-        params = apply_updates_rounding_stochastically(state["params"], updates, key=rounding)
-    else:
-        params = optax.apply_updates(state["params"], updates)
     norm = optax.global_norm(gradients)
     finite = jnp.isfinite(value) & jnp.isfinite(norm)
-    params, optimizer_state = jax.tree.map(
-        functools.partial(jnp.where, finite),
-        (params, optimizer_state),
-        (state["params"], state["optimizer"]),
-    )
+    updates, optimizer_state = optimizer.update(gradients, state["optimizer"], state["params"], finite=finite)
+    if stochastic_rounding:
+        params = apply_updates_rounding_stochastically(state["params"], updates, key=rounding, finite=finite)
+    else:
+        params = new_if(finite, optax.apply_updates(state["params"], updates), state["params"])
     figures = {"loss": value, "targets": weight, "gradient_norm": norm, "finite": finite}
     if stop is not None:
         figures["stop"] = stop.sum()
