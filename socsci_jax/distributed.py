@@ -11,6 +11,7 @@ import platform
 import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -117,7 +118,9 @@ class StopSignals:
         self.asked: str | None = None
 
     def __enter__(self) -> StopSignals:
-        self._before = {number: signal.signal(number, self._heard) for number in STOP_SIGNALS}
+        # Python hears signals in its main thread only; who calls from another one hears them there.
+        heard = STOP_SIGNALS if threading.current_thread() is threading.main_thread() else ()
+        self._before = {number: signal.signal(number, self._heard) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:

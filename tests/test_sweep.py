@@ -81,8 +81,9 @@ def test_a_single_study_gives_no_interval():
     assert found.a.lo is found.a.hi is None
 
 
-def points(shares) -> list[Point]:
+def points(shares, *, of_units=None) -> list[Point]:
     """Runs with two seeds a share and the distances of three studies on two parts."""
+    of_units = of_units or law
     made = []
     schema = pl.from_arrow(EVALUATION_SCHEMA.empty_table()).schema
     for share in shares:
@@ -90,7 +91,11 @@ def points(shares) -> list[Point]:
             rows = []
             for part in ("unseen_studies", "unseen_conditions"):
                 for convention in CONVENTIONS:
-                    for predictor, w in {"model": law(200 * share), "uniform": 0.3, "pooled": 0.1}.items():
+                    for predictor, w in {
+                        "model": of_units(200 * share),
+                        "uniform": 0.3,
+                        "pooled": 0.1,
+                    }.items():
                         row = {
                             "metric": "wasserstein",
                             "convention": convention,
@@ -129,6 +134,13 @@ def test_the_table_holds_every_runs_figures_and_the_law_of_each_part(tmp_path):
     assert pq.read_schema(tmp_path / "sweep.parquet").equals(SWEEP_SCHEMA)
     assert pl.read_parquet(tmp_path / "sweep.parquet").equals(table)
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_distance_that_falls_to_the_end_is_not_said_to_level_off_at_nothing():
+    table = sweep_table(points(SHARES, of_units=lambda n: 0.9 * n**-0.3 - 0.02), of="participants")
+    assert all("still falling where the data end" in sentence for sentence in law_sentences(table))
+    texts = [text.get_text() for axes in plot(table).axes for text in axes.texts]
+    assert texts == ["still falling where the data end"] * 2
 
 
 def test_where_no_law_was_fitted_table_and_plot_say_why():

@@ -239,6 +239,11 @@ def _laws(table: pl.DataFrame) -> dict[str, dict[str, dict]]:
 def _law_words(law: dict[str, dict]) -> str:
     if law["a"]["value"] is None:
         return f"no saturation law, because {law['a']['note']}"
+    if law["a"]["value"] == 0:
+        return (
+            f"still falling where the data end, as W(n) = {law['b']['value']:.3g} n^-{law['c']['value']:.3g}; where it "
+            "would level off cannot be told from them"
+        )
     return (
         f"W(n) = a + b n^-c with a = {with_interval(law['a'])}, b = {law['b']['value']:.3g}, "
         f"c = {law['c']['value']:.3g}"
@@ -289,7 +294,8 @@ def _panel(axes, rows: pl.DataFrame, law: dict[str, dict]) -> None:
         units = along * (model["units"] / model["share"]).mean()
         axes.plot(along, a + b * units**-c, color=PREDICTOR_STYLE[MODEL][0], linewidth=1.2)
         axes.axhline(a, color=PREDICTOR_STYLE[MODEL][0], linewidth=0.8, linestyle=":")
-        said = f"levels off at {with_interval(law['a'])}"
+        level = law["a"]["value"] > 0
+        said = f"levels off at {with_interval(law['a'])}" if level else "still falling where the data end"
     else:
         said = _law_words(law)
     axes.text(0.03, 0.03, textwrap.fill(said, 40), transform=axes.transAxes, fontsize=7)

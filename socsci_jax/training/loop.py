@@ -23,7 +23,7 @@ from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.loader import LoadedBatch, PlannedRows, batches
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.distributed import Processes, StopSignals
-from socsci_jax.errors import NotFinite, RunStopped
+from socsci_jax.errors import InputError, NotFinite, RunStopped
 from socsci_jax.models.sharding import one_per_device
 from socsci_jax.progress import progress
 from socsci_jax.training.checkpoint import Checkpoints, Restored
@@ -95,7 +95,7 @@ def _train(
             )
         )
         latest = checkpoints.latest()
-        if latest is not None and _is_done(checkpoints.facts(latest), total_steps):
+        if latest is not None and _is_done(checkpoints, latest, total_steps):
             return
         stack.enter_context(jax.set_mesh(mesh))
         reference = start = None
@@ -355,7 +355,11 @@ class _Profiler:
             jax.profiler.stop_trace()
 
 
-def _is_done(facts: dict[str, Any], total_steps: int) -> bool:
+def _is_done(checkpoints: Checkpoints, latest: int, total_steps: int) -> bool:
+    try:
+        facts = checkpoints.facts(latest)
+    except InputError:
+        return False  # damaged: an older one will be gone on from
     return facts.get("stopped_early", False) or facts["next_step"] == total_steps
 
 
