@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from socsci_jax import __version__
-from socsci_jax.errors import RunStopped, ending
+from socsci_jax.errors import RunEnded, RunStopped, ending
 from socsci_jax.peers import Peers
 from socsci_jax.schedulers import find_place
 
@@ -54,6 +54,8 @@ class Processes:
             self.peers.leave()
             return
         sentence, status = ending(error)
+        if not isinstance(error, RunEnded):
+            self.peers.let_others_explain()
         if status == 1:
             traceback.print_exception(error)
         print(f"error: {sentence}", file=sys.stderr, flush=True)

@@ -51,6 +51,7 @@ class Peers:
         self._left: set[int] = set()
         self._leaving = False
         self._ending = threading.Event()
+        self._heard = threading.Event()
         self._changed = threading.Condition()
         self._gathers: dict[int, dict[int, Any]] = collections.defaultdict(dict)
         self._gathered: dict[int, list[Any]] = {}
@@ -113,6 +114,12 @@ class Peers:
         for link in self._links.values():
             link.send({"end": sentence, "status": status, "stacks": stacks})
 
+    def let_others_explain(self) -> None:
+        """For a moment; what fails here may fail because another process is gone, and then its end is this one's."""
+        if self._heard.wait(GRACE_SECONDS if self.num_processes > 1 else 0):
+            # A thread of the above is about to end this process.
+            time.sleep(3 * LAST_SECONDS)
+
     def wait_for_the_others_to_end(self) -> None:
         """The service through which JAX's processes know each other lives in process 0: it goes last, or JAX aborts them."""
         if self.process_id == 0:
@@ -169,6 +176,7 @@ class Peers:
                     self._left.add(number)
                     self._changed.notify_all()
             elif "end" in message and not self._leaving:
+                self._heard.set()
                 self._pass_on(message, besides=number)
                 # What ends all of them at the same step is better said by each itself, which then tidies up.
                 if not self._ending.wait(GRACE_SECONDS):
@@ -181,6 +189,7 @@ class Peers:
             self._changed.notify_all()
         if self._leaving:
             return
+        self._heard.set()
         sentence = (
             f"{self.names.get(number, f'process {number}')} {how}; this run ends, and goes on from its last "
             "checkpoint when all processes are started again."
