@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import quick_programs
 import yaml
 from slurm import start
 from small import small_recipe, small_store
@@ -23,7 +24,7 @@ def slurm(tmp_path_factory):
     with start.slurm(tmp_path_factory.mktemp("slurm")) as environment:
         path = f"{Path(sys.executable).parent}:{environment['PATH']}"
         # One device a process, not the tests' eight.
-        yield environment | {"PATH": path, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+        yield environment | {"PATH": path, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick_programs.FLAGS}
 
 
 def submit(slurm, folder: Path, name: str) -> str:
