@@ -239,19 +239,10 @@ def _laws(table: pl.DataFrame) -> dict[str, dict[str, dict]]:
 def _law_words(law: dict[str, dict]) -> str:
     if law["a"]["value"] is None:
         return f"no saturation law, because {law['a']['note']}"
-    words = (
+    return (
         f"W(n) = a + b n^-c with a = {with_interval(law['a'])}, b = {law['b']['value']:.3g}, "
         f"c = {law['c']['value']:.3g}"
     )
-    return f"{words}; {NO_FLOOR}" if _no_floor(law) else words
-
-
-NO_FLOOR = "it does not level off in these data"
-
-
-def _no_floor(law: dict[str, dict]) -> bool:
-    """Whether the floor of the law is at its bound, 0, in every resample: the data do not bend towards any."""
-    return law["a"]["value"] == 0 and not law["a"]["hi"]
 
 
 def plot(table: pl.DataFrame) -> Figure:
@@ -297,11 +288,8 @@ def _panel(axes, rows: pl.DataFrame, law: dict[str, dict]) -> None:
         along = np.geomspace(shares[0], shares[-1], 200)
         units = along * (model["units"] / model["share"]).mean()
         axes.plot(along, a + b * units**-c, color=PREDICTOR_STYLE[MODEL][0], linewidth=1.2)
-        if _no_floor(law):
-            said = f"falls as n^-{c:.2g}; {NO_FLOOR}"
-        else:
-            axes.axhline(a, color=PREDICTOR_STYLE[MODEL][0], linewidth=0.8, linestyle=":")
-            said = f"levels off at {with_interval(law['a'])}"
+        axes.axhline(a, color=PREDICTOR_STYLE[MODEL][0], linewidth=0.8, linestyle=":")
+        said = f"levels off at {with_interval(law['a'])}"
     else:
         said = _law_words(law)
     axes.text(0.03, 0.03, textwrap.fill(said, 40), transform=axes.transAxes, fontsize=7)
