@@ -230,8 +230,8 @@ def plan_command(
     The step is compiled from shapes alone for simulated CPU devices. Where store and tokenizer are at hand, the data's
     own padding, sharing and number of steps are shown. Exit status 1 says that it does not fit.
 
-    An accelerator's compiler orders and fuses differently, and the CPU's widens some bfloat16 buffers to float32:
-    temporaries are an estimate, mostly from above (docs/planning.md). Parameters, optimizer and batch are exact.
+    An accelerator's compiler orders and fuses differently: temporaries are an estimate, mostly from above
+    (docs/planning.md). Parameters, optimizer and batch are exact.
     """
     from socsci_jax.training.recipe import load_recipe
 
