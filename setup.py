@@ -16,6 +16,8 @@ INSTALL = [
     "optax>=0.2.8,<0.4",
     # The v0 CheckpointManager API; v1 is still experimental in 0.12.
     "orbax-checkpoint>=0.12.8,<0.13",
+    # Paths on a disk or in object storage, as Orbax has them.
+    "etils[epath]>=1.9",
     "grain>=0.2.18,<0.4",
     "array_record>=0.8.3",
     "tensorstore>=0.1.80",
@@ -73,6 +75,8 @@ setup(
     install_requires=INSTALL,
     extras_require={
         "lint": LINT,
+        # Checkpoints in Google's object storage (recipe: checkpoints.folder).
+        "gcs": ["gcsfs>=2025.3"],
         # Weights & Biases, for those who keep their figures there (recipe: tracking.wandb_project).
         "wandb": ["wandb>=0.20"],
         "test": TEST,

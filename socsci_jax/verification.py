@@ -190,7 +190,7 @@ def _open(name_or_path: str) -> _Side:
     if RunFolder(path).is_run():
         return _open_run(RunFolder(path), step=None)
     run = RunFolder(path.parent.parent)
-    if path.name.isdigit() and path.parent == run.checkpoints and run.is_run():
+    if path.name.isdigit() and run.is_run() and path.parent == run.checkpoints:
         return _open_run(run, step=int(path.name))
     return _open_huggingface(name_or_path)
 

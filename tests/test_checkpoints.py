@@ -130,7 +130,10 @@ def test_a_damaged_newest_checkpoint_is_set_aside_for_the_one_before(tmp_path, d
     [sentence] = found.damaged
     assert sentence.startswith(f"{tmp_path / 'c' / '3'}: this checkpoint ") and "damaged" in sentence
     assert checkpoints.steps() == [1, 2]
-    assert {path.name for path in (tmp_path / "damaged").iterdir()} == {"3-0", "3-0.json"}  # nothing is lost
+    assert {path.name for path in (tmp_path / "c" / "damaged").iterdir()} == {
+        "3-0",
+        "3-0.json",
+    }  # nothing is lost
 
 
 def test_an_array_that_reads_well_but_is_not_what_was_saved_is_damage(tmp_path):

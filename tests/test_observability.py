@@ -9,10 +9,12 @@ from small import small_recipe, small_store
 
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.errors import InputError
+from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.flops import step_flops
 from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.run import RunFolder
 
 
 @pytest.fixture
@@ -41,7 +43,13 @@ def test_a_run_says_how_fast_it_is_and_where_its_time_went(world, wandb):
     output = world[0] / "run"
     tracking = {"wandb_project": "people", "profile_steps": [2, 3]}
     recipe = parse_recipe(
-        small_recipe(world[1], output, hardware="1xh200", tracking=tracking, checkpoints={"every_steps": 3}),
+        small_recipe(
+            world[1],
+            output,
+            hardware="1xh200",
+            tracking=tracking,
+            checkpoints={"every_steps": 3, "folder": str(world[0] / "elsewhere")},
+        ),
         where="test",
     )
     train(recipe)
@@ -72,6 +80,11 @@ def test_a_run_says_how_fast_it_is_and_where_its_time_went(world, wandb):
         "finished",
     ]
     assert len({(line["run"], line["start"]) for line in journal}) == 1
+
+    # Checkpoints are where the recipe wants them.
+    assert Checkpoints(world[0] / "elsewhere").latest() == last["step"]
+    assert RunFolder(output).checkpoints == world[0] / "elsewhere"
+    assert not (output / "checkpoints").exists()
 
     assert list((output / "profile").rglob("*.xplane.pb"))
     assert wandb.settings["project"] == "people"

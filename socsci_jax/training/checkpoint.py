@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from typing import Any
 import absl.logging
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
 from socsci_jax.errors import InputError, ending
 from socsci_jax.models.tensor_files import PIECE_BYTES
 from socsci_jax.peers import Peers
 from socsci_jax.training.digest import device_digests, digest_texts, to_text
-from socsci_jax.training.stored import StoredParams, restore_state
+from socsci_jax.training.stored import StoredParams, absolute, restore_state
 
 # Orbax reports its every step as a warning, and errors with their stacks; what matters comes as an exception.
 absl.logging.set_verbosity(absl.logging.FATAL)
@@ -46,13 +46,13 @@ class Restored:
 class Checkpoints:
     """The checkpoints of one run, newest last; a save returns before the files are written."""
 
-    def __init__(self, folder: Path, *, keep: int | None = None, keep_every: int | None = None):
-        """Opens the folder for reading, or with `keep` for writing.
+    def __init__(self, folder: Path | epath.Path, *, keep: int | None = None, keep_every: int | None = None):
+        """Opens the folder, on a disk or in object storage (gs://...), for reading, or with `keep` for writing.
 
         The newest `keep` are kept, and for good those of every `keep_every`-th step.
         """
         # Orbax raises from background threads for a relative path.
-        self.folder = folder.resolve()
+        self.folder = absolute(folder)
         self._keep, self._keep_every = keep, keep_every
         self._writer: ocp.AsyncCheckpointer | None = None
         self._threads = concurrent.futures.ThreadPoolExecutor(2)
@@ -63,7 +63,7 @@ class Checkpoints:
             if jax.process_index() == 0:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 for broken_off in self.folder.glob(f"*{TEMPORARY}*"):
-                    shutil.rmtree(broken_off, ignore_errors=True)
+                    _remove(broken_off)
 
     def latest(self) -> int | None:
         """The newest complete step, or None."""
@@ -131,9 +131,9 @@ class Checkpoints:
                 # Under another name at once, so that nobody reads half of it.
                 going = self.folder / f"{step}{TEMPORARY}-removed"
                 (self.folder / str(step)).rename(going)
-                self._threads.submit(shutil.rmtree, going, ignore_errors=True)
+                self._threads.submit(_remove, going)
 
-    def _facts(self, step: int) -> Path:
+    def _facts(self, step: int) -> epath.Path:
         """Its facts stand beside a checkpoint, and make it complete."""
         return self.folder / f"{step}.json"
 
@@ -151,7 +151,7 @@ class Checkpoints:
     def restore_newest(self, *, abstract_state: Any, peers: Peers) -> Restored | None:
         """The newest checkpoint whose every array is as it was saved, onto the shardings of `abstract_state`.
 
-        Newer ones that are damaged are set aside, into `damaged` beside the folder, once a good one is found.  None
+        Newer ones that are damaged are set aside, into `damaged` within the folder, once a good one is found.  None
         if there is no checkpoint at all; InputError if all of them are damaged.
         """
         problems: dict[int, str] = {}
@@ -221,7 +221,7 @@ class Checkpoints:
         if not steps:
             return
         if peers.process_id == 0:
-            aside = self.folder.parent / "damaged"
+            aside = self.folder / "damaged"
             aside.mkdir(exist_ok=True)
             for step in steps:
                 number = len(list(aside.glob(f"{step}-*.json")))
@@ -257,6 +257,14 @@ class Checkpoints:
             # What is under way can be finished, unless it needs processes that are gone.
             with contextlib.suppress(Exception):
                 self.close()
+
+
+def _remove(path: epath.Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            path.rmtree()
+        else:
+            path.unlink()
 
 
 def _reason(error: BaseException) -> str:

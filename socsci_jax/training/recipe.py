@@ -175,6 +175,7 @@ class Parallelism(_Block):
 
 class Checkpoints(_Block):
     every_steps: Positive
+    folder: str | None = None  # elsewhere than in the output folder
     keep: Positive = 2  # the newest
     keep_every: Positive | None = None  # and for good those of every so many steps
 

@@ -3,10 +3,10 @@
 recipe.yaml    the complete recipe
 run.json       hashes of everything that went in, the layout, software versions
 config.json, tokenizer/   the model's shape and tokenizer in the Hugging Face format, byte for byte
-checkpoints/, metrics.jsonl, tensorboard/
+checkpoints/   those that were found damaged are in its folder `damaged`
+metrics.jsonl, tensorboard/
 logs/          what each process did and when, as JSON lines; stacks of a run that hung
 profile/       of the recipe's `profile_steps`, for TensorBoard
-damaged/       checkpoints that were found damaged
 best/          with validation: the parameters that did best in it
 reference.npy  of preference training: log-probabilities of the compared answers under the start
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from etils import epath
 
 from socsci_jax import __version__
 from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
@@ -40,13 +41,16 @@ class RunFolder:
     path: Path
 
     @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+    def checkpoints(self) -> Path | epath.Path:
+        """Here, or where the recipe wants them."""
+        elsewhere = self.recipe().checkpoints.folder
+        return self.path / "checkpoints" if elsewhere is None else epath.Path(elsewhere)
 
     @property
-    def best(self) -> Path:
+    def best(self) -> Path | epath.Path:
         """The parameters that did best in validation, as a checkpoint of their own."""
-        return self.path / "best"
+        elsewhere = self.recipe().checkpoints.folder
+        return self.path / "best" if elsewhere is None else epath.Path(elsewhere) / "best"
 
     @property
     def tokenizer(self) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 import tensorstore as ts
+from etils import epath
 
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig
@@ -22,6 +23,11 @@ from socsci_jax.models.modules import axis_size, parameter_axes
 from socsci_jax.models.placing import Bounds, place
 from socsci_jax.models.tensor_files import PIECE_BYTES, rows_at_a_time
 from socsci_jax.training.digest import host_digest
+
+
+def absolute(folder: Path | epath.Path | str) -> epath.Path:
+    """On a disk from its root; in object storage as it is."""
+    return epath.Path(folder) if "://" in str(folder) else epath.Path(folder).resolve()
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,13 @@ class StoredParams:
     restores whole arrays only.
     """
 
-    def __init__(self, folder: Path, *, root: tuple[str, ...] = ("params",)):
+    def __init__(self, folder: Path | epath.Path, *, root: tuple[str, ...] = ("params",)):
         """Reads names, shapes and dtypes of what stands under `root` in the training state.
 
         Raises InputError if there is no readable checkpoint.
         """
         self._root = root
-        self.folder = folder.resolve()
+        self.folder = absolute(folder)
         self._state = self.folder / "state"
         try:
             tree = json.loads((self._state / "_METADATA").read_text())
@@ -147,7 +153,7 @@ class StoredParams:
                 "driver": self._driver,
                 "kvstore": {
                     "driver": "ocdbt",
-                    "base": f"file://{self._state}/",
+                    "base": f"{'' if '://' in str(self._state) else 'file://'}{self._state}/",
                     "path": f"{'.'.join(path)}/",
                 },
                 "recheck_cached_data": False,
@@ -170,7 +176,7 @@ def _described(array: ts.TensorStore) -> StoredArray:
     return StoredArray(tuple(array.shape), array.dtype.numpy_dtype, tuple(chunk))
 
 
-def restore_state(folder: Path, abstract_state: Any) -> Any:
+def restore_state(folder: Path | epath.Path, abstract_state: Any) -> Any:
     """The whole state of a checkpoint, onto the shardings of `abstract_state`, a piece of an array at a time.
 
     Raises InputError if the checkpoint cannot be read, or holds arrays of other names or shapes.
