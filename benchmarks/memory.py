@@ -199,7 +199,7 @@ def _restore_to_train(work: Path, dtype: str) -> dict:
     import jax
 
     from socsci_jax.models.modules import axis_size, nested, parameter_axes
-    from socsci_jax.models.sharding import param_shardings
+    from socsci_jax.models.sharding import param_shardings, replicated
     from socsci_jax.peers import Peers
     from socsci_jax.training.checkpoint import Checkpoints
     from socsci_jax.training.run import RunFolder
@@ -212,7 +212,8 @@ def _restore_to_train(work: Path, dtype: str) -> dict:
     shardings = param_shardings(config, _mesh(1))
     abstract = jax.tree.map(lambda a, s: a.update(sharding=s), nested(shapes), shardings)
     checkpoints = Checkpoints(RunFolder(work / "run").checkpoints)
-    state = {"params": abstract}
+    step = jax.ShapeDtypeStruct((), jax.numpy.int32, sharding=replicated(_mesh(1)))
+    state = {"params": abstract, "step": step}
     return _measured(lambda: checkpoints.restore_newest(abstract_state=state, peers=Peers()).state)
 
 
