@@ -146,6 +146,8 @@ def _train(
         )
         speed = _Speed(recipe, prepared, plan, clock, first_step)
         step_function = step_program(recipe, config, optimizer)
+        # A program that was compiled ahead does not take arrays of four bits (jax 0.10).
+        compiles_ahead = processes.num_processes > 1 and (recipe.lora is None or recipe.lora.base != "nf4")
         signals.deferred = True
         for step in itertools.count(first_step):
             with clock.spent_on("input"):
@@ -155,13 +157,14 @@ def _train(
                 for name, array in batch.arrays.items()
             }
             operands = (state, arrays, frozen, flags.of(signals.asked is not None))
-            if step == first_step:
+            if step == first_step and compiles_ahead:
                 with clock.spent_on("compile"):
                     step_function = step_function.lower(*operands).compile()
                     # Collectives do not wait long for a process that is still compiling.
                     processes.peers.gather(None, what="compiling")
             profiler.before(step)
-            state, figures = step_function(*operands)
+            with clock.spent_on("compile") if step == first_step else contextlib.nullcontext():
+                state, figures = step_function(*operands)
             del operands
             steps.given(batch, figures)
             steps.settle(leaving=RUN_AHEAD)
