@@ -30,7 +30,7 @@ def slurm(tmp_path_factory):
 def submit(slurm, folder: Path, name: str) -> str:
     """Starts training of two processes on two nodes in folder/name; gives the job's number."""
     changes = {"parallelism": {"data": 2}, "hardware": "2xcpu", "checkpoints": {"every_steps": 20}}
-    changes["optimizer"] = {"epochs": 120, "learning_rate": 1e-2}
+    changes["optimizer"] = {"epochs": 60, "learning_rate": 1e-2}
     store = small_store(folder / name / "store")
     recipe = folder / name / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(small_recipe(store, folder / name / "run", **changes)))
