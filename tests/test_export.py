@@ -172,7 +172,10 @@ def test_a_whole_training_state_is_restored_in_pieces_as_orbax_restores_it(tmp_p
     checkpoints.save(3, state=drawn, facts={})
     checkpoints.close()
     abstract = jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, w.dtype, sharding=w.sharding), states[1])
-    wanted = Checkpoints(tmp_path / "checkpoints").restore(3, abstract_state=abstract)
+    whole = ocp.args.PyTreeRestore(
+        item=abstract, restore_args=ocp.checkpoint_utils.construct_restore_args(abstract)
+    )
+    wanted = ocp.PyTreeCheckpointHandler().restore(tmp_path / "checkpoints" / "3" / "state", args=whole)
     monkeypatch.setattr(tensor_files, "PIECE_BYTES", 1100)
     restored = restore_state(tmp_path / "checkpoints" / "3", abstract)
     assert jax.tree.structure(restored) == jax.tree.structure(wanted)
