@@ -47,7 +47,12 @@ def _of_array(x: jax.Array) -> jax.Array:
     for axis in range(x.ndim):
         stride = np.uint32(math.prod(x.shape[axis + 1 :]) & 0xFFFFFFFF)
         place += jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis) * stride
-    return jnp.stack([mixed.sum(dtype=jnp.uint32) for mixed in _mixed(bits, place)])
+    # Both sums in one pass, so that nothing of the array's size is made in between.
+    none = (np.uint32(0), np.uint32(0))
+    sums = jax.lax.reduce(
+        _mixed(bits, place), none, lambda a, b: (a[0] + b[0], a[1] + b[1]), tuple(range(x.ndim))
+    )
+    return jnp.stack(sums)
 
 
 def _mixed(bits: Any, place: Any) -> tuple[Any, Any]:
