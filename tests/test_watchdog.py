@@ -28,12 +28,12 @@ def after_steps(tmp_path, *, seconds: float, limits: Limits = LIMITS) -> Watchdo
     dog = Watchdog(limits, peers=Peers(), stacks=tmp_path / "stacks.txt")
     for step in range(FEWEST_STEPS + 1):
         dog.step_done(step)
-        time.sleep(seconds)
+    dog._durations.extend([seconds] * 64)  # as if they had taken so long
     return dog
 
 
 def test_a_step_may_take_a_multiple_of_the_median_and_never_less_than_so_many_seconds(tmp_path):
-    assert after_steps(tmp_path, seconds=0.02).limit() == pytest.approx(0.2, rel=0.3)
+    assert after_steps(tmp_path, seconds=0.02).limit() == pytest.approx(0.2)
     assert after_steps(tmp_path, seconds=0.001).limit() == pytest.approx(0.05)
 
 
@@ -50,11 +50,11 @@ def test_time_of_other_work_counts_for_no_step(tmp_path):
     dog = after_steps(tmp_path, seconds=0.001)
     clock = Clock(dog)
     with clock.spent_on("validation"):
-        time.sleep(0.3)
+        time.sleep(1)
     dog.step_done(99)
-    assert max(dog._durations) < 0.2
-    assert clock.seconds()["validation"] == pytest.approx(0.3, rel=0.3)
-    assert clock.seconds()["compute"] < 0.2
+    assert max(dog._durations) < 1
+    assert clock.seconds()["validation"] >= 1
+    assert clock.seconds()["compute"] < 1
 
 
 def test_a_step_that_hangs_ends_the_run_with_all_stacks(tmp_path, ended):
