@@ -28,11 +28,11 @@ from rich.table import Table
 from benchmarks.table import save
 from data_pipelines import build
 from socsci_jax.data.loader import PlannedRows
-from socsci_jax.data.plan import BatchPlan
 from socsci_jax.errors import START_AGAIN
 from socsci_jax.studies.splits import make_split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.prepare import prepare
+from socsci_jax.training.program import batch_plan
 from socsci_jax.training.recipe import Recipe, parse_recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.verification import compare
@@ -275,13 +275,7 @@ def _planned(recipe: Recipe) -> dict[int, int]:
     """Digest of the whole batch of every step, by the plan alone."""
     one = recipe.model_copy(update={"parallelism": recipe.parallelism.model_copy(update={"data": 1})})
     shards = prepare(one).shards
-    plan = BatchPlan(
-        shards.lengths,
-        rows=recipe.batch.rows,
-        tokens_per_row=recipe.batch.tokens_per_row,
-        branches_per_tree=recipe.batch.branches_per_tree,
-        seed=recipe.seed,
-    )
+    plan = batch_plan(recipe, shards.lengths)
     steps = plan.steps(recipe.optimizer.epochs)
     source = PlannedRows(shards, plan, steps=steps, micro_batches=1, own=slice(0, recipe.batch.rows))
     return {step + 1: source.digest(source[step]) for step in range(steps)}

@@ -18,7 +18,7 @@ import jax
 import optax
 from rich.table import Table
 
-from socsci_jax.data.plan import MULTIPLE, BatchPlan, round_up
+from socsci_jax.data.plan import MULTIPLE, round_up
 from socsci_jax.data.shards import TreeShards
 from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.data.trees import RowShape
@@ -35,7 +35,7 @@ from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.flops import step_flops
 from socsci_jax.training.optimizer import make_optimizer
 from socsci_jax.training.prepare import random_config, run_tokenizer, training_shards
-from socsci_jax.training.program import abstract_batch, step_program
+from socsci_jax.training.program import abstract_batch, batch_plan, step_program
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.start import abstract_start, abstract_state
@@ -247,13 +247,7 @@ def _measure_data(recipe: Recipe) -> tuple[DataFigures, int]:
 
 def data_figures(recipe: Recipe, shards: TreeShards, *, source: str = "") -> DataFigures:
     lengths = shards.lengths
-    plan = BatchPlan(
-        lengths,
-        rows=recipe.batch.rows,
-        tokens_per_row=recipe.batch.tokens_per_row,
-        branches_per_tree=recipe.batch.branches_per_tree,
-        seed=recipe.seed,
-    )
+    plan = batch_plan(recipe, lengths)
     steps = plan.steps(1)
     processed = steps * plan.rows * plan.shape.tokens
     whole = lengths.branch_whole

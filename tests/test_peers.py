@@ -7,16 +7,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from several import free_port
 
 from socsci_jax import peers as module
 from socsci_jax.errors import LOST, InputError, ProcessLost
 from socsci_jax.peers import Peers, differences
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def in_each(*functions):

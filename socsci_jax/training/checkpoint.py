@@ -165,7 +165,7 @@ class Checkpoints:
             # What one process cannot read, none may go on from.
             found = [p for p in peers.gather(problem, what="reading the checkpoint") if p]
             if not found:
-                found = [p for p in [self._differences(step, {"": state}, facts)] if p]
+                found = [p for p in [self._differences(step, state, facts)] if p]
             if not found:
                 self._set_aside(list(problems), peers)
                 return Restored(step, state, facts, tuple(problems.values()))
@@ -180,7 +180,7 @@ class Checkpoints:
 
     def check_params(self, step: int, params: Any) -> None:
         """Raises InputError if these are not the parameters that were saved at `step`."""
-        if problem := self._differences(step, {"['params']": params}, self.facts(step)):
+        if problem := self._differences(step, {"params": params}, self.facts(step)):
             raise InputError(problem)
 
     def check_stored(self, step: int) -> None:
@@ -201,14 +201,11 @@ class Checkpoints:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise InputError(self._damaged(step, reason)) from error
 
-    def _differences(self, step: int, trees: dict[str, Any], facts: dict[str, Any]) -> str | None:
+    def _differences(self, step: int, state: Any, facts: dict[str, Any]) -> str | None:
+        """What of a state, or of a part of it, is not as it was saved."""
         written = facts[DIGESTS]
-        wrong = [
-            name
-            for root, tree in trees.items()
-            for path, digest in digest_texts(device_digests(tree)).items()
-            if written.get(name := root + path) != digest
-        ]
+        found = digest_texts(device_digests(state))
+        wrong = [name for name, digest in found.items() if written.get(name) != digest]
         if not wrong:
             return None
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""

@@ -33,7 +33,7 @@ from socsci_jax.training.journal import Journal
 from socsci_jax.training.log import Log
 from socsci_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from socsci_jax.training.prepare import Prepared, prepare
-from socsci_jax.training.program import model_settings, step_program
+from socsci_jax.training.program import batch_plan, model_settings, step_program
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.reference import reference_log_probs
 from socsci_jax.training.start import abstract_state, first_state, start_params, whole_start
@@ -75,13 +75,7 @@ def _train(
     signals: StopSignals,
 ) -> None:
     run, shards, config, mesh = prepared.run, prepared.shards, prepared.config, prepared.mesh
-    plan = BatchPlan(
-        shards.lengths,
-        rows=recipe.batch.rows,
-        tokens_per_row=recipe.batch.tokens_per_row,
-        branches_per_tree=recipe.batch.branches_per_tree,
-        seed=recipe.seed,
-    )
+    plan = batch_plan(recipe, shards.lengths)
     total_steps = plan.steps(recipe.optimizer.epochs)
     optimizer = make_optimizer(recipe.optimizer, total_steps=total_steps)
     schedule = learning_rate_schedule(recipe.optimizer, total_steps=total_steps)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from socsci_jax.data.plan import BatchPlan, Lengths
 from socsci_jax.data.trees import RowShape, empty_rows
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.training.objectives import Objective
@@ -31,6 +32,17 @@ def step_program(recipe: Recipe, config: DecoderConfig, optimizer: optax.Gradien
         **model_settings(recipe),
     )
     return jax.jit(step, donate_argnums=0)
+
+
+def batch_plan(recipe: Recipe, lengths: Lengths) -> BatchPlan:
+    """The batches of a run over data of these lengths."""
+    return BatchPlan(
+        lengths,
+        rows=recipe.batch.rows,
+        tokens_per_row=recipe.batch.tokens_per_row,
+        branches_per_tree=recipe.batch.branches_per_tree,
+        seed=recipe.seed,
+    )
 
 
 def model_settings(recipe: Recipe) -> dict[str, Any]:
