@@ -45,8 +45,11 @@ INSTALL = [
 ]
 
 LINT = ["ruff>=0.14,<0.16"]
+# Checkpoints in Google's object storage (recipe: checkpoints.folder).
+GCS = ["gcsfs>=2025.3"]
 TEST = [
     *LINT,
+    *GCS,
     "pytest>=8",
     "pytest-timeout>=2.3",
     # Two files at a time: XLA compiles on one core, and compiling is most of what the tests do.
@@ -75,8 +78,7 @@ setup(
     install_requires=INSTALL,
     extras_require={
         "lint": LINT,
-        # Checkpoints in Google's object storage (recipe: checkpoints.folder).
-        "gcs": ["gcsfs>=2025.3"],
+        "gcs": GCS,
         # Weights & Biases, for those who keep their figures there (recipe: tracking.wandb_project).
         "wandb": ["wandb>=0.20"],
         "test": TEST,

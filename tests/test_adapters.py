@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,7 @@ from socsci_jax.models.modules import init
 from socsci_jax.models.quantization import dequantize, quantize_base
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.models.slots import read_logits
+from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe import parse_recipe
 from socsci_jax.training.run import RunFolder
@@ -230,3 +232,18 @@ def test_a_run_trains_the_adapter_alone_and_exports_it_merged_or_as_it_is(world,
     )
     export_run(whole, tmp_path / "adapter", adapter=True)
     jax.tree.map(np.testing.assert_array_equal, open_model(str(tmp_path / "adapter")).params, trained)
+
+    # Stopped after its first step, a run goes on to equal bits.
+    stopped_after(RunFolder(whole), step=1)
+    assert run(tmp_path / "whole") == whole
+    jax.tree.map(np.testing.assert_array_equal, open_model(str(whole)).params, trained)
+
+
+def stopped_after(run: RunFolder, *, step: int) -> None:
+    """Takes later checkpoints away."""
+    checkpoints = Checkpoints(run.checkpoints)
+    for later in checkpoints.steps():
+        if later > step:
+            shutil.rmtree(run.checkpoints / str(later))
+            (run.checkpoints / f"{later}.json").unlink()
+    assert checkpoints.steps() == [step]

@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from socsci_jax.errors import InputError
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.peers import Peers
+from socsci_jax.training import checkpoint as module
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.digest import device_digests, digest_texts, host_digest, to_text
 
@@ -101,6 +102,32 @@ def test_the_newest_are_kept_and_for_good_those_of_every_so_many_steps(tmp_path)
     assert saved(tmp_path / "c", steps=range(1, 8), keep=2, keep_every=3).steps() == [3, 6, 7]
 
 
+def test_a_removal_that_was_broken_off_is_finished_by_the_next_run(tmp_path):
+    folder = saved(tmp_path / "c", steps=(1, 2)).folder
+    (folder / "1.json").rename(folder / f"1{module.REMOVED}")
+    assert Checkpoints(folder).steps() == [2]
+    with Checkpoints(folder, keep=2):
+        assert sorted(path.name for path in folder.iterdir()) == ["2", "2.json"]
+
+
+def test_facts_are_those_of_the_moment_of_the_save(tmp_path, monkeypatch):
+    """A run goes on changing its figures while they are written."""
+    facts = {"figures": {"loss": 1.0}}
+    original = module._facts_hash
+
+    def changed_meanwhile(of: dict) -> str:
+        found = original(of)
+        facts["figures"]["pause"] = 0.1
+        return found
+
+    with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_facts_hash", changed_meanwhile)
+            checkpoints.save(1, state=placed(arrays()), facts=facts)
+            checkpoints.wait()
+        assert checkpoints.facts(1)["figures"] == {"loss": 1.0}
+
+
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
@@ -130,10 +157,9 @@ def test_a_damaged_newest_checkpoint_is_set_aside_for_the_one_before(tmp_path, d
     [sentence] = found.damaged
     assert sentence.startswith(f"{tmp_path / 'c' / '3'}: this checkpoint ") and "damaged" in sentence
     assert checkpoints.steps() == [1, 2]
-    assert {path.name for path in (tmp_path / "c" / "damaged").iterdir()} == {
-        "3-0",
-        "3-0.json",
-    }  # nothing is lost
+    aside = tmp_path / "c" / "damaged"
+    assert {path.name for path in aside.iterdir()} == {"3-0", "3-0.json", "3-0.txt"}  # nothing is lost
+    assert (aside / "3-0.txt").read_text() == f"{sentence}\n"
 
 
 def test_an_array_that_reads_well_but_is_not_what_was_saved_is_damage(tmp_path):

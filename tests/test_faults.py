@@ -17,7 +17,7 @@ from several import ENVIRONMENT, TRAIN, start, wait_for
 from small import small_recipe, small_store
 
 from socsci_jax.data.loader import PlannedRows
-from socsci_jax.errors import BAD_INPUT, LOST, NOT_FINITE, InputError, NotFinite
+from socsci_jax.errors import BAD_INPUT, LOST, NOT_FINITE, STALLED, InputError, NotFinite
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe import parse_recipe
@@ -176,6 +176,29 @@ def test_a_gradient_that_is_no_number(world):
         if '"not_finite"' in line
     ]
     assert line["ids"] and set(line["ids"]) <= world[1].item_by_id.keys()
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs(world):
+    limits = {"slow_step": 10, "seconds": 5, "other_seconds": 120}
+    optimizer = {"epochs": 20, "learning_rate": 1e-3}
+    recipe = recipe_of(world, "hangs", processes=2, watchdog=limits, optimizer=optimizer)
+    path = written(world, "hangs", recipe)
+    hangs = (
+        "import sys, time; from socsci_jax.data.loader import PlannedRows; read = PlannedRows.__getitem__; "
+        "PlannedRows.__getitem__ = lambda rows, step: time.sleep(1000) if step == 20 else read(rows, step); "
+        f"sys.argv[1:] = ['train', {str(path)!r}]; from socsci_jax.cli import main; main()"
+    )
+    ended = start([(*TRAIN, path), (sys.executable, "-c", hangs)], world[0] / "hangs.log").wait(2 * MINUTE)
+    assert_ended(ended, status=STALLED, sentence="this run hangs and is ended")
+    assert ended[0].last_sentence == ended[1].last_sentence
+    logs = world[0] / "hangs" / "logs"
+    stacks = [text.read_text() for text in sorted(logs.glob("*stacks*"))]
+    assert len(stacks) == 2 and all(ended[0].last_sentence in text for text in stacks)
+    # Those of the process at fault show where it stands.
+    assert 'File "<string>", line 1 in <lambda>' in stacks[1] and "<lambda>" not in stacks[0]
+    # Nothing is lost: every second step is saved, the 21st could not be taken.
+    assert Checkpoints(world[0] / "hangs" / "checkpoints").latest() in (18, 20)
 
 
 # --- in one process ---------------------------------------------------------------------------------------------------

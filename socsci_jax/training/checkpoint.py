@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import json
@@ -31,6 +32,8 @@ absl.logging.set_verbosity(absl.logging.FATAL)
 DIGESTS, FACTS_HASH = "digests", "sha256"
 # Part of the names that Orbax gives to what is not complete.
 TEMPORARY = ".orbax-checkpoint-tmp"
+# What the facts of a checkpoint are called while it is removed.
+REMOVED = f"{TEMPORARY}-removed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,21 +64,36 @@ class Checkpoints:
             # Orbax's manager would do more, but waits for all processes also when one of them cannot write.
             self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
             if jax.process_index() == 0:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                for broken_off in self.folder.glob(f"*{TEMPORARY}*"):
-                    _remove(broken_off)
+                self._begin_writing()
+
+    def _begin_writing(self) -> None:
+        """Takes away what was broken off; raises InputError if nothing can be written here."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / f"can-be-written{TEMPORARY}").write_text("")
+            for broken_off in self.folder.glob(f"*{TEMPORARY}*"):
+                if broken_off.name.endswith(REMOVED):
+                    _remove(self.folder / broken_off.name.removesuffix(REMOVED))
+                _remove(broken_off)
+        except Exception as error:  # of many kinds: the file system's, or of the library for object storage
+            raise InputError(
+                f"{self.folder}: no checkpoints can be written here ({_reason(error)}); give another checkpoints.folder."
+            ) from error
 
     def latest(self) -> int | None:
         """The newest complete step, or None."""
         return max(self.steps(), default=None)
 
     def steps(self) -> list[int]:
-        """All complete steps, newest last."""
-        if not self.folder.is_dir():
-            return []
-        named = (path for path in self.folder.iterdir() if path.name.isdigit())
-        complete = (path for path in named if ocp.utils.is_checkpoint_finalized(path))
-        return sorted(int(path.name) for path in complete if self._facts(int(path.name)).is_file())
+        """All complete steps, newest last; raises InputError if the folder cannot be read."""
+        try:
+            if not self.folder.is_dir():
+                return []
+            named = (path for path in self.folder.iterdir() if path.name.isdigit())
+            complete = (path for path in named if ocp.utils.is_checkpoint_finalized(path))
+            return sorted(int(path.name) for path in complete if self._facts(int(path.name)).is_file())
+        except Exception as error:  # of many kinds: the file system's, or of the library for object storage
+            raise InputError(f"{self.folder}: checkpoints cannot be read here ({_reason(error)}).") from error
 
     def save(self, step: int, *, state: Any, facts: dict) -> None:
         """`facts` holds what is not an array: data position, metrics, what the run is.
@@ -99,7 +117,10 @@ class Checkpoints:
                 force=True,
             )
             if jax.process_index() == 0:
-                self._facts_under_way = self._threads.submit(self._write_facts, step, facts, digests)
+                # The caller may go on changing them.
+                self._facts_under_way = self._threads.submit(
+                    self._write_facts, step, copy.deepcopy(facts), digests
+                )
 
     def _write_facts(self, step: int, facts: dict, digests: Any) -> None:
         facts = facts | {DIGESTS: digest_texts(digests)}
@@ -127,11 +148,11 @@ class Checkpoints:
             return
         for step in self.steps()[: -self._keep]:
             if self._keep_every is None or step % self._keep_every:
-                self._facts(step).unlink()
-                # Under another name at once, so that nobody reads half of it.
-                going = self.folder / f"{step}{TEMPORARY}-removed"
-                (self.folder / str(step)).rename(going)
-                self._threads.submit(_remove, going)
+                # Not complete at once, so that nobody reads half of it.  In object storage a folder has no name that
+                # could be changed, but for every file in it.
+                going = self.folder / f"{step}{REMOVED}"
+                self._facts(step).rename(going)
+                self._threads.submit(lambda *paths: list(map(_remove, paths)), self.folder / str(step), going)
 
     def _facts(self, step: int) -> epath.Path:
         """Its facts stand beside a checkpoint, and make it complete."""
@@ -167,7 +188,7 @@ class Checkpoints:
             if not found:
                 found = [p for p in [self._differences(step, state, facts)] if p]
             if not found:
-                self._set_aside(list(problems), peers)
+                self._set_aside(problems, peers)
                 return Restored(step, state, facts, tuple(problems.values()))
             problems[step] = found[0]
             del state
@@ -214,16 +235,18 @@ class Checkpoints:
     def _damaged(self, step: int, reason: str) -> str:
         return f"{self.folder / str(step)}: this checkpoint is damaged or of another architecture ({reason})"
 
-    def _set_aside(self, steps: list[int], peers: Peers) -> None:
-        if not steps:
+    def _set_aside(self, problems: dict[int, str], peers: Peers) -> None:
+        if not problems:
             return
         if peers.process_id == 0:
             aside = self.folder / "damaged"
             aside.mkdir(exist_ok=True)
-            for step in steps:
-                number = len(list(aside.glob(f"{step}-*.json")))
-                (self.folder / str(step)).rename(aside / f"{step}-{number}")
-                self._facts(step).rename(aside / f"{step}-{number}.json")
+            for step, problem in problems.items():
+                name = f"{step}-{len(list(aside.glob(f'{step}-*.txt')))}"
+                # Said first: in object storage a folder is there once something is in it.
+                (aside / f"{name}.txt").write_text(f"{problem}\n")
+                (self.folder / str(step)).rename(aside / name)
+                self._facts(step).rename(aside / f"{name}.json")
         peers.gather(None, what="setting damaged checkpoints aside")
 
     @contextlib.contextmanager

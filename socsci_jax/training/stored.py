@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import jax
 import numpy as np
 import tensorstore as ts
@@ -27,7 +28,12 @@ from socsci_jax.training.digest import host_digest
 
 def absolute(folder: Path | epath.Path | str) -> epath.Path:
     """On a disk from its root; in object storage as it is."""
-    return epath.Path(folder) if "://" in str(folder) else epath.Path(folder).resolve()
+    if "://" not in str(folder):
+        return epath.Path(folder).resolve()
+    # Other processes write there too, so lists of what is there must not be kept.
+    for protocol in ("gcs", "s3", "az"):
+        fsspec.config.conf.setdefault(protocol, {})["use_listings_cache"] = False
+    return epath.Path(folder)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,106 @@
+"""Checkpoints in object storage are written, read and set aside as on a disk."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import yaml
+from bucket import BUCKET, bucket
+from etils import epath
+from several import TRAIN, start, wait_for
+from small import small_recipe, small_store
+from test_checkpoints import abstract, arrays, flip_a_byte, placed
+
+from socsci_jax.errors import BAD_INPUT, STOPPED
+from socsci_jax.peers import Peers
+from socsci_jax.training.checkpoint import Checkpoints
+
+
+@pytest.fixture(scope="module")
+def environment():
+    with bucket() as found, pytest.MonkeyPatch.context() as patch:
+        for name, value in found.items():
+            patch.setenv(name, value)
+        yield found
+
+
+def names(folder: epath.Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_restored_is_what_was_saved_and_old_ones_go(environment):
+    folder = epath.Path(f"gs://{BUCKET}/kept")
+    with Checkpoints(folder, keep=2) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(step, state=placed(arrays(step)), facts={"next_step": step})
+    assert names(folder) == ["2", "2.json", "3", "3.json"]
+    like = abstract(placed(arrays(), devices=2))
+    found = Checkpoints(folder).restore_newest(abstract_state=like, peers=Peers())
+    assert found.step == 3 and found.facts["next_step"] == 3
+    jax.tree.map(np.testing.assert_array_equal, found.state, arrays(3))
+
+
+def test_a_damaged_newest_checkpoint_is_set_aside_for_the_one_before(environment):
+    folder = epath.Path(f"gs://{BUCKET}/damaged")
+    with Checkpoints(folder, keep=2) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, state=placed(arrays(step)), facts={"next_step": step})
+    of_arrays = folder / "2" / "state" / "d"
+    flip_a_byte(max(of_arrays.iterdir(), key=lambda path: path.stat().length))
+    like = abstract(placed(arrays()))
+    found = Checkpoints(folder, keep=2).restore_newest(abstract_state=like, peers=Peers())
+    assert found.step == 1 and f"gs://{BUCKET}/damaged/2: this checkpoint" in found.damaged[0]
+    assert names(folder / "damaged") == ["2-0", "2-0.json", "2-0.txt"]
+
+
+@pytest.mark.slow
+def test_two_processes_stop_and_go_on_with_checkpoints_in_a_bucket(environment, tmp_path):
+    store = small_store(tmp_path / "store")
+
+    def recipe(name: str, **checkpoints):
+        checkpoints |= {"every_steps": 2, "keep": 2}
+        blocks = {"optimizer": {"epochs": 4, "learning_rate": 1e-3}, "checkpoints": checkpoints}
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(
+            yaml.safe_dump(small_recipe(store, tmp_path / name, parallelism={"data": 2}, **blocks))
+        )
+        return path
+
+    def run(path, name: str):
+        return start([(*TRAIN, path)] * 2, tmp_path / f"{name}.log")
+
+    def losses(name: str) -> list[float]:
+        return [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").open()]
+
+    assert [one.status for one in run(recipe("disk"), "disk").wait()] == [0, 0]
+    path = recipe("stored", folder=f"gs://{BUCKET}/run")
+    several = run(path, "first")
+    checkpoints = Checkpoints(f"gs://{BUCKET}/run")
+    wait_for(lambda: checkpoints.latest() is not None)
+    several.running[0].terminate()
+    assert [one.status for one in several.wait()] == [STOPPED] * 2
+    stopped = checkpoints.latest()
+    assert [one.status for one in run(path, "second").wait()] == [0, 0]
+    assert stopped < checkpoints.latest()
+    assert not (tmp_path / "stored" / "checkpoints").exists()
+    on_disk = Checkpoints(tmp_path / "disk" / "checkpoints")
+    assert checkpoints.latest() == on_disk.latest()
+    # Equal bits: the same sums of every array.
+    of_both = [each.facts(each.latest())["digests"] for each in (checkpoints, on_disk)]
+    assert of_both[0] == of_both[1]
+    assert losses("stored")[-1] == losses("disk")[-1]
+
+
+@pytest.mark.slow
+def test_a_bucket_that_is_not_there_is_one_sentence(environment, tmp_path):
+    recipe = small_recipe(
+        small_store(tmp_path / "store"),
+        tmp_path / "run",
+        checkpoints={"folder": "gs://nowhere/run", "every_steps": 2},
+    )
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    [ended] = start([(*TRAIN, path)], tmp_path / "log").wait(60)
+    assert ended.status == BAD_INPUT, ended.errors
+    assert "gs://nowhere/run" in ended.last_sentence
