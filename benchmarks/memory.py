@@ -259,6 +259,7 @@ def _measured(work: Callable[[], object]) -> dict:
     from socsci_jax import loading
     from socsci_jax.models import huggingface, placing
     from socsci_jax.models.modules import axis_size, parameter_axes
+    from socsci_jax.training import stored
 
     config = _config()
     shapes = {tuple(axis_size(config, axis) for axis in axes) for axes in parameter_axes(config).values()}
@@ -274,7 +275,8 @@ def _measured(work: Callable[[], object]) -> dict:
         begun_arrays.append(_bytes(jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)))
         return placing.place(read, shape=shape, dtype=dtype, sharding=sharding, **settings)
 
-    huggingface.place = loading.place = place
+    for module in (huggingface, loading, stored):
+        module.place = place
     jax.devices()
     watcher = threading.Thread(target=watch)
     watcher.start()

@@ -21,7 +21,8 @@ import sys
 from etils import epath
 from socsci_jax.training.recipe import load_recipe
 
-folder = epath.Path(load_recipe(sys.argv[1], sys.argv[2:]).output) / "checkpoints"
+recipe = load_recipe(sys.argv[1], sys.argv[2:])
+folder = epath.Path(recipe.checkpoints.folder or recipe.output / "checkpoints")
 steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.exists() else []
 print(max(steps, default=-1))
 END

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from socsci_jax import __version__
-from socsci_jax.errors import RunEnded, RunStopped, ending
+from socsci_jax.errors import ProcessesDiffer, RunEnded, RunStopped, ending
 from socsci_jax.peers import Peers
 from socsci_jax.schedulers import find_place
 
@@ -54,12 +54,13 @@ class Processes:
             self.peers.leave()
             return
         sentence, status = ending(error)
-        if not isinstance(error, RunEnded):
+        if not isinstance(error, RunEnded | ProcessesDiffer):
             self.peers.let_others_explain()
         if status == 1:
             traceback.print_exception(error)
         print(f"error: {sentence}", file=sys.stderr, flush=True)
-        self.peers.tell_end(f"process {self.process_id} ended: {sentence}", status)
+        whose = "" if isinstance(error, ProcessesDiffer) else f"process {self.process_id} ended: "
+        self.peers.tell_end(f"{whose}{sentence}", status)
         sys.stdout.flush()
         self.peers.wait_for_the_others_to_end()
         # An orderly exit would have JAX wait for processes that will never come.

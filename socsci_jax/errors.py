@@ -27,6 +27,10 @@ class InputError(ValueError):
     """
 
 
+class ProcessesDiffer(InputError):
+    """The processes of a run are not to run the same; every one of them says so in the same words."""
+
+
 class RunEnded(Exception):
     """The run cannot go on as it is, for a reason that is nobody's bad input; one sentence, and `status` to exit with."""
 

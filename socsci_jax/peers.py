@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from socsci_jax.errors import BAD_INPUT, LOST, InputError, ProcessLost
+from socsci_jax.errors import BAD_INPUT, LOST, InputError, ProcessesDiffer, ProcessLost
 
 START = "SOCSCI_JAX_START_SECONDS"
 SILENCE = "SOCSCI_JAX_SILENCE_SECONDS"
@@ -103,9 +103,9 @@ class Peers:
             return self._gathered.pop(number)
 
     def agree(self, **facts: str) -> None:
-        """Compares facts over all processes; raises, in every one of them, an InputError that names the odd one out."""
+        """Compares facts over all processes; raises, in every one of them, ProcessesDiffer, which names the odd one out."""
         for sentence in differences(self.gather(facts, what="comparing what is to be run"), self.names):
-            raise InputError(sentence)
+            raise ProcessesDiffer(sentence)
 
     def tell_end(self, sentence: str, status: int, *, stacks: bool = False) -> None:
         """Has all other processes end with this sentence and status; with `stacks` they write those of their threads."""
