@@ -23,6 +23,7 @@ import threading
 from collections.abc import Iterator
 from http import HTTPStatus, server
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 BUCKET = "bucket"
@@ -82,8 +83,8 @@ class _Failed(Exception):
 
 class _Bucket(server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    objects: dict[str, _Object] = {}
-    uploads: dict[str, bytes] = {}
+    objects: ClassVar[dict[str, _Object]] = {}
+    uploads: ClassVar[dict[str, bytes]] = {}
     generations = itertools.count(1)
     one_at_a_time = threading.Lock()
 
