@@ -157,6 +157,7 @@ def test_dropout_drops_in_training_alone_and_by_its_key(base):
     assert np.abs(mean - none).mean() < 0.35 * np.abs(with_key(0) - none).mean()
 
 
+@pytest.mark.slow
 def test_a_base_in_four_bits_computes_what_its_dequantised_weights_do(world):
     config = small_config(world[1], hidden_size=64, intermediate_size=128, num_attention_heads=8)
     params = init(config, key=jax.random.key(1))

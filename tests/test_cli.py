@@ -157,6 +157,7 @@ def test_a_model_that_does_not_say_its_layout(store, tmp_path):
     assert not (tmp_path / "p.parquet").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("over", "shares", "message"),
     [

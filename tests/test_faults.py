@@ -232,6 +232,7 @@ def test_steps_that_are_not_finite_are_left_out_if_the_recipe_allows_so_many(wor
     assert facts.facts(facts.latest())["skipped"] == [3]
 
 
+@pytest.mark.slow
 def test_one_step_more_than_allowed_ends_the_run_and_loses_nothing(world, monkeypatch):
     optimizer = {"epochs": 2, "learning_rate": 1e-2, "skip_not_finite_steps": 1}
     recipe = parse_recipe(recipe_of(world, "skips2", optimizer=optimizer), where="test")
@@ -240,6 +241,7 @@ def test_one_step_more_than_allowed_ends_the_run_and_loses_nothing(world, monkey
         train(recipe)
 
 
+@pytest.mark.slow
 def test_a_byte_that_is_flipped_in_a_training_shard(world):
     name = "flipped"
     recipe = parse_recipe(recipe_of(world, name, data=own_shards(world, name)), where="test")

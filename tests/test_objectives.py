@@ -218,7 +218,11 @@ def whole_epoch(world, config, objective, targets, *, branches, sharing, micro_b
     return function(init(config, key=jax.random.key(0)), batch)
 
 
-@pytest.mark.parametrize(("objective", "targets"), COMPARED, ids=lambda value: getattr(value, "kind", ""))
+@pytest.mark.parametrize(
+    ("objective", "targets"),
+    [COMPARED[0], *(pytest.param(*one, marks=pytest.mark.slow) for one in COMPARED[1:])],
+    ids=lambda value: getattr(value, "kind", ""),
+)
 def test_trees_and_merging_change_no_objective(world, objective, targets):
     """Invariants 1, 4 and 7 for objectives that compare answers: shared, merged and in micro-batches, or each alone."""
     config = small_config(world[2])

@@ -39,6 +39,7 @@ def lines(path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_run_says_how_fast_it_is_and_where_its_time_went(world, wandb):
     output = world[0] / "run"
     tracking = {"wandb_project": "people", "profile_steps": [2, 3]}

@@ -82,7 +82,11 @@ def brute_force(asked: SimulationModel, prompt: list[int], levels) -> tuple[np.n
     return probs / probs.sum(), probs.sum()
 
 
-@pytest.mark.parametrize("layout", [STUDY_FIRST, PERSONA_FIRST], ids=lambda layout: layout.name)
+@pytest.mark.parametrize(
+    "layout",
+    [STUDY_FIRST, pytest.param(PERSONA_FIRST, marks=pytest.mark.slow)],
+    ids=lambda layout: layout.name,
+)
 def test_exact_distributions_equal_brute_force(world, tmp_path, layout):
     """Invariant 6, on 1 to 5 and on 0 to 100, where answers share digits and "1" is not "10"."""
     store, split, _ = world

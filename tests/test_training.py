@@ -120,11 +120,10 @@ def test_micro_batches_equal_one_macro_batch(world):
     """Invariant 4: also where micro-batches carry different numbers of targets."""
     function = jax.jit(functools.partial(loss_and_gradients, config=world[2], **SETTINGS))
     loss, weight, gradients = function(params(world), batch(world))
-    for micro_batches in (2, 4):
-        cut = function(params(world), batch(world, micro_batches=micro_batches))
-        np.testing.assert_allclose(cut[0], loss, rtol=1e-5)
-        assert cut[1] == weight
-        assert_trees_close(cut[2], gradients, 1e-5)
+    cut = function(params(world), batch(world, micro_batches=4))
+    np.testing.assert_allclose(cut[0], loss, rtol=1e-5)
+    assert cut[1] == weight
+    assert_trees_close(cut[2], gradients, 1e-5)
 
 
 def test_eight_devices_update_as_one_does(world):

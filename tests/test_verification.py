@@ -215,6 +215,7 @@ def test_a_step_that_a_run_does_not_have_is_named(folder, tmp_path):
         compare(str(run.checkpoints / "4"), str(folder))
 
 
+@pytest.mark.slow
 def test_the_exit_status_says_whether_all_is_equal(folder, tmp_path):
     def verify(*arguments) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "socsci_jax", "verify", *map(str, arguments)]

@@ -5,14 +5,14 @@ Letters: G rows, T tokens of a row, R reads of a row, D features, V vocabulary.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from socsci_jax.models.attention import Sight, sight, tree_attention
+from socsci_jax.models.attention_choice import TreeAttention, attention_for
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.modules import Attention, Decoder, Layer
 from socsci_jax.models.sharding import constrain, per_device
@@ -48,7 +48,8 @@ def read_hidden(
     rope = _rotations(model.config, position)
     x = constrain(model.model.embed_tokens.weight[...][ids].astype(compute_dtype), *_TOKENS)
     every = jnp.broadcast_to(jnp.arange(end.shape[1], dtype=end.dtype), end.shape)
-    all_see, reads_see = _sight(every, end), _sight(read, end)
+    attention = attention_for(model.config.head_dim, compute_dtype)
+    all_see, reads_see = (_Seen.of(attention, at, end) for at in (every, read))
 
     if dropout_key is not None:
         _give_dropout_keys(model, dropout_key)
@@ -91,7 +92,7 @@ def _layer(layer, x, rope, see, *, config):
     h = layer.input_layernorm(x)
     q = _queries(layer.self_attn, h, rope, config)
     k, v = _keys_values(layer.self_attn, h, rope, config)
-    return _after_attention(layer, x, _attend(q, k, v, see))
+    return _after_attention(layer, x, see.attend(q, k, v))
 
 
 def _last_layer(layer, x, rope, read, see, *, config):
@@ -100,19 +101,23 @@ def _last_layer(layer, x, rope, read, see, *, config):
     k, v = _keys_values(layer.self_attn, h, rope, config)
     h, x, *rope = (jnp.take_along_axis(a, read[..., None], axis=1) for a in (h, x, *rope))
     q = _queries(layer.self_attn, h, rope, config)
-    return _after_attention(layer, x, _attend(q, k, v, see))
+    return _after_attention(layer, x, see.attend(q, k, v))
 
 
-# Each device looks at its own rows: their blocks are counted from the first row that it has.
-_SIGHT = Sight(at=("row", None), end=("row", None), order=("row", None), count=("row",))
+class _Seen(NamedTuple):
+    """Who sees whom, and how attention is computed over it."""
 
+    attention: TreeAttention
+    who: Any
 
-def _sight(at: jax.Array, end: jax.Array) -> Sight:
-    return per_device(sight, inputs=[("row", None), ("row", None)], output=_SIGHT)(at, end)
+    @classmethod
+    def of(cls, attention: TreeAttention, at: jax.Array, end: jax.Array) -> _Seen:
+        rows = ("row", None)
+        return cls(attention, per_device(attention.see, inputs=[rows, rows], output=attention.axes)(at, end))
 
-
-def _attend(q, k, v, see: Sight):
-    return per_device(tree_attention, inputs=[_QUERIES, _KEYS, _KEYS, _SIGHT], output=_QUERIES)(q, k, v, see)
+    def attend(self, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        inputs = [_QUERIES, _KEYS, _KEYS, self.attention.axes]
+        return per_device(self.attention.attend, inputs=inputs, output=_QUERIES)(q, k, v, self.who)
 
 
 def _queries(attention: Attention, h, rope, config):

@@ -1,0 +1,272 @@
+"""Attention within rows of prompt trees in one kernel, for GPUs: scores and weights never leave the processor's registers.
+
+The rule and the letters are those of `attention.py`, which computes the same on every device: token j is seen by token
+i of its row iff j <= i < end[j].  Written in Pallas for Triton.  Online softmax and the two passes of the derivative
+as in Dao 2023 (FlashAttention-2); only blocks of keys that a block of queries sees are read, through lists of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton
+
+# Tokens of a block: what tensor cores are given at a time, with room in the registers for 128 features of a head.
+BLOCK = 64
+MASKED = -1e30
+LOG2_E = math.log2(math.e)
+
+
+class Blocks(NamedTuple):
+    """Which blocks of keys each block of queries sees, and the other way round; the same in every layer.
+
+    at[G,N] and end[G,T] as they were given.  Of a row's B blocks of keys, block c of its C blocks of queries sees the
+    first key_count[G,C] of keys[G,C,B]; block b of keys is seen by the first query_count[G,B] of queries[G,B,C].
+    """
+
+    at: jax.Array
+    end: jax.Array
+    keys: jax.Array
+    key_count: jax.Array
+    queries: jax.Array
+    query_count: jax.Array
+
+
+def blocks(at: jax.Array, end: jax.Array) -> Blocks:
+    """For queries at the tokens `at` [G,N] (ascending) of rows with `end` [G,T]; N and T are multiples of 64."""
+    of_queries = at.reshape(at.shape[0], -1, 1, BLOCK)
+    of_keys = end.reshape(end.shape[0], 1, -1, BLOCK)
+    start = jnp.arange(0, end.shape[1], BLOCK)
+    # Token j is seen from j to end[j] - 1, which meets the span of a block of queries iff both hold.
+    sees = (start <= of_queries.max(-1)) & (of_keys.max(-1) > of_queries.min(-1))
+    return Blocks(
+        at=at,
+        end=end,
+        keys=jnp.argsort(~sees, axis=2, stable=True).astype(jnp.int32),
+        key_count=sees.sum(2, dtype=jnp.int32),
+        queries=jnp.argsort(~sees, axis=1, stable=True).swapaxes(1, 2).astype(jnp.int32),
+        query_count=sees.sum(1, dtype=jnp.int32),
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def kernel_attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, see: Blocks, interpret: bool = False
+) -> jax.Array:
+    """q [G,N,K,R,H] at the tokens of `see`, k and v [G,T,K,H] -> [G,N,K,R,H]; H is a power of two, 16 or more.
+
+    A query that sees nothing gets zeros.  `interpret` computes the same without a GPU, slowly.
+    """
+    return _forward(q, k, v, see, interpret)[0]
+
+
+def _forward(q, k, v, see: Blocks, interpret: bool):
+    g, n, kv, r, h = q.shape
+    t = k.shape[1]
+    of_queries = _one_head(BLOCK, h, kv=lambda c, g, head: (g, c, head // r, head % r, 0))
+    of_keys = pl.BlockSpec((None, t, None, h), lambda c, g, head: (g, 0, head // r, 0))
+    mixed, normaliser = pl.pallas_call(
+        functools.partial(_forward_kernel, scale=h**-0.5),
+        grid=(n // BLOCK, g, kv * r),
+        in_specs=[
+            of_queries,
+            of_keys,
+            of_keys,
+            pl.BlockSpec((None, BLOCK), lambda c, g, head: (g, c)),
+            pl.BlockSpec((None, t), lambda c, g, head: (g, 0)),
+            pl.BlockSpec((None, None, t // BLOCK), lambda c, g, head: (g, c, 0)),
+            pl.BlockSpec((None, None), lambda c, g, head: (g, c)),
+        ],
+        out_specs=[
+            of_queries,
+            pl.BlockSpec((None, None, None, BLOCK), lambda c, g, head: (g, head // r, head % r, c)),
+        ],
+        out_shape=[
+            jax.ShapeDtypeStruct(q.shape, q.dtype),
+            jax.ShapeDtypeStruct((g, kv, r, n), jnp.float32),
+        ],
+        **_settings(h, interpret, name="tree_attention_forward"),
+    )(q, k, v, see.at, see.end, see.keys, see.key_count)
+    return mixed, (q, k, v, see, mixed, normaliser)
+
+
+def _forward_kernel(q, k, v, at, end, keys, key_count, mixed, normaliser, *, scale: float):
+    queries, here = q[...], at[...]
+
+    def body(i, carry):
+        highest, total, sums = carry
+        of_block = pl.dslice(keys[i] * BLOCK, BLOCK)
+        scores = _scores(queries, k[of_block, :], scale)
+        seen = _seen(keys[i], here, end[of_block])
+        scores = jnp.where(seen, scores, MASKED)
+        now = jnp.maximum(highest, scores.max(1))
+        weights = jnp.where(seen, jnp.exp2(scores - now[:, None]), 0.0)
+        before = jnp.exp2(highest - now)
+        values = v[of_block, :]
+        sums = sums * before[:, None] + _dot(weights.astype(values.dtype), values)
+        return now, total * before + weights.sum(1), sums
+
+    nothing = (
+        jnp.full(BLOCK, MASKED, jnp.float32),
+        jnp.zeros(BLOCK, jnp.float32),
+        jnp.zeros(queries.shape, jnp.float32),
+    )
+    highest, total, sums = jax.lax.fori_loop(0, key_count[...], body, nothing)
+    total = jnp.maximum(total, jnp.finfo(jnp.float32).tiny)
+    mixed[...] = (sums / total[:, None]).astype(mixed.dtype)
+    normaliser[...] = highest + jnp.log2(total)
+
+
+def _backward(interpret: bool, saved, cotangent):
+    q, k, v, see, mixed, normaliser = saved
+    g, n, kv, r, h = q.shape
+    t = k.shape[1]
+    # Dao et al. 2022: of its whole row the gradient of a softmax needs only this sum.
+    inner = jnp.einsum("gnkrh,gnkrh->gkrn", cotangent, mixed, preferred_element_type=jnp.float32)
+    settings = functools.partial(_settings, h, interpret)
+
+    of_queries = _one_head(BLOCK, h, kv=lambda c, g, head: (g, c, head // r, head % r, 0))
+    of_numbers = pl.BlockSpec((None, None, None, BLOCK), lambda c, g, head: (g, head // r, head % r, c))
+    of_keys = pl.BlockSpec((None, t, None, h), lambda c, g, head: (g, 0, head // r, 0))
+    to_q = pl.pallas_call(
+        functools.partial(_backward_queries_kernel, scale=h**-0.5),
+        grid=(n // BLOCK, g, kv * r),
+        in_specs=[
+            of_queries,
+            of_keys,
+            of_keys,
+            of_queries,
+            of_numbers,
+            of_numbers,
+            pl.BlockSpec((None, BLOCK), lambda c, g, head: (g, c)),
+            pl.BlockSpec((None, t), lambda c, g, head: (g, 0)),
+            pl.BlockSpec((None, None, t // BLOCK), lambda c, g, head: (g, c, 0)),
+            pl.BlockSpec((None, None), lambda c, g, head: (g, c)),
+        ],
+        out_specs=of_queries,
+        out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
+        **settings(name="tree_attention_backward_queries"),
+    )(q, k, v, cotangent, normaliser, inner, see.at, see.end, see.keys, see.key_count)
+
+    # Heads that share keys add to the same gradient, one after the other, so that no sum depends on an order.
+    of_queries = pl.BlockSpec((None, n, None, r, h), lambda b, g, head: (g, 0, head, 0, 0))
+    of_numbers = pl.BlockSpec((None, None, r, n), lambda b, g, head: (g, head, 0, 0))
+    of_keys = pl.BlockSpec((None, BLOCK, None, h), lambda b, g, head: (g, b, head, 0))
+    to_k, to_v = pl.pallas_call(
+        functools.partial(_backward_keys_kernel, scale=h**-0.5, heads=r),
+        grid=(t // BLOCK, g, kv),
+        in_specs=[
+            of_queries,
+            of_keys,
+            of_keys,
+            of_queries,
+            of_numbers,
+            of_numbers,
+            pl.BlockSpec((None, n), lambda b, g, head: (g, 0)),
+            pl.BlockSpec((None, BLOCK), lambda b, g, head: (g, b)),
+            pl.BlockSpec((None, None, n // BLOCK), lambda b, g, head: (g, b, 0)),
+            pl.BlockSpec((None, None), lambda b, g, head: (g, b)),
+        ],
+        out_specs=[of_keys, of_keys],
+        out_shape=[jax.ShapeDtypeStruct(k.shape, k.dtype), jax.ShapeDtypeStruct(v.shape, v.dtype)],
+        **settings(name="tree_attention_backward_keys"),
+    )(q, k, v, cotangent, normaliser, inner, see.at, see.end, see.queries, see.query_count)
+    return to_q, to_k, to_v, jax.tree.map(lambda _: None, see)
+
+
+def _backward_queries_kernel(
+    q, k, v, to_mixed, normaliser, inner, at, end, keys, key_count, to_q, *, scale: float
+):
+    queries, gradient, here = q[...], to_mixed[...], at[...]
+    norm, sums = normaliser[...], inner[...]
+
+    def body(i, total):
+        of_block = pl.dslice(keys[i] * BLOCK, BLOCK)
+        block = k[of_block, :]
+        seen = _seen(keys[i], here, end[of_block])
+        weights = jnp.where(seen, jnp.exp2(_scores(queries, block, scale) - norm[:, None]), 0.0)
+        to_scores = weights * (_dot(gradient, v[of_block, :], trans_b=True) - sums[:, None])
+        return total + _dot(to_scores.astype(block.dtype), block)
+
+    total = jax.lax.fori_loop(0, key_count[...], body, jnp.zeros(queries.shape, jnp.float32))
+    to_q[...] = (total * scale).astype(to_q.dtype)
+
+
+def _backward_keys_kernel(
+    q,
+    k,
+    v,
+    to_mixed,
+    normaliser,
+    inner,
+    at,
+    end,
+    queries,
+    query_count,
+    to_k,
+    to_v,
+    *,
+    scale: float,
+    heads: int,
+):
+    block, values, ends = k[...], v[...], end[...]
+    number = pl.program_id(0)
+
+    def of_head(head: int, totals):
+        def body(i, totals):
+            of_block = pl.dslice(queries[i] * BLOCK, BLOCK)
+            here, gradient = q[of_block, head, :], to_mixed[of_block, head, :]
+            scores = _scores(here, block, scale)
+            seen = _seen(number, at[of_block], ends)
+            weights = jnp.where(seen, jnp.exp2(scores - normaliser[head, of_block][:, None]), 0.0)
+            to_weights = _dot(gradient, values, trans_b=True)
+            to_scores = weights * (to_weights - inner[head, of_block][:, None])
+            return (
+                totals[0] + _dot(to_scores.astype(here.dtype), here, trans_a=True),
+                totals[1] + _dot(weights.astype(gradient.dtype), gradient, trans_a=True),
+            )
+
+        return jax.lax.fori_loop(0, query_count[...], body, totals)
+
+    totals = (jnp.zeros(block.shape, jnp.float32), jnp.zeros(block.shape, jnp.float32))
+    for head in range(heads):
+        totals = of_head(head, totals)
+    to_k[...] = (totals[0] * scale).astype(to_k.dtype)
+    to_v[...] = totals[1].astype(to_v.dtype)
+
+
+kernel_attention.defvjp(_forward, _backward)
+
+
+def _one_head(tokens: int, features: int, *, kv) -> pl.BlockSpec:
+    return pl.BlockSpec((None, tokens, None, None, features), kv)
+
+
+def _scores(q, k, scale: float):
+    """In powers of two, for which processors have an instruction."""
+    return _dot(q, k, trans_b=True) * (scale * LOG2_E)
+
+
+def _seen(block, at, end):
+    """[queries, keys] of one block of keys."""
+    j = block * BLOCK + jnp.arange(BLOCK)
+    return (j[None, :] <= at[:, None]) & (at[:, None] < end[None, :])
+
+
+def _dot(a, b, **transposed: bool):
+    # Float32 in full: tensor cores would round it to ten bits.
+    precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
+    return triton.dot(a, b, precision=precision, **transposed)
+
+
+def _settings(features: int, interpret: bool, *, name: str) -> dict:
+    return {
+        "compiler_params": triton.CompilerParams(num_warps=4 if features <= 64 else 8, num_stages=2),
+        "interpret": interpret,
+        "name": name,
+    }

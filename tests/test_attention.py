@@ -1,0 +1,212 @@
+"""Every way to compute attention over prompt trees equals the rule written down: values and gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from socsci_jax.errors import InputError
+from socsci_jax.models import attention_choice
+from socsci_jax.models.attention_choice import (
+    CHOICE,
+    KERNEL,
+    XLA,
+    attention_for,
+    dense_attention,
+    kernel_problem,
+)
+from socsci_jax.models.attention_kernel import blocks, kernel_attention
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.modules import init
+from socsci_jax.models.sharding import make_mesh, param_shardings
+from socsci_jax.models.slots import read_logits
+
+WAYS = {"xla": XLA, "kernel": KERNEL}
+HEAD_DIM = 16
+
+
+def trees(rng: np.random.Generator, tokens: int) -> np.ndarray:
+    """`end` of a row of random trees of ragged lengths, and padding after them."""
+    end = np.zeros(tokens, np.int32)
+
+    def grow(first: int, last: int, depth: int) -> None:
+        while first < last:
+            stop = int(rng.integers(first + 1, last + 1))
+            shared = int(rng.integers(first + 1, stop + 1)) if depth else stop
+            end[first:shared] = stop
+            grow(shared, stop, depth - 1)
+            first = stop
+
+    grow(0, tokens - int(rng.integers(0, 70)), depth=3)
+    return end
+
+
+def operands(seed: int, *, rows: int, tokens: int, queries: int, heads: int, shared: int) -> dict:
+    rng = np.random.default_rng(seed)
+    at = np.sort(
+        np.stack([rng.choice(tokens, queries, replace=queries > tokens) for _ in range(rows)]), axis=1
+    )
+    return {
+        "q": rng.normal(size=(rows, queries, heads, shared, HEAD_DIM)).astype(np.float32),
+        "k": rng.normal(size=(rows, tokens, heads, HEAD_DIM)).astype(np.float32),
+        "v": rng.normal(size=(rows, tokens, heads, HEAD_DIM)).astype(np.float32),
+        "at": at.astype(np.int32),
+        "end": np.stack([trees(rng, tokens) for _ in range(rows)]),
+        "to_mixed": rng.normal(size=(rows, queries, heads, shared, HEAD_DIM)).astype(np.float32),
+    }
+
+
+@functools.partial(jax.jit, static_argnames=("name", "dtype"))
+def computed(name: str, given: dict, dtype) -> list[jax.Array]:
+    """What queries that see something mix, and the gradients of q, k and v."""
+    at, end = given["at"], given["end"]
+    # A token that is no padding sees itself.
+    counts = (jnp.take_along_axis(end, at, axis=1) > at)[:, :, None, None, None]
+    if name == "dense":
+        attend = functools.partial(dense_attention, at=at, end=end)
+    else:
+        see = WAYS[name].see(at, end)
+
+        def attend(q, k, v):
+            return WAYS[name].attend(q, k, v, see)
+
+    mixed, gradients = jax.vjp(attend, *(given[x].astype(dtype) for x in ("q", "k", "v")))
+    return [mixed * counts, *gradients((given["to_mixed"] * counts).astype(dtype))]
+
+
+def results(name: str, given: dict, dtype=jnp.float32) -> list[np.ndarray]:
+    return [np.asarray(x, np.float32) for x in computed(name, given, dtype)]
+
+
+def assert_near(found, wanted, *, tolerance: float) -> None:
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
+
+
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("heads, shared", [(1, 1), (2, 3)])
+@settings(max_examples=8)
+@given(seed=st.integers(0, 2**16), size=st.sampled_from([(64, 64), (192, 128)]))
+def test_values_and_gradients_are_those_of_the_rule(name, heads, shared, seed, size):
+    tokens, queries = size
+    given = operands(seed, rows=2, tokens=tokens, queries=queries, heads=heads, shared=shared)
+    assert_near(results(name, given), results("dense", given), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_in_bfloat16_they_are_near(name):
+    given = operands(0, rows=1, tokens=128, queries=128, heads=2, shared=2)
+    assert_near(results(name, given, jnp.bfloat16), results("dense", given), tolerance=2e-2)
+
+
+# --- the kernel within the decoder, interpreted -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    monkeypatch.setenv(CHOICE, "kernel")
+
+
+def logits_and_gradient(*, devices: int):
+    config = DecoderConfig(
+        model_type="qwen3",
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=HEAD_DIM,
+        max_position_embeddings=256,
+    )
+    rng = np.random.default_rng(0)
+    rows, tokens = 4, 128
+    end = np.stack([trees(rng, tokens) for _ in range(rows)])
+    every = np.broadcast_to(np.arange(tokens, dtype=np.int32), end.shape)
+    batch = {"ids": rng.integers(0, 64, end.shape).astype(np.int32), "position": every, "end": end}
+    batch["read"] = np.ascontiguousarray(every[:, ::2])
+    counts = (np.take_along_axis(end, batch["read"], axis=1) > 0)[..., None]
+    mesh = make_mesh(data=devices // 2 or 1, fsdp=1, tensor=min(devices, 2), devices=jax.devices()[:devices])
+    params = init(config, key=jax.random.key(0), shardings=param_shardings(config, mesh))
+
+    def loss(params):
+        logits = read_logits(params, batch, config=config, compute_dtype=jnp.float32) * counts
+        return jnp.sum(logits**2) / 1000, logits
+
+    with jax.set_mesh(mesh):
+        (_, logits), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    return [np.asarray(x) for x in (logits, *jax.tree.leaves(gradient))]
+
+
+@pytest.mark.slow
+def test_the_decoder_computes_the_same_with_the_kernel_on_eight_devices(kernel, monkeypatch):
+    found = logits_and_gradient(devices=8)
+    monkeypatch.setenv(CHOICE, "xla")
+    assert_near(found, logits_and_gradient(devices=1), tolerance=2e-5)
+
+
+# --- what is taken where ----------------------------------------------------------------------------------------------
+
+
+def test_without_a_gpu_the_kernel_is_not_asked_for(monkeypatch):
+    monkeypatch.delenv(CHOICE, raising=False)
+    assert attention_for(HEAD_DIM, jnp.float32) is XLA
+
+
+def test_a_choice_that_there_is_not_is_refused(monkeypatch):
+    monkeypatch.setenv(CHOICE, "flash")
+    with pytest.raises(InputError, match="SOCSCI_JAX_ATTENTION is 'flash'; set it to xla or kernel"):
+        attention_for(HEAD_DIM, jnp.float32)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_kernel_that_is_right_is_admitted(kernel, dtype):
+    assert attention_for(HEAD_DIM, dtype) is KERNEL
+
+
+def test_a_kernel_that_errs_is_not_admitted(kernel, monkeypatch, capsys):
+    def wrong(q, k, v, see, interpret):
+        return kernel_attention(q, k, v, see, interpret) * 1.001
+
+    monkeypatch.setattr(attention_choice, "kernel_attention", wrong)
+    # On a GPU nobody has asked for it, so the plain way is taken and said.
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(attention_choice, "_kernel", lambda q, k, v, see: wrong(q, k, v, see, True))
+    monkeypatch.delenv(CHOICE)
+    kernel_problem.cache_clear()
+    assert attention_for(HEAD_DIM, jnp.float32) is XLA
+    assert (
+        "computed without its kernel, so slower (its results are off by 1.0e-03)" in capsys.readouterr().err
+    )
+    kernel_problem.cache_clear()
+
+
+def test_heads_that_no_kernel_takes(kernel):
+    with pytest.raises(InputError, match="heads have 24 features, a power of two from 16 on is needed"):
+        attention_for(24, jnp.float32)
+
+
+@pytest.mark.parametrize("head_dim", [64, 128])
+def test_the_kernel_is_written_out_for_cuda(head_dim):
+    """As far as can be seen without a GPU: three kernels in Triton's language, forward and backward."""
+    g, n, kv, r = 1, 256, 2, 4
+
+    def of(*shape, dtype=jnp.bfloat16):
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    see = jax.eval_shape(blocks, of(g, n, dtype=jnp.int32), of(g, n, dtype=jnp.int32))
+
+    def total(q, k, v, see):
+        return kernel_attention(q, k, v, see).astype(jnp.float32).sum()
+
+    traced = jax.jit(jax.grad(total, argnums=(0, 1, 2))).trace(
+        of(g, n, kv, r, head_dim), of(g, n, kv, head_dim), of(g, n, kv, head_dim), see
+    )
+    written = traced.lower(lowering_platforms=("cuda",)).as_text()
+    names = ("forward", "backward_queries", "backward_keys")
+    assert all(f"tree_attention_{name}" in written for name in names)
+    assert written.count("__gpu$xla.gpu.triton") == 3
