@@ -297,6 +297,7 @@ def simulate_command(
         if processes.is_main and out.exists() and not replace:
             raise InputError(f"{out} exists already; choose another file or pass --replace.")
         from socsci_jax.loading import choose_layout, open_model
+        from socsci_jax.models.attention_choice import attention_for
         from socsci_jax.models.sharding import make_mesh
         from socsci_jax.simulation.sampling import Sampling
         from socsci_jax.simulation.simulate import held_out_pairs, simulate
@@ -319,6 +320,7 @@ def simulate_command(
             draws=draws, temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens
         )
         opened = open_model(model, mesh=mesh)
+        processes.peers.agree(attention=attention_for(opened.config.head_dim, opened.compute_dtype).name)
         rows = simulate(
             opened,
             store,

@@ -32,6 +32,7 @@ class TreeAttention(NamedTuple):
     `axes` are the logical axes of what `see` gives.
     """
 
+    name: str
     see: Callable[[jax.Array, jax.Array], Any]
     attend: Callable[..., jax.Array]
     axes: Any
@@ -44,11 +45,13 @@ def _kernel(q: jax.Array, k: jax.Array, v: jax.Array, see: Blocks) -> jax.Array:
 
 # Each device looks at its own rows: their blocks are counted from the first row that it has.
 XLA = TreeAttention(
+    "xla",
     sight,
     tree_attention,
     Sight(at=("row", None), end=("row", None), order=("row", None), count=("row",)),
 )
 KERNEL = TreeAttention(
+    "kernel",
     blocks,
     _kernel,
     Blocks(

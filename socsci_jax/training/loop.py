@@ -24,6 +24,7 @@ from socsci_jax.data.loader import LoadedBatch, PlannedRows, batches
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.distributed import Processes, StopSignals
 from socsci_jax.errors import InputError, NotFinite, RunStopped
+from socsci_jax.models.attention_choice import attention_for
 from socsci_jax.models.sharding import one_per_device
 from socsci_jax.progress import progress
 from socsci_jax.training.checkpoint import Checkpoints, Restored
@@ -390,7 +391,8 @@ def _main_process_first(recipe: Recipe, processes: Processes) -> Prepared:
         peers.gather(None, what="preparing the data")
     facts = prepared.run.facts()
     peers.agree(
-        **{"the run": facts["run_id"], "study store": facts["store_hash"], "split": facts["split_hash"]}
+        **{"the run": facts["run_id"], "study store": facts["store_hash"], "split": facts["split_hash"]},
+        attention=attention_for(prepared.config.head_dim, recipe.model.compute_dtype).name,
     )
     return prepared
 
