@@ -1,8 +1,8 @@
 # `make quickstart` runs the main job on the built-in demonstration, `make test` all tests; both create .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# Whole files go to two workers, so that what a file's tests share is made once.
-PARALLEL := -n 2 --dist loadfile
+# Whole files go to two workers, so that what a file's tests share is made once; in the order of tests/conftest.py.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: quickstart test test-fast lint format clean
 
