@@ -3,57 +3,61 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import resource
+import shutil
 import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.scoring import score_requests
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.loader import PlannedRows, batches
-from socsci_jax.data.plan import BatchPlan, Lengths
-from socsci_jax.data.shards import TreeShards, build_shards
-from socsci_jax.data.tokenizers import load_tokenizer
-from socsci_jax.models.huggingface import load_checkpoint
-from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
-from socsci_jax.studies.prompts import STUDY_FIRST
-from socsci_jax.studies.splits import Split
-from socsci_jax.studies.store import StudyStore
+from socsci_jax.data.plan import Lengths
+from socsci_jax.data.shards import TreeShards
 from socsci_jax.training.optimizer import make_optimizer
-from socsci_jax.training.recipe import Optimizer
+from socsci_jax.training.prepare import prepare
+from socsci_jax.training.program import batch_plan, step_program
+from socsci_jax.training.recipe import parse_recipe
 from socsci_jax.training.run import software_versions
-from socsci_jax.training.step import initial_state, state_shardings, train_step
+from socsci_jax.training.start import first_state, start_params
 
 WARMUP_STEPS = 2
 
 
 def train(a: argparse.Namespace) -> dict:
-    """Steps of the training loop itself: loader, read-ahead, donated state."""
+    """Steps of a recipe as the training loop takes them: its plan, loader, program and donated state."""
     folder = Path(a.workload)
-    store = StudyStore(folder / "store")
-    shards = TreeShards(
-        build_shards(
-            store,
-            Split.load(store, "main"),
-            tokenizer=load_tokenizer(folder / "tokenizer"),
-            layout=STUDY_FIRST,
-            root=folder / "shards",
-            sharing=a.sharing,
-            max_tokens=4096,
-        )
+    recipe = parse_recipe(
+        {
+            "name": "benchmark",
+            "hardware": "1xcpu",
+            "output": str(folder / "runs" / "-".join(map(str, (a.sharing, a.branches_per_tree, a.rows)))),
+            "model": {
+                "start": str(folder / "model"),
+                "param_dtype": a.dtype,
+                "compute_dtype": a.dtype,
+                "rematerialisation": a.remat,
+            },
+            "data": {"store": str(folder / "store"), "split": "main", "sharing": a.sharing},
+            "batch": {
+                "rows": a.rows,
+                "micro_batches": a.micro_batches,
+                "tokens_per_row": a.tokens_per_row,
+                "branches_per_tree": a.branches_per_tree,
+            },
+            "optimizer": {"epochs": 1, "learning_rate": 1e-5, "weight_decay": 0.1, "warmup_share": 0.0},
+            "checkpoints": {"every_steps": 1_000_000},
+        },
+        where="benchmark",
     )
-    plan = BatchPlan(
-        shards.lengths,
-        rows=a.rows,
-        tokens_per_row=a.tokens_per_row,
-        branches_per_tree=a.branches_per_tree,
-        seed=0,
-    )
+    # Of an earlier measurement, perhaps of another batch.
+    shutil.rmtree(recipe.output, ignore_errors=True)
+    prepared = prepare(recipe)
+    shards, config, mesh = prepared.shards, prepared.config, prepared.mesh
+    plan = batch_plan(recipe, shards.lengths)
     source = PlannedRows(
         shards,
         plan,
@@ -61,31 +65,17 @@ def train(a: argparse.Namespace) -> dict:
         micro_batches=a.micro_batches,
         own=slice(0, a.rows // a.micro_batches),
     )
-    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
-    loaded = load_checkpoint(folder / "model", mesh=mesh, param_dtype=a.dtype)
-    optimizer = make_optimizer(
-        Optimizer(epochs=1, learning_rate=1e-5, weight_decay=0.1, warmup_share=0.0), total_steps=10_000
-    )
-    shardings = state_shardings(loaded.config, optimizer, loaded.params, mesh)
-    step = jax.jit(
-        functools.partial(
-            train_step,
-            optimizer=optimizer,
-            config=loaded.config,
-            compute_dtype=jnp.dtype(a.dtype),
-            remat=a.remat,
-        ),
-        donate_argnums=0,
-    )
-    placed = micro_batch_sharding(mesh, rows=a.rows // a.micro_batches)
+    optimizer = make_optimizer(recipe.optimizer, total_steps=10_000)
+    step = step_program(recipe, config, optimizer)
     seconds, responses, compile_seconds = [], [], 0.0
     with jax.set_mesh(mesh):
-        state = initial_state(loaded.params, optimizer, shardings)
-        del loaded
+        start = start_params(recipe, config, mesh)
+        state = first_state(recipe, config, optimizer, mesh, start)
+        del start
         clock = time.perf_counter()
         for batch in batches(source, first_step=0):
             number = batch.step
-            state, figures = step(state, jax.device_put(batch.arrays, placed))
+            state, figures = step(state, jax.device_put(batch.arrays, prepared.batch_sharding))
             loss = float(figures["loss"])
             now = time.perf_counter()
             if number == 0:
