@@ -66,11 +66,12 @@ def small_tokenizer(store: StudyStore, folder: Path) -> Tokenizer:
     return load_tokenizer(train_sentencepiece(texts, folder, vocab_size=400))
 
 
-def small_config(tokenizer: Tokenizer, **changes) -> DecoderConfig:
-    """Two layers of width 32 for the vocabulary of `tokenizer`."""
+def small_config(vocabulary: Tokenizer | int, **changes) -> DecoderConfig:
+    """Two layers of width 32, for the vocabulary of a tokenizer or for so many tokens."""
+    size = vocabulary if isinstance(vocabulary, int) else -(-vocabulary.vocab_size // 64) * 64
     settings = dict(
         model_type="qwen3",
-        vocab_size=-(-tokenizer.vocab_size // 64) * 64,
+        vocab_size=size,
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small import small_config
 
 from socsci_jax.errors import InputError
 from socsci_jax.models import attention_choice
@@ -20,7 +21,6 @@ from socsci_jax.models.attention_choice import (
     kernel_problem,
 )
 from socsci_jax.models.attention_kernel import blocks, kernel_attention
-from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.models.slots import read_logits
@@ -112,17 +112,7 @@ def kernel(monkeypatch):
 
 
 def logits_and_gradient(*, devices: int):
-    config = DecoderConfig(
-        model_type="qwen3",
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=HEAD_DIM,
-        max_position_embeddings=256,
-    )
+    config = small_config(64, head_dim=HEAD_DIM)
     rng = np.random.default_rng(0)
     rows, tokens = 4, 128
     end = np.stack([trees(rng, tokens) for _ in range(rows)])

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small import small_config
 from tiny_models import huggingface_model, path_to, random_rows, real_tokens, save
 
 from socsci_jax.models import slots
@@ -24,18 +25,7 @@ from socsci_jax.models.slots import slot_log_probs
 FAMILIES = [("qwen2", True), ("qwen2", False), ("qwen3", False), ("llama", False)]
 
 
-CONFIG = DecoderConfig(
-    model_type="qwen2",
-    vocab_size=96,
-    hidden_size=32,
-    intermediate_size=48,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=8,
-    max_position_embeddings=128,
-    tie_word_embeddings=True,
-)
+CONFIG = small_config(96, model_type="qwen2", max_position_embeddings=128)
 
 
 def lively(params):

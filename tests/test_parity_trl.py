@@ -13,6 +13,7 @@ import torch
 import trl
 from datasets import Dataset
 from safetensors.numpy import load_file
+from small import small_config
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -20,7 +21,7 @@ from socsci_jax.data.targets import Comparisons
 from socsci_jax.data.trees import Path, RowShape, empty_rows, grow_branch, put_row
 from socsci_jax.data.tries import build_trie
 from socsci_jax.models.adapters import export_adapter, init_adapter, load_adapter
-from socsci_jax.models.config import Adapter, DecoderConfig
+from socsci_jax.models.config import Adapter
 from socsci_jax.models.huggingface import export_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.models.slots import answer_log_probs, tree_log_probs
@@ -34,17 +35,11 @@ END, WORDS = 1, 120
 STEPS, PROMPTS = 10, 6
 BETA = 0.3
 ADAM = {"weight_decay": 0.1, "eps": 1e-8}
-CONFIG = DecoderConfig(
+CONFIG = small_config(
+    128,
     model_type="qwen2",
-    vocab_size=128,
-    hidden_size=32,
     intermediate_size=64,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=8,
     max_position_embeddings=256,
-    tie_word_embeddings=True,
     initializer_range=0.1,
     eos_token_id=(END,),
 )

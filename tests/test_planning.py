@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from jax.interpreters import partial_eval
-from small import small_recipe, small_store
+from small import small_config, small_recipe, small_store
 from typer.testing import CliRunner
 
 from socsci_jax.cli import app
@@ -130,18 +130,7 @@ def test_figures_of_the_data_are_those_of_its_batches(store, tmp_path):
 
 # --- computation ------------------------------------------------------------------------------------------------------
 
-CONFIG = DecoderConfig(
-    model_type="qwen3",
-    vocab_size=192,
-    hidden_size=64,
-    intermediate_size=160,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=16,
-    max_position_embeddings=512,
-    tie_word_embeddings=True,
-)
+CONFIG = small_config(192, hidden_size=64, intermediate_size=160, head_dim=16)
 
 
 @pytest.mark.parametrize(

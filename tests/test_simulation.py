@@ -10,13 +10,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small import small_store, small_tokenizer
+from small import small_config, small_store, small_tokenizer
 
 from socsci_jax.data.prompt_table import tokenise_prompts
 from socsci_jax.data.tries import build_trie
 from socsci_jax.errors import InputError
 from socsci_jax.loading import choose_layout
-from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.models.slots import read_logits
@@ -40,17 +39,7 @@ def world(tmp_path_factory):
 
 def model(world, *, sizes=(1, 1, 1)) -> SimulationModel:
     tokenizer = world[2]
-    config = DecoderConfig(
-        model_type="llama",
-        vocab_size=-(-tokenizer.vocab_size // 64) * 64,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=512,
-    )
+    config = small_config(tokenizer, model_type="llama", tie_word_embeddings=False)
     data, fsdp, tensor = sizes
     mesh = make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=jax.devices()[: data * fsdp * tensor])
     # Large weights, so that answers differ clearly.

@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 import yaml
 from safetensors.numpy import load_file
-from small import small_recipe, small_store, small_tokenizer
+from small import small_config, small_recipe, small_store, small_tokenizer
 
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.errors import InputError
 from socsci_jax.loading import export_run, restore_params
-from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
 from socsci_jax.studies.prompts import STUDY_FIRST
@@ -42,19 +41,7 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
     store = small_store(folder / "store")
     tokenizer = small_tokenizer(store, folder / "tokenizer")
-    config = DecoderConfig(
-        model_type="qwen3",
-        vocab_size=-(-tokenizer.vocab_size // 64) * 64,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-    )
-    return store, tokenizer, config
+    return store, tokenizer, small_config(tokenizer)
 
 
 def shards(world, *, sharing: str = "all") -> TreeShards:

@@ -66,31 +66,17 @@ def kernel_attention(
 
 
 def _forward(q, k, v, see: Blocks, interpret: bool):
-    g, n, kv, r, h = q.shape
-    t = k.shape[1]
-    of_queries = _one_head(BLOCK, h, kv=lambda c, g, head: (g, c, head // r, head % r, 0))
-    of_keys = pl.BlockSpec((None, t, None, h), lambda c, g, head: (g, 0, head // r, 0))
-    mixed, normaliser = pl.pallas_call(
-        functools.partial(_forward_kernel, scale=h**-0.5),
-        grid=(n // BLOCK, g, kv * r),
-        in_specs=[
-            of_queries,
-            of_keys,
-            of_keys,
-            pl.BlockSpec((None, BLOCK), lambda c, g, head: (g, c)),
-            pl.BlockSpec((None, t), lambda c, g, head: (g, 0)),
-            pl.BlockSpec((None, None, t // BLOCK), lambda c, g, head: (g, c, 0)),
-            pl.BlockSpec((None, None), lambda c, g, head: (g, c)),
-        ],
-        out_specs=[
-            of_queries,
-            pl.BlockSpec((None, None, None, BLOCK), lambda c, g, head: (g, head // r, head % r, c)),
-        ],
+    by_queries = _ByQueries(q, k)
+    g, n, kv, r, _ = q.shape
+    mixed, normaliser = by_queries.call(
+        _forward_kernel,
+        [by_queries.queries, *by_queries.keys_values, *by_queries.seen],
+        out_specs=[by_queries.queries, by_queries.numbers],
         out_shape=[
             jax.ShapeDtypeStruct(q.shape, q.dtype),
             jax.ShapeDtypeStruct((g, kv, r, n), jnp.float32),
         ],
-        **_settings(h, interpret, name="tree_attention_forward"),
+        interpret=interpret,
     )(q, k, v, see.at, see.end, see.keys, see.key_count)
     return mixed, (q, k, v, see, mixed, normaliser)
 
@@ -124,59 +110,91 @@ def _forward_kernel(q, k, v, at, end, keys, key_count, mixed, normaliser, *, sca
 
 def _backward(interpret: bool, saved, cotangent):
     q, k, v, see, mixed, normaliser = saved
-    g, n, kv, r, h = q.shape
-    t = k.shape[1]
     # Dao et al. 2022: of its whole row the gradient of a softmax needs only this sum.
     inner = jnp.einsum("gnkrh,gnkrh->gkrn", cotangent, mixed, preferred_element_type=jnp.float32)
-    settings = functools.partial(_settings, h, interpret)
+    by_queries, by_keys = _ByQueries(q, k), _ByKeys(q, k)
+    operands = (q, k, v, cotangent, normaliser, inner, see.at, see.end)
+    to_q = by_queries.call(
+        _backward_queries_kernel,
+        by_queries.of_operands,
+        out_specs=by_queries.queries,
+        out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
+        interpret=interpret,
+    )(*operands, see.keys, see.key_count)
+    to_k, to_v = by_keys.call(
+        _backward_keys_kernel,
+        by_keys.of_operands,
+        out_specs=by_keys.keys_values,
+        out_shape=[jax.ShapeDtypeStruct(k.shape, k.dtype), jax.ShapeDtypeStruct(v.shape, v.dtype)],
+        interpret=interpret,
+    )(*operands, see.queries, see.query_count)
+    return to_q, to_k, to_v, jax.tree.map(lambda _: None, see)
 
-    of_queries = _one_head(BLOCK, h, kv=lambda c, g, head: (g, c, head // r, head % r, 0))
-    of_numbers = pl.BlockSpec((None, None, None, BLOCK), lambda c, g, head: (g, head // r, head % r, c))
-    of_keys = pl.BlockSpec((None, t, None, h), lambda c, g, head: (g, 0, head // r, 0))
-    to_q = pl.pallas_call(
-        functools.partial(_backward_queries_kernel, scale=h**-0.5),
-        grid=(n // BLOCK, g, kv * r),
-        in_specs=[
-            of_queries,
-            of_keys,
-            of_keys,
-            of_queries,
-            of_numbers,
-            of_numbers,
+
+class _Grid:
+    """What each instance of a kernel is given of every operand; blocks of all rows and heads are independent."""
+
+    grid: tuple[int, int, int]
+    queries: pl.BlockSpec
+    keys_values: list[pl.BlockSpec]
+    numbers: pl.BlockSpec  # one for each query and head
+    seen: list[pl.BlockSpec]  # at, end, the list of blocks and how many of it count
+
+    @property
+    def of_operands(self) -> list[pl.BlockSpec]:
+        """Of q, k, v, the cotangent, the normaliser, its inner products, and who sees whom."""
+        return [self.queries, *self.keys_values, self.queries, self.numbers, self.numbers, *self.seen]
+
+    def call(self, kernel, in_specs: list[pl.BlockSpec], *, interpret: bool, **out):
+        features = self.queries.block_shape[-1]
+        return pl.pallas_call(
+            functools.partial(kernel, scale=features**-0.5),
+            grid=self.grid,
+            in_specs=in_specs,
+            compiler_params=triton.CompilerParams(num_warps=4 if features <= 64 else 8, num_stages=2),
+            interpret=interpret,
+            name=f"tree_attention{kernel.__name__.removesuffix('_kernel')}",
+            **out,
+        )
+
+
+class _ByQueries(_Grid):
+    """An instance for each block of queries, row and query head: it looks at all keys of its row."""
+
+    def __init__(self, q: jax.Array, k: jax.Array):
+        (g, n, kv, r, h), t = q.shape, k.shape[1]
+        self.grid = (n // BLOCK, g, kv * r)
+        self.queries = pl.BlockSpec(
+            (None, BLOCK, None, None, h), lambda c, g, head: (g, c, head // r, head % r, 0)
+        )
+        self.keys_values = [pl.BlockSpec((None, t, None, h), lambda c, g, head: (g, 0, head // r, 0))] * 2
+        self.numbers = pl.BlockSpec((None, None, None, BLOCK), lambda c, g, head: (g, head // r, head % r, c))
+        self.seen = [
             pl.BlockSpec((None, BLOCK), lambda c, g, head: (g, c)),
             pl.BlockSpec((None, t), lambda c, g, head: (g, 0)),
             pl.BlockSpec((None, None, t // BLOCK), lambda c, g, head: (g, c, 0)),
             pl.BlockSpec((None, None), lambda c, g, head: (g, c)),
-        ],
-        out_specs=of_queries,
-        out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
-        **settings(name="tree_attention_backward_queries"),
-    )(q, k, v, cotangent, normaliser, inner, see.at, see.end, see.keys, see.key_count)
+        ]
 
-    # Heads that share keys add to the same gradient, one after the other, so that no sum depends on an order.
-    of_queries = pl.BlockSpec((None, n, None, r, h), lambda b, g, head: (g, 0, head, 0, 0))
-    of_numbers = pl.BlockSpec((None, None, r, n), lambda b, g, head: (g, head, 0, 0))
-    of_keys = pl.BlockSpec((None, BLOCK, None, h), lambda b, g, head: (g, b, head, 0))
-    to_k, to_v = pl.pallas_call(
-        functools.partial(_backward_keys_kernel, scale=h**-0.5, heads=r),
-        grid=(t // BLOCK, g, kv),
-        in_specs=[
-            of_queries,
-            of_keys,
-            of_keys,
-            of_queries,
-            of_numbers,
-            of_numbers,
+
+class _ByKeys(_Grid):
+    """An instance for each block of keys, row and key head: it looks at all queries of its row.
+
+    Query heads that share the keys add to their gradient one after the other, so that no sum depends on an order.
+    """
+
+    def __init__(self, q: jax.Array, k: jax.Array):
+        (g, n, kv, r, h), t = q.shape, k.shape[1]
+        self.grid = (t // BLOCK, g, kv)
+        self.queries = pl.BlockSpec((None, n, None, r, h), lambda b, g, head: (g, 0, head, 0, 0))
+        self.keys_values = [pl.BlockSpec((None, BLOCK, None, h), lambda b, g, head: (g, b, head, 0))] * 2
+        self.numbers = pl.BlockSpec((None, None, r, n), lambda b, g, head: (g, head, 0, 0))
+        self.seen = [
             pl.BlockSpec((None, n), lambda b, g, head: (g, 0)),
             pl.BlockSpec((None, BLOCK), lambda b, g, head: (g, b)),
             pl.BlockSpec((None, None, n // BLOCK), lambda b, g, head: (g, b, 0)),
             pl.BlockSpec((None, None), lambda b, g, head: (g, b)),
-        ],
-        out_specs=[of_keys, of_keys],
-        out_shape=[jax.ShapeDtypeStruct(k.shape, k.dtype), jax.ShapeDtypeStruct(v.shape, v.dtype)],
-        **settings(name="tree_attention_backward_keys"),
-    )(q, k, v, cotangent, normaliser, inner, see.at, see.end, see.queries, see.query_count)
-    return to_q, to_k, to_v, jax.tree.map(lambda _: None, see)
+        ]
 
 
 def _backward_queries_kernel(
@@ -212,7 +230,6 @@ def _backward_keys_kernel(
     to_v,
     *,
     scale: float,
-    heads: int,
 ):
     block, values, ends = k[...], v[...], end[...]
     number = pl.program_id(0)
@@ -234,17 +251,13 @@ def _backward_keys_kernel(
         return jax.lax.fori_loop(0, query_count[...], body, totals)
 
     totals = (jnp.zeros(block.shape, jnp.float32), jnp.zeros(block.shape, jnp.float32))
-    for head in range(heads):
+    for head in range(q.shape[1]):
         totals = of_head(head, totals)
     to_k[...] = (totals[0] * scale).astype(to_k.dtype)
     to_v[...] = totals[1].astype(to_v.dtype)
 
 
 kernel_attention.defvjp(_forward, _backward)
-
-
-def _one_head(tokens: int, features: int, *, kv) -> pl.BlockSpec:
-    return pl.BlockSpec((None, tokens, None, None, features), kv)
 
 
 def _scores(q, k, scale: float):
@@ -262,11 +275,3 @@ def _dot(a, b, **transposed: bool):
     # Float32 in full: tensor cores would round it to ten bits.
     precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
     return triton.dot(a, b, precision=precision, **transposed)
-
-
-def _settings(features: int, interpret: bool, *, name: str) -> dict:
-    return {
-        "compiler_params": triton.CompilerParams(num_warps=4 if features <= 64 else 8, num_stages=2),
-        "interpret": interpret,
-        "name": name,
-    }
