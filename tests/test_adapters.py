@@ -21,13 +21,14 @@ from socsci_jax.models.adapters import (
     join,
     load_adapter,
     merge_adapter,
+    quantize_base,
     read_adapter_config,
     split_adapter,
 )
 from socsci_jax.models.config import LINEAR_MAPS, Adapter
 from socsci_jax.models.huggingface import export_checkpoint, load_checkpoint
 from socsci_jax.models.modules import init
-from socsci_jax.models.quantization import dequantize, quantize_base
+from socsci_jax.models.quantization import dequantize
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.models.slots import read_logits
 from socsci_jax.training.checkpoint import Checkpoints

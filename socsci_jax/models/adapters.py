@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Mapping
@@ -15,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import LINEAR_MAPS, Adapter, DecoderConfig
-from socsci_jax.models.modules import flattened, init, nested
-from socsci_jax.models.quantization import dequantize
+from socsci_jax.models.modules import flattened, init, nested, parameter_axes
+from socsci_jax.models.quantization import BLOCK, NF4, dequantize, quantize
 
 # The path of a parameter in the pytree.
 Name = tuple[str, ...]
@@ -61,6 +62,31 @@ def init_adapter(config: DecoderConfig, *, key: jax.Array, shardings: Any = None
 
     # What is not returned is never computed.
     return jax.jit(make, out_shardings=shardings)(key)
+
+
+def quantize_base(params: Any, config: DecoderConfig, *, shardings: Any = None) -> Any:
+    """Parameters of a base without adapter -> those of `config`, whose adapter says `base: nf4`.
+
+    One parameter at a time, so that little more than the larger of the two exists.  Raises InputError if a linear
+    map's inputs do not divide into blocks.
+    """
+    flat, quantized = flattened(params), {}
+    for path in parameter_axes(config):
+        if path[-1] != "codes":
+            continue
+        weight = flat.pop((*path[:-1], "weight"))
+        if weight.shape[1] % BLOCK:
+            raise InputError(
+                f"lora.base: {NF4}: {'.'.join(path[:-1])} has {weight.shape[1]} inputs, which blocks of {BLOCK} do "
+                "not divide; leave `base` out for this model."
+            )
+        places = None
+        if shardings is not None:
+            of_map = functools.reduce(lambda tree, name: tree[name], path[:-1], shardings)
+            places = (of_map["codes"], of_map["scale"])
+        codes, scale = jax.jit(quantize, out_shardings=places)(weight)
+        quantized[path], quantized[(*path[:-1], "scale")] = codes, scale
+    return nested({**flat, **quantized})
 
 
 def merge_adapter(params: Any, config: DecoderConfig) -> Any:

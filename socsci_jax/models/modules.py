@@ -17,10 +17,9 @@ from jax.ad_checkpoint import checkpoint_name
 
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.linear import contract
+from socsci_jax.models.quantization import BLOCK, NF4, dequantize
 
-# A base in four bits: one scale for so many inputs of a linear map.
-NF4 = "nf4"
-BLOCK = 64
+# Begins the name of an axis that counts blocks of another one.
 BLOCKS = "blocks of "
 
 
@@ -99,8 +98,6 @@ class Linear(nnx.Module):
     def _weight(self, dtype: Any) -> jax.Array:
         if not self.quantized:
             return self.weight[...]
-        from socsci_jax.models.quantization import dequantize
-
         return dequantize(self.codes[...], self.scale[...], dtype=dtype)
 
     def _adaptation(self, x_gni: jax.Array) -> jax.Array:

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import optax
 
 from socsci_jax.hub import resolve_folder
-from socsci_jax.models.adapters import init_adapter, join, split_adapter
+from socsci_jax.models.adapters import init_adapter, join, quantize_base, split_adapter
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.huggingface import CHECKPOINT_FILES, load_checkpoint
-from socsci_jax.models.modules import NF4, init
-from socsci_jax.models.quantization import quantize_base
+from socsci_jax.models.modules import init
+from socsci_jax.models.quantization import NF4
 from socsci_jax.models.sharding import Mesh, param_shardings
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.step import State, initial_state, state_shardings, trained_part
