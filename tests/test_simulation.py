@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from small import small_config, small_store, small_tokenizer
 
 from socsci_jax.data.prompt_table import tokenise_prompts
+from socsci_jax.data.trees import grow_branch
 from socsci_jax.data.tries import build_trie
 from socsci_jax.errors import InputError
 from socsci_jax.loading import choose_layout
@@ -23,6 +24,7 @@ from socsci_jax.simulation import simulate as simulation_module
 from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.simulation.parts import FinishedParts
+from socsci_jax.simulation.requests import rows_of_requests
 from socsci_jax.simulation.sampling import Sampling, nucleus, parse_number, sample_answers
 from socsci_jax.simulation.simulate import held_out_pairs, simulate
 from socsci_jax.studies.predictions import read_predictions
@@ -269,3 +271,14 @@ def test_the_order_of_answers_is_that_of_levels(world, tmp_path):
     assert all(
         len(p) == len(levels) for p, levels in itertools.islice(zip(frame["probs"], frame["levels"]), 50)
     )
+
+
+def test_a_long_prefix_is_computed_once_for_many_people():
+    people, trie = 100, build_trie([[7], [8]], end_id=1)
+    branches = [
+        grow_branch(np.arange(50) + 50 * person, trie, np.zeros(len(trie.edge_id)))
+        for person in range(people)
+    ]
+    [rows] = rows_of_requests([np.arange(3000)], np.zeros(people, int), branches, sharing="prefix")
+    assert len(rows.request) == people
+    assert rows.rows.ids.shape == (1, 12_288)

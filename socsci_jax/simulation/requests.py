@@ -16,6 +16,10 @@ from socsci_jax.data.tries import AnswerTrie
 
 # One prefix is computed for so many tokens of people who share it; more would outgrow the caches of a processor.
 TOKENS_PER_ROW = 4096
+# A long prefix costs more than that: rows are so many times as long as the longest, so that it is a third of them, up to
+# a length at which activations no longer fit small devices.
+PREFIXES_PER_ROW = 3
+LONGEST_ROW = 16_384
 SMALLEST = 256
 
 
@@ -87,8 +91,10 @@ def rows_of_requests(
     """All requests in their order, in rows of one static shape.
 
     What a request shares with the one before in its row, be it of the same prefix or only of the same study,
-    is not computed again.
+    is not computed again.  Rows have `tokens_per_row` tokens, or more if a prefix is long.
     """
+    longest = max((len(prefixes[prefix]) for prefix in set(prefix_of_request.tolist())), default=0)
+    tokens_per_row = max(tokens_per_row, min(PREFIXES_PER_ROW * longest, LONGEST_ROW))
     cut = _cut_into_rows(prefixes, prefix_of_request, branches, tokens_per_row, sharing)
     # Few sizes, so that passes over other requests find their program compiled.
     shape = RowShape(
