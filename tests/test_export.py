@@ -158,6 +158,7 @@ def test_a_run_is_restored_in_pieces_onto_any_mesh(run, source, monkeypatch):
             jax.tree.map(np.testing.assert_array_equal, restore_params(run, step=3, mesh=mesh), wanted)
 
 
+@pytest.mark.slow
 def test_a_whole_training_state_is_restored_in_pieces_as_orbax_restores_it(tmp_path, monkeypatch):
     """Moments, counters and parameters, from one device onto eight."""
     config = load_checkpoint(save(huggingface_model("qwen2"), tmp_path / "source"), mesh=one_device()).config

@@ -221,6 +221,7 @@ def metrics(output) -> list[dict]:
     return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_steps_that_are_not_finite_are_left_out_if_the_recipe_allows_so_many(world, monkeypatch):
     optimizer = {"epochs": 2, "learning_rate": 1e-2, "skip_not_finite_steps": 1}
     recipe = parse_recipe(recipe_of(world, "skips", optimizer=optimizer), where="test")

@@ -155,6 +155,7 @@ def test_parts_of_another_model_are_not_taken_over(tmp_path):
     assert begun("one").numbers() == set(), "a simulation in between discards what there was"
 
 
+@pytest.mark.slow
 def test_eight_devices_predict_as_one_does(world, tmp_path):
     store, split, _ = world
     frames = []

@@ -113,6 +113,7 @@ def test_micro_batches_equal_one_macro_batch(world):
     assert_trees_close(cut[2], gradients, 1e-5)
 
 
+@pytest.mark.slow
 def test_eight_devices_update_as_one_does(world):
     """Invariant 4: the mesh 2 x 2 x 2 gives the same loss and the same parameters after two steps."""
     # A rate that moves the parameters, and an epsilon that keeps Adam from amplifying rounding of tiny gradients.
@@ -140,6 +141,7 @@ def test_eight_devices_update_as_one_does(world):
     assert_trees_close(one_params, eight_params, 1e-5)
 
 
+@pytest.mark.slow
 def test_padding_weighs_nothing(world):
     arrays = batch(world, rows=8)
     function = jax.jit(functools.partial(loss_and_gradients, config=world[2], **SETTINGS))
