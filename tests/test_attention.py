@@ -84,7 +84,8 @@ def results(name: str, given: dict, dtype=jnp.float32) -> list[np.ndarray]:
 
 def assert_near(found, wanted, *, tolerance: float) -> None:
     for one, other in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
+        # Operands are of the order of one; where a token sees only itself some gradients are nothing but rounding.
+        np.testing.assert_allclose(one, other, atol=tolerance * max(1, np.abs(other).max()))
 
 
 @pytest.mark.parametrize("name", WAYS)
