@@ -7,10 +7,10 @@ gradients are compared with those of the dense reference, once.
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import os
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -87,15 +87,14 @@ def attention_for(head_dim: int, compute_dtype: Any) -> TreeAttention:
 def kernel_problem(head_dim: int, dtype: np.dtype) -> str | None:
     """Why the kernel is not to be used on this process's devices; said once on stderr."""
     if head_dim < 16 or head_dim & (head_dim - 1):
-        return f"heads have {head_dim} features, a power of two from 16 on is needed"
-    found: list[str | None] = []
-    # A thread of its own has no mesh, and no program that is being traced.
-    asking = threading.Thread(target=lambda: found.append(_compared(head_dim, dtype)))
-    asking.start()
-    asking.join()
-    if found[0] is not None:
-        print(f"attention: computed without its kernel, so slower ({found[0]})", file=sys.stderr, flush=True)
-    return found[0]
+        problem = f"heads have {head_dim} features, a power of two from 16 on is needed"
+    else:
+        # A thread of its own has no mesh, and no program that is being traced.
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            problem = thread.submit(_compared, head_dim, dtype).result()
+    if problem is not None:
+        print(f"attention: computed without its kernel, so slower ({problem})", file=sys.stderr, flush=True)
+    return problem
 
 
 def _compared(head_dim: int, dtype: np.dtype) -> str | None:
