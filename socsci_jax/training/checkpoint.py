@@ -89,9 +89,12 @@ class Checkpoints:
         try:
             if not self.folder.is_dir():
                 return []
-            named = (path for path in self.folder.iterdir() if path.name.isdigit())
-            complete = (path for path in named if ocp.utils.is_checkpoint_finalized(path))
-            return sorted(int(path.name) for path in complete if self._facts(int(path.name)).is_file())
+            named = (int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+            # The facts first: one that is being removed has none, and may be gone at the next look.
+            complete = (step for step in named if self._facts(step).is_file())
+            return sorted(
+                step for step in complete if ocp.utils.is_checkpoint_finalized(self.folder / str(step))
+            )
         except Exception as error:  # of many kinds: the file system's, or of the library for object storage
             raise InputError(f"{self.folder}: checkpoints cannot be read here ({_reason(error)}).") from error
 
