@@ -16,7 +16,7 @@ INSTALL = [
     "optax>=0.2.8,<0.4",
     # The v0 CheckpointManager API; v1 is still experimental in 0.12.
     "orbax-checkpoint>=0.12.8,<0.13",
-    # Paths on a disk or in object storage, as Orbax has them.
+    # Paths on a disk or in object storage, as Orbax has them, through fsspec.
     "etils[epath]>=1.9",
     "grain>=0.2.18,<0.4",
     "array_record>=0.8.3",

@@ -30,6 +30,7 @@ from socsci_jax.studies.splits import Split, make_split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import prepare
+from socsci_jax.training.program import batch_plan
 from socsci_jax.training.recipe import load_recipe
 
 TOKENS_PER_ROW = 4096
@@ -94,9 +95,7 @@ def _trained(a: argparse.Namespace, store: StudyStore, branches: int, seed: int)
     # How many answers a row holds is known once the prompts are tokenised.
     run_for_plan = recipe(1).model_copy(update={"output": output.with_name(output.name + "-plan").resolve()})
     shards = prepare(run_for_plan).shards
-    plan = BatchPlan(
-        shards.lengths, rows=1, tokens_per_row=TOKENS_PER_ROW, branches_per_tree=branches, seed=seed
-    )
+    plan = batch_plan(run_for_plan, shards.lengths)
     rows = max(1, round(a.answers * plan.steps(1) / shards.facts["responses"]))
     clock = time.perf_counter()
     train(recipe(rows))

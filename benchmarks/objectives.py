@@ -20,7 +20,6 @@ from rich.table import Table
 
 from benchmarks.branches import demonstration_or_archive
 from benchmarks.table import save
-from socsci_jax.data.plan import BatchPlan
 from socsci_jax.evaluation.distances import histogram, wasserstein_stated
 from socsci_jax.evaluation.individuals import draw_accuracy, median_accuracy
 from socsci_jax.evaluation.intervals import mean_estimate, resample_counts
@@ -32,6 +31,7 @@ from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import prepare
+from socsci_jax.training.program import batch_plan
 from socsci_jax.training.recipe import Recipe, parse_recipe
 from socsci_jax.training.validator import entropy_ratio
 
@@ -152,14 +152,7 @@ def _figures(a: argparse.Namespace, store: StudyStore, name: str, changes: dict)
 def _of_steps(recipe: Recipe, steps: int) -> Recipe:
     """The recipe with so many epochs that it takes `steps` steps."""
     planned = recipe.model_copy(update={"output": recipe.output.with_name(recipe.output.name + "-plan")})
-    batch = recipe.batch
-    plan = BatchPlan(
-        prepare(planned).shards.lengths,
-        rows=batch.rows,
-        tokens_per_row=batch.tokens_per_row,
-        branches_per_tree=batch.branches_per_tree,
-        seed=recipe.seed,
-    )
+    plan = batch_plan(recipe, prepare(planned).shards.lengths)
     optimizer = recipe.optimizer.model_copy(update={"epochs": steps / plan.steps(1)})
     return recipe.model_copy(update={"optimizer": optimizer})
 
