@@ -105,6 +105,10 @@ class _Bucket(server.BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
+        if status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+            # These end with their headers: anything more is taken for the beginning of the connection's next answer.
+            self.end_headers()
+            return
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
