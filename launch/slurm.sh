@@ -47,7 +47,7 @@ case $status in
 75)
     go_on 75 "stopped after a checkpoint"
     ;;
-76 | 77 | 134 | 137) # 137: a process was killed, by the kernel for its memory or by srun because it hung
+76 | 77 | 79 | 134 | 137) # 137: a process was killed, by the kernel for its memory or by srun because it hung
     step=$(newest "$@") || step=unknown
     fruitless=0 last=none
     [ -e "$kept" ] && read -r last fruitless <"$kept"

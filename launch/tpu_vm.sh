@@ -93,7 +93,7 @@ while [ -z "$stopping" ]; do
     [ -z "$stopping" ] || { wait $connection; status=$?; }
     case $status in
     75) ;;
-    76 | 77 | 134 | 137 | 255) # 255: the connection, or the slice, is gone
+    76 | 77 | 79 | 134 | 137 | 255) # 255: the connection, or the slice, is gone
         [ $((SECONDS - began)) -gt 3600 ] && fruitless=0
         fruitless=$((fruitless + 1))
         [ $fruitless -gt $FRUITLESS ] && break

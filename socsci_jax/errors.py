@@ -15,9 +15,11 @@ LOST = 76
 STALLED = 77
 # Loss or gradient is no number: starting again would end at the same step.
 NOT_FINITE = 78
+# Where the checkpoints are did not answer as it should, which may pass: start again, a few times.
+STORAGE_FAILED = 79
 
 # What launch scripts requeue on; 134 is JAX's own abort when it misses another process.
-START_AGAIN = (STOPPED, LOST, STALLED, 134)
+START_AGAIN = (STOPPED, LOST, STALLED, STORAGE_FAILED, 134)
 
 
 class InputError(ValueError):
@@ -53,6 +55,12 @@ class NotFinite(RunEnded):
     """Loss or gradient is infinite or no number."""
 
     status = NOT_FINITE
+
+
+class StorageFailed(RunEnded):
+    """Checkpoints could not be written or read for a reason that may pass."""
+
+    status = STORAGE_FAILED
 
 
 _STORAGE = {

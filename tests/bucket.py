@@ -3,7 +3,7 @@
 Objects have generations, and what is asked for on condition of one is done on that condition alone: TensorStore's
 writers rely on it.
 
-python bucket.py PORT
+`python bucket.py` prints the port at which it answers.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from typing import ClassVar
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 BUCKET = "bucket"
+# Where it is told to fail.
+_FAILS = "/fails"
 
 
 @contextlib.contextmanager
 def bucket() -> Iterator[dict[str, str]]:
     """The environment in which gs://bucket/ is an empty bucket; it is gone afterwards."""
-    from several import free_port, wait_for
-
-    port = free_port()
-    storage = subprocess.Popen([sys.executable, Path(__file__), str(port)], stderr=subprocess.DEVNULL)
+    storage = subprocess.Popen(
+        [sys.executable, Path(__file__)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     try:
-        wait_for(lambda: _answers(port), seconds=60)
-        host = f"http://127.0.0.1:{port}"
+        host = f"http://127.0.0.1:{int(storage.stdout.readline())}"
         yield {
             "STORAGE_EMULATOR_HOST": host,  # gcsfs
             "TENSORSTORE_GCS_HTTP_URL": host,
@@ -47,14 +47,22 @@ def bucket() -> Iterator[dict[str, str]]:
         }
     finally:
         storage.kill()
-        storage.wait()
+        storage.communicate()
 
 
-def _answers(port: int) -> bool:
-    import socket
+@contextlib.contextmanager
+def failing(environment: dict[str, str], what: str = "") -> Iterator[None]:
+    """Meanwhile the bucket answers with nonsense whatever names `what`."""
+    from urllib.request import Request, urlopen
 
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    def set_to(value: str) -> None:
+        urlopen(Request(f"{environment['STORAGE_EMULATOR_HOST']}{_FAILS}{value}", method="PUT")).close()
+
+    set_to(f"?what={quote(what, safe='')}")
+    try:
+        yield
+    finally:
+        set_to("")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +93,7 @@ class _Bucket(server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     objects: ClassVar[dict[str, _Object]] = {}
     uploads: ClassVar[dict[str, bytes]] = {}
+    failing: ClassVar[list[str]] = []
     generations = itertools.count(1)
     one_at_a_time = threading.Lock()
 
@@ -96,7 +105,11 @@ class _Bucket(server.BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
-        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
+        if any(what in unquote(self.path) for what in self.failing) and url.path != _FAILS:
+            self.wfile.write(b"nonsense\r\n")
+            self.close_connection = True
+            return
         with self.one_at_a_time:
             try:
                 status, headers, content = self._done(url.path, query, body)
@@ -114,6 +127,9 @@ class _Bucket(server.BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _done(self, path: str, query: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if path == _FAILS:
+            self.failing[:] = query.values()
+            return HTTPStatus.OK, {}, b""
         if path.startswith("/batch/"):
             return self._many_deleted(body)
         found = re.fullmatch(rf"/(upload/|download/)?storage/v1/b/{BUCKET}(?:/o(?:/(.+))?)?", path)
@@ -234,4 +250,6 @@ def _json(facts: dict) -> tuple[int, dict[str, str], bytes]:
 
 
 if __name__ == "__main__":
-    server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), _Bucket).serve_forever()
+    with server.ThreadingHTTPServer(("127.0.0.1", 0), _Bucket) as storage:
+        print(storage.server_port, flush=True)
+        storage.serve_forever()

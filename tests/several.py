@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import quick_programs
@@ -45,6 +45,15 @@ class Several:
     running: list[subprocess.Popen]
     folder: Path
     started: float
+
+    def wait_for(self, condition: Callable[[], bool], *, seconds: float = 180) -> None:
+        """Returns once it holds; none may end before."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if any(process.poll() is not None for process in self.running):
+                raise AssertionError([(one.status, one.last_sentence) for one in self.wait()])
+            assert time.monotonic() < deadline, "what was waited for did not happen"
+            time.sleep(0.05)
 
     def wait(self, seconds: float = 240) -> list[Ended]:
         """How each ended; those that are left after so many seconds are killed."""
@@ -101,10 +110,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def wait_for(condition, *, seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "what was waited for did not happen"
-        time.sleep(0.05)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from several import TRAIN, start, wait_for
+from several import TRAIN, start
 from small import small_recipe, small_store
 
 from socsci_jax import distributed
@@ -159,7 +159,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step_with_a_checkpoint(wo
     path = recipe_file(world, "asked", processes=2, epochs=200, checkpoints={"every_steps": 100})
     output = world[0] / "asked"
     run = start([(*TRAIN, path)] * 2, world[0] / "asked.log")
-    wait_for(lambda: any(line["event"] == "step" for line in journal(output, 1)))
+    run.wait_for(lambda: any(line["event"] == "step" for line in journal(output, 1)))
     run.running[1].send_signal(signal.SIGTERM)
     ended = run.wait()
     assert [one.status for one in ended] == [STOPPED, STOPPED], ended[0].errors
@@ -177,7 +177,7 @@ def test_a_process_that_is_killed_is_named_by_the_others_at_once(world, killed):
     path = recipe_file(world, f"killed{killed}", processes=2, epochs=200)
     output = world[0] / f"killed{killed}"
     run = start([(*TRAIN, path)] * 2, world[0] / f"killed{killed}.log")
-    wait_for(lambda: any(line["event"] == "step" for line in journal(output)))
+    run.wait_for(lambda: any(line["event"] == "step" for line in journal(output)))
     run.running[killed].kill()
     ended = run.wait()
     other = ended[1 - killed]

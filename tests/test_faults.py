@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 import yaml
-from several import ENVIRONMENT, TRAIN, start, wait_for
+from several import ENVIRONMENT, TRAIN, start
 from small import small_recipe, small_store
 
 from socsci_jax.data.loader import PlannedRows
@@ -120,7 +120,7 @@ def test_a_disk_that_fills_up_during_a_save(world):
     shutil.move(kept / "full", folder / "full")
     lines = len(events(folder / "full"))
     several = start([(*TRAIN, path)] * 2, world[0] / "again.log")
-    wait_for(lambda: "step" in events(folder / "full")[lines:])
+    several.wait_for(lambda: "step" in events(folder / "full")[lines:])
     several.running[0].terminate()
     assert [one.status for one in several.wait(MINUTE)] == [75, 75]
     begins = [

@@ -74,7 +74,7 @@ def test_all_processes_done_is_status_0_and_one_start(tmp_path):
     assert started(tmp_path) == [1, 1]
 
 
-@pytest.mark.parametrize("status", [75, 76, 77, 134])
+@pytest.mark.parametrize("status", [75, 76, 77, 79, 134])
 def test_a_status_that_asks_for_it_starts_all_processes_again(tmp_path, status):
     assert local(tmp_path, f"sys.exit({status} if start < 3 else 0)", "--restarts", "5").wait(timeout=60) == 0
     assert started(tmp_path) == [3, 3]
@@ -105,6 +105,7 @@ def test_a_killed_process_starts_all_again(tmp_path):
         ((134, 78), 78),
         ((0, 3), 3),
         ((76, 77), 77),
+        ((79, 76), 79),
         ((137, 76), 76),
         ((0, 134), 134),
     ],
@@ -227,7 +228,7 @@ def test_a_cancelled_slurm_job_stays_cancelled(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("status", [76, 77, 134, 137])
+@pytest.mark.parametrize("status", [76, 77, 79, 134, 137])
 def test_a_slurm_job_without_a_newer_checkpoint_is_requeued_three_times_in_a_row(tmp_path, status):
     assert [batch(tmp_path, status) for _ in range(2)] == [True, True]
     assert [batch(tmp_path, status, newest=10), *(batch(tmp_path, status) for _ in range(3))] == [
@@ -419,7 +420,7 @@ def test_hardware_that_is_no_tpu_is_an_error(tmp_path):
 
 
 def test_a_tpu_run_goes_on_after_a_checkpoint_and_passes_other_statuses_on(tmp_path):
-    assert tpu_vm(tmp_path, 75, 76, 75, 78).wait(timeout=60) == 78
+    assert tpu_vm(tmp_path, 75, 76, 79, 78).wait(timeout=60) == 78
     assert tpu_starts(tmp_path) == 4 and len(asked(tmp_path, "create")) == 1
 
 

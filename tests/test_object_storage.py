@@ -1,18 +1,21 @@
 """Checkpoints in object storage are written, read and set aside as on a disk."""
 
+import asyncio
 import json
+from types import SimpleNamespace
 
+import gcsfs.retry
 import jax
 import numpy as np
 import pytest
 import yaml
-from bucket import BUCKET, bucket
+from bucket import BUCKET, bucket, failing
 from etils import epath
-from several import TRAIN, start, wait_for
+from several import TRAIN, start
 from small import small_recipe, small_store
 from test_checkpoints import abstract, arrays, flip_a_byte, placed
 
-from socsci_jax.errors import BAD_INPUT, STOPPED
+from socsci_jax.errors import BAD_INPUT, STOPPED, StorageFailed
 from socsci_jax.peers import Peers
 from socsci_jax.training.checkpoint import Checkpoints
 
@@ -54,6 +57,25 @@ def test_a_damaged_newest_checkpoint_is_set_aside_for_the_one_before(environment
     assert names(folder / "damaged") == ["2-0", "2-0.json", "2-0.txt"]
 
 
+@pytest.mark.parametrize("what", ["", ".json", "/d/"], ids=["everything", "the facts", "the arrays"])
+def test_storage_that_fails_for_a_while_is_not_taken_for_a_damaged_checkpoint(environment, monkeypatch, what):
+    # It tries again for half a minute.
+    monkeypatch.setattr(gcsfs.retry, "asyncio", SimpleNamespace(sleep=lambda _: asyncio.sleep(0)))
+    folder = epath.Path(f"gs://{BUCKET}/fails{len(what)}")
+    with Checkpoints(folder, keep=2) as checkpoints:
+        checkpoints.save(1, state=placed(arrays(1)), facts={"next_step": 1})
+    like = abstract(placed(arrays()))
+    checkpoints = Checkpoints(folder, keep=2)
+    with failing(environment, what):
+        with pytest.raises(StorageFailed):
+            checkpoints.save(2, state=placed(arrays(2)), facts={"next_step": 2})
+            checkpoints.wait()
+        with pytest.raises(StorageFailed, match="does not answer as it should"):
+            Checkpoints(folder).restore_newest(abstract_state=like, peers=Peers())
+    found = Checkpoints(folder).restore_newest(abstract_state=like, peers=Peers())
+    assert found.step == 1 and not found.damaged
+
+
 @pytest.mark.slow
 def test_two_processes_stop_and_go_on_with_checkpoints_in_a_bucket(environment, tmp_path):
     store = small_store(tmp_path / "store")
@@ -77,7 +99,7 @@ def test_two_processes_stop_and_go_on_with_checkpoints_in_a_bucket(environment, 
     path = recipe("stored", folder=f"gs://{BUCKET}/run")
     several = run(path, "first")
     checkpoints = Checkpoints(f"gs://{BUCKET}/run")
-    wait_for(lambda: checkpoints.latest() is not None)
+    several.wait_for(lambda: checkpoints.latest() is not None)
     several.running[0].terminate()
     assert [one.status for one in several.wait()] == [STOPPED] * 2
     stopped = checkpoints.latest()

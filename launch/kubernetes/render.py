@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jinja2
 
-from socsci_jax.errors import BAD_INPUT, NOT_FINITE, START_AGAIN, InputError
+from socsci_jax.errors import BAD_INPUT, NOT_FINITE, START_AGAIN, STORAGE_FAILED, InputError
 from socsci_jax.hardware import Machine
 from socsci_jax.schedulers import PORTS, count_nodes
 from socsci_jax.training.recipe import load_recipe
@@ -98,7 +98,8 @@ def render(
         image=image,
         claim=claim,
         port=PORTS[0],
-        start_again=list(START_AGAIN),
+        # Storage that never comes back would start a pod again for ever; without a rule starts are counted.
+        start_again=[status for status in START_AGAIN if status != STORAGE_FAILED],
         final=[BAD_INPUT, NOT_FINITE],
     )
 

@@ -19,11 +19,19 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from socsci_jax.errors import InputError, ending
+from socsci_jax.errors import BAD_INPUT, InputError, StorageFailed, ending
 from socsci_jax.models.tensor_files import PIECE_BYTES
 from socsci_jax.peers import Peers
 from socsci_jax.training.digest import device_digests, digest_texts, to_text
-from socsci_jax.training.stored import StoredParams, absolute, restore_state
+from socsci_jax.training.stored import (
+    StoredParams,
+    absolute,
+    causes,
+    in_short,
+    may_pass,
+    not_answered,
+    restore_state,
+)
 
 # Orbax reports its every step as a warning, and errors with their stacks; what matters comes as an exception.
 absl.logging.set_verbosity(absl.logging.FATAL)
@@ -77,7 +85,8 @@ class Checkpoints:
                 _remove(broken_off)
         except Exception as error:  # of many kinds: the file system's, or of the library for object storage
             raise InputError(
-                f"{self.folder}: no checkpoints can be written here ({_reason(error)}); give another checkpoints.folder."
+                f"{self.folder}: no checkpoints can be written here ({_reason(error)}); give another "
+                "checkpoints.folder."
             ) from error
 
     def latest(self) -> int | None:
@@ -85,7 +94,10 @@ class Checkpoints:
         return max(self.steps(), default=None)
 
     def steps(self) -> list[int]:
-        """All complete steps, newest last; raises InputError if the folder cannot be read."""
+        """All complete steps, newest last.
+
+        Raises InputError if the folder cannot be read, StorageFailed if that may pass.
+        """
         try:
             if not self.folder.is_dir():
                 return []
@@ -96,13 +108,15 @@ class Checkpoints:
                 step for step in complete if ocp.utils.is_checkpoint_finalized(self.folder / str(step))
             )
         except Exception as error:  # of many kinds: the file system's, or of the library for object storage
+            if may_pass(error):
+                raise not_answered(self.folder, error) from error
             raise InputError(f"{self.folder}: checkpoints cannot be read here ({_reason(error)}).") from error
 
     def save(self, step: int, *, state: Any, facts: dict) -> None:
         """`facts` holds what is not an array: data position, metrics, what the run is.
 
         Returns once the state is copied; checksums are computed and files written while training goes on.  Raises
-        InputError if an earlier save could not be written.
+        as `check` if an earlier save could not be written.
         """
         self.wait()
         with self._said_if_not_written():
@@ -132,7 +146,7 @@ class Checkpoints:
         partial.rename(self._facts(step))
 
     def check(self) -> None:
-        """Raises InputError if a save under way could not be written."""
+        """Raises InputError if a save under way could not be written, StorageFailed if that may pass."""
         with self._said_if_not_written():
             self._writer.check_for_errors()
             if self._facts_under_way is not None and self._facts_under_way.done():
@@ -162,12 +176,14 @@ class Checkpoints:
         return self.folder / f"{step}.json"
 
     def facts(self, step: int) -> dict[str, Any]:
-        """Raises InputError if they are not as they were written."""
+        """Raises InputError if they are not as they were written, StorageFailed if they cannot be had at present."""
         try:
             facts = json.loads(self._facts(step).read_text())
             written = facts.pop(FACTS_HASH)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(self._damaged(step, f"its facts cannot be read, {error}")) from error
+        except Exception as error:  # of many kinds: the file system's, or of the library for object storage
+            if may_pass(error):
+                raise not_answered(self.folder, error) from error
+            raise InputError(self._damaged(step, f"its facts cannot be read, {in_short(error)}")) from error
         if written != _facts_hash(facts):
             raise InputError(self._damaged(step, "its facts are not as they were written"))
         return facts
@@ -176,7 +192,8 @@ class Checkpoints:
         """The newest checkpoint whose every array is as it was saved, onto the shardings of `abstract_state`.
 
         Newer ones that are damaged are set aside, into `damaged` within the folder, once a good one is found.  None
-        if there is no checkpoint at all; InputError if all of them are damaged.
+        if there is no checkpoint at all; InputError if all of them are damaged.  Storage that does not answer says
+        nothing about a checkpoint: StorageFailed.
         """
         problems: dict[int, str] = {}
         for step in reversed(self.steps()):
@@ -219,11 +236,12 @@ class Checkpoints:
     def _restore(self, step: int, abstract_state: Any) -> Any:
         try:
             return restore_state(self.folder / str(step), abstract_state)
-        except InputError:
+        except (InputError, StorageFailed):
             raise
         except Exception as error:  # of many kinds: TensorStore's, the file system's, a broken tree's
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise InputError(self._damaged(step, reason)) from error
+            if may_pass(error):
+                raise not_answered(self.folder, error) from error
+            raise InputError(self._damaged(step, in_short(error))) from error
 
     def _differences(self, step: int, state: Any, facts: dict[str, Any]) -> str | None:
         """What of a state, or of a part of it, is not as it was saved."""
@@ -257,10 +275,16 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # of many kinds: Orbax's, TensorStore's, the file system's
-            latest = self.latest()
-            raise InputError(
-                f"{self.folder}: a checkpoint could not be written ({_reason(error)}); the last complete one is "
-                f"{'none' if latest is None else f'that of step {latest}'}; start the same command again."
+            try:
+                latest = self.latest()
+                last = "none" if latest is None else f"that of step {latest}"
+            except (InputError, StorageFailed):
+                last = "unknown"
+            # What somebody must put right is known by its number; anything else may be otherwise the next time.
+            kind = InputError if _known(error) else StorageFailed
+            raise kind(
+                f"{self.folder}: a checkpoint could not be written ({_reason(error)}); the last complete one is {last}; "
+                "start the same command again."
             ) from error
 
     def close(self) -> None:
@@ -291,18 +315,25 @@ def _remove(path: epath.Path) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """What the file system said, wherever it stands."""
-    causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
-        causes.append(cause)
-    for cause in causes:
+    """What the file system said, wherever it stands, or the error itself."""
+    said = _of_file_system(error)
+    return in_short(error) if said is None else ending(said)[0]
+
+
+def _known(error: BaseException) -> bool:
+    """Whether it is one of the file system's errors that somebody must put right: no space, not allowed."""
+    said = _of_file_system(error)
+    return said is not None and ending(said)[1] == BAD_INPUT
+
+
+def _of_file_system(error: BaseException) -> OSError | None:
+    for cause in causes(error):
         if isinstance(cause, OSError):
-            return ending(cause)[0]
-    text = str(error).strip() or type(error).__name__
+            return cause
     # TensorStore's errors are no OSErrors, and name the number within a text.
-    if number := re.search(r"os_error_code='(\d+)'", text):
-        return ending(OSError(int(number[1]), os.strerror(int(number[1]))))[0]
-    return text.splitlines()[0][:300]
+    if number := re.search(r"os_error_code='(\d+)'", str(error)):
+        return OSError(int(number[1]), os.strerror(int(number[1])))
+    return None
 
 
 def _chunks(path: Any, array: Any) -> ocp.SaveArgs:

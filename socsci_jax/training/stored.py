@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import tensorstore as ts
 from etils import epath
 
-from socsci_jax.errors import InputError
+from socsci_jax.errors import InputError, StorageFailed
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.huggingface import StoredTensor
 from socsci_jax.models.modules import axis_size, parameter_axes
@@ -34,6 +35,44 @@ def absolute(folder: Path | epath.Path | str) -> epath.Path:
     for protocol in ("gcs", "s3", "az"):
         fsspec.config.conf.setdefault(protocol, {})["use_listings_cache"] = False
     return epath.Path(folder)
+
+
+# Libraries that speak to object storage over a network.
+_NETWORK = frozenset({"aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "urllib3"})
+# What TensorStore says when it is not to blame.
+_PASSING = re.compile("CURL error|UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|ABORTED")
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether storage did not answer, which says nothing about what it holds."""
+    return any(
+        isinstance(cause, ConnectionError | TimeoutError)
+        or type(cause).__module__.split(".")[0] in _NETWORK
+        or _PASSING.search(str(cause))
+        for cause in causes(error)
+    )
+
+
+def not_answered(folder: epath.Path, error: Exception) -> StorageFailed:
+    """What is said of an error that may pass."""
+    return StorageFailed(
+        f"{folder}: the storage does not answer as it should ({in_short(error)}); nothing was changed, start the same "
+        "command again."
+    )
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """The error and what led to it, nearest first."""
+    found = [error]
+    while (cause := found[-1].__cause__ or found[-1].__context__) is not None and cause not in found:
+        found.append(cause)
+    return found
+
+
+def in_short(error: BaseException, *, length: int = 300) -> str:
+    """One line of what an error says: its beginning names what was done, its end the cause."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 2 :]}"
 
 
 @dataclass(frozen=True)
@@ -55,7 +94,7 @@ class StoredParams:
     def __init__(self, folder: Path | epath.Path, *, root: tuple[str, ...] = ("params",)):
         """Reads names, shapes and dtypes of what stands under `root` in the training state.
 
-        Raises InputError if there is no readable checkpoint.
+        Raises InputError if there is no readable checkpoint, StorageFailed if the storage does not answer.
         """
         self._root = root
         self.folder = absolute(folder)
@@ -169,11 +208,12 @@ class StoredParams:
             context=ts.Context({"cache_pool": {"total_bytes_limit": cache_bytes}}),
         )
 
-    def _unreadable(self, error: Exception) -> InputError:
-        reason = str(error).strip().splitlines()[0][:200]
+    def _unreadable(self, error: Exception) -> InputError | StorageFailed:
+        if may_pass(error):
+            return not_answered(self.folder, error)
         return InputError(
-            f"{self.folder}: this checkpoint cannot be read, it is damaged or was written by another version ({reason}); "
-            "take another step."
+            f"{self.folder}: this checkpoint cannot be read, it is damaged or was written by another version "
+            f"({in_short(error)}); take another step."
         )
 
 
