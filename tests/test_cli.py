@@ -157,23 +157,6 @@ def test_a_model_that_does_not_say_its_layout(store, tmp_path):
     assert not (tmp_path / "p.parquet").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("over", "shares", "message"),
-    [
-        ("people", (0.5, 1.0), "shares are taken of participants, conditions, studies"),
-        ("studies", (0.5, 1.0, 0.5), "--shares 0.5 1.0 0.5: give at least one, and each once"),
-        ("studies", (50, 100), "--shares 50: a share lies above 0"),
-        ("studies", (0.01, 1.0), "takes none of the 3 studies"),
-    ],
-)
-def test_a_sweep_that_cannot_be_made(store, tmp_path, over, shares, message):
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(small_recipe(store, tmp_path / "run")))
-    options = ("--over", over, "--shares", *shares, "--seeds", 0, 1, "--out", tmp_path / "out")
-    assert message in fails("sweep", tmp_path / "recipe.yaml", *options, "optimizer.epochs=1")
-    assert not (tmp_path / "out").exists()
-
-
 def test_help_names_every_command():
     out = succeeds("--help")
     for name in ("data", "train", "simulate", "evaluate", "sweep", "export", "verify", "quickstart"):

@@ -112,7 +112,7 @@ def test_a_disk_that_fills_up_during_a_save(world):
     folder.mkdir()
     # What was on the small disk is copied from it before it goes away.
     kept = world[0] / "kept"
-    ended = on_own_disk(folder, "size=4m", path, log=world[0] / "full.log", copy_to=kept, wait=4 * MINUTE)
+    ended = on_own_disk(folder, "size=3m", path, log=world[0] / "full.log", copy_to=kept, wait=4 * MINUTE)
     assert_ended(ended, status=BAD_INPUT, sentence="there is no space left; free some")
     saved = Checkpoints(kept / "full" / "checkpoints").steps()
     assert saved and f"the last complete one is that of step {saved[-1]}" in ended[0].last_sentence

@@ -29,8 +29,8 @@ def slurm(tmp_path_factory):
 
 def submit(slurm, folder: Path, name: str) -> str:
     """Starts training of two processes on two nodes in folder/name; gives the job's number."""
-    changes = {"parallelism": {"data": 2}, "hardware": "2xcpu", "checkpoints": {"every_steps": 10}}
-    changes["optimizer"] = {"epochs": 40, "learning_rate": 1e-2}
+    changes = {"parallelism": {"data": 2}, "hardware": "2xcpu", "checkpoints": {"every_steps": 5}}
+    changes["optimizer"] = {"epochs": 24, "learning_rate": 1e-2}
     store = small_store(folder / name / "store")
     recipe = folder / name / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(small_recipe(store, folder / name / "run", **changes)))
@@ -69,7 +69,7 @@ def losses(folder: Path) -> dict[int, float]:
 def test_a_preempted_run_is_requeued_and_ends_as_an_undisturbed_one(slurm, tmp_path):
     log = tmp_path / "preempted" / "log"
     number = submit(slurm, tmp_path, "preempted")
-    checkpoint = tmp_path / "preempted" / "run" / "checkpoints" / "10"
+    checkpoint = tmp_path / "preempted" / "run" / "checkpoints" / "5"
     wait_until(checkpoint.is_dir, "first checkpoint", log)
     urgent = ["sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=true"]
     subprocess.run(urgent, env=slurm, check=True, capture_output=True)

@@ -1,5 +1,7 @@
 """A sweep: the law is found where there is one, and every run is trained on its own nested share."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
@@ -204,3 +206,22 @@ def test_a_sweep_trains_nested_shares_and_repeats_nothing(tmp_path, monkeypatch)
     other = parse_recipe({**tree, "optimizer": {"epochs": 2, "learning_rate": 1e-2}}, where="test")
     with pytest.raises(InputError, match=r"another recipe \(optimizer.epochs 1.0 there, 2.0 here\)"):
         sweep(other)
+
+
+@pytest.mark.parametrize(
+    ("over", "shares", "message"),
+    [
+        ("people", (0.5, 1.0), "shares are taken of participants, conditions, studies"),
+        ("studies", (0.5, 1.0, 0.5), "--shares 0.5 1.0 0.5: give at least one, and each once"),
+        ("studies", (50, 100), "--shares 50: a share lies above 0"),
+        ("studies", (0.01, 1.0), "takes none of the 3 studies"),
+    ],
+)
+def test_a_sweep_that_cannot_be_made(tmp_path, over, shares, message):
+    from socsci_jax.sweep import sweep
+    from socsci_jax.training.recipe import parse_recipe
+
+    recipe = parse_recipe(small_recipe(small_store(tmp_path / "store"), tmp_path / "run"), where="test")
+    with pytest.raises(InputError, match=re.escape(message)):
+        sweep(recipe, of=over, shares=shares, seeds=(0, 1), out=tmp_path / "out", command="test")
+    assert not (tmp_path / "out").exists()
