@@ -128,6 +128,9 @@ def main() -> None:
     parser.add_argument("--data", default="score-few-400.npz")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--first-token", action="store_true", help="only the first token of the answers")
+    parser.add_argument(
+        "--distinct", action="store_true", help="of people with equal item and persona only the first"
+    )
     parser.add_argument("--dump")
     a = parser.parse_args()
     set_up_compiler()

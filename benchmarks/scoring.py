@@ -36,11 +36,17 @@ def score_requests(a: argparse.Namespace) -> dict:
     if a.first_token:
         tries = [_first_tokens(trie) for trie in tries]
     prompt_of_text: dict[bytes, int] = {}
+    items = requests["item"].astype(np.int64)
+    if a.distinct:
+        kept: dict[tuple[int, bytes], int] = {}
+        for pair, (item, own) in enumerate(zip(items, owns)):
+            kept.setdefault((item, own.tobytes()), pair)
+        items, owns = items[[*kept.values()]], [owns[pair] for pair in kept.values()]
     table = PromptTable(
         prefixes=prefixes,
         prefix_key=[str(i) for i in range(len(prefixes))],
         prompts=[],
-        pair_prefix=requests["item"].astype(np.int64),
+        pair_prefix=items,
         pair_prompt=np.array([prompt_of_text.setdefault(own.tobytes(), len(prompt_of_text)) for own in owns]),
     )
     table.prompts.extend(np.frombuffer(text, np.int32) for text in prompt_of_text)

@@ -44,6 +44,9 @@ def main() -> None:
         "loop over the allowed answers": theirs("levels", 8),
         "prefix cache, first token only": theirs("prefix", 400),
         "ours, merged": [ours, *mine],
+        # Personas of many fields are mostly unique: no two people are alike, but their personas may begin alike.
+        "ours, every persona once": [ours, *mine, "--distinct"],
+        "ours, every persona once, first token only": [ours, *mine, "--distinct", "--first-token"],
         "ours, merging off": [ours, *mine, "--sharing", "prefix"],
         "ours, merging off, first token only": [ours, *mine, "--sharing", "prefix", "--first-token"],
     }
