@@ -15,7 +15,7 @@ from several import TRAIN, start
 from small import small_recipe, small_store
 from test_checkpoints import abstract, arrays, flip_a_byte, placed
 
-from socsci_jax.errors import BAD_INPUT, STOPPED, StorageFailed
+from socsci_jax.errors import BAD_INPUT, STORAGE_FAILED, StorageFailed
 from socsci_jax.peers import Peers
 from socsci_jax.training.checkpoint import Checkpoints
 
@@ -57,6 +57,13 @@ def test_a_damaged_newest_checkpoint_is_set_aside_for_the_one_before(environment
     assert names(folder / "damaged") == ["2-0", "2-0.json", "2-0.txt"]
 
 
+def test_a_folder_that_goes_away_between_two_looks_holds_nothing(environment, monkeypatch):
+    """Another process has just taken away the only file in it."""
+    checkpoints = Checkpoints(f"gs://{BUCKET}/gone")
+    monkeypatch.setattr(type(checkpoints.folder), "is_dir", lambda _: True)
+    assert checkpoints.steps() == []
+
+
 @pytest.mark.parametrize("what", ["", ".json", "/d/"], ids=["everything", "the facts", "the arrays"])
 def test_storage_that_fails_for_a_while_is_not_taken_for_a_damaged_checkpoint(environment, monkeypatch, what):
     # It tries again for half a minute.
@@ -77,7 +84,8 @@ def test_storage_that_fails_for_a_while_is_not_taken_for_a_damaged_checkpoint(en
 
 
 @pytest.mark.slow
-def test_two_processes_stop_and_go_on_with_checkpoints_in_a_bucket(environment, tmp_path):
+def test_two_processes_go_on_after_their_storage_failed(environment, tmp_path):
+    """And end with the same bits as a run whose checkpoints are on a disk."""
     store = small_store(tmp_path / "store")
 
     def recipe(name: str, **checkpoints):
@@ -100,8 +108,10 @@ def test_two_processes_stop_and_go_on_with_checkpoints_in_a_bucket(environment, 
     several = run(path, "first")
     checkpoints = Checkpoints(f"gs://{BUCKET}/run")
     several.wait_for(lambda: checkpoints.latest() is not None)
-    several.running[0].terminate()
-    assert [one.status for one in several.wait()] == [STOPPED] * 2
+    with failing(environment, "/d/"):
+        ended = several.wait()
+    assert [one.status for one in ended] == [STORAGE_FAILED] * 2, ended[0].errors
+    assert all("a checkpoint could not be written (" in one.last_sentence for one in ended)
     stopped = checkpoints.latest()
     assert [one.status for one in run(path, "second").wait()] == [0, 0]
     assert stopped < checkpoints.latest()

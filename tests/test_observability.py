@@ -1,16 +1,21 @@
 """What a run writes about itself: rates, where its time went, journals, a profile, Weights & Biases."""
 
+import errno
 import json
 import sys
 import types
+from pathlib import Path
 
 import pytest
 from small import small_recipe, small_store
+from test_checkpoints import arrays, placed
 
 from socsci_jax.data.plan import BatchPlan
+from socsci_jax.distributed import Processes
 from socsci_jax.errors import InputError
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.flops import step_flops
+from socsci_jax.training.journal import Journal
 from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.recipe import parse_recipe
@@ -37,6 +42,43 @@ def world(tmp_path_factory):
 
 def lines(path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("torn", ['{"time": 179', "no line at all" * 10_000, ""])
+def test_a_journal_goes_on_after_its_last_whole_line(tmp_path, torn):
+    def journal():
+        return Journal(tmp_path, run="r", processes=Processes())
+
+    with journal() as first:
+        first.write("step", step=1)
+    path = tmp_path / "process-00000.jsonl"
+    path.write_text(path.read_text() + torn[:60_000])
+    with journal() as second:
+        second.write("step", step=2)
+    assert [line["step"] for line in lines(path)] == [1, 2]
+
+
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="no /dev/full, which is always full, on this system"
+)
+def test_a_full_disk_hides_nothing_of_what_ended_the_run(tmp_path):
+    (tmp_path / "process-00000.jsonl").symlink_to("/dev/full")
+    journal = Journal(tmp_path, run="r", processes=Processes())
+    with pytest.raises(InputError, match="what ended it"), journal:
+        raise InputError("what ended it")
+
+
+def test_a_full_disk_is_said_with_what_is_safe(tmp_path):
+    with Checkpoints(tmp_path / "checkpoints", keep=2) as checkpoints:
+        checkpoints.save(3, state=placed(arrays(3)), facts={})
+        checkpoints.wait()
+        with (
+            pytest.raises(
+                InputError, match=r"run: there is no space left; .* is that of step 3; start the same"
+            ),
+            checkpoints.said_if_disk_fails(Path("run")),
+        ):
+            raise OSError(errno.ENOSPC, "full")
 
 
 @pytest.mark.slow

@@ -99,9 +99,11 @@ class Checkpoints:
         Raises InputError if the folder cannot be read, StorageFailed if that may pass.
         """
         try:
-            if not self.folder.is_dir():
-                return []
-            named = (int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+            try:
+                listed = list(self.folder.iterdir()) if self.folder.is_dir() else []
+            except FileNotFoundError:
+                listed = []  # in object storage a folder is gone with its last file, also between these two looks
+            named = (int(path.name) for path in listed if path.name.isdigit())
             # The facts first: one that is being removed has none, and may be gone at the next look.
             complete = (step for step in named if self._facts(step).is_file())
             return sorted(
@@ -275,17 +277,31 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # of many kinds: Orbax's, TensorStore's, the file system's
-            try:
-                latest = self.latest()
-                last = "none" if latest is None else f"that of step {latest}"
-            except (InputError, StorageFailed):
-                last = "unknown"
             # What somebody must put right is known by its number; anything else may be otherwise the next time.
             kind = InputError if _known(error) else StorageFailed
             raise kind(
-                f"{self.folder}: a checkpoint could not be written ({_reason(error)}); the last complete one is {last}; "
-                "start the same command again."
+                f"{self.folder}: a checkpoint could not be written ({_reason(error)}); {self._where_to_go_on()}"
             ) from error
+
+    def _where_to_go_on(self) -> str:
+        try:
+            latest = self.latest()
+            last = "none" if latest is None else f"that of step {latest}"
+        except (InputError, StorageFailed):
+            last = "unknown"
+        return f"the last complete checkpoint is {last}; start the same command again."
+
+    @contextlib.contextmanager
+    def said_if_disk_fails(self, folder: Path) -> Iterator[None]:
+        """What else is written in `folder` fails in the words of the disk, and with what is safe: InputError."""
+        try:
+            yield
+        except OSError as error:
+            reason, status = ending(error)
+            if status != BAD_INPUT:
+                raise
+            where = "" if error.filename else f"{folder}: "
+            raise InputError(f"{where}{reason}; {self._where_to_go_on()}") from error
 
     def close(self) -> None:
         """Waits for saves under way; raises as `check`."""

@@ -7,12 +7,17 @@ the order of a run can be proved from its journals, whatever the number of proce
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 from socsci_jax.distributed import Processes
+
+# More than a line has.
+_TAIL_BYTES = 1 << 16
 
 
 class Journal:
@@ -22,7 +27,9 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"process-{processes.process_id:05d}"
         self.stacks = folder / f"{name}.stacks.txt"
-        self._file = (folder / f"{name}.jsonl").open("a")
+        path = folder / f"{name}.jsonl"
+        _cut_torn_line(path)
+        self._file = path.open("a")
         self._same = {
             "run": run,
             "start": processes.peers.run_id,
@@ -40,6 +47,18 @@ class Journal:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None:
-            self.write("ended", reason=f"{type(error).__name__}: {error}"[:2000])
-        self._file.close()
+        # On a full disk what ended the run must not be hidden by what cannot be written about it.
+        with contextlib.nullcontext() if error is None else contextlib.suppress(OSError):
+            if error is not None:
+                self.write("ended", reason=f"{type(error).__name__}: {error}"[:2000])
+            self._file.close()
+
+
+def _cut_torn_line(path: Path) -> None:
+    """What a full disk or a killed process left half written at the end, to which the next line would be glued."""
+    if not path.is_file():
+        return
+    with path.open("r+b") as file:
+        first = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
+        file.seek(first)
+        file.truncate(first + file.read().rfind(b"\n") + 1)

@@ -89,6 +89,7 @@ def _train(
                 run.checkpoints, keep=recipe.checkpoints.keep, keep_every=recipe.checkpoints.keep_every
             )
         )
+        stack.enter_context(checkpoints.said_if_disk_fails(run.path))
         latest = checkpoints.latest()
         if latest is not None and _is_done(checkpoints, latest, total_steps):
             return
