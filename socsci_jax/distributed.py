@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from socsci_jax import __version__
-from socsci_jax.errors import ProcessesDiffer, RunEnded, RunStopped, ending
+from socsci_jax.errors import ProcessesDiffer, RunEnded, RunStopped, StorageFailed, ending
 from socsci_jax.peers import Peers
 from socsci_jax.schedulers import find_place
 
@@ -54,7 +54,8 @@ class Processes:
             self.peers.leave()
             return
         sentence, status = ending(error)
-        if not isinstance(error, RunEnded | ProcessesDiffer):
+        # A save fails also because a process is gone without which it cannot be completed.
+        if isinstance(error, StorageFailed) or not isinstance(error, RunEnded | ProcessesDiffer):
             self.peers.let_others_explain()
         if status == 1:
             traceback.print_exception(error)

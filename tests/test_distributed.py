@@ -15,7 +15,7 @@ from socsci_jax import distributed
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.distributed import Processes, StopSignals, initialise
-from socsci_jax.errors import LOST, STOPPED, InputError, RunStopped
+from socsci_jax.errors import LOST, STOPPED, InputError, RunStopped, StorageFailed, ending
 from socsci_jax.peers import Peers
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.recipe import parse_recipe
@@ -81,6 +81,23 @@ def test_from_the_keyboard_a_second_signal_ends_at_once():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"), [(InputError("i"), True), (StorageFailed("s"), True), (RunStopped("r"), False)]
+)
+def test_what_may_fail_because_a_process_is_gone_lets_the_others_explain(monkeypatch, error, waits):
+    called = []
+
+    class Told:
+        def __getattr__(self, name):
+            return lambda *_: called.append(name)
+
+    monkeypatch.setattr(os, "_exit", called.append)
+    with pytest.raises(type(error)), Processes(num_processes=2, process_id=1, peers=Told()):
+        raise error
+    assert ("let_others_explain" in called) == waits
+    assert called[-1] == ending(error)[1]
 
 
 # --- real processes ---------------------------------------------------------------------------------------------------
