@@ -27,9 +27,8 @@ from socsci_jax.training.stored import (
     StoredParams,
     absolute,
     causes,
+    failed_reading,
     in_short,
-    may_pass,
-    not_answered,
     restore_state,
 )
 
@@ -110,9 +109,8 @@ class Checkpoints:
                 step for step in complete if ocp.utils.is_checkpoint_finalized(self.folder / str(step))
             )
         except Exception as error:  # of many kinds: the file system's, or of the library for object storage
-            if may_pass(error):
-                raise not_answered(self.folder, error) from error
-            raise InputError(f"{self.folder}: checkpoints cannot be read here ({_reason(error)}).") from error
+            problem = f"{self.folder}: checkpoints cannot be read here ({_reason(error)})."
+            raise failed_reading(self.folder, error, problem) from error
 
     def save(self, step: int, *, state: Any, facts: dict) -> None:
         """`facts` holds what is not an array: data position, metrics, what the run is.
@@ -183,9 +181,8 @@ class Checkpoints:
             facts = json.loads(self._facts(step).read_text())
             written = facts.pop(FACTS_HASH)
         except Exception as error:  # of many kinds: the file system's, or of the library for object storage
-            if may_pass(error):
-                raise not_answered(self.folder, error) from error
-            raise InputError(self._damaged(step, f"its facts cannot be read, {in_short(error)}")) from error
+            problem = self._damaged(step, f"its facts cannot be read, {in_short(error)}")
+            raise failed_reading(self.folder, error, problem) from error
         if written != _facts_hash(facts):
             raise InputError(self._damaged(step, "its facts are not as they were written"))
         return facts
@@ -241,9 +238,7 @@ class Checkpoints:
         except (InputError, StorageFailed):
             raise
         except Exception as error:  # of many kinds: TensorStore's, the file system's, a broken tree's
-            if may_pass(error):
-                raise not_answered(self.folder, error) from error
-            raise InputError(self._damaged(step, in_short(error))) from error
+            raise failed_reading(self.folder, error, self._damaged(step, in_short(error))) from error
 
     def _differences(self, step: int, state: Any, facts: dict[str, Any]) -> str | None:
         """What of a state, or of a part of it, is not as it was saved."""

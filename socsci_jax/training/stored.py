@@ -43,18 +43,15 @@ _NETWORK = frozenset({"aiohttp", "azure", "botocore", "gcsfs", "google", "reques
 _PASSING = re.compile("CURL error|UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|ABORTED")
 
 
-def may_pass(error: BaseException) -> bool:
-    """Whether storage did not answer, which says nothing about what it holds."""
-    return any(
+def failed_reading(folder: epath.Path, error: Exception, otherwise: str) -> InputError | StorageFailed:
+    """What is said of it: that storage did not answer, which says nothing about what it holds; `otherwise` that."""
+    if not any(
         isinstance(cause, ConnectionError | TimeoutError)
         or type(cause).__module__.split(".")[0] in _NETWORK
         or _PASSING.search(str(cause))
         for cause in causes(error)
-    )
-
-
-def not_answered(folder: epath.Path, error: Exception) -> StorageFailed:
-    """What is said of an error that may pass."""
+    ):
+        return InputError(otherwise)
     return StorageFailed(
         f"{folder}: the storage does not answer as it should ({in_short(error)}); nothing was changed, start the same "
         "command again."
@@ -209,11 +206,11 @@ class StoredParams:
         )
 
     def _unreadable(self, error: Exception) -> InputError | StorageFailed:
-        if may_pass(error):
-            return not_answered(self.folder, error)
-        return InputError(
+        return failed_reading(
+            self.folder,
+            error,
             f"{self.folder}: this checkpoint cannot be read, it is damaged or was written by another version "
-            f"({in_short(error)}); take another step."
+            f"({in_short(error)}); take another step.",
         )
 
 
