@@ -40,6 +40,8 @@ INSTALL = [
     "jinja2>=3.1",
     # NF4 codes of a frozen base (QLoRA); JAX's own quantisation library, still young: its minor versions may change.
     "qwix>=0.1.8,<0.2",
+    # Formulas of `rectify`; they are checked to hold names and operators alone before it sees them.
+    "formulaic>=1.2,<2",
     # TensorBoard's own event writer (no TensorFlow), so that the scalars open where people look for them.
     "tensorboard>=2.19,<3",
 ]
@@ -63,6 +65,9 @@ TEST = [
     "peft>=0.18,<0.30",
     "trl>=1.16,<2",
     "scikit-learn>=1.5",
+    # The references of the estimators: regressions with robust errors, and prediction-powered inference.
+    "statsmodels>=0.14.4",
+    "ppi-python>=0.2.3",
 ]
 
 setup(

@@ -12,13 +12,14 @@ ROOT = Path(__file__).parent.parent
 EVERYBODY = {"errors", "progress", "hub", "compilation", "hardware", "distributed", "peers"}
 MAY_IMPORT = {
     "studies": set(),
-    "evaluation": {"studies"},
+    "evaluation": {"studies", "estimation"},
+    "estimation": set(),
     "data": {"studies"},
     "models": set(),
     "training": {"studies", "data", "models", "simulation", "evaluation"},
     "simulation": {"studies", "data", "models"},
 }
-WITHOUT_JAX = ("socsci_jax/studies", "socsci_jax/evaluation", "data_pipelines")
+WITHOUT_JAX = ("socsci_jax/studies", "socsci_jax/evaluation", "socsci_jax/estimation", "data_pipelines")
 
 
 def imports(path: Path) -> set[str]:
