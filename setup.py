@@ -57,6 +57,8 @@ TEST = [
     # Two files at a time: XLA compiles on one core, and compiling is most of what the tests do.
     "pytest-xdist>=3.6",
     "hypothesis>=6.100",
+    # The schema of study.yaml for editors is held against what the reader accepts.
+    "jsonschema>=4.20",
     # Kubernetes' own API schemas, which what launch/kubernetes writes is validated against.
     "kubernetes-validate>=1.31",
     # The references that parity tests compare with; the CPU build is enough.

@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperOption
 
 from socsci_jax import __version__
 from socsci_jax.errors import InputError, ending
+from socsci_jax.specification_cli import spec_app
 
 app = typer.Typer(
     name="socsci-jax",
@@ -27,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 data_app = typer.Typer(help="Build, inspect and split study stores.", no_args_is_help=True)
+data_app.add_typer(spec_app, name="spec")
 app.add_typer(data_app, name="data")
 
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there already.")]

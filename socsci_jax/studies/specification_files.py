@@ -1,0 +1,219 @@
+"""Reads, checks and writes `study.yaml`; every problem of a file is reported at once."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydantic
+import yaml
+
+from socsci_jax.errors import InputError
+from socsci_jax.studies.specification import Specification, Study
+from socsci_jax.studies.specification_checks import problems
+
+# A specification is written by hand or drafted; the largest deposit at hand needs a megabyte.
+LARGEST_FILE = 32 * 2**20
+DEEPEST = 24
+SHOWN_PROBLEMS = 100
+# What pydantic calls the branches of a value that may be written in two ways.
+_BRANCHES = ("AnswerScale", "TextFrom", "constrained-str", "str")
+
+
+def load_specification(path: str | Path) -> Specification:
+    """Reads a specification and checks it without looking at data.
+
+    Raises InputError that lists all problems, each with its key.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "study.yaml"
+    return parse_specification(_read(path), where=str(path))
+
+
+def parse_specification(text: str, *, where: str) -> Specification:
+    """The specification that a YAML text holds; `where` names it in errors."""
+    tree = _tree(text, where=where)
+    if not isinstance(tree, dict) or not tree:
+        raise InputError(
+            f"{where}: a specification is a mapping of keys such as study, files, factors, outcomes."
+        )
+    try:
+        found = Specification.model_validate(tree)
+    except pydantic.ValidationError as error:
+        found = _structure_problems(error)
+        if "study" in tree:
+            found = [problem.removeprefix(f"studies.{tree['study']}.") for problem in found]
+        raise refusal(where, found) from None
+    found_problems = problems(found)
+    if found_problems:
+        raise refusal(where, found_problems)
+    return found
+
+
+def refusal(where: str, found: list[str]) -> InputError:
+    """One error that lists problems below each other."""
+    count = f"{len(found)} problem{'s' if len(found) != 1 else ''}"
+    shown = found[:SHOWN_PROBLEMS]
+    if len(found) > SHOWN_PROBLEMS:
+        shown = [*shown, f"... and {len(found) - SHOWN_PROBLEMS} more"]
+    return InputError(f"{where}: {count}:\n" + "\n".join(f"  {problem}" for problem in shown))
+
+
+def render(specification: Specification) -> str:
+    """The specification as YAML, with only what differs from the defaults; reading it gives an equal one."""
+    tree = specification.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+    if len(specification.studies) == 1:
+        ((name, study),) = tree.pop("studies").items()
+        tree = {"study": name, **tree, **study}
+    return yaml.safe_dump(_short(tree), sort_keys=False, allow_unicode=True, width=110)
+
+
+def json_schema() -> dict:
+    """JSON Schema of `study.yaml` for editors: one study beside the deposit's keys, or several under `studies`."""
+    schema = Specification.model_json_schema()
+    study = schema["$defs"]["Study"]["properties"]
+    schema["properties"] = {
+        "study": {
+            "type": "string",
+            "description": "Id of the only study; its keys stand beside the deposit's.",
+        },
+        **schema["properties"],
+        **study,
+    }
+    schema["required"] = []
+    schema["oneOf"] = [{"required": ["studies"]}, {"required": ["study", "outcomes"]}]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "study.yaml"}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# A file as a tree of texts
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{path}: larger than {LARGEST_FILE // 2**20} MB, which no specification needs.")
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: file not found; give a study.yaml, or the folder that holds it.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error}); save it in UTF-8.") from None
+
+
+def _tree(text: str, *, where: str) -> object:
+    """YAML as mappings, lists and texts: `no` stays a text, and a key that is given twice is an error.
+
+    Anchors and aliases are refused: a few lines of them can stand for terabytes.
+    """
+    try:
+        return _value(yaml.parse(text, Loader=yaml.CBaseLoader), where=where)
+    except yaml.YAMLError as error:
+        raise InputError(f"{where}: not valid YAML ({' '.join(str(error).split())}).") from None
+
+
+def _value(events: Iterator[yaml.Event], *, where: str) -> object:
+    stack: list[tuple[dict | list, str | None]] = []
+    result: object = {}
+
+    def put(value: object, event: yaml.Event) -> None:
+        nonlocal result
+        if not stack:
+            result = value
+            return
+        holder, key = stack[-1]
+        if isinstance(holder, list):
+            holder.append(value)
+        elif key is None:
+            line = event.start_mark.line + 1
+            if not isinstance(value, str):
+                raise InputError(f"{where}, line {line}: a key must be a text.")
+            if value in holder:
+                raise InputError(f"{where}, line {line}: key {value!r} is given twice.")
+            stack[-1] = (holder, value)
+        else:
+            holder[key] = value
+            stack[-1] = (holder, None)
+
+    for event in events:
+        if getattr(event, "anchor", None) is not None:
+            raise InputError(
+                f"{where}, line {event.start_mark.line + 1}: anchors and aliases (& and *) are not read; write "
+                "the value out, or name a scale under `scales`."
+            )
+        if isinstance(event, yaml.ScalarEvent):
+            put(event.value, event)
+        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            value: dict | list = {} if isinstance(event, yaml.MappingStartEvent) else []
+            put(value, event)
+            stack.append((value, None))
+            if len(stack) > DEEPEST:
+                raise InputError(f"{where}, line {event.start_mark.line + 1}: nested deeper than {DEEPEST}.")
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            stack.pop()
+        elif isinstance(event, yaml.DocumentStartEvent) and result != {}:
+            raise InputError(f"{where}: holds several YAML documents; one file is one deposit.")
+    return result
+
+
+def _short(tree: object) -> object:
+    """Drops the wrapping that reading adds: one-part texts, single codes, `is`."""
+    if isinstance(tree, dict):
+        if set(tree) == {"is"}:
+            return _short(tree["is"])
+        return {key: _short(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return _short(tree[0]) if len(tree) == 1 and isinstance(tree[0], str) else [_short(v) for v in tree]
+    return tree
+
+
+def _structure_problems(error: pydantic.ValidationError) -> list[str]:
+    """pydantic's findings in our words, each with its key as the file has it."""
+    found = error.errors(include_url=False)
+    # Where a value may be a mapping or a name, what is wrong within the mapping says more.
+    inner = [problem for problem in found if not _is_branch(problem["loc"][-1:])]
+    return list(dict.fromkeys(map(_explain, inner or found)))
+
+
+def _is_branch(steps: tuple) -> bool:
+    return any(
+        isinstance(s, str) and (s in _BRANCHES or s.startswith(("tuple[", "function-"))) for s in steps
+    )
+
+
+def _explain(problem: dict) -> str:
+    steps = [step for step in problem["loc"] if not _is_branch((step,))]
+    key = "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).removeprefix(".")
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: key is not known{_nearest(str(steps[-1]))}"
+    if problem["type"] == "missing":
+        return f"{key}: key is missing"
+    found = problem["input"]
+    shown = f" (found {found!r:.80})" if isinstance(found, str) else ""
+    return f"{key or 'file'}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _nearest(key: str) -> str:
+    known = {
+        name for model in (Specification, Study, *_blocks()) for name in getattr(model, "model_fields", {})
+    }
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _blocks() -> list[type]:
+    from socsci_jax.studies import specification, specification_parts
+
+    return [
+        value
+        for value in (*vars(specification).values(), *vars(specification_parts).values())
+        if isinstance(value, type) and issubclass(value, pydantic.BaseModel)
+    ]
+
+
+def to_json(schema: dict) -> str:
+    """The schema as a file's text."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
