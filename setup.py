@@ -38,7 +38,7 @@ INSTALL = [
     "matplotlib>=3.9",
     # Chat templates come with models: they are rendered in Jinja's sandbox.
     "jinja2>=3.1",
-    # NF4 codes of a frozen base (QLoRA); JAX's own quantisation library, still young: its minor versions may change.
+    # NF4 codes of a frozen base (QLoRA); JAX's own quantization library, still young: its minor versions may change.
     "qwix>=0.1.8,<0.2",
     # Formulas of `rectify`; they are checked to hold names and operators alone before it sees them.
     "formulaic>=1.2,<2",

@@ -23,7 +23,7 @@ import data_pipelines
 from benchmarks.table import save
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.plan import BatchPlan
-from socsci_jax.loading import open_model
+from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.splits import Split, make_split
@@ -92,7 +92,7 @@ def _trained(a: argparse.Namespace, store: StudyStore, branches: int, seed: int)
         }
         return load_recipe("recipes/tiny.yaml", [f"{key}={value}" for key, value in settings.items()])
 
-    # How many answers a row holds is known once the prompts are tokenised.
+    # How many answers a row holds is known once the prompts are tokenized.
     run_for_plan = recipe(1).model_copy(update={"output": output.with_name(output.name + "-plan").resolve()})
     shards = prepare(run_for_plan).shards
     plan = batch_plan(run_for_plan, shards.lengths)

@@ -85,9 +85,9 @@ def _recipe(a: argparse.Namespace, store: StudyStore, name: str) -> Recipe:
         "output": str((a.work / name).resolve()),
         "hardware": "4xcpu",
         "model": {
-            "start": "random",
+            "init_from": "random",
             "tokenizer": "train",
-            "vocabulary": 500,
+            "vocab_size": 500,
             "architecture": {
                 "model_type": "qwen3",
                 "hidden_size": 32,
@@ -113,7 +113,7 @@ def _start(a: argparse.Namespace, recipe: Recipe, processes: int) -> list[subpro
         port = probe.getsockname()[1]
     shared = {
         "JAX_PLATFORMS": "cpu",
-        # Compiling is most of what a restart takes: not optimised, and emitted in the quicker of two ways.
+        # Compiling is most of what a restart takes: not optimized, and emitted in the quicker of two ways.
         "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
         "SOCSCI_JAX_COORDINATOR": f"127.0.0.1:{port}",
         "SOCSCI_JAX_NUM_PROCESSES": str(processes),

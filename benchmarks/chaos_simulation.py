@@ -44,7 +44,7 @@ def main() -> None:
     _make_world(a.work)
     tables = {name: a.work / f"{name}.parquet" for name in ("alone", "killed")}
     for out in tables.values():
-        for path in [out, *a.work.glob(f".{out.name}.parts-*")]:
+        for path in [out, *a.work.glob(f".{out.name}.chunks-*")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     [left_alone], seen = _start(a, tables["alone"], 1), {}
@@ -114,7 +114,7 @@ def _make_world(folder: Path) -> None:
     import jax
 
     from benchmarks.workload import SHAPES, model_config
-    from data_pipelines.synthetic import SyntheticConfig, build
+    from data_pipelines.synthetic.studies import SyntheticConfig, build
     from socsci_jax.data.tokenizers import load_tokenizer, train_sentencepiece
     from socsci_jax.models.huggingface import export_checkpoint
     from socsci_jax.models.modules import init
@@ -140,7 +140,7 @@ def _make_world(folder: Path) -> None:
 
 
 def _start(a: argparse.Namespace, out: Path, count: int) -> list[subprocess.Popen]:
-    settings = ["--work", a.work, "--pairs-per-part", a.pairs_per_part]
+    settings = ["--work", a.work, "--pairs-per-part", a.pairs_per_chunk]
     command = [sys.executable, "-m", "benchmarks.chaos_simulation", *settings, "--worker"]
     return [
         subprocess.Popen([*map(str, [*command, number, count, out])], stderr=subprocess.DEVNULL)
@@ -151,7 +151,7 @@ def _start(a: argparse.Namespace, out: Path, count: int) -> list[subprocess.Pope
 def _parts(out: Path) -> dict[str, tuple[int, int]]:
     """Name of every finished part -> when it was written, and where it lies on the disk."""
     found = {}
-    for path in out.parent.glob(f".{out.name}.parts-*/part-*.parquet"):
+    for path in out.parent.glob(f".{out.name}.chunks-*/chunk-*.parquet"):
         with contextlib.suppress(FileNotFoundError):  # gone when the table is written
             facts = path.stat()
             found[path.name] = (facts.st_mtime_ns, facts.st_ino)
@@ -175,8 +175,8 @@ def _work(a: argparse.Namespace, *, process_id: int, num_processes: int, out: Pa
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(a.work / "cache"))
     import jax
 
-    from socsci_jax.distributed import Processes
-    from socsci_jax.loading import open_model
+    from socsci_jax.distributed.processes import Processes
+    from socsci_jax.model_io import open_model
     from socsci_jax.models.sharding import make_mesh
     from socsci_jax.simulation.simulate import simulate
     from socsci_jax.studies.prompts import STUDY_FIRST
@@ -194,7 +194,7 @@ def _work(a: argparse.Namespace, *, process_id: int, num_processes: int, out: Pa
         out=out,
         layout=STUDY_FIRST,
         processes=Processes(num_processes=num_processes, process_id=process_id),
-        pairs_per_part=a.pairs_per_part,
+        pairs_per_chunk=a.pairs_per_chunk,
     )
 
 

@@ -24,7 +24,7 @@ from sklearn.metrics import accuracy_score, f1_score
 import data_pipelines
 from benchmarks.table import save
 from socsci_jax.evaluation.evaluate import evaluate_files
-from socsci_jax.loading import choose_layout, open_model
+from socsci_jax.model_io import choose_layout, open_model
 from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.splits import Split, make_split

@@ -158,7 +158,7 @@ def _make_run(work: Path, dtype: str) -> dict:
         "name": "memory",
         "hardware": "1xcpu",
         "output": str(run.path),
-        "model": {"start": str(work / "model"), "param_dtype": dtype},
+        "model": {"init_from": str(work / "model"), "param_dtype": dtype},
         "data": {"store": "store", "split": "main"},
         "batch": {"rows": 1, "tokens_per_row": 64, "branches_per_tree": 1},
         "optimizer": {"epochs": 1, "learning_rate": 1e-3},
@@ -176,7 +176,7 @@ def _make_run(work: Path, dtype: str) -> dict:
 
 
 def _interpreter(work: Path, dtype: str) -> dict:
-    import socsci_jax.loading  # noqa: F401
+    import socsci_jax.model_io  # noqa: F401
 
     return _measured(lambda: _mesh(1))
 
@@ -188,7 +188,7 @@ def _load(work: Path, dtype: str, *, devices: int) -> dict:
 
 
 def _restore_to_simulate(work: Path, dtype: str) -> dict:
-    from socsci_jax.loading import restore_params
+    from socsci_jax.model_io import restore_params
     from socsci_jax.training.run import RunFolder
 
     return _measured(lambda: restore_params(RunFolder(work / "run"), step=1, mesh=_mesh(1)))
@@ -198,9 +198,9 @@ def _restore_to_train(work: Path, dtype: str) -> dict:
     """As a run that goes on restores its state."""
     import jax
 
+    from socsci_jax.distributed.peers import Peers
     from socsci_jax.models.modules import axis_size, nested, parameter_axes
     from socsci_jax.models.sharding import param_shardings, replicated
-    from socsci_jax.peers import Peers
     from socsci_jax.training.checkpoint import Checkpoints
     from socsci_jax.training.run import RunFolder
 
@@ -218,7 +218,7 @@ def _restore_to_train(work: Path, dtype: str) -> dict:
 
 
 def _export(work: Path, dtype: str) -> dict:
-    from socsci_jax.loading import export_run
+    from socsci_jax.model_io import export_run
 
     shutil.rmtree(work / "exported", ignore_errors=True)
     found = _measured(lambda: export_run(work / "run", work / "exported"))
@@ -256,7 +256,7 @@ def _measured(work: Callable[[], object]) -> dict:
     """Runs `work`, which may return parameters; arrays, peak and beyond in bytes."""
     import jax
 
-    from socsci_jax import loading
+    from socsci_jax import model_io
     from socsci_jax.models import huggingface, placing
     from socsci_jax.models.modules import axis_size, parameter_axes
     from socsci_jax.training import stored
@@ -275,7 +275,7 @@ def _measured(work: Callable[[], object]) -> dict:
         begun_arrays.append(_bytes(jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)))
         return placing.place(read, shape=shape, dtype=dtype, sharding=sharding, **settings)
 
-    for module in (huggingface, loading, stored):
+    for module in (huggingface, model_io, stored):
         module.place = place
     jax.devices()
     watcher = threading.Thread(target=watch)

@@ -23,7 +23,7 @@ from benchmarks.table import save
 from socsci_jax.evaluation.distances import histogram, wasserstein_stated
 from socsci_jax.evaluation.individuals import draw_accuracy, median_accuracy
 from socsci_jax.evaluation.intervals import mean_estimate, resample_counts
-from socsci_jax.loading import export_run, open_model
+from socsci_jax.model_io import export_run, open_model
 from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.prompts import STUDY_FIRST
@@ -60,7 +60,7 @@ def main() -> None:
     for beta in (0.1, 0.5):
         name = f"sft, then dpo (beta {beta})"
         changes = {
-            "model": {"start": str(started)},
+            "model": {"init_from": str(started)},
             "objective": {"kind": "dpo", "beta": beta},
             "optimizer": {"epochs": a.epochs, "learning_rate": 2e-4},
         }

@@ -36,10 +36,10 @@ def train(a: argparse.Namespace) -> dict:
             "hardware": "1xcpu",
             "output": str(folder / "runs" / "-".join(map(str, (a.sharing, a.branches_per_tree, a.rows)))),
             "model": {
-                "start": str(folder / "model"),
+                "init_from": str(folder / "model"),
                 "param_dtype": a.dtype,
                 "compute_dtype": a.dtype,
-                "rematerialisation": a.remat,
+                "remat": a.remat,
             },
             "data": {"store": str(folder / "store"), "split": "main", "sharing": a.sharing},
             "batch": {
@@ -48,7 +48,7 @@ def train(a: argparse.Namespace) -> dict:
                 "tokens_per_row": a.tokens_per_row,
                 "branches_per_tree": a.branches_per_tree,
             },
-            "optimizer": {"epochs": 1, "learning_rate": 1e-5, "weight_decay": 0.1, "warmup_share": 0.0},
+            "optimizer": {"epochs": 1, "learning_rate": 1e-5, "weight_decay": 0.1, "warmup_ratio": 0.0},
             "checkpoints": {"every_steps": 1_000_000},
         },
         where="benchmark",

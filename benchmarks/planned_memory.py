@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.table import save
+from socsci_jax.feasibility import assumed_row, make_plan, step_operands
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import make_mesh
-from socsci_jax.planning import assumed_row, make_plan, step_operands
 from socsci_jax.training.optimizer import make_optimizer
 from socsci_jax.training.program import step_program
 from socsci_jax.training.recipe import Recipe, load_recipe

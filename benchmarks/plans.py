@@ -1,4 +1,4 @@
-"""Every recipe on the machine that it names: the table of docs/planning.md.
+"""Every recipe on the machine that it names: the table of docs/feasibility.md.
 
 python -m benchmarks.plans [RECIPE ...] [--set key=value ...]
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from socsci_jax.planning import gigabytes, make_plan, simulate_devices
+from socsci_jax.feasibility import gigabytes, make_plan, simulate_devices
 from socsci_jax.training.recipe import load_recipe
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 import data_pipelines
-from socsci_jax.data.prompt_table import PromptTable, tokenise_prompts
+from socsci_jax.data.prompt_table import PromptTable, tokenize_prompts
 from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
 from socsci_jax.models.config import DecoderConfig, to_huggingface
 from socsci_jax.models.huggingface import export_checkpoint
@@ -102,7 +102,7 @@ def model_config(sizes: dict[str, int], tokenizer: Tokenizer, *, vocab_size: int
 
 def _write_training_examples(store: StudyStore, split: Split, tokenizer: Tokenizer, out: Path) -> None:
     train = split.training_responses(store).sample(fraction=1.0, shuffle=True, seed=0).head(PEER_EXAMPLES)
-    table = tokenise_prompts(store, train, layout=STUDY_FIRST, tokenizer=tokenizer)
+    table = tokenize_prompts(store, train, layout=STUDY_FIRST, tokenizer=tokenizer)
     answers = tokenizer.encode_batch([format_value(value) for value in train["value"]])
     np.savez(
         out,
@@ -125,7 +125,7 @@ def _write_scoring_requests(
     pairs = scoring_pairs(store, split, levels=levels, people=people, items=items)
     if pairs.is_empty():
         return
-    table = tokenise_prompts(store, pairs, layout=STUDY_FIRST, tokenizer=tokenizer)
+    table = tokenize_prompts(store, pairs, layout=STUDY_FIRST, tokenizer=tokenizer)
     item_ids = pairs["item_id"].unique(maintain_order=True).to_list()
     answers, starts = [], [0]
     for item_id in item_ids:

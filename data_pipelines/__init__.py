@@ -16,19 +16,20 @@ def build(kind: str, source: str, out: Path, *, command: str, replace: bool = Fa
     Raises InputError for an unknown kind or a source that cannot be read.
     """
     if kind == "tess_archive":
-        from data_pipelines import tess_archive
+        from data_pipelines.archives import tess as tess_archive
 
         return tess_archive.build(Path(source), out, command=command, replace=replace)
     if kind == "socsci210":
-        from data_pipelines import socsci210
+        from data_pipelines.archives import socsci210
 
         return socsci210.build(Path(source), out, command=command, replace=replace)
     if kind == "text_classification":
-        from data_pipelines import text_classification
+        from data_pipelines.archives import documents as text_classification
 
         return text_classification.build(Path(source), out, command=command, replace=replace)
     if kind == "synthetic":
-        from data_pipelines import synthetic, synthetic_documents
+        from data_pipelines.synthetic import documents as synthetic_documents
+        from data_pipelines.synthetic import studies as synthetic
 
         if source == synthetic_documents.PRESET:
             return synthetic_documents.build(out, command=command, replace=replace)

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from socsci_jax.errors import BAD_INPUT, LOST, NOT_FINITE, STALLED, START_AGAIN, STOPPED, STORAGE_FAILED
+from socsci_jax.errors import BAD_INPUT, LOST, NON_FINITE, STALLED, START_AGAIN, STOPPED, STORAGE_FAILED
 
 # Longer than processes need to say that another one is gone, once they see it.
 SECONDS_AFTER_A_FAILURE = 20
@@ -105,7 +105,7 @@ def wait(running: list[subprocess.Popen], *, asked_to_stop: Callable[[], bool], 
 
 def _rank(status: int) -> int:
     """Causes come before a lost process, which is what the others see of one, and that before mere signals."""
-    known = (BAD_INPUT, NOT_FINITE, STORAGE_FAILED, STALLED, LOST, STOPPED)
+    known = (BAD_INPUT, NON_FINITE, STORAGE_FAILED, STALLED, LOST, STOPPED)
     if status in known:
         return 1 + known.index(status)
     return 8 if status == 0 else 7 if status > 128 else 0

@@ -29,7 +29,7 @@ END
 }
 
 go_on() {
-    # A job that somebody cancelled, or that SLURM requeues already, is no longer running.
+    # A job that somebody canceled, or that SLURM requeues already, is no longer running.
     if [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
         echo "slurm.sh: status $1, $2: requeued (restart $((${SLURM_RESTART_COUNT:-0} + 1)))"
         scontrol requeue "$SLURM_JOB_ID" && exit "$1"

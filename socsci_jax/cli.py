@@ -110,7 +110,7 @@ def data_inspect(
 
     store = StudyStore(store_path)
     found = inspect_store(store)
-    print(f"{store_path}: {store.manifest['source']} ({store.manifest['licence']})")
+    print(f"{store_path}: {store.manifest['source']} ({store.manifest['license']})")
     print(f"content hash {store.content_hash}; built by `{store.manifest['command']}`")
     _print_table("Studies", found.studies)
     _print_table("Scales: kind, range, where read", found.scales)
@@ -198,10 +198,10 @@ def train(
     ] = None,
 ) -> None:
     """Fine-tune a model on the training part of a split; goes on where an earlier run of the recipe stopped."""
-    from socsci_jax.distributed import initialise
+    from socsci_jax.distributed.processes import initialize
     from socsci_jax.training.recipe import load_recipe
 
-    with initialise() as processes:  # before anything else touches JAX
+    with initialize() as processes:  # before anything else touches JAX
         loaded = load_recipe(recipe, overrides or ())
         processes.peers.agree(recipe=loaded.hash_of_all)
         from socsci_jax.training.loop import train as run
@@ -221,7 +221,7 @@ def plan_command(
         str | None, typer.Option(help="Another machine than the recipe's: 8xh200, v5p-64.")
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="Another study store than the recipe's; tokenised as `train` would.")
+        Path | None, typer.Option(help="Another study store than the recipe's; tokenized as `train` would.")
     ] = None,
     efficiency: Annotated[
         float, typer.Option(help="Share of the accelerators' peak speed that is expected.")
@@ -233,7 +233,7 @@ def plan_command(
     own padding, sharing and number of steps are shown. Exit status 1 says that it does not fit.
 
     An accelerator's compiler orders and fuses differently: temporaries are an estimate, mostly from above
-    (docs/planning.md). Parameters, optimizer and batch are exact.
+    (docs/feasibility.md). Parameters, optimizer and batch are exact.
     """
     from socsci_jax.training.recipe import load_recipe
 
@@ -243,7 +243,7 @@ def plan_command(
     changes += [f"hardware={devices}"] if devices is not None else []
     changes += [f"data.store={store}"] if store is not None else []
     loaded = load_recipe(recipe, changes)
-    from socsci_jax.planning import advice, make_plan, plan_table, simulate_devices
+    from socsci_jax.feasibility import advice, make_plan, plan_table, simulate_devices
 
     simulate_devices(loaded.machine.devices)
     plan = make_plan(loaded, loaded.machine)
@@ -290,15 +290,15 @@ def simulate_command(
     replace: Replace = False,
 ) -> None:
     """Predict how held-out people would answer: exact probabilities over the levels, or draws."""
-    from socsci_jax.distributed import StopSignals, initialise
+    from socsci_jax.distributed.processes import StopSignals, initialize
     from socsci_jax.studies.splits import Split
     from socsci_jax.studies.store import StudyStore
 
     # Parts that are finished are kept: a signal may end it anywhere.
-    with initialise(joins_jax=False) as processes, StopSignals():
+    with initialize(joins_jax=False) as processes, StopSignals():
         if processes.is_main and out.exists() and not replace:
             raise InputError(f"{out} exists already; choose another file or pass --replace.")
-        from socsci_jax.loading import choose_layout, open_model
+        from socsci_jax.model_io import choose_layout, open_model
         from socsci_jax.models.attention_choice import attention_for
         from socsci_jax.models.sharding import make_mesh
         from socsci_jax.simulation.sampling import Sampling
@@ -388,7 +388,7 @@ def sweep(
 
     Writes sweep.csv, sweep.parquet and sweep.png: W on the held-out parts against the share, beside the baselines.
     """
-    from socsci_jax.evaluation.scaling import law_sentences, summary
+    from socsci_jax.evaluation.sweep_report import law_sentences, summary
     from socsci_jax.sweep import sweep as run
     from socsci_jax.training.recipe import load_recipe
 
@@ -428,7 +428,7 @@ def export(
 
     # Weights are copied, and at most an adapter is merged: accelerators are left to those who train on them.
     jax.config.update("jax_platforms", "cpu")
-    from socsci_jax.loading import export_run
+    from socsci_jax.model_io import export_run
 
     export_run(checkpoint, out, step=step, dtype=dtype, adapter=adapter)
     print(f"exported: {out}")

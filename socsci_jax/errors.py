@@ -14,7 +14,7 @@ LOST = 76
 # A step took far longer than its like; the stacks of all threads are in the log: start again, elsewhere if it repeats.
 STALLED = 77
 # Loss or gradient is no number: starting again would end at the same step.
-NOT_FINITE = 78
+NON_FINITE = 78
 # Where the checkpoints are did not answer as it should, which may pass: start again, a few times.
 STORAGE_FAILED = 79
 
@@ -51,10 +51,10 @@ class ProcessLost(RunEnded):
     status = LOST
 
 
-class NotFinite(RunEnded):
+class NonFinite(RunEnded):
     """Loss or gradient is infinite or no number."""
 
-    status = NOT_FINITE
+    status = NON_FINITE
 
 
 class StorageFailed(RunEnded):

@@ -12,7 +12,7 @@ import data_pipelines
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.evaluate import evaluate_files
 from socsci_jax.evaluation.report import summary_table
-from socsci_jax.loading import choose_layout, export_run, open_model
+from socsci_jax.model_io import choose_layout, export_run, open_model
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.splits import make_split
 from socsci_jax.training.loop import train
@@ -23,9 +23,9 @@ RECIPE = {
     "name": "quickstart",
     "hardware": "1xcpu",
     "model": {
-        "start": "random",
+        "init_from": "random",
         "tokenizer": "train",
-        "vocabulary": 2048,
+        "vocab_size": 2048,
         "architecture": {
             "model_type": "qwen3",
             "hidden_size": 96,

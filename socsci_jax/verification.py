@@ -22,7 +22,7 @@ from rich.table import Table
 
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
-from socsci_jax.loading import find_checkpoint
+from socsci_jax.model_io import find_checkpoint
 from socsci_jax.models.huggingface import CHECKPOINT_FILES, COMPANIONS, locate_tensors, stored_tensors
 from socsci_jax.models.tensor_files import DTYPES
 from socsci_jax.progress import progress

@@ -21,9 +21,9 @@ class World:
     truth: dict[str, np.ndarray]  # item_id -> probabilities over its levels
 
 
-def shape(centre: float, *, levels: int, spread: float = 0.22) -> np.ndarray:
+def shape(center: float, *, levels: int, spread: float = 0.22) -> np.ndarray:
     at = np.linspace(0, 1, levels)
-    weights = np.exp(-0.5 * ((at - centre) / spread) ** 2)
+    weights = np.exp(-0.5 * ((at - center) / spread) ** 2)
     return weights / weights.sum()
 
 
@@ -41,12 +41,12 @@ def make_world(
 ) -> World:
     """Between-subjects studies; condition 0 is the control; every participant answers all outcomes."""
     rng = np.random.default_rng(seed)
-    builder = StoreBuilder(attributes=("age",), source="made up", licence="CC0-1.0", command="test")
+    builder = StoreBuilder(attributes=("age",), source="made up", license="CC0-1.0", command="test")
     truth = {}
     for s in range(studies):
         study = f"s{s:02d}"
         builder.add_study(study)
-        centre = rng.uniform(0.3, 0.7, size=outcomes)
+        center = rng.uniform(0.3, 0.7, size=outcomes)
         shift = np.concatenate([[0.0], rng.normal(0, effect, size=conditions - 1)])
         for c in range(conditions):
             for o in range(outcomes):
@@ -61,7 +61,7 @@ def make_world(
                     is_control=(c == 0) if control else None,
                 )
                 item_id = builder.add_item(item)
-                truth[item_id] = shape(centre[o] + shift[c], levels=levels)
+                truth[item_id] = shape(center[o] + shift[c], levels=levels)
                 answers = rng.choice(levels, size=n, p=truth[item_id]) + 1
                 for k, answer in enumerate(answers.tolist()):
                     person = f"p{c}_{k}"
@@ -71,7 +71,7 @@ def make_world(
 
 
 def label(store: StudyStore, **part_of_study: str) -> pl.DataFrame:
-    """The labelled answers, as a split gives them: unseen_studies but for the studies named."""
+    """The labeled answers, as a split gives them: unseen_studies but for the studies named."""
     columns = store.items.select("item_id", "study_id", "condition", "outcome")
     return store.responses.join(columns, on="item_id", how="left").with_columns(
         part=pl.col("study_id").replace_strict(part_of_study, default="unseen_studies")

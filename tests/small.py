@@ -34,7 +34,7 @@ def small_store(
 ) -> StudyStore:
     """Studies of `conditions` arms with two outcomes each (1 to 5 and 0 to 100), answered by `people` per arm."""
     rng = np.random.default_rng(seed)
-    builder = StoreBuilder(attributes=("age", "gender"), source="small", licence="CC0", command="test")
+    builder = StoreBuilder(attributes=("age", "gender"), source="small", license="CC0", command="test")
     scales = {
         "taxes": SCALE_1_5,
         "parks": Scale.of_levels(range(0, 101), origin="stated"),
@@ -91,9 +91,9 @@ def small_recipe(store: StudyStore, output: Path, **changes) -> dict:
         "output": str(output),
         "hardware": "1xcpu",
         "model": {
-            "start": "random",
+            "init_from": "random",
             "tokenizer": "train",
-            "vocabulary": 400,
+            "vocab_size": 400,
             "architecture": {
                 "model_type": "qwen3",
                 "hidden_size": 32,

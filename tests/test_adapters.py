@@ -14,7 +14,7 @@ from small import small_config, small_recipe, small_store, small_tokenizer
 from transformers import AutoModelForCausalLM
 
 from socsci_jax.errors import InputError
-from socsci_jax.loading import export_run, open_model
+from socsci_jax.model_io import export_run, open_model
 from socsci_jax.models.adapters import (
     export_adapter,
     init_adapter,
@@ -159,7 +159,7 @@ def test_dropout_drops_in_training_alone_and_by_its_key(base):
 
 
 @pytest.mark.slow
-def test_a_base_in_four_bits_computes_what_its_dequantised_weights_do(world):
+def test_a_base_in_four_bits_computes_what_its_dequantized_weights_do(world):
     config = small_config(world[1], hidden_size=64, intermediate_size=128, num_attention_heads=8)
     params = init(config, key=jax.random.key(1))
     adapted = dataclasses.replace(config, adapter=dataclasses.replace(ADAPTER, base="nf4"))
@@ -213,7 +213,7 @@ def test_a_run_trains_the_adapter_alone_and_exports_it_merged_or_as_it_is(world,
 
     def run(output, **changes):
         recipe = small_recipe(store, output) | {
-            "model": {"start": str(folder)},
+            "model": {"init_from": str(folder)},
             "data": {"store": str(store.path), "split": "main", "max_tokens": 512},
             "lora": {"rank": 4, "alpha": 8, "dropout": 0.1},
             "checkpoints": {"every_steps": 1, "keep": 100},

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from socsci_jax.distributed.peers import Peers
 from socsci_jax.errors import InputError
 from socsci_jax.models.sharding import make_mesh
-from socsci_jax.peers import Peers
 from socsci_jax.training import checkpoint as module
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.digest import device_digests, digest_texts, host_digest, to_text

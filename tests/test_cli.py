@@ -42,7 +42,7 @@ def test_the_whole_chain_from_deposit_to_exported_model(tmp_path):
     assert "Scales" in succeeds("data", "inspect", store)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(small_recipe(StudyStore(store), tmp_path / "run")))
-    succeeds("train", recipe, "optimizer.epochs=1", "model.vocabulary=700")
+    succeeds("train", recipe, "optimizer.epochs=1", "model.vocab_size=700")
     predictions = tmp_path / "predictions.parquet"
     succeeds("simulate", tmp_path / "run", store, "-o", predictions)
     table = pl.read_parquet(predictions)
@@ -131,7 +131,7 @@ def test_a_tokenizer_that_does_not_fit_the_model(store, tmp_path):
     )
     transformers.Qwen2ForCausalLM(config).save_pretrained(tmp_path / "model")
     recipe = small_recipe(store, tmp_path / "run")
-    recipe["model"] = {"start": str(tmp_path / "model"), "tokenizer": str(tmp_path / "tokenizer")}
+    recipe["model"] = {"init_from": str(tmp_path / "model"), "tokenizer": str(tmp_path / "tokenizer")}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     message = fails("train", tmp_path / "recipe.yaml")
     assert str(tokenizer.vocab_size - 10) in message

@@ -11,12 +11,12 @@ import yaml
 from several import TRAIN, start
 from small import small_recipe, small_store
 
-from socsci_jax import distributed
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
-from socsci_jax.distributed import Processes, StopSignals, initialise
+from socsci_jax.distributed import processes as distributed
+from socsci_jax.distributed.peers import Peers
+from socsci_jax.distributed.processes import Processes, StopSignals, initialize
 from socsci_jax.errors import LOST, STOPPED, InputError, RunStopped, StorageFailed, ending
-from socsci_jax.peers import Peers
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.recipe import parse_recipe
 
@@ -31,12 +31,12 @@ def joined(monkeypatch) -> list[dict]:
 
 
 def test_without_settings_the_run_is_this_process_alone(joined):
-    assert initialise(environment={}) == Processes(num_processes=1, process_id=0)
+    assert initialize(environment={}) == Processes(num_processes=1, process_id=0)
     assert joined == []
 
 
 def test_processes_join_jax_at_a_port_that_is_free_on_the_host_where_they_met(joined):
-    processes = initialise(
+    processes = initialize(
         coordinator="host:1", num_processes=2, process_id=0, local_devices=[3], environment={}
     )
     assert processes == Processes(num_processes=2, process_id=0) and processes.is_main
@@ -49,7 +49,7 @@ def test_processes_join_jax_at_a_port_that_is_free_on_the_host_where_they_met(jo
 
 def test_half_set_settings_are_an_error_before_anything_is_joined(joined):
     with pytest.raises(InputError, match="num_processes"):
-        initialise(num_processes=2, environment={})
+        initialize(num_processes=2, environment={})
     assert joined == []
 
 
@@ -207,8 +207,8 @@ def test_a_process_that_is_killed_is_named_by_the_others_at_once(world, killed):
 def test_two_processes_sum_over_both(tmp_path):
     script = tmp_path / "sum.py"
     script.write_text(
-        "from socsci_jax.distributed import initialise\n"
-        "with initialise() as me:\n"
+        "from socsci_jax.distributed.processes import initialize\n"
+        "with initialize() as me:\n"
         "    import jax\n"
         "    add = jax.pmap(lambda x: jax.lax.psum(x, 'all'), axis_name='all')\n"
         "    total = add(jax.numpy.array([me.process_id + 1.0])).addressable_data(0).squeeze()\n"

@@ -90,7 +90,7 @@ ONE_TO_SEVEN = range(1, 8)
 
 def one_item(tmp_path, answers: list[int], *, levels: range = ONE_TO_SEVEN) -> tuple[World, str]:
     """A store of one item and these answers, by participants p0, p1, ..."""
-    builder = StoreBuilder(attributes=("age",), source="made up", licence="CC0-1.0", command="test")
+    builder = StoreBuilder(attributes=("age",), source="made up", license="CC0-1.0", command="test")
     builder.add_study("s")
     item_id = builder.add_item(
         Item(
@@ -221,10 +221,10 @@ def test_a_difference_is_paired_its_interval_is_narrower_than_that_of_either_sid
 
 
 def test_items_with_few_answers_stay_in_the_table_and_enter_no_average(world):
-    labelled = label(world.store, **TRAINING)
-    few = labelled.filter(pl.col("study_id") == "s05")["item_id"][0]
-    labelled = labelled.filter((pl.col("item_id") != few) | (pl.col("sample_id") < 9))
-    found = evaluate(exact_predictions(world, world.truth), world.store, labelled)
+    labeled = label(world.store, **TRAINING)
+    few = labeled.filter(pl.col("study_id") == "s05")["item_id"][0]
+    labeled = labeled.filter((pl.col("item_id") != few) | (pl.col("sample_id") < 9))
+    found = evaluate(exact_predictions(world, world.truth), world.store, labeled)
     assert item_value(found, world.store.item_by_id[few]) is not None
     assert found.counts[PART]["items_below_minimum_n"] == 1
     assert found.counts[PART]["items"] == 4 * 10 - 1
@@ -344,7 +344,7 @@ def test_effects_too_small_by_half_have_a_slope_of_two(world):
 
 def test_effects_are_taken_against_the_control(knows_truth):
     assert set(knows_truth.contrasts["reference"]) == {"c0"}
-    assert not knows_truth.contrasts["both_ways"].any()
+    assert not knows_truth.contrasts["undirected"].any()
     assert figure(knows_truth, "effect_rmse")["n"] == 4 * 2 * 4
 
 

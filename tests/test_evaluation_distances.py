@@ -165,7 +165,9 @@ def test_conditions_are_contrasted_with_their_control_where_one_is_known():
     pairs = effects.contrasts(
         np.array([0, 0, 0, 1, 1, 1]), np.array([False, True, False, False, False, False])
     )
-    found = list(zip(pairs.treated.tolist(), pairs.reference.tolist(), pairs.both_ways.tolist(), strict=True))
+    found = list(
+        zip(pairs.treated.tolist(), pairs.reference.tolist(), pairs.undirected.tolist(), strict=True)
+    )
     assert found == [(0, 1, False), (2, 1, False), (3, 4, True), (3, 5, True), (4, 5, True)]
 
 
@@ -185,7 +187,7 @@ def test_the_correlation_of_undirected_effects_does_not_depend_on_their_directio
     h, l = np.array([0.1, 0.3, -0.2]), np.array([0.2, 0.1, 0.1])  # noqa: E741
     flipped = np.array([1, -1, -1])
     one, other = (
-        effects.correlation(effects.moments(l * way, h * way, both_ways=True).sum(axis=0))
+        effects.correlation(effects.moments(l * way, h * way, undirected=True).sum(axis=0))
         for way in (1, flipped)
     )
     assert one == pytest.approx(other)
@@ -201,8 +203,8 @@ def test_the_permutation_null_keeps_predictions_within_their_outcome():
     rng = np.random.default_rng(3)
     group = np.repeat(np.arange(40), 3)
     human = rng.normal(size=group.size)
-    human_centred = effects.centred(human, group)
-    null = effects.permutation_null(human_centred, human_centred, group, permutations=300, rng=rng)
+    human_centered = effects.centered(human, group)
+    null = effects.permutation_null(human_centered, human_centered, group, permutations=300, rng=rng)
     assert abs(null.mean()) < 0.05
     # Where conditions do not differ within an outcome, shuffling within it changes nothing.
     outcome_only = np.repeat(rng.normal(size=40), 3)

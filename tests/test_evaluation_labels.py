@@ -111,7 +111,7 @@ EXPECTED = {
 
 def nominal_store(path, *variables: dict[str, list[int]], labels: int = 3) -> StudyStore:
     """One item for each variable: documents by name with their labels, of 1 to `labels`."""
-    builder = StoreBuilder(attributes=("document",), source="made up", licence="CC0-1.0", command="test")
+    builder = StoreBuilder(attributes=("document",), source="made up", license="CC0-1.0", command="test")
     builder.add_study("codebook")
     for number, documents in enumerate(variables):
         scale = Scale.of_levels(
@@ -341,7 +341,7 @@ def test_items_of_both_kinds_are_evaluated_beside_each_other(tmp_path, example):
     world = make_world(tmp_path / "alone", studies=2, conditions=2, outcomes=1, levels=3)
     alone = evaluate(exact_predictions(world, world.truth), world.store, label_without_split(world.store))
     builder = StoreBuilder(
-        attributes=("age",), source=world.store.manifest["source"], licence="CC0-1.0", command="test"
+        attributes=("age",), source=world.store.manifest["source"], license="CC0-1.0", command="test"
     )
     for study in world.store.studies["study_id"]:
         builder.add_study(study)

@@ -25,7 +25,7 @@ from safetensors.numpy import load_file
 from tiny_models import huggingface_model, save
 
 from socsci_jax.errors import InputError
-from socsci_jax.loading import export_run, restore_params
+from socsci_jax.model_io import export_run, restore_params
 from socsci_jax.models import huggingface, tensor_files
 from socsci_jax.models.adapters import init_adapter
 from socsci_jax.models.huggingface import load_checkpoint, stored_tensors
@@ -63,7 +63,7 @@ def as_run(
         "name": "exported",
         "hardware": "1xcpu",
         "output": str(path),
-        "model": {"start": str(start)},
+        "model": {"init_from": str(start)},
         "data": {"store": "store", "split": "main"},
         "batch": {"rows": 1, "tokens_per_row": 64, "branches_per_tree": 1},
         "optimizer": {"epochs": 1, "learning_rate": 1e-3},
@@ -306,14 +306,14 @@ def test_files_of_another_checkpoint_are_not_taken_over(run, source, tmp_path, m
 def test_an_export_killed_in_the_middle_goes_on(run, tmp_path):
     export_run(run.path, tmp_path / "whole", max_shard_bytes=SMALL_FILES)
     code = (
-        "import time; from pathlib import Path; import socsci_jax.loading as loading\n"
+        "import time; from pathlib import Path; import socsci_jax.model_io as model_io\n"
         "from socsci_jax.training.stored import StoredParams\n"
         "original = StoredParams.blocks\n"
         "def slow(self, tensor, layer):\n"
         "    time.sleep(0.1)\n"
         "    return original(self, tensor, layer)\n"
         "StoredParams.blocks = slow\n"
-        f"loading.export_run(Path({str(run.path)!r}), Path({str(tmp_path / 'out')!r}), max_shard_bytes={SMALL_FILES})\n"
+        f"model_io.export_run(Path({str(run.path)!r}), Path({str(tmp_path / 'out')!r}), max_shard_bytes={SMALL_FILES})\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -349,11 +349,11 @@ def test_a_merged_adapter_is_what_the_run_computes(tmp_path, start, base):
     lora = {"rank": 4, "alpha": 8, "targets": ["q_proj", "down_proj"]} | (
         {"base": "nf4"} if base == "nf4" else {}
     )
-    model = {"start": str(folder)}
+    model = {"init_from": str(folder)}
     if start == "random":
         heads = {"num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 2}
         architecture = {"model_type": "qwen2", **heads, **sizes}
-        model = {"start": "random", "tokenizer": "train", "vocabulary": 96, "architecture": architecture}
+        model = {"init_from": "random", "tokenizer": "train", "vocab_size": 96, "architecture": architecture}
     loaded = load_checkpoint(folder, mesh=one_device())
     recipe = parse_recipe({**_lora_recipe(tmp_path), "model": model, "lora": lora}, where="test")
     adapted = dataclasses.replace(loaded.config, adapter=recipe.adapter)

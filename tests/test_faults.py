@@ -17,7 +17,7 @@ from several import ENVIRONMENT, TRAIN, start
 from small import small_recipe, small_store
 
 from socsci_jax.data.loader import PlannedRows
-from socsci_jax.errors import BAD_INPUT, LOST, NOT_FINITE, STALLED, InputError, NotFinite
+from socsci_jax.errors import BAD_INPUT, LOST, NON_FINITE, STALLED, InputError, NonFinite
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe import parse_recipe
@@ -170,7 +170,7 @@ def test_a_gradient_that_is_no_number(world):
     optimizer = {"epochs": 4, "learning_rate": 1e30}
     path = written(world, "nan", recipe_of(world, "nan", processes=2, optimizer=optimizer))
     ended = start([(*TRAIN, path)] * 2, world[0] / "nan.log").wait(4 * MINUTE)
-    assert_ended(ended, status=NOT_FINITE, sentence=" is not finite; its batch holds ")
+    assert_ended(ended, status=NON_FINITE, sentence=" is not finite; its batch holds ")
     assert "the last good checkpoint is " in ended[0].last_sentence
     output = world[0] / "nan"
     [line] = [
@@ -226,7 +226,7 @@ def metrics(output) -> list[dict]:
 
 @pytest.mark.slow
 def test_steps_that_are_not_finite_are_left_out_if_the_recipe_allows_so_many(world, monkeypatch):
-    optimizer = {"epochs": 2, "learning_rate": 1e-2, "skip_not_finite_steps": 1}
+    optimizer = {"epochs": 2, "learning_rate": 1e-2, "skip_nonfinite_steps": 1}
     recipe = parse_recipe(recipe_of(world, "skips", optimizer=optimizer), where="test")
     poisoned(monkeypatch, 2)
     train(recipe)
@@ -238,10 +238,10 @@ def test_steps_that_are_not_finite_are_left_out_if_the_recipe_allows_so_many(wor
 
 @pytest.mark.slow
 def test_one_step_more_than_allowed_ends_the_run_and_loses_nothing(world, monkeypatch):
-    optimizer = {"epochs": 2, "learning_rate": 1e-2, "skip_not_finite_steps": 1}
+    optimizer = {"epochs": 2, "learning_rate": 1e-2, "skip_nonfinite_steps": 1}
     recipe = parse_recipe(recipe_of(world, "skips2", optimizer=optimizer), where="test")
     poisoned(monkeypatch, 2, 4)
-    with pytest.raises(NotFinite, match=r"step 5: the loss is not finite; its batch holds .*that of step 4"):
+    with pytest.raises(NonFinite, match=r"step 5: the loss is not finite; its batch holds .*that of step 4"):
         train(recipe)
 
 

@@ -14,9 +14,9 @@ import quick_programs
 import yaml
 from small import small_recipe, small_store
 
+from socsci_jax.distributed.schedulers import Place, find_place
 from socsci_jax.errors import InputError
 from socsci_jax.hardware import parse_machine
-from socsci_jax.schedulers import Place, find_place
 from socsci_jax.training.recipe import load_recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -225,7 +225,7 @@ def test_a_slurm_job_goes_on_after_a_checkpoint_and_passes_other_statuses_on(tmp
     assert batch(tmp_path, status) == requeued
 
 
-def test_a_cancelled_slurm_job_stays_cancelled(tmp_path):
+def test_a_canceled_slurm_job_stays_canceled(tmp_path):
     assert not batch(tmp_path, 75, state="COMPLETING")
 
 

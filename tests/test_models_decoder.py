@@ -125,7 +125,7 @@ def test_reading_few_tokens_gives_what_reading_all_gives():
     np.testing.assert_allclose(some, np.take_along_axis(every, few[..., None], axis=1), atol=1e-5)
 
 
-def test_normalisers_in_pieces_equal_those_at_once(monkeypatch):
+def test_normalizers_in_pieces_equal_those_at_once(monkeypatch):
     batch, weight, target = rows_weights_targets(9)
     at_once = loss_and_gradient(CONFIG)(parameters(), batch, weight, target)
     monkeypatch.setattr(slots, "LOGITS_AT_A_TIME", 96 * 128)
@@ -144,14 +144,14 @@ def test_a_batch_of_nothing_but_padding_is_finite_and_has_no_gradient():
 
 
 @pytest.mark.parametrize("settings", [{"remat": "none"}, {"remat": "matmuls", "unroll": 2}])
-def test_rematerialisation_and_unrolling_change_no_gradient(settings):
+def test_rematerialization_and_unrolling_change_no_gradient(settings):
     inputs = rows_weights_targets(2)
     (_, _), gradient = loss_and_gradient(CONFIG, **settings)(parameters(), *inputs)
     (_, _), wanted = loss_and_gradient(CONFIG)(parameters(), *inputs)
     assert_gradients_agree(gradient, wanted)
 
 
-def test_stronger_rematerialisation_keeps_less():
+def test_stronger_rematerialization_keeps_less():
     batch = random_rows(np.random.default_rng(2), g=4)
 
     def kept(remat):

@@ -37,7 +37,7 @@ def test_fresh_parameters_are_made_where_they_will_live_and_do_not_depend_on_it(
     shardings = param_shardings(config, mesh)
     params = init(config, key=jax.random.key(0), shardings=shardings)
     jax.tree.map(lambda leaf, sharding: np.testing.assert_(leaf.sharding == sharding), params, shardings)
-    # Biases follow their heads and normalisation is on every device; all else is cut in four.
+    # Biases follow their heads and normalization is on every device; all else is cut in four.
     sizes = {
         name: (leaf.size, leaf.addressable_shards[0].data.size)
         for name, leaf in params["model"]["layers"]["self_attn"]["q_proj"].items()

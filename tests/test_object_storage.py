@@ -15,8 +15,8 @@ from several import TRAIN, start
 from small import small_recipe, small_store
 from test_checkpoints import abstract, arrays, flip_a_byte, placed
 
+from socsci_jax.distributed.peers import Peers
 from socsci_jax.errors import BAD_INPUT, STORAGE_FAILED, StorageFailed
-from socsci_jax.peers import Peers
 from socsci_jax.training.checkpoint import Checkpoints
 
 

@@ -24,7 +24,7 @@ from socsci_jax.training.objectives import Objective, dpo, soft, wasserstein
 from socsci_jax.training.step import loss_and_gradients
 
 PAIRS = Targets(kind="pairs", pairs_per_response=2, seed=3)
-DISTRIBUTIONS = Targets(kind="distributions", toward=("gender",))
+DISTRIBUTIONS = Targets(kind="distributions", condition_on=("gender",))
 COMPARED = [
     (Objective(kind="dpo", sft_share=0.0, beta=0.7), PAIRS),
     (Objective(kind="soft", sft_share=0.3), DISTRIBUTIONS),
@@ -142,7 +142,7 @@ def test_an_unknown_attribute_is_named(world):
     store, split, _ = world
     train = split.training_responses(store).with_columns(prefix=pl.lit(0), rank=pl.lit(0))
     with pytest.raises(InputError, match=r"'income' is no attribute .* known are age, gender"):
-        target_table(train, store, Targets(kind="distributions", toward=("income",)), merged=True)
+        target_table(train, store, Targets(kind="distributions", condition_on=("income",)), merged=True)
 
 
 def random_answers(rng, levels=(5, 3)):

@@ -11,7 +11,7 @@ from small import small_recipe, small_store
 from test_checkpoints import arrays, placed
 
 from socsci_jax.data.plan import BatchPlan
-from socsci_jax.distributed import Processes
+from socsci_jax.distributed.processes import Processes
 from socsci_jax.errors import InputError
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.flops import step_flops
@@ -76,7 +76,7 @@ def test_a_full_disk_is_said_with_what_is_safe(tmp_path):
             pytest.raises(
                 InputError, match=r"run: there is no space left; .* is that of step 3; start the same"
             ),
-            checkpoints.said_if_disk_fails(Path("run")),
+            checkpoints.translate_storage_errors(Path("run")),
         ):
             raise OSError(errno.ENOSPC, "full")
 
@@ -97,7 +97,7 @@ def test_a_run_says_how_fast_it_is_and_where_its_time_went(world, wandb):
     )
     train(recipe)
 
-    # Rates go by the tokens of the plan, utilisation by the formula that `plan` uses.
+    # Rates go by the tokens of the plan, utilization by the formula that `plan` uses.
     prepared = prepare(recipe)
     plan = BatchPlan(prepared.shards.lengths, rows=8, tokens_per_row=512, branches_per_tree=4, seed=0)
     logged = lines(output / "metrics.jsonl")

@@ -24,14 +24,14 @@ from socsci_jax.training.step import state_shardings
 
 def settings(**changes) -> Optimizer:
     return Optimizer(
-        **{"epochs": 1, "learning_rate": 1e-2, "warmup_share": 0.0, "weight_decay": 0.1} | changes
+        **{"epochs": 1, "learning_rate": 1e-2, "warmup_ratio": 0.0, "weight_decay": 0.1} | changes
     )
 
 
 def test_full_second_moments_are_optax_adamw():
     params = {"layers": jnp.linspace(-1, 1, 24).reshape(2, 3, 4), "norm": jnp.ones(4)}
     gradients = jax.tree.map(lambda p: jnp.sin(7 * p), params)
-    mine = make_optimizer(settings(clip_norm=1e9, final_learning_rate_share=1.0), total_steps=10)
+    mine = make_optimizer(settings(clip_norm=1e9, final_learning_rate_ratio=1.0), total_steps=10)
     reference = optax.adamw(1e-2, weight_decay=0.1, mask={"layers": True, "norm": False})
     a, b = mine.init(params), reference.init(params)
     for _ in range(3):
@@ -146,4 +146,4 @@ def test_small_updates_add_up_only_if_rounded_stochastically():
 
 def test_rounding_without_bfloat16_weights_is_refused(tmp_path):
     with pytest.raises(InputError, match="stochastic_rounding"):
-        parse_recipe({"name": "a", "model": {"start": "x", "stochastic_rounding": True}}, where="test")
+        parse_recipe({"name": "a", "model": {"init_from": "x", "stochastic_rounding": True}}, where="test")

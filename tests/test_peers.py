@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from several import free_port
 
-from socsci_jax import peers as module
+from socsci_jax.distributed import peers as module
+from socsci_jax.distributed.peers import Peers, differences
 from socsci_jax.errors import LOST, InputError, ProcessLost
-from socsci_jax.peers import Peers, differences
 
 
 def in_each(*functions):

@@ -115,7 +115,7 @@ def test_a_prompt_that_no_row_can_hold_is_refused_with_the_size_that_would():
     ),
     st.integers(0, 2**32 - 1),
 )
-def test_what_chosen_sequences_share_follows_from_their_neighbours(sequences, seed):
+def test_what_chosen_sequences_share_follows_from_their_neighbors(sequences, seed):
     arrays = [np.array(sequence) for sequence in sequences]
     by_tokens = sort_by_tokens(arrays)
     chosen = np.flatnonzero(np.random.default_rng(seed).random(len(arrays)) < 0.6)

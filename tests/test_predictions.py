@@ -200,7 +200,7 @@ def test_one_person_may_have_several_draws(world, path):
 
 
 def test_an_open_scale_takes_probabilities_within_its_bounds_only(tmp_path, path):
-    builder = StoreBuilder(attributes=("age",), source="made up", licence="CC0-1.0", command="test")
+    builder = StoreBuilder(attributes=("age",), source="made up", license="CC0-1.0", command="test")
     builder.add_study("s")
     item = Item(
         study_id="s",

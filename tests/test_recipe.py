@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from socsci_jax.errors import InputError
-from socsci_jax.models.catalogue import CATALOGUE
+from socsci_jax.models.catalog import CATALOG
 from socsci_jax.training.recipe import load_recipe, parse_recipe
 
 FOLDER = Path(__file__).parent.parent / "recipes"
@@ -21,7 +21,7 @@ def test_every_recipe_of_the_project_is_valid_and_fits_on_a_screen(path):
     assert len(path.read_text().splitlines()) <= 50
     sizes = recipe.parallelism
     assert sizes.data * sizes.fsdp * sizes.tensor == recipe.machine.devices
-    assert recipe.model.start in ("random", *CATALOGUE)
+    assert recipe.model.init_from in ("random", *CATALOG)
 
 
 def test_every_shared_file_is_part_of_a_recipe():
@@ -51,7 +51,7 @@ def test_the_index_names_every_recipe_with_its_model_and_hardware():
 )
 def test_the_papers_settings_are_the_published_ones(model, start, method):
     recipe = load_recipe(FOLDER / f"socsci210-{model}-{method}.yaml")
-    assert recipe.model.start == start
+    assert recipe.model.init_from == start
     assert recipe.hardware == "8xa100-80g"
     assert recipe.model.compute_dtype == "bfloat16"
     assert recipe.lora is None
@@ -60,7 +60,7 @@ def test_the_papers_settings_are_the_published_ones(model, start, method):
     assert recipe.data.layout == "persona_first"
     assert recipe.optimizer.epochs == 1
     assert recipe.optimizer.learning_rate == {"sft": 1e-5, "dpo": 1e-6}[method]
-    assert recipe.optimizer.warmup_share == 0.05
+    assert recipe.optimizer.warmup_ratio == 0.05
     assert recipe.optimizer.weight_decay == 0.1
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-EVERYBODY = {"errors", "progress", "hub", "compilation", "hardware", "distributed", "peers"}
+EVERYBODY = {"errors", "progress", "hub", "compilation", "hardware", "distributed"}
 MAY_IMPORT = {
     "studies": set(),
     "evaluation": {"studies", "estimation"},
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "models": set(),
     "training": {"studies", "data", "models", "simulation", "evaluation"},
     "simulation": {"studies", "data", "models"},
+    "distributed": set(),
 }
 WITHOUT_JAX = ("socsci_jax/studies", "socsci_jax/evaluation", "socsci_jax/estimation", "data_pipelines")
 

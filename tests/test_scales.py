@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_pipelines.scales.sentences import TextParts, read_scale, split_text
 from socsci_jax.studies.answer_formats import answer_format
-from socsci_jax.studies.scales import TextParts, read_scale, split_text
 from socsci_jax.studies.schema import MAX_LEVELS, Scale
 
 # The vignette is full of numbers that are nobody's answer.
-VIGNETTE = 'You read "In 1999, 3 to 5 neighbours (1 = Ann, 2 = Bo) paid $40 each." and then were asked: "'
+VIGNETTE = 'You read "In 1999, 3 to 5 neighbors (1 = Ann, 2 = Bo) paid $40 each." and then were asked: "'
 QUESTION = "How fair was that? "
 
 
@@ -250,7 +250,7 @@ label_texts = st.lists(words, min_size=1, max_size=4).map(lambda some: " ".join(
 
 
 @st.composite
-def labelled_scales(draw: st.DrawFn) -> Scale:
+def labeled_scales(draw: st.DrawFn) -> Scale:
     lo = draw(st.sampled_from([-3, 0, 1]))
     texts = draw(st.lists(label_texts, min_size=2, max_size=9, unique=True))
     # Digits, money and quotation marks occur in real labels.
@@ -279,8 +279,8 @@ OPTIONS = {
 
 @pytest.mark.parametrize("form", OPTIONS)
 @settings(max_examples=60, deadline=None)
-@given(scale=labelled_scales())
-def test_every_list_of_labelled_levels_is_read_back(form: str, scale: Scale) -> None:
+@given(scale=labeled_scales())
+def test_every_list_of_labeled_levels_is_read_back(form: str, scale: Scale) -> None:
     opening, each, joint = OPTIONS[form]
     told = joint.join(each.format(v, text) for v, text in zip(scale.levels, scale.labels, strict=True))
     assert scale_of(f"{opening}{told}, nothing else.") == scale
@@ -297,8 +297,8 @@ ENDED = [
 
 @pytest.mark.parametrize("form", ENDED)
 @settings(max_examples=60, deadline=None)
-@given(scale=labelled_scales())
-def test_every_range_with_labelled_ends_is_read_back(form: str, scale: Scale) -> None:
+@given(scale=labeled_scales())
+def test_every_range_with_labeled_ends_is_read_back(form: str, scale: Scale) -> None:
     told = form.format(lo=scale.levels[0], hi=scale.levels[-1], a=scale.labels[0], b=scale.labels[-1])
     assert scale_of(told) == with_ends_only(scale)
 
@@ -311,7 +311,7 @@ def test_every_range_is_levels_up_to_the_limit_and_open_beyond(lo: int, width: i
 
 
 @settings(max_examples=60, deadline=None)
-@given(scale=labelled_scales(), style=st.sampled_from(["range", "ends", "labels", "options"]))
+@given(scale=labeled_scales(), style=st.sampled_from(["range", "ends", "labels", "options"]))
 def test_the_projects_own_sentences_are_read_back(scale: Scale, style: str) -> None:
     read = scale_of(answer_format(scale, style=style))
     assert read.levels == scale.levels

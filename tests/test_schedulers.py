@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from socsci_jax.distributed.schedulers import PORTS, Place, expand_hosts, find_place
 from socsci_jax.errors import InputError
-from socsci_jax.schedulers import PORTS, Place, expand_hosts, find_place
 
 OURS = {
     "SOCSCI_JAX_COORDINATOR": "host:1234",
@@ -214,7 +214,7 @@ def test_slurms_lists_of_hosts_are_written_out(nodes, hosts):
     assert expand_hosts(nodes) == hosts
 
 
-def test_neighbouring_jobs_and_their_first_steps_have_ports_of_their_own():
+def test_neighboring_jobs_and_their_first_steps_have_ports_of_their_own():
     ports = {
         place(SLURM | {"SLURM_JOB_ID": str(job), "SLURM_STEP_ID": str(step)}).coordinator.partition(":")[2]
         for job in range(4_000_000, 4_001_000)
@@ -386,7 +386,7 @@ def test_a_machine_without_tpu_chips_never_asks(tpu_chips, metadata, tmp_path):
 
 
 def test_a_metadata_server_that_does_not_answer_is_an_error_in_time(tpu_chips, monkeypatch):
-    monkeypatch.setattr("socsci_jax.schedulers.METADATA_SECONDS", 0.1)
+    monkeypatch.setattr("socsci_jax.distributed.schedulers.METADATA_SECONDS", 0.1)
     message = refusal({"GCE_METADATA_IP": "127.0.0.1:9"}, pci_devices=tpu_chips)
     assert "its metadata server 127.0.0.1:9 does not tell agent-worker-number" in message
 

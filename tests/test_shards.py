@@ -66,7 +66,7 @@ def test_both_layouts_hold_the_same_number_of_responses(world, tmp_path):
     assert "demographic profile" in world[2].decode(by_person.prefix(0))
 
 
-def test_equal_input_is_tokenised_once(world, tmp_path):
+def test_equal_input_is_tokenized_once(world, tmp_path):
     first = build(world, tmp_path)
     assert build(world, tmp_path).folder == first.folder
     assert build(world, tmp_path, max_tokens=500).folder != first.folder

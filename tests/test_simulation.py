@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import small_config, small_store, small_tokenizer
 
-from socsci_jax.data.prompt_table import tokenise_prompts
+from socsci_jax.data.prompt_table import tokenize_prompts
 from socsci_jax.data.trees import grow_branch
 from socsci_jax.data.tries import build_trie
 from socsci_jax.errors import InputError
-from socsci_jax.loading import choose_layout
+from socsci_jax.model_io import choose_layout
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.models.slots import read_logits
 from socsci_jax.simulation import simulate as simulation_module
+from socsci_jax.simulation.chunks import FinishedChunks
 from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.simulation.parts import FinishedParts
 from socsci_jax.simulation.requests import rows_of_requests
 from socsci_jax.simulation.sampling import Sampling, nucleus, parse_number, sample_answers
 from socsci_jax.simulation.simulate import held_out_pairs, simulate
@@ -89,7 +89,7 @@ def test_exact_distributions_equal_brute_force(world, tmp_path, layout):
         pair = store.responses.filter(
             (pl.col("item_id") == row["item_id"]) & (pl.col("participant_id") == row["participant_id"])
         ).join(store.items.select("item_id", "study_id"), on="item_id")
-        table = tokenise_prompts(store, pair, layout=layout, tokenizer=asked.tokenizer)
+        table = tokenize_prompts(store, pair, layout=layout, tokenizer=asked.tokenizer)
         prompt = [*table.prefixes[0].tolist(), *table.prompts[0].tolist()]
         probs, mass = brute_force(asked, prompt, levels)
         np.testing.assert_allclose(row["probs"], probs, atol=1e-5)
@@ -120,7 +120,7 @@ def test_a_part_can_be_asked_for_alone(world, tmp_path):
 def test_a_simulation_that_was_stopped_goes_on_and_ends_with_the_same_bytes(world, tmp_path, monkeypatch):
     store, split, _ = world
     asked = model(world)
-    settings = {"layout": STUDY_FIRST, "pairs_per_part": 4}
+    settings = {"layout": STUDY_FIRST, "pairs_per_chunk": 4}
     simulate(asked, store, split, out=tmp_path / "whole.parquet", **settings)
 
     computed = []
@@ -144,8 +144,8 @@ def test_a_simulation_that_was_stopped_goes_on_and_ends_with_the_same_bytes(worl
 
 
 def test_parts_of_another_model_are_not_taken_over(tmp_path):
-    def begun(model: str) -> FinishedParts:
-        parts = FinishedParts(tmp_path / "out.parquet", {"model_hash": model})
+    def begun(model: str) -> FinishedChunks:
+        parts = FinishedChunks(tmp_path / "out.parquet", {"model_hash": model})
         parts.begin()
         return parts
 
@@ -181,7 +181,7 @@ def test_draws_follow_the_exact_distribution(world, tmp_path, fed):
     pair = held_out_pairs(store, split, parts=()).filter(
         (pl.col("item_id") == row["item_id"]) & (pl.col("participant_id") == row["participant_id"])
     )
-    table = tokenise_prompts(store, pair, layout=STUDY_FIRST, tokenizer=asked.tokenizer)
+    table = tokenize_prompts(store, pair, layout=STUDY_FIRST, tokenizer=asked.tokenizer)
     sampling = Sampling(draws=500, temperature=1.0, top_p=1.0, seed=0)
     tries = [
         build_trie(

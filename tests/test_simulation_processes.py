@@ -19,15 +19,15 @@ import pytest
 from small import small_config, small_store, small_tokenizer
 
 from socsci_jax.data.tokenizers import load_tokenizer
-from socsci_jax.distributed import Processes
+from socsci_jax.distributed.processes import Processes
 from socsci_jax.errors import InputError
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
-from socsci_jax.simulation import parts as parts_module
+from socsci_jax.simulation import chunks as chunks_module
 from socsci_jax.simulation import simulate as simulation_module
+from socsci_jax.simulation.chunks import FinishedChunks
 from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.simulation.parts import FinishedParts
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.predictions import write_predictions
 from socsci_jax.studies.prompts import STUDY_FIRST
@@ -37,7 +37,7 @@ from socsci_jax.studies.store import StudyStore
 
 HERE = Path(__file__).parent
 SIX_PEOPLE = 6
-# Some dozen parts.
+# Some dozen chunks.
 PAIRS = 4
 
 
@@ -74,7 +74,7 @@ def simulate_small(folder: Path, out: Path, *, processes: Processes) -> None:
         out=out,
         layout=STUDY_FIRST,
         processes=processes,
-        pairs_per_part=PAIRS,
+        pairs_per_chunk=PAIRS,
     )
 
 
@@ -83,7 +83,7 @@ def started(folder: Path, out: Path, *, number: int, of: int) -> subprocess.Pope
     code = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
         "from pathlib import Path\n"
-        "from socsci_jax.distributed import Processes\n"
+        "from socsci_jax.distributed.processes import Processes\n"
         "from test_simulation_processes import simulate_small\n"
         f"place = Processes(num_processes={of}, process_id={number})\n"
         f"simulate_small(Path({str(folder)!r}), Path({str(out)!r}), processes=place)\n"
@@ -92,10 +92,10 @@ def started(folder: Path, out: Path, *, number: int, of: int) -> subprocess.Pope
     return subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
 
 
-def finished_parts(out: Path) -> dict[str, tuple[int, int]]:
-    """Name of every finished part -> when it was written, and its place on the disk."""
+def finished_chunks(out: Path) -> dict[str, tuple[int, int]]:
+    """Name of every finished chunk -> when it was written, and its place on the disk."""
     found = {}
-    for path in out.parent.glob(f".{out.name}.parts-*/part-*.parquet"):
+    for path in out.parent.glob(f".{out.name}.chunks-*/chunk-*.parquet"):
         with contextlib.suppress(FileNotFoundError):  # gone when the table is written
             facts = path.stat()
             found[path.name] = (facts.st_mtime_ns, facts.st_ino)
@@ -116,8 +116,8 @@ def whole(folder) -> bytes:
     return (folder / "whole.parquet").read_bytes()
 
 
-def test_each_process_computes_its_parts_and_the_first_writes_the_table(folder, whole, tmp_path, monkeypatch):
-    """Two processes after each other: the second has left its parts when the first comes to wait for them."""
+def test_each_process_computes_its_chunks_and_the_first_writes_the_table(folder, whole, tmp_path, monkeypatch):
+    """Two processes after each other: the second has left its chunks when the first comes to wait for them."""
     out = tmp_path / "p.parquet"
     counted = []
 
@@ -126,7 +126,7 @@ def test_each_process_computes_its_parts_and_the_first_writes_the_table(folder, 
         return exact_distributions(*arguments, **settings)
 
     monkeypatch.setattr(simulation_module, "exact_distributions", counting)
-    monkeypatch.setattr(FinishedParts, "wait_for_begin", lambda parts: parts.begin() or True)
+    monkeypatch.setattr(FinishedChunks, "wait_for_begin", lambda chunks: chunks.begin() or True)
     simulate_small(folder, out, processes=Processes(num_processes=2, process_id=1))
     assert not out.exists()
     of_second = len(counted)
@@ -137,18 +137,18 @@ def test_each_process_computes_its_parts_and_the_first_writes_the_table(folder, 
 
 
 def test_the_first_process_computes_what_a_silent_one_owes(folder, whole, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(parts_module, "SECONDS_WITHOUT_LIFE", 0.0)
+    monkeypatch.setattr(chunks_module, "SECONDS_WITHOUT_LIFE", 0.0)
     out = tmp_path / "p.parquet"
     simulate_small(folder, out, processes=Processes(num_processes=3, process_id=0))
     assert out.read_bytes() == whole
-    assert "process 1 shows no sign of life; part 1 is computed by process 0" in capsys.readouterr().out
+    assert "process 1 shows no sign of life; chunk 1 is computed by process 0" in capsys.readouterr().out
 
 
 def test_a_process_that_is_alive_is_waited_for(tmp_path, monkeypatch):
-    """Its parts take longer than the silence that is borne."""
-    monkeypatch.setattr(parts_module, "SECONDS_WITHOUT_LIFE", 0.5)
-    monkeypatch.setattr(parts_module, "SECONDS_BETWEEN_LOOKS", 0.01)
-    finished = FinishedParts(tmp_path / "out.parquet", {})
+    """Its chunks take longer than the silence that is borne."""
+    monkeypatch.setattr(chunks_module, "SECONDS_WITHOUT_LIFE", 0.5)
+    monkeypatch.setattr(chunks_module, "SECONDS_BETWEEN_LOOKS", 0.01)
+    finished = FinishedChunks(tmp_path / "out.parquet", {})
     finished.begin()
     looks, computed = [], []
 
@@ -160,22 +160,24 @@ def test_a_process_that_is_alive_is_waited_for(tmp_path, monkeypatch):
             finished.write(1, pl.DataFrame({"a": [1]}))
 
     time_passed = [0.0]
-    monkeypatch.setattr(parts_module.time, "sleep", sleep)
-    monkeypatch.setattr(parts_module.time, "monotonic", lambda: sum(time_passed))
+    monkeypatch.setattr(chunks_module.time, "sleep", sleep)
+    monkeypatch.setattr(chunks_module.time, "monotonic", lambda: sum(time_passed))
 
     def compute(number, show):
         computed.append(number)
         finished.write(number, pl.DataFrame({"a": [1]}))
 
-    parts_module.compute_parts(finished, [1, 1], compute, processes=Processes(num_processes=2, process_id=0))
+    chunks_module.compute_chunks(
+        finished, [1, 1], compute, processes=Processes(num_processes=2, process_id=0)
+    )
     assert computed == [0] and len(looks) == 10
 
 
 def test_a_process_of_another_simulation_is_told_so(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(parts_module, "SECONDS_TO_BEGIN", 0.0)
-    FinishedParts(tmp_path / "p.parquet", {"model_hash": "another"}).begin()
+    monkeypatch.setattr(chunks_module, "SECONDS_TO_BEGIN", 0.0)
+    FinishedChunks(tmp_path / "p.parquet", {"model_hash": "another"}).begin()
     with pytest.raises(
-        InputError, match=r"process 0 has not begun this simulation .*found: \.p\.parquet\.parts-"
+        InputError, match=r"process 0 has not begun this simulation .*found: \.p\.parquet\.chunks-"
     ):
         simulate_small(folder, tmp_path / "p.parquet", processes=Processes(num_processes=2, process_id=1))
 
@@ -184,20 +186,20 @@ def test_a_process_that_comes_when_all_is_done_has_nothing_to_do(tmp_path):
     metadata = {"model_hash": "one", "figure": float("nan")}
     rows = pl.DataFrame({name: [] for name in PREDICTIONS_SCHEMA.names})
     write_predictions(tmp_path / "p.parquet", rows, metadata=metadata)
-    assert not FinishedParts(tmp_path / "p.parquet", metadata).wait_for_begin()
+    assert not FinishedChunks(tmp_path / "p.parquet", metadata).wait_for_begin()
 
 
 def test_a_process_that_was_held_up_until_all_was_done_ends_well(folder, whole, tmp_path, monkeypatch):
-    """As if it had been stopped while the first process computed its part and wrote the table."""
+    """As if it had been stopped while the first process computed its chunk and wrote the table."""
     out = tmp_path / "p.parquet"
 
     def held_up(*arguments, **settings):
         monkeypatch.undo()
-        monkeypatch.setattr(parts_module, "SECONDS_WITHOUT_LIFE", 0.0)
+        monkeypatch.setattr(chunks_module, "SECONDS_WITHOUT_LIFE", 0.0)
         simulate_small(folder, out, processes=Processes(num_processes=2, process_id=0))
         return exact_distributions(*arguments, **settings)
 
-    monkeypatch.setattr(FinishedParts, "wait_for_begin", lambda parts: parts.begin() or True)
+    monkeypatch.setattr(FinishedChunks, "wait_for_begin", lambda chunks: chunks.begin() or True)
     monkeypatch.setattr(simulation_module, "exact_distributions", held_up)
     simulate_small(folder, out, processes=Processes(num_processes=2, process_id=1))
     assert out.read_bytes() == whole
@@ -208,7 +210,7 @@ def test_a_process_that_was_held_up_until_all_was_done_ends_well(folder, whole, 
     ("error", "told"),
     [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")],
 )
-def test_where_nothing_can_be_written_one_sentence_says_so_and_parts_are_kept(
+def test_where_nothing_can_be_written_one_sentence_says_so_and_chunks_are_kept(
     folder, whole, tmp_path, monkeypatch, error, told
 ):
     out = tmp_path / "p.parquet"
@@ -220,25 +222,25 @@ def test_where_nothing_can_be_written_one_sentence_says_so_and_parts_are_kept(
             raise OSError(error, os.strerror(error))
         return os.rename(source, target)
 
-    monkeypatch.setattr(parts_module.os, "replace", fails_at_fourth)
-    with pytest.raises(InputError, match=rf"part-00002\.parquet: cannot be written \({told}\); mend this"):
+    monkeypatch.setattr(chunks_module.os, "replace", fails_at_fourth)
+    with pytest.raises(InputError, match=rf"chunk-00002\.parquet: cannot be written \({told}\); mend this"):
         simulate_small(folder, out, processes=Processes())
     monkeypatch.undo()
-    before = finished_parts(out)
+    before = finished_chunks(out)
     assert len(before) == 2
     assert not list(tmp_path.glob(".*/partial-*"))
     simulate_small(folder, out, processes=Processes())
     assert out.read_bytes() == whole
 
 
-def test_a_part_that_cannot_be_read_is_named(tmp_path):
-    parts = FinishedParts(tmp_path / "p.parquet", {})
-    parts.begin()
-    parts.write(0, pl.DataFrame({"a": [1]}))
-    [path] = parts.folder.glob("part-*")
+def test_a_chunk_that_cannot_be_read_is_named(tmp_path):
+    chunks = FinishedChunks(tmp_path / "p.parquet", {})
+    chunks.begin()
+    chunks.write(0, pl.DataFrame({"a": [1]}))
+    [path] = chunks.folder.glob("chunk-*")
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(InputError, match=r"part-00000\.parquet: cannot be read .* remove this file"):
-        list(parts.read(1))
+    with pytest.raises(InputError, match=r"chunk-00000\.parquet: cannot be read .* remove this file"):
+        list(chunks.read(1))
 
 
 @pytest.mark.slow
@@ -258,19 +260,19 @@ def test_killed_at_a_random_moment_and_started_with_another_number(folder, whole
     running = [started(folder, out, number=number, of=2) for number in range(2)]
     deadline = time.monotonic() + 120
     wanted = drawn.randint(2, 6)
-    while len(finished_parts(out)) < wanted and time.monotonic() < deadline:
+    while len(finished_chunks(out)) < wanted and time.monotonic() < deadline:
         time.sleep(0.005)
     for process in running:
         process.send_signal(signal.SIGKILL)
     assert [process.wait() for process in running] == [-signal.SIGKILL] * 2
-    before = finished_parts(out)
+    before = finished_chunks(out)
     assert len(before) >= wanted and not out.exists()
 
     of = drawn.choice([1, 3])
     running = [started(folder, out, number=number, of=of) for number in range(of)]
     last = {}
     while any(process.poll() is None for process in running):
-        last |= finished_parts(out)
+        last |= finished_chunks(out)
         time.sleep(0.005)
     assert [process.returncode for process in running] == [0] * of
     assert out.read_bytes() == whole

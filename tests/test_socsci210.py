@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_pipelines import socsci210
+from data_pipelines.archives import socsci210
 from socsci_jax.errors import InputError
 from socsci_jax.studies.prompts import PERSONA_FIRST
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES
@@ -244,14 +244,14 @@ def test_a_hub_id_that_cannot_be_fetched_is_an_error(tmp_path: Path, monkeypatch
         raise ConnectionError("no network")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
-    with pytest.raises(InputError, match=r"organisation/name: .*could not be fetched.*no network"):
-        socsci210.build(Path("organisation/name"), tmp_path / "store", command="test")
+    with pytest.raises(InputError, match=r"organization/name: .*could not be fetched.*no network"):
+        socsci210.build(Path("organization/name"), tmp_path / "store", command="test")
 
 
 def test_a_hub_id_is_fetched_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_shards(tmp_path / "snapshot", [row(0)])
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
-    store = socsci210.build(Path("organisation/name"), tmp_path / "store", command="test")
+    store = socsci210.build(Path("organization/name"), tmp_path / "store", command="test")
     assert len(store.responses) == 1
 
 

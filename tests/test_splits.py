@@ -17,15 +17,15 @@ def store(tmp_path_factory):
 
 def test_held_out_units_and_training_are_disjoint(store):
     split = make_split(store, name="x", seed=1, studies=0.25, conditions=0.25, participants=0.3)
-    labelled = split.label(store)
+    labeled = split.label(store)
     train = split.training_responses(store)
-    assert labelled.height == store.responses.height
+    assert labeled.height == store.responses.height
     for part, columns in {
         "unseen_studies": ["study_id"],
         "unseen_conditions": ["study_id", "condition"],
         "unseen_participants": ["study_id", "participant_id"],
     }.items():
-        held = labelled.filter(pl.col("part") == part).select(columns).unique()
+        held = labeled.filter(pl.col("part") == part).select(columns).unique()
         assert held.height > 0
         assert train.join(held, on=columns, how="semi").is_empty()
 
@@ -141,7 +141,7 @@ def test_a_subset_without_units_is_refused(store):
 
 
 def test_near_duplicate_studies_across_a_split_are_reported(tmp_path):
-    builder = StoreBuilder(attributes=("age",), source="x", licence="x", command="x")
+    builder = StoreBuilder(attributes=("age",), source="x", license="x", command="x")
     stories = {
         "original": "A town of ten thousand people must choose between a new bridge and a new school next year",
         "copy": "A town of ten thousand people must choose between a new bridge and a new school next spring",

@@ -12,7 +12,7 @@ from socsci_jax.studies.store import StoreBuilder, StudyStore
 
 
 def builder() -> StoreBuilder:
-    made = StoreBuilder(attributes=("age",), source="here", licence="CC0", command="test")
+    made = StoreBuilder(attributes=("age",), source="here", license="CC0", command="test")
     made.add_study("s", title="A study")
     made.add_participant("s", "p", {"age": 34})
     return made

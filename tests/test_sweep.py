@@ -9,7 +9,7 @@ import pytest
 from small import small_recipe, small_store
 
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.scaling import (
+from socsci_jax.evaluation.sweep_report import (
     CONVENTIONS,
     PRIMARY,
     Point,

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from data_pipelines.synthetic import (
+from data_pipelines.scales.sentences import read_scale
+from data_pipelines.synthetic.studies import (
     ATTRIBUTES,
     FEATURES,
     SMALL,
@@ -19,7 +20,6 @@ from data_pipelines.synthetic import (
     true_distribution,
 )
 from socsci_jax.errors import InputError
-from socsci_jax.studies.scales import read_scale
 from socsci_jax.studies.store import StudyStore
 
 # Few studies with many people, so that answers can be held against the truth.

@@ -11,11 +11,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data_pipelines.tess_archive import build, plain_text
+from data_pipelines.archives.tess import build, plain_text
+from data_pipelines.scales.codebooks import missing_codes, read_codebook_scale, read_range
+from data_pipelines.scales.sentences import read_scale
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
-from socsci_jax.studies.codebook import missing_codes, read_codebook_scale, read_range
-from socsci_jax.studies.scales import read_scale
 from socsci_jax.studies.schema import Scale
 from socsci_jax.studies.store import StudyStore
 

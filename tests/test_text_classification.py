@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 import data_pipelines
-from data_pipelines import synthetic_documents
-from data_pipelines.text_classification import build, read_codebook
+from data_pipelines.archives.documents import build, read_codebook
+from data_pipelines.scales.sentences import read_scale
+from data_pipelines.synthetic import documents as synthetic_documents
 from socsci_jax.errors import InputError
 from socsci_jax.studies.prompts import CODEBOOK_FIRST
-from socsci_jax.studies.scales import read_scale
 from socsci_jax.studies.schema import Scale
 from socsci_jax.studies.splits import make_split
 from socsci_jax.studies.store import StudyStore

@@ -20,7 +20,7 @@ from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.errors import InputError
-from socsci_jax.loading import export_run, restore_params
+from socsci_jax.model_io import export_run, restore_params
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
 from socsci_jax.studies.prompts import STUDY_FIRST
@@ -118,7 +118,7 @@ def test_eight_devices_update_as_one_does(world):
     """Invariant 4: the mesh 2 x 2 x 2 gives the same loss and the same parameters after two steps."""
     # A rate that moves the parameters, and an epsilon that keeps Adam from amplifying rounding of tiny gradients.
     optimizer = make_optimizer(
-        Optimizer(epochs=1, learning_rate=1e-2, warmup_share=0.0, epsilon=1e-3), total_steps=10
+        Optimizer(epochs=1, learning_rate=1e-2, warmup_ratio=0.0, epsilon=1e-3), total_steps=10
     )
     results = []
     for sizes in ({"data": 1, "fsdp": 1, "tensor": 1}, {"data": 2, "fsdp": 2, "tensor": 2}):
@@ -154,14 +154,14 @@ def test_padding_weighs_nothing(world):
 
 def test_the_learning_rate_warms_up_and_falls_as_a_cosine():
     schedule = learning_rate_schedule(
-        Optimizer(epochs=1, learning_rate=1.0, warmup_share=0.1), total_steps=100
+        Optimizer(epochs=1, learning_rate=1.0, warmup_ratio=0.1), total_steps=100
     )
     assert [round(float(schedule(step)), 3) for step in (0, 5, 10, 55, 100)] == [0, 0.5, 1, 0.5, 0]
 
 
 def test_biases_and_norms_do_not_decay(world):
     optimizer = make_optimizer(
-        Optimizer(epochs=1, learning_rate=0.1, warmup_share=0.0, weight_decay=0.5), total_steps=10
+        Optimizer(epochs=1, learning_rate=0.1, warmup_ratio=0.0, weight_decay=0.5), total_steps=10
     )
     start = params(world)
     updates, _ = jax.jit(lambda p: optimizer.update(jax.tree.map(jnp.zeros_like, p), optimizer.init(p), p))(
@@ -268,7 +268,7 @@ def test_a_run_may_start_from_a_hugging_face_folder(world, tmp_path):
     for name, path in tokenizer.files().items():
         shutil.copyfile(path, source / name)
     recipe = small_recipe(store, tmp_path / "run")
-    recipe["model"] = {"start": str(source)}
+    recipe["model"] = {"init_from": str(source)}
     recipe["data"]["max_tokens"] = 512
     # A rate that is 0 in float32: the parameters are still those of the start.
     recipe["optimizer"] = {"epochs": 0.01, "learning_rate": 1e-50}

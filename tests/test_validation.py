@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 from small import small_config, small_recipe, small_store, small_tokenizer
 
 from socsci_jax.errors import InputError
-from socsci_jax.loading import model_facts, open_model
+from socsci_jax.model_io import model_facts, open_model
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.simulation.model import SimulationModel
@@ -37,9 +37,9 @@ def world(tmp_path_factory):
 
 def test_the_validation_part_is_neither_trained_on_nor_tested_on(world):
     store, split, _ = world
-    labelled = split.label(store)
+    labeled = split.label(store)
     people = {
-        part: set(labelled.filter(part=part).select("study_id", "participant_id").iter_rows())
+        part: set(labeled.filter(part=part).select("study_id", "participant_id").iter_rows())
         for part in ("train", "validation", "unseen_participants")
     }
     assert people["validation"]
@@ -130,7 +130,7 @@ def test_a_run_keeps_its_best_step_stops_early_and_stays_stopped(world, tmp_path
         "data": {"store": str(store.path), "split": "validated"},
         "objective": {"kind": "dpo"},
         # Ten times too fast: after a good first step it gets worse.
-        "optimizer": {"epochs": 40, "learning_rate": 0.1, "warmup_share": 0.0},
+        "optimizer": {"epochs": 40, "learning_rate": 0.1, "warmup_ratio": 0.0},
         "validation": {"every_steps": 1, "responses": 20, "patience": 2},
     }
     run = RunFolder(train(parse_recipe(recipe, where="test")))

@@ -60,7 +60,7 @@ def as_run(folder: Path, path: Path, *, change=lambda params: params) -> RunFold
         "name": "verified",
         "hardware": "1xcpu",
         "output": path,
-        "model": {"start": str(folder)},
+        "model": {"init_from": str(folder)},
         "data": {"store": "store", "split": "main"},
         "batch": {"rows": 1, "tokens_per_row": 64, "branches_per_tree": 1},
         "optimizer": {"epochs": 1, "learning_rate": 1e-3},

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from socsci_jax.distributed.peers import Peers
 from socsci_jax.errors import STALLED
-from socsci_jax.peers import Peers
 from socsci_jax.training import watchdog as module
 from socsci_jax.training.clock import Clock
 from socsci_jax.training.recipe import Watchdog as Limits
@@ -87,7 +87,7 @@ def test_stacks_are_written_where_another_process_hangs(tmp_path, ended):
 def test_the_exit_status_is_that_of_a_stall(tmp_path):
     code = (
         "import time, pathlib\n"
-        "from socsci_jax.peers import Peers\n"
+        "from socsci_jax.distributed.peers import Peers\n"
         "from socsci_jax.training.recipe import Watchdog as Limits\n"
         "from socsci_jax.training.watchdog import Watchdog\n"
         "with Watchdog(Limits(other_seconds=0.1), peers=Peers(), stacks=pathlib.Path('stacks.txt')):\n"

@@ -165,7 +165,7 @@ def prefix(model: PreTrainedModel, survey: Survey, responses: list[int], batch_s
 
 
 def levels(model: PreTrainedModel, survey: Survey, responses: list[int], batch_size: int) -> Predictions:
-    """Probability of each allowed answer, end-of-answer token included, normalised over the allowed answers.
+    """Probability of each allowed answer, end-of-answer token included, normalized over the allowed answers.
 
     A batch mixes responses, so that batches stay full however few answers an item allows. Padding on the right
     needs no mask: in a causal model no real token sees it.

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import jinja2
 
-from socsci_jax.errors import BAD_INPUT, NOT_FINITE, START_AGAIN, STORAGE_FAILED, InputError
+from socsci_jax.distributed.schedulers import PORTS, count_nodes
+from socsci_jax.errors import BAD_INPUT, NON_FINITE, START_AGAIN, STORAGE_FAILED, InputError
 from socsci_jax.hardware import Machine
-from socsci_jax.schedulers import PORTS, count_nodes
 from socsci_jax.training.recipe import load_recipe
 
 TEMPLATE = Path(__file__).resolve().parent / "job.yaml.jinja"
@@ -100,7 +100,7 @@ def render(
         port=PORTS[0],
         # Storage that never comes back would start a pod again for ever; without a rule starts are counted.
         start_again=[status for status in START_AGAIN if status != STORAGE_FAILED],
-        final=[BAD_INPUT, NOT_FINITE],
+        final=[BAD_INPUT, NON_FINITE],
     )
 
 

@@ -215,7 +215,7 @@ def _even_trees(lengths: Lengths, shape: RowShape, branches_per_tree: int) -> np
 
 
 def shared_with_previous(shared: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Tokens that each chosen one has in common with the one before, given those of neighbours in the whole.
+    """Tokens that each chosen one has in common with the one before, given those of neighbors in the whole.
 
     shared[i] counts the first tokens that i and i - 1 have in common, in an order sorted by tokens; chosen[n] are
     ascending wherever the result is used.  Of sorted sequences, two share what the least of the pairs between

@@ -1,4 +1,4 @@
-"""Prompts of (item, participant) pairs as token ids, each distinct text tokenised once."""
+"""Prompts of (item, participant) pairs as token ids, each distinct text tokenized once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PromptTable:
         )
 
 
-def tokenise_prompts(
+def tokenize_prompts(
     store: StudyStore, pairs: pl.DataFrame, *, layout: Layout, tokenizer: Tokenizer
 ) -> PromptTable:
     """Prompts for `pairs` (columns item_id, study_id, participant_id).
@@ -99,7 +99,7 @@ class SortedTokens:
 
 
 def sort_by_tokens(sequences: list[np.ndarray]) -> SortedTokens:
-    """Sorts non-empty token sequences so that neighbours share the longest beginnings."""
+    """Sorts non-empty token sequences so that neighbors share the longest beginnings."""
     # Big-endian bytes sort as the numbers do.
     written = [ids.astype(">i4").tobytes() for ids in sequences]
     order = np.array(sorted(range(len(written)), key=written.__getitem__), np.int64)

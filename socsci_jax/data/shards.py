@@ -1,7 +1,7 @@
-"""Training shards: prompt trees tokenised once, in ArrayRecord files that are read at random positions.
+"""Training shards: prompt trees tokenized once, in ArrayRecord files that are read at random positions.
 
 A shard folder holds prefixes and branches as records, an index of their lengths, the prompts that were rejected,
-and `shards.json`.  It is named by the hash of what it was made from, so that equal input is never tokenised twice.
+and `shards.json`.  It is named by the hash of what it was made from, so that equal input is never tokenized twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.data.plan import Lengths, shared_with_previous
-from socsci_jax.data.prompt_table import SortedTokens, sort_by_tokens, tokenise_prompts
+from socsci_jax.data.prompt_table import SortedTokens, sort_by_tokens, tokenize_prompts
 from socsci_jax.data.rationales import Rationales
 from socsci_jax.data.targets import ANSWERS, Comparisons, Targets, target_table
 from socsci_jax.data.tokenizers import Tokenizer
@@ -99,8 +99,8 @@ def build_shards(
     if (folder / "shards.json").is_file():
         return folder
 
-    table = tokenise_prompts(store, train, layout=layout, tokenizer=tokenizer)
-    # Prompts by their tokens: neighbours share the longest beginnings.
+    table = tokenize_prompts(store, train, layout=layout, tokenizer=tokenizer)
+    # Prompts by their tokens: neighbors share the longest beginnings.
     by_tokens = sort_by_tokens(table.prompts)
     placed = train.with_columns(
         prefix=pl.Series(table.pair_prefix), rank=pl.Series(by_tokens.rank[table.pair_prompt])

@@ -28,12 +28,12 @@ class Targets:
 
     pairs: for each response `pairs_per_response` others' different answers to the same item, drawn with `seed`.
     distributions: for each response the histogram over its item's levels of all trained people who are alike in the
-    attributes `toward` (none: all who answered the item); with `in_order` only of scales whose levels have one.
+    attributes `condition_on` (none: all who answered the item); with `in_order` only of scales whose levels have one.
     """
 
     kind: Kind = "answers"
     pairs_per_response: int = 1
-    toward: tuple[str, ...] = ()
+    condition_on: tuple[str, ...] = ()
     in_order: bool = False
     seed: int = 0
 
@@ -213,10 +213,10 @@ def _others_answers(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _distributions(train: pl.DataFrame, keys: list[str], targets: Targets, store: StudyStore) -> TargetTable:
-    unknown = [name for name in targets.toward if name not in store.attributes]
+    unknown = [name for name in targets.condition_on if name not in store.attributes]
     if unknown:
         raise InputError(
-            f"objective.toward: {unknown[0]!r} is no attribute of {store.path}; "
+            f"objective.condition_on: {unknown[0]!r} is no attribute of {store.path}; "
             f"known are {', '.join(store.attributes)}."
         )
     items = store.item_by_id

@@ -280,7 +280,7 @@ def train_sentencepiece(texts: Iterable[str], folder: str | Path, *, vocab_size:
     """Trains a small SentencePiece BPE tokenizer and writes its folder, whole or not at all; returns the folder.
 
     Made for the built-in demonstration and its offline tests. Each digit and each line break is a token, bytes
-    stand in for unknown characters, nothing is normalised, so every text without U+2581 (SentencePiece's own sign
+    stand in for unknown characters, nothing is normalized, so every text without U+2581 (SentencePiece's own sign
     for a space) comes back as it was. The same texts give the same bytes. A small corpus gives fewer tokens than
     `vocab_size`. The folder also loads with `transformers.AutoTokenizer`.
     Raises InputError for an empty corpus, a `vocab_size` too small for its characters, or a folder in use.

@@ -55,7 +55,7 @@ def krippendorff_alpha(coincidences: np.ndarray) -> np.ndarray:
 def coincidences(labels_dl: np.ndarray) -> np.ndarray:
     """Coincidence matrices [D, L, L] of documents, from how often each was given each label [D, L].
 
-    All ordered pairs of labels of one document, each weighing 1 / (m − 1) where m people labelled it, so that a
+    All ordered pairs of labels of one document, each weighing 1 / (m − 1) where m people labeled it, so that a
     document weighs as many labels as it has; zero where a document has a single label.
     """
     m = labels_dl.sum(axis=1)

@@ -35,7 +35,7 @@ def figure_rows(part: Part, values: Mapping[FigureName, np.ndarray]) -> list[tup
 
 
 def validity_rows(part: Part) -> list[tuple]:
-    """What the model gave to valid answers before renormalising, and the share of its draws that are valid."""
+    """What the model gave to valid answers before renormalizing, and the share of its draws that are valid."""
     rows = []
     mass = np.array([cell.mass_on_levels for cell in part.cells])
     if np.isfinite(mass).any():

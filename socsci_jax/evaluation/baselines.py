@@ -25,13 +25,13 @@ class Baselines:
     counts: Mapping[Outcome, np.ndarray]
 
     @classmethod
-    def of(cls, labelled: pl.DataFrame, store: StudyStore) -> Baselines:
+    def of(cls, labeled: pl.DataFrame, store: StudyStore) -> Baselines:
         """From the answers with their part, as `Split.label` gives them."""
         counts: dict[Outcome, np.ndarray] = {}
-        for item, codes in _codes_by_item(labelled, store):
+        for item, codes in _codes_by_item(labeled, store):
             own = np.bincount(codes, minlength=len(item.scale.levels))
             counts[_outcome(item)] = counts.get(_outcome(item), 0) + own
-        training = _codes_by_item(labelled.filter(pl.col("part") == TRAIN), store)
+        training = _codes_by_item(labeled.filter(pl.col("part") == TRAIN), store)
         shapes = training_shapes((codes, len(item.scale.levels)) for item, codes in training if codes.size)
         return cls(shapes=shapes, counts=counts)
 
@@ -51,9 +51,9 @@ def _outcome(item: Item) -> Outcome:
     return (item.study_id, item.outcome, item.scale.levels)
 
 
-def _codes_by_item(labelled: pl.DataFrame, store: StudyStore) -> Iterator[tuple[Item, np.ndarray]]:
+def _codes_by_item(labeled: pl.DataFrame, store: StudyStore) -> Iterator[tuple[Item, np.ndarray]]:
     """Level indices of the answers to each item with a scale of levels."""
-    for item_id, answers in answers_by_item(labelled):
+    for item_id, answers in answers_by_item(labeled):
         item = store.item_by_id[item_id]
         if item.scale.kind == "levels":
             codes = level_codes(answers["value"].to_numpy(), np.asarray(item.scale.levels))

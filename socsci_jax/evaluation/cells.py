@@ -124,9 +124,9 @@ class PredictionIndex:
         )
 
 
-def answers_by_item(labelled: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+def answers_by_item(labeled: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """The answers of each item, items in order of their ids."""
-    parts = _by_item(labelled.select("item_id", "participant_id", "value"))
+    parts = _by_item(labeled.select("item_id", "participant_id", "value"))
     for item_id in sorted(parts):
         yield item_id, parts[item_id]
 

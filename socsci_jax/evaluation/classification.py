@@ -141,7 +141,7 @@ class _Labels:
         return int(self.labels_dl.sum())
 
     def by_several(self) -> _Labels:
-        """Only the documents that several people labelled."""
+        """Only the documents that several people labeled."""
         kept = np.flatnonzero(self.labels_dl.sum(axis=1) > 1)
         return _Labels([self.documents[d] for d in kept], self.labels_dl[kept], self.predicted_d[kept])
 
@@ -207,7 +207,7 @@ class _Judged:
             self._measure(c)
 
     def _documents(self, labels_c: Sequence[_Labels], cells: Iterable[int]) -> set[tuple[str, str]]:
-        """(study, document) of everything that was labelled in some of the items."""
+        """(study, document) of everything that was labeled in some of the items."""
         return {(self.study_c[c], document) for c in cells for document in labels_c[c].documents}
 
     def _resample(self, study: str, *, rng: np.random.Generator) -> None:

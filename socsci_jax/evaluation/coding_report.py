@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from socsci_jax.evaluation import figures
+from socsci_jax.evaluation import plots
 from socsci_jax.evaluation.agreement import METRICS
 from socsci_jax.evaluation.classification import CODERS, MODEL, PREDICTORS, Coding
 from socsci_jax.evaluation.verdicts import number, with_interval
@@ -192,7 +192,7 @@ def difference_sentence(coding: Coding, part: str, predictor: str) -> str:
     return f"No difference from {name} can be claimed: {with_interval(figure)} in accuracy."
 
 
-def _plots(coding: Coding, part: str) -> list[figures.Plot]:
+def _plots(coding: Coding, part: str) -> list[plots.Plot]:
     items = coding.items.filter(scope=part).head(MOST_ITEMS_DRAWN)
     rows = items.iter_rows(named=True)
     places = [(None, "all variables"), *((row, _item_name(coding, part, row)) for row in rows)]
@@ -201,7 +201,7 @@ def _plots(coding: Coding, part: str) -> list[figures.Plot]:
         for name in (MODEL, CODERS)
     }
     return [
-        figures.agreement(
+        plots.agreement(
             kappas,
             places=[title for _, title in places],
             names=COLUMN_TITLES,
@@ -209,5 +209,5 @@ def _plots(coding: Coding, part: str) -> list[figures.Plot]:
             "with 95 % intervals over documents. At 0, as of every guess that does not look at the document, labels "
             "agree as chance would have it.",
         ),
-        *(figures.confusion(row) for row in items.iter_rows(named=True)),
+        *(plots.confusion(row) for row in items.iter_rows(named=True)),
     ]

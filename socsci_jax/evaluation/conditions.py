@@ -85,10 +85,10 @@ def _clusters(part: Part, studies: list[str], outcome_of_row: np.ndarray) -> Clu
 def _sensitivity_rows(
     part: Part, means: pl.DataFrame, halves_2mr: np.ndarray, clusters: Clusters
 ) -> list[tuple]:
-    """How condition means, centred within their outcome, vary together."""
+    """How condition means, centered within their outcome, vary together."""
     group, convention = means["group"].to_numpy(), f"stated/{part.source}{clusters.said}"
-    human = effects.centred(means["human"].to_numpy(), group)
-    model = effects.centred(means["model"].to_numpy(), group)
+    human = effects.centered(means["human"].to_numpy(), group)
+    model = effects.centered(means["model"].to_numpy(), group)
     half = halves_2mr - _group_means(halves_2mr, group)
     sums = {
         MODEL: clusters.sums(effects.moments(model, human)),
@@ -156,8 +156,8 @@ def _contrast_rows(
     signs, errors = {}, {}
     for predictor, (x, l) in both.items():  # noqa: E741
         agreement, error = effects.sign_agreement(x, l), (x - l) ** 2
-        ways = pairs.both_ways if x.ndim == 1 else pairs.both_ways[:, None]
-        terms = effects.moments(l, x, both_ways=ways)
+        ways = pairs.undirected if x.ndim == 1 else pairs.undirected[:, None]
+        terms = effects.moments(l, x, undirected=ways)
         if x.ndim == 2:
             agreement, error, terms = agreement.mean(axis=1), error.mean(axis=1), terms.mean(axis=1)
         signs[predictor] = clusters.means(agreement)
@@ -204,13 +204,13 @@ def true_effect_rows(part: Part, items: Sequence[ItemFigures], truth: pl.DataFra
 
 
 def condition_mean_table(part: Part, means: pl.DataFrame) -> pl.DataFrame:
-    """The condition means, also centred within their outcome, for the report to draw."""
-    centred = [
-        (pl.col(name) - pl.col(name).mean().over("group")).alias(f"{name}_centred")
+    """The condition means, also centered within their outcome, for the report to draw."""
+    centered = [
+        (pl.col(name) - pl.col(name).mean().over("group")).alias(f"{name}_centered")
         for name in ("human", "model")
     ]
     columns = ["study", "outcome", "condition", "is_control", "n", "human", "model"]
-    return means.select(pl.lit(part.name).alias("scope"), *columns, *centred)
+    return means.select(pl.lit(part.name).alias("scope"), *columns, *centered)
 
 
 def contrast_table(part: Part, means: pl.DataFrame) -> pl.DataFrame:
@@ -226,7 +226,7 @@ def contrast_table(part: Part, means: pl.DataFrame) -> pl.DataFrame:
             "reference": reference["condition"],
             "human": treated["human"] - reference["human"],
             "model": treated["model"] - reference["model"],
-            "both_ways": pl.Series(pairs.both_ways, dtype=pl.Boolean),
+            "undirected": pl.Series(pairs.undirected, dtype=pl.Boolean),
         }
     )
 

@@ -19,12 +19,12 @@ ZERO = 1e-12
 class Contrasts:
     """Index pairs into the condition means: effect = mean[treated] − mean[reference], all arrays [K].
 
-    `both_ways` marks pairs without a control, whose direction is arbitrary.
+    `undirected` marks pairs without a control, whose direction is arbitrary.
     """
 
     treated: np.ndarray
     reference: np.ndarray
-    both_ways: np.ndarray
+    undirected: np.ndarray
 
 
 def contrasts(group_c: np.ndarray, is_control_c: np.ndarray) -> Contrasts:
@@ -32,7 +32,7 @@ def contrasts(group_c: np.ndarray, is_control_c: np.ndarray) -> Contrasts:
 
     `group_c` [C] numbers the (study, outcome) of each condition mean.
     """
-    treated, reference, both_ways = [], [], []
+    treated, reference, undirected = [], [], []
     for group in np.unique(group_c):
         members = np.flatnonzero(group_c == group)
         controls = members[is_control_c[members]]
@@ -44,10 +44,10 @@ def contrasts(group_c: np.ndarray, is_control_c: np.ndarray) -> Contrasts:
             i, j = (members[side] for side in np.triu_indices(members.size, k=1))
         treated.append(i)
         reference.append(j)
-        both_ways.append(np.full(i.size, not directed))
+        undirected.append(np.full(i.size, not directed))
     if not treated:
         return Contrasts(np.zeros(0, int), np.zeros(0, int), np.zeros(0, bool))
-    return Contrasts(np.concatenate(treated), np.concatenate(reference), np.concatenate(both_ways))
+    return Contrasts(np.concatenate(treated), np.concatenate(reference), np.concatenate(undirected))
 
 
 def sign_agreement(h: np.ndarray, l: np.ndarray) -> np.ndarray:  # noqa: E741
@@ -57,13 +57,13 @@ def sign_agreement(h: np.ndarray, l: np.ndarray) -> np.ndarray:  # noqa: E741
     return 0.5 + 0.5 * sign_h * sign_l
 
 
-def moments(x: np.ndarray, y: np.ndarray, *, both_ways: np.ndarray | bool = False) -> np.ndarray:
+def moments(x: np.ndarray, y: np.ndarray, *, undirected: np.ndarray | bool = False) -> np.ndarray:
     """Terms [K, 6] whose sums give a correlation: 1, x, y, x², y², xy.
 
     A pair whose direction is arbitrary counts half in each direction, so its linear terms vanish: the
     correlation does not depend on the order in which conditions are named.
     """
-    linear = np.where(both_ways, 0.0, 1.0)
+    linear = np.where(undirected, 0.0, 1.0)
     return np.stack([np.ones_like(x), linear * x, linear * y, x * x, y * y, x * y], axis=-1)
 
 
@@ -78,20 +78,20 @@ def correlation(sums: np.ndarray) -> np.ndarray:
 
 
 def slope_of_human(sums: np.ndarray) -> np.ndarray:
-    """Slope of human on predicted, both centred: below 1 the model exaggerates, above 1 it shrinks effects."""
+    """Slope of human on predicted, both centered: below 1 the model exaggerates, above 1 it shrinks effects."""
     _, _, _, predicted, _, product = np.moveaxis(sums, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(predicted > ZERO**2, product / predicted, np.nan)
 
 
 def spread_ratio(sums: np.ndarray) -> np.ndarray:
-    """Standard deviation of predicted over that of human condition means, both centred."""
+    """Standard deviation of predicted over that of human condition means, both centered."""
     _, _, _, predicted, human, _ = np.moveaxis(sums, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(human > ZERO**2, np.sqrt(predicted / human), np.nan)
 
 
-def centred(values_c: np.ndarray, group_c: np.ndarray) -> np.ndarray:
+def centered(values_c: np.ndarray, group_c: np.ndarray) -> np.ndarray:
     """Values minus the mean of their group; `group_c` [C] holds numbers from 0."""
     size = np.bincount(group_c)
     with np.errstate(invalid="ignore"):
@@ -107,7 +107,7 @@ def permutation_null(
     permutations: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Correlations [P] of centred values after shuffling the predictions among the conditions of an outcome.
+    """Correlations [P] of centered values after shuffling the predictions among the conditions of an outcome.
 
     What remains is what a model earns that knows the outcomes and nothing of the conditions.
     """
@@ -132,7 +132,7 @@ def recovered_effects(positions: pl.DataFrame, truth: pl.DataFrame) -> float | N
 
 
 def effects_beside_truth(positions: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
-    """study_id, outcome, `predicted` and `true` of each item, centred within its (study, outcome)."""
+    """study_id, outcome, `predicted` and `true` of each item, centered within its (study, outcome)."""
     within = ["study_id", "outcome"]
     return (
         positions.join(truth.select("item_id", "mean_position"), on="item_id", maintain_order="left")

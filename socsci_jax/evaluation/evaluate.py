@@ -63,19 +63,19 @@ def evaluate_files(
     name = split_name or named
     notes = []
     if name is None:
-        labelled = label_without_split(store)
+        labeled = label_without_split(store)
         notes.append(
             "No split was named: all answers are judged together, and nothing here says whether the model "
             "had seen them."
         )
     else:
-        labelled = Split.load(store, name).label(store)
+        labeled = Split.load(store, name).label(store)
         if named not in (None, name):
             notes.append(
                 f"The predictions were made under split {named!r} and are judged under {name!r}: answers that "
                 "count as unseen here may have been used in training."
             )
-    evaluation = evaluate(predictions, store, labelled, seed=seed, minimum_n=minimum_n)
+    evaluation = evaluate(predictions, store, labeled, seed=seed, minimum_n=minimum_n)
     settings = {**evaluation.metadata["evaluation"], "predictions": str(predictions_path), "split": name}
     evaluation = dataclasses.replace(
         evaluation,
@@ -95,19 +95,19 @@ def label_without_split(store: StudyStore) -> pl.DataFrame:
 def evaluate(
     predictions: Predictions,
     store: StudyStore,
-    labelled: pl.DataFrame,
+    labeled: pl.DataFrame,
     *,
     seed: int = 0,
     minimum_n: int = 10,
 ) -> Evaluation:
-    """Judges predictions against the answers in `labelled`, as `Split.label` gives them, part by part.
+    """Judges predictions against the answers in `labeled`, as `Split.label` gives them, part by part.
 
     Only answers that have a prediction are used, for the model and for every other predictor.  Items with
     fewer than `minimum_n` of them stay in the table but enter no average.  Raises InputError if no answer has
     a prediction.
     """
     is_nominal = pl.col("item_id").is_in([i for i, item in store.item_by_id.items() if item.scale.nominal])
-    ordered, nominal = labelled.filter(~is_nominal), labelled.filter(is_nominal)
+    ordered, nominal = labeled.filter(~is_nominal), labeled.filter(is_nominal)
     index = PredictionIndex(predictions)
     found = find_parts(ordered, store, index, minimum_n=minimum_n, seed=seed)
     coded = find_parts(nominal, store, index, minimum_n=minimum_n, seed=seed)
@@ -141,7 +141,7 @@ def evaluate(
         for name, numbers in counts.items()
         for what, number in numbers.items()
     ]
-    unused = _predictions_without_answer(predictions.frame, labelled)
+    unused = _predictions_without_answer(predictions.frame, labeled)
     note = f"Not used, because the person did not answer the item: {unused:,} predictions."
     return Evaluation(
         frame=pl.concat([frame_of(rows), coding.frame]),
@@ -194,7 +194,7 @@ def _counts(part: Part, items: Sequence[ItemFigures], baselines: Baselines) -> d
     }
 
 
-def _predictions_without_answer(frame: pl.DataFrame, labelled: pl.DataFrame) -> int:
+def _predictions_without_answer(frame: pl.DataFrame, labeled: pl.DataFrame) -> int:
     personal = frame.filter(pl.col("participant_id").is_not_null())
     key = ["item_id", "participant_id"]
-    return personal.join(labelled.select(key).unique(), on=key, how="anti").height
+    return personal.join(labeled.select(key).unique(), on=key, how="anti").height

@@ -1,4 +1,4 @@
-"""Intervals by resampling whole clusters (studies), vectorised over the resamples.
+"""Intervals by resampling whole clusters (studies), vectorized over the resamples.
 
 Answers of one study share its topic, people and wording: intervals over answers or simulated people would be
 absurdly narrow.  Every statistic below is a function of how often each cluster was drawn, so that all figures

@@ -70,17 +70,17 @@ class Part:
 
 
 def find_parts(
-    labelled: pl.DataFrame, store: StudyStore, index: PredictionIndex, *, minimum_n: int, seed: int
+    labeled: pl.DataFrame, store: StudyStore, index: PredictionIndex, *, minimum_n: int, seed: int
 ) -> list[Part]:
-    """The parts of `labelled`, those that a split holds out first; some may be without cells."""
-    present = set(labelled["part"].unique())
+    """The parts of `labeled`, those that a split holds out first; some may be without cells."""
+    present = set(labeled["part"].unique())
     ordered = [p for p in (*PARTS, TRAIN) if p in present] + sorted(present - {*PARTS, TRAIN})
-    return [_part(name, labelled, store, index, minimum_n=minimum_n, seed=seed) for name in ordered]
+    return [_part(name, labeled, store, index, minimum_n=minimum_n, seed=seed) for name in ordered]
 
 
 def _part(
     name: str,
-    labelled: pl.DataFrame,
+    labeled: pl.DataFrame,
     store: StudyStore,
     index: PredictionIndex,
     *,
@@ -88,7 +88,7 @@ def _part(
     seed: int,
 ) -> Part:
     cells, counts, left_out = [], collections.Counter(), []
-    for item_id, answers in answers_by_item(labelled.filter(pl.col("part") == name)):
+    for item_id, answers in answers_by_item(labeled.filter(pl.col("part") == name)):
         item = store.item_by_id[item_id]
         if item_id in index and item.scale.kind != "levels":
             counts["items_not_levels"] += 1

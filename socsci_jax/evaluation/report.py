@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from rich.table import Table
 
-from socsci_jax.evaluation import coding_report, figures, verdicts
+from socsci_jax.evaluation import coding_report, plots, verdicts
 from socsci_jax.evaluation.table import BASELINES, MODEL, Evaluation
 from socsci_jax.evaluation.verdicts import number, part_name, with_interval
 from socsci_jax.studies.predictions import METADATA_KEY
@@ -150,9 +150,7 @@ def render(evaluation: Evaluation) -> str:
     shown = evaluation.parts[0] if evaluation.parts else ""
     chosen = pl.DataFrame()
     if shown:
-        chosen = figures.choose_items(
-            evaluation.distributions.filter(scope=shown), count=ITEMS_DRAWN, rng=rng
-        )
+        chosen = plots.choose_items(evaluation.distributions.filter(scope=shown), count=ITEMS_DRAWN, rng=rng)
     return environment.get_template("report.html.jinja").render(
         model=_text(made.get("model", "a model that the predictions file does not name")),
         settings={name: _text(value) for name, value in settings.items()},
@@ -165,7 +163,7 @@ def render(evaluation: Evaluation) -> str:
         coded=coding_report.sections(evaluation.coding),
         coded_titles=list(coding_report.COLUMN_TITLES.values()),
         shown=part_name(shown),
-        distributions=[figures.distribution(row) for row in chosen.iter_rows(named=True)],
+        distributions=[plots.distribution(row) for row in chosen.iter_rows(named=True)],
         checklist=[(title, _text(made[key]) if key in made else None) for key, title in CHECKLIST.items()],
         other_facts=[(key, _text(value)) for key, value in made.items() if key not in CHECKLIST],
     )
@@ -205,7 +203,7 @@ def _figure_rows(evaluation: Evaluation, part: str) -> list[tuple[str, list[str]
     wanted += [
         ("individual_accuracy", "draw", "Individual accuracy, one draw (higher is better)"),
         ("individual_accuracy", "median", "Individual accuracy, median (higher is better)"),
-        ("mass_on_levels", "exact", "Probability on allowed answers before renormalising"),
+        ("mass_on_levels", "exact", "Probability on allowed answers before renormalizing"),
         ("parse_rate", "draws", "Share of draws that are allowed answers"),
     ]
     rows = []
@@ -279,7 +277,7 @@ def _left_out(evaluation: Evaluation, part: str) -> list[str]:
     return lines
 
 
-def _plots(evaluation: Evaluation, part: str, rng: np.random.Generator) -> list[figures.Plot]:
+def _plots(evaluation: Evaluation, part: str, rng: np.random.Generator) -> list[plots.Plot]:
     convention = verdicts.primary_wasserstein(evaluation, part)
     per_study = evaluation.frame.filter(
         pl.col("study").is_not_null() & pl.col("outcome").is_null(),
@@ -287,10 +285,10 @@ def _plots(evaluation: Evaluation, part: str, rng: np.random.Generator) -> list[
         scope=part,
         convention=convention,
     ).select("study", "predictor", "value")
-    plots = []
+    drawn = []
     if per_study.height:
-        plots.append(
-            figures.forest(
+        drawn.append(
+            plots.forest(
                 per_study,
                 _headline(evaluation, part),
                 names=COLUMN_TITLES,
@@ -304,8 +302,8 @@ def _plots(evaluation: Evaluation, part: str, rng: np.random.Generator) -> list[
             "Effects: difference in mean answer between a condition and its control, or between two conditions, "
             "as a share of the scale. On the dashed line the prediction is right."
         )
-        plots.append(
-            figures.scatter(effects["human"], effects["model"], what="effect", caption=caption, rng=rng)
+        drawn.append(
+            plots.scatter(effects["human"], effects["model"], what="effect", caption=caption, rng=rng)
         )
     means = evaluation.condition_means.filter(scope=part)
     if means.height:
@@ -313,13 +311,13 @@ def _plots(evaluation: Evaluation, part: str, rng: np.random.Generator) -> list[
             "Condition sensitivity: mean answer of each condition, less the mean of its outcome. A model that "
             "knows the outcomes and ignores the conditions lies flat on the horizontal line."
         )
-        plots.append(
-            figures.scatter(
-                means["human_centred"],
-                means["model_centred"],
+        drawn.append(
+            plots.scatter(
+                means["human_centered"],
+                means["model_centered"],
                 what="departure from the outcome's mean",
                 caption=caption,
                 rng=rng,
             )
         )
-    return plots
+    return drawn

@@ -2,7 +2,7 @@
 
 Letters: G rows, T tokens of a row, N queries, C blocks of queries, Q queries of a block, K key-value heads, R query
 heads that share one, H features of a head, P keys that a block of queries sees.  Keys are never repeated, per head
-or per branch, and no T x T mask is ever built: what neighbours see lies in few short runs of keys (their prefix, the
+or per branch, and no T x T mask is ever built: what neighbors see lies in few short runs of keys (their prefix, the
 beginnings of their personas, each other), and only these are gathered and multiplied.
 """
 
@@ -81,24 +81,24 @@ def _forward(q, k, v, sight: Sight):
         return mixed.astype(q.dtype), highest + jnp.log(total)
 
     attend = _for_enough_blocks(attend, sight)
-    mixed, normaliser = jax.lax.map(
+    mixed, normalizer = jax.lax.map(
         lambda xs: attend(*xs), (sight.count, _query_blocks(_scaled(q), sight), sight.at, sight.order)
     )
-    return _unblock_queries(mixed, q), (q, k, v, sight, mixed, normaliser)
+    return _unblock_queries(mixed, q), (q, k, v, sight, mixed, normalizer)
 
 
 def _backward(saved, cotangent):
-    q, k, v, sight, mixed, normaliser = saved
+    q, k, v, sight, mixed, normalizer = saved
     keys, values = _key_blocks(k), _key_blocks(v)
     to_mixed = _query_blocks(cotangent, sight)
     # Dao et al. 2022: of its whole row the gradient of a softmax needs only this sum.
     inner = jnp.sum(to_mixed.astype(jnp.float32) * mixed.astype(jnp.float32), axis=-1)
 
-    def backward(blocks: int, totals, q, to_mixed, inner, normaliser, at, order):
+    def backward(blocks: int, totals, q, to_mixed, inner, normalizer, at, order):
         chosen = order[:blocks]
         k, v = _gather(keys, chosen), _gather(values, chosen)
         scores = _add(_dot("kqh,kph->kqp", q, k), _mask(at, sight.end, chosen))
-        weights = jnp.exp(scores - normaliser[..., None])
+        weights = jnp.exp(scores - normalizer[..., None])
         to_scores = (weights * (_dot("kqh,kph->kqp", to_mixed, v) - inner[..., None])).astype(q.dtype)
         to_keys = _ungather(_dot("kqp,kqh->kph", to_scores, q))
         to_values = _ungather(_dot("kqp,kqh->kph", weights.astype(q.dtype), to_mixed))
@@ -110,7 +110,7 @@ def _backward(saved, cotangent):
     (to_keys, to_values), to_q = jax.lax.scan(
         lambda totals, xs: backward(xs[0], totals, *xs[1:]),
         zeros,
-        (sight.count, _query_blocks(_scaled(q), sight), to_mixed, inner, normaliser, sight.at, sight.order),
+        (sight.count, _query_blocks(_scaled(q), sight), to_mixed, inner, normalizer, sight.at, sight.order),
     )
     nothing = jax.tree.map(lambda _: None, sight)
     return _unblock_queries(_scaled(to_q), q), _unblock_keys(to_keys, k), _unblock_keys(to_values, v), nothing

@@ -68,7 +68,7 @@ def kernel_attention(
 def _forward(q, k, v, see: Blocks, interpret: bool):
     by_queries = _ByQueries(q, k)
     g, n, kv, r, _ = q.shape
-    mixed, normaliser = by_queries.call(
+    mixed, normalizer = by_queries.call(
         _forward_kernel,
         [by_queries.queries, *by_queries.keys_values, *by_queries.seen],
         out_specs=[by_queries.queries, by_queries.numbers],
@@ -78,10 +78,10 @@ def _forward(q, k, v, see: Blocks, interpret: bool):
         ],
         interpret=interpret,
     )(q, k, v, see.at, see.end, see.keys, see.key_count)
-    return mixed, (q, k, v, see, mixed, normaliser)
+    return mixed, (q, k, v, see, mixed, normalizer)
 
 
-def _forward_kernel(q, k, v, at, end, keys, key_count, mixed, normaliser, *, scale: float):
+def _forward_kernel(q, k, v, at, end, keys, key_count, mixed, normalizer, *, scale: float):
     queries, here = q[...], at[...]
 
     def body(i, carry):
@@ -105,15 +105,15 @@ def _forward_kernel(q, k, v, at, end, keys, key_count, mixed, normaliser, *, sca
     highest, total, sums = jax.lax.fori_loop(0, key_count[...], body, nothing)
     total = jnp.maximum(total, jnp.finfo(jnp.float32).tiny)
     mixed[...] = (sums / total[:, None]).astype(mixed.dtype)
-    normaliser[...] = highest + jnp.log2(total)
+    normalizer[...] = highest + jnp.log2(total)
 
 
 def _backward(interpret: bool, saved, cotangent):
-    q, k, v, see, mixed, normaliser = saved
+    q, k, v, see, mixed, normalizer = saved
     # Dao et al. 2022: of its whole row the gradient of a softmax needs only this sum.
     inner = jnp.einsum("gnkrh,gnkrh->gkrn", cotangent, mixed, preferred_element_type=jnp.float32)
     by_queries, by_keys = _ByQueries(q, k), _ByKeys(q, k)
-    operands = (q, k, v, cotangent, normaliser, inner, see.at, see.end)
+    operands = (q, k, v, cotangent, normalizer, inner, see.at, see.end)
     to_q = by_queries.call(
         _backward_queries_kernel,
         by_queries.of_operands,
@@ -142,7 +142,7 @@ class _Grid:
 
     @property
     def of_operands(self) -> list[pl.BlockSpec]:
-        """Of q, k, v, the cotangent, the normaliser, its inner products, and who sees whom."""
+        """Of q, k, v, the cotangent, the normalizer, its inner products, and who sees whom."""
         return [self.queries, *self.keys_values, self.queries, self.numbers, self.numbers, *self.seen]
 
     def call(self, kernel, in_specs: list[pl.BlockSpec], *, interpret: bool, **out):
@@ -198,10 +198,10 @@ class _ByKeys(_Grid):
 
 
 def _backward_queries_kernel(
-    q, k, v, to_mixed, normaliser, inner, at, end, keys, key_count, to_q, *, scale: float
+    q, k, v, to_mixed, normalizer, inner, at, end, keys, key_count, to_q, *, scale: float
 ):
     queries, gradient, here = q[...], to_mixed[...], at[...]
-    norm, sums = normaliser[...], inner[...]
+    norm, sums = normalizer[...], inner[...]
 
     def body(i, total):
         of_block = pl.dslice(keys[i] * BLOCK, BLOCK)
@@ -220,7 +220,7 @@ def _backward_keys_kernel(
     k,
     v,
     to_mixed,
-    normaliser,
+    normalizer,
     inner,
     at,
     end,
@@ -240,7 +240,7 @@ def _backward_keys_kernel(
             here, gradient = q[of_block, head, :], to_mixed[of_block, head, :]
             scores = _scores(here, block, scale)
             seen = _seen(number, at[of_block], ends)
-            weights = jnp.where(seen, jnp.exp2(scores - normaliser[head, of_block][:, None]), 0.0)
+            weights = jnp.where(seen, jnp.exp2(scores - normalizer[head, of_block][:, None]), 0.0)
             to_weights = _dot(gradient, values, trans_b=True)
             to_scores = weights * (to_weights - inner[head, of_block][:, None])
             return (

@@ -102,7 +102,7 @@ class DecoderConfig:
 
     @property
     def qk_norm(self) -> bool:
-        """Whether each head's queries and keys are normalised: Qwen3 alone."""
+        """Whether each head's queries and keys are normalized: Qwen3 alone."""
         return self.model_type == "qwen3"
 
 

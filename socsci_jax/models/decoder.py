@@ -61,8 +61,8 @@ def read_hidden(
 
         return jax.lax.cond(is_last, lambda x, _: x, layer, x, params)
 
-    # The choice is within what is rematerialised: outside, the backward would keep a copy of every layer's weights.
-    unless_last = _rematerialised(unless_last, remat)
+    # The choice is within what is rematerialized: outside, the backward would keep a copy of every layer's weights.
+    unless_last = _rematerialized(unless_last, remat)
 
     def step(x: jax.Array, xs: tuple[Any, jax.Array]) -> tuple[jax.Array, None]:
         return unless_last(x, *xs), None
@@ -172,7 +172,7 @@ def _rotate(x: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
     return rotated.astype(x.dtype)
 
 
-def _rematerialised(function, remat: RematPolicy):
+def _rematerialized(function, remat: RematPolicy):
     if remat == "none":
         return function
     keep = ("matmul",) if remat == "matmuls" else ()

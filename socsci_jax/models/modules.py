@@ -89,7 +89,7 @@ class Linear(nnx.Module):
 
     def __call__(self, x_gni: jax.Array) -> jax.Array:
         y = contract("gni,io->gno", x_gni, self._weight(x_gni.dtype))
-        # Named so that rematerialisation may keep exactly these.
+        # Named so that remat may keep exactly these.
         y = checkpoint_name(y, "matmul")
         if self.bias is not None:
             y = y + self.bias[...].astype(y.dtype)
@@ -110,7 +110,7 @@ class Linear(nnx.Module):
 
 
 class RMSNorm(nnx.Module):
-    """Root mean square normalisation over the last axis, in float32."""
+    """Root mean square normalization over the last axis, in float32."""
 
     def __init__(self, make: _Maker, *axes: str) -> None:
         self.weight = make.constant(1.0, *axes)

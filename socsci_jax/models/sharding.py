@@ -34,7 +34,7 @@ class ShardingRules:
     layers: MeshAxes = ()
     # Of an adapter: a few dozen numbers.
     rank: MeshAxes = ()
-    # Normalisation weights are a few thousand numbers: cutting them would cost more than it saves.
+    # Normalization weights are a few thousand numbers: cutting them would cost more than it saves.
     norm: MeshAxes = ()
     head_norm: MeshAxes = ()
 

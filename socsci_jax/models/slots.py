@@ -59,12 +59,12 @@ def slot_log_probs(
     """Log-probability [G,A] that each target slot's id has at the read it is predicted from.
 
     hidden[G,R,D] of the reads; weight[V,D]; slot_read[G,A] indexes R, slot_id[G,A] indexes V.  A slot's own logit
-    takes one row of the vocabulary; all rows are needed only for the normaliser of each read.
+    takes one row of the vocabulary; all rows are needed only for the normalizer of each read.
     """
     at_slot = jnp.take_along_axis(hidden, slot_read[..., None], axis=1)
     of_slot = weight[slot_id].astype(hidden.dtype)
     chosen = jnp.sum(at_slot.astype(jnp.float32) * of_slot.astype(jnp.float32), axis=-1)
-    return chosen - jnp.take_along_axis(log_normaliser(hidden, weight), slot_read, axis=-1)
+    return chosen - jnp.take_along_axis(log_normalizer(hidden, weight), slot_read, axis=-1)
 
 
 def answer_log_probs(log_probs: jax.Array, path: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -79,7 +79,7 @@ def answer_log_probs(log_probs: jax.Array, path: jax.Array) -> tuple[jax.Array, 
     return found.reshape(path.shape).sum(-1), path[..., 0] >= 0
 
 
-def log_normaliser(hidden: jax.Array, weight: jax.Array) -> jax.Array:
+def log_normalizer(hidden: jax.Array, weight: jax.Array) -> jax.Array:
     """Log of the sum over the vocabulary of exp(logit) [G,R], in pieces of the reads if there are many logits."""
     g, r, d = hidden.shape
     pieces = 1

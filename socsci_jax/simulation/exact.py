@@ -20,7 +20,7 @@ _score = jax.jit(tree_log_probs, static_argnames=("config", "compute_dtype"))
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Distribution:
-    """Probabilities over the levels of an item, and what the model gave to them before renormalising."""
+    """Probabilities over the levels of an item, and what the model gave to them before renormalizing."""
 
     probs: np.ndarray
     mass_on_levels: float
@@ -38,7 +38,7 @@ def exact_distributions(
     """One distribution for each pair of `table`, over the answers of its trie, in their order.
 
     P(answer) is the product of the probabilities of its tokens and of the end of the answer, each over the
-    whole vocabulary; the allowed answers are then renormalised to one.  `sharing` changes how much is computed
+    whole vocabulary; the allowed answers are then renormalized to one.  `sharing` changes how much is computed
     once, not the result.
     """
     requests = distinct_requests(table, trie_of_pair, sharing=sharing)
@@ -52,7 +52,7 @@ def exact_distributions(
             log_probs = fetch(log_probs)
             for request, row, slots in zip(batch.request, batch.row, batch.slots):
                 edges = log_probs[row, slots].astype(np.float64)
-                found.append(_normalised(tries[requests.kind[request]].answer_log_probs(edges)))
+                found.append(_normalized(tries[requests.kind[request]].answer_log_probs(edges)))
             progress(len(found), len(branches))
     return [found[request] for request in requests.of_pair]
 
@@ -73,7 +73,7 @@ def _one_ahead(results: Iterator) -> Iterator:
         yield before
 
 
-def _normalised(answer_log_probs: np.ndarray) -> Distribution:
+def _normalized(answer_log_probs: np.ndarray) -> Distribution:
     highest = answer_log_probs.max()
     relative = np.exp(answer_log_probs - highest)
     total = relative.sum()

@@ -34,7 +34,7 @@ class Requests:
 
 
 def distinct_requests(table: PromptTable, kind_of_pair: np.ndarray, *, sharing: Sharing = "all") -> Requests:
-    """Equal prompts with equal allowed answers are computed once; neighbours share the longest beginnings.
+    """Equal prompts with equal allowed answers are computed once; neighbors share the longest beginnings.
 
     With `sharing` "prefix" every pair is a request of its own, as if no two people were alike.
     """

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from socsci_jax.data.prompt_table import tokenise_prompts
+from socsci_jax.data.prompt_table import tokenize_prompts
 from socsci_jax.data.tries import NO_ANSWERS, AnswerTrie, build_trie
-from socsci_jax.distributed import Processes
+from socsci_jax.distributed.processes import Processes
 from socsci_jax.errors import InputError
+from socsci_jax.simulation.chunks import PAIRS_PER_CHUNK, FinishedChunks, chunks_of, compute_chunks
 from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel, params_hash
-from socsci_jax.simulation.parts import PAIRS_PER_PART, FinishedParts, compute_parts, parts_of
 from socsci_jax.simulation.sampling import Sampling, sample_answers
 from socsci_jax.studies.predictions import write_predictions
 from socsci_jax.studies.prompts import Layout
@@ -40,14 +40,14 @@ def simulate(
     sampling: Sampling | None = None,
     facts: dict[str, Any] | None = None,
     processes: Processes = ALONE,
-    pairs_per_part: int = PAIRS_PER_PART,
+    pairs_per_chunk: int = PAIRS_PER_CHUNK,
 ) -> int:
     """Predicts every held-out (item, participant) pair and writes the table; returns the number of rows.
 
-    Parts that are done wait beside `out` until all are: what was stopped goes on with those that are not, whatever the
+    Chunks that are done wait beside `out` until all are: what was stopped goes on with those that are not, whatever the
     number of processes was.  Of N `processes`, which share a folder and nothing else, each has a model on its own
-    devices and computes every Nth part; the first then waits for the others and writes the table, the others return
-    before.  Parts of a process that shows no sign of life are computed by the first.  The table does not depend on N.
+    devices and computes every Nth chunk; the first then waits for the others and writes the table, the others return
+    before.  Chunks of a process that shows no sign of life are computed by the first.  The table does not depend on N.
 
     A model that was trained with rationales has to be sampled: what it was shown of them is never shown again.
     Without `sampling` the distributions are exact, and items without a finite set of levels are left out with
@@ -72,7 +72,7 @@ def simulate(
             print(f"{left_out} items without a finite set of levels are left out; draw answers with --draws.")
         if pairs.is_empty():
             raise InputError(f"split {split.name!r}: no held-out item has levels; draw answers with --draws.")
-    table = tokenise_prompts(store, pairs, layout=layout, tokenizer=model.tokenizer)
+    table = tokenize_prompts(store, pairs, layout=layout, tokenizer=model.tokenizer)
     longest = max(map(len, table.prefixes)) + max(map(len, table.prompts))
     if longest > model.config.max_position_embeddings:
         raise InputError(
@@ -100,26 +100,26 @@ def simulate(
         **(facts or {}),
     }
     rows = pairs.height * (1 if sampling is None else sampling.draws)
-    finished = FinishedParts(out, metadata, pairs_per_part=pairs_per_part)
+    finished = FinishedChunks(out, metadata, pairs_per_chunk=pairs_per_chunk)
     if processes.is_main:
         finished.begin()
     elif not finished.wait_for_begin():
         return rows
-    parts = parts_of(table, pairs_per_part=pairs_per_part)
-    if processes.is_main and len(parts) < processes.num_processes:
-        print(f"note: {len(parts)} parts for {processes.num_processes} processes; some have nothing to do.")
+    chunks = chunks_of(table, pairs_per_chunk=pairs_per_chunk)
+    if processes.is_main and len(chunks) < processes.num_processes:
+        print(f"note: {len(chunks)} chunks for {processes.num_processes} processes; some have nothing to do.")
 
     def compute(number: int, show: Callable[[int, int], None]) -> None:
-        part = parts[number]
-        of_part = (pairs[part], items, table.of_pairs(part))
+        chunk = chunks[number]
+        of_chunk = (pairs[chunk], items, table.of_pairs(chunk))
         if sampling is None:
-            answers = _exact_rows(model, *of_part, show)
+            answers = _exact_rows(model, *of_chunk, show)
         else:
-            answers = _sampled_rows(model, *of_part, sampling, show)
+            answers = _sampled_rows(model, *of_chunk, sampling, show)
         finished.write(number, answers)
 
     try:
-        compute_parts(finished, [len(part) for part in parts], compute, processes=processes)
+        compute_chunks(finished, [len(chunk) for chunk in chunks], compute, processes=processes)
     except InputError:
         # A process that was held up until the others had done its work as well.
         if finished.table_is_written():
@@ -127,7 +127,7 @@ def simulate(
         raise
     if processes.is_main:
         try:
-            write_predictions(out, finished.read(len(parts)), metadata=metadata)
+            write_predictions(out, finished.read(len(chunks)), metadata=metadata)
         except OSError as error:
             raise InputError(
                 f"{out}: cannot be written ({error.strerror}); mend this and start the same command again: nothing is "
@@ -146,13 +146,13 @@ def held_out_pairs(store: StudyStore, split: Split, *, parts: Sequence[str]) -> 
     unknown = sorted(set(parts) - set(known))
     if unknown:
         raise InputError(f"part {unknown[0]!r} is not known; known are {', '.join(known)}.")
-    labelled = split.label(store).filter(pl.col("part").is_in(list(parts or PARTS)))
-    if labelled.is_empty():
+    labeled = split.label(store).filter(pl.col("part").is_in(list(parts or PARTS)))
+    if labeled.is_empty():
         raise InputError(
             f"split {split.name!r} of {store.path} holds out no answers{' of ' + ', '.join(parts) if parts else ''}."
         )
     columns = ["item_id", "study_id", "participant_id", "part"]
-    return labelled.select(columns).unique(maintain_order=True).sort("item_id", "participant_id")
+    return labeled.select(columns).unique(maintain_order=True).sort("item_id", "participant_id")
 
 
 def _tries_of_pairs(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from socsci_jax.studies.schema import Scale, format_value
 
-# "range": only the numbers; "ends": what the first and the last level mean; "labels": what every labelled level
+# "range": only the numbers; "ends": what the first and the last level mean; "labels": what every labeled level
 # means; "options": nothing but the levels and their labels.
 AnswerStyle = Literal["auto", "range", "ends", "labels", "options"]
 
@@ -14,7 +14,7 @@ AnswerStyle = Literal["auto", "range", "ends", "labels", "options"]
 def answer_format(scale: Scale, *, style: AnswerStyle = "auto") -> str:
     """The sentence that tells a respondent which answers `scale` allows.
 
-    "auto" says as much as the scale knows: "options" for two labelled levels, "ends" where only the two ends have
+    "auto" says as much as the scale knows: "options" for two labeled levels, "ends" where only the two ends have
     labels, "labels" where others have one too, "range" without labels.  Raises ValueError if the style needs
     labels that the scale does not have.
 
@@ -23,33 +23,33 @@ def answer_format(scale: Scale, *, style: AnswerStyle = "auto") -> str:
     """
     if scale.kind != "levels":
         return _number_sentence(scale)
-    labelled = [(level, label) for level, label in zip(scale.levels, scale.labels) if label]
+    labeled = [(level, label) for level, label in zip(scale.levels, scale.labels) if label]
     if style == "auto":
-        style = _fullest_style(scale, labelled)
+        style = _fullest_style(scale, labeled)
     if style == "range":
         return f"Only return {_allowed(scale.levels)}, nothing else."
     if style == "ends":
-        ends = [pair for pair in labelled if pair[0] in (scale.levels[0], scale.levels[-1])]
+        ends = [pair for pair in labeled if pair[0] in (scale.levels[0], scale.levels[-1])]
         if len(ends) < 2:
             raise ValueError(f"style 'ends' needs a label at both ends, got {scale.labels}")
         (lo, first), (hi, last) = ends
         return f"Only return {_allowed(scale.levels)}, where {lo} means {first} and {hi} means {last}, nothing else."
     if style == "labels":
-        if not labelled:
+        if not labeled:
             raise ValueError("style 'labels' needs labels, the scale has none")
-        meanings = "; ".join(f"{level} = {label}" for level, label in labelled)
+        meanings = "; ".join(f"{level} = {label}" for level, label in labeled)
         return f"Only return {_allowed(scale.levels)}, where {meanings}, nothing else."
-    if len(labelled) < len(scale.levels):
+    if len(labeled) < len(scale.levels):
         raise ValueError(f"style 'options' needs a label for each level, got {scale.labels}")
-    return "Only return " + "; ".join(f"{level} for {label}" for level, label in labelled) + ", nothing else."
+    return "Only return " + "; ".join(f"{level} for {label}" for level, label in labeled) + ", nothing else."
 
 
-def _fullest_style(scale: Scale, labelled: list[tuple[int, str]]) -> AnswerStyle:
-    if not labelled:
+def _fullest_style(scale: Scale, labeled: list[tuple[int, str]]) -> AnswerStyle:
+    if not labeled:
         return "range"
-    if len(labelled) == len(scale.levels) == 2:
+    if len(labeled) == len(scale.levels) == 2:
         return "options"
-    if [level for level, _ in labelled] == [scale.levels[0], scale.levels[-1]]:
+    if [level for level, _ in labeled] == [scale.levels[0], scale.levels[-1]]:
         return "ends"
     return "labels"
 

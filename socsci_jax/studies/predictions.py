@@ -196,7 +196,7 @@ def _check_probs(path: Path, frame: pl.DataFrame, store: StudyStore) -> None:
     if off.any():
         fail(
             off,
-            f"the probabilities sum to {total[_first_row(off)]:.6g}; they must sum to 1, renormalise them.",
+            f"the probabilities sum to {total[_first_row(off)]:.6g}; they must sum to 1, renormalize them.",
         )
 
     # Millions of rows share a few lists of levels: each (item, list) is looked at once.

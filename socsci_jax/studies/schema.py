@@ -196,7 +196,7 @@ SCALE_TYPE = pa.struct(
 )
 
 STUDIES_SCHEMA = pa.schema(
-    [("study_id", pa.string()), ("title", pa.string()), ("source", pa.string()), ("licence", pa.string())]
+    [("study_id", pa.string()), ("title", pa.string()), ("source", pa.string()), ("license", pa.string())]
 )
 
 ITEMS_SCHEMA = pa.schema(

@@ -174,7 +174,7 @@ class Split:
     def training_responses(
         self, store: StudyStore, *, leave_out: Sequence[str] = (), subset: Subset | None = None
     ) -> pl.DataFrame:
-        """The labelled responses of part "train", or those of a subset of its units.
+        """The labeled responses of part "train", or those of a subset of its units.
 
         Raises InputError if nothing is left to train on, or if a study of `leave_out` (ids that training was
         told never to see) is not held out by this split.

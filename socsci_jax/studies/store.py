@@ -132,7 +132,7 @@ class StoreBuilder:
 
     attributes: tuple[str, ...]
     source: str
-    licence: str
+    license: str
     command: str
     notes: list[str] = dataclasses.field(default_factory=list)
 
@@ -144,13 +144,13 @@ class StoreBuilder:
         self._rejects: list[dict] = []
 
     def add_study(
-        self, study_id: str, *, title: str = "", source: str | None = None, licence: str | None = None
+        self, study_id: str, *, title: str = "", source: str | None = None, license: str | None = None
     ) -> None:
         self._studies[study_id] = {
             "study_id": study_id,
             "title": title,
             "source": self.source if source is None else source,
-            "licence": self.licence if licence is None else licence,
+            "license": self.license if license is None else license,
         }
 
     def add_item(self, item: Item) -> str:
@@ -273,7 +273,7 @@ class StoreBuilder:
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "source": self.source,
-            "licence": self.licence,
+            "license": self.license,
             "command": self.command,
             "software": f"socsci_jax {__version__}",
             "content_hash": content_hash(tables),

@@ -19,9 +19,9 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from socsci_jax.distributed.peers import Peers
 from socsci_jax.errors import BAD_INPUT, InputError, StorageFailed, ending
 from socsci_jax.models.tensor_files import PIECE_BYTES
-from socsci_jax.peers import Peers
 from socsci_jax.training.digest import device_digests, digest_texts, to_text
 from socsci_jax.training.stored import (
     StoredParams,
@@ -287,7 +287,7 @@ class Checkpoints:
         return f"the last complete checkpoint is {last}; start the same command again."
 
     @contextlib.contextmanager
-    def said_if_disk_fails(self, folder: Path) -> Iterator[None]:
+    def translate_storage_errors(self, folder: Path) -> Iterator[None]:
         """What else is written in `folder` fails in the words of the disk, and with what is safe: InputError."""
         try:
             yield

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Odd constants with well-spread bits (the golden ratio, and those of MurmurHash3's finaliser).
+# Odd constants with well-spread bits (the golden ratio, and those of MurmurHash3's finalizer).
 PLACE, FIRST, SECOND = np.uint32(0x9E3779B1), np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35)
 
 

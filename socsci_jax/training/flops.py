@@ -17,10 +17,10 @@ def step_flops(recipe: Recipe, config: DecoderConfig, row: RowShape, *, keys: fl
     A linear map of N weights costs 2 N a token forward, 2 N for the gradient of its input and, if trained, 2 N for
     that of its weights: the 6 N D of Kaplan et al. 2020 (section 2.1).  Attention costs 4 heads x head_dim a layer for
     each key that a token sees forward, and 10 backward, where scores are computed again (Dao et al. 2022, appendix
-    B).  Rematerialised layers do attention once more, and all linear maps but the last, whose result no gradient needs.
-    The last layer has queries and MLP only at reads, and logits exist only there; it is not rematerialised.
+    B).  Rematerialized layers do attention once more, and all linear maps but the last, whose result no gradient needs.
+    The last layer has queries and MLP only at reads, and logits exist only there; it is not rematerialized.
     """
-    remat = recipe.model.rematerialisation
+    remat = recipe.model.remat
     trained = config.adapter is None
     weights = _weights_by_map(config)
     keys_values = weights["k_proj"] + weights["v_proj"]

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from socsci_jax.distributed import Processes
+from socsci_jax.distributed.processes import Processes
 
 # More than a line has.
 _TAIL_BYTES = 1 << 16

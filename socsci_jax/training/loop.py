@@ -22,8 +22,8 @@ import numpy as np
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.loader import LoadedBatch, PlannedRows, batches
 from socsci_jax.data.plan import BatchPlan
-from socsci_jax.distributed import Processes, StopSignals
-from socsci_jax.errors import InputError, NotFinite, RunStopped
+from socsci_jax.distributed.processes import Processes, StopSignals
+from socsci_jax.errors import InputError, NonFinite, RunStopped
 from socsci_jax.models.attention_choice import attention_for
 from socsci_jax.models.sharding import one_per_device
 from socsci_jax.progress import progress
@@ -52,7 +52,7 @@ def train(recipe: Recipe, processes: Processes = Processes()) -> Path:  # noqa: 
     """Trains, or goes on where an earlier run of the same recipe stopped; returns the run's folder.
 
     Raises InputError for anything wrong with recipe, data, tokenizer, model or mesh before any step is taken;
-    RunStopped after a checkpoint, if a signal asked for an end; NotFinite if loss or gradient is no number.
+    RunStopped after a checkpoint, if a signal asked for an end; NonFinite if loss or gradient is no number.
     """
     set_up_compiler()
     with StopSignals() as signals:
@@ -89,7 +89,7 @@ def _train(
                 run.checkpoints, keep=recipe.checkpoints.keep, keep_every=recipe.checkpoints.keep_every
             )
         )
-        stack.enter_context(checkpoints.said_if_disk_fails(run.path))
+        stack.enter_context(checkpoints.translate_storage_errors(run.path))
         latest = checkpoints.latest()
         if latest is not None and _is_done(checkpoints, latest, total_steps):
             return
@@ -138,7 +138,7 @@ def _train(
         loaded = batches(source, first_step=first_step)
         flags = _StopFlags(mesh)
         steps = _Steps(
-            journal, watchdog, recipe.optimizer.skip_not_finite_steps, skipped, prepared, plan, checkpoints
+            journal, watchdog, recipe.optimizer.skip_nonfinite_steps, skipped, prepared, plan, checkpoints
         )
         speed = _Speed(recipe, prepared, plan, clock, first_step)
         step_function = step_program(recipe, config, optimizer)
@@ -258,10 +258,10 @@ class _Steps:
         self.skipped.append(step + 1)
         if len(self.skipped) > self.skips_allowed:
             saved = self.checkpoints.latest()
-            raise NotFinite(
+            raise NonFinite(
                 f"step {step + 1}: the {what} is not finite; its batch holds {', '.join(ids[:3])}"
                 f"{f' and {len(ids) - 3} more' if len(ids) > 3 else ''} (all in {self.journal.stacks.parent}); lower "
-                "optimizer.learning_rate, or leave such steps out with optimizer.skip_not_finite_steps; the last good "
+                "optimizer.learning_rate, or leave such steps out with optimizer.skip_nonfinite_steps; the last good "
                 f"checkpoint is {f'that of step {saved}' if saved else 'none'}."
             )
         if not self._latest:
@@ -299,7 +299,7 @@ class _Speed:
 
     def figures(self, finished: int) -> dict[str, float]:
         """Of the steps since `restart`: steps, tokens (without padding) and answers a second and device, waiting for
-        input, model FLOPs utilisation where the recipe's hardware has a stated peak; of all, the share by cause."""
+        input, model FLOPs utilization where the recipe's hardware has a stated peak; of all, the share by cause."""
         if finished == self._step:
             return {}
         now = self._clock.seconds()

@@ -1,4 +1,4 @@
-"""What is minimised: short pure functions over target slots and over the answers that these make up.
+"""What is minimized: short pure functions over target slots and over the answers that these make up.
 
 Each gives a sum over a row's parts; `step.py` divides by the summed weights, so that sums over micro-batches and hosts
 give the right mean.  Letters: G rows, A target slots, C comparisons, L answers of a comparison.
@@ -36,7 +36,7 @@ def sft(log_probs: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def dpo(answers: jax.Array, reference: jax.Array, weight: jax.Array, *, beta: float) -> jax.Array:
-    """Direct preference optimisation (Rafailov et al. 2023, eq. 7), summed over pairs.
+    """Direct preference optimization (Rafailov et al. 2023, eq. 7), summed over pairs.
 
     answers[G,C,2] and reference[G,C,2]: log-probabilities of the chosen and the rejected answer under the model and
     under the frozen start; weight[G,C] counts the pairs that a comparison stands for.
@@ -48,7 +48,7 @@ def dpo(answers: jax.Array, reference: jax.Array, weight: jax.Array, *, beta: fl
 def soft(answers: jax.Array, real: jax.Array, target: jax.Array, weight: jax.Array) -> jax.Array:
     """Cross entropy of the distribution over allowed answers with a target distribution, summed over responses.
 
-    answers[G,C,L]: log-probabilities, normalised here over those that are `real`; target[G,C,L] sums to one.
+    answers[G,C,L]: log-probabilities, normalized here over those that are `real`; target[G,C,L] sums to one.
     """
     log_probs = _among(answers, real)
     return -jnp.sum(weight * jnp.sum(jnp.where(real, target * log_probs, 0.0), axis=-1))
@@ -100,6 +100,6 @@ def _compared(objective: Objective, log_probs: jax.Array, rows: Mapping[str, jax
 
 
 def _among(answers: jax.Array, real: jax.Array) -> jax.Array:
-    """Log-probabilities renormalised over the real answers; finite where there is none."""
+    """Log-probabilities renormalized over the real answers; finite where there is none."""
     kept = jnp.where(real, answers, -1e30)
     return kept - jax.nn.logsumexp(kept, axis=-1, keepdims=True)

@@ -18,9 +18,9 @@ def learning_rate_schedule(settings: Optimizer, *, total_steps: int) -> optax.Sc
         init_value=0.0,
         peak_value=settings.learning_rate,
         # At least one step is left to fall.
-        warmup_steps=min(round(settings.warmup_share * total_steps), total_steps - 1),
+        warmup_steps=min(round(settings.warmup_ratio * total_steps), total_steps - 1),
         decay_steps=total_steps,
-        end_value=settings.learning_rate * settings.final_learning_rate_share,
+        end_value=settings.learning_rate * settings.final_learning_rate_ratio,
     )
 
 

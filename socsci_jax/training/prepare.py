@@ -55,7 +55,7 @@ def prepare(recipe: Recipe) -> Prepared:
     store = StudyStore(recipe.data.store)
     split = Split.load(store, recipe.data.split)
     layout = load_layout(recipe.data.layout)
-    # Fails here, and not after an hour of tokenising, if the split holds what was to be left out.
+    # Fails here, and not after an hour of tokenizing, if the split holds what was to be left out.
     train_part = split.training_responses(
         store, leave_out=recipe.data.leave_out_studies, subset=_subset(recipe)
     )
@@ -110,10 +110,10 @@ def run_tokenizer(
         return load_tokenizer(run.tokenizer)
     if recipe.model.tokenizer == "train":
         train_sentencepiece(
-            _training_texts(store, train_part, layout), run.tokenizer, vocab_size=recipe.model.vocabulary
+            _training_texts(store, train_part, layout), run.tokenizer, vocab_size=recipe.model.vocab_size
         )
     else:
-        source = load_tokenizer(recipe.model.tokenizer or recipe.model.start)
+        source = load_tokenizer(recipe.model.tokenizer or recipe.model.init_from)
         copy_tokenizer(source, run.tokenizer)
     return load_tokenizer(run.tokenizer)
 
@@ -138,15 +138,15 @@ def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConf
     """The decoder's shape; its config.json is written, or copied byte for byte, into the run."""
     if run.model_config.is_file():
         return run.config()
-    if recipe.model.start != "random":
-        source = resolve_folder(recipe.model.start, allow_patterns=CHECKPOINT_FILES)
+    if recipe.model.init_from != "random":
+        source = resolve_folder(recipe.model.init_from, allow_patterns=CHECKPOINT_FILES)
         config = from_huggingface(source / "config.json")
         run.model_config.write_bytes((source / "config.json").read_bytes())
         if (source / GENERATION_CONFIG).is_file():
             shutil.copyfile(source / GENERATION_CONFIG, run.tokenizer / GENERATION_CONFIG)
         return config
     config = dataclasses.replace(
-        random_config(recipe, vocabulary=tokenizer.vocab_size), eos_token_id=(tokenizer.end_of_answer_id,)
+        random_config(recipe, vocab_size=tokenizer.vocab_size), eos_token_id=(tokenizer.end_of_answer_id,)
     )
     run.model_config.write_text(json.dumps(to_huggingface(config), indent=2) + "\n")
     generation = {"eos_token_id": tokenizer.end_of_answer_id, "pad_token_id": tokenizer.pad_id}
@@ -154,7 +154,7 @@ def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConf
     return config
 
 
-def random_config(recipe: Recipe, *, vocabulary: int) -> DecoderConfig:
+def random_config(recipe: Recipe, *, vocab_size: int) -> DecoderConfig:
     """The decoder's shape of a random start, for a tokenizer of so many tokens."""
     architecture = recipe.model.architecture.model_dump()
     if recipe.model.tokenizer == "train" and architecture["model_type"] == "qwen2":
@@ -165,7 +165,7 @@ def random_config(recipe: Recipe, *, vocabulary: int) -> DecoderConfig:
     if architecture["head_dim"] is None:
         architecture["head_dim"] = architecture["hidden_size"] // architecture["num_attention_heads"]
     # A multiple of 64 can be cut over the devices of a tensor axis.
-    return DecoderConfig(**architecture, vocab_size=-(-vocabulary // 64) * 64)
+    return DecoderConfig(**architecture, vocab_size=-(-vocab_size // 64) * 64)
 
 
 def _subset(recipe: Recipe) -> Subset | None:
@@ -183,7 +183,7 @@ def training_shards(
     recipe: Recipe, store: StudyStore, split: Split, layout: Layout, tokenizer: Tokenizer
 ) -> TreeShards:
     """The training part as prompt trees, made if they are not there yet."""
-    with progress("tokenise", total=1) as report:
+    with progress("tokenize", total=1) as report:
 
         def show(done: int, total: int) -> None:
             report.total = total
@@ -228,7 +228,7 @@ def _targets(recipe: Recipe) -> Targets:
         return Targets(kind="pairs", pairs_per_response=objective.pairs_per_response or 1, seed=recipe.seed)
     if objective.kind in ("soft", "wasserstein"):
         in_order = objective.kind == "wasserstein"
-        return Targets(kind="distributions", toward=objective.toward or (), in_order=in_order)
+        return Targets(kind="distributions", condition_on=objective.condition_on or (), in_order=in_order)
     return ANSWERS
 
 

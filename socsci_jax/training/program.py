@@ -24,7 +24,7 @@ def step_program(recipe: Recipe, config: DecoderConfig, optimizer: optax.Gradien
         optimizer=optimizer,
         objective=_objective(recipe),
         config=config,
-        remat=recipe.model.rematerialisation,
+        remat=recipe.model.remat,
         gradient_dtype=jnp.dtype(recipe.model.gradient_dtype),
         stochastic_rounding=recipe.model.stochastic_rounding,
         dropout=recipe.lora is not None and recipe.lora.dropout > 0,

@@ -50,23 +50,23 @@ class Architecture(_Block):
 class Model(_Block):
     """Where the weights and the tokenizer come from, and in which precision they are kept and used."""
 
-    start: str  # "random", or a folder or hub id in the Hugging Face format
-    tokenizer: str | None = None  # "train", or a folder or hub id; by default the one of `start`
-    vocabulary: Positive = 4096  # of a tokenizer that is trained here
+    init_from: str  # "random", or a folder or hub id in the Hugging Face format
+    tokenizer: str | None = None  # "train", or a folder or hub id; by default the one of `init_from`
+    vocab_size: Positive = 4096  # of a tokenizer that is trained here
     architecture: Architecture | None = None  # of a random start
     param_dtype: Dtype = "float32"
     compute_dtype: Dtype = "float32"
-    rematerialisation: Literal["none", "matmuls", "layers"] = "none"
+    remat: Literal["none", "matmuls", "layers"] = "none"
     gradient_dtype: Dtype = "float32"  # in which gradients are added up
     stochastic_rounding: bool = False  # of bfloat16 weights, so that small updates are not lost
     unrolled_layers: Positive = 1  # compiled one after the other: longer to compile, a little faster
 
     @pydantic.model_validator(mode="after")
     def _complete(self) -> Model:
-        if self.start == "random" and (self.architecture is None or self.tokenizer is None):
-            raise ValueError("start: random needs `architecture` and `tokenizer`")
-        if self.start != "random" and (self.architecture is not None or self.tokenizer == "train"):
-            raise ValueError("`architecture` and `tokenizer: train` go with `start: random` only")
+        if self.init_from == "random" and (self.architecture is None or self.tokenizer is None):
+            raise ValueError("init_from: random needs `architecture` and `tokenizer`")
+        if self.init_from != "random" and (self.architecture is not None or self.tokenizer == "train"):
+            raise ValueError("`architecture` and `tokenizer: train` go with `init_from: random` only")
         if self.stochastic_rounding and self.param_dtype != "bfloat16":
             raise ValueError("`stochastic_rounding` goes with `param_dtype: bfloat16` only")
         return self
@@ -117,14 +117,14 @@ class Optimizer(_Block):
 
     epochs: Annotated[float, pydantic.Field(gt=0)]
     learning_rate: Annotated[float, pydantic.Field(gt=0)]
-    final_learning_rate_share: Share = 0.0
-    warmup_share: Share = 0.05
+    final_learning_rate_ratio: Share = 0.0
+    warmup_ratio: Share = 0.05
     weight_decay: Annotated[float, pydantic.Field(ge=0)] = 0.1
     beta1: Share = 0.9
     beta2: Share = 0.999
     epsilon: Annotated[float, pydantic.Field(gt=0)] = 1e-8
     clip_norm: Annotated[float, pydantic.Field(gt=0)] = 1.0
-    skip_not_finite_steps: Annotated[int, pydantic.Field(ge=0)] = (
+    skip_nonfinite_steps: Annotated[int, pydantic.Field(ge=0)] = (
         0  # so many are left out, the next one ends the run
     )
     second_moment: Literal["full", "factored"] = "full"  # factored: Adafactor's, next to no memory
@@ -132,7 +132,7 @@ class Optimizer(_Block):
 
 
 class Objective(_Block):
-    """What is minimised; `sft` is the cross entropy of the people's own answers."""
+    """What is minimized; `sft` is the cross entropy of the people's own answers."""
 
     kind: Literal["sft", "dpo", "soft", "wasserstein"] = "sft"
     sft_share: Share | None = None  # of the loss that is sft's, beside another kind; by default none of it
@@ -140,7 +140,7 @@ class Objective(_Block):
     pairs_per_response: Positive | None = None  # of dpo; by default 1
     # Of soft and wasserstein: whose histogram a person's answers are pulled toward, all who answered the item and are
     # alike in these attributes; by default all who answered it.
-    toward: tuple[str, ...] | None = None
+    condition_on: tuple[str, ...] | None = None
 
     @pydantic.model_validator(mode="after")
     def _go_together(self) -> Objective:
@@ -148,7 +148,7 @@ class Objective(_Block):
             "sft_share": ("dpo", "soft", "wasserstein"),
             "beta": ("dpo",),
             "pairs_per_response": ("dpo",),
-            "toward": ("soft", "wasserstein"),
+            "condition_on": ("soft", "wasserstein"),
         }.items():
             if getattr(self, key) is not None and self.kind not in kinds:
                 raise ValueError(f"`{key}` goes with kind: {' or '.join(kinds)}, not with {self.kind}")

@@ -25,11 +25,11 @@ def start_params(recipe: Recipe, config: DecoderConfig, mesh: Mesh) -> Any:
     """The weights that the recipe starts from, without an adapter, on the devices of `mesh`; in four bits if it says so."""
     base = dataclasses.replace(config, adapter=None)
     dtype = jnp.dtype(recipe.model.param_dtype)
-    if recipe.model.start == "random":
+    if recipe.model.init_from == "random":
         key = jax.random.key(recipe.seed)
         params = init(base, key=key, param_dtype=dtype, shardings=param_shardings(base, mesh))
     else:
-        folder = resolve_folder(recipe.model.start, allow_patterns=CHECKPOINT_FILES)
+        folder = resolve_folder(recipe.model.init_from, allow_patterns=CHECKPOINT_FILES)
         params = load_checkpoint(folder, mesh=mesh, param_dtype=dtype).params
     if config.adapter is None or config.adapter.base != NF4:
         return params

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from socsci_jax.data.prompt_table import PromptTable, tokenise_prompts
+from socsci_jax.data.prompt_table import PromptTable, tokenize_prompts
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.tries import AnswerTrie, build_trie
 from socsci_jax.errors import InputError
@@ -56,7 +56,7 @@ class Validator:
         answers = answers.filter(pl.col("item_id").is_in(chosen)).sort(
             "item_id", "participant_id", "sample_id"
         )
-        table = tokenise_prompts(store, answers, layout=layout, tokenizer=tokenizer)
+        table = tokenize_prompts(store, answers, layout=layout, tokenizer=tokenizer)
         length = np.array([len(ids) for ids in table.prefixes])[table.pair_prefix]
         length = length + np.array([len(ids) for ids in table.prompts])[table.pair_prompt]
         kept = np.flatnonzero(length <= longest)

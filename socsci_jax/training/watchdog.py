@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from socsci_jax.distributed.peers import Peers, end_process
 from socsci_jax.errors import STALLED
-from socsci_jax.peers import Peers, end_process
 from socsci_jax.training.recipe import Watchdog as Limits
 
 # Fewer steps give no median to go by.

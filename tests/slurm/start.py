@@ -109,7 +109,7 @@ def _wait_until_idle(environment: dict[str, str], folder: Path, seconds: float =
 
 
 def _free_ports() -> range:
-    """Three neighbouring ports that nobody listens at."""
+    """Three neighboring ports that nobody listens at."""
     for first in range(27_800, 32_000, 3):
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             for port in range(first, first + 3):

@@ -213,7 +213,7 @@ def export_run(
         mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
         trained, config = _restore_trained(run, step=facts["step"], mesh=mesh)
         written |= {p.name: p.read_bytes() for p in run.tokenizer.iterdir() if p.is_file()}
-        export_adapter(trained, config, out, base=recipe.model.start, extra_files=written)
+        export_adapter(trained, config, out, base=recipe.model.init_from, extra_files=written)
         return
     checkpoints, number = find_checkpoint(run, facts["step"])
     checkpoints.check_stored(number)
@@ -279,10 +279,10 @@ def _start_blocks(
     recipe: Recipe, config: DecoderConfig
 ) -> Callable[[StoredTensor, int], Iterator[np.ndarray]]:
     """Rows of the start's tensors, as a Hugging Face file holds them."""
-    if recipe.model.start == "random":
+    if recipe.model.init_from == "random":
         mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
         return source_of(start_params(recipe, config, mesh), config).blocks
-    folder = resolve_folder(recipe.model.start, allow_patterns=CHECKPOINT_FILES)
+    folder = resolve_folder(recipe.model.init_from, allow_patterns=CHECKPOINT_FILES)
     _, located = locate_model(folder, config, one_dtype=False)
 
     def blocks(tensor: StoredTensor, layer: int) -> Iterator[np.ndarray]:

@@ -82,7 +82,7 @@ class Codebook(_Block):
     title: _Words
     instructions: str = ""
     source: str = ""
-    licence: str = "not stated"
+    license: str = "not stated"
     variables: Annotated[tuple[Variable, ...], pydantic.Field(min_length=1)]
 
     @pydantic.field_validator("variables")
@@ -124,7 +124,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     builder = StoreBuilder(
         attributes=ATTRIBUTES,
         source=codebook.source or f"Documents coded by the codebook {codebook.title!r}",
-        licence=codebook.licence,
+        license=codebook.license,
         command=command,
     )
     builder.add_study(codebook.study_id, title=codebook.title)

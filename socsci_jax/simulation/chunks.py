@@ -1,4 +1,4 @@
-"""Finished parts of a simulation on disk: memory stays bounded, any process may be stopped, and any number go on."""
+"""Finished chunks of a simulation on disk: memory stays bounded, any process may be stopped, and any number go on."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.data.prompt_table import PromptTable, sort_by_tokens
-from socsci_jax.distributed import Processes
+from socsci_jax.distributed.processes import Processes
 from socsci_jax.errors import InputError
 from socsci_jax.progress import progress
 from socsci_jax.studies.predictions import read_metadata
 
-# Parts hold whole prefixes, so what a prefix shares is lost at no border; their results are some megabytes. How they
+# Chunks hold whole prefixes, so what a prefix shares is lost at no border; their results are some megabytes. How they
 # are cut is the same for any number of processes; smaller ones would spread better over many, but fill fewer rows.
-PAIRS_PER_PART = 4096
+PAIRS_PER_CHUNK = 4096
 
 # How long the other processes wait for the first to begin.
 SECONDS_TO_BEGIN = 600.0
@@ -37,10 +37,10 @@ SECONDS_BETWEEN_SIGNS = 1.0
 SECONDS_WITHOUT_LIFE = 180.0
 
 
-def parts_of(table: PromptTable, *, pairs_per_part: int) -> list[np.ndarray]:
-    """The pairs of `table` (indices, ascending within a part) in parts of whole prefixes.
+def chunks_of(table: PromptTable, *, pairs_per_chunk: int) -> list[np.ndarray]:
+    """The pairs of `table` (indices, ascending within a chunk) in chunks of whole prefixes.
 
-    Prefixes stand in the order of their tokens, so that those of one study come together.  A part ends with the
+    Prefixes stand in the order of their tokens, so that those of one study come together.  A chunk ends with the
     prefix that fills it.
     """
     rank = sort_by_tokens(table.prefixes).rank[table.pair_prefix]
@@ -48,25 +48,25 @@ def parts_of(table: PromptTable, *, pairs_per_part: int) -> list[np.ndarray]:
     starts = np.flatnonzero(np.diff(rank[order], prepend=-1))
     cuts, begun = [], 0
     for start in starts[1:]:
-        if start - begun >= pairs_per_part:
+        if start - begun >= pairs_per_chunk:
             cuts.append(start)
             begun = start
-    return [np.sort(part) for part in np.split(order, cuts)]
+    return [np.sort(chunk) for chunk in np.split(order, cuts)]
 
 
-class FinishedParts:
-    """The folder beside a predictions table in which its parts wait until all are there.
+class FinishedChunks:
+    """The folder beside a predictions table in which its chunks wait until all are there.
 
     It belongs to one simulation and is named after it (model, data, settings), so that no process, however late, can
-    put a part of another simulation there.  The first process makes it, and discards those of other simulations.
+    put a chunk of another simulation there.  The first process makes it, and discards those of other simulations.
     """
 
-    def __init__(self, out: Path, metadata: dict, *, pairs_per_part: int = PAIRS_PER_PART):
+    def __init__(self, out: Path, metadata: dict, *, pairs_per_chunk: int = PAIRS_PER_CHUNK):
         """`metadata` is that of the table."""
         self._out, self._metadata = out, metadata
-        self._identity = json.dumps({**metadata, "pairs_per_part": pairs_per_part}, sort_keys=True)
+        self._identity = json.dumps({**metadata, "pairs_per_chunk": pairs_per_chunk}, sort_keys=True)
         name = hashlib.sha256(self._identity.encode()).hexdigest()[:12]
-        self.folder = out.parent / f".{out.name}.parts-{name}"
+        self.folder = out.parent / f".{out.name}.chunks-{name}"
 
     def begin(self) -> None:
         """Makes the folder, if it is not there from an earlier time."""
@@ -107,8 +107,8 @@ class FinishedParts:
         return json.dumps(found, sort_keys=True) == json.dumps(self._metadata, sort_keys=True)
 
     def numbers(self) -> set[int]:
-        """The parts that are there."""
-        return {int(path.stem.removeprefix("part-")) for path in self.folder.glob("part-*.parquet")}
+        """The chunks that are there."""
+        return {int(path.stem.removeprefix("chunk-")) for path in self.folder.glob("chunk-*.parquet")}
 
     def write(self, number: int, rows: pl.DataFrame) -> None:
         """Raises InputError if the folder cannot be written to."""
@@ -118,7 +118,7 @@ class FinishedParts:
 
     def show_life(self, process_id: int) -> None:
         """Lets the others see that this process is at work."""
-        # If this cannot be written, the part cannot either, and that tells why.
+        # If this cannot be written, the chunk cannot either, and that tells why.
         with contextlib.suppress(OSError):
             (self.folder / f"alive-{process_id:05d}").write_bytes(uuid.uuid4().bytes)
 
@@ -129,7 +129,7 @@ class FinishedParts:
         return signs
 
     def read(self, count: int) -> Iterator[pl.DataFrame]:
-        """The first `count` parts in their order, one at a time; raises InputError if one cannot be read."""
+        """The first `count` chunks in their order, one at a time; raises InputError if one cannot be read."""
         for number in range(count):
             path = self._path(number)
             try:
@@ -137,7 +137,7 @@ class FinishedParts:
             except (OSError, pl.exceptions.PolarsError) as error:
                 raise InputError(
                     f"{path}: cannot be read ({str(error).splitlines()[0]}); remove this file and start the same "
-                    "command again: only this part is computed again."
+                    "command again: only this chunk is computed again."
                 ) from error
 
     def remove(self) -> None:
@@ -167,27 +167,27 @@ class FinishedParts:
             yield
         except OSError as error:
             raise InputError(
-                f"{path}: cannot be written ({error.strerror}); mend this and start the same command again: parts that "
+                f"{path}: cannot be written ({error.strerror}); mend this and start the same command again: chunks that "
                 "are finished are not computed again."
             ) from error
 
     def _of_all_simulations(self) -> list[Path]:
-        return sorted(self._out.parent.glob(f".{glob.escape(self._out.name)}.parts-*"))
+        return sorted(self._out.parent.glob(f".{glob.escape(self._out.name)}.chunks-*"))
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"part-{number:05d}.parquet"
+        return self.folder / f"chunk-{number:05d}.parquet"
 
 
-def compute_parts(
-    finished: FinishedParts,
+def compute_chunks(
+    finished: FinishedChunks,
     sizes: Sequence[int],
     compute: Callable[[int, Callable[[int, int], None]], None],
     *,
     processes: Processes,
 ) -> None:
-    """Has this process compute its parts, and the first also see that the others' come; `sizes` are in pairs.
+    """Has this process compute its chunks, and the first also see that the others' come; `sizes` are in pairs.
 
-    `compute` takes the number of a part and what to tell (done, total) of it to, and writes the part.
+    `compute` takes the number of a chunk and what to tell (done, total) of it to, and writes the chunk.
     """
     last_shown = -math.inf
 
@@ -216,7 +216,7 @@ def compute_parts(
                 signs, since = now, time.monotonic()
             elif time.monotonic() - since > SECONDS_WITHOUT_LIFE:
                 owner = missing[0] % processes.num_processes
-                print(f"process {owner} shows no sign of life; part {missing[0]} is computed by process 0.")
+                print(f"process {owner} shows no sign of life; chunk {missing[0]} is computed by process 0.")
                 compute(missing[0], functools.partial(shown, missing[0]))
             report.update(sum(sizes) - sum(sizes[n] for n in missing))
             time.sleep(SECONDS_BETWEEN_LOOKS)

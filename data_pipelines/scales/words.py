@@ -1,7 +1,7 @@
 """The numbers of a passage: which are ends of a range, which are listed, which carry a label.
 
 `read_passage` scans an answer-format sentence, or a question, and reports what it says; whether that makes a scale
-is decided in `socsci_jax.studies.scales`.
+is decided in `data_pipelines.scales.sentences`.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class Passage:
     labels: dict[int, str] = dataclasses.field(default_factory=dict)
     # Levels beside a range: "from 1 to 7, or 99 for Don't know".
     extra: dict[int, str] = dataclasses.field(default_factory=dict)
-    # The labelled numbers are all that may be returned: "1 for Yes or 5 for No".
+    # The labeled numbers are all that may be returned: "1 for Yes or 5 for No".
     options: bool = False
-    # The range is introduced as a scale, or its ends are labelled.
+    # The range is introduced as a scale, or its ends are labeled.
     on_scale: bool = False
     # The passage says two things that cannot both hold.
     clash: bool = False
@@ -178,9 +178,9 @@ _NON_ANSWER = re.compile(
 
 
 def read_passage(text: str, *, is_question: bool) -> Passage:
-    """Scans `text` from left to right: at each number a range, a list or a labelled level may begin.
+    """Scans `text` from left to right: at each number a range, a list or a labeled level may begin.
 
-    A question may hold numbers that are no answers, so only ranges said to be a scale and two or more labelled
+    A question may hold numbers that are no answers, so only ranges said to be a scale and two or more labeled
     levels are read from it.
     """
     plain = plain_text(text)
@@ -304,7 +304,7 @@ def _read_anchors(
     *,
     is_question: bool,
 ) -> int:
-    """Reads the run of labelled numbers that begins at the i-th; returns the index of the first number after it."""
+    """Reads the run of labeled numbers that begins at the i-th; returns the index of the first number after it."""
     run = [i]
     for j in range(i + 1, len(numbers)):
         if numbers[j].style != numbers[i].style or _connector(plain, numbers[j]) != kind:
@@ -388,7 +388,7 @@ def _skip(numbers: list[Number], stop: int) -> int:
 
 
 def _other_anchor(plain: str, numbers: list[Number], begin: int, end: int) -> Number | None:
-    """A labelled number within an unquoted label: "7 means Yes and 8 for Don't know" mixes two ways of labelling."""
+    """A labeled number within an unquoted label: "7 means Yes and 8 for Don't know" mixes two ways of labelling."""
     if plain[begin : begin + 1] in ("'", '"', "(", "["):
         return None
     return next(
@@ -482,7 +482,7 @@ def _clean(label: str, plain: str) -> str:
     return "" if doubtful else text
 
 
-_LABELLED = re.compile(r"[\"']?\s*(?:[(\[]\s*|=\s*|\s(?:is|being|equals|as|coded as)\s+)[\"']?$", re.I)
+_LABELED = re.compile(r"[\"']?\s*(?:[(\[]\s*|=\s*|\s(?:is|being|equals|as|coded as)\s+)[\"']?$", re.I)
 
 
 def _label_first(text: str, plain: str, numbers: list[Number], reading: Passage) -> bool:
@@ -490,9 +490,9 @@ def _label_first(text: str, plain: str, numbers: list[Number], reading: Passage)
     run = [
         n
         for n in numbers
-        if _LABELLED.search(plain[: n.start])
+        if _LABELED.search(plain[: n.start])
         and re.match(r"[\"']?\s*(?:[)\],;.?]|$|(?:and|or|to|through|up to)\b)", plain[n.end :], re.I)
-        and not re.search(r"[=:(]\s*$", plain[: _LABELLED.search(plain[: n.start]).start()])
+        and not re.search(r"[=:(]\s*$", plain[: _LABELED.search(plain[: n.start]).start()])
     ]
     if len(run) < 2 or any(n.value != int(n.value) for n in run) or len({n.value for n in run}) < len(run):
         return False
@@ -501,7 +501,7 @@ def _label_first(text: str, plain: str, numbers: list[Number], reading: Passage)
     previous_end = None
     for n in run:
         close = re.match(r"[\"']?\s*[)\]]?", plain[n.end :]).end() + n.end
-        label_end = _LABELLED.search(plain[: n.start]).start()
+        label_end = _LABELED.search(plain[: n.start]).start()
         if plain[label_end : label_end + 1] in ('"', "'"):
             label_end += 1
         if previous_end is None:

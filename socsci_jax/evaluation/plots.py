@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from socsci_jax.evaluation.verdicts import number
 
 HUMAN, MODEL = "#555555", "#0072b2"
-# Distinct for colour-blind eyes, and by marker for everybody else.
+# Distinct for color-blind eyes, and by marker for everybody else.
 PREDICTOR_STYLE = {
     "model": (MODEL, "o"),
     "uniform": ("#d55e00", "s"),
@@ -136,18 +136,18 @@ def forest(per_study: pl.DataFrame, overall: dict[str, dict], *, names: dict[str
         figure = Figure(figsize=(4.3, 2.0 + 0.17 * wide.height + 0.15 * len(predictors)))
         axes = figure.subplots()
         for k, predictor in enumerate(predictors):
-            colour, marker = PREDICTOR_STYLE[predictor]
+            color, marker = PREDICTOR_STYLE[predictor]
             mean = overall[predictor]
             top = wide.height + 0.6 + 0.5 * (len(predictors) - 1 - k)
             if mean["lo"] is not None:
-                axes.plot([mean["lo"], mean["hi"]], [top, top], color=colour, linewidth=2)
+                axes.plot([mean["lo"], mean["hi"]], [top, top], color=color, linewidth=2)
             if mean["value"] is not None:
-                axes.plot(mean["value"], top, marker=marker, color=colour, markersize=6, linestyle="none")
+                axes.plot(mean["value"], top, marker=marker, color=color, markersize=6, linestyle="none")
             axes.plot(
                 wide[predictor].to_numpy(),
                 heights,
                 marker=marker,
-                color=colour,
+                color=color,
                 markersize=4.5,
                 linestyle="none",
                 label=names[predictor],
@@ -175,18 +175,18 @@ def agreement(
         figure = Figure(figsize=(4.3, 1.5 + 0.38 * len(places)))
         axes = figure.subplots()
         for k, (predictor, found) in enumerate(figures.items()):
-            colour, marker = PREDICTOR_STYLE[predictor]
+            color, marker = PREDICTOR_STYLE[predictor]
             at = heights + 0.13 * (len(figures) - 1 - 2 * k)
             known = [(row, y) for row, y in zip(found, at, strict=True) if row["value"] is not None]
             for row, y in known:
                 if row["lo"] is not None:
-                    axes.plot([row["lo"], row["hi"]], [y, y], color=colour, linewidth=1.5)
+                    axes.plot([row["lo"], row["hi"]], [y, y], color=color, linewidth=1.5)
             values = [row["value"] for row, _ in known]
             axes.plot(
                 values,
                 [y for _, y in known],
                 marker=marker,
-                color=colour,
+                color=color,
                 markersize=5,
                 linestyle="none",
                 label=names[predictor],
@@ -215,8 +215,8 @@ def confusion(row: dict) -> Plot:
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         if size <= MOST_CELLS_WRITTEN:
             for r, c in np.ndindex(size, size):
-                colour = "white" if shares[r, c] > 0.6 else "#1c1c1c"
-                axes.text(c, r, f"{counts[r, c]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+                color = "white" if shares[r, c] > 0.6 else "#1c1c1c"
+                axes.text(c, r, f"{counts[r, c]:.0f}", ha="center", va="center", color=color, fontsize=8)
         axes.set_xticks(np.arange(size), labels, rotation=40, ha="right", rotation_mode="anchor", fontsize=7)
         axes.set_yticks(np.arange(size), labels, fontsize=7)
         axes.set(xlabel="model", ylabel="people")

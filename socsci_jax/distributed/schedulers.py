@@ -245,7 +245,7 @@ def _slurm(environment: Mapping[str, str]) -> Place | None:
             f"{environment['SLURM_STEP_TASKS_PER_NODE']}; start the run with srun anew, or set {ALONE}."
         )
     return _place(
-        # Neighbouring jobs, and the first seven steps of each, have ports of their own.
+        # Neighboring jobs, and the first seven steps of each, have ports of their own.
         coordinator=_address(hosts[0], 7 * job + step),
         size=(SLURM_SIZE, tasks),
         own=("SLURM_PROCID", environment["SLURM_PROCID"]),

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import FrameType
 
 from socsci_jax import __version__
+from socsci_jax.distributed.peers import Peers
+from socsci_jax.distributed.schedulers import find_place
 from socsci_jax.errors import ProcessesDiffer, RunEnded, RunStopped, StorageFailed, ending
-from socsci_jax.peers import Peers
-from socsci_jax.schedulers import find_place
 
 # Peers are missed at once by their connections; JAX's own heartbeat, which can only abort, comes last.
 HEARTBEAT_SECONDS = 600
@@ -68,7 +68,7 @@ class Processes:
         os._exit(status)
 
 
-def initialise(
+def initialize(
     *,
     coordinator: str | None = None,
     num_processes: int | None = None,

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_pipelines.synthetic_texts import (
+from data_pipelines.synthetic.texts import (
     DETAILS,
     DOMAINS,
     END_LABELS,
@@ -45,8 +45,8 @@ from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item, Scale
 from socsci_jax.studies.store import StoreBuilder, StudyStore
 
-SOURCE = "Invented by data_pipelines/synthetic.py"
-LICENCE = "CC0-1.0"
+SOURCE = "Invented by data_pipelines/synthetic/studies.py"
+LICENSE = "CC0-1.0"
 
 PARTIES = ("Democrat", "Lean Democrat", "Independent", "Lean Republican", "Republican")
 IDEOLOGIES = ("Very liberal", "Liberal", "Moderate", "Conservative", "Very conservative")
@@ -171,7 +171,7 @@ def build(
     `probs` is the true distribution over `levels` averaged over the personas who answered the item.
     The store depends on `config` alone: equal configurations give equal content hashes.
     """
-    builder = StoreBuilder(attributes=ATTRIBUTES, source=SOURCE, licence=LICENCE, command=command)
+    builder = StoreBuilder(attributes=ATTRIBUTES, source=SOURCE, license=LICENSE, command=command)
     builder.notes.append(f"Invented studies, {config}; the true distributions are in truth.parquet.")
     truth_rows = [row for index in range(config.n_studies) for row in _add_study(builder, index, config)]
     store = builder.write(out, replace=replace)

@@ -1,10 +1,10 @@
-"""The catalogue: the published shapes of all models that recipes start from, with their numbers of parameters."""
+"""The catalog: the published shapes of all models that recipes start from, with their numbers of parameters."""
 
 from pathlib import Path
 
 import pytest
 
-from socsci_jax.models.catalogue import CATALOGUE
+from socsci_jax.models.catalog import CATALOG
 from socsci_jax.models.config import from_huggingface, to_huggingface
 from socsci_jax.models.modules import parameter_count
 from socsci_jax.training.recipe import load_recipe
@@ -50,8 +50,8 @@ CONFIG = {
     "path", [path for path in RECIPES if path.stem != "tiny"], ids=lambda path: path.stem
 )
 def test_a_recipe_starts_from_a_model_of_the_published_shape(path):
-    start = load_recipe(path).model.start
-    config = CATALOGUE[start]
+    start = load_recipe(path).model.init_from
+    config = CATALOG[start]
     assert start in PUBLISHED
     assert CONFIG[start] == (
         config.vocab_size,
@@ -64,14 +64,14 @@ def test_a_recipe_starts_from_a_model_of_the_published_shape(path):
     )
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", CATALOG)
 def test_a_shape_has_the_published_number_of_parameters(name):
-    billions = parameter_count(CATALOGUE[name]) / 1e9
+    billions = parameter_count(CATALOG[name]) / 1e9
     digits = len(PUBLISHED[name].partition(".")[2])
     # Some cards round, some cut.
     assert PUBLISHED[name] in (f"{billions:.{digits}f}", f"{billions:.{digits + 4}f}"[: len(PUBLISHED[name])])
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", CATALOG)
 def test_a_shape_is_one_that_a_config_json_can_say(name):
-    assert from_huggingface(to_huggingface(CATALOGUE[name])) == CATALOGUE[name]
+    assert from_huggingface(to_huggingface(CATALOG[name])) == CATALOG[name]

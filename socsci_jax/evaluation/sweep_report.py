@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from scipy.optimize import minimize_scalar
 
 from socsci_jax.evaluation import intervals
-from socsci_jax.evaluation.figures import PREDICTOR_STYLE, STYLE
 from socsci_jax.evaluation.intervals import Estimate
+from socsci_jax.evaluation.plots import PREDICTOR_STYLE, STYLE
 from socsci_jax.evaluation.table import MODEL, Evaluation
 from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES, number, part_name, with_interval
 from socsci_jax.studies.schema import SWEEP_SCHEMA
@@ -184,7 +184,7 @@ def _fit(n_r: np.ndarray, w_r: np.ndarray) -> tuple[float, float, float]:
     best = int(_profile(EXPONENTS, x_r, w_r)[2].argmin())
     c = EXPONENTS[best]
     if 0 < best < EXPONENTS.size - 1:
-        # The best exponent of a grid, then the best between its neighbours.
+        # The best exponent of a grid, then the best between its neighbors.
         found = minimize_scalar(
             lambda log_c: _profile(np.exp([log_c]), x_r, w_r)[2][0],
             bounds=tuple(np.log(EXPONENTS[[best - 1, best + 1]])),
@@ -199,8 +199,8 @@ def _fit(n_r: np.ndarray, w_r: np.ndarray) -> tuple[float, float, float]:
 def _profile(c_c: np.ndarray, x_r: np.ndarray, w_r: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For given exponents the best a, b >= 0 of w = a + b x^-c, and the sum of squares left [C] each."""
     z_cr = x_r ** -c_c[:, None]
-    centred_cr = z_cr - z_cr.mean(axis=1, keepdims=True)
-    b_c = np.maximum(0.0, centred_cr @ w_r / (centred_cr**2).sum(axis=1))
+    centered_cr = z_cr - z_cr.mean(axis=1, keepdims=True)
+    b_c = np.maximum(0.0, centered_cr @ w_r / (centered_cr**2).sum(axis=1))
     a_c = w_r.mean() - b_c * z_cr.mean(axis=1)
     # Where the floor would lie below zero, the best law has none.
     through_zero = z_cr @ w_r / (z_cr**2).sum(axis=1)
@@ -273,20 +273,20 @@ def plot(table: pl.DataFrame) -> Figure:
 def _panel(axes, rows: pl.DataFrame, law: dict[str, dict]) -> None:
     model = rows.filter(pl.col("predictor") == MODEL)
     seeds = sorted(model["seed"].unique())
-    colour, marker = PREDICTOR_STYLE[MODEL]
+    color, marker = PREDICTOR_STYLE[MODEL]
     for k, seed in enumerate(seeds):
         of_seed = model.filter(pl.col("seed") == seed, pl.col("value").is_not_null())
         # Seeds side by side, so that their intervals do not hide each other.
         beside = 1.04 ** (k - (len(seeds) - 1) / 2)
         x, w, lo, hi = (of_seed[name].cast(pl.Float64).to_numpy() for name in ("share", "value", "lo", "hi"))
-        axes.vlines(beside * x, lo, hi, color=colour, linewidth=1, alpha=0.6)
+        axes.vlines(beside * x, lo, hi, color=color, linewidth=1, alpha=0.6)
         label = PREDICTOR_NAMES[MODEL] if k == 0 else None
-        axes.plot(beside * x, w, marker=marker, color=colour, markersize=4.5, linestyle="none", label=label)
+        axes.plot(beside * x, w, marker=marker, color=color, markersize=4.5, linestyle="none", label=label)
     for predictor in PREDICTORS[1:]:
         values = rows.filter(pl.col("predictor") == predictor)["value"].drop_nulls()
         if values.len():
-            colour, _ = PREDICTOR_STYLE[predictor]
-            axes.axhline(values.mean(), color=colour, linewidth=1.2, label=PREDICTOR_NAMES[predictor])
+            color, _ = PREDICTOR_STYLE[predictor]
+            axes.axhline(values.mean(), color=color, linewidth=1.2, label=PREDICTOR_NAMES[predictor])
     shares = model["share"].unique().sort().to_numpy()
     if law["a"]["value"] is not None:
         a, b, c = (law[name]["value"] for name in "abc")

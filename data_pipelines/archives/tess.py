@@ -1,4 +1,4 @@
-"""The replication archive of 49 randomised US survey experiments (TESS, and Coppock's replications).
+"""The replication archive of 49 randomized US survey experiments (TESS, and Coppock's replications).
 
 Reads `conditions.csv` (arms), `outcomes.csv` (questions and scales) and `responses.csv.gz` (answers), and, where
 it is present, `crosswalk_socsci210.csv`.  The archive has no participant ids: every row is its own participant,
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import polars as pl
 
+from data_pipelines.scales.codebooks import missing_codes, read_codebook_scale, read_range
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
-from socsci_jax.studies.codebook import missing_codes, read_codebook_scale, read_range
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item, Scale
 from socsci_jax.studies.store import StoreBuilder, StudyStore
 
@@ -26,7 +26,7 @@ SOURCE = (
     "Replication archive of 'Predicting results of social science experiments using large language models': "
     "TESS experiments and Coppock's replications"
 )
-LICENCE = "CC0-1.0"
+LICENSE = "CC0-1.0"
 
 CONDITIONS, OUTCOMES, RESPONSES = "conditions.csv", "outcomes.csv", "responses.csv.gz"
 CROSSWALK = "crosswalk_socsci210.csv"
@@ -100,7 +100,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     """
     source = Path(source)
     tables = {name: _read(source / name, columns=columns) for name, columns in COLUMNS.items()}
-    builder = StoreBuilder(attributes=ATTRIBUTES, source=SOURCE, licence=LICENCE, command=command)
+    builder = StoreBuilder(attributes=ATTRIBUTES, source=SOURCE, license=LICENSE, command=command)
     for study, title in _titles(tables[CONDITIONS], tables[OUTCOMES]).items():
         builder.add_study(study, title=title)
     conditions = _conditions(tables[CONDITIONS], builder)

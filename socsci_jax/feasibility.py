@@ -1,7 +1,7 @@
 """What a recipe needs of a machine: memory, computation and time of a step, from shapes alone.
 
 The step is compiled ahead of time, without weights and without that machine, for as many simulated CPU devices as the
-machine has.  XLA's own account of the compiled program says what each device holds; docs/planning.md says how far the
+machine has.  XLA's own account of the compiled program says what each device holds; docs/feasibility.md says how far the
 CPU's program differs from that of an accelerator, and where the formulas come from.
 """
 
@@ -25,7 +25,7 @@ from socsci_jax.data.trees import RowShape
 from socsci_jax.errors import InputError
 from socsci_jax.hardware import Machine
 from socsci_jax.hub import folder_at_hand
-from socsci_jax.models.catalogue import CATALOGUE
+from socsci_jax.models.catalog import CATALOG
 from socsci_jax.models.config import DecoderConfig, from_huggingface
 from socsci_jax.models.modules import parameter_count
 from socsci_jax.models.sharding import Mesh, make_mesh, micro_batch_sharding
@@ -46,7 +46,7 @@ MARGIN = 0.08
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataFigures:
-    """What a recipe's training data are, once tokenised: an epoch of its batch plan.
+    """What a recipe's training data are, once tokenized: an epoch of its batch plan.
 
     `keys` is the mean number of tokens that a processed token sees, itself included; `sharing` the tokens of all
     prompts, each for itself, over those that are processed, padding included.
@@ -192,17 +192,17 @@ def assumed_row(recipe: Recipe) -> RowShape:
 
 def _data_and_config(recipe: Recipe) -> tuple[DataFigures | None, DecoderConfig, list[str]]:
     """Figures of the data if store and tokenizer are here, the decoder's shape, and what had to be assumed."""
-    start = recipe.model.start
+    start = recipe.model.init_from
     if start == "random":
-        config = random_config(recipe, vocabulary=recipe.model.vocabulary)
+        config = random_config(recipe, vocab_size=recipe.model.vocab_size)
     elif folder := folder_at_hand(start, needs="config.json"):
         config = from_huggingface(folder)
-    elif start in CATALOGUE:
-        config = CATALOGUE[start]
+    elif start in CATALOG:
+        config = CATALOG[start]
     else:
         raise InputError(
-            f"{recipe.name}: the shape of {start} is not known here; give model.start=FOLDER with its config.json, or "
-            f"one of {', '.join(CATALOGUE)}."
+            f"{recipe.name}: the shape of {start} is not known here; give model.init_from=FOLDER with its config.json, or "
+            f"one of {', '.join(CATALOG)}."
         )
     missing = _missing(recipe)
     if missing is not None:
@@ -213,9 +213,9 @@ def _data_and_config(recipe: Recipe) -> tuple[DataFigures | None, DecoderConfig,
                 f"{missing}: a row is taken to have {ASSUMED_READS:.0%} reads, a token to see {ASSUMED_KEYS} others"
             ],
         )
-    data, vocabulary = _measure_data(recipe)
+    data, vocab_size = _measure_data(recipe)
     if start == "random":
-        config = random_config(recipe, vocabulary=vocabulary)
+        config = random_config(recipe, vocab_size=vocab_size)
     return data, config, []
 
 
@@ -223,7 +223,7 @@ def _missing(recipe: Recipe) -> str | None:
     """What there would have to be for this data's own figures."""
     if not (recipe.data.store / "store.json").is_file():
         return f"no study store at {recipe.data.store} (--store FOLDER)"
-    tokenizer = recipe.model.tokenizer or recipe.model.start
+    tokenizer = recipe.model.tokenizer or recipe.model.init_from
     if tokenizer != "train" and folder_at_hand(tokenizer, needs="tokenizer_config.json") is None:
         return f"no tokenizer {tokenizer} on this machine (model.tokenizer=FOLDER)"
     return None
@@ -239,7 +239,7 @@ def _measure_data(recipe: Recipe) -> tuple[DataFigures, int]:
             train_part = split.training_responses(store, leave_out=recipe.data.leave_out_studies)
             tokenizer = run_tokenizer(recipe, RunFolder(Path(folder)), store, train_part, layout)
     else:
-        name = recipe.model.tokenizer or recipe.model.start
+        name = recipe.model.tokenizer or recipe.model.init_from
         tokenizer = load_tokenizer(folder_at_hand(name, needs="tokenizer_config.json"))
     shards = training_shards(recipe, store, split, layout, tokenizer)
     return data_figures(recipe, shards, source=str(store.path)), tokenizer.vocab_size
@@ -269,7 +269,7 @@ def data_figures(recipe: Recipe, shards: TreeShards, *, source: str = "") -> Dat
 
 # --- memory -----------------------------------------------------------------------------------------------------------
 
-# What the CPU's compiler does for CPUs alone, at the cost of memory, is left out (docs/planning.md has the figures):
+# What the CPU's compiler does for CPUs alone, at the cost of memory, is left out (docs/feasibility.md has the figures):
 # it lifts float32 copies of whole stacks of bfloat16 weights out of the loop over layers, and it widens whole stacks to
 # replace one layer of them.  No buffer depends on how good the machine code is, and none of it is run.
 LIKE_AN_ACCELERATOR = {
@@ -323,8 +323,8 @@ def advice(plan: Plan) -> Iterator[str]:
     """Which of the recipe's numbers to change so that it fits, the cheapest first."""
     recipe, devices = plan.recipe, plan.machine.devices
     sizes, batch = recipe.parallelism, recipe.batch
-    if recipe.model.rematerialisation != "layers":
-        yield "model.rematerialisation=layers keeps only the inputs of layers for the backward pass"
+    if recipe.model.remat != "layers":
+        yield "model.remat=layers keeps only the inputs of layers for the backward pass"
     rows = batch.rows // batch.micro_batches // (sizes.data * sizes.fsdp)
     if rows > 1:
         yield f"batch.micro_batches={batch.micro_batches * rows} computes one row at a time on a device, now {rows}"
@@ -392,7 +392,7 @@ def _work_rows(plan: Plan, efficiency: float) -> Iterator[tuple[str, str, str]]:
     yield (
         "FLOPs per step",
         f"{plan.flops / 1e12:,.1f} T",
-        "6 N D with rematerialisation and attention (docs/planning.md)",
+        "6 N D with remat and attention (docs/feasibility.md)",
     )
     seconds = plan.seconds_per_step(efficiency)
     if seconds is not None:

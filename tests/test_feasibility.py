@@ -16,10 +16,10 @@ from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.trees import RowShape
 from socsci_jax.errors import InputError
+from socsci_jax.feasibility import assumed_row, data_figures, device_bytes, make_plan, step_operands
 from socsci_jax.hardware import parse_machine
 from socsci_jax.models.config import Adapter, DecoderConfig
 from socsci_jax.models.sharding import make_mesh
-from socsci_jax.planning import assumed_row, data_figures, device_bytes, make_plan, step_operands
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.splits import Split
 from socsci_jax.training import loop
@@ -139,7 +139,7 @@ CONFIG = small_config(192, hidden_size=64, intermediate_size=160, head_dim=16)
 def test_the_formula_counts_what_the_program_multiplies(store, tmp_path, remat, lora):
     batch = {"rows": 2, "tokens_per_row": 128, "branches_per_tree": 4}
     recipe = recipe_of(store, tmp_path / "run", lora=lora, batch=batch)
-    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"rematerialisation": remat})})
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"remat": remat})})
     row = RowShape(tokens=128, reads=64, slots=64)
 
     def with_layers(count: int) -> DecoderConfig:
@@ -227,7 +227,7 @@ def test_a_mesh_of_another_size_than_the_machine_is_told_how_to_fit(store, tmp_p
 
 
 def test_a_model_of_unknown_shape_is_refused_with_those_that_are_known(store, tmp_path):
-    recipe = recipe_of(store, tmp_path / "run", model={"start": "somebody/model"})
+    recipe = recipe_of(store, tmp_path / "run", model={"init_from": "somebody/model"})
     with pytest.raises(InputError, match=r"somebody/model is not known here; .*Qwen/Qwen3-8B"):
         make_plan(recipe, recipe.machine)
 

@@ -46,7 +46,7 @@ def _qwen3(hidden: int, intermediate: int, layers: int, heads: int) -> DecoderCo
     )
 
 
-CATALOGUE: dict[str, DecoderConfig] = {
+CATALOG: dict[str, DecoderConfig] = {
     "Qwen/Qwen2.5-0.5B-Instruct": _qwen2_5(896, 4864, layers=24, heads=14, kv_heads=2),
     "Qwen/Qwen2.5-1.5B-Instruct": _qwen2_5(1536, 8960, layers=28, heads=12, kv_heads=2),
     "Qwen/Qwen2.5-3B-Instruct": _qwen2_5(2048, 11_008, layers=36, heads=16, kv_heads=2),

@@ -17,7 +17,7 @@ import functools
 import re
 from collections.abc import Mapping
 
-from socsci_jax.studies.scale_words import (
+from data_pipelines.scales.words import (
     DIGITS,
     NUMBER_WORDS,
     REPLY_VERB,

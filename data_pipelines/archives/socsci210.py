@@ -19,14 +19,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_pipelines.scales.sentences import TextParts, read_scale, split_text
 from socsci_jax.errors import InputError
-from socsci_jax.studies.scales import TextParts, read_scale, split_text
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item, Scale
 from socsci_jax.studies.splits import split_of_units
 from socsci_jax.studies.store import StoreBuilder, StudyStore
 
 SOURCE = "SocSci210"
-LICENCE = "not stated by the publisher"
+LICENSE = "not stated by the publisher"
 
 _INTEGERS = ("sample_id", "participant", "response", "condition_num", "task_num")
 _TEXTS = ("study_id", "stimuli", "prompt")
@@ -52,7 +52,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     """Writes the study store of the SocSci210 release at `source` to folder `out`.
 
     `source` is a folder with `*.parquet` or `*.jsonl` (there or in its folder `data`), one such file, or the id
-    of a data set on the Hugging Face hub ("organisation/name").  Where the folder `metadata` is present, the
+    of a data set on the Hugging Face hub ("organization/name").  Where the folder `metadata` is present, the
     published hold-outs are saved with the store as splits `published_studies`, `published_conditions` and
     `published_outcomes`.
 
@@ -63,7 +63,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     """
     folder = _folder(Path(source))
     files = _files(folder)
-    builder = StoreBuilder(attributes=SOCSCI210_ATTRIBUTES, source=SOURCE, licence=LICENCE, command=command)
+    builder = StoreBuilder(attributes=SOCSCI210_ATTRIBUTES, source=SOURCE, license=LICENSE, command=command)
     reader = _Reader(builder)
     for file in files:
         for batch in _batches(file, builder):
@@ -85,7 +85,7 @@ def _folder(source: Path) -> Path:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", source.as_posix()):
         raise InputError(
             f"{source}: there is no such file or folder; give the folder of the Parquet shards, or the data set's "
-            "id on the hub as organisation/name."
+            "id on the hub as organization/name."
         )
     import huggingface_hub
 

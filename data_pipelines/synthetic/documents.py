@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from data_pipelines import text_classification
-from data_pipelines.text_classification import CODEBOOK, DOCUMENTS
+from data_pipelines.archives import documents as text_classification
+from data_pipelines.archives.documents import CODEBOOK, DOCUMENTS
 from socsci_jax.studies.store import StudyStore
 
 PRESET = "documents"
@@ -54,8 +54,8 @@ REQUESTS = {
 _CODEBOOK = {
     "title": "Letters to the town council",
     "instructions": "Code each letter as a whole, by what it says and not by what may stand behind it.",
-    "source": "Invented by data_pipelines/synthetic_documents.py",
-    "licence": "CC0-1.0",
+    "source": "Invented by data_pipelines/synthetic/documents.py",
+    "license": "CC0-1.0",
     "variables": [
         {
             "name": "topic",

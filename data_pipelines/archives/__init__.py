@@ -1,0 +1,1 @@
+"""Known deposits, one module each."""

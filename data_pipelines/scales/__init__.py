@@ -1,0 +1,1 @@
+"""Scales as sentences and codebooks state them."""

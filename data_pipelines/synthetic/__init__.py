@@ -1,0 +1,1 @@
+"""Invented studies and documents with known true answers."""
