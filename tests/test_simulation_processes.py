@@ -116,7 +116,9 @@ def whole(folder) -> bytes:
     return (folder / "whole.parquet").read_bytes()
 
 
-def test_each_process_computes_its_chunks_and_the_first_writes_the_table(folder, whole, tmp_path, monkeypatch):
+def test_each_process_computes_its_chunks_and_the_first_writes_the_table(
+    folder, whole, tmp_path, monkeypatch
+):
     """Two processes after each other: the second has left its chunks when the first comes to wait for them."""
     out = tmp_path / "p.parquet"
     counted = []
