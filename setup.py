@@ -27,6 +27,8 @@ INSTALL = [
     "tokenizers>=0.22,<0.24",
     "safetensors>=0.7,<0.9",
     "huggingface_hub>=1.0,<3",
+    # GGUF files, as llama.cpp, Ollama and LM Studio keep models: quantized types and names of tensors.  Adds `requests`.
+    "gguf>=0.17,<0.20",
     # Tables: Arrow writes Parquet with an exact schema, polars joins and groups.
     "pyarrow>=20",
     "polars>=1.30,<3",

@@ -26,7 +26,8 @@ from socsci_jax.errors import InputError
 from socsci_jax.hardware import Machine
 from socsci_jax.hub import folder_at_hand
 from socsci_jax.models.catalog import CATALOG
-from socsci_jax.models.config import DecoderConfig, from_huggingface
+from socsci_jax.models.config import DecoderConfig, parse_config
+from socsci_jax.models.huggingface import read_config_json
 from socsci_jax.models.modules import parameter_count
 from socsci_jax.models.sharding import Mesh, make_mesh, micro_batch_sharding
 from socsci_jax.studies.prompts import load_layout
@@ -196,7 +197,7 @@ def _data_and_config(recipe: Recipe) -> tuple[DataFigures | None, DecoderConfig,
     if start == "random":
         config = random_config(recipe, vocab_size=recipe.model.vocab_size)
     elif folder := folder_at_hand(start, needs="config.json"):
-        config = from_huggingface(folder)
+        config = parse_config(read_config_json(folder), where=str(folder))
     elif start in CATALOG:
         config = CATALOG[start]
     else:

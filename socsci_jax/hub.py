@@ -1,4 +1,4 @@
-"""Where a model or tokenizer lies: a folder on this machine, or a repository of the Hugging Face hub."""
+"""Where a model or tokenizer lies: a folder or GGUF file on this machine, or a repository of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -10,19 +10,33 @@ from socsci_jax.errors import InputError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TIMEOUT_SECONDS = 15
+GGUF_MAGIC = b"GGUF"
+
+
+def is_gguf(path: str | Path) -> bool:
+    """Whether there is a GGUF file at `path`, judged by its name or its first bytes (Ollama's files have no suffix)."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        return False
+    if path.suffix.lower() == ".gguf":
+        return True
+    with open(path, "rb") as file:
+        return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
 
 
 def resolve_folder(name_or_path: str | Path, *, allow_patterns: Sequence[str]) -> Path:
-    """A folder with the wanted files: `name_or_path` itself if it is one, else the hub's `org/name`, downloaded.
+    """`name_or_path` itself if it is a folder or a GGUF file, else the hub's `org/name`, downloaded to a folder.
 
     `allow_patterns` are the file patterns fetched from the hub; what was fetched once is read from the cache.
-    Raises InputError if there is neither a folder nor a repository within reach.
+    Raises InputError if there is none of them within reach.
     """
     path = Path(name_or_path).expanduser()
-    if path.is_dir():
+    if path.is_dir() or is_gguf(path):
         return path
     if path.exists():
-        raise InputError(f"{path} is a file; give the folder that holds it, or a hub id such as org/name.")
+        raise InputError(
+            f"{path} is a file, but not of the GGUF format; give the folder that holds it, or a hub id such as org/name."
+        )
     if not (isinstance(name_or_path, str) and HUB_ID.fullmatch(name_or_path)):
         raise InputError(f"{path}: no such folder; give an existing folder or a hub id such as org/name.")
 
@@ -46,8 +60,10 @@ def resolve_folder(name_or_path: str | Path, *, allow_patterns: Sequence[str]) -
 
 
 def folder_at_hand(name_or_path: str | Path, *, needs: str) -> Path | None:
-    """As `resolve_folder`, from this machine alone: None if a folder that holds the file `needs` is not here."""
+    """As `resolve_folder`, from this machine alone: None if it is not here, or is a folder without the file `needs`."""
     path = Path(name_or_path).expanduser()
+    if is_gguf(path):
+        return path
     if not path.is_dir() and HUB_ID.fullmatch(str(name_or_path)):
         import huggingface_hub
 

@@ -17,7 +17,7 @@ import numpy as np
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.tokenizers import TOKENIZER_FILES, load_tokenizer
 from socsci_jax.errors import InputError
-from socsci_jax.hub import resolve_folder
+from socsci_jax.hub import is_gguf, resolve_folder
 from socsci_jax.models.adapters import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -28,13 +28,14 @@ from socsci_jax.models.adapters import (
     merge_adapter,
     read_adapter_config,
 )
-from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.config import DecoderConfig, parse_config
 from socsci_jax.models.huggingface import (
     CHECKPOINT_FILES,
     StoredTensor,
     TensorSource,
     load_checkpoint,
     locate_model,
+    read_config_json,
     source_of,
     stored_tensors,
     write_checkpoint,
@@ -43,6 +44,7 @@ from socsci_jax.models.modules import flattened, nested, parameter_axes
 from socsci_jax.models.placing import place
 from socsci_jax.models.quantization import quantize
 from socsci_jax.models.sharding import make_mesh, param_shardings
+from socsci_jax.models.tensor_files import DTYPES
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.training.checkpoint import Checkpoints
@@ -57,7 +59,7 @@ ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 
 
 def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> SimulationModel:
-    """A run's best or newest checkpoint, or a folder or hub id of `transformers` or `peft`, on the devices of `mesh` (default: all).
+    """A run's best or newest checkpoint, a folder or hub id of `transformers` or `peft`, or a GGUF file, on the devices of `mesh` (default: all).
 
     Raises InputError if there is none, or if tokenizer and model do not fit.
     """
@@ -194,12 +196,15 @@ def export_run(
     adapter: bool = False,
     max_shard_bytes: int = 5_000_000_000,
 ) -> None:
-    """Writes a run's checkpoint as a Hugging Face folder, with a file of facts about it beside the weights.
+    """Writes a run's checkpoint, or a GGUF file, as a Hugging Face folder, with a file of facts about a run beside the weights.
 
     Weights pass through memory in pieces (all of a random start at once), and an export that was stopped goes on with
     the file that was being written.  With `adapter` the adapter alone, in `peft`'s format; else it is merged into its
     base.  Raises InputError if `path` is no run, has no checkpoint or no adapter, or `out` exists or cannot be written.
     """
+    if is_gguf(path):
+        _export_gguf(path, out, dtype=dtype, max_shard_bytes=max_shard_bytes)
+        return
     run = RunFolder(path)
     facts = model_facts(run, step=step)
     recipe = run.recipe()
@@ -233,6 +238,26 @@ def export_run(
             "step": facts["step"],
             "checkpoint": stored.fingerprint,
         },
+    )
+
+
+def _export_gguf(path: Path, out: Path, *, dtype: str | None, max_shard_bytes: int) -> None:
+    """Writes a GGUF file's dequantized weights, config and tokenizer."""
+    config_json = read_config_json(path)
+    config = parse_config(config_json, where=str(path))
+    tensors, located = locate_model(path, config, one_dtype=True)
+    write_checkpoint(
+        TensorSource(
+            {t: DTYPES[located[t.names[0]].dtype] for t in tensors},
+            lambda tensor, layer: (block for _, block in located[tensor.names[layer]].blocks()),
+        ),
+        config,
+        out,
+        source_folder=None,
+        config_json=config_json,
+        dtype=dtype,
+        max_shard_bytes=max_shard_bytes,
+        extra_files=load_tokenizer(path).files(),
     )
 
 

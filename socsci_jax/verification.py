@@ -1,7 +1,7 @@
 """Two checkpoints compared: every tensor bit for bit, the tokenizer's files, the config key by key.
 
-Either side may be a training run (its newest checkpoint, or RUN/checkpoints/STEP) or a folder in the Hugging Face
-format.  Names, shapes and indices are Hugging Face's on both sides.
+Either side may be a training run (its newest checkpoint, or RUN/checkpoints/STEP), a folder in the Hugging Face
+format, or a GGUF file.  Names, shapes and indices are Hugging Face's on both sides.
 """
 
 from __future__ import annotations
@@ -20,10 +20,17 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.errors import InputError
-from socsci_jax.hub import resolve_folder
+from socsci_jax.hub import is_gguf, resolve_folder
 from socsci_jax.model_io import find_checkpoint
-from socsci_jax.models.huggingface import CHECKPOINT_FILES, COMPANIONS, locate_tensors, stored_tensors
+from socsci_jax.models.huggingface import (
+    CHECKPOINT_FILES,
+    COMPANIONS,
+    locate_tensors,
+    read_config_json,
+    stored_tensors,
+)
 from socsci_jax.models.tensor_files import DTYPES
 from socsci_jax.progress import progress
 from socsci_jax.training.run import RunFolder
@@ -94,7 +101,7 @@ class _Side:
 
 
 def compare(a: str, b: str) -> Comparison:
-    """Compares two checkpoints, each a run's folder, RUN/checkpoints/STEP, or a Hugging Face folder or hub id.
+    """Compares two checkpoints, each a run's folder, RUN/checkpoints/STEP, a Hugging Face folder or hub id, or a GGUF file.
 
     Memory holds two tensors at a time.  Raises InputError for a side that is no checkpoint or cannot be read.
     """
@@ -242,8 +249,10 @@ def _open_huggingface(name_or_path: str) -> _Side:
         where=str(folder),
         names=frozenset(located),
         read=read,
-        config=_config(folder / "config.json"),
-        files=_hashes(folder),
+        config=dict(_leaves(json.loads(read_config_json(folder))))
+        if is_gguf(folder)
+        else _config(folder / "config.json"),
+        files=_hashes_of(load_tokenizer(folder).files()) if is_gguf(folder) else _hashes(folder),
     )
 
 
@@ -270,11 +279,13 @@ def _leaves(tree: dict[str, Any], *, within: str = "") -> Iterator[tuple[str, st
 
 def _hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of what travels with the weights: the tokenizer's files, and how an answer ends."""
-    return {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in COMPANIONS
-        if (folder / name).is_file()
-    }
+    return _hashes_of(
+        {name: (folder / name).read_bytes() for name in COMPANIONS if (folder / name).is_file()}
+    )
+
+
+def _hashes_of(files: dict[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
 def _differing(a: dict[str, str], b: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:

@@ -265,8 +265,8 @@ def test_a_run_may_start_from_a_hugging_face_folder(world, tmp_path):
     )
     source = tmp_path / "source"
     transformers.Qwen2ForCausalLM(config).save_pretrained(source)
-    for name, path in tokenizer.files().items():
-        shutil.copyfile(path, source / name)
+    for name, content in tokenizer.files().items():
+        (source / name).write_bytes(content)
     recipe = small_recipe(store, tmp_path / "run")
     recipe["model"] = {"init_from": str(source)}
     recipe["data"]["max_tokens"] = 512

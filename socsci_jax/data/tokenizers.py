@@ -15,13 +15,15 @@ import json
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from socsci_jax.data.chat import SYSTEM_MARK, ChatTemplate, read_chat_template
+from socsci_jax.data.gguf_tokenizer import QWEN2_PATTERN, tokenizer_files
 from socsci_jax.errors import InputError
-from socsci_jax.hub import resolve_folder
+from socsci_jax.gguf_header import read_header
+from socsci_jax.hub import is_gguf, resolve_folder
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -32,12 +34,6 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "special_tokens_map.json",
     "chat_template.jinja",
-)
-
-# How Qwen2, 2.5 and 3 cut a text before merging bytes; every digit is a token of its own.
-QWEN2_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 END_OF_TEXT, UNKNOWN, TURN_START, TURN_END = "<|endoftext|>", "<unk>", "<|im_start|>", "<|im_end|>"
@@ -96,8 +92,10 @@ class Tokenizer:
         control_tokens: Sequence[ControlToken],
         special: Mapping[str, str],
         template: ChatTemplate,
+        files: Callable[[], dict[str, bytes]],
     ):
         self.folder = folder
+        self._files = files
         self._text_model = text_model
         self._special = special
         self._template = template
@@ -225,16 +223,16 @@ class Tokenizer:
         token_id = None if pad is None else self.token_id(pad)
         return self.end_of_answer_id if token_id is None else token_id
 
-    def files(self) -> dict[str, Path]:
-        """The files that make up the tokenizer, by name: an export copies them byte for byte."""
-        return {name: self.folder / name for name in TOKENIZER_FILES if (self.folder / name).is_file()}
+    def files(self) -> dict[str, bytes]:
+        """The files that make up the tokenizer, by name, as an export holds them."""
+        return self._files()
 
     @functools.cached_property
     def content_hash(self) -> str:
         """SHA-256 over names and bytes of `files()`, the chat template included."""
         digest = hashlib.sha256()
-        for name, path in sorted(self.files().items()):
-            digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        for name, content in sorted(self.files().items()):
+            digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
         return digest.hexdigest()
 
     def check_fits(self, vocab_size_of_model: int) -> None:
@@ -247,16 +245,19 @@ class Tokenizer:
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """Reads a tokenizer from a folder, or from the Hugging Face hub (`org/name`).
+    """Reads a tokenizer from a folder, from a GGUF file, or from the Hugging Face hub (`org/name`).
 
-    Kinds, the first one found: `tokenizer.json`; `vocab.json` with `merges.txt` (byte-level BPE as Qwen2 cuts it);
+    Kinds in a folder, the first one found: `tokenizer.json`; `vocab.json` with `merges.txt` (byte-level BPE as Qwen2 cuts it);
     `tokenizer.model` (SentencePiece). Raises InputError if there is none or if a file cannot be read.
     """
     folder = resolve_folder(folder, allow_patterns=TOKENIZER_FILES)
+    if is_gguf(folder):
+        return _load_gguf(folder)
     config = _read_json(folder / "tokenizer_config.json")
     special = _special_tokens({**_read_json(folder / "special_tokens_map.json"), **config})
     if (folder / "tokenizer.json").is_file():
-        text_model, control = _read_tokenizer_json(folder / "tokenizer.json")
+        path = folder / "tokenizer.json"
+        text_model, control = _parse_tokenizer_json(_read_json(path), where=path)
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         text_model, control = _read_vocab_and_merges(folder, config)
     elif (folder / "tokenizer.model").is_file():
@@ -273,6 +274,22 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         control_tokens=control,
         special=special,
         template=read_chat_template(folder, config=config, tokens=special),
+        files=lambda: {p.name: p.read_bytes() for n in TOKENIZER_FILES if (p := folder / n).is_file()},
+    )
+
+
+def _load_gguf(path: Path) -> Tokenizer:
+    files = tokenizer_files(read_header(path))
+    config = json.loads(files["tokenizer_config.json"])
+    text_model, control = _parse_tokenizer_json(json.loads(files["tokenizer.json"]), where=path)
+    special = _special_tokens(config)
+    return Tokenizer(
+        folder=path,
+        text_model=text_model,
+        control_tokens=control,
+        special=special,
+        template=read_chat_template(path, config=config, tokens=special),
+        files=lambda: files,
     )
 
 
@@ -400,10 +417,9 @@ class _SentencePieceModel:
         return self.processor.vocab_size() - 1
 
 
-def _read_tokenizer_json(path: Path) -> tuple[TextModel, list[ControlToken]]:
+def _parse_tokenizer_json(content: dict[str, Any], *, where: Path) -> tuple[TextModel, list[ControlToken]]:
     import tokenizers
 
-    content = _read_json(path)
     try:
         vocabulary = content["model"]["vocab"]
         ordinary = set(vocabulary if isinstance(vocabulary, dict) else (piece for piece, _ in vocabulary))
@@ -420,7 +436,7 @@ def _read_tokenizer_json(path: Path) -> tuple[TextModel, list[ControlToken]]:
         backend = tokenizers.Tokenizer.from_str(json.dumps(text_only, ensure_ascii=False))
     # The library raises bare Exceptions.
     except Exception as error:
-        raise InputError(f"{path}: not a tokenizer of the `tokenizers` library ({error!r}).") from error
+        raise InputError(f"{where}: not a tokenizer of the `tokenizers` library ({error!r}).") from error
     return _HuggingFaceModel(backend), control
 
 

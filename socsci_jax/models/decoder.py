@@ -9,12 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from socsci_jax.models.attention_choice import TreeAttention, attention_for
-from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.modules import Attention, Decoder, Layer
+from socsci_jax.models.rotary import rotate, rotations
 from socsci_jax.models.sharding import constrain, per_device
 
 RematPolicy = Literal["none", "matmuls", "layers"]
@@ -45,7 +44,7 @@ def read_hidden(
     sharded by the table of `sharding.py`.  `unroll` layers are compiled one after the other: more take longer to
     compile and may run a few percent faster.  With a `dropout_key` the adapter drops features.
     """
-    rope = _rotations(model.config, position)
+    rope = rotations(model.config, position)
     x = constrain(model.model.embed_tokens.weight[...][ids].astype(compute_dtype), *_TOKENS)
     every = jnp.broadcast_to(jnp.arange(end.shape[1], dtype=end.dtype), end.shape)
     attention = attention_for(model.config.head_dim, compute_dtype)
@@ -124,7 +123,7 @@ def _queries(attention: Attention, h, rope, config):
     q = attention.q_proj(h).reshape(*h.shape[:2], config.num_attention_heads, config.head_dim)
     if attention.q_norm is not None:
         q = attention.q_norm(q)
-    q = _rotate(q, rope)
+    q = rotate(q, rope)
     # Query head n reads key-value head n // repeats, as in Hugging Face's order.
     return constrain(q.reshape(*h.shape[:2], config.num_key_value_heads, -1, config.head_dim), *_QUERIES)
 
@@ -134,7 +133,7 @@ def _keys_values(attention: Attention, h, rope, config):
     k, v = attention.k_proj(h).reshape(shape), attention.v_proj(h).reshape(shape)
     if attention.k_norm is not None:
         k = attention.k_norm(k)
-    return constrain(_rotate(k, rope), *_KEYS), constrain(v, *_KEYS)
+    return constrain(rotate(k, rope), *_KEYS), constrain(v, *_KEYS)
 
 
 def _after_attention(layer: Layer, x, mixed):
@@ -143,33 +142,6 @@ def _after_attention(layer: Layer, x, mixed):
     gated = jax.nn.silu(layer.mlp.gate_proj(h)) * layer.mlp.up_proj(h)
     gated = constrain(gated, "row", None, "mlp")
     return constrain(x + layer.mlp.down_proj(gated), *_TOKENS)
-
-
-def _rotations(config: DecoderConfig, position: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines [G,N,H/2] of the rotary embedding (Su et al. 2021) at each position."""
-    angle = position[..., None].astype(jnp.float32) * _frequencies(config)
-    return jnp.cos(angle), jnp.sin(angle)
-
-
-def _frequencies(config: DecoderConfig) -> np.ndarray:
-    exponent = np.arange(0, config.head_dim, 2, dtype=np.float32) / config.head_dim
-    frequency = (1.0 / config.rope_theta**exponent).astype(np.float32)
-    scaling = config.rope_scaling
-    if scaling is None:
-        return frequency
-    # Llama 3.1: slow rotations are slowed by `factor`, fast ones kept, and those between interpolated.
-    turns = scaling.original_max_position_embeddings * frequency / (2 * np.pi)
-    keep = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
-    keep = np.clip(keep, 0.0, 1.0)
-    return (frequency * (keep + (1 - keep) / scaling.factor)).astype(np.float32)
-
-
-def _rotate(x: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Rotate the pairs (i, i + H/2) of x [G,N,heads,H]."""
-    cos, sin = (angle[:, :, None] for angle in rope)
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-    return rotated.astype(x.dtype)
 
 
 def _rematerialized(function, remat: RematPolicy):

@@ -1,4 +1,7 @@
-"""Import and export of Hugging Face checkpoints: safetensors, bit for bit, a piece of a tensor at a time."""
+"""Import and export of Hugging Face checkpoints: safetensors, bit for bit, a piece of a tensor at a time.
+
+Wherever a folder is read, a GGUF file may stand for it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from jax.sharding import Mesh
 from safetensors import SafetensorError
 
 from socsci_jax.errors import InputError
+from socsci_jax.gguf_header import read_header
+from socsci_jax.hub import is_gguf
 from socsci_jax.models.config import DecoderConfig, parse_config, to_huggingface
+from socsci_jax.models.gguf_model import gguf_config, gguf_tensors
 from socsci_jax.models.modules import axis_size, nested, parameter_axes
 from socsci_jax.models.placing import Bounds, place
 from socsci_jax.models.sharding import param_shardings
@@ -93,14 +99,14 @@ class TensorSource:
 
 
 def load_checkpoint(folder: Path, *, mesh: Mesh, param_dtype: Any = None) -> Checkpoint:
-    """Read a folder with config.json and one or several safetensors files.
+    """Read a folder with config.json and one or several safetensors files, or a GGUF file.
 
     Parameters are put together on their devices, a few layers or rows at a time, so that host memory holds a piece of
     one parameter. Dtypes stay as stored unless `param_dtype` is given. Raises one InputError that lists every problem
     found.
     """
     folder = Path(folder)
-    config_json = _config_bytes(folder)
+    config_json = read_config_json(folder)
     config = parse_config(config_json, where=str(folder / "config.json"))
     shardings = param_shardings(config, mesh)
     tensors, located = locate_model(folder, config, one_dtype=param_dtype is None)
@@ -308,7 +314,11 @@ def stored_tensors(config: DecoderConfig) -> Iterator[StoredTensor]:
         yield StoredTensor(path, axes, names, shape[::-1]) if tensor.transposed else tensor
 
 
-def _config_bytes(folder: Path) -> bytes:
+def read_config_json(folder: Path) -> bytes:
+    """The bytes of a folder's config.json; of a GGUF file, those that `transformers` would need for the same model."""
+    if is_gguf(folder):
+        config = gguf_config(read_header(folder))
+        return (json.dumps(to_huggingface(config), indent=2) + "\n").encode()
     if not folder.is_dir():
         raise InputError(f"{folder}: is not a folder; give one that holds config.json and safetensors files")
     try:
@@ -319,6 +329,10 @@ def _config_bytes(folder: Path) -> bytes:
 
 def locate_tensors(folder: Path, problems: list[str]) -> dict[str, FileTensor]:
     """Name of every tensor in the folder -> the tensor, yet unread; `problems` takes what is wrong with single files."""
+    if is_gguf(folder):
+        header = read_header(folder)
+        config = gguf_config(header)
+        return gguf_tensors(header, config, [name for t in stored_tensors(config) for name in t.names])
     weight_map: dict[str, str] | None = None
     if (folder / INDEX).is_file():
         weight_map = _weight_map(folder / INDEX)

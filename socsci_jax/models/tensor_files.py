@@ -36,7 +36,7 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 @dataclass(frozen=True)
 class FileTensor:
-    """A tensor in a safetensors file, yet unread; `dtype` is a name of the format, `offset` in bytes."""
+    """A tensor in a file, yet unread; `dtype` is a name of the safetensors format, `offset` in bytes."""
 
     file: Path
     dtype: str
@@ -51,13 +51,7 @@ class FileTensor:
         values = np.empty((last - first, *shape[1:]), dtype)
         row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
         into = memoryview(values.reshape(-1).view(np.uint8))
-        with open(self.file, "rb", buffering=0) as file:
-            file.seek(self.offset + first * row_bytes)
-            while len(into):
-                read = file.readinto(into)
-                if not read:
-                    raise OSError(f"{self.file} ends within a tensor")
-                into = into[read:]
+        read_exactly(self.file, self.offset + first * row_bytes, into)
         return values if self.shape else values.reshape(())
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
@@ -66,6 +60,17 @@ class FileTensor:
         step = rows_at_a_time(self.shape, DTYPES[self.dtype])
         for start in range(first, last, step):
             yield start, self.rows(start, min(start + step, last))
+
+
+def read_exactly(path: Path, offset: int, into: memoryview) -> None:
+    """Fills `into` from the bytes at `offset`; raises OSError if the file ends before."""
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        while len(into):
+            read = file.readinto(into)
+            if not read:
+                raise OSError(f"{path} ends within a tensor")
+            into = into[read:]
 
 
 def rows_at_a_time(shape: Sequence[int], dtype: np.dtype) -> int:

@@ -18,8 +18,8 @@ from socsci_jax.data.targets import ANSWERS, Targets
 from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
-from socsci_jax.models.config import DecoderConfig, from_huggingface, to_huggingface
-from socsci_jax.models.huggingface import CHECKPOINT_FILES
+from socsci_jax.models.config import DecoderConfig, to_huggingface
+from socsci_jax.models.huggingface import CHECKPOINT_FILES, read_config_json
 from socsci_jax.models.sharding import Mesh, make_mesh, micro_batch_sharding, param_shardings
 from socsci_jax.progress import progress
 from socsci_jax.studies.prompts import Layout, load_layout
@@ -140,8 +140,8 @@ def _config(recipe: Recipe, run: RunFolder, tokenizer: Tokenizer) -> DecoderConf
         return run.config()
     if recipe.model.init_from != "random":
         source = resolve_folder(recipe.model.init_from, allow_patterns=CHECKPOINT_FILES)
-        config = from_huggingface(source / "config.json")
-        run.model_config.write_bytes((source / "config.json").read_bytes())
+        run.model_config.write_bytes(read_config_json(source))
+        config = run.config()
         if (source / GENERATION_CONFIG).is_file():
             shutil.copyfile(source / GENERATION_CONFIG, run.tokenizer / GENERATION_CONFIG)
         return config

@@ -165,10 +165,10 @@ def software_versions() -> dict[str, str]:
 
 
 def copy_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """The tokenizer's files, byte for byte."""
+    """Writes the tokenizer's files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, path in tokenizer.files().items():
-        shutil.copyfile(path, folder / name)
+    for name, content in tokenizer.files().items():
+        (folder / name).write_bytes(content)
 
 
 def _changed_keys(before: Recipe, after: Recipe) -> str:
