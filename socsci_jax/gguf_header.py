@@ -144,13 +144,18 @@ class _Reader:
     def placed(self, found: list[tuple[str, TensorInfo]], data: int) -> dict[str, TensorInfo]:
         """The tensors by name, their offsets counted from the beginning of the file, in which all must lie."""
         tensors: dict[str, TensorInfo] = {}
-        for name, info in found:
+        before = data
+        for name, info in sorted(found, key=lambda named: named[1].offset):
             if name in tensors:
                 raise _DamagedError(f"it holds the tensor {name} twice")
-            tensors[name] = dataclasses.replace(info, offset=data + info.offset)
-            end = tensors[name].offset + math.prod(info.shape[:-1]) * info.row_bytes
-            if end > self.size:
-                raise _DamagedError(f"tensor {name} would end at byte {end:,}, the file at {self.size:,}")
+            begin = data + info.offset
+            end = begin + math.prod(info.shape[:-1]) * info.row_bytes
+            if begin < before or end > self.size:
+                raise _DamagedError(
+                    f"tensor {name} cannot lie at bytes {begin:,} to {end:,} of {self.size:,}"
+                )
+            before = end
+            tensors[name] = dataclasses.replace(info, offset=begin)
         return tensors
 
     def take(self, count: int) -> bytes:

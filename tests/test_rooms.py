@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-EVERYBODY = {"errors", "progress", "hub", "compilation", "hardware", "distributed"}
+EVERYBODY = {"errors", "progress", "hub", "gguf_header", "compilation", "hardware", "distributed"}
 MAY_IMPORT = {
     "studies": set(),
     "evaluation": {"studies", "estimation"},

@@ -31,15 +31,17 @@ SIZES = {
 }
 
 
-def huggingface_model(family: str, *, tied: bool = False, seed: int = 0) -> torch.nn.Module:
+def huggingface_model(
+    family: str, *, tied: bool = False, seed: int = 0, rope: dict | None = None, **sizes: int
+) -> torch.nn.Module:
     """A random `transformers` model; also its biases and norms are random, for they must not be forgotten."""
-    sizes = {**SIZES, "tie_word_embeddings": tied}
+    sizes = {**SIZES, "tie_word_embeddings": tied, **sizes}
     if family == "qwen2":
         config = transformers.Qwen2Config(**sizes, rope_parameters=_rope(1e4))
     elif family == "qwen3":
-        config = transformers.Qwen3Config(**sizes, head_dim=16, rope_parameters=_rope(1e6))
+        config = transformers.Qwen3Config(**{"head_dim": 16, **sizes}, rope_parameters=_rope(1e6))
     else:
-        config = transformers.LlamaConfig(**sizes, head_dim=16, rope_parameters=LLAMA3_ROPE)
+        config = transformers.LlamaConfig(**sizes, head_dim=16, rope_parameters=rope or LLAMA3_ROPE)
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():
