@@ -1,0 +1,65 @@
+"""The command line.  Each command imports what it needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from socsci_jax import __version__
+from socsci_jax.cli import checkpoints, data, predictions, training
+from socsci_jax.cli.output import Seed
+from socsci_jax.errors import ending
+
+app = typer.Typer(
+    name="socsci-jax",
+    help=(
+        "Fine-tune language models on survey experiments and predict how people would answer.\n\n"
+        "Data flow: `data build` and `data split`, `train`, `simulate`, `evaluate`, `export`. "
+        "`plan` says beforehand whether a recipe fits a machine. `quickstart` runs all of it on a built-in demonstration."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.add_typer(data.app, name="data")
+for commands in (training, predictions, checkpoints):
+    app.add_typer(commands.app)
+
+
+def main() -> None:
+    """Runs the command line; what a user is meant to read is one sentence, and the exit status says what to do next."""
+    if sys.argv[1:2] and sys.argv[1] in ("train", "simulate", "sweep", "quickstart"):
+        from socsci_jax.compilation import before_jax
+
+        before_jax()
+    try:
+        app(prog_name="socsci-jax")
+    except (Exception, KeyboardInterrupt) as error:
+        sentence, status = ending(error)
+        if status == 1:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        raise SystemExit(status) from None
+
+
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        print(f"socsci_jax {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Argument(help="Folder for everything that is made.")] = Path("quickstart"),
+    seed: Seed = 0,
+) -> None:
+    """Run the whole chain on the built-in demonstration: build, split, train, simulate, evaluate, export."""
+    from socsci_jax.quickstart import run
+
+    run(out, seed=seed)

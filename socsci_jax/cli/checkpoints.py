@@ -1,0 +1,80 @@
+"""`socsci-jax export` and `verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from socsci_jax.cli.output import cell, print_rich
+
+app = typer.Typer()
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(help="A training run's folder (taken is the best in validation, else the newest)."),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder to write in the Hugging Face format.")],
+    step: Annotated[int | None, typer.Option(help="Another checkpoint than that.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or bfloat16; by default as trained.")] = None,
+    adapter: Annotated[
+        bool,
+        typer.Option(
+            "--adapter", help="Only the adapter of a LoRA run, as peft loads it; else it is merged."
+        ),
+    ] = False,
+) -> None:
+    """Write a trained model as a Hugging Face folder that `transformers` loads."""
+    import jax
+
+    # Weights are copied, and at most an adapter is merged: accelerators are left to those who train on them.
+    jax.config.update("jax_platforms", "cpu")
+    from socsci_jax.model_io import export_run
+
+    export_run(checkpoint, out, step=step, dtype=dtype, adapter=adapter)
+    print(f"exported: {out}")
+
+
+@app.command()
+def verify(
+    a: Annotated[
+        str, typer.Argument(help="A run's folder, RUN/checkpoints/STEP, or a Hugging Face folder or hub id.")
+    ],
+    b: Annotated[str, typer.Argument(help="The same, to compare with.")],
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write all that was found as JSON.")
+    ] = None,
+) -> None:
+    """Compare two checkpoints tensor by tensor, with tokenizer and config; exit status 1 if anything differs."""
+    import jax
+
+    # Nothing is computed: accelerators are left to those who train on them.
+    jax.config.update("jax_platforms", "cpu")
+    from socsci_jax.verification import compare, difference_table
+
+    found = compare(a, b)
+    for label, where in zip("AB", found.sides):
+        print(f"{label}: {where}")
+    if found.different:
+        print_rich(difference_table(found))
+    for label, names in zip("AB", found.only):
+        for name in names[:20]:
+            print(f"only in {label}: {name}")
+    for kind, differing in (("file", found.files), ("config", found.config)):
+        for key, (there, here) in differing.items():
+            print(f"{kind} {key}: A {cell(there or 'absent')}, B {cell(here or 'absent')}")
+    print(
+        f"tensors: {len(found.equal):,} with equal bits, {len(found.different):,} different, "
+        f"{len(found.only[0]):,} only in A, {len(found.only[1]):,} only in B; "
+        f"different files: {len(found.files)}; different keys of the config: {len(found.config)}"
+    )
+    if json_path is not None:
+        found.write(json_path)
+        print(f"written: {json_path}")
+    print("all equal" if found.all_equal else "not equal")
+    if not found.all_equal:
+        raise typer.Exit(1)

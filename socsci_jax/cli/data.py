@@ -1,0 +1,129 @@
+"""`socsci-jax data`: build, inspect and split study stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from socsci_jax.cli.output import Replace, Seed, command_line, print_rejects, print_table
+from socsci_jax.cli.spec import spec_app
+
+app = typer.Typer(help="Build, inspect and split study stores.", no_args_is_help=True)
+app.add_typer(spec_app, name="spec")
+
+
+@app.command("build")
+def data_build(
+    kind: Annotated[str, typer.Argument(help="tess_archive, socsci210, text_classification or synthetic.")],
+    source: Annotated[str, typer.Argument(help="The deposit's folder or file (synthetic: a preset's name).")],
+    out: Annotated[Path, typer.Argument(help="Folder of the study store to write.")],
+    replace: Replace = False,
+) -> None:
+    """Turn a deposit into a study store; what cannot be read is counted and written to rejects.parquet."""
+    import data_pipelines
+
+    store = data_pipelines.build(kind, source, out, command=command_line(), replace=replace)
+    rows = store.manifest["rows"]
+    print(
+        f"{out}: {rows['studies']} studies, {rows['items']} items, {rows['participants']} participants, "
+        f"{rows['responses']} responses; {rows['rejects']} records rejected."
+    )
+    print_rejects(store)
+    for note in store.manifest["notes"]:
+        print(f"note: {note}")
+
+
+@app.command("inspect")
+def data_inspect(
+    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")],
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Also give token lengths under this tokenizer (folder or hub id).")
+    ] = None,
+    layout: Annotated[str, typer.Option(help="Prompt layout for token lengths.")] = "study_first",
+) -> None:
+    """Show what is in a store: studies, items, scales and where they were read from, rejects, lengths."""
+    from socsci_jax.studies.inspect import inspect_store
+    from socsci_jax.studies.store import StudyStore
+
+    store = StudyStore(store_path)
+    found = inspect_store(store)
+    print(f"{store_path}: {store.manifest['source']} ({store.manifest['license']})")
+    print(f"content hash {store.content_hash}; built by `{store.manifest['command']}`")
+    print_table("Studies", found.studies)
+    print_table("Scales: kind, range, where read", found.scales)
+    print_table("Outcomes whose arms state different scales", found.disagreements)
+    print_table("Arms that read the same", found.equal_texts)
+    print_rejects(store)
+    for path in sorted((store_path / "splits").glob("*.parquet")):
+        print(f"split: {path.stem}")
+    if tokenizer is not None:
+        from socsci_jax.data.lengths import token_lengths
+        from socsci_jax.data.tokenizers import load_tokenizer
+        from socsci_jax.studies.prompts import load_layout
+
+        table = token_lengths(store, layout=load_layout(layout), tokenizer=load_tokenizer(tokenizer))
+        print_table(f"Tokens per prompt, layout {layout}", table)
+    else:
+        print("token lengths: pass --tokenizer FOLDER")
+
+
+@app.command("split")
+def data_split(
+    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")],
+    name: Annotated[str, typer.Option(help="Name of the split.")] = "main",
+    studies: Annotated[
+        str | None,
+        typer.Option(
+            help="Share of unseen studies (0.2), or a file of study ids (JSON list or {'unseen': [...]})."
+        ),
+    ] = None,
+    conditions: Annotated[
+        float | None, typer.Option(help="Share of unseen conditions within a study.")
+    ] = None,
+    outcomes: Annotated[float | None, typer.Option(help="Share of unseen outcomes within a study.")] = None,
+    participants: Annotated[float | None, typer.Option(help="Share of unseen participants.")] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the other participants kept for choosing a checkpoint (recipe: `validation`)."
+        ),
+    ] = None,
+    seed: Seed = 0,
+    replace: Replace = False,
+) -> None:
+    """Hold out studies, conditions, outcomes and participants; near-duplicate studies are reported.
+
+    The paper's shares are 0.25 for conditions and outcomes and 0.5 for participants.
+    """
+    from socsci_jax.studies.splits import make_split, near_duplicate_studies, read_study_ids
+    from socsci_jax.studies.store import StudyStore
+
+    store = StudyStore(store_path)
+    held: float | tuple[str, ...] | None = None
+    if studies is not None:
+        try:
+            held = float(studies)
+        except ValueError:
+            held = read_study_ids(Path(studies))
+    split = make_split(
+        store,
+        name=name,
+        seed=seed,
+        studies=held,
+        conditions=conditions,
+        outcomes=outcomes,
+        participants=participants,
+        validation=validation,
+    )
+    path = split.save(store, replace=replace)
+    counts = split.label(store)["part"].value_counts().sort("count", descending=True)
+    print_table(f"Responses by part, {path}", counts)
+    for note in split.notes:
+        print(f"note: {note}")
+    for pair in near_duplicate_studies(store, split):
+        print(
+            f"warning: held-out study {pair.held_out} resembles training study {pair.training}: {pair.reason}, "
+            f"text overlap {pair.text_overlap:.0%}"
+        )

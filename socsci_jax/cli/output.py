@@ -1,0 +1,67 @@
+"""What commands print, and the options that several of them share."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there already.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+
+class ManyValues(TyperCommand):
+    """Takes `--shares 0.1 0.5` for `--shares 0.1 --shares 0.5`: an option has one value each time it is given."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        options = {name for p in self.params if isinstance(p, TyperOption) and p.multiple for name in p.opts}
+        given, option = [], None
+        for argument in args:
+            if option is not None and given[-1] != option and re.fullmatch(r"[\d.]+(e-?\d+)?", argument):
+                given.append(option)
+            elif argument.startswith("-"):
+                option = argument if argument in options else None
+            given.append(argument)
+        return super().parse_args(ctx, given)
+
+
+def command_line() -> str:
+    return shlex.join(["socsci-jax", *sys.argv[1:]])
+
+
+def print_rejects(store) -> None:
+    from socsci_jax.studies.inspect import inspect_store
+
+    print_table("Rejects", inspect_store(store).rejects)
+
+
+def print_table(title: str, frame) -> None:
+    from rich.table import Table
+
+    if frame.is_empty():
+        print(f"{title}: none")
+        return
+    table = Table(title=title, title_justify="left")
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
+    for row in frame.iter_rows():
+        table.add_row(*(cell(value) for value in row))
+    print_rich(table)
+
+
+def print_rich(table) -> None:
+    import rich
+    from rich.console import Console
+
+    Console(width=max(rich.get_console().width, 120)).print(table)
+
+
+def cell(value: object) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -1,0 +1,122 @@
+"""`socsci-jax simulate` and `evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from socsci_jax.cli.output import Replace, Seed, command_line
+from socsci_jax.errors import InputError
+
+app = typer.Typer()
+
+
+@app.command("simulate")
+def simulate_command(
+    model: Annotated[
+        str, typer.Argument(help="A training run's folder, or a folder or hub id of a Hugging Face model.")
+    ],
+    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")],
+    split: Annotated[str, typer.Option(help="Split whose held-out parts are predicted.")] = "main",
+    out: Annotated[Path, typer.Option("-o", "--out", help="Predictions table to write.")] = Path(
+        "predictions.parquet"
+    ),
+    parts: Annotated[
+        list[str] | None, typer.Option("--part", help="Only this part of the split (repeat for several).")
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(help="Sample this many answers per person instead of exact probabilities.")
+    ] = 0,
+    temperature: Annotated[float, typer.Option(help="Temperature of sampling (the paper's: 0.6).")] = 0.6,
+    top_p: Annotated[float, typer.Option(help="Nucleus of sampling (the paper's: 0.9).")] = 0.9,
+    max_tokens: Annotated[
+        int, typer.Option(help="Longest answer that is drawn; more for a model that writes rationales.")
+    ] = 12,
+    seed: Seed = 0,
+    layout: Annotated[
+        str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
+    ] = None,
+    other_layout: Annotated[
+        bool, typer.Option("--allow-other-layout", help="Allow a layout that the model was not trained with.")
+    ] = False,
+    fsdp: Annotated[int, typer.Option(help="Cut the parameters over this many devices.")] = 1,
+    tensor: Annotated[int, typer.Option(help="Cut every layer over this many devices.")] = 1,
+    replace: Replace = False,
+) -> None:
+    """Predict how held-out people would answer: exact probabilities over the levels, or draws."""
+    from socsci_jax.distributed.processes import StopSignals, initialize
+    from socsci_jax.studies.splits import Split
+    from socsci_jax.studies.store import StudyStore
+
+    # Parts that are finished are kept: a signal may end it anywhere.
+    with initialize(joins_jax=False) as processes, StopSignals():
+        if processes.is_main and out.exists() and not replace:
+            raise InputError(f"{out} exists already; choose another file or pass --replace.")
+        from socsci_jax.model_io import choose_layout, open_model
+        from socsci_jax.models.attention_choice import attention_for
+        from socsci_jax.models.sharding import make_mesh
+        from socsci_jax.simulation.sampling import Sampling
+        from socsci_jax.simulation.simulate import held_out_pairs, simulate
+
+        store = StudyStore(store_path)
+        held_out = Split.load(store, split)
+        processes.peers.agree(
+            **{"study store": store.content_hash, "split": held_out.content_hash, "command": command_line()}
+        )
+        held_out_pairs(store, held_out, parts=parts or ())  # fails before a model is loaded
+        import jax
+
+        # Every process simulates with a model of its own.
+        devices = jax.local_devices()
+        if len(devices) % (fsdp * tensor):
+            raise InputError(f"--fsdp {fsdp} x --tensor {tensor} does not divide the {len(devices)} devices.")
+        data = len(devices) // (fsdp * tensor)
+        mesh = make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices)
+        sampling = Sampling(
+            draws=draws, temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens
+        )
+        opened = open_model(model, mesh=mesh)
+        processes.peers.agree(attention=attention_for(opened.config.head_dim, opened.compute_dtype).name)
+        rows = simulate(
+            opened,
+            store,
+            held_out,
+            out=out,
+            layout=choose_layout(opened, layout, allow_other=other_layout),
+            parts=parts or (),
+            sampling=sampling if draws else None,
+            facts={"command": command_line()},
+            processes=processes,
+        )
+        if processes.is_main:
+            print(f"predictions: {out} ({rows:,} rows)")
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Predictions table (anybody's).")],
+    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the study store.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the evaluation table and the report.")],
+    split: Annotated[
+        str | None, typer.Option(help="Split; by default the one named in the predictions.")
+    ] = None,
+    seed: Seed = 0,
+    minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
+) -> None:
+    """Say how far the predictions can be trusted: an evaluation table and one self-contained HTML report."""
+    import rich
+
+    from socsci_jax.evaluation import coding_report
+    from socsci_jax.evaluation.evaluate import evaluate_files
+    from socsci_jax.evaluation.report import summary_table
+
+    evaluation = evaluate_files(
+        predictions, store_path, out, split_name=split, seed=seed, minimum_n=minimum_n
+    )
+    if evaluation.parts:
+        rich.print(summary_table(evaluation))
+    if evaluation.coding.parts:
+        rich.print(coding_report.summary_table(evaluation.coding))
+    print(f"report: {out / 'report.html'}")

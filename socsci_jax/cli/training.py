@@ -1,0 +1,121 @@
+"""`socsci-jax train`, `plan` and `sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from socsci_jax.cli.output import ManyValues, command_line, print_rich, print_table
+from socsci_jax.errors import InputError
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file; see recipes/.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, for instance optimizer.epochs=2.")
+    ] = None,
+) -> None:
+    """Fine-tune a model on the training part of a split; goes on where an earlier run of the recipe stopped."""
+    from socsci_jax.distributed.processes import initialize
+    from socsci_jax.training.recipe import load_recipe
+
+    with initialize() as processes:  # before anything else touches JAX
+        loaded = load_recipe(recipe, overrides or ())
+        processes.peers.agree(recipe=loaded.hash_of_all)
+        from socsci_jax.training.loop import train as run
+
+        folder = run(loaded, processes)
+        if processes.is_main:
+            print(f"trained: {folder}")
+
+
+@app.command("plan")
+def plan_command(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file; see recipes/.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, for instance batch.rows=16.")
+    ] = None,
+    devices: Annotated[
+        str | None, typer.Option(help="Another machine than the recipe's: 8xh200, v5p-64.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Another study store than the recipe's; tokenized as `train` would.")
+    ] = None,
+    efficiency: Annotated[
+        float, typer.Option(help="Share of the accelerators' peak speed that is expected.")
+    ] = 0.4,
+) -> None:
+    """Say whether a recipe fits a machine, and how long it takes, without weights and without that machine.
+
+    The step is compiled from shapes alone for simulated CPU devices. Where store and tokenizer are at hand, the data's
+    own padding, sharing and number of steps are shown. Exit status 1 says that it does not fit.
+
+    An accelerator's compiler orders and fuses differently: temporaries are an estimate, mostly from above
+    (docs/feasibility.md). Parameters, optimizer and batch are exact.
+    """
+    from socsci_jax.training.recipe import load_recipe
+
+    if not 0 < efficiency <= 1:
+        raise InputError(f"--efficiency {efficiency}: give a share of the peak between 0 and 1, such as 0.4.")
+    changes = [*(overrides or ())]
+    changes += [f"hardware={devices}"] if devices is not None else []
+    changes += [f"data.store={store}"] if store is not None else []
+    loaded = load_recipe(recipe, changes)
+    from socsci_jax.feasibility import advice, make_plan, plan_table, simulate_devices
+
+    simulate_devices(loaded.machine.devices)
+    plan = make_plan(loaded, loaded.machine)
+    print_rich(plan_table(plan, efficiency=efficiency))
+    for assumed in plan.assumed:
+        print(f"assumed: {assumed}")
+    if not plan.fits:
+        print("to make it fit, one or several of:")
+        for change in advice(plan):
+            print(f"  {change}")
+        raise typer.Exit(1)
+
+
+@app.command(cls=ManyValues)
+def sweep(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file; see recipes/.")],
+    over: Annotated[str, typer.Option(help="participants, conditions or studies: what to take shares of.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder for the runs, the table and the plot.", metavar="DIR")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, for instance optimizer.epochs=2.")
+    ] = None,
+    shares: Annotated[
+        list[float] | None, typer.Option(help="Shares of the training part (default: 0.1 0.25 0.5 1).")
+    ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option(help="Seeds of subset and training, for every share (default: 0).")
+    ] = None,
+    minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
+) -> None:
+    """Train on growing shares of the data and see how far the predictions improve; goes on where it stopped.
+
+    Writes sweep.csv, sweep.parquet and sweep.png: W on the held-out parts against the share, beside the baselines.
+    """
+    from socsci_jax.evaluation.sweep_report import law_sentences, summary
+    from socsci_jax.sweep import sweep as run
+    from socsci_jax.training.recipe import load_recipe
+
+    table = run(
+        load_recipe(recipe, overrides or ()),
+        of=over,
+        shares=shares or (0.1, 0.25, 0.5, 1.0),
+        seeds=seeds or (0,),
+        out=out,
+        minimum_n=minimum_n,
+        command=command_line(),
+    )
+    print_table("Wasserstein distance on the scale's own range (lower is better)", summary(table))
+    for sentence in law_sentences(table):
+        print(sentence)
+    print(f"table: {out / 'sweep.csv'}, plot: {out / 'sweep.png'}")
