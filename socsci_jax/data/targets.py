@@ -230,7 +230,7 @@ def _distributions(train: pl.DataFrame, keys: list[str], targets: Targets, store
             refused.append((item_id, "its levels have no order, so there is no distance", responses))
     train = train.filter(~pl.col("item_id").is_in([item_id for item_id, *_ in refused]))
     # Named apart from the other columns, whatever attributes are called.
-    alike = {name: f"attribute {name}" for name in targets.toward}
+    alike = {name: f"attribute {name}" for name in targets.condition_on}
     group = ["item_id", *alike.values()]
     if alike:
         known = [pl.col("attributes").struct.field(name).alias(column) for name, column in alike.items()]
