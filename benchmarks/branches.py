@@ -31,7 +31,7 @@ from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.program import batch_plan
-from socsci_jax.training.recipe import load_recipe
+from socsci_jax.training.recipe_files import load_recipe
 
 TOKENS_PER_ROW = 4096
 PARTS = ("unseen_participants", "unseen_conditions")

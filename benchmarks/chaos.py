@@ -33,7 +33,8 @@ from socsci_jax.studies.splits import make_split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.program import batch_plan
-from socsci_jax.training.recipe import Recipe, parse_recipe
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.verification import compare
 

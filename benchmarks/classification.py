@@ -30,7 +30,7 @@ from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.splits import Split, make_split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.loop import train
-from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.recipe_files import parse_recipe
 
 PART = "unseen_participants"
 

@@ -147,7 +147,7 @@ def _make_run(work: Path, dtype: str) -> dict:
 
     from socsci_jax.models.huggingface import load_checkpoint
     from socsci_jax.training.checkpoint import Checkpoints
-    from socsci_jax.training.recipe import parse_recipe
+    from socsci_jax.training.recipe_files import parse_recipe
     from socsci_jax.training.run import RunFolder
 
     run = RunFolder(work / "run")

@@ -32,7 +32,8 @@ from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.program import batch_plan
-from socsci_jax.training.recipe import Recipe, parse_recipe
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.validator import entropy_ratio
 
 PARTS = ("unseen_participants", "unseen_conditions")

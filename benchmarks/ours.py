@@ -20,7 +20,7 @@ from socsci_jax.data.shards import TreeShards
 from socsci_jax.training.optimizer import make_optimizer
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.program import batch_plan, step_program
-from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import software_versions
 from socsci_jax.training.start import first_state, start_params
 

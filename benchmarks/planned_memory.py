@@ -26,7 +26,8 @@ from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.training.optimizer import make_optimizer
 from socsci_jax.training.program import step_program
-from socsci_jax.training.recipe import Recipe, load_recipe
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.recipe_files import load_recipe
 
 # Qwen2.5-0.5B's shape in as many tokens as a small machine can hold.
 SMALL = "recipes/qwen2.5-0.5b-sft.yaml,hardware=1xcpu,batch.rows=2,batch.micro_batches=2"

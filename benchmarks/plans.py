@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from socsci_jax.feasibility import gigabytes, make_plan, simulate_devices
-from socsci_jax.training.recipe import load_recipe
+from socsci_jax.training.recipe_files import load_recipe
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ newest() {
     python - "$@" <<'END'
 import sys
 from etils import epath
-from socsci_jax.training.recipe import load_recipe
+from socsci_jax.training.recipe_files import load_recipe
 
 recipe = load_recipe(sys.argv[1], sys.argv[2:])
 folder = epath.Path(recipe.checkpoints.folder or recipe.output / "checkpoints")

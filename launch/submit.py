@@ -16,7 +16,7 @@ from pathlib import Path
 from socsci_jax.distributed.schedulers import count_nodes
 from socsci_jax.errors import BAD_INPUT, InputError
 from socsci_jax.hardware import Machine
-from socsci_jax.training.recipe import load_recipe
+from socsci_jax.training.recipe_files import load_recipe
 
 BATCH_SCRIPT = Path(__file__).resolve().parent / "slurm.sh"
 

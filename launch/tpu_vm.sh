@@ -25,7 +25,7 @@ trap 'rm -r "$work"' EXIT
 said=$(python - "$work/recipe.yaml" "${recipe[@]}" <<'END'
 import pathlib, re, sys
 from socsci_jax.errors import InputError
-from socsci_jax.training.recipe import load_recipe
+from socsci_jax.training.recipe_files import load_recipe
 
 SOFTWARE = {"v4": "tpu-ubuntu2204-base", "v5e": "v2-alpha-tpuv5-lite", "v5p": "v2-alpha-tpuv5", "v6e": "v2-alpha-tpuv6e"}
 try:

@@ -16,7 +16,7 @@ from socsci_jax.model_io import choose_layout, export_run, open_model
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.splits import make_split
 from socsci_jax.training.loop import train
-from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.recipe_files import parse_recipe
 
 # Small enough for two cores and a few minutes; recipes/tiny.yaml is the same for data of one's own.
 RECIPE = {

@@ -23,7 +23,8 @@ from socsci_jax.studies.splits import Split, Subset, SubsetUnit
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import recipe_mesh
-from socsci_jax.training.recipe import Recipe, parse_recipe
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.recipe_files import parse_recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

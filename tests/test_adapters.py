@@ -33,7 +33,7 @@ from socsci_jax.models.sharding import make_mesh
 from socsci_jax.models.slots import read_logits
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.loop import train
-from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
 
 # One program for all keys of dropout.

@@ -18,7 +18,7 @@ from socsci_jax.distributed.peers import Peers
 from socsci_jax.distributed.processes import Processes, StopSignals, initialize
 from socsci_jax.errors import LOST, STOPPED, InputError, RunStopped, StorageFailed, ending
 from socsci_jax.training.prepare import prepare
-from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.recipe_files import parse_recipe
 
 
 @pytest.fixture

@@ -33,7 +33,8 @@ from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.optimizer import make_optimizer
-from socsci_jax.training.recipe import Optimizer, parse_recipe
+from socsci_jax.training.recipe import OptimizerConfig
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.step import initial_state, state_shardings
 from socsci_jax.training.stored import StoredParams, restore_state
@@ -162,7 +163,7 @@ def test_a_run_is_restored_in_pieces_onto_any_mesh(run, source, monkeypatch):
 def test_a_whole_training_state_is_restored_in_pieces_as_orbax_restores_it(tmp_path, monkeypatch):
     """Moments, counters and parameters, from one device onto eight."""
     config = load_checkpoint(save(huggingface_model("qwen2"), tmp_path / "source"), mesh=one_device()).config
-    optimizer = make_optimizer(Optimizer(epochs=1, learning_rate=1e-2), total_steps=10)
+    optimizer = make_optimizer(OptimizerConfig(epochs=1, learning_rate=1e-2), total_steps=10)
     params = init(config, key=jax.random.key(0))
     states = []
     for mesh in (one_device(), eight_devices()):

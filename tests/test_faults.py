@@ -20,7 +20,7 @@ from socsci_jax.data.loader import PlannedRows
 from socsci_jax.errors import BAD_INPUT, LOST, NON_FINITE, STALLED, InputError, NonFinite
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.loop import train
-from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
 
 MINUTE = 60

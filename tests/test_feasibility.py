@@ -27,7 +27,8 @@ from socsci_jax.training.flops import step_flops
 from socsci_jax.training.optimizer import make_optimizer
 from socsci_jax.training.prepare import prepare, training_shards
 from socsci_jax.training.program import step_program
-from socsci_jax.training.recipe import Recipe, parse_recipe
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.start import first_state, start_params
 
 LORA = {"rank": 4, "alpha": 8}

@@ -16,7 +16,7 @@ from socsci_jax.data.tokenizers import CHATML_TEMPLATE, load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.model_io import export_run, open_model
 from socsci_jax.training.loop import train
-from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.verification import compare
 
 

@@ -17,7 +17,7 @@ from small import small_recipe, small_store
 from socsci_jax.distributed.schedulers import Place, find_place
 from socsci_jax.errors import InputError
 from socsci_jax.hardware import parse_machine
-from socsci_jax.training.recipe import load_recipe
+from socsci_jax.training.recipe_files import load_recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LAUNCH = REPOSITORY / "launch"

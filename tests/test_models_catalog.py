@@ -7,7 +7,7 @@ import pytest
 from socsci_jax.models.catalog import CATALOG
 from socsci_jax.models.config import from_huggingface, to_huggingface
 from socsci_jax.models.modules import parameter_count
-from socsci_jax.training.recipe import load_recipe
+from socsci_jax.training.recipe_files import load_recipe
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
 

@@ -18,7 +18,7 @@ from socsci_jax.training.flops import step_flops
 from socsci_jax.training.journal import Journal
 from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import prepare
-from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
 
 

@@ -18,12 +18,13 @@ from socsci_jax.training.optimizer import (
     round_stochastically,
     scale_by_factored_moments,
 )
-from socsci_jax.training.recipe import Optimizer, parse_recipe
+from socsci_jax.training.recipe import OptimizerConfig
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.step import state_shardings
 
 
-def settings(**changes) -> Optimizer:
-    return Optimizer(
+def settings(**changes) -> OptimizerConfig:
+    return OptimizerConfig(
         **{"epochs": 1, "learning_rate": 1e-2, "warmup_ratio": 0.0, "weight_decay": 0.1} | changes
     )
 

@@ -7,7 +7,7 @@ import yaml
 
 from socsci_jax.errors import InputError
 from socsci_jax.models.catalog import CATALOG
-from socsci_jax.training.recipe import load_recipe, parse_recipe
+from socsci_jax.training.recipe_files import load_recipe, parse_recipe
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(FOLDER.glob("*.yaml"))

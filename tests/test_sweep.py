@@ -158,7 +158,7 @@ def test_where_no_law_was_fitted_table_and_plot_say_why():
 def test_a_sweep_trains_nested_shares_and_repeats_nothing(tmp_path, monkeypatch):
     from socsci_jax import sweep as module
     from socsci_jax.studies.splits import Split
-    from socsci_jax.training.recipe import parse_recipe
+    from socsci_jax.training.recipe_files import parse_recipe
     from socsci_jax.training.run import RunFolder
 
     store = small_store(tmp_path / "store")
@@ -219,7 +219,7 @@ def test_a_sweep_trains_nested_shares_and_repeats_nothing(tmp_path, monkeypatch)
 )
 def test_a_sweep_that_cannot_be_made(tmp_path, over, shares, message):
     from socsci_jax.sweep import sweep
-    from socsci_jax.training.recipe import parse_recipe
+    from socsci_jax.training.recipe_files import parse_recipe
 
     recipe = parse_recipe(small_recipe(small_store(tmp_path / "store"), tmp_path / "run"), where="test")
     with pytest.raises(InputError, match=re.escape(message)):

@@ -29,7 +29,8 @@ from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.loop import train
 from socsci_jax.training.objectives import Objective
 from socsci_jax.training.optimizer import learning_rate_schedule, make_optimizer
-from socsci_jax.training.recipe import Optimizer, parse_recipe
+from socsci_jax.training.recipe import OptimizerConfig
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.step import initial_state, loss_and_gradients, state_shardings, train_step
 
@@ -118,7 +119,7 @@ def test_eight_devices_update_as_one_does(world):
     """Invariant 4: the mesh 2 x 2 x 2 gives the same loss and the same parameters after two steps."""
     # A rate that moves the parameters, and an epsilon that keeps Adam from amplifying rounding of tiny gradients.
     optimizer = make_optimizer(
-        Optimizer(epochs=1, learning_rate=1e-2, warmup_ratio=0.0, epsilon=1e-3), total_steps=10
+        OptimizerConfig(epochs=1, learning_rate=1e-2, warmup_ratio=0.0, epsilon=1e-3), total_steps=10
     )
     results = []
     for sizes in ({"data": 1, "fsdp": 1, "tensor": 1}, {"data": 2, "fsdp": 2, "tensor": 2}):
@@ -154,14 +155,14 @@ def test_padding_weighs_nothing(world):
 
 def test_the_learning_rate_warms_up_and_falls_as_a_cosine():
     schedule = learning_rate_schedule(
-        Optimizer(epochs=1, learning_rate=1.0, warmup_ratio=0.1), total_steps=100
+        OptimizerConfig(epochs=1, learning_rate=1.0, warmup_ratio=0.1), total_steps=100
     )
     assert [round(float(schedule(step)), 3) for step in (0, 5, 10, 55, 100)] == [0, 0.5, 1, 0.5, 0]
 
 
 def test_biases_and_norms_do_not_decay(world):
     optimizer = make_optimizer(
-        Optimizer(epochs=1, learning_rate=0.1, warmup_ratio=0.0, weight_decay=0.5), total_steps=10
+        OptimizerConfig(epochs=1, learning_rate=0.1, warmup_ratio=0.0, weight_decay=0.5), total_steps=10
     )
     start = params(world)
     updates, _ = jax.jit(lambda p: optimizer.update(jax.tree.map(jnp.zeros_like, p), optimizer.init(p), p))(

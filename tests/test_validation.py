@@ -20,7 +20,7 @@ from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.splits import make_split
 from socsci_jax.training.checkpoint import Checkpoints
 from socsci_jax.training.loop import train
-from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.validation import BestSoFar
 from socsci_jax.training.validator import Validator, entropy_ratio

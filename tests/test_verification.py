@@ -19,7 +19,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.models.huggingface import load_checkpoint
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.training.checkpoint import Checkpoints
-from socsci_jax.training.recipe import parse_recipe
+from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.verification import compare, tensor_difference
 

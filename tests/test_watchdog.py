@@ -11,10 +11,10 @@ from socsci_jax.distributed.peers import Peers
 from socsci_jax.errors import STALLED
 from socsci_jax.training import watchdog as module
 from socsci_jax.training.clock import Clock
-from socsci_jax.training.recipe import Watchdog as Limits
+from socsci_jax.training.recipe import WatchdogConfig
 from socsci_jax.training.watchdog import FEWEST_STEPS, Watchdog
 
-LIMITS = Limits(slow_step=10, seconds=0.05, other_seconds=600)
+LIMITS = WatchdogConfig(slow_step=10, seconds=0.05, other_seconds=600)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def ended(monkeypatch) -> list[tuple]:
     return news
 
 
-def after_steps(tmp_path, *, seconds: float, limits: Limits = LIMITS) -> Watchdog:
+def after_steps(tmp_path, *, seconds: float, limits: WatchdogConfig = LIMITS) -> Watchdog:
     dog = Watchdog(limits, peers=Peers(), stacks=tmp_path / "stacks.txt")
     for step in range(FEWEST_STEPS + 1):
         dog.step_done(step)
@@ -88,9 +88,9 @@ def test_the_exit_status_is_that_of_a_stall(tmp_path):
     code = (
         "import time, pathlib\n"
         "from socsci_jax.distributed.peers import Peers\n"
-        "from socsci_jax.training.recipe import Watchdog as Limits\n"
+        "from socsci_jax.training.recipe import WatchdogConfig\n"
         "from socsci_jax.training.watchdog import Watchdog\n"
-        "with Watchdog(Limits(other_seconds=0.1), peers=Peers(), stacks=pathlib.Path('stacks.txt')):\n"
+        "with Watchdog(WatchdogConfig(other_seconds=0.1), peers=Peers(), stacks=pathlib.Path('stacks.txt')):\n"
         "    time.sleep(60)\n"
     )
     done = subprocess.run(

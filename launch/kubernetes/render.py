@@ -18,7 +18,7 @@ import jinja2
 from socsci_jax.distributed.schedulers import PORTS, count_nodes
 from socsci_jax.errors import BAD_INPUT, NON_FINITE, START_AGAIN, STORAGE_FAILED, InputError
 from socsci_jax.hardware import Machine
-from socsci_jax.training.recipe import load_recipe
+from socsci_jax.training.recipe_files import load_recipe
 
 TEMPLATE = Path(__file__).resolve().parent / "job.yaml.jinja"
 

@@ -22,7 +22,7 @@ def train(
 ) -> None:
     """Fine-tune a model on the training part of a split; goes on where an earlier run of the recipe stopped."""
     from socsci_jax.distributed.processes import initialize
-    from socsci_jax.training.recipe import load_recipe
+    from socsci_jax.training.recipe_files import load_recipe
 
     with initialize() as processes:  # before anything else touches JAX
         loaded = load_recipe(recipe, overrides or ())
@@ -58,7 +58,7 @@ def plan_command(
     An accelerator's compiler orders and fuses differently: temporaries are an estimate, mostly from above
     (docs/feasibility.md). Parameters, optimizer and batch are exact.
     """
-    from socsci_jax.training.recipe import load_recipe
+    from socsci_jax.training.recipe_files import load_recipe
 
     if not 0 < efficiency <= 1:
         raise InputError(f"--efficiency {efficiency}: give a share of the peak between 0 and 1, such as 0.4.")
@@ -104,7 +104,7 @@ def sweep(
     """
     from socsci_jax.evaluation.sweep_report import law_sentences, summary
     from socsci_jax.sweep import sweep as run
-    from socsci_jax.training.recipe import load_recipe
+    from socsci_jax.training.recipe_files import load_recipe
 
     table = run(
         load_recipe(recipe, overrides or ()),

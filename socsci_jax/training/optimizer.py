@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from socsci_jax.training.recipe import Optimizer
+from socsci_jax.training.recipe import OptimizerConfig
 
 
-def learning_rate_schedule(settings: Optimizer, *, total_steps: int) -> optax.Schedule:
+def learning_rate_schedule(settings: OptimizerConfig, *, total_steps: int) -> optax.Schedule:
     """Linear from 0 over the warm-up, then a half cosine to the final share."""
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0,
@@ -24,7 +24,7 @@ def learning_rate_schedule(settings: Optimizer, *, total_steps: int) -> optax.Sc
     )
 
 
-def make_optimizer(settings: Optimizer, *, total_steps: int) -> optax.GradientTransformation:
+def make_optimizer(settings: OptimizerConfig, *, total_steps: int) -> optax.GradientTransformation:
     """Clipping, direction, weight decay, learning rate; second moments are float32 whatever the parameters are.
 
     Its `update` takes `finite`: where that is false the state stays as it was.

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
 import yaml
 
-from socsci_jax.errors import InputError
 from socsci_jax.hardware import Machine, parse_machine
 from socsci_jax.models.config import LINEAR_MAPS, Adapter
 from socsci_jax.studies.splits import SubsetUnit
@@ -26,11 +23,11 @@ Dtype = Literal["float32", "bfloat16"]
 NOT_THE_RESULT = {"name", "output", "hardware", "parallelism", "checkpoints", "watchdog", "tracking"}
 
 
-class _Block(pydantic.BaseModel):
+class Block(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-class Architecture(_Block):
+class ArchitectureConfig(Block):
     """Shape of a decoder that starts from random weights."""
 
     model_type: Literal["qwen2", "qwen3", "llama"]
@@ -47,13 +44,13 @@ class Architecture(_Block):
     max_position_embeddings: Positive = 32_768
 
 
-class Model(_Block):
+class ModelConfig(Block):
     """Where the weights and the tokenizer come from, and in which precision they are kept and used."""
 
     init_from: str  # "random", or a folder or hub id in the Hugging Face format
     tokenizer: str | None = None  # "train", or a folder or hub id; by default the one of `init_from`
     vocab_size: Positive = 4096  # of a tokenizer that is trained here
-    architecture: Architecture | None = None  # of a random start
+    architecture: ArchitectureConfig | None = None  # of a random start
     param_dtype: Dtype = "float32"
     compute_dtype: Dtype = "float32"
     remat: Literal["none", "matmuls", "layers"] = "none"
@@ -62,7 +59,7 @@ class Model(_Block):
     unrolled_layers: Positive = 1  # compiled one after the other: longer to compile, a little faster
 
     @pydantic.model_validator(mode="after")
-    def _complete(self) -> Model:
+    def _complete(self) -> ModelConfig:
         if self.init_from == "random" and (self.architecture is None or self.tokenizer is None):
             raise ValueError("init_from: random needs `architecture` and `tokenizer`")
         if self.init_from != "random" and (self.architecture is not None or self.tokenizer == "train"):
@@ -72,7 +69,7 @@ class Model(_Block):
         return self
 
 
-class Subset(_Block):
+class SubsetConfig(Block):
     """A share of the training part's units; a smaller share of the same seed is contained in a larger one."""
 
     of: SubsetUnit
@@ -80,12 +77,12 @@ class Subset(_Block):
     seed: Annotated[int, pydantic.Field(ge=0)] = 0
 
 
-class Data(_Block):
+class DataConfig(Block):
     """Which answers are trained on, and how they are written as prompts."""
 
     store: Path
     split: str
-    subset: Subset | None = None  # by default all of the split's training part
+    subset: SubsetConfig | None = None  # by default all of the split's training part
     leave_out_studies: tuple[str, ...] = ()  # ids that training refuses to see
     layout: str = "study_first"
     # What is computed once: all equal beginnings and equal prompts, or only the layout's shared part.
@@ -97,7 +94,7 @@ class Data(_Block):
     rationale_end: str = "\n\nAnswer: "
 
 
-class Batch(_Block):
+class BatchConfig(Block):
     """One optimizer step: `rows` rows of `tokens_per_row` tokens, filled with prompt trees, cut into micro-batches."""
 
     rows: Positive
@@ -106,13 +103,13 @@ class Batch(_Block):
     micro_batches: Positive = 1
 
     @pydantic.model_validator(mode="after")
-    def _divides(self) -> Batch:
+    def _divides(self) -> BatchConfig:
         if self.rows % self.micro_batches:
             raise ValueError(f"rows = {self.rows} must be a multiple of micro_batches = {self.micro_batches}")
         return self
 
 
-class Optimizer(_Block):
+class OptimizerConfig(Block):
     """AdamW with warm-up and cosine decay; no weight decay on norms and biases, as is usual."""
 
     epochs: Annotated[float, pydantic.Field(gt=0)]
@@ -131,7 +128,7 @@ class Optimizer(_Block):
     momentum_dtype: Dtype = "float32"
 
 
-class Objective(_Block):
+class ObjectiveConfig(Block):
     """What is minimized; `sft` is the cross entropy of the people's own answers."""
 
     kind: Literal["sft", "dpo", "soft", "wasserstein"] = "sft"
@@ -143,7 +140,7 @@ class Objective(_Block):
     condition_on: tuple[str, ...] | None = None
 
     @pydantic.model_validator(mode="after")
-    def _go_together(self) -> Objective:
+    def _go_together(self) -> ObjectiveConfig:
         for key, kinds in {
             "sft_share": ("dpo", "soft", "wasserstein"),
             "beta": ("dpo",),
@@ -155,7 +152,7 @@ class Objective(_Block):
         return self
 
 
-class Lora(_Block):
+class LoraConfig(Block):
     """A low-rank adapter that is trained instead of the weights, which stay as they are in `model.param_dtype`."""
 
     rank: Positive
@@ -165,7 +162,7 @@ class Lora(_Block):
     base: Literal["kept", "nf4"] = "kept"  # nf4: the frozen weights in four bits (QLoRA)
 
 
-class Parallelism(_Block):
+class ParallelismConfig(Block):
     """Sizes of the mesh axes; their product is the number of devices."""
 
     data: Positive = 1
@@ -173,14 +170,14 @@ class Parallelism(_Block):
     tensor: Positive = 1
 
 
-class Checkpoints(_Block):
+class CheckpointsConfig(Block):
     every_steps: Positive
     folder: str | None = None  # elsewhere than in the output folder
     keep: Positive = 2  # the newest
     keep_every: Positive | None = None  # and for good those of every so many steps
 
 
-class Watchdog(_Block):
+class WatchdogConfig(Block):
     """When a run counts as hanging; it then writes the stacks of all threads and ends, to be started again."""
 
     slow_step: Annotated[float, pydantic.Field(gt=1)] = 20.0  # times the median of the latest steps,
@@ -188,14 +185,14 @@ class Watchdog(_Block):
     other_seconds: Annotated[float, pydantic.Field(gt=0)] = 3600.0  # for compiling, saving, validating
 
 
-class Tracking(_Block):
+class TrackingConfig(Block):
     """Where figures go besides metrics.jsonl and TensorBoard, and which steps are profiled."""
 
     wandb_project: str | None = None  # Weights & Biases, if installed
     profile_steps: tuple[Positive, Positive] | None = None  # first and last, for TensorBoard's profiler
 
 
-class Validation(_Block):
+class ValidationConfig(Block):
     """Figures on the split's validation part every so many steps; the best checkpoint is kept beside the newest."""
 
     every_steps: Positive
@@ -204,22 +201,22 @@ class Validation(_Block):
     patience: Positive | None = None  # training stops after so many validations without a better one
 
 
-class Recipe(_Block):
+class Recipe(Block):
     name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     output: Path
     hardware: str  # the machine that it is meant for, as 8xh200 or v5p-16; `plan` checks that it fits
     seed: int = 0
-    model: Model
-    data: Data
-    objective: Objective = Objective()
-    lora: Lora | None = None
-    batch: Batch
-    optimizer: Optimizer
-    parallelism: Parallelism = Parallelism()
-    checkpoints: Checkpoints
-    watchdog: Watchdog = Watchdog()
-    tracking: Tracking = Tracking()
-    validation: Validation | None = None
+    model: ModelConfig
+    data: DataConfig
+    objective: ObjectiveConfig = ObjectiveConfig()
+    lora: LoraConfig | None = None
+    batch: BatchConfig
+    optimizer: OptimizerConfig
+    parallelism: ParallelismConfig = ParallelismConfig()
+    checkpoints: CheckpointsConfig
+    watchdog: WatchdogConfig = WatchdogConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    validation: ValidationConfig | None = None
 
     @pydantic.field_validator("hardware")
     @classmethod
@@ -269,100 +266,3 @@ class Recipe(_Block):
 
 def _hash(fields: dict) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-
-
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Reads a recipe over the one that it `extends`, if any, and applies `key.key=value` overrides (values are YAML).
-
-    `extends: FILE` is a path relative to the recipe's own folder.  Blocks of keys merge with those of that file,
-    everything else replaces.  Raises one InputError that names every problem: unknown keys with the nearest valid
-    one, wrong types, values out of range.
-    """
-    files: list[Path] = []
-    tree = _read(Path(path), files)
-    for override in overrides:
-        _apply(tree, override)
-    return parse_recipe(tree, where=" over ".join(map(str, files)))
-
-
-def _read(path: Path, files: list[Path]) -> dict:
-    """The keys of a file over those of the file that it extends; what is read is added to `files`."""
-    files.append(path)
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such recipe; see recipes/ for complete ones.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a recipe ({error}).") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]}).") from error
-    if not isinstance(tree, dict):
-        raise InputError(f"{path}: a recipe is a mapping of keys to values; see recipes/ for complete ones.")
-    if "extends" not in tree:
-        return tree
-    name = tree.pop("extends")
-    if not isinstance(name, str):
-        raise InputError(f"{path}: extends: {name!r} is no path of a file; name one file.")
-    other = path.parent / name
-    if other.resolve() in [file.resolve() for file in files]:
-        raise InputError(f"{path}: extends {name}, which extends this file in turn; remove one of the two.")
-    if not other.is_file():
-        raise InputError(
-            f"{path}: extends {name}, but there is no file {other}; the path begins beside the recipe."
-        )
-    return _merged(_read(other, files), tree)
-
-
-def _merged(below: dict, above: dict) -> dict:
-    merged = below | above
-    for key in below.keys() & above.keys():
-        if isinstance(below[key], dict) and isinstance(above[key], dict):
-            merged[key] = _merged(below[key], above[key])
-    return merged
-
-
-def parse_recipe(tree: dict, *, where: str) -> Recipe:
-    # A YAML float needs a dot: 1e-5 arrives as text.  Pydantic reads it as the number that was meant.
-    try:
-        return Recipe.model_validate(tree)
-    except pydantic.ValidationError as error:
-        problems = "; ".join(_explain(problem) for problem in error.errors())
-        raise InputError(f"{where}: {problems}.") from None
-
-
-def _apply(tree: dict, override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise InputError(f"{override!r}: an override is written key=value, for instance optimizer.epochs=3.")
-    *parents, last = key.split(".")
-    for name in parents:
-        if not isinstance(tree.setdefault(name, {}), dict):
-            raise InputError(f"{override!r}: {name!r} is a value, not a block of keys.")
-        tree = tree[name]
-    tree[last] = yaml.safe_load(value)
-
-
-def _explain(problem: dict) -> str:
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        valid = _valid_keys(location[:-1])
-        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(valid)}"
-        return f"unknown key {key!r} ({hint})"
-    if problem["type"] == "missing":
-        return f"key {key!r} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    if not key:
-        return message
-    shown = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
-    return f"key {key!r}: {message[0].lower() + message[1:]}{shown}"
-
-
-def _valid_keys(path: Sequence[str]) -> list[str]:
-    block: type[_Block] = Recipe
-    for name in path:
-        annotation = block.model_fields[name].annotation
-        arguments = getattr(annotation, "__args__", (annotation,))
-        block = next(a for a in arguments if isinstance(a, type) and issubclass(a, _Block))
-    return list(block.model_fields)

@@ -31,7 +31,8 @@ from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig, from_huggingface
 from socsci_jax.studies.prompts import Layout
-from socsci_jax.training.recipe import NOT_THE_RESULT, Recipe, parse_recipe
+from socsci_jax.training.recipe import NOT_THE_RESULT, Recipe
+from socsci_jax.training.recipe_files import parse_recipe
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from socsci_jax.distributed.peers import Peers, end_process
 from socsci_jax.errors import STALLED
-from socsci_jax.training.recipe import Watchdog as Limits
+from socsci_jax.training.recipe import WatchdogConfig
 
 # Fewer steps give no median to go by.
 FEWEST_STEPS = 5
@@ -27,7 +27,7 @@ class Watchdog:
     and all end with the status STALLED.
     """
 
-    def __init__(self, limits: Limits, *, peers: Peers, stacks: Path):
+    def __init__(self, limits: WatchdogConfig, *, peers: Peers, stacks: Path):
         self._limits = limits
         self._peers = peers
         self._stacks = stacks

@@ -1,0 +1,110 @@
+"""Reading a recipe: YAML files that extend each other, overrides, and every problem in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pydantic
+import yaml
+
+from socsci_jax.errors import InputError
+from socsci_jax.training.recipe import Block, Recipe
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe over the one that it `extends`, if any, and applies `key.key=value` overrides (values are YAML).
+
+    `extends: FILE` is a path relative to the recipe's own folder.  Blocks of keys merge with those of that file,
+    everything else replaces.  Raises one InputError that names every problem: unknown keys with the nearest valid
+    one, wrong types, values out of range.
+    """
+    files: list[Path] = []
+    tree = _read(Path(path), files)
+    for override in overrides:
+        _apply(tree, override)
+    return parse_recipe(tree, where=" over ".join(map(str, files)))
+
+
+def _read(path: Path, files: list[Path]) -> dict:
+    """The keys of a file over those of the file that it extends; what is read is added to `files`."""
+    files.append(path)
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such recipe; see recipes/ for complete ones.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a recipe ({error}).") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]}).") from error
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: a recipe is a mapping of keys to values; see recipes/ for complete ones.")
+    if "extends" not in tree:
+        return tree
+    name = tree.pop("extends")
+    if not isinstance(name, str):
+        raise InputError(f"{path}: extends: {name!r} is no path of a file; name one file.")
+    other = path.parent / name
+    if other.resolve() in [file.resolve() for file in files]:
+        raise InputError(f"{path}: extends {name}, which extends this file in turn; remove one of the two.")
+    if not other.is_file():
+        raise InputError(
+            f"{path}: extends {name}, but there is no file {other}; the path begins beside the recipe."
+        )
+    return _merged(_read(other, files), tree)
+
+
+def _merged(below: dict, above: dict) -> dict:
+    merged = below | above
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], dict) and isinstance(above[key], dict):
+            merged[key] = _merged(below[key], above[key])
+    return merged
+
+
+def parse_recipe(tree: dict, *, where: str) -> Recipe:
+    # A YAML float needs a dot: 1e-5 arrives as text.  Pydantic reads it as the number that was meant.
+    try:
+        return Recipe.model_validate(tree)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(_explain(problem) for problem in error.errors())
+        raise InputError(f"{where}: {problems}.") from None
+
+
+def _apply(tree: dict, override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"{override!r}: an override is written key=value, for instance optimizer.epochs=3.")
+    *parents, last = key.split(".")
+    for name in parents:
+        if not isinstance(tree.setdefault(name, {}), dict):
+            raise InputError(f"{override!r}: {name!r} is a value, not a block of keys.")
+        tree = tree[name]
+    tree[last] = yaml.safe_load(value)
+
+
+def _explain(problem: dict) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        valid = _valid_keys(location[:-1])
+        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(valid)}"
+        return f"unknown key {key!r} ({hint})"
+    if problem["type"] == "missing":
+        return f"key {key!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    shown = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
+    return f"key {key!r}: {message[0].lower() + message[1:]}{shown}"
+
+
+def _valid_keys(path: Sequence[str]) -> list[str]:
+    block: type[Block] = Recipe
+    for name in path:
+        annotation = block.model_fields[name].annotation
+        arguments = getattr(annotation, "__args__", (annotation,))
+        block = next(a for a in arguments if isinstance(a, type) and issubclass(a, Block))
+    return list(block.model_fields)
