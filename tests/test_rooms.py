@@ -14,13 +14,20 @@ MAY_IMPORT = {
     "studies": set(),
     "evaluation": {"studies", "estimation"},
     "estimation": set(),
+    "rectification": {"estimation"},
     "data": {"studies"},
     "models": set(),
     "training": {"studies", "data", "models", "simulation", "evaluation"},
     "simulation": {"studies", "data", "models"},
     "distributed": set(),
 }
-WITHOUT_JAX = ("socsci_jax/studies", "socsci_jax/evaluation", "socsci_jax/estimation", "data_pipelines")
+WITHOUT_JAX = (
+    "socsci_jax/studies",
+    "socsci_jax/evaluation",
+    "socsci_jax/estimation",
+    "socsci_jax/rectification",
+    "data_pipelines",
+)
 
 
 def imports(path: Path) -> set[str]:

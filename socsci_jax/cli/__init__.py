@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from socsci_jax import __version__
-from socsci_jax.cli import checkpoints, data, predictions, training
+from socsci_jax.cli import checkpoints, data, inference, predictions, training
 from socsci_jax.cli.output import Seed
 from socsci_jax.errors import ending
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data.app, name="data")
-for commands in (training, predictions, checkpoints):
+for commands in (training, predictions, inference, checkpoints):
     app.add_typer(commands.app)
 
 
@@ -46,6 +46,7 @@ def main() -> None:
         raise SystemExit(status) from None
 
 
+@app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:

@@ -1,0 +1,103 @@
+"""`socsci-jax rectify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from socsci_jax.cli.output import Replace, Seed, print_table
+
+app = typer.Typer()
+
+
+@app.command("rectify")
+def rectify_command(
+    predictions: Annotated[
+        Path, typer.Argument(help="CSV or Parquet: keys, a prediction (docs/estimation.md), variables.")
+    ],
+    gold: Annotated[
+        Path, typer.Argument(help="CSV or Parquet: keys, the answers of those who were asked, variables.")
+    ],
+    formula: Annotated[
+        str, typer.Option(help="As in 'y ~ treatment + age': names, +, :, *, C(name); 'y ~ 1' is the mean.")
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Table of estimates to write (.csv or .parquet).")
+    ] = Path("rectified.csv"),
+    key: Annotated[
+        list[str] | None, typer.Option(help="Column that says who a row is about (repeat for several).")
+    ] = None,
+    column: Annotated[str, typer.Option("--prediction", help="Column of the predictions.")] = "prediction",
+    family: Annotated[str, typer.Option(help="linear or logit.")] = "linear",
+    treatment: Annotated[
+        str | None,
+        typer.Option(help="Treatment (0, 1) where both arms are predicted; else the first variable."),
+    ] = None,
+    probability: Annotated[
+        str | None,
+        typer.Option(help="Column with each person's probability of being asked; else all the same."),
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Column of sampling weights.")] = None,
+    clusters: Annotated[str | None, typer.Option(help="Column whose rows were sampled together.")] = None,
+    lam: Annotated[
+        float | None, typer.Option(help="Weight of the predictions in PPI++ and DiP; else fitted.")
+    ] = None,
+    splits: Annotated[
+        int, typer.Option(help="Recalibrate predictions for DSL over this many random splits.")
+    ] = 0,
+    half_width: Annotated[
+        float | None, typer.Option(help="Also say how many answers give intervals of plus or minus this.")
+    ] = None,
+    exclude_seen: Annotated[
+        bool,
+        typer.Option(
+            "--exclude-seen", help="Leave out rows that the model was trained on, instead of refusing."
+        ),
+    ] = False,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="Predictions of another model; each study is taken from one that has not seen it."),
+    ] = None,
+    seed: Seed = 0,
+    replace: Replace = False,
+) -> None:
+    """Estimate from predictions for many people and the answers of few, with intervals that hold.
+
+    Compares predictions taken for answers, answers alone, and what corrects the one by the other: DSL, PPI++ and
+    difference in predictions.
+    """
+    from socsci_jax.rectification.output import check_output, write_output
+    from socsci_jax.rectification.rectify import Settings, rectify
+    from socsci_jax.rectification.tables import read_table
+
+    check_output(out, replace=replace)
+    settings = Settings(
+        family=family,
+        keys=tuple(key or ()),
+        column=column,
+        treatment=treatment,
+        probability=probability,
+        weights=weights,
+        clusters=clusters,
+        lam=lam,
+        splits=splits,
+        half_width=half_width,
+        exclude_seen=exclude_seen,
+        seed=seed,
+    )
+    found = rectify(
+        read_table(predictions),
+        read_table(gold),
+        formula,
+        settings,
+        others=[read_table(path) for path in also or ()],
+    )
+    print_table(formula, found.table)
+    if found.needed is not None:
+        print_table("Answers needed", found.needed)
+    for note in found.notes:
+        print(f"note: {note}")
+    for path in write_output(found, out):
+        print(f"written: {path}")

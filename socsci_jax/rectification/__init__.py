@@ -1,0 +1,1 @@
+"""Tables in, a table out: predictions for many people and the answers of few become estimates with valid intervals."""

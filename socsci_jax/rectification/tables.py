@@ -1,0 +1,263 @@
+"""The two tables that `rectify` takes, joined into one row a person (or a person and question)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from socsci_jax.errors import InputError
+
+KEYS = ("study_id", "item_id", "participant_id")
+STUDY = "study_id"
+SEEN = "seen"
+# Names of the columns that are made here, which no table from outside can have by accident.
+PREDICTION, ARM_0, ARM_1, ROW_SEEN = (f"socsci_jax:{name}" for name in ("prediction", "S0", "S1", "seen"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """`frame` has one row a prediction: keys, the gold table's columns (null where nobody answered), PREDICTION and,
+    where both arms were predicted, ARM_0 and ARM_1.  `rejects` says of each excluded row why."""
+
+    frame: pl.DataFrame
+    keys: tuple[str, ...]
+    both_arms: bool
+    rejects: pl.DataFrame
+    notes: tuple[str, ...]
+
+
+def read_table(path: str | Path) -> pl.DataFrame:
+    """Reads Parquet (by its first bytes) or CSV, where empty fields and NA are missing; InputError otherwise."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            parquet = file.read(4) == b"PAR1"
+        frame = (
+            pl.read_parquet(path)
+            if parquet
+            else pl.read_csv(path, null_values=["", "NA"], infer_schema_length=None)
+        )
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); give a CSV or Parquet file."
+        ) from error
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a CSV or Parquet table ({str(error).splitlines()[0]}).") from error
+    if frame.is_empty():
+        raise InputError(f"{path}: the table has no rows.")
+    return frame
+
+
+def join(
+    predictions: pl.DataFrame,
+    gold: pl.DataFrame,
+    *,
+    keys: Sequence[str] = (),
+    column: str = "prediction",
+    treatment: str | None = None,
+    others: Sequence[pl.DataFrame] = (),
+    exclude_seen: bool = False,
+) -> Joined:
+    """Joins predictions with the answers of those who were asked.
+
+    A prediction is `column`, the mean of `probs` over `levels`, or the mean of `value` over draws.  Both arms are
+    predicted by columns S0 and S1, or by rows of one person with `treatment` 0 and 1.
+    Rows that are marked `seen` were trained on: they are refused, or excluded (`exclude_seen`), or their study's
+    predictions are taken from the first of `others` (other models' tables) that has not seen any of the study.
+    """
+    keys = tuple(keys) or tuple(key for key in KEYS if key in predictions.columns and key in gold.columns)
+    _check_keys(keys, predictions, gold)
+    predictions = _unseen(predictions, others, keys)
+    gold = gold.with_columns(_as_text(gold, keys))
+    if gold.select(pl.struct(keys).is_duplicated().any()).item():
+        again = gold.filter(pl.struct(keys).is_duplicated()).select(keys).row(0)
+        raise InputError(
+            f"GOLD has {dict(zip(keys, again))} twice; give one row each, or name more columns as keys."
+        )
+    predictions = predictions.with_columns(_as_text(predictions, keys))
+    one, both_arms = _one_row_each(predictions, keys, column, treatment, gold)
+    frame = _coalesce(one, gold, keys)
+    rejects = [_reject(gold.join(one, on=keys, how="anti"), keys, "there is no prediction for it")]
+    notes = []
+    if ROW_SEEN in frame.columns:
+        seen = pl.col(ROW_SEEN).fill_null(False)
+        number = frame.filter(seen).height
+        if number and not exclude_seen:
+            first = frame.filter(seen).select(keys).row(0, named=True)
+            raise InputError(
+                f"{number:,} of {frame.height:,} predictions are marked as seen in training, the first for {first}: "
+                "answers that a model was trained on cannot say how wrong it is. Predict with a model that was not "
+                "trained on them, exclude these rows (exclude_seen), or give other models' predictions so that each "
+                "study is predicted by one that has not seen it."
+            )
+        rejects.append(_reject(frame.filter(seen), keys, "it was seen in training"))
+        frame = frame.filter(~seen).drop(ROW_SEEN)
+    else:
+        notes.append(
+            "the predictions do not say what their model was trained on (no column seen): the estimates hold only if "
+            "none of these answers was"
+        )
+    return Joined(frame, keys, both_arms, pl.concat(rejects), tuple(notes))
+
+
+def _check_keys(keys: tuple[str, ...], predictions: pl.DataFrame, gold: pl.DataFrame) -> None:
+    if not keys:
+        shared = [name for name in predictions.columns if name in gold.columns]
+        raise InputError(
+            f"The tables share none of {', '.join(KEYS)}; name the columns that say who a row is about "
+            f"(keys). They share {shared or 'no column'}."
+        )
+    for name, table in (("PREDICTIONS", predictions), ("GOLD", gold)):
+        if missing := [key for key in keys if key not in table.columns]:
+            raise InputError(f"{name} has no column {missing[0]!r}; it has {table.columns}.")
+        if nulls := table.select(pl.any_horizontal(pl.col(keys).is_null()).sum()).item():
+            raise InputError(
+                f"{name} has {nulls} rows without a value in {', '.join(keys)}; fill or remove them."
+            )
+
+
+def _as_text(table: pl.DataFrame, keys: tuple[str, ...]) -> list[pl.Expr]:
+    """Keys as text, whole numbers alike whether a table writes 7 or 7.0."""
+    made = []
+    for key in keys:
+        column = table[key]
+        whole = column.dtype.is_float() and (column == column.round()).all()
+        made.append(pl.col(key).cast(pl.Int64).cast(pl.String) if whole else pl.col(key).cast(pl.String))
+    return made
+
+
+def _unseen(predictions: pl.DataFrame, others: Sequence[pl.DataFrame], keys: tuple[str, ...]) -> pl.DataFrame:
+    """Rows of the first table that has seen nothing of their study; `predictions` itself without other tables."""
+    if not others:
+        return predictions
+    tables = [predictions, *others]
+    chosen, done = [], set()
+    for at, table in enumerate(tables):
+        for needed in (SEEN, STUDY, *keys):
+            if needed not in table.columns:
+                raise InputError(f"Predictions table {at + 1} of {len(tables)} has no column {needed!r}; choosing "
+                                 "models by study needs it in each.")  # fmt: skip
+        clean = (
+            table.group_by(STUDY)
+            .agg(pl.col(SEEN).cast(pl.Boolean).fill_null(True).any())
+            .filter(~pl.col(SEEN))
+        )
+        now = set(clean[STUDY].to_list()) - done
+        chosen.append(table.filter(pl.col(STUDY).is_in(list(now))))
+        done |= now
+    every = set().union(*(table[STUDY].to_list() for table in tables))
+    if left := sorted(map(str, every - done)):
+        raise InputError(
+            f"{len(left)} studies were seen by every model, the first {left[0]!r}; predict them with a model that was "
+            "trained without them."
+        )
+    return pl.concat(chosen, how="diagonal_relaxed")
+
+
+def _one_row_each(
+    table: pl.DataFrame, keys: tuple[str, ...], column: str, treatment: str | None, gold: pl.DataFrame
+) -> tuple[pl.DataFrame, bool]:
+    """One row a key with PREDICTION, or ARM_0 and ARM_1, the other columns as they are; and whether it is both arms."""
+    seen = [pl.col(SEEN).cast(pl.Boolean).alias(ROW_SEEN)] if SEEN in table.columns else []
+    if {"S0", "S1"} <= set(table.columns):
+        _check_once(table, keys)
+        arms = [_number(table, name).alias(made) for name, made in (("S0", ARM_0), ("S1", ARM_1))]
+        return table.with_columns(*arms, *seen).drop(SEEN, "S0", "S1", strict=False), True
+    table = table.with_columns(_prediction(table, column), *seen).drop(SEEN, strict=False)
+    used = [
+        name
+        for name in ("levels", "probs", "draw", "value", "mass_on_levels", column)
+        if name in table.columns
+    ]
+    table = table.drop(used)
+    in_rows = treatment is not None and treatment in table.columns and treatment in gold.columns
+    in_rows = in_rows and table.select(pl.struct(keys).is_duplicated().any()).item()
+    group = [*keys, treatment] if in_rows else list(keys)
+    if "draw" in used:
+        kept = [pl.col(name).first() for name in table.columns if name not in (*group, PREDICTION, ROW_SEEN)]
+        any_seen = [pl.col(ROW_SEEN).any()] if seen else []
+        table = table.group_by(group, maintain_order=True).agg(pl.col(PREDICTION).mean(), *kept, *any_seen)
+    _check_once(table, group)
+    if not in_rows:
+        return table, False
+    if not table[treatment].is_in([0, 1]).all():
+        raise InputError(
+            f"Predictions of several arms a person, but {treatment!r} is not 0 or 1 in all rows."
+        )
+    rest = [pl.col(name).first() for name in table.columns if name not in (*group, PREDICTION, ROW_SEEN)]
+    arms = [
+        pl.col(PREDICTION).filter(pl.col(treatment) == arm).first().alias(made)
+        for arm, made in ((0, ARM_0), (1, ARM_1))
+    ]
+    any_seen = [pl.col(ROW_SEEN).any()] if seen else []
+    return table.group_by(keys, maintain_order=True).agg(*arms, *rest, *any_seen), True
+
+
+def _prediction(table: pl.DataFrame, column: str) -> pl.Expr:
+    """The prediction of a row as a number."""
+    if {"levels", "probs"} <= set(table.columns) and table["probs"].is_not_null().any():
+        if not (isinstance(table["probs"].dtype, pl.List) and isinstance(table["levels"].dtype, pl.List)):
+            raise InputError(
+                "levels and probs must be lists, as in Parquet; a CSV file takes one column prediction."
+            )
+        lengths = table.select((pl.col("levels").list.len() != pl.col("probs").list.len()).any()).item()
+        total = table.select(((pl.col("probs").list.sum() - 1).abs() > 1e-4).any()).item()
+        if lengths or total:
+            raise InputError(
+                "probs must be as many as levels and sum to 1 in every row; check the predictions table."
+            )
+        product = pl.col("levels").cast(pl.List(pl.Float64)) * pl.col("probs").cast(pl.List(pl.Float64))
+        return product.list.sum().alias(PREDICTION)
+    for name in (column, "value"):
+        if name in table.columns:
+            return _number(table, name).alias(PREDICTION)
+    raise InputError(
+        f"PREDICTIONS has no column {column!r}, nor levels and probs, value, or S0 and S1; it has {table.columns}."
+    )
+
+
+def _number(table: pl.DataFrame, name: str) -> pl.Expr:
+    if not (table[name].dtype.is_numeric() or table[name].dtype in (pl.Boolean, pl.Null)):
+        raise InputError(
+            f"Column {name!r} of PREDICTIONS is not numeric; it holds {table[name].drop_nulls()[0]!r}."
+        )
+    return pl.col(name).cast(pl.Float64)
+
+
+def _check_once(table: pl.DataFrame, keys: Sequence[str]) -> None:
+    again = table.filter(pl.struct(keys).is_duplicated())
+    if not again.is_empty():
+        found = again.select(keys).row(0, named=True)
+        raise InputError(f"PREDICTIONS has {found} twice; give one row each, or name more columns as keys.")
+
+
+def _coalesce(one: pl.DataFrame, gold: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:
+    """Left join on the keys; a column of both tables is the gold table's where it has a value, and must agree."""
+    frame = one.join(gold, on=keys, how="left", suffix=":gold", maintain_order="left")
+    for name in (name for name in gold.columns if f"{name}:gold" in frame.columns):
+        theirs = pl.col(f"{name}:gold")
+        if frame[name].dtype.is_numeric() != frame[f"{name}:gold"].dtype.is_numeric():
+            frame = frame.with_columns(pl.col(name).cast(pl.String), theirs.cast(pl.String))
+        differ = frame.filter(pl.col(name) != theirs)
+        if not differ.is_empty():
+            row = differ.row(0, named=True)
+            raise InputError(
+                f"{name!r} differs between the tables in {differ.height} rows, the first for "
+                f"{ {key: row[key] for key in keys} }: {row[name]!r} in PREDICTIONS, {row[f'{name}:gold']!r} in GOLD."
+            )
+        frame = frame.with_columns(pl.coalesce(theirs, pl.col(name)).alias(name)).drop(f"{name}:gold")
+    return frame
+
+
+def _reject(rows: pl.DataFrame, keys: tuple[str, ...], reason: str) -> pl.DataFrame:
+    return rows.select(*(pl.col(key).cast(pl.String) for key in keys), reason=pl.lit(reason))
+
+
+def reject_rows(joined: Joined, bad: pl.Expr, reason: str) -> Joined:
+    """`joined` without the rows that are bad, which are added to its rejects."""
+    bad = bad.fill_null(True)
+    rejects = pl.concat([joined.rejects, _reject(joined.frame.filter(bad), joined.keys, reason)])
+    return dataclasses.replace(joined, frame=joined.frame.filter(~bad), rejects=rejects)
