@@ -24,7 +24,7 @@ from sklearn.metrics import accuracy_score, f1_score
 import data_pipelines
 from benchmarks.table import save
 from socsci_jax.evaluation.evaluate import evaluate_files
-from socsci_jax.model_io import choose_layout, open_model
+from socsci_jax.model_io import open_model
 from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.splits import Split, make_split
@@ -86,8 +86,7 @@ def _ours(a: argparse.Namespace, store: StudyStore, split: Split, seed: int) -> 
     model = open_model(recipe["output"])
     predictions = output / "predictions.parquet"
     if not predictions.is_file():
-        layout = choose_layout(model, None, allow_other=False)
-        simulate(model, store, split, out=predictions, layout=layout, parts=(PART,))
+        simulate(model, store, split, out=predictions, parts=(PART,))
     coding = evaluate_files(predictions, store.path, output / "evaluation", split_name=split.name).coding
     figures = coding.frame.filter(
         pl.col("outcome").is_not_null(), pl.col("metric").is_in(["accuracy", "macro_f1"])

@@ -59,7 +59,7 @@ def score_requests(a: argparse.Namespace) -> dict:
         tokenizer=load_tokenizer(folder / "tokenizer"),
         layout=STUDY_FIRST,
         compute_dtype=jnp.dtype(a.dtype),
-        facts={"name": "benchmark"},
+        metadata={"name": "benchmark"},
     )
     seconds = []
     for _ in range(1 + a.repeats):

@@ -25,6 +25,7 @@ from socsci_jax.models.config import DecoderConfig, to_huggingface
 from socsci_jax.models.huggingface import export_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.simulation.simulate import held_out_pairs
+from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.schema import format_value
 from socsci_jax.studies.splits import Split, make_split
@@ -102,7 +103,7 @@ def model_config(sizes: dict[str, int], tokenizer: Tokenizer, *, vocab_size: int
 
 def _write_training_examples(store: StudyStore, split: Split, tokenizer: Tokenizer, out: Path) -> None:
     train = split.training_responses(store).sample(fraction=1.0, shuffle=True, seed=0).head(PEER_EXAMPLES)
-    table = tokenize_prompts(store, train, layout=STUDY_FIRST, tokenizer=tokenizer)
+    table = tokenize_prompts(Pairs.of_store(store, train), layout=STUDY_FIRST, tokenizer=tokenizer)
     answers = tokenizer.encode_batch([format_value(value) for value in train["value"]])
     np.savez(
         out,
@@ -125,7 +126,7 @@ def _write_scoring_requests(
     pairs = scoring_pairs(store, split, levels=levels, people=people, items=items)
     if pairs.is_empty():
         return
-    table = tokenize_prompts(store, pairs, layout=STUDY_FIRST, tokenizer=tokenizer)
+    table = tokenize_prompts(Pairs.of_store(store, pairs), layout=STUDY_FIRST, tokenizer=tokenizer)
     item_ids = pairs["item_id"].unique(maintain_order=True).to_list()
     answers, starts = [], [0]
     for item_id in item_ids:

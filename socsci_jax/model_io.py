@@ -98,7 +98,7 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
         tokenizer=tokenizer,
         layout=Layout.from_dict(facts["layout"]) if "layout" in facts else None,
         compute_dtype=jnp.dtype(compute_dtype),
-        facts={"name": name_or_path, **facts},
+        metadata={"name": name_or_path, **facts},
     )
 
 
@@ -162,29 +162,6 @@ def _restore_trained(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> t
     }
     checkpoints.check_params(step, nested(trained))
     return nested(trained), config
-
-
-def choose_layout(model: SimulationModel, name: str | None, *, allow_other: bool) -> Layout:
-    """The layout to simulate with: the model's own, unless another is asked for and allowed.
-
-    Raises InputError if the model was never told one and none is named, or if another is named unasked.
-    """
-    from socsci_jax.studies.prompts import load_layout
-
-    if name is None:
-        if model.layout is None:
-            raise InputError(
-                f"{model.facts['name']}: this model does not say with which prompt layout it was trained; "
-                "name one with --layout (the released Socrates models use persona_first)."
-            )
-        return model.layout
-    layout = load_layout(name)
-    if model.layout is not None and layout != model.layout and not allow_other:
-        raise InputError(
-            f"{model.facts['name']}: trained with layout {model.layout.name!r}, asked to simulate with "
-            f"{layout.name!r}; leave --layout out, or add --allow-other-layout if this is meant."
-        )
-    return layout
 
 
 def export_run(

@@ -12,7 +12,7 @@ import data_pipelines
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.evaluate import evaluate_files
 from socsci_jax.evaluation.report import summary_table
-from socsci_jax.model_io import choose_layout, export_run, open_model
+from socsci_jax.model_io import export_run, open_model
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.splits import make_split
 from socsci_jax.training.loop import train
@@ -71,8 +71,7 @@ def run(out: Path, *, seed: int = 0) -> None:
         store,
         split,
         out=predictions,
-        layout=choose_layout(model, None, allow_other=False),
-        facts={"command": "socsci-jax quickstart"},
+        metadata={"command": "socsci-jax quickstart"},
     )
     print("5/6  evaluate: against uniform guesses, humans pooled over conditions, and other humans")
     evaluation = evaluate_files(predictions, store_path, out / "evaluation", split_name=None, seed=seed)

@@ -16,7 +16,7 @@ import polars as pl
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.evaluate import evaluate_files
 from socsci_jax.evaluation.sweep_report import Point, distances_of, sweep_table, write_sweep
-from socsci_jax.model_io import choose_layout, open_model
+from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import held_out_pairs, simulate
 from socsci_jax.studies.predictions import read_metadata
 from socsci_jax.studies.splits import Split, Subset, SubsetUnit
@@ -148,6 +148,5 @@ def _train_and_simulate(run: _Run, store: StudyStore, split: Split, *, command: 
         store,
         split,
         out=run.predictions,
-        layout=choose_layout(model, None, allow_other=False),
-        facts={"command": command},
+        metadata={"command": command},
     )

@@ -16,17 +16,17 @@ from socsci_jax.data.prompt_table import tokenize_prompts
 from socsci_jax.data.trees import grow_branch
 from socsci_jax.data.tries import build_trie
 from socsci_jax.errors import InputError
-from socsci_jax.model_io import choose_layout
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.models.slots import read_logits
-from socsci_jax.simulation import simulate as simulation_module
+from socsci_jax.simulation import predict as predict_module
 from socsci_jax.simulation.chunks import FinishedChunks
 from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.simulation.requests import rows_of_requests
 from socsci_jax.simulation.sampling import Sampling, nucleus, parse_number, sample_answers
 from socsci_jax.simulation.simulate import held_out_pairs, simulate
+from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import read_predictions
 from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.splits import Split
@@ -53,7 +53,7 @@ def model(world, *, sizes=(1, 1, 1)) -> SimulationModel:
         tokenizer=tokenizer,
         layout=STUDY_FIRST,
         compute_dtype=jnp.float32,
-        facts={"name": "random"},
+        metadata={"name": "random"},
     )
 
 
@@ -89,7 +89,7 @@ def test_exact_distributions_equal_brute_force(world, tmp_path, layout):
         pair = store.responses.filter(
             (pl.col("item_id") == row["item_id"]) & (pl.col("participant_id") == row["participant_id"])
         ).join(store.items.select("item_id", "study_id"), on="item_id")
-        table = tokenize_prompts(store, pair, layout=layout, tokenizer=asked.tokenizer)
+        table = tokenize_prompts(Pairs.of_store(store, pair), layout=layout, tokenizer=asked.tokenizer)
         prompt = [*table.prefixes[0].tolist(), *table.prompts[0].tolist()]
         probs, mass = brute_force(asked, prompt, levels)
         np.testing.assert_allclose(row["probs"], probs, atol=1e-5)
@@ -131,7 +131,7 @@ def test_a_simulation_that_was_stopped_goes_on_and_ends_with_the_same_bytes(worl
             raise KeyboardInterrupt
         return exact_distributions(*arguments, **settings)
 
-    monkeypatch.setattr(simulation_module, "exact_distributions", stops_at_third)
+    monkeypatch.setattr(predict_module, "exact_distributions", stops_at_third)
     with pytest.raises(KeyboardInterrupt):
         simulate(asked, store, split, out=tmp_path / "stopped.parquet", **settings)
     assert not (tmp_path / "stopped.parquet").exists()
@@ -181,7 +181,7 @@ def test_draws_follow_the_exact_distribution(world, tmp_path, fed):
     pair = held_out_pairs(store, split, parts=()).filter(
         (pl.col("item_id") == row["item_id"]) & (pl.col("participant_id") == row["participant_id"])
     )
-    table = tokenize_prompts(store, pair, layout=STUDY_FIRST, tokenizer=asked.tokenizer)
+    table = tokenize_prompts(Pairs.of_store(store, pair), layout=STUDY_FIRST, tokenizer=asked.tokenizer)
     sampling = Sampling(draws=500, temperature=1.0, top_p=1.0, seed=0)
     tries = [
         build_trie(
@@ -245,7 +245,7 @@ def test_a_longer_text_is_not_a_number(text):
 def test_a_model_that_writes_rationales_is_sampled_and_its_number_read_after_them(world, tmp_path):
     store, split, _ = world
     asked = model(world)
-    asked.facts["recipe"] = {"data": {"rationales": "texts.csv", "rationale_end": " So: "}}
+    asked.metadata["recipe"] = {"data": {"rationales": "texts.csv", "rationale_end": " So: "}}
     with pytest.raises(InputError, match="writes a rationale before its number"):
         simulate(asked, store, split, out=tmp_path / "p.parquet", layout=STUDY_FIRST)
     sampling = Sampling(number_after=" So: ")
@@ -257,10 +257,10 @@ def test_a_model_that_writes_rationales_is_sampled_and_its_number_read_after_the
 
 def test_another_layout_than_that_of_training_must_be_asked_for(world):
     asked = model(world)
-    assert choose_layout(asked, None, allow_other=False) == STUDY_FIRST
-    with pytest.raises(InputError, match="trained with layout 'study_first', asked to simulate with"):
-        choose_layout(asked, "persona_first", allow_other=False)
-    assert choose_layout(asked, "persona_first", allow_other=True) == PERSONA_FIRST
+    assert asked.choose_layout() == STUDY_FIRST
+    with pytest.raises(InputError, match="trained with layout 'study_first', asked to predict with"):
+        asked.choose_layout("persona_first")
+    assert asked.choose_layout("persona_first", allow_other=True) == PERSONA_FIRST
 
 
 def test_the_order_of_answers_is_that_of_levels(world, tmp_path):

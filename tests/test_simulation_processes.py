@@ -24,7 +24,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.simulation import chunks as chunks_module
-from socsci_jax.simulation import simulate as simulation_module
+from socsci_jax.simulation import predict as predict_module
 from socsci_jax.simulation.chunks import FinishedChunks
 from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
@@ -61,7 +61,7 @@ def small_model(tokenizer) -> SimulationModel:
         tokenizer=tokenizer,
         layout=STUDY_FIRST,
         compute_dtype=jnp.float32,
-        facts={"name": "random"},
+        metadata={"name": "random"},
     )
 
 
@@ -127,7 +127,7 @@ def test_each_process_computes_its_chunks_and_the_first_writes_the_table(
         counted.append(1)
         return exact_distributions(*arguments, **settings)
 
-    monkeypatch.setattr(simulation_module, "exact_distributions", counting)
+    monkeypatch.setattr(predict_module, "exact_distributions", counting)
     monkeypatch.setattr(FinishedChunks, "wait_for_begin", lambda chunks: chunks.begin() or True)
     simulate_small(folder, out, processes=Processes(num_processes=2, process_id=1))
     assert not out.exists()
@@ -202,7 +202,7 @@ def test_a_process_that_was_held_up_until_all_was_done_ends_well(folder, whole, 
         return exact_distributions(*arguments, **settings)
 
     monkeypatch.setattr(FinishedChunks, "wait_for_begin", lambda chunks: chunks.begin() or True)
-    monkeypatch.setattr(simulation_module, "exact_distributions", held_up)
+    monkeypatch.setattr(predict_module, "exact_distributions", held_up)
     simulate_small(folder, out, processes=Processes(num_processes=2, process_id=1))
     assert out.read_bytes() == whole
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]

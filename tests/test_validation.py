@@ -65,7 +65,7 @@ def test_figures_are_those_of_the_predictions_table(world, tmp_path):
         tokenizer=tokenizer,
         layout=STUDY_FIRST,
         compute_dtype=jnp.float32,
-        facts={"name": "random"},
+        metadata={"name": "random"},
     )
     figures = validator(world, responses=10_000)(model)
 

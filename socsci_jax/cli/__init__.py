@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +37,8 @@ def main() -> None:
         from socsci_jax.compilation import before_jax
 
         before_jax()
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("socsci_jax").setLevel(logging.INFO)
     try:
         app(prog_name="socsci-jax")
     except (Exception, KeyboardInterrupt) as error:

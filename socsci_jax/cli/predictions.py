@@ -54,7 +54,7 @@ def simulate_command(
     with initialize(joins_jax=False) as processes, StopSignals():
         if processes.is_main and out.exists() and not replace:
             raise InputError(f"{out} exists already; choose another file or pass --replace.")
-        from socsci_jax.model_io import choose_layout, open_model
+        from socsci_jax.model_io import open_model
         from socsci_jax.models.attention_choice import attention_for
         from socsci_jax.models.sharding import make_mesh
         from socsci_jax.simulation.sampling import Sampling
@@ -84,10 +84,11 @@ def simulate_command(
             store,
             held_out,
             out=out,
-            layout=choose_layout(opened, layout, allow_other=other_layout),
+            layout=layout,
+            allow_other_layout=other_layout,
             parts=parts or (),
             sampling=sampling if draws else None,
-            facts={"command": command_line()},
+            metadata={"command": command_line()},
             processes=processes,
         )
         if processes.is_main:

@@ -6,11 +6,10 @@ import dataclasses
 import itertools
 
 import numpy as np
-import polars as pl
 
 from socsci_jax.data.tokenizers import Tokenizer
+from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
-from socsci_jax.studies.store import StudyStore
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,24 +40,16 @@ class PromptTable:
         )
 
 
-def tokenize_prompts(
-    store: StudyStore, pairs: pl.DataFrame, *, layout: Layout, tokenizer: Tokenizer
-) -> PromptTable:
-    """Prompts for `pairs` (columns item_id, study_id, participant_id).
+def tokenize_prompts(pairs: Pairs, *, layout: Layout, tokenizer: Tokenizer) -> PromptTable:
+    """Prompts for `pairs`, in their order.
 
     The chat template of the tokenizer is applied around the layout's text; equal texts become one prompt.
     """
     template = tokenizer.prompt_template(layout.system)
-    items = store.item_by_id
-    item_ids, pair_item = _distinct(pairs["item_id"].to_list())
-    people, pair_person = _distinct(list(pairs.select("study_id", "participant_id").iter_rows()))
-    attributes = dict(
-        zip(
-            store.participants.select("study_id", "participant_id").iter_rows(),
-            store.participants["attributes"].to_list(),
-        )
-    )
-    personas = [attributes[person] for person in people]
+    items = pairs.items
+    item_ids, pair_item = _distinct(pairs.frame["item_id"].to_list())
+    people, pair_person = _distinct(list(pairs.frame.select("study_id", "participant_id").iter_rows()))
+    personas = [pairs.personas[person] for person in people]
     if layout.shared_by == "item":
         shared = [layout.shared_text(item=items[i]) for i in item_ids]
         own = [layout.own_text(attributes=persona) for persona in personas]

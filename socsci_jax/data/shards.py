@@ -27,6 +27,7 @@ from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.trees import Branch, grow_branch
 from socsci_jax.data.tries import AnswerTrie, build_trie
 from socsci_jax.errors import InputError
+from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
@@ -99,7 +100,7 @@ def build_shards(
     if (folder / "shards.json").is_file():
         return folder
 
-    table = tokenize_prompts(store, train, layout=layout, tokenizer=tokenizer)
+    table = tokenize_prompts(Pairs.of_store(store, train), layout=layout, tokenizer=tokenizer)
     # Prompts by their tokens: neighbors share the longest beginnings.
     by_tokens = sort_by_tokens(table.prompts)
     placed = train.with_columns(

@@ -11,16 +11,17 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 
 from socsci_jax.data.tokenizers import Tokenizer
+from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import batch_sharding
-from socsci_jax.studies.prompts import Layout
+from socsci_jax.studies.prompts import Layout, load_layout
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SimulationModel:
     """Parameters on their devices, tokenizer, and the layout of training (None if it was never told).
 
-    `facts` describe the model in the predictions table: name, recipe, what it was trained on.
+    `metadata` describes the model in the predictions table: name, recipe, what it was trained on.
     """
 
     config: DecoderConfig
@@ -29,7 +30,28 @@ class SimulationModel:
     tokenizer: Tokenizer
     layout: Layout | None
     compute_dtype: Any
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
+
+    def choose_layout(self, layout: str | Layout | None = None, *, allow_other: bool = False) -> Layout:
+        """The layout to predict with: the model's own, unless another (or its name or file) is asked for and allowed.
+
+        Raises InputError if the model was never told one and none is given, or if another is given unasked.
+        """
+        name = self.metadata["name"]
+        if layout is None:
+            if self.layout is None:
+                raise InputError(
+                    f"{name}: this model does not say with which prompt layout it was trained; name one as layout "
+                    "(the released Socrates models use persona_first)."
+                )
+            return self.layout
+        chosen = layout if isinstance(layout, Layout) else load_layout(layout)
+        if self.layout is not None and chosen != self.layout and not allow_other:
+            raise InputError(
+                f"{name}: trained with layout {self.layout.name!r}, asked to predict with {chosen.name!r}; leave layout "
+                "out, or set allow_other_layout if this is meant."
+            )
+        return chosen
 
     @property
     def rows_at_a_time(self) -> int:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from socsci_jax.errors import InputError
+from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA, Scale
 from socsci_jax.studies.store import StudyStore
 
@@ -29,11 +30,13 @@ SUM_TOLERANCE = 1e-4
 class Predictions:
     """`frame` has the columns of PREDICTIONS_SCHEMA; `metadata` is empty where the writer gave none.
 
-    A null participant_id means: one prediction for everybody who answered the item.
+    A null participant_id means: one prediction for everybody who answered the item.  `pairs` holds what was asked and
+    of whom, where that is known.
     """
 
     frame: pl.DataFrame
     metadata: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    pairs: Pairs | None = dataclasses.field(default=None, repr=False, compare=False)
 
 
 def write_predictions(

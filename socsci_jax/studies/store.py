@@ -117,6 +117,14 @@ class StudyStore:
         }
 
     @functools.cached_property
+    def personas(self) -> dict[tuple[str, str], dict[str, str | None]]:
+        """What is known of each (study_id, participant_id): attribute to text, None where it is not known."""
+        people = self.participants
+        return dict(
+            zip(people.select("study_id", "participant_id").iter_rows(), people["attributes"].to_list())
+        )
+
+    @functools.cached_property
     def attributes(self) -> tuple[str, ...]:
         """Names of the attributes known of participants, in the order in which prompts list them."""
         return tuple(field.name for field in self.participants.schema["attributes"].fields)

@@ -42,7 +42,7 @@ class Validation:
             tokenizer=self._prepared.tokenizer,
             layout=None,
             compute_dtype=self._compute_dtype,
-            facts={},
+            metadata={},
         )
         return self._validator(model)
 

@@ -15,6 +15,7 @@ from socsci_jax.evaluation.distances import histogram, wasserstein_stated
 from socsci_jax.evaluation.individuals import draw_accuracy
 from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
+from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import VALIDATION, Split
@@ -56,7 +57,7 @@ class Validator:
         answers = answers.filter(pl.col("item_id").is_in(chosen)).sort(
             "item_id", "participant_id", "sample_id"
         )
-        table = tokenize_prompts(store, answers, layout=layout, tokenizer=tokenizer)
+        table = tokenize_prompts(Pairs.of_store(store, answers), layout=layout, tokenizer=tokenizer)
         length = np.array([len(ids) for ids in table.prefixes])[table.pair_prefix]
         length = length + np.array([len(ids) for ids in table.prompts])[table.pair_prompt]
         kept = np.flatnonzero(length <= longest)
