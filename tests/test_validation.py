@@ -45,7 +45,7 @@ def test_the_validation_part_is_neither_trained_on_nor_tested_on(world):
     assert people["validation"]
     assert not people["validation"] & (people["train"] | people["unseen_participants"])
     assert set(held_out_pairs(store, split, parts=()).frame["part"]) == {"unseen_participants"}
-    assert set(held_out_pairs(store, split, parts=("validation",))["part"]) == {"validation"}
+    assert set(held_out_pairs(store, split, parts=("validation",)).frame["part"]) == {"validation"}
 
 
 def validator(world, *, responses: int) -> Validator:
