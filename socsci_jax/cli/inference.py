@@ -69,7 +69,8 @@ def rectify_command(
     difference in predictions.
     """
     from socsci_jax.rectification.output import check_output, write_output
-    from socsci_jax.rectification.rectify import Settings, rectify
+    from socsci_jax.rectification.prepare import Settings
+    from socsci_jax.rectification.rectify import rectify
     from socsci_jax.rectification.tables import read_table
 
     check_output(out, replace=replace)

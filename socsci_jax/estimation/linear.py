@@ -220,6 +220,10 @@ def invert(matrix: np.ndarray) -> np.ndarray:
 _DEPENDENT = "Columns of the design depend on each other; leave one of them out."
 
 
+# Values beyond this have squares beyond what a float holds; no answer or variable is that large.
+LARGEST = 1e100
+
+
 def check_design(X: np.ndarray, *columns: np.ndarray) -> None:
     """Raises InputError where the design [N, P] or a column [N] cannot be fitted."""
     if X.ndim != 2:
@@ -227,12 +231,16 @@ def check_design(X: np.ndarray, *columns: np.ndarray) -> None:
     for column in columns:
         if column.shape != (len(X),):
             raise InputError(f"{column.shape} values for {len(X)} rows of the design; give one for each row.")
-        if not np.isfinite(column).all():
-            row = int(np.argmin(np.isfinite(column)))
-            raise InputError(f"Row {row} holds {column[row]}; leave out rows without a finite value.")
-    if not np.isfinite(X).all():
+        good = np.abs(column) <= LARGEST
+        if not good.all():
+            row = int(np.argmin(good))
+            raise InputError(
+                f"Row {row} holds {column[row]}; leave out rows whose value is not finite or beyond 1e100."
+            )
+    good = (np.abs(X) <= LARGEST).all(axis=1)
+    if not good.all():
         raise InputError(
-            f"Row {int(np.argmin(np.isfinite(X).all(axis=1)))} of the design is not finite; leave it out."
+            f"Row {int(np.argmin(good))} of the design is not finite or beyond 1e100; leave it out."
         )
     if len(X) <= X.shape[1]:
         raise InputError(

@@ -110,7 +110,11 @@ def design(formula: Formula, frame: pl.DataFrame) -> Design:
 def _variable(column: pl.Series, categorical: bool) -> pl.Series:
     if column.dtype == pl.Boolean:
         column = column.cast(pl.Int8)
-    if column.dtype.is_float() and categorical and (column == column.round()).all():
+    if (
+        column.dtype.is_float()
+        and categorical
+        and ((column == column.round()) & (column.abs() < 2**53)).all()
+    ):
         column = column.cast(pl.Int64)
     if categorical or not column.dtype.is_numeric():
         if not column.dtype.is_numeric():

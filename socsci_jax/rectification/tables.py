@@ -124,7 +124,8 @@ def _as_text(table: pl.DataFrame, keys: tuple[str, ...]) -> list[pl.Expr]:
     made = []
     for key in keys:
         column = table[key]
-        whole = column.dtype.is_float() and (column == column.round()).all()
+        # Beyond 2^53 a float is no exact number, and no identifier.
+        whole = column.dtype.is_float() and ((column == column.round()) & (column.abs() < 2**53)).all()
         made.append(pl.col(key).cast(pl.Int64).cast(pl.String) if whole else pl.col(key).cast(pl.String))
     return made
 
@@ -161,7 +162,7 @@ def _one_row_each(
     table: pl.DataFrame, keys: tuple[str, ...], column: str, treatment: str | None, gold: pl.DataFrame
 ) -> tuple[pl.DataFrame, bool]:
     """One row a key with PREDICTION, or ARM_0 and ARM_1, the other columns as they are; and whether it is both arms."""
-    seen = [pl.col(SEEN).cast(pl.Boolean).alias(ROW_SEEN)] if SEEN in table.columns else []
+    seen = [_flag(table).alias(ROW_SEEN)] if SEEN in table.columns else []
     if {"S0", "S1"} <= set(table.columns):
         _check_once(table, keys)
         arms = [_number(table, name).alias(made) for name, made in (("S0", ARM_0), ("S1", ARM_1))]
@@ -183,7 +184,7 @@ def _one_row_each(
     _check_once(table, group)
     if not in_rows:
         return table, False
-    if not table[treatment].is_in([0, 1]).all():
+    if not zero_or_one(table[treatment]):
         raise InputError(
             f"Predictions of several arms a person, but {treatment!r} is not 0 or 1 in all rows."
         )
@@ -220,11 +221,27 @@ def _prediction(table: pl.DataFrame, column: str) -> pl.Expr:
 
 
 def _number(table: pl.DataFrame, name: str) -> pl.Expr:
-    if not (table[name].dtype.is_numeric() or table[name].dtype in (pl.Boolean, pl.Null)):
-        raise InputError(
-            f"Column {name!r} of PREDICTIONS is not numeric; it holds {table[name].drop_nulls()[0]!r}."
-        )
+    known = table[name].drop_nulls()
+    if not (known.is_empty() or known.dtype.is_numeric() or known.dtype == pl.Boolean):
+        raise InputError(f"Column {name!r} of PREDICTIONS is not numeric; it holds {known[0]!r}.")
     return pl.col(name).cast(pl.Float64)
+
+
+def _flag(table: pl.DataFrame) -> pl.Expr:
+    """The column seen as true or false, null where it is not known."""
+    column = table[SEEN]
+    if not zero_or_one(column):
+        raise InputError(
+            f"Column 'seen' of PREDICTIONS is not true or false; it holds {column.drop_nulls()[0]!r}."
+        )
+    return pl.col(SEEN).cast(pl.Boolean)
+
+
+def zero_or_one(column: pl.Series) -> bool:
+    """Whether a column holds nothing but 0 and 1, or true and false, and missing values."""
+    if column.dtype == pl.Boolean or column.null_count() == len(column):
+        return True
+    return column.dtype.is_numeric() and bool(((column == 0) | (column == 1)).fill_null(True).all())
 
 
 def _check_once(table: pl.DataFrame, keys: Sequence[str]) -> None:
