@@ -234,7 +234,7 @@ def _measure_data(recipe: Recipe) -> tuple[DataFigures, int]:
     """Figures of the recipe's data, whose training shards are made as `train` makes them; size of the vocabulary."""
     store = StudyStore(recipe.data.store)
     split = Split.load(store, recipe.data.split)
-    layout = load_layout(recipe.data.layout)
+    layout = load_layout(recipe.data.layout, alternatives=recipe.data.alternatives)
     if recipe.model.tokenizer == "train":
         with tempfile.TemporaryDirectory() as folder:
             train_part = split.training_responses(store, leave_out=recipe.data.leave_out_studies)

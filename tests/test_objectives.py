@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import wasserstein_distance
-from small import small_config, small_store, small_tokenizer
+from small import small_config, small_item, small_store, small_tokenizer
 
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
@@ -19,7 +19,9 @@ from socsci_jax.data.targets import Targets, target_table
 from socsci_jax.errors import InputError
 from socsci_jax.models.modules import init
 from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.splits import Split
+from socsci_jax.studies.store import StoreBuilder
 from socsci_jax.training.objectives import Objective, dpo, soft, wasserstein
 from socsci_jax.training.step import loss_and_gradients
 
@@ -55,9 +57,10 @@ def responses(*answers: tuple[str, float]) -> pl.DataFrame:
     )
 
 
-def test_the_rejected_answer_is_another_persons_different_answer_to_the_same_item():
+def test_the_rejected_answer_is_another_persons_different_answer_to_the_same_item(world):
+    store = world[0]
     train = responses(*[("a", v) for v in (1, 1, 2, 3, 3, 3)], *[("b", v) for v in (7, 8)])
-    found = target_table(train, None, dataclasses.replace(PAIRS, pairs_per_response=500), merged=True)
+    found = target_table(train, store, dataclasses.replace(PAIRS, pairs_per_response=500), merged=True)
     given = {"a": {1.0: 2, 2.0: 1, 3.0: 3}, "b": {7.0: 1, 8.0: 1}}
     for person, asked in enumerate(found.targets):
         item, own = train["item_id"][person], train["value"][person]
@@ -74,19 +77,21 @@ def test_the_rejected_answer_is_another_persons_different_answer_to_the_same_ite
             assert abs(rejected[value] - share) <= 5 * (share * (1 - share) / 500) ** 0.5
 
 
-def test_pairs_are_seeded_and_do_not_depend_on_the_order_of_rows():
+def test_pairs_are_seeded_and_do_not_depend_on_the_order_of_rows(world):
+    store = world[0]
     train = responses(*[("a", v % 5) for v in range(40)])
 
     def drawn(rows, seed):
-        found = target_table(rows, None, dataclasses.replace(PAIRS, seed=seed), merged=True)
+        found = target_table(rows, store, dataclasses.replace(PAIRS, seed=seed), merged=True)
         return [(asked.texts, asked.answers, asked.weight) for asked in found.targets]
 
     assert drawn(train, 3) == drawn(train.sample(fraction=1.0, shuffle=True, seed=1), 3)
     assert drawn(train, 3) != drawn(train, 4)
 
 
-def test_items_that_all_answer_alike_have_no_pairs_and_are_counted():
-    found = target_table(responses(("a", 1), ("a", 1), ("b", 1), ("b", 2)), None, PAIRS, merged=True)
+def test_items_that_all_answer_alike_have_no_pairs_and_are_counted(world):
+    store = world[0]
+    found = target_table(responses(("a", 1), ("a", 1), ("b", 1), ("b", 2)), store, PAIRS, merged=True)
     assert found.refused.rows() == [("a", "nobody gave another answer to this item", 2)]
     assert len(found.targets) == 2
 
@@ -114,11 +119,13 @@ def test_targets_are_histograms_of_people_who_are_alike(world):
         np.testing.assert_allclose(sum(asked.gap[0]), 1)
 
 
-def test_a_rationale_stands_before_the_number_and_responses_without_one_are_counted(tmp_path):
+def test_a_rationale_stands_before_the_number_and_responses_without_one_are_counted(world, tmp_path):
     train = responses(("a", 1), ("a", 1), ("b", 2))
     path = tmp_path / "rationales.csv"
     path.write_text("item_id,participant_id,rationale\na,p0,Costs matter.\na,p1,Parks are nice.\n")
-    found = target_table(train, None, Targets(), merged=True, rationales=read_rationales(path, end=" So: "))
+    found = target_table(
+        train, world[0], Targets(), merged=True, rationales=read_rationales(path, end=" So: ")
+    )
     assert [asked.texts for asked in found.targets] == [("Costs matter. So: 1",), ("Parks are nice. So: 1",)]
     assert found.refused.rows() == [("b", "no rationale was supplied for the response", 1)]
 
@@ -232,3 +239,48 @@ def test_trees_and_merging_change_no_objective(world, objective, targets):
     for a, b in zip(jax.tree.leaves(merged[2]), jax.tree.leaves(alone[2]), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(alone[2])) > 1e-3, "nothing was learnt"
+
+
+ALTERNATIVES = Scale.of_levels((1, 2, 3), origin="codebook", alternatives={8: "Don't know"})
+
+
+@pytest.fixture(scope="module")
+def store_with_alternatives(tmp_path_factory):
+    builder = StoreBuilder(attributes=("age",), source="made up", license="CC0", command="test")
+    builder.add_study("s")
+    item_id = builder.add_item(small_item("s", "c", "o", ALTERNATIVES))
+    for person, value in enumerate((1, 1, 3, 8)):
+        builder.add_participant("s", f"p{person}", {})
+        builder.add_response(item_id, f"p{person}", value, sample_id=person)
+    return builder.write(tmp_path_factory.mktemp("alternatives") / "store")
+
+
+def targets_of(store, kind: Targets, **settings):
+    rows = store.responses.with_columns(study_id=pl.lit("s"), prefix=pl.lit(0), rank=pl.lit(0))
+    return target_table(rows, store, kind, merged=True, **settings)
+
+
+def test_withheld_alternatives_are_not_trained_on_and_are_counted(store_with_alternatives):
+    found = targets_of(store_with_alternatives, Targets(), alternatives="withheld")
+    assert [(asked.texts, asked.counts) for asked in found.targets] == [(("1", "3"), (2, 1))]
+    assert found.refused.select("reason", "responses").rows() == [
+        ("answer 8 is an alternative, which is withheld", 1)
+    ]
+
+
+def test_offered_alternatives_are_answers_like_others(store_with_alternatives):
+    (asked,) = targets_of(store_with_alternatives, Targets(), alternatives="offered").targets
+    assert asked.texts == ("1", "3", "8")
+
+
+def test_a_histogram_has_a_share_for_each_offered_alternative(store_with_alternatives):
+    kind = Targets(kind="distributions")
+    (asked,) = targets_of(store_with_alternatives, kind, alternatives="offered").targets
+    assert (asked.texts, asked.target[0]) == (("1", "2", "3", "8"), (0.5, 0, 0.25, 0.25))
+
+
+def test_a_distance_never_runs_through_an_alternative(store_with_alternatives):
+    kind = Targets(kind="distributions", in_order=True)
+    found = targets_of(store_with_alternatives, kind, alternatives="offered")
+    assert (found.targets[0].texts, found.targets[0].gap) == (("1", "2", "3"), ((0.5, 0.5, 0.0),))
+    assert found.refused["responses"].to_list() == [1]

@@ -89,3 +89,20 @@ def test_a_layout_is_data(tmp_path):
     assert load_layout(path) == STUDY_FIRST
     with pytest.raises(InputError, match="neither a built-in layout"):
         load_layout("study_frist")
+
+
+WITH_ALTERNATIVES = Item(
+    **{**vars(ITEM), "scale": Scale.of_levels((1, 2), origin="codebook", alternatives={8: "Don't know"})}
+)
+
+
+def test_alternatives_are_named_in_the_prompt_only_where_they_are_offered():
+    offered = load_layout("study_first", alternatives="offered")
+    sentence = ITEM.answer_format + " If this applies instead, return it: 8 = Don't know."
+    assert sentence in offered.prompt(item=WITH_ALTERNATIVES, attributes={})
+    assert "Don't know" not in STUDY_FIRST.prompt(item=WITH_ALTERNATIVES, attributes={})
+
+
+def test_alternatives_are_answers_only_where_they_are_offered():
+    assert STUDY_FIRST.answers(WITH_ALTERNATIVES.scale) == (1, 2)
+    assert load_layout("study_first", alternatives="offered").answers(WITH_ALTERNATIVES.scale) == (1, 2, 8)

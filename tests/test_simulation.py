@@ -1,5 +1,6 @@
 """Simulation: exact distributions are those of brute force, draws are reproducible, mistakes are named."""
 
+import dataclasses
 import functools
 import itertools
 
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small import small_config, small_store, small_tokenizer
+from small import small_config, small_item, small_store, small_tokenizer
 
 from socsci_jax.data.prompt_table import tokenize_prompts
 from socsci_jax.data.trees import grow_branch
@@ -29,7 +30,9 @@ from socsci_jax.simulation.simulate import held_out_pairs, simulate
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import read_predictions
 from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
-from socsci_jax.studies.splits import Split
+from socsci_jax.studies.scale import Scale
+from socsci_jax.studies.splits import Split, make_split
+from socsci_jax.studies.store import StoreBuilder
 
 
 @pytest.fixture(scope="module")
@@ -283,3 +286,21 @@ def test_a_long_prefix_is_computed_once_for_many_people():
     [rows] = rows_of_requests([np.arange(3000)], np.zeros(people, int), branches, sharing="prefix")
     assert len(rows.request) == people
     assert rows.rows.ids.shape == (1, 12_288)
+
+
+def test_offered_alternatives_are_predicted_with_the_levels(world, tmp_path):
+    scale = Scale.of_levels((1, 1.5, 2), origin="codebook", alternatives={8: "Don't know"})
+    builder = StoreBuilder(attributes=("age",), source="made up", license="CC0", command="test")
+    builder.add_study("s")
+    item_id = builder.add_item(small_item("s", "c", "o", scale))
+    for person in range(4):
+        builder.add_participant("s", f"p{person}", {})
+        builder.add_response(item_id, f"p{person}", 1.5 if person else 8, sample_id=person)
+    store = builder.write(tmp_path / "store")
+    split = make_split(store, name="some", seed=0, participants=0.5)
+    layout = dataclasses.replace(STUDY_FIRST, alternatives="offered")
+    asked = dataclasses.replace(model(world), layout=layout)
+    simulate(asked, store, split, out=tmp_path / "p.parquet", layout="study_first")
+    found = read_predictions(tmp_path / "p.parquet", store)
+    assert found.frame["levels"].to_list() == [[1, 1.5, 2, 8]] * 2
+    assert found.metadata["layout"]["alternatives"] == "offered"

@@ -32,7 +32,7 @@ from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 RECORDS_PER_FILE = 1 << 17
 
 Sharing = Literal["all", "prefix"]
@@ -106,7 +106,14 @@ def build_shards(
     placed = train.with_columns(
         prefix=pl.Series(table.pair_prefix), rank=pl.Series(by_tokens.rank[table.pair_prompt])
     )
-    wanted = target_table(placed, store, targets, merged=sharing == "all", rationales=rationales)
+    wanted = target_table(
+        placed,
+        store,
+        targets,
+        merged=sharing == "all",
+        alternatives=layout.alternatives,
+        rationales=rationales,
+    )
 
     root.mkdir(parents=True, exist_ok=True)
     partial = root / f".{folder.name}.partial-{uuid.uuid4().hex[:8]}"

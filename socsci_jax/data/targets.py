@@ -16,7 +16,8 @@ import polars as pl
 from socsci_jax.data.rationales import Rationales
 from socsci_jax.data.tries import AnswerTrie
 from socsci_jax.errors import InputError
-from socsci_jax.studies.schema import format_value
+from socsci_jax.studies.prompts import Alternatives
+from socsci_jax.studies.scale import Number, Scale, format_value
 from socsci_jax.studies.store import StudyStore
 
 Kind = Literal["answers", "pairs", "distributions"]
@@ -115,13 +116,51 @@ def target_table(
     targets: Targets,
     *,
     merged: bool,
+    alternatives: Alternatives = "withheld",
     rationales: Rationales | None = None,
 ) -> TargetTable:
     """Targets of the responses `train` (columns of the store, and prefix and rank of each one's prompt).
 
     With `merged`, responses of equal prompts come into one branch; answers with `rationales` begin with them.
+    Alternatives of a scale ("don't know") are answers like others where they are offered, and are refused where they
+    are withheld or where targets need an order.
     Raises InputError for an attribute that the store does not have.
     """
+    refused = _no_rows()
+    if alternatives == "withheld" or targets.in_order:
+        why = "is withheld" if alternatives == "withheld" else "has no place in the scale's order"
+        train, refused = _without_alternatives(train, store, why=why)
+    table = _targets_of(
+        train, store, targets, merged=merged, rationales=rationales, alternatives=alternatives
+    )
+    return dataclasses.replace(table, refused=pl.concat([refused, table.refused]))
+
+
+def _without_alternatives(
+    train: pl.DataFrame, store: StudyStore, *, why: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The responses that are on their scale, and counts of those that are alternatives, with the reason."""
+    codes = [(i, float(code)) for i, item in store.item_by_id.items() for code in item.scale.alternatives]
+    beside = pl.DataFrame(codes, schema={"item_id": pl.String, "value": pl.Float64}, orient="row")
+    found = train.join(beside, on=["item_id", "value"], how="semi")
+    if found.is_empty():
+        return train, _no_rows()
+    counts = found.group_by("item_id", "value").len().sort("item_id", "value")
+    rows = [
+        (i, f"answer {format_value(v)} is an alternative, which {why}", n) for i, v, n in counts.iter_rows()
+    ]
+    return train.join(beside, on=["item_id", "value"], how="anti", maintain_order="left"), _refused(rows)
+
+
+def _targets_of(
+    train: pl.DataFrame,
+    store: StudyStore,
+    targets: Targets,
+    *,
+    merged: bool,
+    alternatives: Alternatives,
+    rationales: Rationales | None,
+) -> TargetTable:
     if not merged:
         train = train.with_row_index("response")
     keys = ["prefix", "rank", *([] if merged else ["response"])]
@@ -131,7 +170,7 @@ def target_table(
     keys.append("item_id")
     if targets.kind == "pairs":
         return _pairs(train, keys, targets)
-    return _distributions(train, keys, targets, store)
+    return _distributions(train, keys, targets, store, alternatives=alternatives)
 
 
 def _answers(train: pl.DataFrame, keys: list[str], rationales: Rationales | None) -> TargetTable:
@@ -212,7 +251,9 @@ def _others_answers(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return ordered[np.where(place < first, place, place + last - first)]
 
 
-def _distributions(train: pl.DataFrame, keys: list[str], targets: Targets, store: StudyStore) -> TargetTable:
+def _distributions(
+    train: pl.DataFrame, keys: list[str], targets: Targets, store: StudyStore, *, alternatives: Alternatives
+) -> TargetTable:
     unknown = [name for name in targets.condition_on if name not in store.attributes]
     if unknown:
         raise InputError(
@@ -239,7 +280,7 @@ def _distributions(train: pl.DataFrame, keys: list[str], targets: Targets, store
     histogram = train.group_by([*group, "value"]).len("count").sort([*group, "value"])
     shares: dict[tuple, tuple[float, ...]] = {}
     for key, answers in histogram.group_by(group, maintain_order=True):
-        levels = items[key[0]].scale.levels
+        levels = _answers_of(items[key[0]].scale, targets, alternatives)
         given = dict(answers.select("value", "count").iter_rows())
         total = sum(given.values())
         shares[key] = tuple(given.get(level, 0) / total for level in levels)
@@ -252,12 +293,14 @@ def _distributions(train: pl.DataFrame, keys: list[str], targets: Targets, store
     )
     found = []
     for *key, values, counts in branches.select(*group, "value", "count").iter_rows():
-        levels = items[key[0]].scale.levels
+        scale = items[key[0]].scale
+        levels = _answers_of(scale, targets, alternatives)
         given = dict(zip(values, counts))
-        gaps = (*(np.diff(levels) / max(levels[-1] - levels[0], 1)).tolist(), 0.0)
+        gaps = (np.diff(scale.levels) / (scale.levels[-1] - scale.levels[0])).tolist()
+        gaps = (*gaps, *[0.0] * (len(levels) - len(gaps)))
         found.append(
             BranchTargets(
-                tuple(map(format_value, map(float, levels))),
+                tuple(map(format_value, levels)),
                 tuple(given.get(level, 0) for level in levels),
                 answers=(tuple(range(len(levels))),),
                 target=(shares[tuple(key)],),
@@ -266,6 +309,17 @@ def _distributions(train: pl.DataFrame, keys: list[str], targets: Targets, store
             )
         )
     return TargetTable(branches.select("prefix", "rank"), found, _refused(refused))
+
+
+def _answers_of(scale: Scale, targets: Targets, alternatives: Alternatives) -> tuple[Number, ...]:
+    """Alternatives follow the levels, unless the order of levels is what counts."""
+    if alternatives == "withheld" or targets.in_order:
+        return scale.levels
+    return scale.levels + scale.alternatives
+
+
+def _no_rows() -> pl.DataFrame:
+    return _refused([])
 
 
 def _refused(rows: list[tuple[str, str, int]]) -> pl.DataFrame:

@@ -92,7 +92,7 @@ def distribution_table(
             "n": part.n_c,
             "averaged": part.averaged_c,
             "wasserstein": values["wasserstein", f"stated/{part.source}", MODEL],
-            "levels": [cell.levels_l.tolist() for cell in part.cells],
+            "levels": [cell.levels_l.astype(float).tolist() for cell in part.cells],
             "human": [item.human_l.tolist() for item in items],
             "model": [item.model_l.tolist() for item in items],
         }

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from socsci_jax.evaluation.alternatives import Alternatives, alternatives_of
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import Item
 
@@ -35,6 +36,7 @@ class Cell:
     mass_on_levels: float
     answers_without_prediction: int
     answers_off_scale: int
+    alternatives: Alternatives | None
 
 
 def level_codes(values: np.ndarray, levels_l: np.ndarray) -> np.ndarray:
@@ -61,7 +63,14 @@ class PredictionIndex:
         return item_id in self._exact or item_id in self._draws
 
     def cell(self, item_id: str, item: Item, answers: pl.DataFrame) -> Cell | None:
-        """The cell of an item with a scale of levels; None if no answer has a prediction."""
+        """The cell of an item with a scale of levels; None if no answer on the scale has a prediction.
+
+        What is predicted of alternatives is kept apart, and the rest is renormalized over the levels.
+        """
+        beside = alternatives_of(
+            item.scale, answers, exact=self._exact.get(item_id), drawn=self._draws.get(item_id)
+        )
+        answers = answers.filter(~pl.col("value").is_in(list(map(float, item.scale.alternatives))))
         levels = np.asarray(item.scale.levels)
         codes = level_codes(answers["value"].to_numpy(), levels)
         on_scale = codes >= 0
@@ -71,7 +80,9 @@ class PredictionIndex:
         rows = np.full(codes.size, -1)
         exact = self._exact.get(item_id)
         if exact is not None:
-            row_of = {person: row for row, person in enumerate(exact["participant_id"])}
+            dense = _dense(exact, levels)
+            # A row that gives all to alternatives says nothing of the levels.
+            row_of = {p: row for row, p in enumerate(exact["participant_id"]) if np.isfinite(dense[row, 0])}
             everybody = row_of.pop(None, -1)
             rows = np.array([row_of.get(person, everybody) for person in people], dtype=int)
 
@@ -80,6 +91,9 @@ class PredictionIndex:
         drawn = self._draws.get(item_id)
         if drawn is not None:
             draws_of: dict[str | None, list[int]] = {}
+            drawn = drawn.filter(
+                pl.col("value").is_in(list(map(float, item.scale.alternatives))).not_().fill_null(True)
+            )
             drawn_codes = level_codes(drawn["value"].fill_null(float("nan")).to_numpy(), levels)
             for person, code in zip(drawn["participant_id"], drawn_codes.tolist(), strict=True):
                 draws_of.setdefault(person, []).append(code)
@@ -98,7 +112,7 @@ class PredictionIndex:
         probs = None
         mass = float("nan")
         if exact is not None and (rows >= 0).all():
-            probs = _dense(exact, levels)[rows]
+            probs = dense[rows]
             masses = exact["mass_on_levels"].drop_nulls()
             mass = float(masses.mean()) if len(masses) else float("nan")
         shares, sampled = None, None
@@ -121,6 +135,7 @@ class PredictionIndex:
             mass_on_levels=mass,
             answers_without_prediction=int((~covered).sum()),
             answers_off_scale=int((~on_scale).sum()),
+            alternatives=beside,
         )
 
 
@@ -141,11 +156,16 @@ def _shares(codes: list[int], levels: int) -> np.ndarray:
 
 
 def _dense(exact: pl.DataFrame, levels: np.ndarray) -> np.ndarray:
-    """Probabilities [rows, L] over all levels of the scale, 0 where a row leaves a level out."""
+    """Probabilities [rows, L] over all levels of the scale, 0 where a row leaves a level out.
+
+    Rows are renormalized over the levels; a row without any probability there is NaN.
+    """
     lengths = exact["probs"].list.len().to_numpy()
     probs = exact["probs"].to_arrow().flatten().to_numpy(zero_copy_only=False)
-    columns = np.searchsorted(levels, exact["levels"].to_arrow().flatten().to_numpy(zero_copy_only=False))
+    columns = level_codes(exact["levels"].to_arrow().flatten().to_numpy(zero_copy_only=False), levels)
     cells = np.repeat(np.arange(exact.height), lengths) * levels.size + columns
-    dense = np.bincount(cells, weights=probs, minlength=exact.height * levels.size)
+    on_scale = columns >= 0
+    dense = np.bincount(cells[on_scale], weights=probs[on_scale], minlength=exact.height * levels.size)
     dense = dense.reshape(exact.height, levels.size)
-    return dense / dense.sum(axis=1, keepdims=True)
+    total = dense.sum(axis=1, keepdims=True)
+    return np.divide(dense, total, out=np.full_like(dense, np.nan), where=total > 0)

@@ -14,6 +14,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from socsci_jax.evaluation.verdicts import number
+from socsci_jax.studies.scale import format_value
 
 HUMAN, MODEL = "#555555", "#0072b2"
 # Distinct for color-blind eyes, and by marker for everybody else.
@@ -74,7 +75,9 @@ def distribution(row: dict) -> Plot:
             at = np.arange(levels.size)
             axes.bar(at - 0.2, human, width=0.4, color=HUMAN, label="people")
             axes.bar(at + 0.2, model, width=0.4, color=MODEL, label="model")
-            axes.set_xticks(at, [str(level) for level in levels], fontsize=8 if levels.size <= 11 else 6)
+            axes.set_xticks(
+                at, [format_value(level) for level in levels], fontsize=8 if levels.size <= 11 else 6
+            )
         else:
             axes.step(levels, np.cumsum(human), where="post", color=HUMAN, label="people")
             axes.step(levels, np.cumsum(model), where="post", color=MODEL, label="model", linestyle="--")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from socsci_jax.simulation.sampling import Sampling, sample_answers
 from socsci_jax.studies.pairs import Pairs, Persona
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.prompts import Layout
-from socsci_jax.studies.schema import PREDICTIONS_SCHEMA, Item, format_value
+from socsci_jax.studies.scale import Number, format_value
+from socsci_jax.studies.schema import PREDICTIONS_SCHEMA, Item
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ MOST_LEVELS_FED = 11
 
 # Takes (done, total).
 Report = Callable[[int, int], None]
+# The answers that the prompt of each item allows.
+AnswersOf = Mapping[str, tuple[Number, ...]]
 
 
 def predict(
@@ -165,20 +168,21 @@ class PreparedPrediction:
     def compute(self, indices: np.ndarray, report: Report = lambda done, total: None) -> pl.DataFrame:
         """Rows of PREDICTIONS_SCHEMA for the pairs with these `indices` [n], in their order."""
         frame, table = self.pairs.frame[indices], self.table.of_pairs(indices)
+        answers = {i: self.layout.answers(self.pairs.items[i].scale) for i in frame["item_id"].unique()}
         if self.sampling is None:
-            return _exact_rows(self.model, frame, self.pairs.items, table, report)
-        return _sampled_rows(self.model, frame, self.pairs.items, table, self.sampling, report)
+            return _exact_rows(self.model, frame, answers, table, report)
+        return _sampled_rows(self.model, frame, answers, table, self.sampling, report)
 
 
 def _exact_rows(
-    model: SimulationModel, pairs: pl.DataFrame, items: Any, table: PromptTable, report: Report
+    model: SimulationModel, pairs: pl.DataFrame, answers: AnswersOf, table: PromptTable, report: Report
 ) -> pl.DataFrame:
-    tries, trie_of_pair = _tries_of_pairs(model, pairs, items)
+    tries, trie_of_pair = _tries_of_pairs(model, pairs, answers)
     distributions = exact_distributions(model, table, tries=tries, trie_of_pair=trie_of_pair, progress=report)
     return _frame(
         item_id=pairs["item_id"].to_list(),
         participant_id=pairs["participant_id"].to_list(),
-        levels=[list(items[item_id].scale.levels) for item_id in pairs["item_id"]],
+        levels=[list(answers[item_id]) for item_id in pairs["item_id"]],
         probs=[distribution.probs.tolist() for distribution in distributions],
         mass_on_levels=[distribution.mass_on_levels for distribution in distributions],
     )
@@ -187,7 +191,7 @@ def _exact_rows(
 def _sampled_rows(
     model: SimulationModel,
     pairs: pl.DataFrame,
-    items: Any,
+    answers: AnswersOf,
     table: PromptTable,
     sampling: Sampling,
     report: Report,
@@ -195,7 +199,7 @@ def _sampled_rows(
     keys = [f"{item}/{person}" for item, person in pairs.select("item_id", "participant_id").iter_rows()]
     # What follows a rationale is no continuation of the prompt.
     most = MOST_LEVELS_FED if sampling.number_after is None else 0
-    tries, trie_of_pair = _tries_of_pairs(model, pairs, items, at_most=most)
+    tries, trie_of_pair = _tries_of_pairs(model, pairs, answers, at_most=most)
     drawn = sample_answers(
         model, table, keys=keys, sampling=sampling, tries=tries, trie_of_pair=trie_of_pair, progress=report
     )
@@ -208,13 +212,13 @@ def _sampled_rows(
 
 
 def _tries_of_pairs(
-    model: SimulationModel, pairs: pl.DataFrame, items: Any, *, at_most: int | None = None
+    model: SimulationModel, pairs: pl.DataFrame, answers: AnswersOf, *, at_most: int | None = None
 ) -> tuple[list[AnswerTrie], np.ndarray]:
     """The distinct tries of allowed answers, and which one each pair has.
 
     It is empty for items without levels, or with more than `at_most`.
     """
-    levels_of_item = {item_id: items[item_id].scale.levels for item_id in pairs["item_id"].unique()}
+    levels_of_item = {item_id: answers[item_id] for item_id in pairs["item_id"].unique()}
     if at_most is not None:
         levels_of_item = {i: levels if len(levels) <= at_most else () for i, levels in levels_of_item.items()}
     distinct = sorted(set(levels_of_item.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from socsci_jax.studies.schema import Scale, format_value
+from socsci_jax.studies.scale import Number, Scale, format_value
 
 # "range": only the numbers; "ends": what the first and the last level mean; "labels": what every labeled level
 # means; "options": nothing but the levels and their labels.
@@ -23,13 +23,14 @@ def answer_format(scale: Scale, *, style: AnswerStyle = "auto") -> str:
     """
     if scale.kind != "levels":
         return _number_sentence(scale)
-    labeled = [(level, label) for level, label in zip(scale.levels, scale.labels) if label]
+    labeled = [(format_value(level), label) for level, label in zip(scale.levels, scale.labels) if label]
+    first_level, last_level = format_value(scale.levels[0]), format_value(scale.levels[-1])
     if style == "auto":
-        style = _fullest_style(scale, labeled)
+        style = _fullest_style(scale, [level for level, _ in labeled])
     if style == "range":
         return f"Only return {_allowed(scale.levels)}, nothing else."
     if style == "ends":
-        ends = [pair for pair in labeled if pair[0] in (scale.levels[0], scale.levels[-1])]
+        ends = [pair for pair in labeled if pair[0] in (first_level, last_level)]
         if len(ends) < 2:
             raise ValueError(f"style 'ends' needs a label at both ends, got {scale.labels}")
         (lo, first), (hi, last) = ends
@@ -44,23 +45,42 @@ def answer_format(scale: Scale, *, style: AnswerStyle = "auto") -> str:
     return "Only return " + "; ".join(f"{level} for {label}" for level, label in labeled) + ", nothing else."
 
 
-def _fullest_style(scale: Scale, labeled: list[tuple[int, str]]) -> AnswerStyle:
+def alternatives_sentence(scale: Scale) -> str:
+    """What a prompt adds where the scale's alternatives are offered; empty where there are none.
+
+    A stated scale's own words name its alternatives already.
+
+    >>> alternatives_sentence(Scale.of_levels((1, 2), origin="codebook", alternatives={8: "Don't know"}))
+    " If this applies instead, return it: 8 = Don't know."
+    """
+    if not scale.alternatives or scale.origin == "stated":
+        return ""
+    meanings = "; ".join(
+        f"{format_value(code)} = {label}" for code, label in zip(scale.alternatives, scale.alternative_labels)
+    )
+    which = "this" if len(scale.alternatives) == 1 else "one of these"
+    return f" If {which} applies instead, return it: {meanings}."
+
+
+def _fullest_style(scale: Scale, labeled: list[str]) -> AnswerStyle:
     if not labeled:
         return "range"
     if len(labeled) == len(scale.levels) == 2:
         return "options"
-    if [level for level, _ in labeled] == [scale.levels[0], scale.levels[-1]]:
+    if labeled == [format_value(scale.levels[0]), format_value(scale.levels[-1])]:
         return "ends"
     return "labels"
 
 
-def _allowed(levels: tuple[int, ...]) -> str:
-    lo, hi, step = levels[0], levels[-1], levels[1] - levels[0]
-    if levels == tuple(range(lo, hi + 1)):
-        return f"an integer from {lo} to {hi}"
-    if levels == tuple(range(lo, hi + 1, step)) and lo % step == 0:
-        return f"a multiple of {step} between {lo} and {hi}"
-    return f"one of {', '.join(map(str, levels[:-1]))} or {hi}"
+def _allowed(levels: tuple[Number, ...]) -> str:
+    lo, hi = levels[0], levels[-1]
+    step = levels[1] - lo
+    if isinstance(lo, int) and isinstance(hi, int) and isinstance(step, int):
+        if levels == tuple(range(lo, hi + 1)):
+            return f"an integer from {lo} to {hi}"
+        if levels == tuple(range(lo, hi + 1, step)) and lo % step == 0:
+            return f"a multiple of {step} between {lo} and {hi}"
+    return f"one of {', '.join(map(format_value, levels[:-1]))} or {format_value(hi)}"
 
 
 def _number_sentence(scale: Scale) -> str:

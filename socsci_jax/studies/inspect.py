@@ -6,6 +6,7 @@ import dataclasses
 
 import polars as pl
 
+from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.store import StudyStore
 
 
@@ -31,15 +32,7 @@ def inspect_store(store: StudyStore) -> Inspection:
         .then(pl.lit("nominal"))
         .otherwise(pl.col("scale").struct.field("kind")),
         origin=pl.col("scale").struct.field("origin"),
-        range=pl.when(pl.col("scale").struct.field("lo").is_null())
-        .then(pl.lit("-"))
-        .otherwise(
-            pl.format(
-                "{} to {}",
-                pl.col("scale").struct.field("lo").cast(pl.Int64),
-                pl.col("scale").struct.field("hi").cast(pl.Int64),
-            )
-        ),
+        range=pl.Series([_range(scale) for scale in store.items["scale"]], dtype=pl.String),
         labels=pl.col("scale").struct.field("labels").list.join(" | "),
         text=pl.col("stimulus") + pl.col("question") + pl.col("answer_format"),
     ).join(store.responses.group_by("item_id").len("responses"), on="item_id")
@@ -73,3 +66,10 @@ def inspect_store(store: StudyStore) -> Inspection:
         .sort(of_outcome),
         rejects=store.rejects.group_by("kind", "reason").len("count").sort("count", descending=True),
     )
+
+
+def _range(scale: dict) -> str:
+    ends = [scale["lo"], scale["hi"]]
+    if ends == [None, None]:
+        return "-"
+    return " to ".join("any" if end is None else format_value(end) for end in ends)

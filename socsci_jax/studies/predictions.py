@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import uuid
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,8 @@ import pyarrow.parquet as pq
 
 from socsci_jax.errors import InputError
 from socsci_jax.studies.pairs import Pairs
-from socsci_jax.studies.schema import PREDICTIONS_SCHEMA, Scale
+from socsci_jax.studies.scale import Scale, format_value
+from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 from socsci_jax.studies.store import StudyStore
 
 METADATA_KEY = b"socsci_jax"
@@ -206,18 +208,27 @@ def _check_probs(path: Path, frame: pl.DataFrame, store: StudyStore) -> None:
     lists = frame.filter(exact).select("item_id", "levels").unique(maintain_order=True)
     for item_id, levels in lists.iter_rows():
         scale = store.item_by_id[item_id].scale
-        foreign = [level for level in levels if level is None or not scale.allows(level)]
+        foreign = [
+            level
+            for level in levels
+            if level is None or not (scale.allows(level) or scale.is_alternative(level))
+        ]
         if foreign or len(set(levels)) < len(levels):
             first = (frame["item_id"] == item_id) & (frame["levels"] == pl.Series([levels]))
-            found = f"level {foreign[0]}" if foreign else "a level given twice"
+            named = "None" if not foreign or foreign[0] is None else _show(foreign[0])
+            found = f"level {named}" if foreign else "a level given twice"
             fail(
                 first.fill_null(False),
                 f"{found} found, but its scale is {_describe(scale)}; use its levels, each once.",
             )
 
 
+def _show(level: float) -> str:
+    return format_value(level) if math.isfinite(level) else str(level)
+
+
 def _describe(scale: Scale) -> str:
     if scale.kind != "levels":
         return f"{scale.kind} ({scale.lo} to {scale.hi})"
-    shown = ", ".join(map(str, scale.levels[:8])) + (", ..." if len(scale.levels) > 8 else "")
+    shown = ", ".join(map(_show, scale.levels[:8])) + (", ..." if len(scale.levels) > 8 else "")
     return f"{shown} ({len(scale.levels)} levels)"

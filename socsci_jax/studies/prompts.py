@@ -12,13 +12,16 @@ import json
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from socsci_jax.errors import InputError
+from socsci_jax.studies.answer_formats import alternatives_sentence
+from socsci_jax.studies.scale import Number, Scale
 from socsci_jax.studies.schema import Item
 
 ITEM_FIELDS = ("stimulus", "question", "answer_format")
 FIELDS = ("persona", *ITEM_FIELDS)
+Alternatives = Literal["offered", "withheld"]
 
 # The system message of the published models (SocSci210 / Socrates).
 SYSTEM = (
@@ -47,7 +50,8 @@ class Layout:
 
     `shared_by` says what all prompts of one tree have in common, the item or the persona; `shared` may name
     only fields of that.  The user text of a prompt is `shared + own`.  `attribute` is the template of one known
-    attribute in {persona}; attributes stand below each other.
+    attribute in {persona}; attributes stand below each other.  `alternatives` says whether a scale's alternatives
+    ("don't know") are offered: named after the answer format, and answers that a model may give.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Layout:
     shared: str
     own: str
     attribute: str = "- {name}: {value}"
+    alternatives: Alternatives = "withheld"
 
     def __post_init__(self) -> None:
         named = {part: set(_fields(getattr(self, part))) for part in ("shared", "own")}
@@ -76,6 +81,11 @@ class Layout:
         if named["shared"] | named["own"] != set(FIELDS):
             absent = sorted(set(FIELDS) - named["shared"] - named["own"])
             raise InputError(f"layout {self.name!r}: field {{{absent[0]}}} appears in neither part.")
+        if self.alternatives not in get_args(Alternatives):
+            raise InputError(
+                f"layout {self.name!r}: alternatives is {self.alternatives!r}; allowed are "
+                f"{' and '.join(get_args(Alternatives))}."
+            )
         if not {"value"} <= set(_fields(self.attribute)) <= {"name", "value"}:
             raise InputError(
                 f"layout {self.name!r}: 'attribute' is {self.attribute!r}; it needs {{value}}, and may have {{name}} only."
@@ -100,9 +110,17 @@ class Layout:
 
     def _values(self, item: Item | None, attributes: Mapping[str, str | None] | None) -> dict[str, str]:
         values = {} if item is None else {name: getattr(item, name) for name in ITEM_FIELDS}
+        if item is not None and self.alternatives == "offered":
+            values["answer_format"] += alternatives_sentence(item.scale)
         if attributes is not None:
             values["persona"] = persona_text(attributes, attribute=self.attribute)
         return values
+
+    def answers(self, scale: Scale) -> tuple[Number, ...]:
+        """The answers that a prompt of this layout allows: the levels, then what is offered; none of an open number."""
+        if scale.kind != "levels":
+            return ()
+        return scale.levels + (scale.alternatives if self.alternatives == "offered" else ())
 
     @property
     def digest(self) -> str:
@@ -157,10 +175,16 @@ CODEBOOK_FIRST = Layout(
 LAYOUTS = {layout.name: layout for layout in (PERSONA_FIRST, STUDY_FIRST, CODEBOOK_FIRST)}
 
 
-def load_layout(name_or_file: str | Path) -> Layout:
-    """A built-in layout by name, or one from a JSON file with the fields of `Layout`."""
-    if str(name_or_file) in LAYOUTS:
-        return LAYOUTS[str(name_or_file)]
+def load_layout(name_or_file: str | Path, *, alternatives: Alternatives | None = None) -> Layout:
+    """A built-in layout by name, or one from a JSON file with the fields of `Layout`.
+
+    `alternatives` replaces what the layout says of them.
+    """
+    layout = LAYOUTS.get(str(name_or_file)) or _layout_of_file(name_or_file)
+    return layout if alternatives is None else dataclasses.replace(layout, alternatives=alternatives)
+
+
+def _layout_of_file(name_or_file: str | Path) -> Layout:
     path = Path(name_or_file)
     if not path.is_file():
         raise InputError(

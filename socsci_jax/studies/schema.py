@@ -10,18 +10,14 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+from socsci_jax.studies.scale import MAX_LEVELS as MAX_LEVELS
+from socsci_jax.studies.scale import Scale as Scale
+from socsci_jax.studies.scale import format_value as format_value
 
-ScaleKind = Literal["levels", "open", "unknown"]
-ScaleOrigin = Literal["stated", "codebook", "observed", "none"]
-
-# Beyond this many levels an answer is a quantity, not a choice: the scale stays "open" with its bounds, and
-# predictions for it are draws.  0-100 sliders and "a multiple of 100 between 0 and 10000" are well inside.
-MAX_LEVELS = 1001
+SCHEMA_VERSION = 3
 
 # The sixteen attributes of SocSci210's personas, in the order in which the published prompt lists them.
 SOCSCI210_ATTRIBUTES = (
@@ -42,109 +38,6 @@ SOCSCI210_ATTRIBUTES = (
     "ideology",
     "phone_service",
 )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Scale:
-    """The answers that an item allows.
-
-    kind "levels": `levels` are all allowed integers, ascending; `labels` is empty or holds one text per level
-    ("" where a level has none).  kind "open": any number, between `lo` and `hi` where these are known.
-    kind "unknown": nothing could be read and nothing was guessed.
-    `origin` says where the scale was read: stated in the answer format, in the codebook, observed in answers.
-    `nominal`: the levels are codes of names without an order, so there is no distance between them.
-    """
-
-    kind: ScaleKind
-    lo: float | None = None
-    hi: float | None = None
-    levels: tuple[int, ...] = ()
-    labels: tuple[str, ...] = ()
-    origin: ScaleOrigin = "none"
-    nominal: bool = False
-
-    def __post_init__(self) -> None:
-        if self.kind == "levels":
-            if len(self.levels) < 2:
-                raise ValueError(f"a scale of levels needs at least two, got {self.levels}")
-            if any(a >= b for a, b in zip(self.levels, self.levels[1:], strict=False)):
-                raise ValueError(f"levels must ascend without repetition, got {self.levels}")
-            if self.labels and len(self.labels) != len(self.levels):
-                raise ValueError(f"{len(self.labels)} labels for {len(self.levels)} levels")
-            if (self.lo, self.hi) != (self.levels[0], self.levels[-1]):
-                raise ValueError(f"lo and hi must be the first and last level, got {self.lo}, {self.hi}")
-        elif self.levels or self.labels or self.nominal:
-            raise ValueError(f"a scale of kind {self.kind!r} has no levels")
-
-    @classmethod
-    def of_levels(
-        cls,
-        levels: Mapping[int, str] | range | tuple[int, ...],
-        *,
-        origin: ScaleOrigin,
-        nominal: bool = False,
-    ) -> Scale:
-        """A scale of the given levels, in any order; a mapping gives labels ("" where a level has none)."""
-        ascending = tuple(sorted(levels))
-        labels = tuple(levels[v] for v in ascending) if isinstance(levels, Mapping) else ()
-        if not any(labels):
-            labels = ()
-        return cls(
-            kind="levels",
-            lo=float(ascending[0]),
-            hi=float(ascending[-1]),
-            levels=ascending,
-            labels=labels,
-            origin=origin,
-            nominal=nominal,
-        )
-
-    @classmethod
-    def open_number(cls, *, lo: float | None = None, hi: float | None = None, origin: ScaleOrigin) -> Scale:
-        return cls(kind="open", lo=lo, hi=hi, origin=origin)
-
-    @classmethod
-    def unknown(cls) -> Scale:
-        return cls(kind="unknown")
-
-    def allows(self, value: float) -> bool:
-        """True if `value` is an answer on this scale; an unknown scale allows every finite number."""
-        if value != value or value in (float("inf"), float("-inf")):
-            return False
-        if self.kind == "levels":
-            return value in self._level_set
-        return (self.lo is None or value >= self.lo) and (self.hi is None or value <= self.hi)
-
-    @property
-    def _level_set(self) -> frozenset[int]:
-        cached = self.__dict__.get("_levels_cached")
-        if cached is None:
-            cached = frozenset(self.levels)
-            object.__setattr__(self, "_levels_cached", cached)
-        return cached
-
-    def to_dict(self) -> dict:
-        return {
-            "kind": self.kind,
-            "lo": self.lo,
-            "hi": self.hi,
-            "levels": list(self.levels),
-            "labels": list(self.labels),
-            "origin": self.origin,
-            "nominal": self.nominal,
-        }
-
-    @classmethod
-    def from_dict(cls, row: Mapping) -> Scale:
-        return cls(
-            kind=row["kind"],
-            lo=row["lo"],
-            hi=row["hi"],
-            levels=tuple(row["levels"] or ()),
-            labels=tuple(row["labels"] or ()),
-            origin=row["origin"],
-            nominal=row["nominal"],
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,22 +69,18 @@ class Item:
         return f"{self.study_id}.{hashlib.blake2b(key.encode(), digest_size=6).hexdigest()}"
 
 
-def format_value(value: float) -> str:
-    """The answer as the text that a person would write: "5", "-2", "2.5"."""
-    if value == int(value):
-        return str(int(value))
-    return repr(float(value))
-
-
 SCALE_TYPE = pa.struct(
     [
         pa.field("kind", pa.string(), nullable=False),
         pa.field("lo", pa.float64()),
         pa.field("hi", pa.float64()),
-        pa.field("levels", pa.list_(pa.int64())),
+        pa.field("levels", pa.list_(pa.float64())),
         pa.field("labels", pa.list_(pa.string())),
         pa.field("origin", pa.string(), nullable=False),
         pa.field("nominal", pa.bool_(), nullable=False),
+        pa.field("alternatives", pa.list_(pa.float64())),
+        pa.field("alternative_labels", pa.list_(pa.string())),
+        pa.field("missing", pa.list_(pa.float64())),
     ]
 )
 
@@ -242,12 +131,13 @@ REJECTS_SCHEMA = pa.schema(
 )
 
 # One row per item and persona (exact), or per item, persona and draw (sampled: `draw` counts from 0 and
-# `value` holds the drawn number, null where the text was not a number).
+# `value` holds the drawn number, null where the text was not a number).  `levels` may hold the codes of the scale's
+# alternatives as well, where these were offered.
 PREDICTIONS_SCHEMA = pa.schema(
     [
         ("item_id", pa.string()),
         ("participant_id", pa.string()),
-        ("levels", pa.list_(pa.int64())),
+        ("levels", pa.list_(pa.float64())),
         ("probs", pa.list_(pa.float64())),
         ("mass_on_levels", pa.float64()),
         ("draw", pa.int32()),

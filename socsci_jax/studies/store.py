@@ -109,12 +109,21 @@ class StudyStore:
                 stimulus=row["stimulus"],
                 question=row["question"],
                 answer_format=row["answer_format"],
-                scale=Scale.from_dict(row["scale"]),
+                scale=self._scale(row),
                 is_control=row["is_control"],
                 factors=dict(row["factors"] or {}),
             )
             for row in self.items.iter_rows(named=True)
         }
+
+    def _scale(self, row: Mapping) -> Scale:
+        try:
+            return Scale.from_dict(row["scale"])
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.path / 'items.parquet'}: the scale of item {row['item_id']!r} is none ({error}); "
+                "build the store again from its deposit."
+            ) from None
 
     @functools.cached_property
     def personas(self) -> dict[tuple[str, str], dict[str, str | None]]:
@@ -194,14 +203,18 @@ class StoreBuilder:
     def add_response(
         self, item_id: str, participant_id: str, value: float, *, sample_id: int, place: str = ""
     ) -> bool:
-        """Returns False, and rejects the answer, if the item's scale does not allow it."""
+        """Keeps an answer that is on the item's scale or one of its alternatives.
+
+        Returns False, and rejects the answer, for a missing code and for what the scale does not allow.
+        """
         item = self._items[item_id]
-        if not item.scale.allows(value):
+        if not item.scale.allows(value) and not item.scale.is_alternative(value):
             lo, hi = ("any" if end is None else f"{end:g}" for end in (item.scale.lo, item.scale.hi))
+            is_missing = item.scale.is_missing(value)
             self.reject(
                 "response",
                 place=place or f"study {item.study_id}, sample {sample_id}",
-                reason="answer outside its scale",
+                reason=f"missing answer (code {value:g})" if is_missing else "answer outside its scale",
                 record={
                     "item_id": item_id,
                     "participant_id": participant_id,

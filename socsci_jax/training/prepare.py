@@ -54,7 +54,7 @@ def prepare(recipe: Recipe) -> Prepared:
     """
     store = StudyStore(recipe.data.store)
     split = Split.load(store, recipe.data.split)
-    layout = load_layout(recipe.data.layout)
+    layout = load_layout(recipe.data.layout, alternatives=recipe.data.alternatives)
     # Fails here, and not after an hour of tokenizing, if the split holds what was to be left out.
     train_part = split.training_responses(
         store, leave_out=recipe.data.leave_out_studies, subset=_subset(recipe)

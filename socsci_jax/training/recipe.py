@@ -13,6 +13,7 @@ import yaml
 
 from socsci_jax.hardware import Machine, parse_machine
 from socsci_jax.models.config import LINEAR_MAPS, Adapter
+from socsci_jax.studies.prompts import Alternatives
 from socsci_jax.studies.splits import SubsetUnit
 
 Positive = Annotated[int, pydantic.Field(ge=1)]
@@ -85,6 +86,8 @@ class DataConfig(Block):
     subset: SubsetConfig | None = None  # by default all of the split's training part
     leave_out_studies: tuple[str, ...] = ()  # ids that training refuses to see
     layout: str = "study_first"
+    # Whether answers outside a scale's order ("don't know") are named in prompts, trained on and predicted.
+    alternatives: Alternatives = "withheld"
     # What is computed once: all equal beginnings and equal prompts, or only the layout's shared part.
     sharing: Literal["all", "prefix"] = "all"
     max_tokens: Positive = 4096

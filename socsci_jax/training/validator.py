@@ -17,6 +17,7 @@ from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
+from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import VALIDATION, Split
 from socsci_jax.studies.store import StudyStore
@@ -54,8 +55,13 @@ class Validator:
         order = np.random.default_rng(seed).permutation(len(closed))
         reached = np.cumsum([counts[closed[i]] for i in order])
         chosen = [closed[i] for i in order[: int(np.searchsorted(reached, responses)) + 1]]
-        answers = answers.filter(pl.col("item_id").is_in(chosen)).sort(
-            "item_id", "participant_id", "sample_id"
+        on_scale = pl.struct("item_id", "value").map_elements(
+            lambda row: items[row["item_id"]].scale.allows(row["value"]), return_dtype=pl.Boolean
+        )
+        answers = (
+            answers.filter(pl.col("item_id").is_in(chosen))
+            .filter(on_scale)
+            .sort("item_id", "participant_id", "sample_id")
         )
         table = tokenize_prompts(Pairs.of_store(store, answers), layout=layout, tokenizer=tokenizer)
         length = np.array([len(ids) for ids in table.prefixes])[table.pair_prefix]
@@ -68,7 +74,7 @@ class Validator:
         self._item_of_answer = np.searchsorted(item_ids, answers["item_id"].to_numpy())
         self._tries: list[AnswerTrie] = [
             build_trie(
-                tokenizer.encode_batch([str(level) for level in item.scale.levels]),
+                tokenizer.encode_batch([format_value(answer) for answer in layout.answers(item.scale)]),
                 end_id=tokenizer.end_of_answer_id,
             )
             for item in self._items
@@ -90,7 +96,9 @@ class Validator:
         for number, item in enumerate(self._items):
             levels = np.array(item.scale.levels)
             of_item = np.flatnonzero(self._item_of_answer == number)
-            probs = np.stack([found[i].probs for i in of_item])
+            # What is offered beside the levels comes after them.
+            probs = np.stack([found[i].probs[: len(levels)] for i in of_item])
+            probs /= probs.sum(axis=1, keepdims=True)
             codes = self._codes[of_item]
             human = histogram(codes, levels=len(levels))
             if item.scale.nominal:
