@@ -50,9 +50,9 @@ class SimulationModel:
         chosen = layout if isinstance(layout, Layout) else load_layout(layout, alternatives=alternatives)
         if self.layout is not None and chosen != self.layout and not allow_other:
             raise InputError(
-                f"{name}: trained with layout {self.layout.name!r} and alternatives {self.layout.alternatives}, asked to "
-                f"predict with {chosen.name!r} and alternatives {chosen.alternatives}; leave layout out, or set "
-                "allow_other_layout if this is meant."
+                f"{name}: trained with layout {self.layout.name!r}, asked to predict with {chosen.name!r} (alternatives "
+                f"{self.layout.alternatives} and {chosen.alternatives}); leave layout out, or set allow_other_layout if "
+                "this is meant."
             )
         return chosen
 
