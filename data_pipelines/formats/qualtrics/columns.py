@@ -191,7 +191,8 @@ def _named_columns(question: Question) -> list[tuple[str, Column]]:
     else:
         for position, row in enumerate(question.choices, start=1):
             place = dataclasses.replace(base, row=row.id)
-            found += [(name, place) for name in {row.tag or f"{tag}_{position}", f"{tag}_{row.id}"}]
+            names = (row.tag or f"{tag}_{position}", f"{tag}_{row.id}", row.text if len(row.text) < 40 else "")
+            found += [(name, place) for name in dict.fromkeys(names) if name]
         if len(question.choices) == 1:
             found.append((tag, dataclasses.replace(base, row=question.choices[0].id)))
     for choice in question.choices:

@@ -18,6 +18,7 @@ import polars as pl
 from data_pipelines.formats.qualtrics.columns import (
     RECORD,
     Column,
+    key_of,
     link_by_id,
     link_by_name,
     names_of,
@@ -34,6 +35,7 @@ _LABELS = frozenset(
     for label in (*RECORD.values(), "Start Date", "End Date", "Response ID", "Recorded Date", "IP Address")
     if label != "Finished"
 ) | {"response type", "user language", "distribution channel"}
+_EMPTY = frozenset({"NA", "NaN", "nan", "N/A", "#N/A", "NULL", "None"})
 _TRUE = frozenset({"1", "true", "yes", "1.0"})
 _PREVIEW_STATUS = frozenset({"1", "2", "9", "10", "17", "1.0", "survey preview", "survey test"})
 
@@ -65,10 +67,13 @@ class Export:
         return next((c for c in self.columns if c.role == "record" and c.import_id == import_id), None)
 
     def field(self, name: str) -> Column | None:
-        """The column of a field of embedded data."""
+        """The column of a field of embedded data; without import ids also under a name written otherwise."""
         named = [c for c in self.columns if c.role == "field"]
         exact = [c for c in named if name in (c.import_id, c.header)]
-        return next(iter(exact or [c for c in named if c.header.strip() == name.strip()]), None)
+        if exact:
+            return exact[0]
+        alike = [c for c in named if not c.import_id and key_of(c.header) == key_of(name) != ""]
+        return alike[0] if len(alike) == 1 else None
 
     @functools.cached_property
     def is_preview(self) -> tuple[bool, ...]:
@@ -201,5 +206,7 @@ def _are_labels(row: list[str], survey: Questionnaire) -> bool:
 
 
 def cells(table: pl.DataFrame, name: str) -> Iterator[str]:
-    """The column's cells without outer spaces; "" for an empty one."""
-    return ((cell or "").strip() for cell in table[name])
+    """The column's cells without outer spaces; "" for an empty one, also where a data frame wrote NA for it."""
+    for cell in table[name]:
+        text = (cell or "").strip()
+        yield "" if text in _EMPTY else text

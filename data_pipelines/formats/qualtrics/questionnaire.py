@@ -167,6 +167,12 @@ class Questionnaire:
     scores: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
+    def find(self, question_id: str) -> Question:
+        """The question, also one of those that stand side by side (`QID4#1`)."""
+        bare, _, number = question_id.partition("#")
+        question = self.questions[bare]
+        return next((part for part in question.columns if part.id == question_id), question) if number else question
+
     @functools.cached_property
     def block_of(self) -> Mapping[str, str]:
         """The block of each question."""

@@ -1,0 +1,244 @@
+"""The columns of an export as what was asked: question, scale, and whether the cells fit it.
+
+What cannot be an outcome is left out with a reason, never silently.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from data_pipelines.drafting.choice_scales import (
+    Coding,
+    DraftScale,
+    chosen_or_not,
+    coding,
+    scale_of_choices,
+    scale_of_rows,
+)
+from data_pipelines.drafting.demographics import attribute_of, attribute_of_name
+from data_pipelines.formats.qualtrics.columns import Column
+from data_pipelines.formats.qualtrics.export import Export, cells
+from data_pipelines.formats.qualtrics.questionnaire import Choice, Question, Questionnaire
+
+# A free entry is a number where nearly all that was written is one.
+NUMERIC_SHARE = 0.9
+MOST_SLIDER_LEVELS = 1001
+
+_CONSENT = re.compile(r"\b(?:consent|i agree to|agree to participate|participate in (?:this|the|a) (?:study|survey|"
+                      r"research)|informed|irb)\b", re.IGNORECASE)
+_CHECK = re.compile(
+    r"\b(?:please|must|should|just|instead)\b[^.?!]{0,80}\b(?:select|choose|click|mark|pick|type|check)\b"
+    r"[^.?!]{0,60}(?:[\"“'‘][^\"”'’]{1,60}[\"”'’]|\boption\b|\bhere\b|\bbelow\b|\bfor this\b|\bon this\b|"
+    r"\bto show\b|\banswer\b)"
+    r"|\bpay(?:ing)? attention\b|\battention check\b|\bto (?:show|demonstrate|prove) that you(?:['’]ve| are| have)\b",
+    re.IGNORECASE | re.DOTALL,
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One column that people answered on a scale.
+
+    `label` is the row of a matrix, the choice of several, the bar of a slider ("" where the question is all).
+    `choices` are those that its scale is made of.  `holes` name what could not be decided.
+    """
+
+    column: Column
+    question: Question
+    label: str
+    scale: DraftScale
+    choices: tuple[Choice, ...] = ()
+    coding: Coding | None = None
+    holes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DraftAttribute:
+    """What is known of people: a column, and the texts of its codes (empty where cells are texts already)."""
+
+    name: str
+    column: str
+    recode: Mapping[str, str]
+    missing: tuple[str, ...]
+    origin: str
+    holes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+    """All answer columns of an export, sorted into what they are; `left_out` gives a reason for each of the rest."""
+
+    asked: tuple[Asked, ...]
+    attributes: tuple[DraftAttribute, ...]
+    left_out: Mapping[str, str]
+
+
+def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> Reading:
+    """Sorts the export's columns into outcomes, attributes and the rest."""
+    asked: list[Asked] = []
+    left_out: dict[str, str] = {}
+    attributes: dict[str, DraftAttribute] = {}
+    looped = {q for b in survey.blocks.values() if b.loop is not None for q in b.questions}
+    for column in export.columns:
+        if column.role == "answer":
+            question = survey.find(column.question)
+            values = [cell for cell in cells(export.table, column.name) if cell]
+            if not values:
+                left_out[column.name] = "nobody answered it"
+                continue
+            if question.id not in looped and (name := attribute_of(question)) is not None:
+                if name not in attributes and not (question.kind == "multiple" and column.choice):
+                    attributes[name] = _attribute(name, column, question, values, survey_file)
+                    continue
+                if name not in attributes:
+                    left_out[column.name] = f"one of several choices that tell {name}; a person has one text"
+                    continue
+            found = _asked(column, question, values)
+            if isinstance(found, Asked):
+                asked.append(found)
+            else:
+                left_out[column.name] = found
+        elif column.role == "text":
+            left_out[column.name] = "what people wrote beside a choice"
+    for attribute in _of_fields(export):
+        attributes.setdefault(attribute.name, attribute)
+    return Reading(asked=tuple(asked), attributes=tuple(attributes.values()), left_out=left_out)
+
+
+def is_attention_check(question: str, label: str) -> bool:
+    """True where the wording tells people what to answer."""
+    return bool(_CHECK.search(label) if label else _CHECK.search(question[-600:]))
+
+
+def _asked(column: Column, question: Question, values: Sequence[str]) -> Asked | str:
+    """The column as asked, or the reason why it is no outcome."""
+    place = question.choice_by_id.get(column.row)
+    label = place.text if place is not None and question.kind != "single" else ""
+    match question.kind:
+        case "single" | "matrix" | "side_by_side" | "other":
+            return _chosen(column, question, label, values)
+        case "multiple" | "matrix_multiple":
+            picked = question.choice_by_id.get(column.choice)
+            if question.kind == "matrix_multiple" and place is not None:
+                picked = next((a for a in question.answers if a.id == column.choice), None)
+            if picked is None:
+                return "several choices stand in one cell; export them as columns of their own"
+            label = " - ".join(text for text in (label, picked.text) if text)
+            return Asked(
+                column=column,
+                question=question,
+                label=label,
+                scale=chosen_or_not(picked.text),
+                choices=(picked,),
+                holes=("an empty cell may mean not chosen or not asked",),
+            )
+        case "rank":
+            size = len(question.choices)
+            scale = DraftScale(levels={str(i): "" for i in range(1, size + 1)})
+            return Asked(column=column, question=question, label=label, scale=scale)
+        case "slider":
+            return _slid(column, question, label)
+    return _written(column, question, label, values)
+
+
+def _chosen(column: Column, question: Question, label: str, values: Sequence[str]) -> Asked | str:
+    choices = question.answers or question.choices
+    if question.kind == "single":
+        choices = question.choices
+    if len(choices) < 2:
+        return "there is only one choice" if choices else "its choices are not in the survey file"
+    distinct = set(values)
+    if len(distinct) == 1 and _CONSENT.search(question.text):
+        return "consent, which everybody gave"
+    found = coding(values, choices)
+    holes = []
+    if found.kind == "empty" or found.strange_count > max(found.codes, found.labels):
+        shown = ", ".join(map(repr, found.strange))
+        return f"its cells fit no choice of the survey file ({shown})"
+    if found.strange_count:
+        shown = ", ".join(map(repr, found.strange))
+        holes.append(f"{found.strange_count} cells are no choice of the survey file ({shown})")
+    scale = scale_of_choices(choices)
+    if scale.order_unknown:
+        holes.append("nothing shows whether its choices have an order")
+    if is_attention_check(question.text, label):
+        holes.append("looks like an attention check")
+    return Asked(
+        column=column,
+        question=question,
+        label=label,
+        scale=scale,
+        choices=tuple(choices),
+        coding=found,
+        holes=tuple(holes),
+    )
+
+
+def _slid(column: Column, question: Question, label: str) -> Asked:
+    scale = scale_of_rows(question)
+    whole = question.decimals == 0 and scale.lo is not None and scale.hi is not None
+    if whole and scale.hi - scale.lo < MOST_SLIDER_LEVELS:
+        scale = dataclasses.replace(scale, number=False)
+    holes = () if scale.hi is not None else ("the survey file does not say where the slider ends",)
+    return Asked(column=column, question=question, label=label, scale=scale, holes=holes)
+
+
+def _written(column: Column, question: Question, label: str, values: Sequence[str]) -> Asked | str:
+    numbers = sum(_is_number(value) for value in values)
+    if numbers < NUMERIC_SHARE * len(values) or question.content in ("postcode", "phone", "date", "email"):
+        return "free text, which has no scale"
+    holes = []
+    if numbers < len(values):
+        holes.append(f"{len(values) - numbers} of {len(values)} cells are no number")
+    if is_attention_check(question.text, label):
+        holes.append("looks like an attention check")
+    return Asked(
+        column=column, question=question, label=label, scale=scale_of_rows(question), holes=tuple(holes)
+    )
+
+
+def _attribute(
+    name: str, column: Column, question: Question, values: Sequence[str], survey_file: str
+) -> DraftAttribute:
+    origin = f"{survey_file}, {question.id}"
+    if not question.choices or question.kind in ("entry", "slider"):
+        return DraftAttribute(name=name, column=column.name, recode={}, missing=(), origin=origin)
+    found = coding(values, question.choices)
+    scale = scale_of_choices(question.choices)
+    missing = tuple(scale.missing)
+    recode = {} if found.kind == "text" else {**scale.levels, **scale.alternatives}
+    if found.kind == "text":
+        missing = tuple(c.text for c in question.choices if c.value in scale.missing)
+    holes = ()
+    if found.strange_count:
+        holes = (f"{found.strange_count} cells are no choice of the survey file ({', '.join(found.strange)})",)
+    return DraftAttribute(
+        name=name, column=column.name, recode=recode, missing=missing, origin=f"{origin}, choices", holes=holes
+    )
+
+
+def _of_fields(export: Export) -> Iterator[DraftAttribute]:
+    """Attributes among panel data, whose codes no file of the deposit explains."""
+    for column in export.columns:
+        if column.role != "field" or (name := attribute_of_name(column.header)) is None:
+            continue
+        values = [cell for cell in cells(export.table, column.name) if cell]
+        if not values:
+            continue
+        coded = all(_is_number(value) for value in values)
+        holes = ()
+        if coded and name not in ("age", "household_size"):
+            holes = (f"its codes ({', '.join(sorted(set(values))[:6])}, ...) are explained in no file",)
+        yield DraftAttribute(
+            name=name, column=column.name, recode={}, missing=(), origin=f"{export.path.name}, panel data", holes=holes
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        number = float(text)
+    except ValueError:
+        return False
+    return number == number and abs(number) < 1e300

@@ -1,0 +1,161 @@
+"""Which questions and fields tell SocSci210's sixteen attributes of a person.
+
+A question counts where its wording asks for the attribute and its choices (if it has some) speak of it too, so that
+the father's education or a question about other people's income is none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from data_pipelines.formats.qualtrics.questionnaire import Question
+from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Rule:
+    """`asks`: the wording; `labels`: what some choice must say (None: no need); `tags`: names of columns."""
+
+    asks: str
+    labels: str | None
+    tags: str
+    free: bool = False
+
+
+_RULES = {
+    "age": _Rule(
+        asks=r"\b(?:your (?:current )?age\b|how old are you|age (?:range|group)|year (?:were you|of (?:your )?birth)|"
+        r"your year of birth|in what year were you born)",
+        labels=r"\d",
+        tags=r"age|age_?(?:group|range|cat\w*)|yob|birth_?year",
+        free=True,
+    ),
+    "gender": _Rule(
+        asks=r"\b(?:your (?:gender|sex)\b|gender identity|describes? your gender|are you (?:male|a man)|"
+        r"do you identify as|gender do you)",
+        labels=r"\b(?:fe)?male\b|\b(?:wo)?m[ae]n\b",
+        tags=r"gender|sex|gender_?identity",
+        free=True,
+    ),
+    "ethnicity": _Rule(
+        asks=r"\b(?:race|races|racial|ethnic\w*|hispanic|latin[oax]\w*)\b",
+        labels=r"\b(?:white|black|african|asian|hispanic|latin\w*|caucasian|yes)\b",
+        tags=r"race\w*|ethnicity|ethnic|race_?eth\w*",
+    ),
+    "education": _Rule(
+        asks=r"\b(?:your (?:highest )?(?:level of )?education|highest (?:level|degree)|level of (?:school|education)|"
+        r"education (?:level|have you)|schooling)",
+        labels=r"\b(?:school|college|degree|bachelor\w*|graduate|diploma)\b",
+        tags=r"educ\w*|education",
+    ),
+    "employment": _Rule(
+        asks=r"\b(?:employment status|currently (?:employed|working)|work(?:ing)? for pay|your (?:current )?employment|"
+        r"employment situation|are you employed)",
+        labels=r"\b(?:employed|unemployed|retired|student|full[- ]?time|part[- ]?time|work\w*|yes)\b",
+        tags=r"employ\w*|empstat|work_?status",
+    ),
+    "marital_status": _Rule(
+        asks=r"\b(?:marital status|are you (?:currently )?married|relationship status)",
+        labels=r"\b(?:married|single|divorced|widowed|yes)\b",
+        tags=r"marital\w*|marstat|relationship_?status",
+    ),
+    "housing_ownership": _Rule(
+        asks=r"\b(?:own(?:s)? (?:or rent|your home|their home)|rent or own|pay(?:ing)? rent|homeowner|"
+        r"home,? pay rent|living quarters)",
+        labels=r"\b(?:own\w*|rent\w*)\b",
+        tags=r"own_?home|home_?own\w*|own_?rent|dwelown\w*|housing",
+    ),
+    "housing_type": _Rule(
+        asks=r"\b(?:type of (?:home|house|housing|building|dwelling|residence)|kind of (?:home|building) do you live)",
+        labels=r"\b(?:house|apartment|mobile|building|detached)\b",
+        tags=r"housing_?type|dwelling\w*|home_?type",
+    ),
+    "location": _Rule(
+        asks=r"\b(?:(?:which|what) (?:u\.?s\.? )?(?:state|region|country) (?:do|are) you|state do you (?:currently )?"
+        r"(?:live|reside)|state of residence|country of residence)",
+        labels=r"\b(?:alabama|california|texas|new york|northeast|midwest|south|west|united states)\b",
+        tags=r"state|region|us_?state|census_?region",
+    ),
+    "metro_status": _Rule(
+        asks=r"\b(?:area (?:where|in which|that) you (?:currently )?live|describes? (?:the (?:area|place)|where) .{0,30}"
+        r"live|urban|rural)\b",
+        labels=r"\b(?:urban|rural|city|suburb\w*|town|village|metro\w*)\b",
+        tags=r"metro\w*|urban\w*|settype|urbanicity|rural",
+    ),
+    "income": _Rule(
+        asks=r"\b(?:(?:your|household|family|annual|total|personal) (?:\w+ ){0,3}income|how much (?:money )?did you earn)",
+        labels=r"\d",
+        tags=r"(?:hh|household_?|family_?)?inc(?:ome)?\w*|hhi",
+    ),
+    "internet_access": _Rule(
+        asks=r"\b(?:access to the internet|internet access|internet (?:connection|service) at home|internet at home)",
+        labels=r"\b(?:yes|no|internet)\b",
+        tags=r"internet(?:_?access)?",
+    ),
+    "household_size": _Rule(
+        asks=r"\b(?:how many (?:people|persons|individuals)\b.{0,60}\b(?:household|home|live with|living with)|"
+        r"household size|size of your household)",
+        labels=r"\d|\b(?:one|two|three)\b",
+        tags=r"hh_?size|household_?size",
+        free=True,
+    ),
+    "party_id": _Rule(
+        asks=r"\b(?:republican\b.{0,60}\bdemocrat|democrat\b.{0,60}\brepublican|political party|party (?:identification|"
+        r"affiliation|do you))",
+        labels=r"\b(?:democrat\w*|republican\w*|independent|labour|conservative)\b",
+        tags=r"(?:political_?)?party(?:_?id\w*)?|pid\d*|partisan\w*",
+    ),
+    "ideology": _Rule(
+        asks=r"\b(?:political (?:views?|orientation|ideology|leaning)|liberals? (?:and|or|to) conservatives?|"
+        r"conservatives? (?:and|or|to) liberals?|left(?:ist)? (?:and|or|to) right|yourself politically)",
+        labels=r"\b(?:liberal|conservative|left|right|moderate|\d)\b",
+        tags=r"ideo\w*|libcon\w*|political_?(?:views|ideology|orientation)|politics",
+    ),
+    "phone_service": _Rule(
+        asks=r"\b(?:landline|cell ?phone only|telephone service|phone service)",
+        labels=r"\b(?:landline|cell\w*|mobile|phone)\b",
+        tags=r"phone_?(?:service|type)",
+    ),
+}
+assert set(_RULES) == set(SOCSCI210_ATTRIBUTES)
+_SOMEBODY_ELSE = re.compile(
+    r"\b(?:father|mother|parents?|spouse|partner['’]s|child(?:ren)?['’]?s?|friends?|famil(?:y|ies)['’] |neighbou?rs?|"
+    r"candidates?|scenario|imagine|suppose|company|should|government)\b",
+    re.IGNORECASE,
+)
+# "Closer to", "strong": the follow-ups of a party question.
+_FOLLOW_UP = re.compile(r"\b(?:closer to|call yourself a strong|strong (?:democrat|republican))\b", re.IGNORECASE)
+
+
+def attribute_of(question: Question) -> str | None:
+    """The attribute that the question asks for, or None."""
+    if question.kind not in ("single", "multiple", "entry", "slider") or len(question.text) > 500:
+        return None
+    if _SOMEBODY_ELSE.search(question.text) or _FOLLOW_UP.search(question.text):
+        return None
+    labels = "\n".join(choice.text for choice in question.choices)
+    for name, rule in _RULES.items():
+        tagged = re.fullmatch(rule.tags, question.tag.strip(), re.IGNORECASE)
+        asked = re.search(rule.asks, question.text, re.IGNORECASE | re.DOTALL)
+        if not tagged and not asked:
+            continue
+        if question.choices:
+            if rule.labels is None or re.search(rule.labels, labels, re.IGNORECASE):
+                return name
+        elif rule.free and (asked or tagged):
+            return name
+    return None
+
+
+def attribute_of_name(name: str) -> str | None:
+    """The attribute that a column of panel data is named after, or None."""
+    return next(
+        (
+            attribute
+            for attribute, rule in _RULES.items()
+            if re.fullmatch(rule.tags, name.strip().replace(" ", "_"), re.IGNORECASE)
+            or name.strip().casefold() == attribute
+        ),
+        None,
+    )

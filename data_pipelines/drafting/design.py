@@ -1,0 +1,152 @@
+"""The design of a survey as its respondents met it: factors with texts, who was at which level, what came before what."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+from data_pipelines.drafting.assignment import Assignment, assign
+from data_pipelines.drafting.display import Appearance, appearances, at_levels, differing
+from data_pipelines.drafting.factors import Factor, Level, Order, find_randomization
+from data_pipelines.formats.qualtrics.conjoint import find_conjoint
+from data_pipelines.formats.qualtrics.export import Export, cells
+from data_pipelines.formats.qualtrics.questionnaire import FlowNode, Questionnaire
+from data_pipelines.formats.qualtrics.text import piped_fields
+
+# A field with more values than this is no factor with levels (a name, a time, a generated text).
+MOST_FIELD_LEVELS = 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Design:
+    """`factors` change what people read or are asked; `same_text` are draws that change nothing but an order.
+
+    `seen` holds for each factor how every question meets people at its levels, `differing` those that meet them
+    otherwise at different levels; `places` for each question the elements of randomizers above it.
+    """
+
+    survey: Questionnaire
+    export: Export
+    factors: Mapping[str, Factor]
+    same_text: Mapping[str, Factor]
+    orders: tuple[Order, ...]
+    seen: Mapping[str, Mapping[str, tuple[Appearance, ...]]]
+    differing: Mapping[str, Mapping[str, tuple[Appearance, ...]]]
+    assignments: Mapping[str, Assignment]
+    shown: Mapping[str, Appearance]
+    places: Mapping[str, Mapping[str, str]]
+
+    @functools.cached_property
+    def arm_texts(self) -> Mapping[str, tuple[str, ...]]:
+        """For each factor its texts that are read and not answered, in flow order."""
+        return {
+            name: tuple(q for q in questions if self.is_reading(q)) for name, questions in self.differing.items()
+        }
+
+    def is_reading(self, question_id: str) -> bool:
+        """True for a text that stands for itself: nothing in its display depends on an answer."""
+        question = self.survey.questions[question_id]
+        depends = question.display is not None and any(
+            c.source != "field" for g in question.display.groups for c in g.conditions
+        )
+        return question.kind == "text" and not depends and bool(question.text or question.media)
+
+    def levels_showing(self, factor: str, question_id: str) -> frozenset[int]:
+        """Indices of the levels at which the question can be shown."""
+        seen = self.differing[factor].get(question_id)
+        if seen is None:
+            return frozenset(range(len(self.factors[factor].levels)))
+        return frozenset(i for i, appearance in enumerate(seen) if appearance.shown is not False)
+
+    def comes_before(self, text: str, question_id: str, *, factor: str) -> bool:
+        """True if people at some level of the factor read the text before the question, whatever the draws of order."""
+        here, there = self.places[text], self.places[question_id]
+        if any(there.get(element, child) != child for element, child in here.items()):
+            return False
+        pairs = zip(self.seen[factor][text], self.seen[factor][question_id], strict=True)
+        return any(
+            t.shown is not False and q.shown is not False and t.position < q.position for t, q in pairs
+        )
+
+
+def read_design(survey: Questionnaire, export: Export) -> Design:
+    """Finds the factors and assigns every respondent."""
+    found = find_randomization(survey)
+    candidates = {factor.name: factor for factor in (*found.factors, *_field_factors(survey, export, found.factors))}
+    seen = {name: at_levels(survey, factor) for name, factor in candidates.items()}
+    changes = {name: differing(each) for name, each in seen.items()}
+    return Design(
+        survey=survey,
+        export=export,
+        factors={name: factor for name, factor in candidates.items() if changes[name]},
+        same_text={name: factor for name, factor in candidates.items() if not changes[name]},
+        orders=found.orders,
+        seen=seen,
+        differing={name: change for name, change in changes.items() if change},
+        assignments={
+            name: assign(factor, changes[name], survey, export) for name, factor in candidates.items()
+        },
+        shown=appearances(survey),
+        places=_places(survey),
+    )
+
+
+def _field_factors(survey: Questionnaire, export: Export, known: tuple[Factor, ...]) -> list[Factor]:
+    """Fields from outside the flow (a link, a script, a random number) that decide what is shown or are piped."""
+    set_by_flow = {name for factor in known for level in factor.levels for name in level.fields}
+    constant = {
+        field.name
+        for node in survey.flow.walk()
+        for field in node.fields
+        if field.value is not None and "${" not in field.value
+    }
+    used: dict[str, set[str]] = {}
+    for node in survey.flow.walk():
+        if node.kind == "branch" and node.logic is not None:
+            _collect(node.logic, used)
+    for question_id in survey.shown_questions:
+        question = survey.questions[question_id]
+        if question.display is not None:
+            _collect(question.display, used)
+        for text in (question.text, *(choice.text for choice in (*question.choices, *question.answers))):
+            for name in piped_fields(text):
+                used.setdefault(name, set())
+    conjoint = find_conjoint(export)
+    if conjoint is not None:
+        set_by_flow |= conjoint.fields
+    factors = []
+    for name in sorted(set(used) - set_by_flow - constant):
+        column = export.field(name)
+        if column is None or name.startswith("Q_"):
+            continue
+        values = dict.fromkeys(cell for cell in cells(export.table, column.name) if cell)
+        if 2 <= len(values) <= MOST_FIELD_LEVELS:
+            levels = tuple(Level(name=value, fields={name: value}) for value in sorted(values))
+            factors.append(Factor(name=name, kind="field", levels=levels, field=name))
+    return factors
+
+
+def _collect(logic, used: dict[str, set[str]]) -> None:
+    for group in logic.groups:
+        for condition in group.conditions:
+            if condition.source == "field":
+                used.setdefault(condition.operand, set()).add(condition.value)
+
+
+def _places(survey: Questionnaire) -> dict[str, dict[str, str]]:
+    places: dict[str, dict[str, str]] = {}
+
+    def walk(node: FlowNode, above: Mapping[str, str]) -> None:
+        block = survey.blocks.get(node.block) if node.kind == "block" else None
+        for question in block.questions if block is not None else ():
+            inner = {block.id: question} if question in block.pool else {}
+            # A block that stands in several places (one per order) is in none of them for sure.
+            known = places.get(question)
+            here = {**above, **inner}
+            places[question] = here if known is None else {k: v for k, v in known.items() if here.get(k) == v}
+        for child in node.children:
+            walk(child, {**above, node.id: child.id} if node.kind == "randomizer" else above)
+
+    walk(survey.flow, {})
+    return places

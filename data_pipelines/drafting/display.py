@@ -1,0 +1,157 @@
+"""What people at a level of a factor are shown: the flow is walked with what the level sets.
+
+Whatever depends on answers, on other draws or on fields from outside is unknown, not assumed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from data_pipelines.drafting.factors import Factor, Level, fields_set
+from data_pipelines.formats.qualtrics.questionnaire import FlowNode, Questionnaire
+from data_pipelines.formats.qualtrics.text import PIPE
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Appearance:
+    """How a question meets people: shown for sure (True), never (False) or perhaps (None), and its texts."""
+
+    shown: bool | None
+    text: str
+    choices: tuple[str, ...]
+    position: int
+    block: str
+
+
+def appearances(
+    survey: Questionnaire, *, factor: Factor | None = None, level: Level | None = None
+) -> dict[str, Appearance]:
+    """Every question that the flow can reach, as people at `level` of `factor` meet it."""
+    fields: dict[str, str | None] = {}
+    chosen: Mapping[str, tuple[str, ...]] = {}
+    if factor is not None and level is not None:
+        # At another level of a factor that is drawn in exclusive places, its other draws are not met.
+        chosen = dict.fromkeys(factor.randomizers, ()) | dict(level.elements)
+        if factor.kind == "field":
+            fields[factor.field] = level.fields[factor.field]
+    walk = _Walk(survey=survey, chosen=chosen, fixed=frozenset(fields), fields=fields)
+    walk.element(survey.flow, True)
+    return walk.found
+
+
+def at_levels(survey: Questionnaire, factor: Factor) -> dict[str, tuple[Appearance, ...]]:
+    """Every question in flow order: how it meets people at each level of the factor."""
+    per_level = [appearances(survey, factor=factor, level=level) for level in factor.levels]
+    return {
+        question: tuple(shown[question] for shown in per_level)
+        for question in sorted(per_level[0], key=lambda q: min(shown[q].position for shown in per_level))
+    }
+
+
+def differing(seen: Mapping[str, tuple[Appearance, ...]]) -> dict[str, tuple[Appearance, ...]]:
+    """Those of the questions that meet people otherwise at different levels."""
+    return {
+        question: each
+        for question, each in seen.items()
+        if len({(a.shown is False, a.text, a.choices) for a in each}) > 1
+    }
+
+
+def filled(text: str, fields: Mapping[str, str | None]) -> str:
+    """The text with the values of the fields that are known."""
+
+    def value(match) -> str:
+        name = match["path"].removeprefix("Field/")
+        known = fields.get(name) if match["source"] == "e" else None
+        return known if known is not None else match[0]
+
+    return PIPE.sub(value, text)
+
+
+@dataclasses.dataclass
+class _Walk:
+    survey: Questionnaire
+    chosen: Mapping[str, tuple[str, ...]]
+    fixed: frozenset[str]
+    fields: dict[str, str | None]
+    found: dict[str, Appearance] = dataclasses.field(default_factory=dict)
+    met: int = 0
+
+    def element(self, node: FlowNode, shown: bool | None) -> None:
+        match node.kind:
+            case "block":
+                self.block(node.block, shown)
+            case "fields":
+                self.set_fields(node, shown)
+            case "randomizer":
+                self.randomizer(node, shown)
+            case "branch":
+                holds = node.logic.holds(self.fields) if node.logic is not None else None
+                self.children(node, _both(shown, holds))
+            case _:
+                self.children(node, shown)
+
+    def children(self, node: FlowNode, shown: bool | None) -> None:
+        for child in node.children:
+            self.element(child, shown)
+
+    def set_fields(self, node: FlowNode, shown: bool | None) -> None:
+        for field in node.fields:
+            if shown is False or field.name in self.fixed or field.value is None:
+                continue
+            known = shown is True and "${" not in field.value
+            self.fields[field.name] = field.value if known else None
+
+    def randomizer(self, node: FlowNode, shown: bool | None) -> None:
+        if node.id in self.chosen:
+            for child in node.children:
+                # The draw may stand in a branch; what it sets is known to those at the level.
+                if child.id in self.chosen[node.id][:1] and shown is not False:
+                    self.fields |= fields_set(child)
+                    self.element(child, shown)
+                    self.fields |= fields_set(child)
+                else:
+                    self.element(child, False)
+            return
+        every = node.shown >= len(node.children)
+        before = dict(self.fields)
+        for child in node.children:
+            self.element(child, shown if every else _both(shown, None))
+        if len(node.children) > 1:
+            for name in {name for name in self.fields if self.fields[name] != before.get(name)}:
+                self.fields[name] = None
+
+    def block(self, block_id: str, shown: bool | None) -> None:
+        block = self.survey.blocks.get(block_id)
+        if block is None:
+            return
+        for question_id in block.questions:
+            question = self.survey.questions.get(question_id)
+            if question is None or question_id in block.hidden:
+                continue
+            here = shown
+            if question_id in block.pool:
+                drawn = self.chosen.get(block_id)
+                here = _both(shown, None if drawn is None else question_id in drawn)
+            if question.display is not None:
+                here = _both(here, question.display.holds(self.fields))
+            self.met += 1
+            known = self.found.get(question_id)
+            if known is not None and (known.shown is not False or here is False):
+                if here is True and known.shown is None:
+                    self.found[question_id] = dataclasses.replace(known, shown=True)
+                continue
+            self.found[question_id] = Appearance(
+                shown=here,
+                text=filled(question.text, self.fields),
+                choices=tuple(filled(c.text, self.fields) for c in (*question.choices, *question.answers)),
+                position=self.met,
+                block=block_id,
+            )
+
+
+def _both(a: bool | None, b: bool | None) -> bool | None:
+    if a is False or b is False:
+        return False
+    return None if a is None or b is None else True
