@@ -26,8 +26,11 @@ from data_pipelines.formats.qualtrics.questionnaire import Choice, Question, Que
 NUMERIC_SHARE = 0.9
 MOST_SLIDER_LEVELS = 1001
 
-_CONSENT = re.compile(r"\b(?:consent|i agree to|agree to participate|participate in (?:this|the|a) (?:study|survey|"
-                      r"research)|informed|irb)\b", re.IGNORECASE)
+_CONSENT = re.compile(
+    r"\b(?:consent|i agree to|agree to participate|participate in (?:this|the|a) (?:study|survey|"
+    r"research)|informed|irb)\b",
+    re.IGNORECASE,
+)
 _CHECK = re.compile(
     r"\b(?:please|must|should|just|instead)\b[^.?!]{0,80}\b(?:select|choose|click|mark|pick|type|check)\b"
     r"[^.?!]{0,60}(?:[\"“'‘][^\"”'’]{1,60}[\"”'’]|\boption\b|\bhere\b|\bbelow\b|\bfor this\b|\bon this\b|"
@@ -213,9 +216,16 @@ def _attribute(
         missing = tuple(c.text for c in question.choices if c.value in scale.missing)
     holes = ()
     if found.strange_count:
-        holes = (f"{found.strange_count} cells are no choice of the survey file ({', '.join(found.strange)})",)
+        holes = (
+            f"{found.strange_count} cells are no choice of the survey file ({', '.join(found.strange)})",
+        )
     return DraftAttribute(
-        name=name, column=column.name, recode=recode, missing=missing, origin=f"{origin}, choices", holes=holes
+        name=name,
+        column=column.name,
+        recode=recode,
+        missing=missing,
+        origin=f"{origin}, choices",
+        holes=holes,
     )
 
 
@@ -232,7 +242,12 @@ def _of_fields(export: Export) -> Iterator[DraftAttribute]:
         if coded and name not in ("age", "household_size"):
             holes = (f"its codes ({', '.join(sorted(set(values))[:6])}, ...) are explained in no file",)
         yield DraftAttribute(
-            name=name, column=column.name, recode={}, missing=(), origin=f"{export.path.name}, panel data", holes=holes
+            name=name,
+            column=column.name,
+            recode={},
+            missing=(),
+            origin=f"{export.path.name}, panel data",
+            holes=holes,
         )
 
 

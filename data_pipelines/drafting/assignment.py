@@ -105,7 +105,9 @@ def _orders(factor: Factor, survey: Questionnaire, export: Export) -> Iterator[T
             columns = [
                 c
                 for c in export.columns
-                if c.role == "order" and prefix and key_of(c.header.split("_DO")[0]).replace("_", "") == prefix
+                if c.role == "order"
+                and prefix
+                and key_of(c.header.split("_DO")[0]).replace("_", "") == prefix
             ]
         keys = [
             frozenset().union(*(_keys(element, survey) for element in level.elements.get(randomizer, ())))
@@ -201,7 +203,8 @@ def _fields(factor: Factor, export: Export) -> Iterator[Trace]:
         place = {value: i for i, value in enumerate(wanted)}
         found = [(cell, place.get(_plain(cell))) for cell in cells(export.table, column.name)]
         values = tuple(
-            tuple(dict.fromkeys(cell for cell, level in found if level == i)) or (factor.levels[i].fields[name],)
+            tuple(dict.fromkeys(cell for cell, level in found if level == i))
+            or (factor.levels[i].fields[name],)
             for i in range(len(wanted))
         )
         yield Trace(
@@ -220,7 +223,9 @@ def _answers(
     for question, seen in differing.items():
         at = [i for i, appearance in enumerate(seen) if appearance.shown is not False]
         if len(at) == 1:
-            own[at[0]] += [c for c in export.columns if c.question == question and c.role in ("answer", "timing")]
+            own[at[0]] += [
+                c for c in export.columns if c.question == question and c.role in ("answer", "timing")
+            ]
     if not any(own):
         return
     answered: list[set[int]] = [set() for _ in range(export.table.height)]

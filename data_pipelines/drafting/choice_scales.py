@@ -7,6 +7,7 @@ say", -99) is missing.  Where nothing shows whether the choices have an order, t
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -28,7 +29,9 @@ _REFUSED = re.compile(
     r"|keine angabe|missing",
     re.IGNORECASE,
 )
-_OTHER = re.compile(r"^\W*(?:other|something else|none of (?:these|the above)|other\W.*|else)\b.{0,40}$", re.IGNORECASE)
+_OTHER = re.compile(
+    r"^\W*(?:other|something else|none of (?:these|the above)|other\W.*|else)\b.{0,40}$", re.IGNORECASE
+)
 # Words whose presence in labels shows an order.
 _ORDERED = re.compile(
     r"\b(?:strongly|somewhat|slightly|moderately|extremely|very|fairly|completely|totally|not at all|neither|neutral|"
@@ -41,7 +44,9 @@ _ORDERED = re.compile(
     r"too (?:much|little)|about right|increase|decrease|definitely|probably|possibly)\b",
     re.IGNORECASE,
 )
-_EDUCATION = re.compile(r"\b(?:high school|college|degree|bachelor|master|doctor|postgraduate|graduate)\b", re.I)
+_EDUCATION = re.compile(
+    r"\b(?:high school|college|degree|bachelor|master|doctor|postgraduate|graduate)\b", re.I
+)
 _NUMBER = re.compile(r"[-+−]?\d[\d,.]*")
 _PRINTED = re.compile(r"^\W*([-+−]?\d{1,4})(?:\s*[-–—=:.)\n]|\s*$)")
 
@@ -138,8 +143,8 @@ def printed_numbers(labels: list[str]) -> dict[int, int]:
         if match := _PRINTED.match(label):
             found[i] = int(match[1].replace("−", "-"))
     steps = list(found.values())
-    rising = all(a < b for a, b in zip(steps, steps[1:], strict=False))
-    falling = all(a > b for a, b in zip(steps, steps[1:], strict=False))
+    rising = all(a < b for a, b in itertools.pairwise(steps))
+    falling = all(a > b for a, b in itertools.pairwise(steps))
     return found if rising or falling else {}
 
 
@@ -176,13 +181,11 @@ def coding(values: Iterable[str], choices: Sequence[Choice]) -> Coding:
         elif code_key(value) != UNANSWERED:
             strange[value] = strange.get(value, 0) + 1
     often = sorted(strange, key=lambda value: (-strange[value], value))
-    return Coding(
-        codes=coded, labels=labelled, strange=tuple(often[:5]), strange_count=sum(strange.values())
-    )
+    return Coding(codes=coded, labels=labelled, strange=tuple(often[:5]), strange_count=sum(strange.values()))
 
 
 def code_key(value: str) -> str:
-    """"1", "1.0" and " 1 " are one code."""
+    """ "1", "1.0" and " 1 " are one code."""
     number = _integer(value)
     return str(number) if number is not None else value.strip()
 

@@ -125,7 +125,9 @@ _SOMEBODY_ELSE = re.compile(
     re.IGNORECASE,
 )
 # "Closer to", "strong": the follow-ups of a party question.
-_FOLLOW_UP = re.compile(r"\b(?:closer to|call yourself a strong|strong (?:democrat|republican))\b", re.IGNORECASE)
+_FOLLOW_UP = re.compile(
+    r"\b(?:closer to|call yourself a strong|strong (?:democrat|republican))\b", re.IGNORECASE
+)
 
 
 def attribute_of(question: Question) -> str | None:

@@ -41,7 +41,8 @@ class Design:
     def arm_texts(self) -> Mapping[str, tuple[str, ...]]:
         """For each factor its texts that are read and not answered, in flow order."""
         return {
-            name: tuple(q for q in questions if self.is_reading(q)) for name, questions in self.differing.items()
+            name: tuple(q for q in questions if self.is_reading(q))
+            for name, questions in self.differing.items()
         }
 
     def is_reading(self, question_id: str) -> bool:
@@ -73,7 +74,9 @@ class Design:
 def read_design(survey: Questionnaire, export: Export) -> Design:
     """Finds the factors and assigns every respondent."""
     found = find_randomization(survey)
-    candidates = {factor.name: factor for factor in (*found.factors, *_field_factors(survey, export, found.factors))}
+    candidates = {
+        factor.name: factor for factor in (*found.factors, *_field_factors(survey, export, found.factors))
+    }
     seen = {name: at_levels(survey, factor) for name, factor in candidates.items()}
     changes = {name: differing(each) for name, each in seen.items()}
     return Design(

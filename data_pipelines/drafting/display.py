@@ -10,18 +10,22 @@ from collections.abc import Mapping
 
 from data_pipelines.drafting.factors import Factor, Level, fields_set
 from data_pipelines.formats.qualtrics.questionnaire import FlowNode, Questionnaire
-from data_pipelines.formats.qualtrics.text import PIPE
+from data_pipelines.formats.qualtrics.text import PIPE, piped_fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Appearance:
-    """How a question meets people: shown for sure (True), never (False) or perhaps (None), and its texts."""
+    """How a question meets people: shown for sure (True), never (False) or perhaps (None), and its texts.
+
+    `known` are the values of the fields that are piped into it, where everybody who is shown it has the same.
+    """
 
     shown: bool | None
     text: str
     choices: tuple[str, ...]
     position: int
     block: str
+    known: Mapping[str, str]
 
 
 def appearances(
@@ -76,6 +80,8 @@ class _Walk:
     fixed: frozenset[str]
     fields: dict[str, str | None]
     found: dict[str, Appearance] = dataclasses.field(default_factory=dict)
+    # Fields that people at the level have, wherever the draw stands.
+    sure: set[str] = dataclasses.field(default_factory=set)
     met: int = 0
 
     def element(self, node: FlowNode, shown: bool | None) -> None:
@@ -88,7 +94,10 @@ class _Walk:
                 self.randomizer(node, shown)
             case "branch":
                 holds = node.logic.holds(self.fields) if node.logic is not None else None
+                before = dict(self.fields)
                 self.children(node, _both(shown, holds))
+                if holds is None:
+                    self.forget(before)
             case _:
                 self.children(node, shown)
 
@@ -97,11 +106,16 @@ class _Walk:
             self.element(child, shown)
 
     def set_fields(self, node: FlowNode, shown: bool | None) -> None:
+        """What is set in a place that perhaps is not met is known as long as the walk is in that place."""
         for field in node.fields:
-            if shown is False or field.name in self.fixed or field.value is None:
-                continue
-            known = shown is True and "${" not in field.value
-            self.fields[field.name] = field.value if known else None
+            if shown is not False and field.name not in self.fixed and field.value is not None:
+                self.fields[field.name] = field.value if "${" not in field.value else None
+                self.sure.discard(field.name)
+
+    def forget(self, before: Mapping[str, str | None]) -> None:
+        """Fields that were set since are unknown: not everybody met the place."""
+        for name in {name for name in self.fields if self.fields[name] != before.get(name)} - self.sure:
+            self.fields[name] = None
 
     def randomizer(self, node: FlowNode, shown: bool | None) -> None:
         if node.id in self.chosen:
@@ -111,6 +125,7 @@ class _Walk:
                     self.fields |= fields_set(child)
                     self.element(child, shown)
                     self.fields |= fields_set(child)
+                    self.sure |= set(fields_set(child))
                 else:
                     self.element(child, False)
             return
@@ -118,9 +133,10 @@ class _Walk:
         before = dict(self.fields)
         for child in node.children:
             self.element(child, shown if every else _both(shown, None))
+            if not every:
+                self.forget(before)
         if len(node.children) > 1:
-            for name in {name for name in self.fields if self.fields[name] != before.get(name)}:
-                self.fields[name] = None
+            self.forget(before)
 
     def block(self, block_id: str, shown: bool | None) -> None:
         block = self.survey.blocks.get(block_id)
@@ -142,12 +158,15 @@ class _Walk:
                 if here is True and known.shown is None:
                     self.found[question_id] = dataclasses.replace(known, shown=True)
                 continue
+            texts = (question.text, *(c.text for c in (*question.choices, *question.answers)))
+            piped = piped_fields("\n".join(texts))
             self.found[question_id] = Appearance(
                 shown=here,
                 text=filled(question.text, self.fields),
-                choices=tuple(filled(c.text, self.fields) for c in (*question.choices, *question.answers)),
+                choices=tuple(filled(text, self.fields) for text in texts[1:]),
                 position=self.met,
                 block=block_id,
+                known={name: value for name in piped if (value := self.fields.get(name)) is not None},
             )
 
 

@@ -72,10 +72,10 @@ def find_randomization(survey: Questionnaire) -> Randomization:
             else:
                 names = tuple(element_name(child, survey) for child in node.children)
                 orders.append(Order(id=node.id, shown=node.shown, elements=names))
-        if node.kind == "block" and (drawn := _of_block(node.block, survey)) is not None:
-            if all(drawn.randomizers != f.factor.randomizers for f in found):
-                contents = tuple(level.name for level in drawn.levels)
-                found.append(_Found(factor=drawn, contents=contents, above=above))
+        drawn = _of_block(node.block, survey) if node.kind == "block" else None
+        if drawn is not None and all(drawn.randomizers != f.factor.randomizers for f in found):
+            contents = tuple(level.name for level in drawn.levels)
+            found.append(_Found(factor=drawn, contents=contents, above=above))
     factors = _named(_merged(found))
     return Randomization(factors=factors, orders=tuple(orders))
 
@@ -210,7 +210,13 @@ def _union(group: list[_Found]) -> Factor:
     levels: dict[object, Level] = {}
     for found in group:
         for level, content in zip(found.factor.levels, found.contents, strict=True):
-            key = level.fields.get(first.field) if first.name == first.field else level.name if alike else content
+            key = (
+                level.fields.get(first.field)
+                if first.name == first.field
+                else level.name
+                if alike
+                else content
+            )
             known = levels.setdefault(key, level)
             if known is not level:
                 elements = dict(known.elements)
@@ -230,7 +236,8 @@ def _named(factors: list[Factor]) -> tuple[Factor, ...]:
         taken.add(name)
         names = [level.name for level in factor.levels]
         levels = tuple(
-            level if names.count(level.name) == 1 and level.name else _with_id(level) for level in factor.levels
+            level if names.count(level.name) == 1 and level.name else _with_id(level)
+            for level in factor.levels
         )
         named.append(dataclasses.replace(factor, name=name, levels=levels))
     return tuple(named)

@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from data_pipelines.drafting.asked import Asked
 from data_pipelines.drafting.choice_scales import DraftScale, scale_of_choices
@@ -18,6 +19,8 @@ from data_pipelines.formats.qualtrics.text import PIPE, words_of
 # A factor that was met before an outcome counts as long as its combinations hold this many people on average.
 FEWEST_PER_COMBINATION = 5
 MOST_UNASSIGNED = 0.05
+# The name of the factor that tells the iterations of a loop apart.
+LOOP = "loop"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,9 @@ def _is_own(design: Design, factor: str, question: str) -> bool:
     return len(design.levels_showing(factor, question)) < len(design.factors[factor].levels)
 
 
-def text_parts(design: Design, question: Question, factors: Sequence[str], fields: Mapping[str, str]) -> tuple[Part, ...]:
+def text_parts(
+    design: Design, question: Question, factors: Sequence[str], fields: Mapping[str, str]
+) -> tuple[Part, ...]:
     """The question's text with factors' slots and known fields in the place of what is piped in."""
     if not question.text:
         return ()
@@ -119,12 +124,12 @@ def text_parts(design: Design, question: Question, factors: Sequence[str], field
 def _replacements(
     design: Design, text: str, factors: Sequence[str], fields: Mapping[str, str]
 ) -> dict[str, str]:
-    slots = {slot_field(design, factor): factor for factor in factors}
+    slots = {slot_field(design, factor): factor for factor in factors if factor != LOOP}
     found = {}
     for match in PIPE.finditer(text):
         name = match["path"].removeprefix("Field/")
         if match["source"] == "lm":
-            found[match[0]] = "{loop}" if name == "1" else f"[field {name} of the loop]"
+            found[match[0]] = "{loop}" if name == "1" and LOOP in factors else f"[field {name} of the loop]"
         elif name in slots and match["source"] == "e":
             found[match[0]] = "{" + slots[name] + "}"
         elif name in fields and match["source"] == "e":
@@ -141,39 +146,77 @@ def _words(design: Design, text: str, factors: Sequence[str], fields: Mapping[st
 
 
 def _outcome(design: Design, one: Asked, one_set: _Set | None) -> DraftOutcome:
+    bare = one.question.id.partition("#")[0]
+    block = design.survey.blocks[design.shown[bare].block]
     own = _own_factors(design, one.question.id)
     if one_set is not None:
         own = tuple(dict.fromkeys((one_set.factor, *own)))
     earlier, dropped = _earlier_factors(design, one, own)
     depends = tuple(name for name in design.factors if name in own or name in earlier)
     texts = _texts_before(design, one.question.id, depends, one_set)
-    block = design.survey.blocks.get(design.shown[one.question.id.partition("#")[0]].block)
-    holes = list(one.holes)
+    wording = _Wording(
+        design=design, slots=(*depends, LOOP) if block.loop is not None else depends, texts=texts
+    )
+    holes = [*one.holes, *_unfilled(wording, one)]
     if dropped:
-        holes.append(f"people had met {', '.join(dropped)} before; too few met each combination to tell them apart")
-    holes += _unfilled(design, one, depends, loop=block is not None and block.loop is not None)
-    base = _parts(design, one, depends, texts, {})
+        holes.append(
+            f"people had met {', '.join(dropped)} before; too few met each combination to tell them apart"
+        )
     variants: list[DraftVariant] = []
     if one_set is not None:
         first = min(one_set.by_level)
         if not one_set.same_labels:
-            holes.append(f"levels of {one_set.factor} saw other labels; which answers belong together is not told")
+            holes.append(
+                f"levels of {one_set.factor} saw other labels; which answers belong together is not told"
+            )
         for i, other in one_set.by_level.items():
             if i != first:
                 level = design.factors[one_set.factor].levels[i]
-                variants.append(_variant_of_column(design, one_set.factor, level.name, one, other, depends, texts))
-    variants += _variants_of_fields(design, one, own, depends, texts)
+                variants.append(_variant_of_column(wording, one_set.factor, level.name, one, other))
+                holes += _unfilled(wording, other)
+    variants += _variants_of_fields(wording, one, own)
     return DraftOutcome(
         name=one_set.name if one_set is not None else one.column.name,
         asked=one,
-        question=base,
-        scale=one.scale,
+        question=wording.parts(one),
+        scale=wording.scale(one),
         variants=tuple(variants),
         depends_on=depends,
         texts=texts,
-        loop=block.id if block is not None and block.loop is not None else "",
+        loop=block.id if block.loop is not None else "",
         holes=tuple(dict.fromkeys(holes)),
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Wording:
+    """How questions of one outcome are worded: factors with slots, and texts that are read before anyway."""
+
+    design: Design
+    slots: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    def known(self, one: Asked, fields: Mapping[str, str]) -> Mapping[str, str]:
+        return {**self.design.shown[one.question.id.partition("#")[0]].known, **fields}
+
+    def parts(self, one: Asked, fields: Mapping[str, str] = MappingProxyType({})) -> tuple[Part, ...]:
+        """What is read right before the question, the question, and its row."""
+        known = self.known(one, fields)
+        found: list[Part] = []
+        for text in _context(self.design, one.question.id, self.texts):
+            here = {**self.design.shown[text].known, **known}
+            found += text_parts(self.design, self.design.survey.questions[text], self.slots, here)
+        found += text_parts(self.design, one.question, self.slots, known)
+        if one.label:
+            found.append(Part(words=_words(self.design, one.label, self.slots, known)))
+        return tuple(found)
+
+    def scale(self, one: Asked, fields: Mapping[str, str] = MappingProxyType({})) -> DraftScale:
+        """The scale with the labels that people with these fields saw."""
+        labels = [filled(choice.text, self.known(one, fields)) for choice in one.choices]
+        if one.question.kind not in ("single", "matrix") or labels == [c.text for c in one.choices]:
+            return one.scale
+        return scale_of_choices(one.choices, texts=labels)
 
 
 def _own_factors(design: Design, question: str) -> tuple[str, ...]:
@@ -197,7 +240,8 @@ def _earlier_factors(design: Design, one: Asked, own: Sequence[str]) -> tuple[li
         before = [t for t in texts if _is_stimulus(design, name, t, question)]
         contents = {
             tuple(
-                (design.differing[name][t][i].shown is not False, design.differing[name][t][i].text) for t in before
+                (design.differing[name][t][i].shown is not False, design.differing[name][t][i].text)
+                for t in before
             )
             for i in levels
         }
@@ -242,22 +286,30 @@ def _texts_before(
     found: dict[str, int] = {}
     for name in factors:
         for text in design.arm_texts[name]:
-            in_variant = one_set is not None and name == one_set.factor and design.shown[text].block == block
-            if not in_variant and _is_stimulus(design, name, text, question):
+            if one_set is not None and name == one_set.factor:
+                before = any(
+                    _precedes(design, name, i, text, other.question.id)
+                    for i, other in one_set.by_level.items()
+                )
+            else:
+                before = _is_stimulus(design, name, text, question)
+            if before:
                 found[text] = min(a.position for a in design.seen[name][text])
+    # What all people read around an arm's own text belongs to it.
+    around = {design.shown[text].block for text in found} - {block}
+    for text, seen in design.shown.items() if around else ():
+        common = text not in found and seen.block in around and design.is_reading(text)
+        if common and _read_by_all(design, text, question):
+            if design.comes_before(text, question, factor=factors[0]):
+                found[text] = min(a.position for a in design.seen[factors[0]][text])
     return tuple(sorted(found, key=found.get))
 
 
-def _parts(
-    design: Design, one: Asked, factors: Sequence[str], texts: Sequence[str], fields: Mapping[str, str]
-) -> tuple[Part, ...]:
-    parts: list[Part] = []
-    for text in _context(design, one.question.id, texts):
-        parts += text_parts(design, design.survey.questions[text], factors, fields)
-    parts += text_parts(design, one.question, factors, fields)
-    if one.label:
-        parts.append(Part(words=_words(design, one.label, factors, fields)))
-    return tuple(parts)
+def _precedes(design: Design, factor: str, level: int, text: str, question_id: str) -> bool:
+    """True if people at the level read the text before the question."""
+    read = design.seen[factor][text][level]
+    asked = design.seen[factor][question_id.partition("#")[0]][level]
+    return read.shown is not False and asked.shown is not False and read.position < asked.position
 
 
 def _context(design: Design, question_id: str, texts: Sequence[str]) -> list[str]:
@@ -285,64 +337,64 @@ def _read_by_all(design: Design, text: str, question: str) -> bool:
     )
 
 
-def _variant_of_column(
-    design: Design,
-    factor: str,
-    level: str,
-    one: Asked,
-    other: Asked,
-    depends: Sequence[str],
-    texts: Sequence[str],
-) -> DraftVariant:
-    question = _parts(design, other, depends, texts, {})
+def _variant_of_column(wording: _Wording, factor: str, level: str, one: Asked, other: Asked) -> DraftVariant:
+    question, scale = wording.parts(other), wording.scale(other)
+    same_words = [_read(wording.design, part) for part in question] == [
+        _read(wording.design, part) for part in wording.parts(one)
+    ]
     return DraftVariant(
         arms={factor: level},
         asked=other,
         column=other.column.name,
-        question=question if question != _parts(design, one, depends, texts, {}) else None,
-        scale=other.scale if other.scale != one.scale else None,
+        question=None if same_words else question,
+        scale=scale if scale != wording.scale(one) else None,
     )
 
 
-def _variants_of_fields(
-    design: Design, one: Asked, own: Sequence[str], depends: Sequence[str], texts: Sequence[str]
-) -> list[DraftVariant]:
+def _read(design: Design, part: Part) -> str:
+    text = design.survey.questions[part.question].text if part.question else part.words
+    for pipe, words in part.replace.items():
+        text = text.replace(pipe, words)
+    return words_of(text)
+
+
+def _variants_of_fields(wording: _Wording, one: Asked, own: Sequence[str]) -> list[DraftVariant]:
     """Variants where a level's fields fill labels, or a text beyond the factor's slot."""
     found = []
-    base = _parts(design, one, depends, texts, {})
     for factor in own:
-        for level in design.factors[factor].levels:
-            labels = [filled(choice.text, level.fields) for choice in one.choices]
-            scale = one.scale
-            if one.question.kind in ("single", "matrix") and labels != [c.text for c in one.choices]:
-                scale = scale_of_choices(one.choices, texts=labels)
-            question = _parts(design, one, depends, texts, level.fields)
-            if scale != one.scale or question != base:
+        for level in wording.design.factors[factor].levels:
+            scale, question = wording.scale(one, level.fields), wording.parts(one, level.fields)
+            other_scale = scale != wording.scale(one)
+            other_question = question != wording.parts(one)
+            if other_scale or other_question:
                 found.append(
                     DraftVariant(
                         arms={factor: level.name},
                         asked=one,
                         column=None,
-                        question=question if question != base else None,
-                        scale=scale if scale != one.scale else None,
+                        question=question if other_question else None,
+                        scale=scale if other_scale else None,
                     )
                 )
     return found
 
 
-def _unfilled(design: Design, one: Asked, factors: Sequence[str], *, loop: bool) -> list[str]:
+def _unfilled(wording: _Wording, one: Asked) -> list[str]:
     """Holes for what is piped into the question and known of nobody, and for what plain text cannot show."""
-    known = {name for factor in factors for level in design.factors[factor].levels for name in level.fields}
-    holes = []
+    factors = wording.design.factors
+    known = {name for f in wording.slots if f != LOOP for level in factors[f].levels for name in level.fields}
+    known |= set(wording.known(one, {}))
+    missing = []
     for match in PIPE.finditer("\n".join((one.question.text, one.label, *(c.text for c in one.choices)))):
         name = match["path"].removeprefix("Field/")
-        if match["source"] == "e" and name in known:
-            continue
-        if match["source"] == "lm" and loop:
-            if name != "1":
-                holes.append(f"field {name} of the loop is piped into it")
-        else:
-            holes.append(f"{match[0][1:]} is piped into it, and its value is not told")
+        told = (
+            name in known
+            if match["source"] == "e"
+            else name == "1" and match["source"] == "lm" and LOOP in wording.slots
+        )
+        if not told and match[0] not in missing:
+            missing.append(match[0])
+    holes = [f"{', '.join(missing)} is piped into it, and its value is not told"] if missing else []
     media = (*one.question.media, *(m for c in one.question.choices for m in c.media))
     if media:
         counted = collections.Counter(media)
@@ -363,7 +415,9 @@ def _aligned(design: Design, asked: Sequence[Asked]) -> list[_Set]:
         filled_levels = {i: _in_flow_order(design, columns) for i, columns in own.items() if columns}
         if len(filled_levels) < 2 or len({len(columns) for columns in filled_levels.values()}) > 1:
             continue
-        rows = [dict(zip(filled_levels, row, strict=True)) for row in zip(*filled_levels.values(), strict=True)]
+        rows = [
+            dict(zip(filled_levels, row, strict=True)) for row in zip(*filled_levels.values(), strict=True)
+        ]
         if all(_fits(design, row) for row in rows):
             sets += [_set(name, [level.name for level in factor.levels], row) for row in rows]
     return sets

@@ -76,20 +76,17 @@ class Column:
 
 
 def unique_names(headers: list[str]) -> list[str]:
-    """Headers as names: those that occur again get their number (`Q2_1`, `Q2_1 (2)`); empty ones `column 7`."""
-    counts: collections.Counter[str] = collections.Counter()
-    names: list[str] = []
-    taken = set(headers)
-    for position, header in enumerate(headers, start=1):
-        bare = header or f"column {position}"
-        counts[bare] += 1
-        name = bare
-        while counts[bare] > 1 and (name == bare or name in taken):
-            name = f"{bare} ({counts[bare]})"
-            if name in taken:
-                counts[bare] += 1
-        taken.add(name)
-        names.append(name)
+    """Headers as the names under which a specification finds the columns: all that share a name are numbered
+    (`Q2_1 (1)`, `Q2_1 (2)`), a column without a name gets its place (`(column 7)`)."""
+    bare = [header.strip() or f"(column {place})" for place, header in enumerate(headers, start=1)]
+    counts = collections.Counter(bare)
+    met: collections.Counter[str] = collections.Counter()
+    names = []
+    for name in bare:
+        met[name] += 1
+        names.append(f"{name} ({met[name]})" if counts[name] > 1 else name)
+    if len(set(names)) < len(names):
+        return [f"{name} [{place}]" for place, name in enumerate(names, start=1)]
     return names
 
 
@@ -148,10 +145,15 @@ def _with_rest(column: Column, question: Question, *, rest: str, choice: str) ->
         role: Role = "answer" if question.kind == "entry" and not place else "text"
         return dataclasses.replace(column, role=role, choice=place)
     if "_" not in rest and (not rest or rest.isdigit() or rest in question.choice_by_id):
-        chosen = {"choice": rest or choice} if question.kind == "multiple" else {"row": rest, "choice": choice}
+        chosen = (
+            {"choice": rest or choice} if question.kind == "multiple" else {"row": rest, "choice": choice}
+        )
         return dataclasses.replace(column, role="answer", **chosen)
     row, _, chosen_id = rest.partition("_")
-    if question.kind in ("matrix_multiple", "matrix_entry", "side_by_side", "rank", "other") and row.isdigit():
+    if (
+        question.kind in ("matrix_multiple", "matrix_entry", "side_by_side", "rank", "other")
+        and row.isdigit()
+    ):
         return dataclasses.replace(column, role="answer", row=row, choice=chosen_id)
     # Groups of a score, topics of a text, names of files: made by the survey program from the answer.
     return dataclasses.replace(column, role="meta", row=rest)
@@ -191,7 +193,11 @@ def _named_columns(question: Question) -> list[tuple[str, Column]]:
     else:
         for position, row in enumerate(question.choices, start=1):
             place = dataclasses.replace(base, row=row.id)
-            names = (row.tag or f"{tag}_{position}", f"{tag}_{row.id}", row.text if len(row.text) < 40 else "")
+            names = (
+                row.tag or f"{tag}_{position}",
+                f"{tag}_{row.id}",
+                row.text if len(row.text) < 40 else "",
+            )
             found += [(name, place) for name in dict.fromkeys(names) if name]
         if len(question.choices) == 1:
             found.append((tag, dataclasses.replace(base, row=question.choices[0].id)))

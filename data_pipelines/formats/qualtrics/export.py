@@ -83,7 +83,9 @@ class Export:
             if (column := self.record(import_id)) is not None:
                 for i, cell in enumerate(self.table[column.name]):
                     word = (cell or "").strip().casefold()
-                    found[i] |= word in _PREVIEW_STATUS if import_id == "status" else word in ("preview", "test")
+                    found[i] |= (
+                        word in _PREVIEW_STATUS if import_id == "status" else word in ("preview", "test")
+                    )
         return tuple(found)
 
     @functools.cached_property
@@ -124,9 +126,7 @@ def read_export(path: str | Path, survey: Questionnaire) -> Export:
         notes.append(f"{path.name}: columns of questions that the survey file lacks: {', '.join(unknown)}.")
     body = table.slice(header_rows)
     body.columns = [column.name for column in linked]
-    return Export(
-        path=path, columns=tuple(linked), table=body, header_rows=header_rows, notes=tuple(notes)
-    )
+    return Export(path=path, columns=tuple(linked), table=body, header_rows=header_rows, notes=tuple(notes))
 
 
 def _table(path: Path) -> pl.DataFrame:
@@ -168,10 +168,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _decoded(path: Path, data: bytes) -> str:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encodings = ("utf-16",)
-    else:
-        encodings = ("utf-8-sig", "cp1252")
+    encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252")
     for encoding in encodings:
         try:
             return data.decode(encoding).replace("\r\n", "\n").replace("\x00", "")
@@ -180,9 +177,7 @@ def _decoded(path: Path, data: bytes) -> str:
     raise InputError(f"{path}: the text is neither UTF-8, UTF-16 nor Windows-1252; save it as UTF-8.")
 
 
-def _header(
-    table: pl.DataFrame, survey: Questionnaire
-) -> tuple[list[str], list[str], list[str] | None, int]:
+def _header(table: pl.DataFrame, survey: Questionnaire) -> tuple[list[str], list[str], list[str] | None, int]:
     """(names, labels, import ids or None, number of header rows)."""
     top = [[cell or "" for cell in row] for row in table.head(4).iter_rows()]
     names = [cell.strip("\ufeff") for cell in top[0]]

@@ -171,7 +171,11 @@ class Questionnaire:
         """The question, also one of those that stand side by side (`QID4#1`)."""
         bare, _, number = question_id.partition("#")
         question = self.questions[bare]
-        return next((part for part in question.columns if part.id == question_id), question) if number else question
+        return (
+            next((part for part in question.columns if part.id == question_id), question)
+            if number
+            else question
+        )
 
     @functools.cached_property
     def block_of(self) -> Mapping[str, str]:

@@ -91,9 +91,7 @@ def _kind(payload: dict, notes: list[str]) -> QuestionKind:
     return "other"
 
 
-def _choices(
-    listed: Any, order: Any, payload: dict, *, names: bool, tags: Any = None
-) -> tuple[Choice, ...]:
+def _choices(listed: Any, order: Any, payload: dict, *, names: bool, tags: Any = None) -> tuple[Choice, ...]:
     """Choices in the order of display; recode values and names belong to a matrix's columns, else to choices."""
     parts = _by_id(listed)
     if not parts:

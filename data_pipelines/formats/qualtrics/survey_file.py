@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.formats.qualtrics.logic import read_logic
-from data_pipelines.formats.qualtrics.questionnaire import Block, Field, FlowNode, Loop, Question, Questionnaire
+from data_pipelines.formats.qualtrics.questionnaire import (
+    Block,
+    Field,
+    FlowNode,
+    Loop,
+    Question,
+    Questionnaire,
+)
 from data_pipelines.formats.qualtrics.questions import read_question
 from data_pipelines.formats.qualtrics.text import plain_text
 from socsci_jax.errors import InputError
@@ -34,7 +41,9 @@ _FLOW_KINDS = {
     "EndSurvey": "end",
 }
 # Elements of the file that say nothing of what people read and answer.
-_IGNORED = frozenset({"NT", "PL", "PROJ", "QC", "RS", "SO", "STAT", "BR", "QN", "QO", "QG", "MT", "PR", "TR", "VE"})
+_IGNORED = frozenset(
+    {"NT", "PL", "PROJ", "QC", "RS", "SO", "STAT", "BR", "QN", "QO", "QG", "MT", "PR", "TR", "VE"}
+)
 
 
 def read_questionnaire(path: str | Path) -> Questionnaire:
@@ -96,12 +105,16 @@ def _json(path: Path) -> Any:
         raise InputError(f"{path}: file not found.")
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise InputError(f"{path}: {size / 2**20:.0f} MB; a QSF file of at most {MAX_BYTES / 2**20:.0f} MB is read.")
+        raise InputError(
+            f"{path}: {size / 2**20:.0f} MB; a QSF file of at most {MAX_BYTES / 2**20:.0f} MB is read."
+        )
     try:
         return json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0]
-        raise InputError(f"{path}: not readable as JSON ({reason}); export the survey again as QSF.") from None
+        raise InputError(
+            f"{path}: not readable as JSON ({reason}); export the survey again as QSF."
+        ) from None
 
 
 def _blocks(elements: Iterator[dict] | list[dict] | tuple) -> Iterator[Block]:
@@ -218,7 +231,9 @@ def _fields(listed: Any) -> tuple[Field, ...]:
     return tuple(
         Field(
             name=_text(part.get("Field")),
-            value=_text(part["Value"]) if part.get("Type") == "Custom" and part.get("Value") is not None else None,
+            value=_text(part["Value"])
+            if part.get("Type") == "Custom" and part.get("Value") is not None
+            else None,
         )
         for part in listed
         if isinstance(part, dict) and _text(part.get("Field"))

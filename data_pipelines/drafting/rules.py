@@ -1,0 +1,109 @@
+"""Drafting by rules: a folder with a survey file and an export becomes a specification, and nobody is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from data_pipelines.drafting.asked import Reading, read_columns
+from data_pipelines.drafting.design import Design, read_design
+from data_pipelines.drafting.outcomes import DraftOutcome, draft_outcomes
+from data_pipelines.drafting.specify import specify
+from data_pipelines.formats.qualtrics import Export, read_export, read_questionnaire
+from socsci_jax.errors import InputError
+from socsci_jax.studies.specification import Specification
+
+_TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+# Pairs of files that are tried before a person is asked which belong together.
+MOST_FILES = 40
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RuleDraft:
+    """What rules found in a deposit, and the specification written from it."""
+
+    specification: Specification
+    design: Design
+    reading: Reading
+    outcomes: tuple[DraftOutcome, ...]
+    survey_path: Path
+    data_path: Path
+
+
+def draft_by_rules(deposit: str | Path) -> RuleDraft:
+    """Drafts the specification of a Qualtrics deposit: a folder with a `.qsf` file and the export of its answers.
+
+    Raises InputError where the folder holds no such pair, or several that fit equally well.
+    """
+    folder = Path(deposit)
+    survey_path, export = _pair(folder)
+    survey = read_questionnaire(survey_path)
+    design = read_design(survey, export)
+    reading = read_columns(survey, export, survey_file=survey_path.name)
+    outcomes = draft_outcomes(design, reading.asked)
+    if not outcomes:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(reading.left_out.items())[:5])
+        raise InputError(
+            f"{export.path}: no column holds answers on a scale of {survey_path.name} ({reasons or 'none is linked'}); "
+            "check that survey and export belong together."
+        )
+    name = re.sub(r"[^\w.]+", "_", folder.resolve().name).strip("_") or "study"
+    return RuleDraft(
+        specification=specify(
+            design,
+            reading,
+            outcomes,
+            name=name,
+            data_path=str(export.path.relative_to(folder)),
+            survey_path=str(survey_path.relative_to(folder)),
+        ),
+        design=design,
+        reading=reading,
+        outcomes=outcomes,
+        survey_path=survey_path,
+        data_path=export.path,
+    )
+
+
+def _pair(folder: Path) -> tuple[Path, Export]:
+    """The survey file and the export that share most questions."""
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: not a folder; give the deposit's folder, which holds a .qsf file and a table."
+        )
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    surveys = [path for path in files if path.name.lower().endswith(".qsf")]
+    tables = [path for path in files if path.name.lower().endswith(_TABLES)]
+    if not surveys or not tables:
+        missing = "a .qsf file" if not surveys else f"a table ({', '.join(_TABLES)})"
+        raise InputError(
+            f"{folder}: {missing} is missing; rules draft from a Qualtrics survey and its export. Write the "
+            "specification of another deposit by hand."
+        )
+    if len(surveys) * len(tables) > MOST_FILES:
+        raise InputError(
+            f"{folder}: {len(surveys)} surveys and {len(tables)} tables; give a folder with one of each."
+        )
+    fits: list[tuple[int, Path, Export]] = []
+    problems: list[str] = []
+    for survey_path in surveys:
+        survey = read_questionnaire(survey_path)
+        for table in tables:
+            try:
+                export = read_export(table, survey)
+            except InputError as error:
+                problems.append(str(error))
+                continue
+            fits.append((sum(c.role == "answer" for c in export.columns), survey_path, export))
+    if not fits:
+        raise InputError(problems[0])
+    best = max(fit for fit, _, _ in fits)
+    chosen = [(survey, export) for fit, survey, export in fits if fit == best]
+    if best == 0 or len(chosen) > 1:
+        pairs = ", ".join(f"{survey.name} with {export.path.name}" for survey, export in chosen[:4])
+        raise InputError(
+            f"{folder}: {'no table shares a question with a survey' if best == 0 else 'several pairs fit equally well'} "
+            f"({pairs}); give a folder with one survey and its export."
+        )
+    return chosen[0]
