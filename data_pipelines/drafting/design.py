@@ -60,6 +60,15 @@ class Design:
             return frozenset(range(len(self.factors[factor].levels)))
         return frozenset(i for i, appearance in enumerate(seen) if appearance.shown is not False)
 
+    def own_factors(self, question_id: str) -> tuple[str, ...]:
+        """Factors that change the question itself for people who are all asked it."""
+        found = []
+        for name, changes in self.differing.items():
+            seen = changes.get(question_id.partition("#")[0])
+            if seen is not None and len({(a.text, a.choices) for a in seen if a.shown is not False}) > 1:
+                found.append(name)
+        return tuple(found)
+
     def comes_before(self, text: str, question_id: str, *, factor: str) -> bool:
         """True if people at some level of the factor read the text before the question, whatever the draws of order."""
         here, there = self.places[text], self.places[question_id]

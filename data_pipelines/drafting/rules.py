@@ -13,6 +13,7 @@ from data_pipelines.drafting.specify import specify
 from data_pipelines.formats.qualtrics import Export, read_export, read_questionnaire
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import Specification
+from socsci_jax.studies.specification_files import render
 
 _TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 # Pairs of files that are tried before a person is asked which belong together.
@@ -107,3 +108,16 @@ def _pair(folder: Path) -> tuple[Path, Export]:
             f"({pairs}); give a folder with one survey and its export."
         )
     return chosen[0]
+
+
+def write_draft(specification: Specification, out: str | Path, *, replace: bool = False) -> None:
+    """Writes the draft as YAML; raises InputError where the file is there already."""
+    out = Path(out)
+    if out.is_dir():
+        out = out / "study.yaml"
+    if out.exists() and not replace:
+        raise InputError(f"{out} exists already; choose another name or pass --replace.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    partial.write_text(render(specification), encoding="utf-8")
+    partial.replace(out)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from socsci_jax.cli.output import Replace
+
 spec_app = typer.Typer(
     help="Study specifications (study.yaml): check them, help editors.", no_args_is_help=True
 )
@@ -31,3 +33,30 @@ def check(
     for name, study in specification.studies.items():
         print(f"{name}: {len(study.factors)} factors, {len(study.outcomes)} outcomes")
     print(f"{path}: no problems")
+
+
+@spec_app.command("draft")
+def draft(
+    deposit: Annotated[
+        Path,
+        typer.Argument(
+            help="The deposit's folder, with a Qualtrics .qsf file and the export of its answers."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="The study.yaml to write; files are named relative to the deposit."),
+    ] = Path("study.yaml"),
+    replace: Replace = False,
+) -> None:
+    """Propose a specification by rules: arms, texts, scales, attributes; what they cannot tell is left open by name."""
+    from data_pipelines.drafting.report import describe
+    from data_pipelines.drafting.rules import draft_by_rules, write_draft
+
+    found = draft_by_rules(deposit)
+    write_draft(found.specification, out, replace=replace)
+    for line in describe(found):
+        print(line)
+    print(
+        f"{out}: {len(found.specification.unresolved)} values are left open; they stand under `unresolved`."
+    )

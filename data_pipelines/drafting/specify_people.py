@@ -1,0 +1,73 @@
+"""The people of a drafted study: what tells them apart, what is known of them, who is left out."""
+
+from __future__ import annotations
+
+import re
+
+from data_pipelines.drafting.asked import DraftAttribute
+from data_pipelines.drafting.draft_tree import Draft, one_line
+
+
+def participant(draft: Draft, at: str) -> list[str]:
+    """The column that tells people apart: the response's id, or an id that nobody shares."""
+    export = draft.design.export
+    candidates = [c for c in export.columns if c.role == "record" and c.import_id == "_recordId"]
+    candidates += [
+        c
+        for c in export.columns
+        if c.role == "field" and re.search(r"(?i)(?:^|[_\s.-])(?:p|r)?id$|^id$", c.header)
+    ]
+    for column in candidates:
+        cells = export.table[column.name]
+        if cells.null_count() == 0 and cells.n_unique() == export.table.height:
+            draft.provenance[f"{at}participant"] = (
+                f"{export.path.name}, column {column.name}: another value in every row"
+            )
+            return [column.name]
+    draft.provenance[f"{at}participant"] = "no column has another value in every row; each row is a person"
+    return []
+
+
+def attribute_tree(draft: Draft, at: str, attribute: DraftAttribute) -> dict:
+    key = f"{at}attributes.{attribute.name}"
+    draft.provenance[key] = attribute.origin
+    draft.hole(key, *attribute.holes)
+    found = {"column": attribute.column}
+    if attribute.recode:
+        found["recode"] = {code: one_line(text) for code, text in attribute.recode.items()}
+    if attribute.missing:
+        found["missing"] = list(attribute.missing)
+    return found
+
+
+def exclusions(draft: Draft, at: str) -> list[dict]:
+    export = draft.design.export
+    found = []
+    for import_id in ("status", "distributionChannel"):
+        column = export.record(import_id)
+        if column is None:
+            continue
+        cells = {
+            cell
+            for cell, preview in zip(export.table[column.name], export.is_preview, strict=True)
+            if preview and cell is not None
+        }
+        others = {
+            cell
+            for cell, preview in zip(export.table[column.name], export.is_preview, strict=True)
+            if not preview and cell is not None
+        }
+        if cells - others:
+            found.append(
+                {"where": {column.name: {"is": sorted(cells - others)}}, "reason": "a preview by the authors"}
+            )
+            draft.provenance[f"{at}exclude[{len(found) - 1}]"] = f"{export.path.name}, column {column.name}"
+            break
+    finished = export.is_finished
+    if finished is not None and not all(finished):
+        name = export.record("finished").name
+        draft.hole(
+            f"{at}exclude",
+            f"{finished.count(False)} responses were not finished ({name}); say whether they count",
+        )
+    return found

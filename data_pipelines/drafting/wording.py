@@ -1,0 +1,165 @@
+"""How a question is worded: what is read right before it, what is piped in, and what plain text cannot show."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from data_pipelines.drafting.asked import Asked
+from data_pipelines.drafting.choice_scales import DraftScale, scale_of_choices
+from data_pipelines.drafting.design import Design
+from data_pipelines.drafting.display import filled
+from data_pipelines.formats.qualtrics.questionnaire import Question
+from data_pipelines.formats.qualtrics.text import PIPE, words_of
+
+# The name of the factor that tells the iterations of a loop apart.
+LOOP = "loop"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of a text: a question of the survey file by its id, or words that stand in it."""
+
+    question: str = ""
+    words: str = ""
+    replace: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def slot_field(design: Design, factor: str) -> str:
+    """The field whose value is the text of the factor's levels; "" where levels have texts of their own."""
+    found = design.factors[factor]
+    if any(is_own(design, factor, text) for text in design.arm_texts[factor]):
+        return ""
+    everywhere = set.intersection(*(set(level.fields) for level in found.levels))
+    piped = [
+        match["path"].removeprefix("Field/")
+        for question in design.differing[factor]
+        for match in PIPE.finditer(design.survey.questions[question].text)
+    ]
+    fitting = [name for name in piped if name in everywhere]
+    return found.field if found.field in fitting else next(iter(fitting), "")
+
+
+def is_own(design: Design, factor: str, question: str) -> bool:
+    return len(design.levels_showing(factor, question)) < len(design.factors[factor].levels)
+
+
+def text_parts(
+    design: Design, question: Question, factors: Sequence[str], fields: Mapping[str, str]
+) -> tuple[Part, ...]:
+    """The question's text with factors' slots and known fields in the place of what is piped in."""
+    if not question.text:
+        return ()
+    return (Part(question=question.id, replace=_replacements(design, question.text, factors, fields)),)
+
+
+def _replacements(
+    design: Design, text: str, factors: Sequence[str], fields: Mapping[str, str]
+) -> dict[str, str]:
+    slots = {slot_field(design, factor): factor for factor in factors if factor != LOOP}
+    found = {}
+    for match in PIPE.finditer(text):
+        name = match["path"].removeprefix("Field/")
+        if match["source"] == "lm":
+            found[match[0]] = "{loop}" if name == "1" and LOOP in factors else f"[field {name} of the loop]"
+        elif name in slots and match["source"] == "e":
+            found[match[0]] = "{" + slots[name] + "}"
+        elif name in fields and match["source"] == "e":
+            found[match[0]] = fields[name]
+        else:
+            found[match[0]] = f"[{name}]"
+    return found
+
+
+def _words(design: Design, text: str, factors: Sequence[str], fields: Mapping[str, str]) -> str:
+    for pipe, words in _replacements(design, text, factors, fields).items():
+        text = text.replace(pipe, words)
+    return text
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wording:
+    """How questions of one outcome are worded: factors with slots, and texts that are read before anyway."""
+
+    design: Design
+    slots: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    def known(self, one: Asked, fields: Mapping[str, str]) -> Mapping[str, str]:
+        return {**self.design.shown[one.question.id.partition("#")[0]].known, **fields}
+
+    def parts(self, one: Asked, fields: Mapping[str, str] = MappingProxyType({})) -> tuple[Part, ...]:
+        """What is read right before the question, the question, and its row."""
+        known = self.known(one, fields)
+        found: list[Part] = []
+        for text in _context(self.design, one.question.id, self.texts):
+            here = {**self.design.shown[text].known, **known}
+            found += text_parts(self.design, self.design.survey.questions[text], self.slots, here)
+        found += text_parts(self.design, one.question, self.slots, known)
+        if one.label:
+            found.append(Part(words=_words(self.design, one.label, self.slots, known)))
+        return tuple(found)
+
+    def scale(self, one: Asked, fields: Mapping[str, str] = MappingProxyType({})) -> DraftScale:
+        """The scale with the labels that people with these fields saw."""
+        labels = [filled(choice.text, self.known(one, fields)) for choice in one.choices]
+        if one.question.kind not in ("single", "matrix") or labels == [c.text for c in one.choices]:
+            return one.scale
+        return scale_of_choices(one.choices, texts=labels)
+
+
+def _context(design: Design, question_id: str, texts: Sequence[str]) -> list[str]:
+    """The nearest texts above the question in its block that all who are asked it have read."""
+    bare = question_id.partition("#")[0]
+    block = design.survey.blocks.get(design.shown[bare].block)
+    if block is None or bare not in block.questions or block.shuffled or block.pool:
+        return []
+    found: list[str] = []
+    for other in reversed(block.questions[: block.questions.index(bare)]):
+        question = design.survey.questions.get(other)
+        if question is None or other not in design.shown:
+            continue
+        if question.kind == "text":
+            if other not in texts and design.is_reading(other) and read_by_all(design, other, bare):
+                found.insert(0, other)
+        elif found and question.kind not in ("timing", "meta", "captcha"):
+            break
+    return found
+
+
+def read_by_all(design: Design, text: str, question: str) -> bool:
+    return all(
+        design.levels_showing(name, question) <= design.levels_showing(name, text) for name in design.factors
+    )
+
+
+def words_read(design: Design, part: Part) -> str:
+    text = design.survey.questions[part.question].text if part.question else part.words
+    for pipe, words in part.replace.items():
+        text = text.replace(pipe, words)
+    return words_of(text)
+
+
+def unfilled(wording: Wording, one: Asked) -> list[str]:
+    """Holes for what is piped into the question and known of nobody, and for what plain text cannot show."""
+    factors = wording.design.factors
+    known = {name for f in wording.slots if f != LOOP for level in factors[f].levels for name in level.fields}
+    known |= set(wording.known(one, {}))
+    missing = []
+    for match in PIPE.finditer("\n".join((one.question.text, one.label, *(c.text for c in one.choices)))):
+        name = match["path"].removeprefix("Field/")
+        told = (
+            name in known
+            if match["source"] == "e"
+            else name == "1" and match["source"] == "lm" and LOOP in wording.slots
+        )
+        if not told and match[0] not in missing:
+            missing.append(match[0])
+    holes = [f"{', '.join(missing)} is piped into it, and its value is not told"] if missing else []
+    media = (*one.question.media, *(m for c in one.question.choices for m in c.media))
+    if media:
+        counted = collections.Counter(media)
+        holes.append("it shows " + ", ".join(f"{n} {what}(s)" for what, n in sorted(counted.items())))
+    return holes

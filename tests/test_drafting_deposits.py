@@ -1,0 +1,154 @@
+"""Drafting by rules on nine raw Qualtrics deposits: every variable with its scale, every respondent's arm."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import functools
+import json
+from pathlib import Path
+
+import pytest
+
+from data_pipelines.drafting.rules import draft_by_rules
+from socsci_jax.studies.specification_files import parse_specification, render
+
+DEPOSITS = Path(__file__).parent.parent.parent / "shared" / "data" / "qualtrics"
+pytestmark = pytest.mark.skipif(
+    not (DEPOSITS / "variables.json").is_file(), reason="the nine Qualtrics deposits are not here"
+)
+
+# What authors computed from others' answers, and the columns it was computed from.
+COMPUTED = {
+    "target_behavior_green": ("OPTIN_Green", "OPTOUT_Green"),
+    "target_behavior_organ": ("OPTIN_Organ", "OPTOUT_Organ"),
+    "scenario_close_items": ("Q33",),
+    "usage_items": ("1_Q15", "2_Q15"),
+    "knowledge_items": tuple(f"{i}_Q16_{c} (1)" for i in (1, 2) for c in range(1, 7)),
+    "strategization_items": tuple(f"{i}_Q19_{c}" for i in (1, 2) for c in range(1, 7)),
+    "control_items": tuple(f"{i}_Q20_{c} (2)" for i in (1, 2) for c in range(1, 7)),
+    "Q20_2": ("1_Q20_2 (1)", "2_Q20_2 (1)"),
+    "Q20_6": ("1_Q20_6 (1)", "2_Q20_6 (1)"),
+    "Q20_7": ("1_Q20_7", "2_Q20_7"),
+}
+# An essay has no scale until people have rated it.
+WITHOUT_SCALE = {"quantitative_intuition": {"Q34", "scenario_open_items"}}
+
+# Factor -> how the export itself tells a person's level, read without any of the code under test.
+ARMS = {
+    "consumer_minimalism": {"order": lambda row: row["order"]},
+    "default_eric": {
+        "FL_344": lambda row: "Green_Organ" if row["FL_344_DO_FL_345"] else "Organ_Green",
+        "FL_212": lambda row: (
+            "OPTIN_Green" if row["FL_212_DO_OPTIN_Green"] or row["FL_349_DO_OPTIN_Green"] else "OPTOUT_Green"
+        ),
+        "FL_338": lambda row: (
+            "OPTIN_Organ" if row["FL_338_DO_OPTIN_Organ"] or row["FL_353_DO_OPTIN_Organ"] else "OPTOUT_Organ"
+        ),
+    },
+    "hiring_algorithms": {
+        "FL_7": lambda row: "Hiring Team" if row["FL_7_DO_HiringTeam"] else "Algorithmic Hiring"
+    },
+    "junk_fees": {
+        **{
+            name: functools.partial(lambda name, row: row[name], name)
+            for name in ("Hotel", "Rental.Car", "Tickets", "Food", "apartment")
+        },
+        "FL_182": lambda row: "Health" if row["FL_182_DO_FL_162"] else "CC",
+        "CreditCard": lambda row: row["CreditCard"] or None,
+    },
+    "preference_redistribution": {},
+    "privacy": {"Group": lambda row: row["Group"]},
+    "quantitative_intuition": {},
+    "recommendation_algorithms": {},
+    "targeting_fairness": {"target": lambda row: row["target"]},
+}
+
+
+@functools.cache
+def drafted(name):
+    return draft_by_rules(DEPOSITS / name)
+
+
+def rows(name):
+    with (DEPOSITS / name / "response.csv").open(encoding="utf-8-sig", newline="") as file:
+        header, _, _, *body = csv.reader(file)
+    return [dict(zip(header, row, strict=True)) for row in body]
+
+
+def columns_with_scales(name):
+    """Column -> whether its scale says which answers there are, with loops and variants written out."""
+    specification = drafted(name).specification
+    found = {}
+    for study in specification.studies.values():
+        for outcome_name, outcome in study.outcomes.items():
+            asked = [(outcome.column or outcome_name, outcome.scale)]
+            asked += [(v.column, v.scale or outcome.scale) for v in outcome.variants if v.column is not None]
+            for column, scale in asked:
+                told = specification.scale(scale)
+                for iteration in study.loop.get("loop", ("",)):
+                    written = column.replace("{loop}", iteration)
+                    found[written] = bool(told.levels) or told.number or told.hi is not None
+    return found
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_every_variable_is_found_with_its_scale(name):
+    variables = json.loads((DEPOSITS / "variables.json").read_text())[name]
+    found = columns_with_scales(name)
+    for variable in variables["raw_input_variables"]["survey_questions"]:
+        if variable in WITHOUT_SCALE.get(name, ()):
+            continue
+        wanted = COMPUTED.get(variable, (variable,))
+        if name == "privacy" and variable == "Q2_1":
+            wanted = ("Q2_1 (1)", "Q2_1 (2)")
+        for column in wanted:
+            assert found.get(column), f"{variable}: {column}"
+
+
+def test_an_essay_is_left_out_by_name():
+    assert drafted("quantitative_intuition").reading.left_out["Q34"] == "free text, which has no scale"
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_every_respondents_arm_is_found(name):
+    design = drafted(name).design
+    factors = design.factors | design.same_text
+    assert set(factors) == set(ARMS[name])
+    for factor, told in ARMS[name].items():
+        levels = [level.name for level in factors[factor].levels]
+        found = [None if i is None else levels[i] for i in design.assignments[factor].levels]
+        assert found == [told(row) for row in rows(name)]
+        assert design.assignments[factor].conflicts == 0
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_observed_answers_lie_in_the_drafted_scale_or_are_a_named_hole(name):
+    draft = drafted(name)
+    table = draft.design.export.table
+    for outcome in draft.outcomes:
+        if outcome.scale.number or not outcome.scale.levels or outcome.asked.question.kind != "single":
+            continue
+        known = {*outcome.scale.levels, *outcome.scale.alternatives, *outcome.scale.missing}
+        cells = collections.Counter(cell for cell in table[outcome.asked.column.name] if cell)
+        strange = {cell for cell in cells if cell not in known}
+        assert not strange or any("no choice" in hole for hole in outcome.holes)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_a_draft_is_a_specification_once_nothing_is_left_open(name):
+    specification = drafted(name).specification
+    settled = specification.model_copy(update={"unresolved": {}})
+    assert parse_specification(render(settled), where=name) == settled
+
+
+def test_scales_that_count_against_the_printed_numbers_are_found():
+    reversed_ = [o.name for o in drafted("consumer_minimalism").outcomes if o.scale.reversed]
+    assert reversed_ == ["Q35", "Q26"]
+
+
+def test_dont_know_is_beside_the_scale_of_redistribution_questions():
+    by_name = {o.name: o.scale for o in drafted("preference_redistribution").outcomes}
+    assert list(by_name["GOVT_RESPONSIBILITY"].levels) == ["1", "2", "3", "4", "5"]
+    assert dict(by_name["GOVT_RESPONSIBILITY"].alternatives) == {"6": "Don't know"}
+    assert list(by_name["HLTHTAX"].alternatives) == ["6"]
