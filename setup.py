@@ -40,6 +40,9 @@ INSTALL = [
     "matplotlib>=3.9",
     # Chat templates come with models: they are rendered in Jinja's sandbox.
     "jinja2>=3.1",
+    # Texts of questionnaires are HTML: rendered to plain text with tables and lists as people saw them.
+    "inscriptis>=2.6,<3",
+    "lxml>=5.4,<7",
     # NF4 codes of a frozen base (QLoRA); JAX's own quantization library, still young: its minor versions may change.
     "qwix>=0.1.8,<0.2",
     # Formulas of `rectify`; they are checked to hold names and operators alone before it sees them.
