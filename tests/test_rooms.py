@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 EVERYBODY = {"errors", "progress", "hub", "gguf_header", "compilation", "hardware", "distributed"}
+EVERYBODY |= {"bounds", "reading", "tables", "foreign_text", "storage"}
 MAY_IMPORT = {
     "studies": set(),
     "evaluation": {"studies", "estimation"},

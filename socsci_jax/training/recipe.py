@@ -25,7 +25,7 @@ NOT_THE_RESULT = {"name", "output", "hardware", "parallelism", "checkpoints", "w
 
 
 class Block(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ArchitectureConfig(Block):

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pydantic
-import yaml
 
 from socsci_jax.errors import InputError
+from socsci_jax.reading import kind_of, parse_yaml, read_yaml
 from socsci_jax.training.recipe import Block, Recipe
+
+# Files that a recipe extends one after the other, and blocks within blocks.
+LONGEST_CHAIN = 16
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -30,14 +33,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 def _read(path: Path, files: list[Path]) -> dict:
     """The keys of a file over those of the file that it extends; what is read is added to `files`."""
     files.append(path)
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such recipe; see recipes/ for complete ones.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a recipe ({error}).") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]}).") from error
+    tree = read_yaml(path, hint="see recipes/ for complete ones")
     if not isinstance(tree, dict):
         raise InputError(f"{path}: a recipe is a mapping of keys to values; see recipes/ for complete ones.")
     if "extends" not in tree:
@@ -46,6 +42,8 @@ def _read(path: Path, files: list[Path]) -> dict:
     if not isinstance(name, str):
         raise InputError(f"{path}: extends: {name!r} is no path of a file; name one file.")
     other = path.parent / name
+    if len(files) > LONGEST_CHAIN:
+        raise InputError(f"{path}: extends {name} after {LONGEST_CHAIN} others; extend fewer.")
     if other.resolve() in [file.resolve() for file in files]:
         raise InputError(f"{path}: extends {name}, which extends this file in turn; remove one of the two.")
     if not other.is_file():
@@ -77,11 +75,13 @@ def _apply(tree: dict, override: str) -> None:
     if not equals or not key:
         raise InputError(f"{override!r}: an override is written key=value, for instance optimizer.epochs=3.")
     *parents, last = key.split(".")
+    if len(parents) > LONGEST_CHAIN:
+        raise InputError(f"{override[:80]!r}: a key has at most {LONGEST_CHAIN + 1} parts.")
     for name in parents:
         if not isinstance(tree.setdefault(name, {}), dict):
             raise InputError(f"{override!r}: {name!r} is a value, not a block of keys.")
         tree = tree[name]
-    tree[last] = yaml.safe_load(value)
+    tree[last] = parse_yaml(value, where=repr(override[:200]))
 
 
 def _explain(problem: dict) -> str:
@@ -97,7 +97,7 @@ def _explain(problem: dict) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not key:
         return message
-    shown = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
+    shown = "" if isinstance(problem["input"], dict) else f" (found {kind_of(problem['input'])})"
     return f"key {key!r}: {message[0].lower() + message[1:]}{shown}"
 
 

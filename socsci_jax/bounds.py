@@ -1,0 +1,39 @@
+"""Bounds on what is read from outside, each kept here once.  Nothing in this program works in proportion to a number
+that an input merely states: the number is compared with its bound first."""
+
+MIB = 2**20
+
+# Files.
+JSON_BYTES = 256 * MIB  # the largest tokenizer.json published is 35 MB
+JSON_DEPTH = 64
+JSON_LINE_BYTES = 16 * MIB
+YAML_BYTES = 32 * MIB
+YAML_DEPTH = 24
+TEXT_BYTES = 64 * MIB
+
+# What a compressed file may grow to: so many times its size, or this much where it is small.  Tables of survey answers
+# shrink to a tenth or a thirtieth.
+GROWTH = 200
+GROWN_BYTES = 64 * MIB
+TABLE_ROWS = 10**9
+TABLE_CELL_BYTES = 100_000_000
+
+# Models.
+LAYERS = 1_000
+WIDTH = 2**20  # of anything that a layer holds
+VOCABULARY = 2**24
+CONTEXT = 2**27
+CHAT_TEMPLATE_BYTES = MIB
+RENDERED_CHARACTERS = MIB
+RENDER_SECONDS = 10
+
+# Sampling.
+DRAWS = 10_000
+ANSWER_TOKENS = 2**16
+TEMPERATURE = 100.0
+
+# Processes of one run, what one of them sends at a time, and the seconds in which a caller says who it is.
+PROCESSES = 100_000
+MESSAGE_BYTES = MIB
+HANDSHAKE_SECONDS = 10.0
+WAITING_SECONDS = 7 * 24 * 3600.0

@@ -1,0 +1,64 @@
+"""Text from elsewhere on its way to a reader: shown as text on a terminal, in a plot, in a cell of a spreadsheet.
+
+HTML is written by templates that escape everything by themselves (Jinja, `autoescape=True`).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Control characters and escape sequences, marks that turn the direction of writing, halves of characters.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_LONGEST = 20_000
+# What a spreadsheet takes for a formula.  A number with its sign is none.
+_FORMULA = r"^[=+\-@\t\r\x00\uff1d\uff0b\uff0d\uff20]"
+_NUMBER = r"^[+\-]?(\d+\.?\d*|\.\d+)([eE][+\-]?\d+)?$"
+
+
+def for_terminal(text: object, *, longest: int = _LONGEST) -> str:
+    """The text with whatever a terminal would act on written as its code (`\\\\x1b`); line breaks and tabs stay."""
+    text = str(text)
+    shown = text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), shown)
+
+
+def say(*parts: object, file: IO[str] | None = None) -> None:
+    """Prints a line that may hold text from elsewhere."""
+    stream = sys.stdout if file is None else file
+    text = for_terminal(" ".join(map(str, parts)))
+    # A terminal may know fewer characters than the text has.
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+@contextmanager
+def plain_plots() -> Iterator[None]:
+    """Within this, `matplotlib` takes no text for mathematics or TeX."""
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
+        yield
+
+
+def without_formulas(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with an apostrophe before texts that a spreadsheet would run as a formula."""
+    import polars as pl
+
+    text = pl.col(pl.String)
+    runs = text.str.contains(_FORMULA) & ~text.str.contains(_NUMBER)
+    return frame.with_columns(pl.when(runs).then(pl.lit("'") + text).otherwise(text).name.keep())
+
+
+def write_csv(frame: pl.DataFrame, path: Path) -> None:
+    """A table for people, who open it in a spreadsheet; programs read the Parquet table beside it."""
+    path.write_bytes(without_formulas(frame).write_csv().encode())

@@ -1,0 +1,138 @@
+"""Tables that may come from elsewhere: Parquet, checked against a schema, and CSV, also compressed."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from socsci_jax import bounds
+from socsci_jax.errors import InputError
+
+_FAILURES = (OSError, pa.ArrowException, ValueError, KeyError, TypeError, OverflowError)
+
+
+def open_parquet(path: Path, *, hint: str) -> pq.ParquetFile:
+    """One Parquet file, never a folder of them, of a bounded number of rows; raises InputError that ends with `hint`."""
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: {'is no file' if path.exists() else 'file not found'}; {hint}.")
+        opened = pq.ParquetFile(path)
+    except InputError:
+        raise
+    except _FAILURES as error:
+        raise unreadable(path, error, hint=hint) from error
+    rows = opened.metadata.num_rows
+    if not 0 <= rows <= bounds.TABLE_ROWS:
+        raise InputError(
+            f"{path}: says that it has {rows:,} rows, at most {bounds.TABLE_ROWS:,} are read; {hint}."
+        )
+    return opened
+
+
+def read_parquet(
+    path: Path, schema: pa.Schema, *, hint: str, optional: Sequence[str] = (), filled: Sequence[str] = ()
+) -> pa.Table:
+    """The columns of `schema` with its types and the file's metadata; other columns are left out.
+
+    Columns of `optional` may be missing and are then null; those of `filled` hold no null.  Numbers are widened, texts
+    of one kind become those of another, and nothing else is converted.  Raises InputError that ends with `hint`.
+    """
+    with open_parquet(path, hint=hint) as opened:
+        names = opened.schema_arrow.names
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(f"{path}: column {twice[0]!r} is there twice; {hint}.")
+        missing = [name for name in schema.names if name not in names and name not in optional]
+        if missing:
+            raise InputError(
+                f"{path}: column {missing[0]!r} is missing; found {names[:40]}, needed "
+                f"{[name for name in schema.names if name not in optional]}; {hint}."
+            )
+        for field in schema:
+            if field.name in names:
+                found = opened.schema_arrow.field(field.name).type
+                if not alike(found, field.type):
+                    raise InputError(
+                        f"{path}: column {field.name!r} has type {str(found)[:80]}, needed {str(field.type)[:200]}; {hint}."
+                    )
+        try:
+            table = opened.read([name for name in schema.names if name in names])
+            columns = [
+                table[field.name].cast(field.type)
+                if field.name in names
+                else pa.nulls(table.num_rows, field.type)
+                for field in schema
+            ]
+            checked = pa.table(columns, schema=schema.with_metadata(table.schema.metadata))
+            checked.validate(full=True)  # texts that are not UTF-8, lists that end before they begin
+        except _FAILURES as error:
+            raise unreadable(path, error, hint=hint) from error
+    for name in filled:
+        if checked[name].null_count:
+            row = checked[name].is_null().index(True).as_py()
+            raise InputError(f"{path}, row {row}: column {name!r} is empty; {hint}.")
+    return checked
+
+
+def unreadable(path: Path, error: Exception, *, hint: str) -> InputError:
+    said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return InputError(f"{path}: not a readable table ({said}); {hint}.")
+
+
+def alike(found: pa.DataType, needed: pa.DataType) -> bool:
+    """Whether values of one type are those of the other without loss or guess; their sizes may differ."""
+    if pa.types.is_null(found):
+        return True
+    if pa.types.is_dictionary(found):
+        return alike(found.value_type, needed)
+    if pa.types.is_string(needed):
+        return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+    if pa.types.is_floating(needed):
+        return pa.types.is_floating(found) or pa.types.is_integer(found)
+    if pa.types.is_integer(needed):
+        # Tables that once held missing values have floats; a fraction among them fails when it is read.
+        return pa.types.is_integer(found) or pa.types.is_floating(found)
+    if pa.types.is_boolean(needed):
+        return pa.types.is_boolean(found)
+    if pa.types.is_map(needed):
+        return pa.types.is_map(found) and all(
+            alike(*pair) for pair in ((found.key_type, needed.key_type), (found.item_type, needed.item_type))
+        )
+    if pa.types.is_struct(needed):
+        names = [field.name for field in needed]
+        return (
+            pa.types.is_struct(found)
+            and [field.name for field in found] == names
+            and all(alike(found.field(i).type, needed.field(i).type) for i in range(len(names)))
+        )
+    if pa.types.is_list(needed):
+        lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view)
+        return any(is_list(found) for is_list in lists) and alike(found.value_type, needed.value_type)
+    return found == needed
+
+
+def decompressed(path: Path, *, hint: str) -> bytes:
+    """The bytes of a file, decompressed if it is gzip.
+
+    Raises InputError if it is damaged, or grows far beyond what text does.
+    """
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            limit = max(bounds.GROWN_BYTES, bounds.GROWTH * len(content))
+            with gzip.open(path) as file:
+                content = file.read(limit + 1)
+            if len(content) > limit:
+                raise InputError(
+                    f"{path}: grows to more than {limit:,} bytes when it is decompressed, {bounds.GROWTH} times its "
+                    f"size, which no table of answers does; {hint}."
+                )
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise unreadable(path, error, hint=hint) from error
+    return content
