@@ -67,8 +67,8 @@ def read_json_object(path: Path, *, limit: int = bounds.JSON_BYTES, hint: str = 
     return as_object(read_json(path, limit=limit, hint=hint), where=str(path), hint=hint)
 
 
-def parse_json_object(content: bytes | str, *, where: str, hint: str = "") -> dict:
-    return as_object(parse_json(content, where=where, hint=hint), where=where, hint=hint)
+def parse_json_object(content: bytes | str, *, where: str, hint: str = "", finite: bool = True) -> dict:
+    return as_object(parse_json(content, where=where, hint=hint, finite=finite), where=where, hint=hint)
 
 
 def as_object(found: object, *, where: str, hint: str = "") -> dict:
@@ -77,15 +77,19 @@ def as_object(found: object, *, where: str, hint: str = "") -> dict:
     return found
 
 
-def parse_json(content: bytes | str, *, where: str, hint: str = "", depth: int = bounds.JSON_DEPTH) -> object:
+def parse_json(
+    content: bytes | str, *, where: str, hint: str = "", depth: int = bounds.JSON_DEPTH, finite: bool = True
+) -> object:
     """What a JSON text says.
 
-    Refused are also keys given twice, nesting beyond `depth`, numbers that are not finite, and halves of characters.
+    Refused are also keys given twice, nesting beyond `depth`, halves of characters and, if `finite`, other numbers.
     """
     try:
         text = decode(content, where=where, hint=hint) if isinstance(content, bytes) else content
         found = json.loads(
-            text, object_pairs_hook=_without_repetition, parse_constant=_finite, parse_float=_finite
+            text,
+            object_pairs_hook=_without_repetition,
+            **({"parse_constant": _finite, "parse_float": _finite} if finite else {}),
         )
         if _HALF_CHARACTER.search(text):
             json.dumps(found, ensure_ascii=False).encode()
@@ -218,6 +222,8 @@ def _tree(events: Iterator[yaml.Event], *, where: str, texts: bool) -> object:
             stack[-1] = (holder, value)
 
     for event in events:
+        if "\0" in getattr(event, "value", ""):
+            raise fail(event, "a null character is not read")
         if getattr(event, "anchor", None) is not None:
             raise fail(event, "anchors and aliases (& and *) are not read; write the value out")
         if isinstance(event, yaml.ScalarEvent):

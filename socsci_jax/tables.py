@@ -35,12 +35,19 @@ def open_parquet(path: Path, *, hint: str) -> pq.ParquetFile:
 
 
 def read_parquet(
-    path: Path, schema: pa.Schema, *, hint: str, optional: Sequence[str] = (), filled: Sequence[str] = ()
+    path: Path,
+    schema: pa.Schema,
+    *,
+    hint: str,
+    optional: Sequence[str] = (),
+    filled: Sequence[str] = (),
+    from_integers: Sequence[str] = (),
 ) -> pa.Table:
     """The columns of `schema` with its types and the file's metadata; other columns are left out.
 
-    Columns of `optional` may be missing and are then null; those of `filled` hold no null.  Numbers are widened, texts
-    of one kind become those of another, and nothing else is converted.  Raises InputError that ends with `hint`.
+    Columns of `optional` may be missing and are then null; those of `filled` hold no null; those of `from_integers` are
+    ids that some programs keep as integers.  Numbers are widened, texts of one kind become those of another, and nothing
+    else is converted.  Raises InputError that ends with `hint`.
     """
     with open_parquet(path, hint=hint) as opened:
         names = opened.schema_arrow.names
@@ -55,7 +62,8 @@ def read_parquet(
         for field in schema:
             if field.name in names:
                 found = opened.schema_arrow.field(field.name).type
-                if not alike(found, field.type):
+                is_number = field.name in from_integers and pa.types.is_integer(found)
+                if not is_number and not alike(found, field.type):
                     raise InputError(
                         f"{path}: column {field.name!r} has type {str(found)[:80]}, needed {str(field.type)[:200]}; {hint}."
                     )

@@ -71,7 +71,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     builder.notes.extend(reader.notes())
     held_out = published_holdouts(folder)
     store = builder.write(out, replace=replace)
-    _save_splits(store, held_out)
+    _save_splits(store, held_out, replace=replace)
     return store
 
 
@@ -412,11 +412,11 @@ def _samples(path: Path) -> pl.DataFrame | None:
     return pl.concat(frames) if frames else None
 
 
-def _save_splits(store: StudyStore, held_out: PublishedHoldouts) -> None:
+def _save_splits(store: StudyStore, held_out: PublishedHoldouts, *, replace: bool) -> None:
     known = set(store.studies["study_id"])
     studies = [{"part": "unseen_studies", "study_id": s} for s in held_out.studies if s in known]
     if studies:
-        split_of_units(store, name="published_studies", seed=0, rows=studies).save(store)
+        split_of_units(store, name="published_studies", seed=0, rows=studies).save(store, replace=replace)
     for name, part, column, samples in (
         ("published_conditions", "unseen_conditions", "condition", held_out.condition_samples),
         ("published_outcomes", "unseen_outcomes", "outcome", held_out.outcome_samples),
@@ -440,4 +440,4 @@ def _save_splits(store: StudyStore, held_out: PublishedHoldouts) -> None:
         )
         rows = [{"part": part, **unit} for unit in units.select("study_id", column).iter_rows(named=True)]
         if rows:
-            split_of_units(store, name=name, seed=0, rows=rows, notes=notes).save(store)
+            split_of_units(store, name=name, seed=0, rows=rows, notes=notes).save(store, replace=replace)

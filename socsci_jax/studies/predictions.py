@@ -19,13 +19,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from socsci_jax.errors import InputError
+from socsci_jax.reading import kind_of, parse_json, parse_json_object
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.scale import Scale, format_value
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.tables import decompressed, open_parquet, read_parquet, unreadable
 
 METADATA_KEY = b"socsci_jax"
 SUM_TOLERANCE = 1e-4
+# A table of somebody else has item_id, participant_id, and levels with probs, or draw with value.
+OPTIONAL = ("levels", "probs", "mass_on_levels", "draw", "value")
+_HINT = "write it again with `socsci-jax simulate`, or with any writer of Parquet or CSV"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,65 +76,96 @@ def read_predictions(path: str | Path, store: StudyStore) -> Predictions:
     checked here: what a simulator answered off the scale is counted by the evaluation, not refused.
     """
     path = Path(path)
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _unreadable(path, error) from error
-    frame = _cast(path, table)
+    frame, schema = _read(path)
     _check_ids(path, frame, store)
     _check_duplicates(path, frame)
     _check_probs(path, frame, store)
-    return Predictions(frame=frame, metadata=_metadata(path, table.schema))
+    return Predictions(frame=frame, metadata=_metadata(path, schema))
 
 
 def read_metadata(path: str | Path) -> dict:
     """What a predictions table says of itself, without its rows; raises InputError as `read_predictions`."""
-    try:
-        return _metadata(Path(path), pq.read_schema(path))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _unreadable(Path(path), error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); "
-        "write it again with `socsci-jax simulate`, or with any Parquet writer."
-    )
+    with open_parquet(Path(path), hint=_HINT) as opened:
+        return _metadata(Path(path), opened.schema_arrow)
 
 
 def _metadata(path: Path, schema: pa.Schema) -> dict:
     packed = (schema.metadata or {}).get(METADATA_KEY, b"{}")
+    # Figures of a run that diverged are no numbers, and were written as such.
+    return parse_json_object(packed, where=f"{path}: the metadata under key 'socsci_jax'", finite=False)
+
+
+def _read(path: Path) -> tuple[pl.DataFrame, pa.Schema]:
+    """The rows in the columns of PREDICTIONS_SCHEMA, and the file's own schema with its metadata."""
+    if path.suffix.lower() in (".csv", ".gz"):
+        table = _from_csv(path)
+    else:
+        table = read_parquet(
+            path, PREDICTIONS_SCHEMA, hint=_HINT, optional=OPTIONAL, from_integers=("participant_id",)
+        )
+    _check_columns(path, table)
+    return pl.from_arrow(table), table.schema
+
+
+def _check_columns(path: Path, table: pa.Table) -> None:
+    if not table.num_rows:
+        raise InputError(f"{path}: the table has no rows.")
+    if table["item_id"].null_count:
+        row = table["item_id"].is_null().index(True).as_py()
+        raise InputError(f"{path}, row {row}: item_id is empty; name the item that is predicted.")
+    if table["probs"].null_count == table["value"].null_count == table.num_rows:
+        raise InputError(
+            f"{path}: no row predicts anything; give `levels` and `probs`, or `draw` and `value`."
+        )
+
+
+def _from_csv(path: Path) -> pa.Table:
+    """The same columns as CSV, in which a list is JSON: `[1, 2, 3]`."""
     try:
-        metadata = json.loads(packed)
-    except ValueError as error:
-        raise InputError(f"{path}: the metadata under key 'socsci_jax' is not JSON ({error}).") from error
-    if not isinstance(metadata, dict):
-        raise InputError(
-            f"{path}: the metadata under key 'socsci_jax' must be a JSON object, found {str(metadata)[:40]!r}."
-        )
-    return metadata
-
-
-def _cast(path: Path, table: pa.Table) -> pl.DataFrame:
-    missing = [name for name in PREDICTIONS_SCHEMA.names if name not in table.column_names]
+        frame = pl.read_csv(decompressed(path, hint=_HINT), infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise unreadable(path, error, hint=_HINT) from error
+    missing = [name for name in PREDICTIONS_SCHEMA.names if name not in (*frame.columns, *OPTIONAL)]
     if missing:
-        raise InputError(
-            f"{path}: column {missing[0]!r} is missing; found {table.column_names}, "
-            f"needed {PREDICTIONS_SCHEMA.names} (columns may hold nulls)."
-        )
+        raise InputError(f"{path}: column {missing[0]!r} is missing; found {frame.columns[:40]}; {_HINT}.")
     columns = []
     for field in PREDICTIONS_SCHEMA:
-        try:
-            columns.append(table[field.name].cast(field.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InputError(
-                f"{path}: column {field.name!r} has type {table[field.name].type}, needed {field.type} "
-                f"({str(error).splitlines()[0]})."
-            ) from error
-    frame = pl.from_arrow(pa.table(columns, schema=PREDICTIONS_SCHEMA))
-    if frame.is_empty():
-        raise InputError(f"{path}: the table has no rows.")
-    return frame
+        if field.name not in frame.columns:
+            columns.append(pa.nulls(frame.height, field.type))
+            continue
+        texts = frame[field.name]
+        parsed = [
+            _cell(text, field.type, where=f"{path}, row {row}, column {field.name!r}")
+            for row, text in enumerate(texts)
+        ]
+        columns.append(pa.array(parsed, field.type))
+    return pa.table(columns, schema=PREDICTIONS_SCHEMA)
+
+
+def _cell(text: str | None, kind: pa.DataType, *, where: str) -> object:
+    if text is None or (text := text.strip()) == "":
+        return None
+    if pa.types.is_string(kind):
+        return text
+    found = parse_json(text, where=where, hint="a number is written 0.5, a list [0.5, 0.5]")
+    numbers = found if isinstance(found, list) else [found]
+    inner = kind.value_type if pa.types.is_list(kind) else kind
+    bound = 2 ** (inner.bit_width - 1) if pa.types.is_integer(inner) else float("inf")
+    for number in numbers:
+        whole = not pa.types.is_integer(inner) or number == int(number) if _is_number(number) else False
+        if not whole or not -bound <= number < bound:
+            raise InputError(f"{where}: {kind_of(number)} found, needed {kind}.")
+    if isinstance(found, list) != pa.types.is_list(kind):
+        raise InputError(f"{where}: {kind_of(found)} found, needed {kind}.")
+    return [inner_value(inner, n) for n in found] if isinstance(found, list) else inner_value(inner, found)
+
+
+def inner_value(kind: pa.DataType, number: float) -> float:
+    return int(number) if pa.types.is_integer(kind) else float(number)
+
+
+def _is_number(found: object) -> bool:
+    return isinstance(found, int | float) and not isinstance(found, bool)
 
 
 def _first_row(rows: np.ndarray | pl.Series) -> int:

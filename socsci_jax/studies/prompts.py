@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from socsci_jax.errors import InputError
+from socsci_jax.reading import kind_of, read_json
 from socsci_jax.studies.answer_formats import alternatives_sentence
 from socsci_jax.studies.scale import Number, Scale
 from socsci_jax.studies.schema import Item
@@ -37,11 +38,16 @@ CODING_SYSTEM = (
 
 def _fields(template: str) -> list[str]:
     try:
-        return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        parsed = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
         raise InputError(
             f"layout template {template[:40]!r}: {error}; write {{{{ for a plain brace."
         ) from error
+    if any(width or conversion for _, _, width, conversion in parsed):
+        raise InputError(
+            f"layout template {template[:40]!r}: a field is a name alone, without : or ! after it."
+        )
+    return [name for _, name, _, _ in parsed]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,7 +136,25 @@ class Layout:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, row: Mapping[str, str]) -> Layout:
+    def from_dict(cls, row: object, *, where: str = "layout") -> Layout:
+        """Raises InputError for anything but a mapping of the fields of `Layout` to texts."""
+        known = {field.name: field.default for field in dataclasses.fields(cls)}
+        if not isinstance(row, Mapping):
+            raise InputError(f"{where}: a mapping of {', '.join(known)} is needed, found {kind_of(row)}.")
+        for name in row:
+            if name not in known:
+                raise InputError(
+                    f"{where}: key {str(name)[:40]!r} is not known; known are {', '.join(known)}."
+                )
+        for name, default in known.items():
+            if default is dataclasses.MISSING and name not in row:
+                raise InputError(f"{where}: key {name!r} is missing; needed are {', '.join(known)}.")
+            if name in row and not isinstance(row[name], str):
+                raise InputError(f"{where}: {name} must be a text, found {kind_of(row[name])}.")
+        if row["shared_by"] not in ("item", "persona"):
+            raise InputError(
+                f"{where}: shared_by is {row['shared_by'][:40]!r}, allowed are 'item' and 'persona'."
+            )
         return cls(**row)
 
 
@@ -190,12 +214,7 @@ def _layout_of_file(name_or_file: str | Path) -> Layout:
         raise InputError(
             f"layout {str(name_or_file)!r}: neither a built-in layout ({', '.join(LAYOUTS)}) nor a file."
         )
-    try:
-        return Layout.from_dict(json.loads(path.read_text()))
-    except (TypeError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"{path}: not a layout ({error}); it needs name, shared_by, system, shared, own, and may have attribute."
-        ) from error
+    return Layout.from_dict(read_json(path), where=str(path))
 
 
 def persona_text(attributes: Mapping[str, str | None], *, attribute: str = PERSONA_FIRST.attribute) -> str:

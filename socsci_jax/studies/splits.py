@@ -22,7 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from socsci_jax.errors import InputError
+from socsci_jax.reading import kind_of, parse_json_object, read_json
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.tables import read_parquet
 
 # In order of precedence: an answer to a held-out condition of a held-out study counts for the study.
 PARTS = ("unseen_studies", "unseen_conditions", "unseen_outcomes", "unseen_participants")
@@ -123,11 +125,9 @@ class Split:
                 f"{path}: there is no split {name!r}; this store has {known or 'none'}; "
                 "make one with `socsci-jax data split`."
             )
-        try:
-            table = pq.read_table(path)
-            facts = json.loads(table.schema.metadata[b"socsci_jax"])
-        except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not a split table ({error}); make it again.") from error
+        hint = "make the split again with `socsci-jax data split --replace`"
+        table = read_parquet(path, SPLIT_SCHEMA, hint=hint, filled=("part",))
+        facts = _split_facts(path, table.schema, hint=hint)
         if facts["store_hash"] != store.content_hash:
             raise InputError(
                 f"{path}: this split was made for another content of the store (hash {facts['store_hash'][:12]}, "
@@ -191,6 +191,16 @@ class Split:
                 f"answers in the training part; make a split that holds out all of {len(leave_out)} listed studies."
             )
         return train if subset is None else subset.take(train)
+
+
+def _split_facts(path: Path, schema: pa.Schema, *, hint: str) -> dict:
+    packed = (schema.metadata or {}).get(b"socsci_jax", b"")
+    facts = parse_json_object(packed, where=f"{path}: the metadata under key 'socsci_jax'", hint=hint)
+    kinds = {"name": str, "seed": int, "store_hash": str, "notes": list}
+    for key, kind in kinds.items():
+        if not isinstance(facts.get(key), kind):
+            raise InputError(f"{path}: {key} of its metadata is {kind_of(facts.get(key))}; {hint}.")
+    return facts
 
 
 def split_path(store: StudyStore, name: str) -> Path:
@@ -356,14 +366,7 @@ def near_duplicate_studies(
 
 def read_study_ids(path: Path) -> tuple[str, ...]:
     """Ids of unseen studies from a JSON file: a list, or a mapping with the key "unseen" (as published)."""
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: there is no such file; give a share such as 0.2 or a JSON file of ids."
-        ) from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); give a list of study ids.") from error
+    content = read_json(path, hint="give a share such as 0.2 or a JSON file of study ids")
     ids = content.get("unseen") if isinstance(content, dict) else content
     if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
         raise InputError(

@@ -10,9 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-import shutil
-import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +19,9 @@ import pyarrow.parquet as pq
 
 from socsci_jax import __version__
 from socsci_jax.errors import InputError
+from socsci_jax.reading import kind_of, read_json_object
+from socsci_jax.storage import check_free, new_folder
+from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import (
     ITEMS_SCHEMA,
     REJECTS_SCHEMA,
@@ -28,11 +29,14 @@ from socsci_jax.studies.schema import (
     SCHEMA_VERSION,
     STUDIES_SCHEMA,
     Item,
-    Scale,
     participants_schema,
 )
+from socsci_jax.tables import open_parquet, read_parquet
 
+_REBUILD = "build the store again from its deposit"
 TABLES = ("studies", "items", "participants", "responses", "rejects")
+# All that this program writes into a store's folder.
+_WRITTEN = ("store.json", "truth.parquet", "splits", "shards", *(f"{name}.parquet" for name in TABLES))
 
 
 class StudyStore:
@@ -47,53 +51,72 @@ class StudyStore:
                 f"{self.path}: no study store here (store.json is missing); "
                 "build one with `socsci-jax data build KIND SOURCE OUT`."
             )
-        try:
-            self.manifest = json.loads(manifest.read_text())
-        except json.JSONDecodeError as error:
-            raise InputError(f"{manifest}: not valid JSON ({error}); build the store again.") from error
+        self.manifest = read_json_object(manifest, hint=_REBUILD)
         if self.manifest.get("schema_version") != SCHEMA_VERSION:
             raise InputError(
                 f"{manifest}: schema version {self.manifest.get('schema_version')!r} found, this program reads "
                 f"{SCHEMA_VERSION}; build the store again from its deposit."
             )
+        kinds = {
+            "content_hash": str,
+            "source": str,
+            "license": str,
+            "command": str,
+            "rows": dict,
+            "notes": list,
+        }
+        for key, kind in kinds.items():
+            if not isinstance(self.manifest.get(key), kind):
+                raise InputError(f"{manifest}: {key} is {kind_of(self.manifest.get(key))}; {_REBUILD}.")
 
     @property
     def content_hash(self) -> str:
         return self.manifest["content_hash"]
 
-    def _read(self, name: str, expected: pa.Schema | None) -> pl.DataFrame:
+    def _read(self, name: str, expected: pa.Schema, *, filled: Sequence[str] = ()) -> pl.DataFrame:
         path = self.path / f"{name}.parquet"
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(
-                f"{path}: this table of the study store cannot be read ({str(error).splitlines()[0]}); "
-                "build the store again from its deposit."
-            ) from error
-        if expected is not None:
-            missing = [n for n in expected.names if n not in table.column_names]
-            if missing:
-                raise InputError(
-                    f"{path}: column {missing[0]!r} is missing; found {table.column_names}, "
-                    f"needed {expected.names}."
-                )
-        return pl.from_arrow(table)
+        return pl.from_arrow(read_parquet(path, expected, hint=_REBUILD, filled=filled))
 
     @functools.cached_property
     def studies(self) -> pl.DataFrame:
-        return self._read("studies", STUDIES_SCHEMA)
+        studies = self._read("studies", STUDIES_SCHEMA, filled=("study_id", "title"))
+        self._check_distinct("studies", studies, "study_id")
+        return studies
 
     @functools.cached_property
     def items(self) -> pl.DataFrame:
-        return self._read("items", ITEMS_SCHEMA)
+        filled = [name for name in ITEMS_SCHEMA.names if name not in ("is_control", "factors")]
+        items = self._read("items", ITEMS_SCHEMA, filled=filled)
+        self._check_distinct("items", items, "item_id")
+        self._check_known("items", items, self.studies, ["study_id"])
+        return items
 
     @functools.cached_property
     def participants(self) -> pl.DataFrame:
-        return self._read("participants", participants_schema(()))
+        with open_parquet(self.path / "participants.parquet", hint=_REBUILD) as opened:
+            schema = opened.schema_arrow
+        attributes = schema.field("attributes").type if "attributes" in schema.names else pa.struct([])
+        names = tuple(field.name for field in attributes) if pa.types.is_struct(attributes) else ()
+        people = self._read(
+            "participants",
+            participants_schema(names),
+            filled=("study_id", "participant_id", "attributes"),
+        )
+        self._check_distinct("participants", people, "study_id", "participant_id")
+        return people
 
     @functools.cached_property
     def responses(self) -> pl.DataFrame:
-        return self._read("responses", RESPONSES_SCHEMA)
+        responses = self._read("responses", RESPONSES_SCHEMA, filled=RESPONSES_SCHEMA.names)
+        self._check_known("responses", responses, self.items, ["item_id"])
+        given = responses.select("item_id", "participant_id").join(
+            self.items.select("item_id", "study_id"), on="item_id", how="left", maintain_order="left"
+        )
+        self._check_known("responses", given, self.participants, ["study_id", "participant_id"])
+        if not responses["value"].is_finite().all():
+            row = int(responses["value"].is_finite().arg_min())
+            raise InputError(f"{self.path / 'responses.parquet'}, row {row}: value is no number; {_REBUILD}.")
+        return responses
 
     @functools.cached_property
     def rejects(self) -> pl.DataFrame:
@@ -115,6 +138,25 @@ class StudyStore:
             )
             for row in self.items.iter_rows(named=True)
         }
+
+    def _check_distinct(self, name: str, rows: pl.DataFrame, *key: str) -> None:
+        again = rows.select(key).is_duplicated()
+        if again.any():
+            row = int(again.arg_max())
+            raise InputError(
+                f"{self.path / f'{name}.parquet'}, row {row}: {' '.join(map(repr, rows.select(key).row(row)))[:120]} is "
+                f"there twice; {_REBUILD}."
+            )
+
+    def _check_known(self, name: str, rows: pl.DataFrame, known: pl.DataFrame, key: list[str]) -> None:
+        """Raises InputError if a row names what the table of `known` does not hold."""
+        named = rows.select(key).unique()
+        strangers = named.join(known.select(key), on=key, how="anti")
+        if not strangers.is_empty():
+            raise InputError(
+                f"{self.path / f'{name}.parquet'}: {strangers.height:,} times a row names an unknown {key[-1]} (one is "
+                f"{strangers[key[-1]].sort()[0]!r:.80}); {_REBUILD}."
+            )
 
     def _scale(self, row: Mapping) -> Scale:
         try:
@@ -242,8 +284,8 @@ class StoreBuilder:
     def write(self, out: str | Path, *, replace: bool = False) -> StudyStore:
         """Writes the store beside its final place and moves it there whole, so that no half store is left."""
         out = Path(out)
-        if out.exists() and not (replace and (out / "store.json").is_file()):
-            raise InputError(f"{out} exists already; choose another folder or pass --replace.")
+        replaces = _WRITTEN if replace and (out / "store.json").is_file() else None
+        check_free(out, replaces=replaces)
         used = set(self._responses["item_id"])
         if not used:
             raise InputError(
@@ -301,18 +343,11 @@ class StoreBuilder:
             "rows": {name: table.num_rows for name, table in tables.items()},
             "notes": self.notes,
         }
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.parent / f".{out.name}.partial-{uuid.uuid4().hex[:8]}"
-        partial.mkdir()
-        try:
+        # Splits say which content they were made for, and stay.
+        with new_folder(out, replaces=replaces, keeps=("splits",)) as partial:
             for name, table in tables.items():
                 pq.write_table(table, partial / f"{name}.parquet", compression="zstd")
             (partial / "store.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-            if out.exists():
-                shutil.rmtree(out)
-            partial.rename(out)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
         return StudyStore(out)
 
     def _participants_table(self, people: list[tuple[str, str]]) -> pa.Table:
