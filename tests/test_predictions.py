@@ -109,21 +109,54 @@ def test_rounding_to_four_digits_is_allowed(world, path):
 
 
 def test_a_missing_file_is_refused(world, path):
-    with pytest.raises(InputError, match="not a readable Parquet file"):
+    with pytest.raises(InputError, match="file not found"):
         read_predictions(path, world.store)
 
 
 def test_a_file_that_is_no_parquet_is_refused(world, path):
     path.write_text("item_id,value\n")
-    with pytest.raises(InputError, match="not a readable Parquet file"):
+    with pytest.raises(InputError, match="not a readable table"):
         read_predictions(path, world.store)
 
 
-@pytest.mark.parametrize("column", PREDICTIONS_SCHEMA.names)
+@pytest.mark.parametrize("column", ["item_id", "participant_id"])
 def test_a_missing_column_is_named(world, path, column):
     exact(world).drop(column).write_parquet(path)
     with pytest.raises(InputError, match=f"column '{column}' is missing"):
         read_predictions(path, world.store)
+
+
+@pytest.mark.parametrize("columns", [("levels", "probs"), ("draw", "value")])
+def test_the_four_columns_of_one_kind_of_prediction_are_enough(world, path, columns):
+    frame = exact(world).with_columns(draw=pl.lit(0), value=pl.lit(2.0))
+    frame.select("item_id", "participant_id", *columns).write_parquet(path)
+    assert read_predictions(path, world.store).frame.height == 1
+
+
+def test_a_table_that_predicts_nothing_is_refused(world, path):
+    exact(world).select("item_id", "participant_id", "levels").write_parquet(path)
+    with pytest.raises(InputError, match="no row predicts anything"):
+        read_predictions(path, world.store)
+
+
+def test_csv_with_lists_as_json_reads_like_parquet(world, path):
+    csv = path.with_suffix(".csv")
+    csv.write_text(
+        f'item_id,participant_id,levels,probs\n{first_item(world)},p0_0,"[1, 2, 3]","[0.2, 0.3, 0.5]"\n'
+    )
+    exact(world).write_parquet(path)
+    assert read_predictions(csv, world.store).frame.equals(read_predictions(path, world.store).frame)
+
+
+@pytest.mark.parametrize("cell", ["0.5;0.5", "[1e999]", "7", '["a"]', "[true, 0, 0]"])
+def test_a_csv_cell_that_is_no_list_of_numbers_is_named_with_its_row(world, path, cell):
+    csv = path.with_suffix(".csv")
+    frame = pl.DataFrame(
+        [{"item_id": first_item(world), "participant_id": "p0_0", "levels": "[1, 2, 3]", "probs": cell}]
+    )
+    frame.write_csv(csv)
+    with pytest.raises(InputError, match="row 0, column 'probs'"):
+        read_predictions(csv, world.store)
 
 
 def test_a_column_of_the_wrong_type_is_named(world, path):
@@ -138,7 +171,7 @@ def test_a_table_without_rows_is_refused(world, path):
 
 def test_metadata_that_is_no_json_object_is_refused(world, path):
     table = exact(world).to_arrow().cast(PREDICTIONS_SCHEMA)
-    for packed, found in ((b"{", "is not JSON"), (b"[1]", "must be a JSON object")):
+    for packed, found in ((b"{", "not valid JSON"), (b"[1]", "a JSON object was expected")):
         pq.write_table(table.replace_schema_metadata({METADATA_KEY: packed}), path)
         with pytest.raises(InputError, match=found):
             read_predictions(path, world.store)
@@ -152,7 +185,7 @@ def test_an_unknown_item_is_named_with_its_row(world, path):
 
 
 def test_an_item_id_may_not_be_null(world, path):
-    assert "item_id None is not in the store" in refusal(path, exact(world, item_id=None), world)
+    assert "item_id is empty" in refusal(path, exact(world, item_id=None), world)
 
 
 def test_a_participant_must_belong_to_the_items_study(world, path):

@@ -103,7 +103,7 @@ def test_a_truncated_table_is_named(tmp_path):
     store = small_store(tmp_path / "store")
     path = store.path / "responses.parquet"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match=r"responses\.parquet: this table of the study store cannot be read"):
+    with pytest.raises(InputError, match=r"responses\.parquet: not a readable table"):
         _ = StudyStore(store.path).responses
 
 
