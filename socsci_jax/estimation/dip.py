@@ -1,6 +1,6 @@
 """Difference in predictions: the effect in a two-arm experiment, both arms predicted for every persona.
 
-Source: Broska, Howes and van Loon, "The mixed subjects design" (2025); the estimator is that of the R package
+Sources: Broska, Howes and van Loon, "The mixed subjects design" (2025); van Loon and Kanopka's R package
 mixedsubjects, whose columns are Y, D, S0, S1.  n_d people answered in arm d, m personas have predictions alone.
 """
 

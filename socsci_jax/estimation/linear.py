@@ -157,7 +157,7 @@ def fit(X: np.ndarray, y: np.ndarray, *, family: Family = "linear", weights: np.
         coefficients=coefficients,
         inverse_hessian=inverse,
         scores=X * (weight * (y - mean))[:, None],
-        leverage=weight * slope * np.einsum("np,pq,nq->n", X, inverse, X),
+        leverage=weight * slope * ((X @ inverse) * X).sum(axis=1),
     )
 
 
