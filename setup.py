@@ -86,7 +86,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["socsci_jax*", "data_pipelines*"]),
-    package_data={"socsci_jax.evaluation": ["*.html.jinja"]},
+    package_data={"socsci_jax": ["py.typed"], "socsci_jax.evaluation": ["*.html.jinja"]},
     install_requires=INSTALL,
     extras_require={
         "lint": LINT,

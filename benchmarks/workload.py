@@ -24,7 +24,6 @@ from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentence
 from socsci_jax.models.config import DecoderConfig, to_huggingface
 from socsci_jax.models.huggingface import export_checkpoint
 from socsci_jax.models.modules import init
-from socsci_jax.simulation.simulate import held_out_pairs
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.schema import format_value
@@ -149,7 +148,7 @@ def _write_scoring_requests(
 
 def scoring_pairs(store: StudyStore, split: Split, *, levels, people: int, items: int) -> pl.DataFrame:
     """Held-out (item, participant) pairs of items with one of so many levels."""
-    pairs = held_out_pairs(store, split, parts=("unseen_conditions", "unseen_studies"))
+    pairs = split.pairs("unseen_conditions", "unseen_studies").frame
     fitting = [
         item_id
         for item_id in pairs["item_id"].unique(maintain_order=True)

@@ -17,7 +17,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.evaluation.evaluate import evaluate_files
 from socsci_jax.evaluation.sweep_report import Point, distances_of, sweep_table, write_sweep
 from socsci_jax.model_io import open_model
-from socsci_jax.simulation.simulate import held_out_pairs, simulate
+from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.predictions import read_metadata
 from socsci_jax.studies.splits import Split, Subset, SubsetUnit
 from socsci_jax.studies.store import StudyStore
@@ -60,7 +60,7 @@ def sweep(
     """
     store = StudyStore(recipe.data.store)
     split = Split.load(store, recipe.data.split)
-    held_out_pairs(store, split, parts=())  # fails before anything is trained
+    split.pairs()  # fails before anything is trained
     runs = _planned(recipe, store, split, of=of, shares=shares, seeds=seeds, out=out)
     points = []
     for number, run in enumerate(runs, start=1):

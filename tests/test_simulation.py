@@ -26,7 +26,7 @@ from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.simulation.requests import rows_of_requests
 from socsci_jax.simulation.sampling import Sampling, nucleus, parse_number, sample_answers
-from socsci_jax.simulation.simulate import held_out_pairs, simulate
+from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import read_predictions
 from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
@@ -181,10 +181,10 @@ def test_draws_follow_the_exact_distribution(world, tmp_path, fed):
     simulate(asked, store, split, out=tmp_path / "exact", layout=STUDY_FIRST)
     exact = read_predictions(tmp_path / "exact", store).frame
     row = exact.sort("mass_on_levels", descending=True).row(0, named=True)
-    pair = held_out_pairs(store, split, parts=()).filter(
+    pair = split.pairs().where(
         (pl.col("item_id") == row["item_id"]) & (pl.col("participant_id") == row["participant_id"])
     )
-    table = tokenize_prompts(Pairs.of_store(store, pair), layout=STUDY_FIRST, tokenizer=asked.tokenizer)
+    table = tokenize_prompts(pair, layout=STUDY_FIRST, tokenizer=asked.tokenizer)
     sampling = Sampling(draws=500, temperature=1.0, top_p=1.0, seed=0)
     tries = [
         build_trie(

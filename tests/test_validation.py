@@ -14,7 +14,7 @@ from socsci_jax.model_io import model_facts, open_model
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.simulation.simulate import held_out_pairs, simulate
+from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.predictions import read_predictions
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.splits import make_split
@@ -44,8 +44,8 @@ def test_the_validation_part_is_neither_trained_on_nor_tested_on(world):
     }
     assert people["validation"]
     assert not people["validation"] & (people["train"] | people["unseen_participants"])
-    assert set(held_out_pairs(store, split, parts=()).frame["part"]) == {"unseen_participants"}
-    assert set(held_out_pairs(store, split, parts=("validation",)).frame["part"]) == {"validation"}
+    assert set(split.pairs().frame["part"]) == {"unseen_participants"}
+    assert set(split.pairs("validation").frame["part"]) == {"validation"}
 
 
 def validator(world, *, responses: int) -> Validator:

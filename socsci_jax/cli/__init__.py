@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from socsci_jax import __version__
-from socsci_jax.cli import checkpoints, data, inference, predictions, training
+from socsci_jax.cli import ask, checkpoints, data, inference, predictions, training
 from socsci_jax.cli.output import Seed
 from socsci_jax.errors import ending
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data.app, name="data")
-for commands in (training, predictions, inference, checkpoints):
+for commands in (training, predictions, ask, inference, checkpoints):
     app.add_typer(commands.app)
 
 

@@ -58,14 +58,14 @@ def simulate_command(
         from socsci_jax.models.attention_choice import attention_for
         from socsci_jax.models.sharding import make_mesh
         from socsci_jax.simulation.sampling import Sampling
-        from socsci_jax.simulation.simulate import held_out_pairs, simulate
+        from socsci_jax.simulation.simulate import simulate
 
         store = StudyStore(store_path)
         held_out = Split.load(store, split)
         processes.peers.agree(
             **{"study store": store.content_hash, "split": held_out.content_hash, "command": command_line()}
         )
-        held_out_pairs(store, held_out, parts=parts or ())  # fails before a model is loaded
+        held_out.pairs(*(parts or ()))  # fails before a model is loaded
         import jax
 
         # Every process simulates with a model of its own.

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from socsci_jax.distributed.processes import Processes
 from socsci_jax.errors import InputError
 from socsci_jax.simulation.chunks import (
@@ -20,10 +18,9 @@ from socsci_jax.simulation.chunks import (
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.simulation.predict import Report, prepare_prediction
 from socsci_jax.simulation.sampling import Sampling
-from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import write_predictions
 from socsci_jax.studies.prompts import Layout
-from socsci_jax.studies.splits import PARTS, VALIDATION, Split
+from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 
 logger = logging.getLogger(__name__)
@@ -56,7 +53,7 @@ def simulate(
     """
     prepared = prepare_prediction(
         model,
-        held_out_pairs(store, split, parts=parts),
+        split.pairs(*parts),
         layout=layout,
         allow_other_layout=allow_other_layout,
         sampling=sampling,
@@ -101,22 +98,3 @@ def simulate(
             ) from error
         finished.remove()
     return prepared.rows
-
-
-def held_out_pairs(store: StudyStore, split: Split, *, parts: Sequence[str] = ()) -> Pairs:
-    """Distinct pairs of the split's held-out answers, with their part, sorted by item and participant.
-
-    The validation part is given only if `parts` names it.
-    """
-    known = (*PARTS, VALIDATION)
-    unknown = sorted(set(parts) - set(known))
-    if unknown:
-        raise InputError(f"part {unknown[0]!r} is not known; known are {', '.join(known)}.")
-    labeled = split.label(store).filter(pl.col("part").is_in(list(parts or PARTS)))
-    if labeled.is_empty():
-        raise InputError(
-            f"split {split.name!r} of {store.path} holds out no answers{' of ' + ', '.join(parts) if parts else ''}."
-        )
-    columns = ["item_id", "study_id", "participant_id", "part"]
-    frame = labeled.select(columns).unique(maintain_order=True).sort("item_id", "participant_id")
-    return Pairs.of_store(store, frame)

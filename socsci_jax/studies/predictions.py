@@ -12,6 +12,7 @@ import os
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,9 @@ from socsci_jax.studies.scale import Scale, format_value
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.tables import decompressed, open_parquet, read_parquet, unreadable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 METADATA_KEY = b"socsci_jax"
 SUM_TOLERANCE = 1e-4
@@ -44,6 +48,39 @@ class Predictions:
     frame: pl.DataFrame
     metadata: Mapping[str, object] = dataclasses.field(default_factory=dict)
     pairs: Pairs | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    def shares(self) -> pl.DataFrame:
+        """Share of each level of each item, averaged over personas; see `summaries.shares`."""
+        from socsci_jax.studies import summaries
+
+        return summaries.shares(self)
+
+    def means(self) -> pl.DataFrame:
+        """Mean answer to each item, in units of its scale; see `summaries.means`."""
+        from socsci_jax.studies import summaries
+
+        return summaries.means(self)
+
+    def differences(self) -> pl.DataFrame:
+        """Differences of means between the conditions of each outcome; see `summaries.differences`."""
+        from socsci_jax.studies import summaries
+
+        return summaries.differences(self)
+
+    def plot(self) -> Figure:
+        """Bars of the share of each answer, a panel per question and a color per condition."""
+        from socsci_jax.studies import summaries
+
+        return summaries.plot_shares(self)
+
+    def write(self, path: str | Path) -> Path:
+        """Writes the table as Parquet, and returns its path."""
+        write_predictions(path, self.frame, metadata=self.metadata)
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the shares of answers, or the table where the items are not known."""
+        return (self.frame if self.pairs is None else self.shares())._repr_html_()
 
 
 def write_predictions(

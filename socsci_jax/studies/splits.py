@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from socsci_jax.errors import InputError
 from socsci_jax.reading import kind_of, parse_json_object, read_json
+from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.tables import read_parquet
 
@@ -93,9 +94,27 @@ class Split:
 
     name: str
     seed: int
-    store_hash: str
+    store: StudyStore = dataclasses.field(repr=False)
     held_out: pl.DataFrame
     notes: tuple[str, ...] = ()
+
+    def pairs(self, *parts: str) -> Pairs:
+        """Distinct pairs of an item and a participant who answered it, with their part, sorted by both.
+
+        Of all held-out parts, or of those named; the validation part is given only if it is named.
+        Raises InputError for an unknown part, or if no answer is held out.
+        """
+        known = (*PARTS, VALIDATION)
+        unknown = sorted(set(parts) - set(known))
+        if unknown:
+            raise InputError(f"part {unknown[0]!r} is not known; known are {', '.join(known)}.")
+        labeled = self.label(self.store).filter(pl.col("part").is_in(list(parts or PARTS)))
+        if labeled.is_empty():
+            of = f" of {', '.join(parts)}" if parts else ""
+            raise InputError(f"split {self.name!r} of {self.store.path} holds out no answers{of}.")
+        columns = ["item_id", "study_id", "participant_id", "part"]
+        frame = labeled.select(columns).unique(maintain_order=True).sort("item_id", "participant_id")
+        return Pairs.of_store(self.store, frame)
 
     def save(self, store: StudyStore, *, replace: bool = False) -> Path:
         path = split_path(store, self.name)
@@ -105,7 +124,7 @@ class Split:
         facts = {
             "name": self.name,
             "seed": self.seed,
-            "store_hash": self.store_hash,
+            "store_hash": self.store.content_hash,
             "notes": self.notes,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
@@ -136,7 +155,7 @@ class Split:
         return cls(
             name=facts["name"],
             seed=facts["seed"],
-            store_hash=facts["store_hash"],
+            store=store,
             held_out=pl.from_arrow(table),
             notes=tuple(facts["notes"]),
         )
@@ -300,7 +319,7 @@ def split_of_units(
     if not rows:
         raise InputError(f"split {name!r} of {store.path}: it would hold out nothing; name what to hold out.")
     frame = pl.from_arrow(pa.Table.from_pylist(list(rows), schema=SPLIT_SCHEMA))
-    return Split(name=name, seed=seed, store_hash=store.content_hash, held_out=frame, notes=tuple(notes))
+    return Split(name=name, seed=seed, store=store, held_out=frame, notes=tuple(notes))
 
 
 def _rng(seed: int, *words: str) -> np.random.Generator:

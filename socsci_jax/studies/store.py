@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
@@ -34,6 +35,9 @@ from socsci_jax.studies.schema import (
 from socsci_jax.tables import open_parquet, read_parquet
 
 _REBUILD = "build the store again from its deposit"
+if TYPE_CHECKING:
+    from socsci_jax.studies.splits import Split
+
 TABLES = ("studies", "items", "participants", "responses", "rejects")
 # All that this program writes into a store's folder.
 _WRITTEN = ("store.json", "truth.parquet", "splits", "shards", *(f"{name}.parquet" for name in TABLES))
@@ -166,6 +170,12 @@ class StudyStore:
                 f"{self.path / 'items.parquet'}: the scale of item {row['item_id']!r} is none ({error}); "
                 "build the store again from its deposit."
             ) from None
+
+    def split(self, name: str) -> Split:
+        """The split of this name; raises InputError if there is none, or if it was made for another content."""
+        from socsci_jax.studies.splits import Split  # which reads stores
+
+        return Split.load(self, name)
 
     @functools.cached_property
     def personas(self) -> dict[tuple[str, str], dict[str, str | None]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
@@ -27,6 +28,15 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     tree = _read(Path(path), files)
     for override in overrides:
         _apply(tree, override)
+    return parse_recipe(tree, where=" over ".join(map(str, files)))
+
+
+def recipe_with(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any]) -> Recipe:
+    """The recipe of a file or of a mapping with other values for some keys; blocks of keys merge."""
+    if isinstance(recipe, Mapping):
+        return parse_recipe(_merged(dict(recipe), dict(changes)), where="recipe")
+    files: list[Path] = []
+    tree = _merged(_read(Path(recipe), files), dict(changes))
     return parse_recipe(tree, where=" over ".join(map(str, files)))
 
 

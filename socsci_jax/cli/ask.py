@@ -1,0 +1,203 @@
+"""`socsci-jax ask`: questions that nobody has been asked yet."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from socsci_jax.cli.output import print_rich
+from socsci_jax.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from socsci_jax.studies.predictions import Predictions
+    from socsci_jax.studies.schema import Item
+
+app = typer.Typer()
+BAR = 40
+
+
+@app.command()
+def ask(
+    model: Annotated[
+        str, typer.Argument(help="A training run's folder, a Hugging Face folder or hub id, or a GGUF file.")
+    ],
+    experiment: Annotated[
+        Path | None,
+        typer.Argument(
+            help="YAML of several questions and versions: a study.yaml without data (docs/asking.md)."
+        ),
+    ] = None,
+    question: Annotated[str | None, typer.Option(help="The question, as people read it.")] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(help="'1-7', '1-7: not at all | completely', or '1 = no | 2 = yes'."),
+    ] = None,
+    stimulus: Annotated[
+        list[str] | None,
+        typer.Option(help="What is read before it; NAME=TEXT names a version; repeat to compare versions."),
+    ] = None,
+    persona: Annotated[
+        list[str] | None, typer.Option(help="One person, as 'age=34; gender=female'; repeat for several.")
+    ] = None,
+    people: Annotated[
+        Path | None, typer.Option(help="CSV of people, one row each, a column an attribute.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Also write: .csv the shares, .parquet all predictions."),
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
+    ] = None,
+) -> None:
+    """Ask a model a new question: shares and means for each version, and the differences between versions.
+
+    Example: socsci-jax ask runs/tiny --question "How much do you trust the council?" --scale "1-7: not at all | completely"
+    --persona "age=34; gender=female" --persona "age=70; gender=male"
+    """
+    items = _items(experiment, question=question, scale=scale, stimuli=stimulus or [])
+    personas = _personas(persona or [], people)
+    if out is not None and out.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{out}: name a file that ends in .csv (shares) or .parquet (all predictions).")
+    import socsci_jax as sj
+
+    opened = sj.open_model(model)
+    predictions = sj.predict(opened, items, personas, layout=layout)
+    _show(predictions)
+    _show_evidence(Path(model))
+    if out is not None:
+        _write(predictions, out)
+        print(f"written: {out}")
+
+
+def _items(
+    experiment: Path | None, *, question: str | None, scale: str | None, stimuli: list[str]
+) -> list[Item]:
+    from socsci_jax.studies.asking import item
+
+    if experiment is not None:
+        if question is not None or scale is not None or stimuli:
+            raise InputError(f"{experiment}: give either this file or --question, --scale and --stimulus.")
+        from data_pipelines.specified.experiment import items_of_experiment
+
+        from socsci_jax.studies.specification_files import load_specification
+
+        return items_of_experiment(load_specification(experiment))
+    if question is None or scale is None:
+        raise InputError("say what is asked: --question and --scale, or a file of questions.")
+    if not stimuli:
+        return [item(question, scale)]
+    versions = [_version(text, number) for number, text in enumerate(stimuli, start=1)]
+    return [item(question, scale, stimulus=text, condition=name) for name, text in versions]
+
+
+def _version(text: str, number: int) -> tuple[str, str]:
+    named = re.match(r"\s*(\w[\w -]{0,39}?)\s*=\s*(.*)", text, re.S)
+    return (named[1], named[2]) if named else (f"version {number}", text)
+
+
+def _personas(inline: list[str], people: Path | None) -> list[dict[str, object]]:
+    if bool(inline) == (people is not None):
+        raise InputError("say who is asked: --persona (repeat for several) or --people FILE.csv.")
+    if people is None:
+        return [_persona(text) for text in inline]
+    import polars as pl
+
+    try:
+        table = pl.read_csv(people, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            f"{people}: cannot be read as CSV in UTF-8 ({str(error).splitlines()[0]}); one row a person, one column an "
+            "attribute."
+        ) from error
+    return table.to_dicts()
+
+
+def _persona(text: str) -> dict[str, object]:
+    pairs = [part.partition("=") for part in text.split(";") if part.strip()]
+    if not pairs or not all(equals and name.strip() for name, equals, _ in pairs):
+        raise InputError(
+            f"persona {text!r}: write attributes as name=value, separated by ; as in 'age=34; gender=female'."
+        )
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _show(predictions: Predictions) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    shares = predictions.shares()
+    for (_, outcome), of_outcome in shares.group_by(["study", "outcome"], maintain_order=True):
+        table = Table(title=Text(str(outcome)), title_justify="left")
+        for name in ("condition", "answer", "share", ""):
+            table.add_column(name, justify="right" if name == "share" else "left")
+        largest = max(of_outcome["share"].to_list())
+        for (condition,), rows in of_outcome.group_by(["condition"], maintain_order=True):
+            for number, row in enumerate(rows.iter_rows(named=True)):
+                table.add_row(
+                    Text("" if number else str(condition)),
+                    Text(f"{row['level']:g} {row['label']}".strip()),
+                    f"{row['share']:.1%}",
+                    "█" * round(BAR * row["share"] / largest) if largest else "",
+                )
+        print_rich(table)
+    _show_frame("Means", predictions.means())
+    _show_frame("Differences between versions", predictions.differences())
+    if predictions.means().height:
+        print("Nothing here says how far to trust this: the number of simulated people does not.")
+
+
+def _show_frame(title: str, frame: pl.DataFrame) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if frame.is_empty():
+        return
+    table = Table(title=title, title_justify="left")
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
+    for row in frame.iter_rows():
+        table.add_row(*(Text(f"{cell:.3g}" if isinstance(cell, float) else str(cell)) for cell in row))
+    print_rich(table)
+
+
+def _show_evidence(model: Path) -> None:
+    """How the model did on studies that it had never seen, if an evaluation lies beside it."""
+    import polars as pl
+
+    for folder in (model / "evaluation", model.parent / "evaluation"):
+        file = folder / "evaluation.parquet"
+        if not file.is_file():
+            continue
+        table = pl.read_parquet(file)
+        if "part" not in table.columns:
+            continue
+        _show_frame(f"How predictions did on unseen studies ({file})", _evidence(table))
+        return
+    print(
+        "How this model did on unseen studies is not known here: evaluate it on held-out studies, into the folder "
+        f"{model / 'evaluation'}."
+    )
+
+
+def _evidence(table: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    return table.filter(
+        pl.col("part") == "unseen_studies",
+        pl.col("study").is_null() & pl.col("outcome").is_null() & pl.col("group").is_null(),
+        pl.col("metric").is_in(["wasserstein", "condition_sensitivity", "effect_correlation"]),
+    ).select("metric", "normalization", "source", "predictor", "value", "lo", "hi", "n")
+
+
+def _write(predictions: Predictions, out: Path) -> None:
+    if out.suffix == ".parquet":
+        predictions.write(out)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    predictions.shares().write_csv(out)

@@ -1,0 +1,133 @@
+"""The public Python interface, as `import socsci_jax as sj` gives it; heavy packages are imported when needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from socsci_jax.errors import InputError
+from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.splits import Split
+from socsci_jax.studies.store import StudyStore
+
+if TYPE_CHECKING:
+    from socsci_jax.evaluation.table import Evaluation
+    from socsci_jax.simulation.model import SimulationModel
+
+
+def open_store(path: str | Path) -> StudyStore:
+    """A study store on disk; its tables are read when they are used.
+
+    Raises InputError if there is none, or if it is damaged or of another schema version.
+    """
+    return StudyStore(path)
+
+
+def build_store(kind: str, source: str | Path, out: str | Path, *, replace: bool = False) -> StudyStore:
+    """Turns a deposit into a study store; what cannot be read is counted and kept in its `rejects`.
+
+    Args:
+      kind: what the deposit is; an unknown one raises an error that lists the known ones.
+      source: the deposit's folder or file; for "synthetic" the name of a preset.
+      out: folder of the store to write.
+      replace: replaces a store that is there.
+    """
+    import data_pipelines
+
+    command = f"socsci_jax.build_store({kind!r}, {str(source)!r}, {str(out)!r})"
+    return data_pipelines.build(kind, str(source), Path(out), command=command, replace=replace)
+
+
+def open_model(
+    name_or_path: str | Path, *, data: int | None = None, fsdp: int = 1, tensor: int = 1
+) -> SimulationModel:
+    """A trained model on this process's devices, ready for `predict`.
+
+    Args:
+      name_or_path: a run's folder (its best checkpoint in validation, else the newest), a folder or hub id in the Hugging
+        Face format or of a `peft` adapter, or a GGUF file.
+      data: number of groups of devices that take rows of their own; by default as many as there are.
+      fsdp: number of devices over which parameters are cut.
+      tensor: number of devices over which every layer is cut.
+
+    Raises InputError if there is no such model, if tokenizer and model do not fit, or if devices do not divide.
+    """
+    import jax
+
+    from socsci_jax import model_io
+    from socsci_jax.models.sharding import make_mesh
+
+    devices = jax.local_devices()
+    if data is None:
+        if len(devices) % (fsdp * tensor):
+            raise InputError(f"fsdp={fsdp} x tensor={tensor} does not divide the {len(devices)} devices.")
+        data = len(devices) // (fsdp * tensor)
+    if data * fsdp * tensor > len(devices):
+        raise InputError(
+            f"data={data} x fsdp={fsdp} x tensor={tensor} asks for more than {len(devices)} devices."
+        )
+    mesh = make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices[: data * fsdp * tensor])
+    return model_io.open_model(str(name_or_path), mesh=mesh)
+
+
+def read_predictions(path: str | Path, store: StudyStore) -> Predictions:
+    """A predictions table from a file, checked against the store; raises InputError for whatever does not fit."""
+    from socsci_jax.studies import predictions
+
+    return predictions.read_predictions(path, store)
+
+
+def evaluate(
+    predictions: Predictions,
+    store: StudyStore,
+    split: Split | str | None = None,
+    *,
+    seed: int = 0,
+    minimum_n: int = 10,
+) -> Evaluation:
+    """Says how far predictions can be trusted, from the store's answers; a pure function, nothing is written.
+
+    Args:
+      predictions: of `predict`, or read from a file.
+      store: holds the answers.
+      split: which answers were held out, by name or itself; without one all answers are one part, "all".
+      seed: of everything that is resampled.
+      minimum_n: items with fewer human answers are excluded from averages.
+    """
+    from socsci_jax.evaluation import evaluate as module
+
+    if isinstance(split, str):
+        split = store.split(split)
+    labeled = module.label_without_split(store) if split is None else split.label(store)
+    return module.evaluate(predictions, store, labeled, seed=seed, minimum_n=minimum_n)
+
+
+def train(recipe: str | Path | Mapping[str, Any], **changes: Any) -> Path:
+    """Fine-tunes a model as a recipe says, or resumes where an earlier run of it stopped; returns the run's folder.
+
+    Args:
+      recipe: a recipe's file, or its keys.
+      **changes: keys of the recipe with other values; a block merges: optimizer={"epochs": 2}, output="runs/b".
+
+    Raises InputError, which names every problem, before any step is taken.
+    """
+    from socsci_jax.training.loop import train as run
+    from socsci_jax.training.recipe_files import recipe_with
+
+    return run(recipe_with(recipe, changes))
+
+
+def export(
+    run: str | Path,
+    out: str | Path,
+    *,
+    step: int | None = None,
+    dtype: str | None = None,
+    adapter: bool = False,
+) -> Path:
+    """Writes a run's checkpoint as a folder that `transformers` loads (`adapter`: that `peft` loads); returns it."""
+    from socsci_jax.model_io import export_run
+
+    export_run(Path(run), Path(out), step=step, dtype=dtype, adapter=adapter)
+    return Path(out)

@@ -1,0 +1,204 @@
+"""The Python interface: what a notebook does in five lines, and the same at the shell."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from small import small_store, small_tokenizer
+from test_simulation import model
+from typer.testing import CliRunner
+
+import socsci_jax as sj
+from socsci_jax.cli import app
+from socsci_jax.studies.asking import read_short_scale
+from socsci_jax.studies.scale import Scale
+
+PEOPLE = [{"age": "34", "gender": "Female"}, {"age": 70.0, "gender": None}]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interface")
+    store = small_store(folder / "store", people=4)
+    return store, store.split("main"), small_tokenizer(store, folder / "tokenizer")
+
+
+@pytest.fixture(scope="module")
+def asked(world):
+    return model(world)
+
+
+@pytest.fixture
+def versions():
+    return [
+        sj.item("Trust?", "1-3: no | yes", stimulus=text, condition=name, outcome="trust")
+        for name, text in (("plain", ""), ("praise", "The council won a prize."))
+    ]
+
+
+def test_every_name_of_the_interface_is_there():
+    for name in sj.__all__:
+        assert getattr(sj, name) is not None and getattr(sj, name).__doc__
+    with pytest.raises(AttributeError, match="has no attribute 'simulat'"):
+        sj.simulat  # noqa: B018
+
+
+def test_a_new_question_gives_a_distribution_for_each_persona(asked, versions):
+    predictions = sj.predict(asked, versions, PEOPLE, show_progress=False)
+    frame = predictions.frame
+    assert frame.height == 4 and frame["participant_id"].to_list() == ["0", "1"] * 2
+    np.testing.assert_allclose([sum(probs) for probs in frame["probs"]], 1)
+    assert predictions.metadata["model"] == "random" and predictions.metadata["elicitation"] == "exact"
+
+
+def test_predictions_of_a_split_equal_those_of_the_same_pairs_asked_by_hand(world, asked):
+    store, split, _ = world
+    pairs = split.pairs("unseen_studies").where(
+        pl.col("item_id") == split.pairs("unseen_studies").frame["item_id"][0]
+    )
+    item_id, people = pairs.frame["item_id"][0], pairs.frame["participant_id"]
+    by_hand = sj.predict(
+        asked,
+        store.item_by_id[item_id],
+        [{"participant_id": p, **store.personas[pairs.frame["study_id"][0], p]} for p in people],
+        show_progress=False,
+    )
+    of_split = sj.predict(asked, pairs, show_progress=False)
+    assert of_split.frame.equals(by_hand.frame)
+
+
+def test_shares_and_means_follow_from_the_probabilities(asked, versions):
+    predictions = sj.predict(asked, versions, PEOPLE, show_progress=False)
+    probs = np.stack(predictions.frame["probs"].to_list()).reshape(2, 2, 3).mean(axis=1)
+    shares = predictions.shares()
+    np.testing.assert_allclose(shares["share"].to_numpy().reshape(2, 3), probs)
+    assert shares["label"].to_list()[:3] == ["no", "", "yes"]
+    means = predictions.means()["mean"].to_numpy()
+    np.testing.assert_allclose(means, probs @ [1, 2, 3])
+    row = predictions.differences().row(0, named=True)
+    assert (row["condition"], row["compared_with"]) == ("praise", "plain")
+    assert row["difference"] == pytest.approx(means[1] - means[0])
+    assert row["percent_of_range"] == pytest.approx(100 * (means[1] - means[0]) / 2)
+
+
+def test_answers_outside_the_order_have_shares_and_no_part_in_means():
+    scale = Scale.of_levels((1, 2), origin="codebook", alternatives={8: "Don't know"})
+    item = sj.item("Trust?", scale)
+    frame = pl.DataFrame(
+        {
+            "item_id": [item.item_id],
+            "participant_id": ["0"],
+            "levels": [[1.0, 2.0, 8.0]],
+            "probs": [[0.3, 0.3, 0.4]],
+            "mass_on_levels": [1.0],
+            "draw": pl.Series([None], dtype=pl.Int32),
+            "value": pl.Series([None], dtype=pl.Float64),
+        }
+    )
+    predictions = sj.Predictions(frame=frame, pairs=sj.Pairs.cross(item, [{}]))
+    assert predictions.shares()["label"].to_list() == ["", "", "Don't know"]
+    assert predictions.means()["mean"].to_list() == [1.5]
+
+
+def test_draws_have_shares_too(asked, versions):
+    sampling = sj.Sampling(draws=40, temperature=1.0, top_p=1.0)
+    predictions = sj.predict(asked, versions[0], PEOPLE, sampling=sampling, show_progress=False)
+    assert predictions.frame.height == 80
+    if predictions.frame["value"].is_in([1.0, 2.0, 3.0]).any():
+        assert predictions.shares()["share"].sum() == pytest.approx(1)
+
+
+def test_a_plot_shows_hostile_labels_as_they_are(asked, versions, tmp_path):
+    hostile = sj.item(r"Trust $\undefined{?", {1: r"$\frac{", 2: "<b>yes</b>"}, outcome=r"$x^")
+    figure = sj.predict(asked, [*versions, hostile], PEOPLE, show_progress=False).plot()
+    figure.savefig(tmp_path / "plot.png")
+    assert len(figure.axes) == 2 and figure.axes[1].get_title(loc="left") == r"$x^"
+
+
+@pytest.mark.parametrize(
+    ("scale", "levels", "labels"),
+    [
+        ("1-3", (1, 2, 3), ()),
+        ("-1..1", (-1, 0, 1), ()),
+        ("1-3: no | yes", (1, 2, 3), ("no", "", "yes")),
+        ("1-3: no|maybe|yes", (1, 2, 3), ("no", "maybe", "yes")),
+        ("2 = yes | 1 = no", (1, 2), ("no", "yes")),
+        (["no", "yes"], (1, 2), ("no", "yes")),
+        ({0: "no", 5: "yes"}, (0, 5), ("no", "yes")),
+    ],
+)
+def test_a_scale_written_in_short_is_read_whole(scale, levels, labels):
+    read = read_short_scale(scale)
+    assert (read.levels, read.labels) == (levels, labels)
+
+
+@pytest.mark.parametrize(
+    "scale",
+    ["", "7", "7-1", "1-9999999", "1-7 points", "1-7: a | b | c", "1 = no", "1=a|1=b", "1.5-3", ["no"], {}],
+)
+def test_a_scale_that_is_not_understood_whole_is_refused(scale):
+    with pytest.raises(sj.InputError, match="scale"):
+        read_short_scale(scale)
+
+
+@pytest.mark.parametrize(
+    ("what", "personas", "message"),
+    [
+        ([], PEOPLE, "0 items"),
+        (["item"], [], "0 personas"),
+        (["item"], None, "personas is missing"),
+        (["item"], [{"participant_id": "a"}, {"participant_id": "a"}], "given twice"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_words_of_arguments(asked, versions, what, personas, message):
+    with pytest.raises(sj.InputError, match=message) as caught:
+        sj.predict(asked, versions[:1] if what else [], personas, show_progress=False)
+    assert "--" not in str(caught.value)
+
+
+def test_predictions_written_are_read_again(world, asked, tmp_path):
+    store, split, _ = world
+    predictions = sj.predict(asked, split.pairs("unseen_participants"), show_progress=False)
+    read = sj.read_predictions(predictions.write(tmp_path / "p.parquet"), store)
+    assert read.frame.equals(predictions.frame)
+    assert read.metadata == json.loads(json.dumps(predictions.metadata))
+
+
+def test_nothing_is_printed(asked, versions, capsys):
+    sj.predict(asked, versions, PEOPLE, show_progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.fixture
+def shell(asked, monkeypatch):
+    monkeypatch.setattr(sj, "open_model", lambda name: asked)
+    return lambda *arguments: CliRunner().invoke(app, ["ask", "runs/none", *arguments])
+
+
+def test_ask_shows_shares_and_the_difference_between_versions(shell, tmp_path):
+    people, out = tmp_path / "people.csv", tmp_path / "answers.csv"
+    people.write_text("age,gender\n34,Female\n70,\n")
+    stimuli = ("--stimulus", "plain=", "--stimulus", "praise=The council won a prize.")
+    question = ("--question", "[bold]Trust?", "--scale", "1-3: no | yes", *stimuli)
+    found = shell(*question, "--people", str(people), "-o", str(out))
+    assert found.exit_code == 0, found.output
+    assert "praise" in found.output and "█" in found.output and "percent_of_range" in found.output
+    assert "is not known here" in found.output
+    written = pl.read_csv(out)
+    assert written.height == 6 and written["share"].sum() == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--question", "Trust?"], "--scale"),
+        (["--question", "Trust?", "--scale", "1-3"], "--persona"),
+        (["--question", "T?", "--scale", "1-3", "--persona", "old"], "name=value"),
+        (["--question", "T?", "--scale", "1-3", "--persona", "age=3", "-o", "a.xlsx"], "ends in .csv"),
+        (["--question", "T?", "--scale", "1-3", "--people", "absent.csv"], "cannot be read"),
+    ],
+)
+def test_ask_says_what_is_missing(shell, arguments, message):
+    found = shell(*arguments)
+    assert isinstance(found.exception, sj.InputError) and message in str(found.exception)
