@@ -1,1 +1,1 @@
-"""Readers of file formats: each turns a file into a table with labels, or into a questionnaire.  No JAX."""
+"""Readers of files: one file becomes a table with labels and missing codes, a text, or a questionnaire."""

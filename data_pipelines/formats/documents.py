@@ -1,0 +1,93 @@
+"""Codebooks and questionnaires as text: Markdown, plain text, DOCX and PDF, with tables as rows of cells.
+
+A table's row becomes one line, "name | label | 1 = Disagree"; headings of DOCX become Markdown's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data_pipelines.formats.csv_table import decoded
+from data_pipelines.formats.limits import LARGEST_DOCUMENT, read_bytes
+from socsci_jax.errors import InputError
+
+MOST_PAGES = 2000
+BETWEEN_CELLS = " | "
+
+
+def read_document(path: Path, *, kind: str, encoding: str | None = None) -> str:
+    """The text of a document; raises InputError for a damaged or too large file, or one without text."""
+    if not path.is_file():
+        raise InputError(f"{path}: file not found.")
+    if kind in ("docx", "pdf"):
+        from data_pipelines.formats.isolated import read_text_isolated
+
+        text = read_text_isolated(path, kind=kind)
+    else:
+        text, _ = decoded(path, read_bytes(path, most=LARGEST_DOCUMENT), encoding=encoding)
+    if not text.strip():
+        raise InputError(f"{path}: holds no text (scanned pages are pictures); give a file with text.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_docx(path: Path) -> str:
+    """Paragraphs and tables in the order in which they stand."""
+    import docx
+    import docx.table
+
+    lines: list[str] = []
+    for block in docx.Document(str(path)).iter_inner_content():
+        if isinstance(block, docx.table.Table):
+            lines += ["", *(BETWEEN_CELLS.join(_row(row.cells)) for row in block.rows), ""]
+            continue
+        style = block.style.name if block.style is not None and block.style.name else ""
+        rank = style.removeprefix("Heading ")
+        if style == "Title":
+            rank = "1"
+        heading = "#" * int(rank) + " " if block.text.strip() and rank.isdigit() and int(rank) < 7 else ""
+        bullet = "- " if style.startswith("List") and block.text.strip() else ""
+        lines.append(heading + bullet + block.text)
+        if heading or not bullet:
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _row(cells) -> list[str]:
+    """Texts of a row's cells; one that is merged over several columns stands there once."""
+    texts: list[str] = []
+    last = None
+    for cell in cells:
+        if cell._tc is not last:
+            texts.append(" ".join(cell.text.split()))
+        last = cell._tc
+    return texts
+
+
+def read_pdf(path: Path) -> str:
+    """Pages from top to bottom, tables as rows of cells where they stand; raises InputError beyond MOST_PAGES."""
+    import pdfplumber
+
+    with pdfplumber.open(path) as pdf:
+        if len(pdf.pages) > MOST_PAGES:
+            raise InputError(f"{len(pdf.pages):,} pages; at most {MOST_PAGES:,} are read.")
+        pages = []
+        for page in pdf.pages:
+            pages.append(_page_text(page))
+            page.close()
+    return "\n\n".join(pages)
+
+
+def _page_text(page) -> str:
+    tables = sorted(page.find_tables(), key=lambda table: table.bbox[1])
+    parts: list[str] = []
+    top = page.bbox[1]
+    for table in tables:
+        _, start, _, end = table.bbox
+        if start > top:
+            parts.append(page.crop((page.bbox[0], top, page.bbox[2], start), strict=False).extract_text() or "")
+        rows = table.extract()
+        parts.append("\n".join(BETWEEN_CELLS.join(" ".join((cell or "").split()) for cell in row) for row in rows))
+        top = max(top, end)
+    if top < page.bbox[3]:
+        parts.append(page.crop((page.bbox[0], top, page.bbox[2], page.bbox[3]), strict=False).extract_text() or "")
+    return "\n\n".join(part for part in parts if part.strip())

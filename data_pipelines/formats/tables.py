@@ -1,0 +1,170 @@
+"""A table as a deposit holds it: cells as text, with what its file says about columns and codes."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from data_pipelines.formats.limits import MOST_CELLS, MOST_COLUMNS
+from socsci_jax.errors import InputError
+from socsci_jax.studies.specification import SourceFile
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+    ".xlsb": "excel",
+    ".xls": "excel",
+    ".ods": "excel",
+    ".sav": "spss",
+    ".zsav": "spss",
+    ".por": "spss",
+    ".dta": "stata",
+    ".rds": "r",
+    ".rdata": "r",
+    ".rda": "r",
+    ".md": "text",
+    ".txt": "text",
+    ".rmd": "text",
+    ".docx": "docx",
+    ".pdf": "pdf",
+    ".json": "json",
+    ".qsf": "json",
+}
+TABLE_FORMATS = ("csv", "excel", "spss", "stata", "r")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """Cells as text, null where empty.
+
+    `numbers` are the rows' places in the file, from 1 on without the header.  `labels` name columns; `value_labels`
+    and `missing` say what codes of a column mean and which of them stand for no answer, as the file declares it.
+    `notes` say what was found rather than told: encoding, delimiter, cells that count as empty.  `misfits` are rows
+    that could not be read: their place and why.
+    """
+
+    name: str
+    frame: pl.DataFrame
+    numbers: pl.Series
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    value_labels: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    missing: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    misfits: tuple[tuple[int, str], ...] = ()
+
+
+def format_of(source: SourceFile) -> str:
+    """The format that a specification gives, or that the file's name ends in; raises InputError for an unknown end."""
+    if source.format is not None:
+        return source.format
+    suffixes = Path(source.path.lower()).suffixes
+    suffix = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else "".join(suffixes[-1:])
+    if suffix not in FORMATS:
+        raise InputError(
+            f"{source.path}: its name ends in {suffix or 'nothing'!r}, which is not known ({', '.join(FORMATS)}); "
+            "say what it is under `format`."
+        )
+    return FORMATS[suffix]
+
+
+def read_table(path: Path, source: SourceFile) -> Table:
+    """The table that a file holds.
+
+    Raises InputError for a file that is absent, damaged, no table, or larger than is allowed.
+    """
+    kind = format_of(source)
+    if not path.is_file():
+        raise InputError(f"{path}: file not found.")
+    if kind == "csv":
+        from data_pipelines.formats.csv_table import read_csv
+
+        table = read_csv(path, encoding=source.encoding, delimiter=source.delimiter)
+    elif kind in TABLE_FORMATS:
+        from data_pipelines.formats.isolated import read_table_isolated
+
+        table = read_table_isolated(path, kind=kind, sheet=source.sheet, object_name=source.object)
+    else:
+        raise InputError(f"{path}: a {kind} file holds no table of answers; {', '.join(TABLE_FORMATS)} files do.")
+    return _without(table, skipped=source.skip_rows, empty=source.empty)
+
+
+def make_table(
+    name: str,
+    columns: Mapping[str, Sequence[str | None]],
+    *,
+    labels: Mapping[str, str] | None = None,
+    value_labels: Mapping[str, Mapping[str, str]] | None = None,
+    missing: Mapping[str, frozenset[str]] | None = None,
+    notes: Iterable[str] = (),
+) -> Table:
+    """A table of equally long columns of text."""
+    frame = pl.DataFrame({name: pl.Series(values, dtype=pl.String) for name, values in columns.items()})
+    check_size(name, rows=frame.height, columns=frame.width)
+    return Table(
+        name=name,
+        frame=frame,
+        numbers=pl.int_range(1, frame.height + 1, eager=True).alias("row"),
+        labels=labels or {},
+        value_labels=value_labels or {},
+        missing=missing or {},
+        notes=tuple(notes),
+    )
+
+
+def check_size(name: str, *, rows: int, columns: int) -> None:
+    """Raises InputError for a table of more columns or cells than are read."""
+    if columns > MOST_COLUMNS or rows * columns > MOST_CELLS:
+        raise InputError(
+            f"{name}: {rows:,} rows of {columns:,} columns; at most {MOST_COLUMNS:,} columns and {MOST_CELLS:,} cells "
+            "are read."
+        )
+
+
+def column_names(name: str, header: Sequence[str | None], notes: list[str]) -> list[str]:
+    """Names without outer spaces; a column without a name gets its place.
+
+    Columns of one name are numbered, so that none of them can be taken for another, and a note says so.
+    """
+    names = [(text or "").strip() or f"(column {place})" for place, text in enumerate(header, start=1)]
+    if not names:
+        raise InputError(f"{name}: holds no table; a header and rows are needed.")
+    counts = collections.Counter(names)
+    repeated = [text for text, count in counts.items() if count > 1]
+    if not repeated:
+        return names
+    shown = ", ".join(map(repr, repeated[:5])) + (", ..." if len(repeated) > 5 else "")
+    notes.append(f"{name}: several columns have the names {shown}; they are called {repeated[0]!r} (1), (2) and so on.")
+    seen: collections.Counter[str] = collections.Counter()
+    unique = []
+    for text in names:
+        seen[text] += 1
+        unique.append(f"{text} ({seen[text]})" if counts[text] > 1 else text)
+    return unique if len(set(unique)) == len(unique) else [f"{text} [{i}]" for i, text in enumerate(unique, start=1)]
+
+
+def _without(table: Table, *, skipped: Sequence[int], empty: Sequence[str]) -> Table:
+    """The table without the rows under its header that hold no answers, and with empty cells as null."""
+    stripped = pl.col(pl.String).str.strip_chars()
+    markers = [text.casefold() for text in empty]
+    frame = table.frame.select(stripped)
+    is_marker = stripped.str.to_lowercase().is_in(markers)
+    counts: collections.Counter[str] = collections.Counter()
+    for name in frame.columns:
+        found = frame.filter(pl.col(name).str.to_lowercase().is_in([m for m in markers if m]))[name]
+        counts.update(dict(found.value_counts().iter_rows()))
+    notes = [f"{table.name}: {count:,} cells {text!r} count as empty." for text, count in sorted(counts.items())]
+    keep = ~table.numbers.is_in(list(skipped))
+    frame = frame.select(pl.when(is_marker).then(None).otherwise(pl.col(pl.String)).name.keep())
+    return dataclasses.replace(
+        table,
+        frame=frame.filter(keep),
+        numbers=table.numbers.filter(keep),
+        notes=(*table.notes, *notes),
+    )
