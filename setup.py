@@ -43,6 +43,8 @@ INSTALL = [
     # Texts of questionnaires are HTML: rendered to plain text with tables and lists as people saw them.
     "inscriptis>=2.6,<3",
     "lxml>=5.4,<7",
+    # Tables in other encodings than UTF-8: which one is found, and reported.
+    "charset-normalizer>=3.4,<4",
     # NF4 codes of a frozen base (QLoRA); JAX's own quantization library, still young: its minor versions may change.
     "qwix>=0.1.8,<0.2",
     # Formulas of `rectify`; they are checked to hold names and operators alone before it sees them.
@@ -54,9 +56,20 @@ INSTALL = [
 LINT = ["ruff>=0.14,<0.16"]
 # Checkpoints in Google's object storage (recipe: checkpoints.folder).
 GCS = ["gcsfs>=2025.3"]
+# Deposits in other formats than CSV and Markdown; R data are parsed, never run.
+FORMATS = [
+    "python-calamine>=0.4,<1",  # Excel and OpenDocument
+    "pyreadstat>=1.3,<2",  # SPSS and Stata, with labels and missing codes
+    "rdata>=1.0,<2",  # R
+    "python-docx>=1.1,<2",
+    "pdfplumber>=0.11,<0.12",  # PDF, with its tables
+]
 TEST = [
     *LINT,
     *GCS,
+    *FORMATS,
+    # Workbooks that the tests write.
+    "openpyxl>=3.1,<4",
     "pytest>=8",
     "pytest-timeout>=2.3",
     # Two files at a time: XLA compiles on one core, and compiling is most of what the tests do.
@@ -91,6 +104,7 @@ setup(
     extras_require={
         "lint": LINT,
         "gcs": GCS,
+        "formats": FORMATS,
         # Weights & Biases, for those who keep their figures there (recipe: tracking.wandb_project).
         "wandb": ["wandb>=0.20"],
         "test": TEST,

@@ -7,14 +7,28 @@ from pathlib import Path
 from socsci_jax.errors import InputError
 from socsci_jax.studies.store import StudyStore
 
-KINDS = ("tess_archive", "socsci210", "text_classification", "synthetic")
+KINDS = ("study", "tess_archive", "socsci210", "text_classification", "synthetic")
 
 
-def build(kind: str, source: str, out: Path, *, command: str, replace: bool = False) -> StudyStore:
-    """Builds a study store from a deposit of the given kind.
+def build(
+    kind: str,
+    source: str,
+    out: Path,
+    *,
+    command: str,
+    replace: bool = False,
+    allow: tuple[str, ...] = (),
+) -> StudyStore:
+    """Builds a study store from a deposit of the given kind; `allow` waives gates of the kind `study`.
 
-    Raises InputError for an unknown kind or a source that cannot be read.
+    Raises InputError for an unknown kind, a source that cannot be read, or a study that a gate refuses.
     """
+    if kind == "study":
+        from data_pipelines.specified.build import build as build_study
+
+        return build_study(Path(source), out, replace=replace, allow=allow)
+    if allow:
+        raise InputError(f"--allow {allow[0]}: gates are checked for kind 'study' only, not {kind!r}.")
     if kind == "tess_archive":
         from data_pipelines.archives import tess as tess_archive
 

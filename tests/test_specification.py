@@ -24,7 +24,7 @@ from socsci_jax.studies.specification_parts import code
 GOOD = """
 study: letters
 title: Letters by people and by machines
-licence: CC0-1.0
+license: CC0-1.0
 files: {data: answers.csv, codebook: README.md}
 participant: id
 attributes: {age: {unit: years}, gender: {column: sex, recode: {1: Male, 2: Female}, missing: 9}}
@@ -139,12 +139,12 @@ def test_what_drafting_left_open_is_a_problem():
         ("study: a\nstudy: b\n", "line 2: key 'study' is given twice"),
         ("[" * 100_000, "not valid YAML"),
         ("a: " + "[" * 100 + "]" * 100, "nested deeper"),
-        ("a: !!python/object/apply:os.system [ls]\n", "a: key is not known"),
+        ("a: !!python/object/apply:os.system [ls]\n", "the tag 'tag:yaml.org"),
         ("study: x\nstudies: {}\n", "not both"),
         ("", "is a mapping of keys"),
         ("3", "is a mapping of keys"),
         ("{[a]: b}", "a key must be a text"),
-        ("--- {a: 1}\n--- {b: 1}\n", "several YAML documents"),
+        ("--- {a: 1}\n--- {b: 1}\n", "a second YAML document"),
     ],
 )
 def test_a_damaged_or_hostile_file_is_one_sentence(text, complaint):

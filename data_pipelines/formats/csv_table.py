@@ -69,7 +69,9 @@ def decoded(path: Path, content: bytes, *, encoding: str | None) -> tuple[str, l
         text, found = _guessed(path, content, near=error.start)
         note = f"{path.name}: not UTF-8, read as {found}; if letters are wrong, say the right `encoding`."
     if "\x00" in text[:_SAMPLE]:
-        raise InputError(f"{path}: holds zero bytes, so it is no text; check the file and its `format` or `encoding`.")
+        raise InputError(
+            f"{path}: holds zero bytes, so it is no text; check the file and its `format` or `encoding`."
+        )
     return text, [note] if note else []
 
 
@@ -84,7 +86,9 @@ def _guessed(path: Path, content: bytes, *, near: int) -> tuple[str, str]:
                 return content.decode(name), name
         except UnicodeDecodeError:
             continue
-    raise InputError(f"{path}: neither UTF-8 nor another encoding that could be found; say it under `encoding`.")
+    raise InputError(
+        f"{path}: neither UTF-8 nor another encoding that could be found; say it under `encoding`."
+    )
 
 
 def find_delimiter(text: str) -> str:
@@ -154,19 +158,20 @@ def _parsed(path: Path, text: str, names: list[str], *, delimiter: str, notes: l
     frame = pl.DataFrame(pl.from_arrow(table)).rename(dict(zip(places, names, strict=True)))
     if text.count('"') % 2:
         _refuse_unclosed(path, text, delimiter)
-    if misfits:
-        if frame.height < 2:
-            raise InputError(
-                f"{path}: the header has {len(names)} cells and none of the {len(misfits):,} rows has as many; say the "
-                "right `delimiter`, and put quotation marks around cells that hold it."
-            )
+    if misfits and frame.height < 2:
+        raise InputError(
+            f"{path}: the header has {len(names)} cells and none of the {len(misfits):,} rows has as many; say the "
+            "right `delimiter`, and put quotation marks around cells that hold it."
+        )
     check_size(str(path), rows=frame.height, columns=frame.width)
     return Table(
         name=path.name,
         frame=frame[1:],
         numbers=numbers[1:] - 1,
         notes=tuple(notes),
-        misfits=tuple((number - 1, f"{width} cells, where the header has {len(names)}") for number, width in misfits),
+        misfits=tuple(
+            (number - 1, f"{width} cells, where the header has {len(names)}") for number, width in misfits
+        ),
     )
 
 

@@ -5,6 +5,8 @@ A table's row becomes one line, "name | label | 1 = Disagree"; headings of DOCX 
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 
 from data_pipelines.formats.csv_table import decoded
@@ -12,6 +14,12 @@ from data_pipelines.formats.limits import LARGEST_DOCUMENT, read_bytes
 from socsci_jax.errors import InputError
 
 MOST_PAGES = 2000
+MARKDOWN = (".md", ".rmd", ".markdown", ".qmd")
+# Longer lines are paragraphs that were never wrapped.
+WIDEST_LINE = 120
+# A list's item, a table's row, a heading, a quotation: they begin a line of their own.
+_OWN_LINE = re.compile(r"\s*(?:[-*+•>|#]|(?:\d{1,4}|[A-Za-z])[.):=]\s|-?\d{1,4}\s)")
+_HEADING = re.compile(r"#{1,6}\s")
 BETWEEN_CELLS = " | "
 
 
@@ -27,7 +35,35 @@ def read_document(path: Path, *, kind: str, encoding: str | None = None) -> str:
         text, _ = decoded(path, read_bytes(path, most=LARGEST_DOCUMENT), encoding=encoding)
     if not text.strip():
         raise InputError(f"{path}: holds no text (scanned pages are pictures); give a file with text.")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text if kind == "docx" else unwrapped(text, markdown=path.suffix.lower() in MARKDOWN)
+
+
+def unwrapped(text: str, *, markdown: bool) -> str:
+    """The text with its paragraphs on one line each; list items, table rows, headings and short lines stay apart.
+
+    In Markdown a line break within a paragraph is a space.  Elsewhere it is one only where the line was full: where
+    the next line's first word would have made it longer than the longest line.
+    """
+    lines = text.split("\n")
+    width = min(max(map(len, lines), default=0), WIDEST_LINE)
+    found = [lines[0]]
+    for before, line in itertools.pairwise(lines):
+        word = line.split(" ", 1)[0]
+        full = markdown or len(before.rstrip()) + 1 + len(word) > width
+        apart = (
+            not before.strip()
+            or not line.strip()
+            or _OWN_LINE.match(line)
+            or _HEADING.match(before)
+            or BETWEEN_CELLS.strip() in before + line
+            or before.endswith(("  ", "\\"))
+        )
+        if apart or not full:
+            found.append(line)
+        else:
+            found[-1] = f"{found[-1].rstrip()} {line.strip()}"
+    return "\n".join(found)
 
 
 def read_docx(path: Path) -> str:
@@ -84,10 +120,16 @@ def _page_text(page) -> str:
     for table in tables:
         _, start, _, end = table.bbox
         if start > top:
-            parts.append(page.crop((page.bbox[0], top, page.bbox[2], start), strict=False).extract_text() or "")
+            parts.append(
+                page.crop((page.bbox[0], top, page.bbox[2], start), strict=False).extract_text() or ""
+            )
         rows = table.extract()
-        parts.append("\n".join(BETWEEN_CELLS.join(" ".join((cell or "").split()) for cell in row) for row in rows))
+        parts.append(
+            "\n".join(BETWEEN_CELLS.join(" ".join((cell or "").split()) for cell in row) for row in rows)
+        )
         top = max(top, end)
     if top < page.bbox[3]:
-        parts.append(page.crop((page.bbox[0], top, page.bbox[2], page.bbox[3]), strict=False).extract_text() or "")
+        parts.append(
+            page.crop((page.bbox[0], top, page.bbox[2], page.bbox[3]), strict=False).extract_text() or ""
+        )
     return "\n\n".join(part for part in parts if part.strip())

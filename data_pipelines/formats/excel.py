@@ -41,7 +41,9 @@ def read_excel(path: Path, *, sheet: str | None) -> Table:
         for values, cell in zip(cells, row[:width], strict=True):
             values.append(text_of(cell))
     if beyond:
-        notes.append(f"{path.name}: {beyond:,} rows have cells at the right of the last named column; not read.")
+        notes.append(
+            f"{path.name}: {beyond:,} rows have cells at the right of the last named column; not read."
+        )
     return make_table(path.name, dict(zip(columns, cells, strict=True)), notes=notes)
 
 

@@ -55,7 +55,13 @@ def _run(path: Path, *, kind: str, folder: Path, **options: str | None) -> dict:
     if path.suffix.lower() in _ZIPPED:
         check_archive(path)
     seconds = SECONDS + SECONDS_PER_MB * size // 2**20
-    request = {"path": str(path.resolve()), "kind": kind, "folder": str(folder), "seconds": seconds, **options}
+    request = {
+        "path": str(path.resolve()),
+        "kind": kind,
+        "folder": str(folder),
+        "seconds": seconds,
+        **options,
+    }
     limited = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")}
     environment = {**os.environ, **limited, "ARROW_DEFAULT_MEMORY_POOL": "system"}
     try:
@@ -68,7 +74,9 @@ def _run(path: Path, *, kind: str, folder: Path, **options: str | None) -> dict:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise InputError(f"{path}: reading it takes longer than {seconds} s, which such a file should not.") from None
+        raise InputError(
+            f"{path}: reading it takes longer than {seconds} s, which such a file should not."
+        ) from None
     about = folder / _ABOUT
     if done.returncode or not about.is_file():
         raise InputError(

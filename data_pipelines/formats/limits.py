@@ -42,7 +42,9 @@ def check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             if len(archive.infolist()) > MOST_ARCHIVE_FILES:
-                raise InputError(f"{path}: holds more than {MOST_ARCHIVE_FILES:,} files; not a document or workbook.")
+                raise InputError(
+                    f"{path}: holds more than {MOST_ARCHIVE_FILES:,} files; not a document or workbook."
+                )
             for member in archive.infolist():
                 with archive.open(member) as file:
                     while chunk := file.read(_CHUNK):
@@ -51,7 +53,15 @@ def check_archive(path: Path) -> None:
                             raise InputError(
                                 f"{path}: more than {LARGEST_FILE // 2**20} MB unpacked, the most that is read."
                             )
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        OSError,
+        ValueError,
+    ) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: damaged or protected file ({error}); save it again.") from None

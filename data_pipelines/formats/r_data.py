@@ -28,7 +28,9 @@ def read_r(path: Path, *, object_name: str | None) -> Table:
     root = rdata.parser.parse_file(path, extension=_extension(path)).object
     frames = {name: found for name, found in _objects(root) if _is_frame(found)}
     if object_name is not None and object_name not in frames:
-        raise InputError(f"data frame {object_name!r} is not there; found {', '.join(map(repr, frames)) or 'none'}.")
+        raise InputError(
+            f"data frame {object_name!r} is not there; found {', '.join(map(repr, frames)) or 'none'}."
+        )
     if object_name is None and len(frames) != 1:
         raise InputError(
             f"{len(frames)} data frames ({', '.join(map(repr, frames)) or 'none'}); "
@@ -55,7 +57,9 @@ def read_r(path: Path, *, object_name: str | None) -> Table:
             missing[name] = frozenset(c for c in _cells(attributes["na_values"], {}) or [] if c is not None)
     if len({len(cells) for cells in columns.values()}) > 1:
         raise InputError("its columns are of different lengths; the file is damaged.")
-    return make_table(path.name, columns, labels=labels, value_labels=value_labels, missing=missing, notes=notes)
+    return make_table(
+        path.name, columns, labels=labels, value_labels=value_labels, missing=missing, notes=notes
+    )
 
 
 def _extension(path: Path) -> str:
@@ -114,9 +118,13 @@ def _cells(column, attributes: dict[str, object]) -> list[str | None] | None:
             return [levels[n - 1] if n is not None and 0 < n <= len(levels) else None for n in numbers]
         return [None if n is None else str(n) for n in numbers]
     if kind == "REAL":
-        return [None if value is None or math.isnan(value) else code(float(value)) for value in _values(column)]
+        return [
+            None if value is None or math.isnan(value) else code(float(value)) for value in _values(column)
+        ]
     if kind == "LGL":
-        numbers = [None if value is None or value == _NA_INTEGER else bool(value) for value in _values(column)]
+        numbers = [
+            None if value is None or value == _NA_INTEGER else bool(value) for value in _values(column)
+        ]
         return [None if value is None else str(value).upper() for value in numbers]
     return None
 

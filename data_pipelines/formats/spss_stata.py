@@ -42,7 +42,9 @@ def read_spss_or_stata(path: Path, *, kind: str) -> Table:
         labels={n: str(label) for n, label in about.column_names_to_labels.items() if label},
         value_labels=value_labels,
         missing={name: codes for name, codes in {**missing, **letters}.items() if codes},
-        notes=[f"{path.name}: read as {about.file_encoding}."] if about.file_encoding not in (None, "UTF-8") else [],
+        notes=[f"{path.name}: read as {about.file_encoding}."]
+        if about.file_encoding not in (None, "UTF-8")
+        else [],
     )
 
 

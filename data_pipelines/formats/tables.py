@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from data_pipelines.formats.limits import MOST_CELLS, MOST_COLUMNS
+from data_pipelines.formats.qualtrics.columns import unique_names
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import SourceFile
 
@@ -32,6 +33,8 @@ FORMATS = {
     ".md": "text",
     ".txt": "text",
     ".rmd": "text",
+    ".qmd": "text",
+    ".markdown": "text",
     ".docx": "docx",
     ".pdf": "pdf",
     ".json": "json",
@@ -91,7 +94,9 @@ def read_table(path: Path, source: SourceFile) -> Table:
 
         table = read_table_isolated(path, kind=kind, sheet=source.sheet, object_name=source.object)
     else:
-        raise InputError(f"{path}: a {kind} file holds no table of answers; {', '.join(TABLE_FORMATS)} files do.")
+        raise InputError(
+            f"{path}: a {kind} file holds no table of answers; {', '.join(TABLE_FORMATS)} files do."
+        )
     return _without(table, skipped=source.skip_rows, empty=source.empty)
 
 
@@ -132,21 +137,16 @@ def column_names(name: str, header: Sequence[str | None], notes: list[str]) -> l
 
     Columns of one name are numbered, so that none of them can be taken for another, and a note says so.
     """
-    names = [(text or "").strip() or f"(column {place})" for place, text in enumerate(header, start=1)]
-    if not names:
+    if not header:
         raise InputError(f"{name}: holds no table; a header and rows are needed.")
-    counts = collections.Counter(names)
-    repeated = [text for text, count in counts.items() if count > 1]
-    if not repeated:
-        return names
-    shown = ", ".join(map(repr, repeated[:5])) + (", ..." if len(repeated) > 5 else "")
-    notes.append(f"{name}: several columns have the names {shown}; they are called {repeated[0]!r} (1), (2) and so on.")
-    seen: collections.Counter[str] = collections.Counter()
-    unique = []
-    for text in names:
-        seen[text] += 1
-        unique.append(f"{text} ({seen[text]})" if counts[text] > 1 else text)
-    return unique if len(set(unique)) == len(unique) else [f"{text} [{i}]" for i, text in enumerate(unique, start=1)]
+    bare = collections.Counter((text or "").strip() for text in header)
+    repeated = [text for text, count in bare.items() if text and count > 1]
+    if repeated:
+        shown = ", ".join(map(repr, repeated[:5])) + (", ..." if len(repeated) > 5 else "")
+        notes.append(
+            f"{name}: several columns have the names {shown}; they are called '{repeated[0]} (1)' and so on."
+        )
+    return unique_names([text or "" for text in header])
 
 
 def _without(table: Table, *, skipped: Sequence[int], empty: Sequence[str]) -> Table:
@@ -159,7 +159,9 @@ def _without(table: Table, *, skipped: Sequence[int], empty: Sequence[str]) -> T
     for name in frame.columns:
         found = frame.filter(pl.col(name).str.to_lowercase().is_in([m for m in markers if m]))[name]
         counts.update(dict(found.value_counts().iter_rows()))
-    notes = [f"{table.name}: {count:,} cells {text!r} count as empty." for text, count in sorted(counts.items())]
+    notes = [
+        f"{table.name}: {count:,} cells {text!r} count as empty." for text, count in sorted(counts.items())
+    ]
     keep = ~table.numbers.is_in(list(skipped))
     frame = frame.select(pl.when(is_marker).then(None).otherwise(pl.col(pl.String)).name.keep())
     return dataclasses.replace(

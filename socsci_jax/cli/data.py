@@ -16,15 +16,23 @@ app.add_typer(spec_app, name="spec")
 
 @app.command("build")
 def data_build(
-    kind: Annotated[str, typer.Argument(help="tess_archive, socsci210, text_classification or synthetic.")],
+    kind: Annotated[
+        str, typer.Argument(help="study, tess_archive, socsci210, text_classification or synthetic.")
+    ],
     source: Annotated[str, typer.Argument(help="The deposit's folder or file (synthetic: a preset's name).")],
     out: Annotated[Path, typer.Argument(help="Folder of the study store to write.")],
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="Build although this gate refuses (repeat for several); the store records it."),
+    ] = None,
     replace: Replace = False,
 ) -> None:
     """Turn a deposit into a study store; what cannot be read is counted and written to rejects.parquet."""
     import data_pipelines
 
-    store = data_pipelines.build(kind, source, out, command=command_line(), replace=replace)
+    store = data_pipelines.build(
+        kind, source, out, command=command_line(), replace=replace, allow=tuple(allow or ())
+    )
     rows = store.manifest["rows"]
     print(
         f"{out}: {rows['studies']} studies, {rows['items']} items, {rows['participants']} participants, "
@@ -33,6 +41,11 @@ def data_build(
     print_rejects(store)
     for note in store.manifest["notes"]:
         print(f"note: {note}")
+    for result in store.manifest.get("gates", ()):
+        if result["status"] != "passed":
+            print(f"gate {result['gate']} ({result['study']}): {result['status']}")
+            for finding in result["findings"]:
+                print(f"  {finding}")
 
 
 @app.command("inspect")

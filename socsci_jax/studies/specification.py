@@ -174,6 +174,8 @@ class Study(Block):
     """Repetitions that stand side by side in one row: {task: [1, 2, 3]} puts each value for {task} in column names."""
     participant: Names = ()
     """Column (or columns) whose values tell people apart; without it every row is another person."""
+    number_participants: bool = False
+    """The store numbers people in the order of the file, so that ids of panels or addresses do not enter it."""
     weight: str | None = None
     """Column of survey weights."""
     attributes: dict[Name, Annotated[Attribute, also(Attribute | str, read=_column)]] = pydantic.Field({})
@@ -193,7 +195,7 @@ class Specification(Block):
 
     source: str = ""
     """Where the deposit is from: title, authors, address."""
-    licence: str = "not stated"
+    license: str = "not stated"
     files: dict[Name, Annotated[SourceFile, also(SourceFile | str, read=_path)]] = pydantic.Field({})
     """Name -> file; `data` is the table of answers. None for an experiment that has not been run."""
     scales: dict[Name, AnswerScale] = pydantic.Field({})

@@ -40,6 +40,12 @@ def _study_problems(study: Study, specification: Specification) -> Iterator[str]
         yield from _factor_problems(name, factor, study)
     for name, condition in study.conditions.items():
         yield from _arms_problems(f"conditions.{name}.factors", condition.factors, study)
+        if not condition.factors and len(study.factors) > 1:
+            yield f"conditions.{name}.factors: say at which levels of {', '.join(study.factors)} it is"
+        elif not condition.factors and study.factors:
+            ((factor, what),) = study.factors.items()
+            if what.levels and name not in what.levels:
+                yield f"conditions.{name}: not a level of {factor} ({', '.join(what.levels)}); say its factors"
     for at, text in texts(study):
         yield from _text_problems(at, text, study, specification)
     for name, outcome in study.outcomes.items():

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pydantic
 import yaml
 
+from socsci_jax import bounds
 from socsci_jax.errors import InputError
+from socsci_jax.reading import parse_yaml, read_text
 from socsci_jax.studies.specification import Specification, Study
 from socsci_jax.studies.specification_checks import problems
 
-# A specification is written by hand or drafted; the largest deposit at hand needs a megabyte.
-LARGEST_FILE = 32 * 2**20
-DEEPEST = 24
 SHOWN_PROBLEMS = 100
 # What pydantic calls the branches of a value that may be written in two ways.
 _BRANCHES = ("AnswerScale", "TextFrom", "constrained-str", "str")
@@ -30,12 +28,13 @@ def load_specification(path: str | Path) -> Specification:
     path = Path(path)
     if path.is_dir():
         path = path / "study.yaml"
-    return parse_specification(_read(path), where=str(path))
+    text = read_text(path, limit=bounds.YAML_BYTES, hint="give a study.yaml, or the folder that holds it")
+    return parse_specification(text, where=str(path))
 
 
 def parse_specification(text: str, *, where: str) -> Specification:
     """The specification that a YAML text holds; `where` names it in errors."""
-    tree = _tree(text, where=where)
+    tree = parse_yaml(text, where=where, texts=True)
     if not isinstance(tree, dict) or not tree:
         raise InputError(
             f"{where}: a specification is a mapping of keys such as study, files, factors, outcomes."
@@ -86,76 +85,6 @@ def json_schema() -> dict:
     schema["required"] = []
     schema["oneOf"] = [{"required": ["studies"]}, {"required": ["study", "outcomes"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "study.yaml"}
-
-
-# ---------------------------------------------------------------------------------------------------------
-# A file as a tree of texts
-
-
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(f"{path}: larger than {LARGEST_FILE // 2**20} MB, which no specification needs.")
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: file not found; give a study.yaml, or the folder that holds it.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error}); save it in UTF-8.") from None
-
-
-def _tree(text: str, *, where: str) -> object:
-    """YAML as mappings, lists and texts: `no` stays a text, and a key that is given twice is an error.
-
-    Anchors and aliases are refused: a few lines of them can stand for terabytes.
-    """
-    try:
-        return _value(yaml.parse(text, Loader=yaml.CBaseLoader), where=where)
-    except yaml.YAMLError as error:
-        raise InputError(f"{where}: not valid YAML ({' '.join(str(error).split())}).") from None
-
-
-def _value(events: Iterator[yaml.Event], *, where: str) -> object:
-    stack: list[tuple[dict | list, str | None]] = []
-    result: object = {}
-
-    def put(value: object, event: yaml.Event) -> None:
-        nonlocal result
-        if not stack:
-            result = value
-            return
-        holder, key = stack[-1]
-        if isinstance(holder, list):
-            holder.append(value)
-        elif key is None:
-            line = event.start_mark.line + 1
-            if not isinstance(value, str):
-                raise InputError(f"{where}, line {line}: a key must be a text.")
-            if value in holder:
-                raise InputError(f"{where}, line {line}: key {value!r} is given twice.")
-            stack[-1] = (holder, value)
-        else:
-            holder[key] = value
-            stack[-1] = (holder, None)
-
-    for event in events:
-        if getattr(event, "anchor", None) is not None:
-            raise InputError(
-                f"{where}, line {event.start_mark.line + 1}: anchors and aliases (& and *) are not read; write "
-                "the value out, or name a scale under `scales`."
-            )
-        if isinstance(event, yaml.ScalarEvent):
-            put(event.value, event)
-        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            value: dict | list = {} if isinstance(event, yaml.MappingStartEvent) else []
-            put(value, event)
-            stack.append((value, None))
-            if len(stack) > DEEPEST:
-                raise InputError(f"{where}, line {event.start_mark.line + 1}: nested deeper than {DEEPEST}.")
-        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            stack.pop()
-        elif isinstance(event, yaml.DocumentStartEvent) and result != {}:
-            raise InputError(f"{where}: holds several YAML documents; one file is one deposit.")
-    return result
 
 
 def _short(tree: object) -> object:

@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
 TABLES = ("studies", "items", "participants", "responses", "rejects")
 # All that this program writes into a store's folder.
-_WRITTEN = ("store.json", "truth.parquet", "splits", "shards", *(f"{name}.parquet" for name in TABLES))
+_WRITTEN = (
+    *("store.json", "truth.parquet", "splits", "shards", *(f"{name}.parquet" for name in TABLES)),
+    *("study.yaml", "provenance.json", "retests.parquet", "review"),
+)
 
 
 class StudyStore:
@@ -196,7 +199,8 @@ class StoreBuilder:
     """Collects studies, items, people and answers; nothing is written before `write`.
 
     An answer that its scale does not allow goes to the rejects with the reason and is counted there.
-    `attributes` fixes names and order of what is known of participants.
+    `attributes` fixes names and order of what is known of participants.  `facts` are added to the manifest, `files`
+    (name -> content) are written beside the tables.
     """
 
     attributes: tuple[str, ...]
@@ -204,6 +208,8 @@ class StoreBuilder:
     license: str
     command: str
     notes: list[str] = dataclasses.field(default_factory=list)
+    facts: dict = dataclasses.field(default_factory=dict)
+    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._studies: dict[str, dict] = {}
@@ -352,11 +358,14 @@ class StoreBuilder:
             "content_hash": content_hash(tables),
             "rows": {name: table.num_rows for name, table in tables.items()},
             "notes": self.notes,
+            **self.facts,
         }
         # Splits say which content they were made for, and stay.
         with new_folder(out, replaces=replaces, keeps=("splits",)) as partial:
             for name, table in tables.items():
                 pq.write_table(table, partial / f"{name}.parquet", compression="zstd")
+            for name, content in self.files.items():
+                (partial / name).write_bytes(content)
             (partial / "store.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         return StudyStore(out)
 

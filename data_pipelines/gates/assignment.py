@@ -1,0 +1,172 @@
+"""Gates on who was in which arm: counts, balance, and people who are counted once."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+if TYPE_CHECKING:
+    from data_pipelines.specified.deposit import Deposit
+    from data_pipelines.specified.study import BuiltStudy
+
+# Chance alone gives such a difference once in so many comparisons (balance of attributes, of sizes).
+_RARE = 1e-4
+_RARE_SIZES = 1e-6
+_MOST_CATEGORIES = 12
+
+
+def counts(built: BuiltStudy, deposit: Deposit) -> list[str]:
+    """Rows at no level, arms of another size than the deposit says, tables of another size."""
+    found = [f"{count:,} rows are {reason}" for reason, count in built.unassigned.items()]
+    study = built.study
+    for rows in built.rows:
+        for name, factor in study.factors.items():
+            if overlaps := rows.overlaps(factor):
+                found.append(f"{overlaps:,} rows are at several levels of factor {name!r} at once")
+    people = collections.defaultdict(set)
+    for person, arm in built.assigned:
+        people["condition", arm].add(person)
+        for factor, level in built.arms[arm].levels.items():
+            people[factor, level].add(person)
+    declared = [
+        (f"factors.{factor}.levels.{level}", what.count, len(people[factor, level]))
+        for factor, of in study.factors.items()
+        for level, what in of.levels.items()
+    ]
+    declared += [
+        (f"conditions.{name}", condition.count, len(people["condition", name]))
+        for name, condition in study.conditions.items()
+    ]
+    found += [
+        f"{key}: the deposit says {count:,} people, found are {seen:,}"
+        for key, count, seen in declared
+        if count is not None and count != seen
+    ]
+    found += [
+        f"{key}: nobody is at this level" for key, count, seen in declared if not seen and count is None
+    ]
+    for name in deposit.specification.files:
+        found += _table_size(name, deposit)
+    return found
+
+
+def _table_size(name: str, deposit: Deposit) -> list[str]:
+    source = deposit.specification.files[name]
+    if source.rows is None and source.columns is None:
+        return []
+    table = deposit.table(name)
+    sizes = (
+        ("rows", source.rows, table.frame.height + len(table.misfits)),
+        ("columns", source.columns, table.frame.width),
+    )
+    return [
+        f"files.{name}: the deposit says {said:,} {what}, found are {seen:,}"
+        for what, said, seen in sizes
+        if said is not None and said != seen
+    ]
+
+
+def balance(built: BuiltStudy, deposit: Deposit) -> list[str]:
+    """Factors between people whose arms differ in size, or in the attributes of who is in them, beyond chance."""
+    found = []
+    for factor in built.study.factors:
+        level_of = _levels_between(built, factor)
+        if level_of is None:
+            continue
+        sizes = collections.Counter(level_of.values())
+        found += _unequal(built, factor, sizes)
+        known = {
+            name: {p: a[name] for p, a in built.people.known.items() if name in a}
+            for name in built.people.names
+        }
+        for name, texts in known.items():
+            people = [p for p in level_of if p in texts]
+            p_value = _association([level_of[p] for p in people], _categories([texts[p] for p in people]))
+            if p_value < _RARE / max(1, len(known)):
+                found.append(
+                    f"factor {factor!r}: its arms differ in {name!r} more than chance allows (p = {p_value:.1g}, "
+                    f"{len(people):,} people)"
+                )
+    return found
+
+
+def _levels_between(built: BuiltStudy, factor: str) -> dict[str, str] | None:
+    """Each person's level, if nobody has several and there are two or more."""
+    if built.study.factors[factor].within:
+        return None
+    level_of: dict[str, str] = {}
+    for person, arm in built.assigned:
+        if level_of.setdefault(person, built.arms[arm].levels[factor]) != built.arms[arm].levels[factor]:
+            return None
+    return level_of if len(set(level_of.values())) > 1 else None
+
+
+def _unequal(built: BuiltStudy, factor: str, sizes: Mapping[str, int]) -> list[str]:
+    levels = built.study.factors[factor].levels
+    shares = {name: level.share for name, level in levels.items() if level.share is not None}
+    if any(level.count is not None for level in levels.values()) or len(sizes) > 20:
+        return []  # sizes are compared with the deposit's own, or are many cells of a conjoint
+    rest = (1 - sum(shares.values())) / max(1, len(sizes) - len(shares))
+    expected = np.array([shares.get(name, rest) for name in sizes], dtype=float)
+    if (expected <= 0).any():
+        return [f"factor {factor!r}: the shares of its levels add up to 1 before all have one"]
+    total = sum(sizes.values())
+    p_value = float(stats.chisquare(list(sizes.values()), expected / expected.sum() * total).pvalue)
+    if p_value >= _RARE_SIZES:
+        return []
+    seen = ", ".join(f"{name!r} {size:,}" for name, size in sizes.items())
+    return [
+        f"factor {factor!r}: {seen} people, which equal shares do not give; say the design's shares (`share`) or the "
+        "deposit's counts (`count`)"
+    ]
+
+
+def _categories(texts: Sequence[str]) -> list[Hashable]:
+    """Texts as they are, or the quarters of numbers where there are many."""
+    if len(set(texts)) <= _MOST_CATEGORIES:
+        return list(texts)
+    try:
+        numbers = np.array([float(text.split()[0]) for text in texts])
+    except (ValueError, IndexError):
+        most = {text for text, _ in collections.Counter(texts).most_common(_MOST_CATEGORIES)}
+        return [text if text in most else "" for text in texts]
+    return list(np.searchsorted(np.quantile(numbers, (0.25, 0.5, 0.75)), numbers).tolist())
+
+
+def _association(a: Iterable[Hashable], b: Iterable[Hashable]) -> float:
+    """p of a chi-square test of independence; 1 where a side has one value."""
+    pairs = collections.Counter(zip(a, b, strict=True))
+    rows, columns = (list(dict.fromkeys(pair[i] for pair in pairs)) for i in (0, 1))
+    if len(rows) < 2 or len(columns) < 2:
+        return 1.0
+    table = np.array([[pairs[r, c] for c in columns] for r in rows])
+    return float(stats.chi2_contingency(table, correction=False).pvalue)
+
+
+def people_once(built: BuiltStudy, deposit: Deposit) -> list[str]:
+    """Answers of one person to one item that are several, and people in several arms of a factor between people."""
+    repeated = collections.defaultdict(list)
+    for (outcome, person), _ in built.repeated.items():
+        repeated[outcome].append(person)
+    found = [
+        f"outcome {outcome!r}: {len(people):,} people answered the same item more than once (first: "
+        f"{', '.join(people[:3])})"
+        for outcome, people in repeated.items()
+    ]
+    for factor, what in built.study.factors.items():
+        if what.within or what.loop is not None:
+            continue
+        levels = collections.defaultdict(set)
+        for person, arm in built.assigned:
+            levels[person].add(built.arms[arm].levels[factor])
+        several = [person for person, of in levels.items() if len(of) > 1]
+        if several:
+            found.append(
+                f"factor {factor!r}: {len(several):,} people are at several of its levels (first: "
+                f"{', '.join(several[:3])}); if that is the design, say `within: true`"
+            )
+    return found

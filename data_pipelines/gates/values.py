@@ -1,0 +1,241 @@
+"""Gates on answers: they lie on their scale, labels are the codebook's, no band is a number, none is in a prompt."""
+
+from __future__ import annotations
+
+import collections
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from data_pipelines.scales.codebooks import read_codebook_scale
+from data_pipelines.specified.codebook_entries import entries
+from data_pipelines.specified.people import attribute_texts
+from data_pipelines.specified.rows import codes_of
+from socsci_jax.errors import InputError
+from socsci_jax.studies.specification_parts import TextFrom, code
+
+if TYPE_CHECKING:
+    from data_pipelines.specified.deposit import Deposit
+    from data_pipelines.specified.study import BuiltStudy
+
+_AMOUNT = r"[$£€]?\s?\d[\d,.]*\s?(?:k|K|%)?"
+_BAND = re.compile(
+    rf"^\W*(?:{_AMOUNT}\s?(?:-|–|—|to|until)\s?{_AMOUNT}"
+    rf"|(?:under|over|below|above|less than|more than|fewer than|up to|at least|at most)\s+{_AMOUNT}"
+    rf"|{_AMOUNT}\s?(?:\+|or (?:more|less|fewer|over|older|younger|above|under)|and (?:over|above|older|up))"
+    rf")(?:\s*(?:dollars?|usd|years?(?: old)?|people|persons?|hours?|times|per \w+|a \w+))?\W*$",
+    re.IGNORECASE,
+)
+# "1 = Human", "2) AI", "3: other" in a codebook's entry, one line or between semicolons and commas.
+_CODED = re.compile(
+    r"(?<![\w.$£€,-])(-?\d{1,4})\s*(?:=|:|\)|–|-)\s*([^\W\d][^;,\n|]*?)\s*(?=;|,|\n|\||\.\s|\.?$|(?:and|or)\s+-?\d)"
+)
+_CODED_BAND = re.compile(rf"(?<![\w.$£€,-])(-?\d{{1,4}})\s*(?:=|:|\))\s*({_AMOUNT}[^;\n|]*?)\s*(?=;|\n|\||$)")
+_ENOUGH = 30
+
+
+def on_scale(built: BuiltStudy, deposit: Deposit) -> list[str]:
+    """Answers that are no level, missing code or alternative of their scale."""
+    found = []
+    for outcome, tally in built.tallies.items():
+        for cells, what in ((tally.outside, "outside the scale"), (tally.unread, "neither codes nor labels")):
+            if cells:
+                most = ", ".join(f"{cell[:40]!r} ({count:,})" for cell, count in cells.most_common(5))
+                found.append(f"outcome {outcome!r}: {sum(cells.values()):,} answers are {what}: {most}")
+        if not tally.answers:
+            found.append(f"outcome {outcome!r}: not one answer")
+    return found
+
+
+def codebook_labels(built: BuiltStudy, deposit: Deposit) -> dict[str, dict[str, str]]:
+    """What codes of the data's columns mean: by the file's own labels, else by the codebooks' entries."""
+    labels: dict[str, dict[str, str]] = {}
+    for name in deposit.documents:
+        if deposit.format(name) in ("json", "qualtrics"):
+            continue
+        for column, words in entries(deposit.text(name), deposit.columns).items():
+            found = {
+                code(c): label.strip() for c, label in [*_CODED.findall(words), *_CODED_BAND.findall(words)]
+            }
+            if len(found) > 1:
+                labels.setdefault(column, found)
+    for rows in built.rows[:1]:
+        labels |= {column: dict(of) for column, of in rows.table.value_labels.items() if of}
+    return labels
+
+
+def labels_agree(built: BuiltStudy, deposit: Deposit) -> list[str]:
+    """Levels, answers and recodes that are called otherwise than the deposit calls them."""
+    told = codebook_labels(built, deposit)
+    found = [*_headings(built)]
+    rows = built.rows[0]
+    for factor, what in built.study.factors.items():
+        column = rows.column(what.column or factor)
+        for level, of in what.levels.items():
+            for value in () if of.when else codes_of(level, of):
+                said = told.get(column, {}).get(value)
+                if said is not None and not _agree(said, level, of.label or "", value):
+                    found.append(f"factors.{factor}.levels.{level}: the deposit calls code {value} {said!r}")
+    for outcome, readings in built.readings.items():
+        for column, reading in readings.items():
+            own = dict(zip(map(code, reading.scale.levels), reading.scale.labels, strict=False))
+            for value, said in told.get(column, {}).items():
+                if own.get(value) and not _agree(said, own[value], "", value):
+                    found.append(
+                        f"outcomes.{outcome}: code {value} is {own[value]!r} here, the deposit calls it {said!r}"
+                    )
+            found += _range_of_entry(outcome, column, reading, deposit)
+    for name, attribute in built.study.attributes.items():
+        for value, said in told.get(rows.column(attribute.column or name), {}).items():
+            if attribute.recode.get(value) and not _agree(said, attribute.recode[value], "", value):
+                found.append(
+                    f"attributes.{name}: code {value} is {attribute.recode[value]!r} here, the deposit calls it {said!r}"
+                )
+    return found
+
+
+def _headings(built: BuiltStudy) -> list[str]:
+    """Levels whose text is taken from under another level's heading."""
+    found = []
+    for factor, what in built.study.factors.items():
+        names = {_plain(n): level for level, of in what.levels.items() for n in (level, of.label or level)}
+        for level, of in what.levels.items():
+            for part in of.text or ():
+                if isinstance(part, TextFrom) and part.heading is not None:
+                    owner = names.get(_plain(part.heading))
+                    if owner is not None and owner != level:
+                        found.append(
+                            f"factors.{factor}.levels.{level}: its text is that under the heading of {owner!r}"
+                        )
+    return found
+
+
+def _range_of_entry(outcome: str, column: str, reading, deposit: Deposit) -> list[str]:
+    """The scale against the one that the codebook's entry tells, where it can be read."""
+    for name in deposit.documents:
+        if deposit.format(name) in ("json", "qualtrics"):
+            continue
+        words = entries(deposit.text(name), deposit.columns).get(column)
+        if words is None:
+            continue
+        try:
+            told = read_codebook_scale(words, lo=None, hi=None)
+        except (InputError, ValueError):
+            continue
+        if told.kind != "levels" or reading.scale.kind != "levels":
+            continue
+        if (told.lo, told.hi) != (reading.scale.lo, reading.scale.hi):
+            return [
+                f"outcomes.{outcome}: the scale goes from {reading.scale.lo:g} to {reading.scale.hi:g}, the codebook's "
+                f"from {told.lo:g} to {told.hi:g}"
+            ]
+        both = zip(told.levels, told.labels or [""] * len(told.levels), reading.scale.labels, strict=False)
+        return [
+            f"outcomes.{outcome}: level {level} is {own!r} here, the codebook calls it {said!r}"
+            for level, said, own in both
+            if said and own and not _agree(said, own, "", str(level))
+        ]
+    return []
+
+
+def _agree(said: str, own: str, label: str, value: str) -> bool:
+    """Whether two labels are the same but for case, punctuation and a number before them."""
+    plain = {_plain(own), _plain(label), _plain(own).removeprefix(value)} - {""}
+    return _plain(said) in plain or _plain(said).removeprefix(value) in plain
+
+
+def _plain(text: str) -> str:
+    return "".join(re.findall(r"\w+", text.casefold()))
+
+
+def bands(built: BuiltStudy, deposit: Deposit) -> list[str]:
+    """Codes or cells that stand for bands ("$1,001-$2,500") where the scale makes numbers of them."""
+    told = codebook_labels(built, deposit)
+    found = []
+    for outcome, readings in built.readings.items():
+        for column, reading in readings.items():
+            own = dict(zip(map(code, reading.scale.levels), reading.scale.labels, strict=False))
+            labeled = {c: label for c, label in told.get(column, {}).items() if _BAND.match(label)}
+            lost = {c: label for c, label in labeled.items() if not own.get(c)}
+            if len(labeled) > 1 and lost:
+                c, label = next(iter(lost.items()))
+                found.append(
+                    f"outcomes.{outcome}: code {c} stands for the band {label!r}, and the scale takes it for a quantity; "
+                    "give the levels these labels"
+                )
+            for cell, c in reading.declared.codes.items():
+                if _BAND.match(cell) and not _agree(cell, own.get(c, ""), "", c):
+                    found.append(
+                        f"outcomes.{outcome}: the band {cell!r} becomes {c}; make it a level that is labeled so"
+                    )
+        cells = [cell for cell in built.tallies[outcome].unread if _BAND.match(cell)]
+        if cells:
+            found.append(
+                f"outcomes.{outcome}: cells such as {cells[0]!r} are bands, and the scale has no such labels"
+            )
+    for name, attribute in built.study.attributes.items():
+        column = built.rows[0].column(attribute.column or name)
+        labeled = {c: label for c, label in told.get(column, {}).items() if _BAND.match(label)}
+        in_file = built.rows[0].table.value_labels.get(column, {})
+        lost = [c for c in labeled if not attribute.recode.get(c) and not in_file.get(c)]
+        if len(labeled) > 1 and lost:
+            found.append(
+                f"attributes.{name}: code {lost[0]} stands for the band {labeled[lost[0]]!r}; recode it, or a prompt says "
+                f"{lost[0]}"
+            )
+    return found
+
+
+def answer_in_prompt(built: BuiltStudy, deposit: Deposit) -> list[str]:
+    """Attributes and factors that give the answer away: its own column, or made from it."""
+    study = built.study
+    outcome_of = {column: name for name, readings in built.readings.items() for column in readings}
+    rows = built.rows[0]
+    found = [
+        f"{key}: shows column {rows.column(column)!r}, which is the outcome {outcome_of[rows.column(column)]!r}"
+        for key, column in [
+            *((f"attributes.{n}", a.column or n) for n, a in study.attributes.items()),
+            *((f"factors.{n}", f.column or n) for n, f in study.factors.items() if f.loop is None),
+        ]
+        if rows.column(column) in outcome_of
+    ]
+    answers = {(g.outcome, g.row): g.value for g in built.given}
+    for part in built.rows:
+        shown_columns = {f"attributes.{n}": texts for n, texts in attribute_texts(study, part).items()}
+        for key, texts in shown_columns.items():
+            for outcome in study.outcomes:
+                pairs = [
+                    (text, answers[outcome, row])
+                    for text, row in zip(texts, part.numbers, strict=True)
+                    if text is not None and (outcome, row) in answers
+                ]
+                if _gives_away(pairs) or _gives_away([(b, a) for a, b in pairs]):
+                    found.append(
+                        f"{key}: tells the answer to {outcome!r}, or is made from it ({len(pairs):,} answers)"
+                    )
+    for factor in study.factors:
+        for outcome in study.outcomes:
+            pairs = [(g.value, g.arm.levels[factor]) for g in built.given if g.outcome == outcome]
+            values, levels = ({p[i] for p in pairs} for i in (0, 1))
+            # Asked which arm one was in, people's answers follow the arm; a split of the answers is finer than it.
+            if 1 < len(levels) < len(values) and _gives_away(pairs):
+                found.append(
+                    f"factors.{factor}: is made from the answer to {outcome!r} ({len(pairs):,} answers)"
+                )
+    return found
+
+
+def _gives_away(pairs: Sequence[tuple[Hashable, Hashable]]) -> bool:
+    """Whether the first tells the second nearly always, where several have the same first, and guessing would not."""
+    groups: Mapping[Hashable, collections.Counter] = collections.defaultdict(collections.Counter)
+    for first, second in pairs:
+        groups[first][second] += 1
+    shared = [group for group in groups.values() if group.total() > 1]
+    total = sum(group.total() for group in shared)
+    if total < _ENOUGH or len(shared) < 2:
+        return False
+    right = sum(max(group.values()) for group in shared)
+    overall: collections.Counter = collections.Counter()
+    for group in shared:
+        overall.update(group)
+    return right / total >= 0.98 and max(overall.values()) / total <= 0.9

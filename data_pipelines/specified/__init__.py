@@ -1,0 +1,1 @@
+"""From a study specification and its deposit's files to a study store."""

@@ -1,0 +1,162 @@
+"""From an outcome's declared scale to a `Scale`, and from cells to answers on it."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Mapping
+
+from data_pipelines.scales.codebooks import read_codebook_scale
+from data_pipelines.specified.deposit import Deposit
+from data_pipelines.specified.texts import shown, words_of
+from socsci_jax.errors import InputError
+from socsci_jax.studies.schema import MAX_LEVELS, Scale
+from socsci_jax.studies.specification_parts import AnswerScale, code
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a cell says: a value, or why there is none.
+
+    `status` is "answer", "missing" (empty, or a code of no answer), "outside" (a number that the scale does not
+    have) or "unread" (no number and no label).
+    """
+
+    status: str
+    value: float | None = None
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the cells of one outcome's column are read."""
+
+    scale: Scale
+    declared: AnswerScale
+    codes: Mapping[str, str]
+    missing: frozenset[str]
+
+    def read(self, cell: str | None) -> Answer:
+        if cell is None:
+            return Answer(status="missing", reason="missing answer")
+        text = self.codes.get(_key(cell), cell)
+        number = code(text)
+        if number in self.missing:
+            return Answer(status="missing", reason=f"missing answer (code {number})")
+        try:
+            value = float(number)
+        except ValueError:
+            return Answer(status="unread", reason="answer is neither a code nor a label of the scale")
+        if number != code(number) or value != value or value in (float("inf"), float("-inf")):
+            return Answer(status="unread", reason="answer is not a number")
+        if number in self.declared.alternatives:
+            return Answer(status="answer", value=value)
+        if self.declared.reversed and self.scale.lo is not None and self.scale.hi is not None:
+            value = self.scale.lo + self.scale.hi - value
+        if not self.scale.allows(value):
+            return Answer(status="outside", value=value, reason="answer outside its scale")
+        return Answer(status="answer", value=value)
+
+
+def reading_of(
+    declared: AnswerScale,
+    deposit: Deposit,
+    *,
+    labels: Mapping[str, str] | None = None,
+    missing: frozenset[str] = frozenset(),
+) -> Reading:
+    """How to read a column, from the declared scale and what the file says of its codes.
+
+    `labels` and `missing` are the file's: a text cell may be one of its labels, and its missing codes are missing
+    unless the scale declares them as alternatives.  Raises InputError for words that tell no scale.
+    """
+    scale = scale_of(declared, deposit)
+    told = {**{_key(label): c for c, label in (labels or {}).items()}}
+    own = dict(zip(map(code, scale.levels), scale.labels, strict=False))
+    own |= declared.alternatives
+    counts = collections.Counter(_key(label) for label in own.values() if label)
+    told |= {_key(label): c for c, label in own.items() if label and counts[_key(label)] == 1}
+    told |= {_key(cell): c for cell, c in declared.codes.items()}
+    absent = (missing | set(declared.missing)) - set(declared.alternatives)
+    return Reading(
+        scale=scale, declared=declared, codes=told, missing=frozenset(absent - set(map(code, scale.levels)))
+    )
+
+
+def scale_of(declared: AnswerScale, deposit: Deposit) -> Scale:
+    """The scale; raises InputError if its words tell none."""
+    beside = _beside(declared)
+    if declared.number:
+        return Scale.open_number(lo=declared.lo, hi=declared.hi, origin="codebook", **beside)
+    if declared.read is not None:
+        words = words_of(declared.read, deposit)
+        scale = read_codebook_scale(words, lo=None, hi=None)
+        if scale.kind == "unknown":
+            raise InputError(
+                f"no scale can be read from {shown(words)}; write it out as levels, or as lo and hi with labels."
+            )
+        if declared.labels or declared.nominal or beside:
+            labels = dict(zip(scale.levels, scale.labels or [""] * len(scale.levels), strict=True))
+            labels |= {_number(level): label for level, label in declared.labels.items()}
+            return Scale.of_levels(labels, origin="codebook", nominal=declared.nominal, **beside)
+        return scale
+    if declared.levels:
+        levels = {_number(level): label for level, label in declared.levels.items()}
+        return Scale.of_levels(levels, origin="codebook", nominal=declared.nominal, **beside)
+    return _range(declared, beside)
+
+
+def _range(declared: AnswerScale, beside: dict) -> Scale:
+    lo, hi, step = declared.lo or 0.0, declared.hi or 0.0, declared.step or 1.0
+    steps = round((hi - lo) / step)
+    if steps + 1 > MAX_LEVELS:
+        return Scale.open_number(lo=lo, hi=hi, origin="codebook", **beside)
+    levels = [_whole(round(lo + i * step, 9)) for i in range(steps + 1)]
+    if abs(levels[-1] - hi) > 1e-6:
+        raise InputError(f"steps of {step:g} from {lo:g} do not end at {hi:g}; write the levels out.")
+    labels = {_number(level): label for level, label in declared.labels.items()}
+    strange = [level for level in labels if level not in levels]
+    if strange:
+        raise InputError(f"label for {strange[0]:g}, which is no level from {lo:g} to {hi:g}.")
+    return Scale.of_levels(
+        {level: labels.get(level, "") for level in levels},
+        origin="codebook",
+        nominal=declared.nominal,
+        **beside,
+    )
+
+
+def _beside(declared: AnswerScale) -> dict:
+    """Alternatives and missing codes that are numbers; other missing codes never get as far as a scale."""
+    beside: dict = {}
+    if declared.alternatives:
+        beside["alternatives"] = {_number(c): label for c, label in declared.alternatives.items()}
+    numbers = [_number(c) for c in declared.missing if _is_number(c)]
+    if numbers:
+        beside["missing"] = numbers
+    return beside
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(text: str) -> float | int:
+    if not _is_number(text):
+        raise InputError(
+            f"level {text!r} is no number; give the levels numbers in their order (1: {text}), and cells that say "
+            f"{text!r} are read by their label."
+        )
+    return _whole(float(text))
+
+
+def _whole(value: float) -> float | int:
+    return int(value) if value == int(value) else value
+
+
+def _key(text: str) -> str:
+    return " ".join(text.split()).casefold()

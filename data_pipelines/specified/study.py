@@ -1,0 +1,271 @@
+"""One study: its rows become participants, items and responses, and what gates need to know is kept."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterator
+
+from data_pipelines.gates.personal import without_details
+from data_pipelines.specified.answers import Answer, Reading, reading_of
+from data_pipelines.specified.arms import Arm, ArmTable, fits, text_of
+from data_pipelines.specified.deposit import Deposit
+from data_pipelines.specified.people import People, attribute_texts, participant_ids, weights
+from data_pipelines.specified.rows import Rows, outcome_columns, study_rows
+from data_pipelines.specified.texts import parts_of
+from socsci_jax.errors import InputError
+from socsci_jax.studies.answer_formats import answer_format
+from socsci_jax.studies.schema import Item
+from socsci_jax.studies.specification import Outcome, Specification, Study, Variant
+from socsci_jax.studies.specification_checks import texts
+from socsci_jax.studies.store import StoreBuilder
+
+SHOWN_OF_A_CELL = 80
+
+
+@dataclasses.dataclass(kw_only=True)
+class Tally:
+    """What the cells of one outcome were, by code."""
+
+    answers: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    missing: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    outside: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    unread: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Given:
+    """One answer on its way to the store."""
+
+    arm: Arm
+    outcome: str
+    item: Item
+    person: str
+    value: float
+    row: int
+
+
+@dataclasses.dataclass(kw_only=True)
+class BuiltStudy:
+    """A study as it goes to the store, with what the gates look at."""
+
+    study_id: str
+    study: Study
+    rows: list[Rows]
+    arms: dict[str, Arm] = dataclasses.field(default_factory=dict)
+    unassigned: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    given: list[Given] = dataclasses.field(default_factory=list)
+    readings: dict[str, dict[str, Reading]] = dataclasses.field(default_factory=dict)
+    tallies: dict[str, Tally] = dataclasses.field(default_factory=lambda: collections.defaultdict(Tally))
+    people: People = dataclasses.field(default_factory=lambda: People(()))
+    # Of every row that is not excluded: its participant and condition.
+    assigned: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    repeated: collections.Counter[tuple[str, str]] = dataclasses.field(default_factory=collections.Counter)
+    provenance: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+
+
+def build_study(
+    study_id: str, specification: Specification, deposit: Deposit, builder: StoreBuilder
+) -> BuiltStudy:
+    """Adds the study to the builder.
+
+    Raises InputError for columns that are not there, texts or scales that cannot be found.
+    """
+    study = specification.studies[study_id]
+    built = BuiltStudy(study_id=study_id, study=study, rows=[], people=People(tuple(study.attributes)))
+    table = ArmTable(study, deposit)
+    numbers: dict[str, str] = {}
+    built.provenance = {
+        key: [part.place for part in parts_of(text, deposit)] for key, text in texts(study) if text
+    }
+    for number, reason in deposit.table(study.data).misfits:
+        builder.reject("participant", place=_place(deposit, study, number), reason=reason)
+    for rows in study_rows(study, deposit):
+        kept = _without_excluded(rows, study, deposit, builder)
+        built.rows.append(kept)
+        people = participant_ids(study, kept)
+        if study.number_participants:
+            people = [None if p is None else numbers.setdefault(p, str(len(numbers) + 1)) for p in people]
+        _add_rows(kept, people, built, table, specification, deposit, builder)
+    _add_answers(built, builder)
+    for name, count in built.people.conflicts.items():
+        builder.notes.append(
+            f"Study {study_id}: attribute {name!r} differs between rows of one participant {count:,} times; the first "
+            "value counts."
+        )
+    return built
+
+
+def _place(deposit: Deposit, study: Study, number: int) -> str:
+    return f"{deposit.path(study.data).name}, row {number}"
+
+
+def _without_excluded(rows: Rows, study: Study, deposit: Deposit, builder: StoreBuilder) -> Rows:
+    for exclusion in study.exclude:
+        excluded = rows.where(exclusion.where)
+        for number in rows.filtered(excluded).numbers:
+            builder.reject(
+                "participant", place=_place(deposit, study, number), reason=f"excluded: {exclusion.reason}"
+            )
+        rows = rows.filtered(~excluded)
+    return rows
+
+
+def _add_rows(
+    rows: Rows,
+    people: list[str | None],
+    built: BuiltStudy,
+    table: ArmTable,
+    specification: Specification,
+    deposit: Deposit,
+    builder: StoreBuilder,
+) -> None:
+    study = built.study
+    levels = [rows.levels(name, what).to_list() for name, what in study.factors.items()]
+    attributes = attribute_texts(study, rows)
+    row_weights = weights(study, rows)
+    arms: list[Arm | None] = []
+    for i, number in enumerate(rows.numbers):
+        combination = tuple(column[i] for column in levels)
+        arm = None if None in combination else table.arm(combination)
+        if people[i] is None or arm is None:
+            reason = "no participant" if people[i] is None else _why_unassigned(study, combination)
+            if people[i] is not None:
+                built.unassigned[reason] += 1
+            builder.reject("participant", place=_place(deposit, study, number), reason=reason)
+            arms.append(None)
+            continue
+        arms.append(arm)
+        built.arms.setdefault(arm.name, arm)
+        built.assigned.append((people[i], arm.name))
+        built.people.add(people[i], {name: column[i] for name, column in attributes.items()}, row_weights[i])
+    for name, outcome in study.outcomes.items():
+        _read_outcome(name, outcome, rows, arms, people, built, specification, deposit, builder)
+
+
+def _why_unassigned(study: Study, levels: tuple[str | None, ...]) -> str:
+    for (name, _), level in zip(study.factors.items(), levels, strict=True):
+        if level is None:
+            return f"at no level of factor {name!r}"
+    return f"no condition for {', '.join(map(str, levels))}"
+
+
+def _read_outcome(
+    name: str,
+    outcome: Outcome,
+    rows: Rows,
+    arms: list[Arm | None],
+    people: list[str | None],
+    built: BuiltStudy,
+    specification: Specification,
+    deposit: Deposit,
+    builder: StoreBuilder,
+) -> None:
+    variants = {arm.name: _variant(outcome, arm) for arm in arms if arm is not None}
+    asked = {
+        arm.name: _asked(name, outcome, variants[arm.name], arm, specification, deposit, rows, built)
+        for arm in {id(a): a for a in arms if a is not None}.values()
+    }
+    columns = {column: rows.cells(column).to_list() for column in outcome_columns(name, outcome, built.study)}
+    wanted = rows.where(outcome.rows).to_list()
+    tally = built.tallies[name]
+    read: dict[tuple[str, str | None], Answer] = {}
+    for i, number in enumerate(rows.numbers):
+        arm, person = arms[i], people[i]
+        if arm is None or person is None or not wanted[i]:
+            continue
+        column, reading, item = asked[arm.name]
+        cell = columns[column][i]
+        key = (arm.name, cell)
+        answer = read.get(key) or read.setdefault(key, reading.read(cell))
+        counter = {"answer": tally.answers, "missing": tally.missing, "outside": tally.outside}.get(
+            answer.status, tally.unread
+        )
+        counter[cell or ""] += 1
+        if answer.status == "answer" and answer.value is not None:
+            built.given.append(
+                Given(arm=arm, outcome=name, item=item, person=person, value=answer.value, row=number)
+            )
+            continue
+        builder.reject(
+            "response",
+            place=_place(deposit, built.study, number),
+            reason=answer.reason,
+            record={"study": built.study_id, "condition": arm.name, "outcome": name, "cell": _shown(cell)},
+        )
+
+
+def _variant(outcome: Outcome, arm: Arm) -> Variant | None:
+    return next((v for v in outcome.variants if fits(v.arms, arm.levels, condition=arm.name)), None)
+
+
+def _asked(
+    name: str,
+    outcome: Outcome,
+    variant: Variant | None,
+    arm: Arm,
+    specification: Specification,
+    deposit: Deposit,
+    rows: Rows,
+    built: BuiltStudy,
+) -> tuple[str, Reading, Item]:
+    """The column, how it is read, and the item that people of the arm answered."""
+    column = (variant.column if variant is not None else None) or outcome.column or name
+    given = variant.scale if variant is not None and variant.scale is not None else outcome.scale
+    in_file = rows.column(column)
+    try:
+        reading = reading_of(
+            specification.scale(given),
+            deposit,
+            labels=rows.table.value_labels.get(in_file),
+            missing=rows.table.missing.get(in_file, frozenset()),
+        )
+    except (InputError, ValueError) as error:
+        raise InputError(f"outcomes.{name}.scale: {error}") from None
+    built.readings.setdefault(name, {})[in_file] = reading
+    question = variant.question if variant is not None and variant.question is not None else outcome.question
+    asked = text_of(question, deposit, arm.fills)
+    told = (
+        text_of(outcome.answer_format, deposit, arm.fills)
+        if outcome.answer_format
+        else answer_format(reading.scale)
+    )
+    item = Item(
+        study_id=built.study_id,
+        condition=arm.name,
+        outcome=name,
+        stimulus=arm.stimulus,
+        question=f"{asked}\n" if asked else "",
+        answer_format=told,
+        scale=reading.scale,
+        is_control=arm.control,
+        factors=arm.levels,
+    )
+    return column, reading, item
+
+
+def _add_answers(built: BuiltStudy, builder: StoreBuilder) -> None:
+    seen: set[tuple[str, str]] = set()
+    for given in _in_file_order(built.given):
+        if not given.item.stimulus and not given.item.question:
+            raise InputError(f"outcomes.{given.outcome}: neither the condition nor the question has a text.")
+        item_id = builder.add_item(given.item)
+        if (item_id, given.person) in seen:
+            built.repeated[given.outcome, given.person] += 1
+        seen.add((item_id, given.person))
+        builder.add_participant(
+            built.study_id,
+            given.person,
+            built.people.known.get(given.person, {}),
+            weight=built.people.weights.get(given.person),
+        )
+        builder.add_response(item_id, given.person, given.value, sample_id=given.row)
+
+
+def _in_file_order(given: list[Given]) -> Iterator[Given]:
+    yield from sorted(given, key=lambda answer: answer.row)
+
+
+def _shown(cell: str | None) -> str | None:
+    """A rejected cell as the rejects keep it: short, and without what looks like a person's details."""
+    return None if cell is None else without_details(cell)[:SHOWN_OF_A_CELL]
