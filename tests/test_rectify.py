@@ -1,5 +1,7 @@
 """Predictions for many and answers of few, as tables, become estimates; answers that were trained on are refused."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -162,6 +164,10 @@ def test_exact_probabilities_and_draws_are_predictions(people):
         [mean.with_columns(draw=pl.lit(d), value=pl.col("prediction") + d - 0.5) for d in (0, 1)]
     )
     found = [rectify(table, gold, "y ~ treatment").table for table in (exact, mean, half.drop("prediction"))]
+    texts = exact.with_columns(
+        pl.Series(name, [json.dumps(row) for row in exact[name].to_list()]) for name in ("levels", "probs")
+    )
+    found.append(rectify(texts, gold, "y ~ treatment").table)  # as CSV has them
     for other in found[1:]:
         np.testing.assert_allclose(other["estimate"], found[0]["estimate"], atol=1e-9)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from socsci_jax.cli.output import Replace, Seed, print_table
+from socsci_jax.foreign_text import say
 
 app = typer.Typer()
 
@@ -99,6 +100,6 @@ def rectify_command(
     if found.needed is not None:
         print_table("Answers needed", found.needed)
     for note in found.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     for path in write_output(found, out):
-        print(f"written: {path}")
+        say(f"written: {path}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 
 import polars as pl
 
 from socsci_jax.errors import InputError
+from socsci_jax.foreign_text import write_csv
 from socsci_jax.rectification.rectify import Rectification
+from socsci_jax.storage import new_file
 
 
 def check_output(out: Path, *, replace: bool) -> None:
@@ -23,7 +23,6 @@ def check_output(out: Path, *, replace: bool) -> None:
 
 def write_output(found: Rectification, out: Path) -> list[Path]:
     """Writes the table, and the excluded rows where there are any; returns what was written."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     _write(found.table, out)
     if found.rejects.is_empty():
         _rejects(out).unlink(missing_ok=True)  # of an earlier run that is replaced
@@ -37,12 +36,8 @@ def _rejects(out: Path) -> Path:
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}")
-    try:
+    with new_file(path) as partial:
         if path.suffix == ".csv":
-            frame.write_csv(partial)
+            write_csv(frame, partial)
         else:
             frame.write_parquet(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -12,7 +12,8 @@ from socsci_jax.errors import InputError
 from socsci_jax.estimation.linear import Family
 from socsci_jax.estimation.ppi import Sample
 from socsci_jax.rectification.formula import Formula, design
-from socsci_jax.rectification.tables import ARM_0, ARM_1, PREDICTION, Joined, reject_rows, zero_or_one
+from socsci_jax.rectification.predicted import ARM_0, ARM_1, PREDICTION, zero_or_one
+from socsci_jax.rectification.tables import Joined, reject_rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

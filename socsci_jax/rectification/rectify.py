@@ -15,8 +15,9 @@ from socsci_jax.estimation.linear import Estimates, Family, fit
 from socsci_jax.estimation.power import labels_needed, worth_of_regression
 from socsci_jax.estimation.ppi import Sample, ppi
 from socsci_jax.rectification.formula import Formula, parse_formula
+from socsci_jax.rectification.predicted import ARM_0, ARM_1, PREDICTION
 from socsci_jax.rectification.prepare import Prepared, Settings, prepare
-from socsci_jax.rectification.tables import ARM_0, ARM_1, PREDICTION, join
+from socsci_jax.rectification.tables import join
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from socsci_jax.errors import InputError
+from socsci_jax.rectification.predicted import ROW_SEEN, SEEN, one_row_each
+from socsci_jax.tables import decompressed, open_parquet, unreadable
 
 KEYS = ("study_id", "item_id", "participant_id")
 STUDY = "study_id"
-SEEN = "seen"
-# Names of the columns that are made here, which no table from outside can have by accident.
-PREDICTION, ARM_0, ARM_1, ROW_SEEN = (f"socsci_jax:{name}" for name in ("prediction", "S0", "S1", "seen"))
+
+_HINT = "give a CSV or Parquet file with a row of column names"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,22 +32,19 @@ class Joined:
 
 
 def read_table(path: str | Path) -> pl.DataFrame:
-    """Reads Parquet (by its first bytes) or CSV, where empty fields and NA are missing; InputError otherwise."""
+    """Reads Parquet (by its first bytes) or CSV, also compressed, where empty fields and NA are missing."""
     path = Path(path)
+    content = decompressed(path, hint=_HINT)
     try:
-        with path.open("rb") as file:
-            parquet = file.read(4) == b"PAR1"
-        frame = (
-            pl.read_parquet(path)
-            if parquet
-            else pl.read_csv(path, null_values=["", "NA"], infer_schema_length=None)
-        )
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}); give a CSV or Parquet file."
-        ) from error
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV or Parquet table ({str(error).splitlines()[0]}).") from error
+        if content[:4] == b"PAR1":
+            with open_parquet(path, hint=_HINT) as opened:
+                frame = pl.from_arrow(opened.read())
+        else:
+            frame = pl.read_csv(content, null_values=["", "NA"], infer_schema_length=None)
+    except InputError:
+        raise
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, ValueError) as error:
+        raise unreadable(path, error, hint=_HINT) from error
     if frame.is_empty():
         raise InputError(f"{path}: the table has no rows.")
     return frame
@@ -78,7 +77,7 @@ def join(
             f"GOLD has {dict(zip(keys, again))} twice; give one row each, or name more columns as keys."
         )
     predictions = predictions.with_columns(_as_text(predictions, keys))
-    one, both_arms = _one_row_each(predictions, keys, column, treatment, gold)
+    one, both_arms = one_row_each(predictions, keys, column, treatment, gold)
     frame = _coalesce(one, gold, keys)
     rejects = [_reject(gold.join(one, on=keys, how="anti"), keys, "there is no prediction for it")]
     notes = []
@@ -156,99 +155,6 @@ def _unseen(predictions: pl.DataFrame, others: Sequence[pl.DataFrame], keys: tup
             "trained without them."
         )
     return pl.concat(chosen, how="diagonal_relaxed")
-
-
-def _one_row_each(
-    table: pl.DataFrame, keys: tuple[str, ...], column: str, treatment: str | None, gold: pl.DataFrame
-) -> tuple[pl.DataFrame, bool]:
-    """One row a key with PREDICTION, or ARM_0 and ARM_1, the other columns as they are; and whether it is both arms."""
-    seen = [_flag(table).alias(ROW_SEEN)] if SEEN in table.columns else []
-    if {"S0", "S1"} <= set(table.columns):
-        _check_once(table, keys)
-        arms = [_number(table, name).alias(made) for name, made in (("S0", ARM_0), ("S1", ARM_1))]
-        return table.with_columns(*arms, *seen).drop(SEEN, "S0", "S1", strict=False), True
-    table = table.with_columns(_prediction(table, column), *seen).drop(SEEN, strict=False)
-    used = [
-        name
-        for name in ("levels", "probs", "draw", "value", "mass_on_levels", column)
-        if name in table.columns
-    ]
-    table = table.drop(used)
-    in_rows = treatment is not None and treatment in table.columns and treatment in gold.columns
-    in_rows = in_rows and table.select(pl.struct(keys).is_duplicated().any()).item()
-    group = [*keys, treatment] if in_rows else list(keys)
-    if "draw" in used:
-        kept = [pl.col(name).first() for name in table.columns if name not in (*group, PREDICTION, ROW_SEEN)]
-        any_seen = [pl.col(ROW_SEEN).any()] if seen else []
-        table = table.group_by(group, maintain_order=True).agg(pl.col(PREDICTION).mean(), *kept, *any_seen)
-    _check_once(table, group)
-    if not in_rows:
-        return table, False
-    if not zero_or_one(table[treatment]):
-        raise InputError(
-            f"Predictions of several arms a person, but {treatment!r} is not 0 or 1 in all rows."
-        )
-    rest = [pl.col(name).first() for name in table.columns if name not in (*group, PREDICTION, ROW_SEEN)]
-    arms = [
-        pl.col(PREDICTION).filter(pl.col(treatment) == arm).first().alias(made)
-        for arm, made in ((0, ARM_0), (1, ARM_1))
-    ]
-    any_seen = [pl.col(ROW_SEEN).any()] if seen else []
-    return table.group_by(keys, maintain_order=True).agg(*arms, *rest, *any_seen), True
-
-
-def _prediction(table: pl.DataFrame, column: str) -> pl.Expr:
-    """The prediction of a row as a number."""
-    if {"levels", "probs"} <= set(table.columns) and table["probs"].is_not_null().any():
-        if not (isinstance(table["probs"].dtype, pl.List) and isinstance(table["levels"].dtype, pl.List)):
-            raise InputError(
-                "levels and probs must be lists, as in Parquet; a CSV file takes one column prediction."
-            )
-        lengths = table.select((pl.col("levels").list.len() != pl.col("probs").list.len()).any()).item()
-        total = table.select(((pl.col("probs").list.sum() - 1).abs() > 1e-4).any()).item()
-        if lengths or total:
-            raise InputError(
-                "probs must be as many as levels and sum to 1 in every row; check the predictions table."
-            )
-        product = pl.col("levels").cast(pl.List(pl.Float64)) * pl.col("probs").cast(pl.List(pl.Float64))
-        return product.list.sum().alias(PREDICTION)
-    for name in (column, "value"):
-        if name in table.columns:
-            return _number(table, name).alias(PREDICTION)
-    raise InputError(
-        f"PREDICTIONS has no column {column!r}, nor levels and probs, value, or S0 and S1; it has {table.columns}."
-    )
-
-
-def _number(table: pl.DataFrame, name: str) -> pl.Expr:
-    known = table[name].drop_nulls()
-    if not (known.is_empty() or known.dtype.is_numeric() or known.dtype == pl.Boolean):
-        raise InputError(f"Column {name!r} of PREDICTIONS is not numeric; it holds {known[0]!r}.")
-    return pl.col(name).cast(pl.Float64)
-
-
-def _flag(table: pl.DataFrame) -> pl.Expr:
-    """The column seen as true or false, null where it is not known."""
-    column = table[SEEN]
-    if not zero_or_one(column):
-        raise InputError(
-            f"Column 'seen' of PREDICTIONS is not true or false; it holds {column.drop_nulls()[0]!r}."
-        )
-    return pl.col(SEEN).cast(pl.Boolean)
-
-
-def zero_or_one(column: pl.Series) -> bool:
-    """Whether a column holds nothing but 0 and 1, or true and false, and missing values."""
-    if column.dtype == pl.Boolean or column.null_count() == len(column):
-        return True
-    return column.dtype.is_numeric() and bool(((column == 0) | (column == 1)).fill_null(True).all())
-
-
-def _check_once(table: pl.DataFrame, keys: Sequence[str]) -> None:
-    again = table.filter(pl.struct(keys).is_duplicated())
-    if not again.is_empty():
-        found = again.select(keys).row(0, named=True)
-        raise InputError(f"PREDICTIONS has {found} twice; give one row each, or name more columns as keys.")
 
 
 def _coalesce(one: pl.DataFrame, gold: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:

@@ -1,0 +1,116 @@
+"""One prediction a person, whatever the form of the table: a number, probabilities, draws, or both arms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from socsci_jax.errors import InputError
+
+SEEN = "seen"
+# Names of the columns that are made here, which no table from outside can have by accident.
+PREDICTION, ARM_0, ARM_1, ROW_SEEN = (f"socsci_jax:{name}" for name in ("prediction", "S0", "S1", "seen"))
+
+
+def one_row_each(
+    table: pl.DataFrame, keys: tuple[str, ...], column: str, treatment: str | None, gold: pl.DataFrame
+) -> tuple[pl.DataFrame, bool]:
+    """One row a key with PREDICTION, or ARM_0 and ARM_1, the other columns as they are; and whether it is both arms."""
+    seen = [flag(table).alias(ROW_SEEN)] if SEEN in table.columns else []
+    if {"S0", "S1"} <= set(table.columns):
+        check_once(table, keys)
+        arms = [_number(table, name).alias(made) for name, made in (("S0", ARM_0), ("S1", ARM_1))]
+        return table.with_columns(*arms, *seen).drop(SEEN, "S0", "S1", strict=False), True
+    table = table.with_columns(_prediction(table, column), *seen).drop(SEEN, strict=False)
+    used = [
+        name
+        for name in ("levels", "probs", "draw", "value", "mass_on_levels", column)
+        if name in table.columns
+    ]
+    table = table.drop(used)
+    in_rows = treatment is not None and treatment in table.columns and treatment in gold.columns
+    in_rows = in_rows and table.select(pl.struct(keys).is_duplicated().any()).item()
+    group = [*keys, treatment] if in_rows else list(keys)
+    if "draw" in used:
+        kept = [pl.col(name).first() for name in table.columns if name not in (*group, PREDICTION, ROW_SEEN)]
+        any_seen = [pl.col(ROW_SEEN).any()] if seen else []
+        table = table.group_by(group, maintain_order=True).agg(pl.col(PREDICTION).mean(), *kept, *any_seen)
+    check_once(table, group)
+    if not in_rows:
+        return table, False
+    if not zero_or_one(table[treatment]):
+        raise InputError(
+            f"Predictions of several arms a person, but {treatment!r} is not 0 or 1 in all rows."
+        )
+    rest = [pl.col(name).first() for name in table.columns if name not in (*group, PREDICTION, ROW_SEEN)]
+    arms = [
+        pl.col(PREDICTION).filter(pl.col(treatment) == arm).first().alias(made)
+        for arm, made in ((0, ARM_0), (1, ARM_1))
+    ]
+    any_seen = [pl.col(ROW_SEEN).any()] if seen else []
+    return table.group_by(keys, maintain_order=True).agg(*arms, *rest, *any_seen), True
+
+
+def _prediction(table: pl.DataFrame, column: str) -> pl.Series | pl.Expr:
+    """The prediction of a row as a number."""
+    if {"levels", "probs"} <= set(table.columns) and table["probs"].is_not_null().any():
+        table = table.with_columns(_list(table, "levels"), _list(table, "probs"))
+        lengths = table.select((pl.col("levels").list.len() != pl.col("probs").list.len()).any()).item()
+        total = table.select(((pl.col("probs").list.sum() - 1).abs() > 1e-4).any()).item()
+        if lengths or total:
+            raise InputError(
+                "probs must be as many as levels and sum to 1 in every row; check the predictions table."
+            )
+        return (table["levels"] * table["probs"]).list.sum().alias(PREDICTION)
+    for name in (column, "value"):
+        if name in table.columns:
+            return _number(table, name).alias(PREDICTION)
+    raise InputError(
+        f"PREDICTIONS has no column {column!r}, nor levels and probs, value, or S0 and S1; it has {table.columns}."
+    )
+
+
+def _list(table: pl.DataFrame, name: str) -> pl.Series:
+    """A column of lists of numbers, which CSV holds as JSON: [0.5, 0.5]."""
+    column = table[name]
+    try:
+        if column.dtype == pl.String:
+            column = column.str.json_decode(pl.List(pl.Float64))
+        return column.cast(pl.List(pl.Float64))
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f"Column {name!r} of PREDICTIONS does not hold lists of numbers such as [0.5, 0.5]: "
+            f"{str(error).splitlines()[0][:200]}."
+        ) from error
+
+
+def _number(table: pl.DataFrame, name: str) -> pl.Expr:
+    known = table[name].drop_nulls()
+    if not (known.is_empty() or known.dtype.is_numeric() or known.dtype == pl.Boolean):
+        raise InputError(f"Column {name!r} of PREDICTIONS is not numeric; it holds {known[0]!r}.")
+    return pl.col(name).cast(pl.Float64)
+
+
+def flag(table: pl.DataFrame) -> pl.Expr:
+    """The column seen as true or false, null where it is not known."""
+    column = table[SEEN]
+    if not zero_or_one(column):
+        raise InputError(
+            f"Column 'seen' of PREDICTIONS is not true or false; it holds {column.drop_nulls()[0]!r}."
+        )
+    return pl.col(SEEN).cast(pl.Boolean)
+
+
+def zero_or_one(column: pl.Series) -> bool:
+    """Whether a column holds nothing but 0 and 1, or true and false, and missing values."""
+    if column.dtype == pl.Boolean or column.null_count() == len(column):
+        return True
+    return column.dtype.is_numeric() and bool(((column == 0) | (column == 1)).fill_null(True).all())
+
+
+def check_once(table: pl.DataFrame, keys: Sequence[str]) -> None:
+    again = table.filter(pl.struct(keys).is_duplicated())
+    if not again.is_empty():
+        found = again.select(keys).row(0, named=True)
+        raise InputError(f"PREDICTIONS has {found} twice; give one row each, or name more columns as keys.")
