@@ -1,0 +1,269 @@
+"""What a model was trained on, kept with the model, so that nothing that it has seen is ever called unseen.
+
+Ids alone do not tell: a deposit may be built twice, split anew, or renamed.  So texts and people are kept as digests:
+
+- a study has its id and the digests of its eight-word sequences (a sample), by which a resembling study is found;
+- an item has its study, condition and outcome, and the digest of its words;
+- a participant has an id, and a fingerprint: the digest of persona, items and answers.
+
+Under the split that the model was trained with, an answer was trained on exactly where both its item and its
+participant were.  Within the store of training ids decide; in another store equal texts and fingerprints decide.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import re
+import unicodedata
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from socsci_jax.errors import InputError
+from socsci_jax.storage import new_file
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.tables import read_parquet
+
+TRAINED_ON_FILE = "trained_on.parquet"
+TRAINED_ON_SCHEMA = pa.schema(
+    [
+        ("kind", pa.string()),  # study, item or participant
+        ("store_hash", pa.string()),
+        ("study_id", pa.string()),
+        ("condition", pa.string()),
+        ("outcome", pa.string()),
+        ("participant_id", pa.string()),
+        ("digest", pa.uint64()),
+        ("sequences", pa.list_(pa.uint32())),
+    ]
+)
+WORDS_OF_SEQUENCE = 8
+# One sequence in so many is kept; studies of few words keep all.
+SEQUENCE_SAMPLE = 8
+FEW_SEQUENCES = 64
+# A text of so many words is not written twice by chance; shorter ones tell only if most of a study's are alike.
+WORDS_THAT_TELL = 20
+RESEMBLES = 0.3
+
+# What of an answer a model had not seen, the largest first; "nothing" if the answer itself was trained on.
+UNSEEN = ("study", "condition", "outcome", "participant", "nothing")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Resemblance:
+    """A study that was not trained on by its id, and the training study whose words it shares."""
+
+    study: str
+    training: str
+    overlap: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainedOn:
+    """Rows of TRAINED_ON_SCHEMA; several stores where a model was trained more than once."""
+
+    frame: pl.DataFrame
+
+    @classmethod
+    def of(cls, store: StudyStore, train: pl.DataFrame) -> TrainedOn:
+        """What training on the labeled responses `train` of a store sees."""
+        item_ids = train["item_id"].unique()
+        studies = train["study_id"].unique()
+        items = _item_rows(store).filter(pl.col("item_id").is_in(item_ids.implode())).drop("item_id", "words")
+        people = train.select("study_id", "participant_id").unique()
+        people = people.join(_fingerprints(store), on=["study_id", "participant_id"], how="left")
+        sequences = _study_rows(store).filter(pl.col("study_id").is_in(studies.implode()))
+        rows = [
+            sequences.with_columns(kind=pl.lit("study")),
+            items.with_columns(kind=pl.lit("item")),
+            people.with_columns(kind=pl.lit("participant")),
+        ]
+        frame = pl.concat(rows, how="diagonal").with_columns(store_hash=pl.lit(store.content_hash))
+        return cls(_in_order(frame))
+
+    def with_earlier(self, earlier: TrainedOn | None) -> TrainedOn:
+        """Together with what the start of training had seen."""
+        if earlier is None:
+            return self
+        return TrainedOn(_in_order(pl.concat([earlier.frame, self.frame], how="diagonal").unique()))
+
+    def write(self, path: Path) -> None:
+        """Writes one Parquet file, whole or not at all."""
+        with new_file(path) as partial:
+            pq.write_table(self.frame.to_arrow().cast(TRAINED_ON_SCHEMA), partial, compression="zstd")
+
+    @classmethod
+    def read(cls, path: Path) -> TrainedOn:
+        """Raises InputError if the file is damaged."""
+        hint = "without it nobody knows what this model has seen; copy it again from where the model is from"
+        table = read_parquet(path, TRAINED_ON_SCHEMA, hint=hint)
+        frame = pl.DataFrame(pl.from_arrow(table))
+        if not set(frame["kind"].unique()) <= {"study", "item", "participant"}:
+            raise InputError(f"{path}: a kind of rows is not known; {hint}.")
+        return cls(frame)
+
+    @property
+    def digest(self) -> str:
+        """Hash of all rows."""
+        return hashlib.sha256(_in_order(self.frame).write_ndjson().encode()).hexdigest()
+
+    def label(self, store: StudyStore, pairs: pl.DataFrame) -> pl.DataFrame:
+        """`pairs` (item_id, study_id, participant_id) with the columns `seen` and `unseen`.
+
+        `seen` is true where the answer itself was trained on; `unseen` is the largest thing that was not: one of UNSEEN.
+        """
+        labeled = pairs.join(self._items(store), on="item_id", how="left", maintain_order="left")
+        labeled = labeled.join(
+            self._people(store), on=["study_id", "participant_id"], how="left", maintain_order="left"
+        )
+        known = [
+            pl.col(name).fill_null(False) for name in ("knows_study", "knows_condition", "knows_outcome")
+        ]
+        person = pl.col("knows_person").fill_null(False)
+        unseen = (
+            pl.when(~known[0])
+            .then(pl.lit("study"))
+            .when(~known[1])
+            .then(pl.lit("condition"))
+            .when(~known[2])
+            .then(pl.lit("outcome"))
+            .when(~person)
+            .then(pl.lit("participant"))
+            .otherwise(pl.lit("nothing"))
+        )
+        return labeled.with_columns(unseen=unseen).select(
+            *pairs.columns, seen=pl.col("unseen") == "nothing", unseen="unseen"
+        )
+
+    def resembling(self, store: StudyStore, studies: Sequence[str]) -> list[Resemblance]:
+        """Those of `studies` that are not known by text or id, but share much of their words with a training study."""
+        known = set(self._items(store).filter("knows_study")["item_id"])
+        known_studies = set(store.items.filter(pl.col("item_id").is_in(list(known)))["study_id"])
+        mine = {study: set(of) for study, of in self._of("study").select("study_id", "sequences").iter_rows()}
+        found = []
+        theirs = _study_rows(store).filter(
+            pl.col("study_id").is_in([s for s in studies if s not in known_studies])
+        )
+        for study, sequences in theirs.select("study_id", "sequences").iter_rows():
+            overlaps = {
+                other: len(of & set(sequences)) / max(1, min(len(of), len(sequences)))
+                for other, of in mine.items()
+            }
+            best = max(overlaps, key=overlaps.__getitem__, default=None)
+            if best is not None and overlaps[best] >= RESEMBLES:
+                found.append(Resemblance(study, best, overlaps[best]))
+        return found
+
+    def _of(self, kind: str) -> pl.DataFrame:
+        return self.frame.filter(pl.col("kind") == kind)
+
+    def _items(self, store: StudyStore) -> pl.DataFrame:
+        """Of each item of a store: item_id, knows_study, knows_condition, knows_outcome."""
+        theirs, mine = _item_rows(store), self._of("item")
+        here = mine.filter(pl.col("store_hash") == store.content_hash)
+        text = theirs.with_columns(same_text=pl.col("digest").is_in(mine["digest"].unique().implode()))
+        telling = pl.col("same_text") & (pl.col("words") >= WORDS_THAT_TELL)
+        study = pl.col("study_id")
+        by_text = (telling.any() | (pl.col("same_text").mean() >= 0.5)).over("study_id")
+        by_id = study.is_in(here["study_id"].unique().implode())
+
+        def known(*columns: str) -> pl.Expr:
+            of = here.select(pl.struct("study_id", *columns).unique()).to_series()
+            return pl.struct("study_id", *columns).is_in(of.implode())
+
+        return text.with_columns(is_known=by_id, text_known=by_text).select(
+            "item_id",
+            knows_study=pl.col("is_known") | pl.col("text_known"),
+            knows_condition=pl.when("is_known").then(known("condition")).otherwise("same_text"),
+            knows_outcome=pl.when("is_known").then(known("outcome")).otherwise("same_text"),
+        )
+
+    def _people(self, store: StudyStore) -> pl.DataFrame:
+        """Of each participant of a store: study_id, participant_id, knows_person."""
+        theirs, mine = _fingerprints(store), self._of("participant")
+        here = mine.filter(pl.col("store_hash") == store.content_hash)
+        ids = here.select(pl.struct("study_id", "participant_id").unique()).to_series()
+        by_id = pl.struct("study_id", "participant_id").is_in(ids.implode())
+        # In another store people are told by what they are and answered; their ids may be anybody's.
+        elsewhere = ~pl.col("study_id").is_in(here["study_id"].unique().implode())
+        alike = pl.col("digest").is_in(mine["digest"].unique().implode())
+        return theirs.select("study_id", "participant_id", knows_person=by_id | (elsewhere & alike))
+
+
+def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    names = TRAINED_ON_SCHEMA.names
+    complete = frame.with_columns(
+        [pl.lit(None).alias(name) for name in names if name not in frame.columns]
+    ).select(names)
+    return complete.sort([name for name in names if name != "sequences"])
+
+
+@functools.lru_cache(maxsize=100_000)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
+
+
+def _digest(parts: Sequence[str]) -> int:
+    return int.from_bytes(hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).digest(), "big")
+
+
+def _item_rows(store: StudyStore) -> pl.DataFrame:
+    """item_id, study_id, condition, outcome, digest of the words of stimulus and question, number of words."""
+    texts = [
+        _words(f"{stimulus} {question}") or _words(answer_format)
+        for stimulus, question, answer_format in store.items.select(
+            "stimulus", "question", "answer_format"
+        ).iter_rows()
+    ]
+    return store.items.select("item_id", "study_id", "condition", "outcome").with_columns(
+        digest=pl.Series([_digest(words) for words in texts], dtype=pl.UInt64),
+        words=pl.Series([len(words) for words in texts], dtype=pl.Int64),
+    )
+
+
+def _study_rows(store: StudyStore) -> pl.DataFrame:
+    """study_id, sequences: sampled digests of the eight-word sequences of its stimuli and questions."""
+    of_study: dict[str, set[int]] = {}
+    for study, stimulus, question in store.items.select("study_id", "stimulus", "question").iter_rows():
+        words = _words(f"{stimulus} {question}")
+        n = WORDS_OF_SEQUENCE
+        sequences = {
+            zlib.crc32(" ".join(words[i : i + n]).encode()) for i in range(max(1, len(words) - n + 1))
+        }
+        of_study.setdefault(study, set()).update(sequences)
+    sampled = {
+        study: sorted(s for s in all_of if len(all_of) <= FEW_SEQUENCES or s % SEQUENCE_SAMPLE == 0)
+        for study, all_of in of_study.items()
+    }
+    schema = {"study_id": pl.String, "sequences": pl.List(pl.UInt32)}
+    return pl.DataFrame({"study_id": list(sampled), "sequences": list(sampled.values())}, schema=schema)
+
+
+def _fingerprints(store: StudyStore) -> pl.DataFrame:
+    """study_id, participant_id, digest: the same for equal personas who gave the same answers to the same items."""
+    items = _item_rows(store).select("item_id", "study_id", text="digest")
+    answers = (
+        store.responses.select("item_id", "participant_id", "value")
+        .join(items, on="item_id", how="left")
+        .with_columns(answer=pl.format("{}={}", "text", "value"))
+        .group_by("study_id", "participant_id")
+        .agg(pl.col("answer").sort().str.join("\x1f"))
+    )
+    personas = store.participants.select(
+        "study_id", "participant_id", persona=pl.col("attributes").struct.json_encode()
+    )
+    joined = answers.join(personas, on=["study_id", "participant_id"], how="left").sort(
+        "study_id", "participant_id"
+    )
+    digests = [
+        _digest((persona, answer)) for persona, answer in joined.select("persona", "answer").iter_rows()
+    ]
+    return joined.select("study_id", "participant_id").with_columns(
+        digest=pl.Series(digests, dtype=pl.UInt64)
+    )

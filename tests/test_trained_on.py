@@ -1,0 +1,146 @@
+"""What a model has seen is told from ids, texts and people, whatever a store or a split calls them."""
+
+import dataclasses
+
+import polars as pl
+import pytest
+from small import GENDERS, SCALE_1_5, small_item
+
+from socsci_jax.errors import InputError
+from socsci_jax.studies.splits import make_split
+from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.trained_on import TrainedOn
+
+WORDS = "People of the town read in the paper that the council wants to build plan {c}, which costs much money and time."
+
+
+def build(folder, *, studies=("a", "b"), names=lambda person: person, words=WORDS, seed=0):
+    """Studies of three conditions with two outcomes, each answered by six people."""
+    builder = StoreBuilder(attributes=("age", "gender"), source="made up", license="CC0-1.0", command="test")
+    for number, study in enumerate(studies):
+        builder.add_study(study)
+        for c in range(3):
+            for o, outcome in enumerate(("taxes", "parks")):
+                item = dataclasses.replace(
+                    small_item(study, f"c{c}", outcome, SCALE_1_5),
+                    stimulus=f"Study {number} is about something. " + words.format(c=c) + "\n\n",
+                )
+                item_id = builder.add_item(item)
+                for p in range(6):
+                    person = names(f"{c}-{p}")
+                    builder.add_participant(
+                        study, person, {"age": str(20 + p + 10 * c), "gender": GENDERS[p % 2]}
+                    )
+                    value = 1 + (p * (o + 2) + c + number + seed) % 5
+                    builder.add_response(item_id, person, value, sample_id=p)
+    return builder.write(folder)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A store, its split, and what training on it sees: study a without a condition and without some people."""
+    store = build(tmp_path_factory.mktemp("trained") / "store")
+    split = make_split(store, name="main", seed=1, studies=["b"], conditions=0.34, participants=0.3)
+    return store, split, TrainedOn.of(store, split.training_responses(store))
+
+
+def labels(trained, store):
+    pairs = store.responses.join(store.items.select("item_id", "study_id"), on="item_id", how="left")
+    return trained.label(store, pairs)
+
+
+def test_under_its_own_split_what_is_unseen_is_what_the_split_holds_out(world):
+    store, split, trained = world
+    told = dict(
+        zip(
+            ("unseen_studies", "unseen_conditions", "unseen_participants", "train"),
+            ("study", "condition", "participant", "nothing"),
+        )
+    )
+    labeled = labels(trained, store)
+    assert set(split.label(store)["part"]) == set(told)
+    assert labeled["unseen"].to_list() == [told[part] for part in split.label(store)["part"]]
+    assert labeled["seen"].to_list() == [part == "train" for part in split.label(store)["part"]]
+
+
+def test_another_split_of_the_same_store_changes_nothing(world):
+    store, _, trained = world
+    make_split(store, name="other", seed=5, studies=["a"]).save(store)
+    assert labels(trained, store)["seen"].sum() > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"studies": ("x", "y")},
+        {"names": lambda person: f"renamed-{person}"},
+        {"studies": ("x", "y"), "names": lambda person: f"renamed-{person}"},
+    ],
+)
+def test_the_same_study_in_another_store_is_known_by_its_words_and_people(world, tmp_path, changes):
+    store, _, trained = world
+    other = build(tmp_path / "other", **changes)
+    assert other.content_hash != store.content_hash
+    assert labels(trained, other)["seen"].to_list() == labels(trained, store)["seen"].to_list()
+
+
+def test_punctuation_case_and_breaks_do_not_make_a_text_another(world, tmp_path):
+    _, _, trained = world
+    other = build(
+        tmp_path / "other", studies=("x", "y"), words=WORDS.upper().replace("{C}", "{c}").replace(", ", "\n")
+    )
+    assert labels(trained, other)["seen"].any()
+
+
+def test_new_texts_and_new_people_are_unseen(world, tmp_path):
+    _, _, trained = world
+    other = build(
+        tmp_path / "other",
+        studies=("x",),
+        words="Nothing of this was ever written before, not even {c} by anybody.",
+    )
+    assert set(labels(trained, other)["unseen"]) == {"study"}
+
+
+def test_other_people_who_read_what_was_trained_on_are_unseen_participants(world, tmp_path):
+    _, _, trained = world
+    other = build(tmp_path / "other", seed=2)
+    assert not labels(trained, other)["seen"].any()
+    assert "participant" in set(labels(trained, other)["unseen"])
+
+
+def test_a_study_with_some_new_words_resembles_its_original(world, tmp_path):
+    _, _, trained = world
+    other = build(tmp_path / "other", studies=("x",), words=WORDS.replace("the town", "the whole town"))
+    (found,) = trained.resembling(other, ["x"])
+    assert (found.study, found.training) == ("x", "a") and 0.3 <= found.overlap < 1
+
+
+def test_what_the_start_had_seen_stays_seen(world, tmp_path):
+    store, _, trained = world
+    other = build(
+        tmp_path / "other",
+        studies=("x",),
+        words="Altogether other words about {c}, that nobody has read, twenty of them, or even more than twenty, I believe.",
+    )
+    both = TrainedOn.of(
+        other, make_split(other, name="m", seed=0, participants=0.5).training_responses(other)
+    )
+    together = both.with_earlier(trained)
+    assert labels(together, store).equals(labels(trained, store))
+    assert labels(together, other).equals(labels(both, other))
+
+
+def test_written_and_read_it_is_the_same(world, tmp_path):
+    trained = world[2]
+    trained.write(tmp_path / "t.parquet")
+    assert TrainedOn.read(tmp_path / "t.parquet").digest == trained.digest
+    (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:-9])
+    with pytest.raises(InputError, match="nobody knows what this model has seen"):
+        TrainedOn.read(tmp_path / "t.parquet")
+
+
+def test_nothing_of_the_answers_or_texts_can_be_read_from_it(world):
+    frame = world[2].frame
+    assert frame.schema["digest"] == pl.UInt64
+    assert not any("council" in str(value) for row in frame.iter_rows() for value in row)
