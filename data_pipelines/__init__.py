@@ -43,12 +43,15 @@ def build(
         return text_classification.build(Path(source), out, command=command, replace=replace)
     if kind == "synthetic":
         from data_pipelines.synthetic import documents as synthetic_documents
+        from data_pipelines.synthetic import games
         from data_pipelines.synthetic import studies as synthetic
 
         if source == synthetic_documents.PRESET:
             return synthetic_documents.build(out, command=command, replace=replace)
+        if source == games.PRESET:
+            return games.build(out, command=command, replace=replace)
         if source not in synthetic.PRESETS:
-            known = ", ".join((*synthetic.PRESETS, synthetic_documents.PRESET))
+            known = ", ".join((*synthetic.PRESETS, synthetic_documents.PRESET, games.PRESET))
             raise InputError(f"synthetic deposit {source!r} is not known; known are {known}.")
         return synthetic.build(out, config=synthetic.PRESETS[source], command=command, replace=replace)
     raise InputError(f"kind {kind!r} of deposit is not known; known are {', '.join(KINDS)}.")

@@ -116,8 +116,10 @@ def _power(effect: float, se: np.ndarray, z: float) -> np.ndarray:
     return scipy.stats.norm.sf(z - effect / se) + scipy.stats.norm.cdf(-z - effect / se)
 
 
-def labels_needed(worth: Worth, *, half_width: float, others: float, level: float = LEVEL) -> int | None:
-    """Fewest answers with which the interval is at most estimate +- half_width; None where no number is enough.
+def labels_needed(
+    worth: Worth, *, half_width: float, others: float, fewest: int = 2, level: float = LEVEL
+) -> int | None:
+    """Number of answers, at least `fewest`, with which the interval is at most estimate +- half_width; None where no number is enough.
 
     Predictions alone never are: with lam within [0, 1] the interval shrinks to 0 as answers grow.
     """
@@ -128,9 +130,9 @@ def labels_needed(worth: Worth, *, half_width: float, others: float, level: floa
     def excess(n: float) -> float:
         return float(z * worth.se(n, others)) - half_width
 
-    if excess(2) <= 0:
-        return 2
+    if excess(fewest) <= 0:
+        return fewest
     if excess(MOST_LABELS) > 0:
         return None
-    found = int(np.ceil(scipy.optimize.brentq(excess, 2, MOST_LABELS, xtol=1e-3)))
+    found = int(np.ceil(scipy.optimize.brentq(excess, fewest, MOST_LABELS, xtol=1e-3)))
     return found if excess(found) <= 0 else found + 1

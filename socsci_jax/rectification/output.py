@@ -23,11 +23,11 @@ def check_output(out: Path, *, replace: bool) -> None:
 
 def write_output(found: Rectification, out: Path) -> list[Path]:
     """Writes the table, and the excluded rows where there are any; returns what was written."""
-    _write(found.table, out)
+    write_table(found.table, out)
     if found.rejects.is_empty():
         _rejects(out).unlink(missing_ok=True)  # of an earlier run that is replaced
         return [out]
-    _write(found.rejects, _rejects(out))
+    write_table(found.rejects, _rejects(out))
     return [out, _rejects(out)]
 
 
@@ -35,7 +35,8 @@ def _rejects(out: Path) -> Path:
     return out.with_name(f"{out.stem}_rejects{out.suffix}")
 
 
-def _write(frame: pl.DataFrame, path: Path) -> None:
+def write_table(frame: pl.DataFrame, path: Path) -> None:
+    """Writes a table whole, as CSV or Parquet by its name."""
     with new_file(path) as partial:
         if path.suffix == ".csv":
             write_csv(frame, partial)

@@ -202,7 +202,8 @@ def _needed(data: Prepared, settings: Settings) -> pl.DataFrame:
         worth = worth_of_regression(on, off, coefficient=at, family=settings.family)
         alone = dataclasses.replace(worth, mixed=0.0)
         sizes = [
-            labels_needed(one, half_width=settings.half_width, others=len(off)) for one in (worth, alone)
+            labels_needed(one, half_width=settings.half_width, others=len(off), fewest=len(data.terms) + 1)
+            for one in (worth, alone)
         ]
         rows.append((term, settings.half_width, worth.correlation, *sizes))
     names = ("term", "half_width", "correlation", "answers_needed", "answers_needed_alone")
