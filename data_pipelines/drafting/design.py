@@ -161,4 +161,4 @@ def _places(survey: Questionnaire) -> dict[str, dict[str, str]]:
             walk(child, {**above, node.id: child.id} if node.kind == "randomizer" else above)
 
     walk(survey.flow, {})
-    return places
+    return {question: places.get(question, {}) for question in survey.questions}

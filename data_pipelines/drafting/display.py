@@ -31,7 +31,7 @@ class Appearance:
 def appearances(
     survey: Questionnaire, *, factor: Factor | None = None, level: Level | None = None
 ) -> dict[str, Appearance]:
-    """Every question that the flow can reach, as people at `level` of `factor` meet it."""
+    """Every question, as people at `level` of `factor` meet it; the flow may not reach it any more (no block)."""
     fields: dict[str, str | None] = {}
     chosen: Mapping[str, tuple[str, ...]] = {}
     if factor is not None and level is not None:
@@ -41,6 +41,16 @@ def appearances(
             fields[factor.field] = level.fields[factor.field]
     walk = _Walk(survey=survey, chosen=chosen, fixed=frozenset(fields), fields=fields)
     walk.element(survey.flow, True)
+    for position, (question_id, question) in enumerate(survey.questions.items(), start=walk.met + 1):
+        if question_id not in walk.found:
+            walk.found[question_id] = Appearance(
+                shown=None,
+                text=question.text,
+                choices=tuple(c.text for c in (*question.choices, *question.answers)),
+                position=position,
+                block="",
+                known={},
+            )
     return walk.found
 
 

@@ -70,7 +70,8 @@ def draft_outcomes(design: Design, asked: Sequence[Asked]) -> tuple[DraftOutcome
 
 def _outcome(design: Design, one: Asked, one_set: ColumnSet | None) -> DraftOutcome:
     bare = one.question.id.partition("#")[0]
-    block = design.survey.blocks[design.shown[bare].block]
+    block = design.survey.blocks.get(design.shown[bare].block)
+    loop = block.id if block is not None and block.loop is not None else ""
     own = design.own_factors(one.question.id)
     if one_set is not None:
         own = tuple(dict.fromkeys((one_set.factor, *own)))
@@ -78,9 +79,11 @@ def _outcome(design: Design, one: Asked, one_set: ColumnSet | None) -> DraftOutc
     depends = tuple(name for name in design.factors if name in own or name in earlier)
     texts = _texts_before(design, one.question.id, depends, one_set)
     wording = Wording(
-        design=design, slots=(*depends, LOOP) if block.loop is not None else depends, texts=texts
+        design=design, slots=(*depends, LOOP) if loop else depends, texts=texts
     )
     holes = [*one.holes, *unfilled(wording, one)]
+    if block is None:
+        holes.append("the survey's flow does not reach it (any more), so what was read before it is not told")
     if dropped:
         holes.append(
             f"people had met {', '.join(dropped)} before; too few met each combination to tell them apart"
@@ -106,7 +109,7 @@ def _outcome(design: Design, one: Asked, one_set: ColumnSet | None) -> DraftOutc
         variants=tuple(variants),
         depends_on=depends,
         texts=texts,
-        loop=block.id if block.loop is not None else "",
+        loop=loop,
         holes=tuple(dict.fromkeys(holes)),
     )
 

@@ -120,14 +120,13 @@ def _json(path: Path) -> Any:
 def _blocks(elements: Iterator[dict] | list[dict] | tuple) -> Iterator[Block]:
     for element in elements:
         payload = element.get("Payload")
-        for part in payload.values() if isinstance(payload, dict) else payload or ():
+        for part in _items(payload):
             if isinstance(part, dict) and _text(part.get("ID")):
                 yield _block(part)
 
 
 def _block(part: dict) -> Block:
-    listed = part.get("BlockElements")
-    listed = listed.values() if isinstance(listed, dict) else listed or ()
+    listed = _items(part.get("BlockElements"))
     questions = tuple(
         dict.fromkeys(
             _text(e.get("QuestionID")) for e in listed if isinstance(e, dict) and e.get("Type") == "Question"
@@ -169,10 +168,9 @@ def _loop(options: dict) -> Loop | None:
     if kind not in ("Static", "Question") or not isinstance(details, dict):
         return None
     static = details.get("Static")
-    items = static.items() if isinstance(static, dict) else enumerate(static or (), start=1)
     iterations = {
         str(key): {str(i): plain_text(_text(value)) for i, value in _pairs(fields)}
-        for key, fields in list(items)[:MAX_ITERATIONS]
+        for key, fields in _pairs(static)[:MAX_ITERATIONS]
     }
     # A draw of some iterations is written as {"Type"/"Randomization": "SubSet", "RandomSubSet"/"TotalRandSubset": n}.
     drawn = _count(details.get("TotalRandSubset") or details.get("RandomSubSet"))
@@ -181,6 +179,11 @@ def _loop(options: dict) -> Loop | None:
         question=_text(details.get("QID") or details.get("QuestionID")),
         random=drawn if drawn and drawn < len(iterations) else None,
     )
+
+
+def _items(value: Any) -> list:
+    """Elements of a list, or of an object whose keys are their numbers."""
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
 def _pairs(fields: Any) -> list[tuple[Any, Any]]:
@@ -206,8 +209,7 @@ def _flow_node(path: Path, part: dict, *, depth: int, left: list[int]) -> FlowNo
             f"{MAX_FLOW_ELEMENTS} elements."
         )
     kind = _FLOW_KINDS.get(_text(part.get("Type")), "other")
-    listed = part.get("Flow")
-    listed = listed.values() if isinstance(listed, dict) else listed or ()
+    listed = _items(part.get("Flow"))
     children = tuple(
         _flow_node(path, child, depth=depth + 1, left=left) for child in listed if isinstance(child, dict)
     )
@@ -227,7 +229,6 @@ def _flow_node(path: Path, part: dict, *, depth: int, left: list[int]) -> FlowNo
 
 
 def _fields(listed: Any) -> tuple[Field, ...]:
-    listed = listed.values() if isinstance(listed, dict) else listed or ()
     return tuple(
         Field(
             name=_text(part.get("Field")),
@@ -235,7 +236,7 @@ def _fields(listed: Any) -> tuple[Field, ...]:
             if part.get("Type") == "Custom" and part.get("Value") is not None
             else None,
         )
-        for part in listed
+        for part in _items(listed)
         if isinstance(part, dict) and _text(part.get("Field"))
     )
 
