@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import invented_qualtrics as q
+import polars as pl
 import pytest
 import yaml
 
@@ -14,6 +15,7 @@ from data_pipelines.drafting.choice_scales import coding, scale_of_choices
 from data_pipelines.drafting.demographics import attribute_of
 from data_pipelines.drafting.rules import draft_by_rules, write_draft
 from data_pipelines.formats.qualtrics.questionnaire import Choice, Question
+from data_pipelines.specified.build import build
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification_files import parse_specification, render
 
@@ -203,6 +205,38 @@ def test_an_arm_that_nothing_tells_is_a_named_hole(tmp_path):
     assert draft.specification.unresolved["factors.FL_7"] == "no column tells people's levels"
 
 
+def test_people_who_never_met_a_draw_are_no_rows_of_its_study(tmp_path):
+    draft = draft_by_rules(some_met_it(tmp_path / "d"))
+    study = only_study(draft)
+    assert study.rows["fee"].is_ == ("toll", "tax")
+    assert draft.specification.provenance["rows"] == "1 people are at no level of fee"
+
+
+def some_met_it(folder):
+    survey_ = q.survey(
+        [q.single("QID1", "fair", "Is a ${e://Field/fee} fair?", "Very unfair", "Unfair", "Fair")],
+        [q.block("BL_1", "Fair", "QID1")],
+        [q.branch("FL_9", "drives", "1",
+                  q.randomizer("FL_2", q.fields("FL_3", fee="toll"), q.fields("FL_4", fee="tax")), q.show("FL_5", "BL_1"))],
+    )  # fmt: skip
+    rows = [["toll", "1"], ["tax", "2"], ["tax", "3"], ["", ""]]
+    return q.write_deposit(folder, survey_, [q.column("fee", "fee"), q.column("fair", "QID1")], rows)
+
+
+def test_a_settled_draft_builds_a_store_whose_arms_are_the_deposits(tmp_path):
+    folder = q.two_arms(tmp_path / "kim")
+    draft = draft_by_rules(folder)
+    settled_ = draft.specification.model_copy(update={"unresolved": {}})
+    write_draft(settled_, folder / "study.yaml")
+    store = build(folder, tmp_path / "store")
+    trust = store.items.filter(pl.col("outcome") == "trust")
+    people = store.responses.join(trust, on="item_id").group_by("condition", "stimulus").len()
+    assert sorted(people.rows()) == [
+        ("Cold Kim", "You read that Kim frowns.\n\n", 6),
+        ("Warm Kim", "You read that Kim smiles.\n\n", 6),
+    ]
+
+
 # --- outcomes ---------------------------------------------------------------------------------------------------
 
 
@@ -318,13 +352,32 @@ def test_a_written_number_is_a_quantity_and_other_writing_is_left_out(tmp_path):
     assert draft.specification.provenance["left out answer"] == "free text, which has no scale"
 
 
-def test_several_choices_are_an_outcome_each_and_what_an_empty_cell_means_is_left_open(tmp_path):
+def boxes(folder, rows):
     several = q.question("QID1", "p", "Which do you use?", selector="MAVR", **q.choices("Bus", "Bike"))
     survey_ = q.survey([several], [q.block("BL_1", "All", "QID1")], [q.show("FL_2", "BL_1")])
     columns = [q.column("p_1", "QID1", "1"), q.column("p_2", "QID1", "2")]
-    draft = draft_by_rules(q.write_deposit(tmp_path / "d", survey_, columns, [["1", ""], ["", "1"]]))
-    assert only_study(draft).outcomes["p_2"].question[-1] == "Bike"
+    return draft_by_rules(q.write_deposit(folder, survey_, columns, rows))
+
+
+def test_where_everybody_ticked_some_box_an_empty_one_was_not_chosen(tmp_path):
+    draft = boxes(tmp_path / "d", [["1", ""], ["", "1"], ["", "1"]])
+    study = only_study(draft)
+    assert study.outcomes["p_2"].question[-1] == "Bike"
+    assert study.outcomes["p_2"].scale.empty == "0"
+    assert not draft.specification.unresolved
+    write_draft(draft.specification, tmp_path / "d" / "study.yaml")
+    store = build(tmp_path / "d", tmp_path / "store")
+    found = store.responses.join(store.items.select("item_id", "outcome"), on="item_id")
+    assert sorted(found.select("outcome", "value").rows()) == [
+        *[("p_1", 0.0), ("p_1", 0.0), ("p_1", 1.0)],
+        *[("p_2", 0.0), ("p_2", 1.0), ("p_2", 1.0)],
+    ]
+
+
+def test_where_somebody_ticked_no_box_what_an_empty_one_means_is_left_open(tmp_path):
+    draft = boxes(tmp_path / "d", [["1", ""], ["", "1"], ["", ""]])
     assert "not chosen or not asked" in draft.specification.unresolved["outcomes.p_2"]
+    assert only_study(draft).outcomes["p_2"].scale.empty is None
 
 
 def test_a_value_that_is_no_choice_is_left_open_with_its_count(tmp_path):

@@ -6,11 +6,14 @@ import collections
 import csv
 import functools
 import json
+import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from data_pipelines.drafting.rules import draft_by_rules
+from data_pipelines.drafting.rules import draft_by_rules, write_draft
+from data_pipelines.specified.build import build
 from socsci_jax.studies.specification_files import parse_specification, render
 
 DEPOSITS = Path(__file__).parent.parent.parent / "shared" / "data" / "qualtrics"
@@ -152,3 +155,34 @@ def test_dont_know_is_beside_the_scale_of_redistribution_questions():
     assert list(by_name["GOVT_RESPONSIBILITY"].levels) == ["1", "2", "3", "4", "5"]
     assert dict(by_name["GOVT_RESPONSIBILITY"].alternatives) == {"6": "Don't know"}
     assert list(by_name["HLTHTAX"].alternatives) == ["6"]
+
+
+@pytest.mark.parametrize("name", ["privacy", "hiring_algorithms"])
+def test_means_per_arm_of_the_built_store_are_those_of_the_export(name, tmp_path):
+    folder = tmp_path / name
+    folder.mkdir()
+    for file in (DEPOSITS / name).iterdir():
+        shutil.copyfile(file, folder / file.name)
+    specification = drafted(name).specification.model_copy(update={"unresolved": {}})
+    write_draft(specification, folder / "study.yaml")
+    store = build(folder, tmp_path / "store")
+    found = (
+        store.responses.join(store.items.select("item_id", "condition", "outcome"), on="item_id")
+        .group_by("condition", "outcome")
+        .agg(pl.col("value").mean(), pl.len())
+    )
+    means = {(c, o): (round(v, 9), n) for c, o, v, n in found.iter_rows()}
+    asked = {
+        "privacy": {
+            "Q11_1": {"CT": "Q11_1", "BT": "Q138_1", "PSA": "Q140_1", "PSB": "Q142_1"},
+        },
+        "hiring_algorithms": {
+            f"{machine}_{i}": {"Algorithmic Hiring": f"{machine}_{i}", "Hiring Team": f"{team}_{i}"}
+            for machine, team in (("Q27", "Q22"), ("Q28", "Q24"), ("Q29", "Q25"), ("Q30", "Q26"))
+            for i in range(1, 9)
+        },
+    }[name]
+    for outcome, columns in asked.items():
+        for arm, column in columns.items():
+            values = [float(row[column]) for row in rows(name) if row[column]]
+            assert means[arm, outcome] == (round(sum(values) / len(values), 9), len(values))

@@ -49,6 +49,17 @@ def test_a_scale_without_an_order_comes_back_as_one_and_is_shown_as_one(tmp_path
         Scale(kind="open", nominal=True)
 
 
+def test_people_of_whom_nothing_is_known_are_stored(tmp_path):
+    made = StoreBuilder(attributes=(), source="here", license="CC0", command="test")
+    made.add_study("s")
+    made.add_participant("s", "p", {})
+    item_id = made.add_item(small_item("s", "arm", "taxes", SCALE))
+    made.add_response(item_id, "p", 3, sample_id=0)
+    store = StudyStore(made.write(tmp_path / "store").path)
+    assert store.attributes == ()
+    assert store.participants["participant_id"].to_list() == ["p"]
+
+
 def test_an_answer_outside_its_scale_is_rejected_with_the_reason(tmp_path):
     made = builder()
     item_id = made.add_item(small_item("s", "arm", "taxes", SCALE))

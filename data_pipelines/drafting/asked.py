@@ -83,6 +83,7 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
     asked: list[Asked] = []
     left_out: dict[str, str] = {}
     attributes: dict[str, DraftAttribute] = {}
+    ticked: dict[tuple[str, str, str], bool] = {}
     looped = {q for b in survey.blocks.values() if b.loop is not None for q in b.questions}
     for column in export.columns:
         if column.role == "answer":
@@ -98,7 +99,7 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
                 if name not in attributes:
                     left_out[column.name] = f"one of several choices that tell {name}; a person has one text"
                     continue
-            found = _asked(column, question, values)
+            found = _asked(column, question, values, everybody_ticked=_is_told(export, column, ticked))
             if isinstance(found, Asked):
                 asked.append(found)
             else:
@@ -115,7 +116,23 @@ def is_attention_check(question: str, label: str) -> bool:
     return bool(_CHECK.search(label) if label else _CHECK.search(question[-600:]))
 
 
-def _asked(column: Column, question: Question, values: Sequence[str]) -> Asked | str:
+def _is_told(export: Export, column: Column, known: dict[tuple[str, str, str], bool]) -> bool:
+    """True if in every response some box of the column's question (and row) is ticked: then all were asked."""
+    key = (column.question, column.row, column.iteration)
+    if key not in known:
+        boxes = [
+            export.table[c.name]
+            for c in export.of_question(column.question)
+            if (c.question, c.row, c.iteration) == key
+        ]
+        empty = [all(not (cell or "").strip() for cell in row) for row in zip(*boxes, strict=True)]
+        known[key] = not any(empty)
+    return known[key]
+
+
+def _asked(
+    column: Column, question: Question, values: Sequence[str], *, everybody_ticked: bool
+) -> Asked | str:
     """The column as asked, or the reason why it is no outcome."""
     place = question.choice_by_id.get(column.row)
     label = place.text if place is not None and question.kind != "single" else ""
@@ -133,9 +150,9 @@ def _asked(column: Column, question: Question, values: Sequence[str]) -> Asked |
                 column=column,
                 question=question,
                 label=label,
-                scale=chosen_or_not(picked.text),
+                scale=chosen_or_not(told=everybody_ticked),
                 choices=(picked,),
-                holes=("an empty cell may mean not chosen or not asked",),
+                holes=() if everybody_ticked else ("an empty cell may mean not chosen or not asked",),
             )
         case "rank":
             size = len(question.choices)

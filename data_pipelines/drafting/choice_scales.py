@@ -55,6 +55,7 @@ _PRINTED = re.compile(r"^\W*([-+−]?\d{1,4})(?:\s*[-–—=:.)\n]|\s*$)")
 class DraftScale:
     """A scale as drafted: `levels` from the first to the last choice shown; `number` with bounds where it is a quantity.
 
+    `empty` is the code of an empty cell (a box that was not ticked), "" where that is no answer.
     `reversed`: the numbers that people read beside the labels run against the codes.
     `order_unknown`: nothing shows whether the levels have an order, so they are nominal until somebody says so.
     """
@@ -62,6 +63,7 @@ class DraftScale:
     levels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     alternatives: Mapping[str, str] = dataclasses.field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    empty: str = ""
     nominal: bool = False
     reversed: bool = False
     order_unknown: bool = False
@@ -117,9 +119,9 @@ def scale_of_rows(question: Question) -> DraftScale:
     return DraftScale(number=True, lo=lo, hi=hi if hi is None or lo is None or hi > lo else None)
 
 
-def chosen_or_not(label: str) -> DraftScale:
-    """One choice of several that may be chosen."""
-    return DraftScale(levels={"0": f"not chosen: {label}", "1": f"chosen: {label}"})
+def chosen_or_not(*, told: bool) -> DraftScale:
+    """One choice of several; `told`: whoever was asked ticked some box, so an empty cell is an answer."""
+    return DraftScale(levels={"0": "not chosen", "1": "chosen"}, empty="0" if told else "")
 
 
 def is_ordered(labels: list[str]) -> bool:

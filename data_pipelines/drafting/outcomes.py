@@ -78,9 +78,7 @@ def _outcome(design: Design, one: Asked, one_set: ColumnSet | None) -> DraftOutc
     earlier, dropped = _earlier_factors(design, one, own)
     depends = tuple(name for name in design.factors if name in own or name in earlier)
     texts = _texts_before(design, one.question.id, depends, one_set)
-    wording = Wording(
-        design=design, slots=(*depends, LOOP) if loop else depends, texts=texts
-    )
+    wording = Wording(design=design, slots=(*depends, LOOP) if loop else depends, texts=texts)
     holes = [*one.holes, *unfilled(wording, one)]
     if block is None:
         holes.append("the survey's flow does not reach it (any more), so what was read before it is not told")
@@ -146,6 +144,12 @@ def _is_stimulus(design: Design, factor: str, text: str, question: str) -> bool:
     """True if the text comes before the question and is more than its own introduction with a field filled in."""
     same_block = design.shown[text].block == design.shown[question].block
     if same_block and not is_own(design, factor, text):
+        return False
+    # What a loop showed before was shown once for each iteration, with its fields filled in.
+    looped = (
+        block := design.survey.blocks.get(design.shown[text].block)
+    ) is not None and block.loop is not None
+    if looped and not same_block:
         return False
     return design.comes_before(text, question, factor=factor)
 

@@ -16,6 +16,7 @@ from data_pipelines.drafting.specify_factors import (
     iterations,
     loop_factor,
     order_factors,
+    rows_of,
     stimulus,
 )
 from data_pipelines.drafting.specify_people import attribute_tree, exclusions, participant
@@ -83,7 +84,7 @@ def _study(
 ) -> dict:
     at = f"studies.{study}." if study else ""
     first = outcomes[0]
-    tree: dict = {"title": title, "participant": participant(draft, at)}
+    tree: dict = {"title": title, "rows": rows_of(draft, at, first.depends_on), **participant(draft, at)}
     loop = draft.design.survey.blocks.get(first.loop)
     if loop is not None:
         tree["loop"] = {LOOP: iterations(draft.design, outcomes)}
@@ -191,6 +192,8 @@ def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
         found["missing"] = [words.get(code, code) if in_words else code for code in scale.missing]
     if scale.nominal:
         found["nominal"] = True
+    if scale.empty:
+        found["empty"] = scale.empty
     if outcome.asked.question.kind in ("multiple", "matrix_multiple"):
         found["codes"] = {one_line(choice.text): "1" for choice in outcome.asked.choices if choice.text}
     return found

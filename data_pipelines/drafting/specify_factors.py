@@ -50,6 +50,24 @@ def factor_tree(draft: Draft, at: str, name: str, texts: Sequence[str]) -> dict:
     return tree
 
 
+def rows_of(draft: Draft, at: str, factors: Sequence[str]) -> dict:
+    """The rows of people who are at some level, where others met the factor's place not at all."""
+    found = {}
+    for name in factors:
+        assignment = draft.design.assignments[name]
+        written = assignment.written
+        without = sum(level is None for level in assignment.levels)
+        if (
+            without
+            and written is not None
+            and written.column
+            and written.known + without == len(assignment.levels)
+        ):
+            found[written.column] = {"is": [value for values in written.values for value in values]}
+            draft.provenance[f"{at}rows"] = f"{without} people are at no level of {name}"
+    return found
+
+
 def order_factors(draft: Draft, at: str) -> dict:
     """Draws that change an order and no text: people's arms all the same."""
     found = {}

@@ -8,8 +8,9 @@ from data_pipelines.drafting.asked import DraftAttribute
 from data_pipelines.drafting.draft_tree import Draft, one_line
 
 
-def participant(draft: Draft, at: str) -> list[str]:
-    """The column that tells people apart: the response's id, or an id that nobody shares."""
+def participant(draft: Draft, at: str) -> dict:
+    """The column that tells people apart: the response's id, or an id that nobody shares; the store numbers people,
+    because such ids are known to others."""
     export = draft.design.export
     candidates = [c for c in export.columns if c.role == "record" and c.import_id == "_recordId"]
     candidates += [
@@ -23,9 +24,9 @@ def participant(draft: Draft, at: str) -> list[str]:
             draft.provenance[f"{at}participant"] = (
                 f"{export.path.name}, column {column.name}: another value in every row"
             )
-            return [column.name]
+            return {"participant": [column.name], "number_participants": True}
     draft.provenance[f"{at}participant"] = "no column has another value in every row; each row is a person"
-    return []
+    return {}
 
 
 def attribute_tree(draft: Draft, at: str, attribute: DraftAttribute) -> dict:

@@ -38,6 +38,8 @@ class Reading:
 
     def read(self, cell: str | None) -> Answer:
         if cell is None:
+            cell = self.declared.empty
+        if cell is None:
             return Answer(status="missing", reason="missing answer")
         text = self.codes.get(_key(cell), cell)
         number = code(text)

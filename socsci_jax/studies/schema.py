@@ -104,8 +104,13 @@ ITEMS_SCHEMA = pa.schema(
 )
 
 
+# Parquet has no struct without fields: of people of whom nothing is known, this is what is null.
+NOTHING_KNOWN = "nothing_known"
+
+
 def participants_schema(attributes: tuple[str, ...]) -> pa.Schema:
     """Attributes are texts, as a prompt shows them; what is not known of a person is null."""
+    attributes = attributes or (NOTHING_KNOWN,)
     return pa.schema(
         [
             ("study_id", pa.string()),

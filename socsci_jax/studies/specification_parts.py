@@ -180,6 +180,8 @@ class AnswerScale(Block):
     """Answers beside the order, such as {8: Don't know}."""
     codes: dict[str, Code] = {}
     """What a cell says -> the level's code, where cells hold neither codes nor labels."""
+    empty: Code | None = None
+    """What an empty cell says, such as a box that was not ticked (0); by default that there is no answer."""
     reversed: bool = False
     """The file counts the other way round than the scale that people saw; the build turns the numbers."""
 

@@ -25,6 +25,7 @@ from socsci_jax.storage import check_free, new_folder
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import (
     ITEMS_SCHEMA,
+    NOTHING_KNOWN,
     REJECTS_SCHEMA,
     RESPONSES_SCHEMA,
     SCHEMA_VERSION,
@@ -191,7 +192,8 @@ class StudyStore:
     @functools.cached_property
     def attributes(self) -> tuple[str, ...]:
         """Names of the attributes known of participants, in the order in which prompts list them."""
-        return tuple(field.name for field in self.participants.schema["attributes"].fields)
+        fields = self.participants.schema["attributes"].fields
+        return tuple(field.name for field in fields if field.name != NOTHING_KNOWN)
 
 
 @dataclasses.dataclass
@@ -374,7 +376,7 @@ class StoreBuilder:
         rows = [self._participants[key] for key in people]
         columns = [
             pa.array([values[i] for _, values in rows], pa.string()) for i in range(len(self.attributes))
-        ]
+        ] or [pa.nulls(len(rows), pa.string())]
         return pa.table(
             [
                 pa.array([study for study, _ in people], pa.string()),
