@@ -7,6 +7,8 @@ import pytest
 from small import GENDERS, SCALE_1_5, small_item
 
 from socsci_jax.errors import InputError
+from socsci_jax.studies.pairs import Pairs
+from socsci_jax.studies.seen import correct_parts
 from socsci_jax.studies.splits import make_split
 from socsci_jax.studies.store import StoreBuilder
 from socsci_jax.studies.trained_on import TrainedOn
@@ -46,7 +48,7 @@ def world(tmp_path_factory):
 
 def labels(trained, store):
     pairs = store.responses.join(store.items.select("item_id", "study_id"), on="item_id", how="left")
-    return trained.label(store, pairs)
+    return trained.label(Pairs.of_store(store, pairs))
 
 
 def test_under_its_own_split_what_is_unseen_is_what_the_split_holds_out(world):
@@ -144,3 +146,40 @@ def test_nothing_of_the_answers_or_texts_can_be_read_from_it(world):
     frame = world[2].frame
     assert frame.schema["digest"] == pl.UInt64
     assert not any("council" in str(value) for row in frame.iter_rows() for value in row)
+
+
+def test_what_was_trained_on_is_taken_out_of_every_unseen_part(world):
+    store, split, trained = world
+    other = make_split(store, name="another", seed=7, studies=["a"])
+    labeled = other.label(store)
+    pairs = Pairs.of_store(store, labeled)
+    predictions = labeled.select("item_id", "participant_id").with_columns(trained.label(pairs))
+    corrected = correct_parts(labeled, predictions)
+    true = split.label(store)["part"].to_list()
+    for claimed, found, is_true in zip(labeled["part"], corrected.labeled["part"], true, strict=True):
+        assert found == (claimed if claimed == "train" else is_true)
+    count = sum(
+        part == "train" for part, claimed in zip(true, labeled["part"], strict=True) if claimed != "train"
+    )
+    assert corrected.sentences[0].startswith(
+        f"{count} of {corrected.claimed} answers that the split calls unseen"
+    )
+
+
+def test_under_its_own_split_no_answer_moves(world):
+    store, split, trained = world
+    labeled = split.label(store)
+    predictions = labeled.select("item_id", "participant_id").with_columns(
+        trained.label(Pairs.of_store(store, labeled))
+    )
+    corrected = correct_parts(labeled, predictions)
+    assert corrected.labeled.equals(labeled) and corrected.moved.is_empty() and not corrected.sentences
+
+
+def test_where_nobody_knows_it_is_said(world):
+    store, split, _ = world
+    labeled = split.label(store)
+    predictions = labeled.select("item_id", "participant_id", unseen=pl.lit(None, pl.String))
+    corrected = correct_parts(labeled, predictions)
+    assert corrected.labeled.equals(labeled)
+    assert corrected.sentences[0].startswith("It is not known what the model was trained on")

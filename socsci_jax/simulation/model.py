@@ -15,6 +15,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import batch_sharding
 from socsci_jax.studies.prompts import Layout, load_layout
+from socsci_jax.studies.trained_on import TrainedOn
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class SimulationModel:
     layout: Layout | None
     compute_dtype: Any
     metadata: dict[str, Any]
+    trained_on: TrainedOn | None = None  # None: not known
 
     def choose_layout(self, layout: str | Layout | None = None, *, allow_other: bool = False) -> Layout:
         """The layout to predict with: the model's own, unless another (or its name or file) is asked for and allowed.

@@ -125,7 +125,13 @@ def prepare_prediction(
             f"{model.config.max_position_embeddings}; use another model or shorter texts."
         )
     return PreparedPrediction(
-        model=model, pairs=pairs, layout=layout, sampling=sampling, table=table, excluded_items=excluded
+        model=model,
+        pairs=pairs,
+        layout=layout,
+        sampling=sampling,
+        table=table,
+        excluded_items=excluded,
+        seen=None if model.trained_on is None else model.trained_on.label(pairs),
     )
 
 
@@ -139,6 +145,7 @@ class PreparedPrediction:
     sampling: Sampling | None
     table: PromptTable
     excluded_items: int
+    seen: pl.DataFrame | None  # `seen` and `unseen` of each pair, where it is known what was trained on
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -162,6 +169,7 @@ class PreparedPrediction:
             "seed": None if self.sampling is None else self.sampling.seed,
             "rejects": f"{self.excluded_items} items without a finite set of levels",
             "versions": training.pop("software", None),
+            "trained_on": None if self.model.trained_on is None else self.model.trained_on.digest,
             "training": training,
         }
 
@@ -170,8 +178,13 @@ class PreparedPrediction:
         frame, table = self.pairs.frame[indices], self.table.of_pairs(indices)
         answers = {i: self.layout.answers(self.pairs.items[i].scale) for i in frame["item_id"].unique()}
         if self.sampling is None:
-            return _exact_rows(self.model, frame, answers, table, report)
-        return _sampled_rows(self.model, frame, answers, table, self.sampling, report)
+            rows = _exact_rows(self.model, frame, answers, table, report)
+        else:
+            rows = _sampled_rows(self.model, frame, answers, table, self.sampling, report)
+        if self.seen is None:
+            return rows
+        draws = 1 if self.sampling is None else self.sampling.draws
+        return rows.with_columns(self.seen[np.repeat(indices, draws)])
 
 
 def _exact_rows(

@@ -27,6 +27,7 @@ class Pairs:
     frame: pl.DataFrame
     items: Mapping[str, Item]
     personas: Mapping[tuple[str, str], Mapping[str, str | None]]
+    store: StudyStore | None = None  # that they are from
 
     def __len__(self) -> int:
         return self.frame.height
@@ -38,7 +39,7 @@ class Pairs:
     @classmethod
     def of_store(cls, store: StudyStore, frame: pl.DataFrame) -> Pairs:
         """Pairs of a store's items and participants; `frame` has at least item_id, study_id and participant_id."""
-        return cls(frame=frame, items=store.item_by_id, personas=store.personas)
+        return cls(frame=frame, items=store.item_by_id, personas=store.personas, store=store)
 
     @classmethod
     def cross(cls, items: Item | Sequence[Item], personas: Sequence[Persona] | pl.DataFrame) -> Pairs:

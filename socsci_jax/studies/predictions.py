@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 METADATA_KEY = b"socsci_jax"
 SUM_TOLERANCE = 1e-4
 # A table of somebody else has item_id, participant_id, and levels with probs, or draw with value.
-OPTIONAL = ("levels", "probs", "mass_on_levels", "draw", "value")
+OPTIONAL = ("levels", "probs", "mass_on_levels", "draw", "value", "seen", "unseen")
 _HINT = "write it again with `socsci-jax simulate`, or with any writer of Parquet or CSV"
 
 
@@ -150,7 +150,7 @@ def _check_columns(path: Path, table: pa.Table) -> None:
     if table["item_id"].null_count:
         row = table["item_id"].is_null().index(True).as_py()
         raise InputError(f"{path}, row {row}: item_id is empty; name the item that is predicted.")
-    if table["probs"].null_count == table["value"].null_count == table.num_rows:
+    if all(table[name].null_count == table.num_rows for name in ("probs", "draw", "value")):
         raise InputError(
             f"{path}: no row predicts anything; give `levels` and `probs`, or `draw` and `value`."
         )

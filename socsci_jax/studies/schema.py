@@ -137,7 +137,8 @@ REJECTS_SCHEMA = pa.schema(
 
 # One row per item and persona (exact), or per item, persona and draw (sampled: `draw` counts from 0 and
 # `value` holds the drawn number, null where the text was not a number).  `levels` may hold the codes of the scale's
-# alternatives as well, where these were offered.
+# alternatives as well, where these were offered.  `seen` says whether this very answer was trained on, `unseen` what is the
+# largest thing of it that was not (`trained_on.UNSEEN`); null where it is not known what the model was trained on.
 PREDICTIONS_SCHEMA = pa.schema(
     [
         ("item_id", pa.string()),
@@ -147,6 +148,8 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("mass_on_levels", pa.float64()),
         ("draw", pa.int32()),
         ("value", pa.float64()),
+        ("seen", pa.bool_()),
+        ("unseen", pa.string()),
     ]
 )
 

@@ -27,6 +27,8 @@ import pyarrow.parquet as pq
 
 from socsci_jax.errors import InputError
 from socsci_jax.storage import new_file
+from socsci_jax.studies.pairs import Pairs
+from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.tables import read_parquet
 
@@ -113,11 +115,31 @@ class TrainedOn:
         """Hash of all rows."""
         return hashlib.sha256(_in_order(self.frame).write_ndjson().encode()).hexdigest()
 
-    def label(self, store: StudyStore, pairs: pl.DataFrame) -> pl.DataFrame:
-        """`pairs` (item_id, study_id, participant_id) with the columns `seen` and `unseen`.
+    def label(self, pairs: Pairs) -> pl.DataFrame:
+        """`seen` and `unseen` of each pair, in their order.
 
         `seen` is true where the answer itself was trained on; `unseen` is the largest thing that was not: one of UNSEEN.
+        Pairs of no store have no answers: a text that was trained on makes them unseen participants.
         """
+        if pairs.store is None:
+            known = {i for i, item in pairs.items.items() if self._knows_text(item)}
+            study = (
+                pl.when(pl.col("item_id").is_in(list(known)))
+                .then(pl.lit("participant"))
+                .otherwise(pl.lit("study"))
+            )
+            return pairs.frame.select(seen=pl.lit(False), unseen=study)
+        return self._label(pairs.store, pairs.frame)
+
+    def _knows_text(self, item: Item) -> bool:
+        words = _words(f"{item.stimulus} {item.question}")
+        return len(words) >= WORDS_THAT_TELL and _digest(words) in self._item_digests
+
+    @functools.cached_property
+    def _item_digests(self) -> frozenset[int]:
+        return frozenset(self._of("item")["digest"])
+
+    def _label(self, store: StudyStore, pairs: pl.DataFrame) -> pl.DataFrame:
         labeled = pairs.join(self._items(store), on="item_id", how="left", maintain_order="left")
         labeled = labeled.join(
             self._people(store), on=["study_id", "participant_id"], how="left", maintain_order="left"
@@ -137,9 +159,7 @@ class TrainedOn:
             .then(pl.lit("participant"))
             .otherwise(pl.lit("nothing"))
         )
-        return labeled.with_columns(unseen=unseen).select(
-            *pairs.columns, seen=pl.col("unseen") == "nothing", unseen="unseen"
-        )
+        return labeled.select(unseen=unseen).select(seen=pl.col("unseen") == "nothing", unseen="unseen")
 
     def resembling(self, store: StudyStore, studies: Sequence[str]) -> list[Resemblance]:
         """Those of `studies` that are not known by text or id, but share much of their words with a training study."""

@@ -1,0 +1,82 @@
+"""Parts of a split, corrected by what a model has really seen: nothing seen stands under an unseen name."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import polars as pl
+
+from socsci_jax.studies.splits import PARTS, TRAIN
+from socsci_jax.studies.trained_on import UNSEEN
+
+_PART_OF = dict(zip(UNSEEN, (*PARTS, TRAIN), strict=True))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Correction:
+    """Labeled answers with the parts that are true of the model, and how many were moved.
+
+    `moved` has one row per claimed and true part: claimed, true, answers.  `unknown` counts answers of held-out parts of
+    which nobody knows whether the model was trained on them.
+    """
+
+    labeled: pl.DataFrame
+    moved: pl.DataFrame
+    claimed: int
+    unknown: int
+
+    @property
+    def sentences(self) -> list[str]:
+        """What a reader must know first; empty if every part is what it says, and known to be."""
+        found = []
+        seen = self.moved.filter(pl.col("true") == TRAIN)["answers"].sum()
+        if seen:
+            found.append(
+                f"{seen:,} of {self.claimed:,} answers that the split calls unseen were trained on; they are excluded."
+            )
+        for claimed, true, answers in self.moved.filter(pl.col("true") != TRAIN).iter_rows():
+            found.append(
+                f"{answers:,} answers that the split calls {_words(claimed)} are {_words(true)} for this model, which was "
+                "trained on the rest of them; they are counted there."
+            )
+        if self.unknown:
+            found.append(
+                f"It is not known what the model was trained on, so {self.unknown:,} answers that the split calls unseen may "
+                "have been."
+            )
+        return found
+
+
+def correct_parts(labeled: pl.DataFrame, predictions: pl.DataFrame) -> Correction:
+    """Moves every answer to the part that it belongs to for the model that made `predictions`.
+
+    `labeled` has item_id, participant_id and part, as `Split.label` gives them; `predictions` has `unseen`, null where it
+    is not known.  An answer of a study that the model never saw stays in whichever part claims it.
+    """
+    unseen = predictions.select("item_id", "participant_id", "unseen").drop_nulls("unseen")
+    unseen = unseen.unique(["item_id", "participant_id"], keep="any")
+    held_out = ~pl.col("part").is_in([TRAIN, "validation"])
+    joined = labeled.join(unseen, on=["item_id", "participant_id"], how="left", maintain_order="left")
+    true = pl.col("unseen").replace_strict(_PART_OF, default=None)
+    stays = ~held_out | pl.col("unseen").is_null() | (pl.col("unseen") == "study") | (true == pl.col("part"))
+    # Without a split all answers are one part, from which only what was trained on is taken.
+    stays = stays | ((pl.col("part") == "all") & (true != TRAIN))
+    corrected = joined.with_columns(true=pl.when(stays).then("part").otherwise(true))
+    moved = (
+        corrected.filter(pl.col("part") != pl.col("true"))
+        .group_by(claimed="part", true="true")
+        .len("answers")
+        .sort("claimed", "true")
+    )
+    predicted = predictions.select("item_id").unique()
+    asked = joined.join(predicted, on="item_id", how="semi").filter(held_out)
+    return Correction(
+        labeled=corrected.with_columns(part="true").drop("true", "unseen"),
+        moved=moved,
+        claimed=asked.height,
+        unknown=asked["unseen"].null_count(),
+    )
+
+
+def _words(part: str) -> str:
+    return part.replace("_", " ")
