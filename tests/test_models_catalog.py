@@ -26,6 +26,7 @@ PUBLISHED = {
     "Qwen/Qwen3-8B": "8.2",
     "Qwen/Qwen3-14B": "14.8",
     "meta-llama/Meta-Llama-3-8B-Instruct": "8.03",
+    "HuggingFaceTB/SmolLM2-135M-Instruct": "0.135",
 }
 
 # As each repository's config.json says: vocabulary, heads, heads of keys and values, features of a head, layers, base of
@@ -43,6 +44,7 @@ CONFIG = {
     "Qwen/Qwen3-8B": (151_936, 32, 8, 128, 36, 1e6, False),
     "Qwen/Qwen3-14B": (151_936, 40, 8, 128, 40, 1e6, False),
     "meta-llama/Meta-Llama-3-8B-Instruct": (128_256, 32, 8, 128, 32, 5e5, False),
+    "HuggingFaceTB/SmolLM2-135M-Instruct": (49_152, 9, 3, 64, 30, 1e5, True),
 }
 
 

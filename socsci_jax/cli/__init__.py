@@ -12,7 +12,7 @@ import typer
 from socsci_jax import __version__
 from socsci_jax.cli import ask, checkpoints, data, inference, predictions, training
 from socsci_jax.cli.output import Seed
-from socsci_jax.errors import ending
+from socsci_jax.errors import InputError, ending
 
 app = typer.Typer(
     name="socsci-jax",
@@ -62,8 +62,30 @@ def _root(
 def quickstart(
     out: Annotated[Path, typer.Argument(help="Folder for everything that is made.")] = Path("quickstart"),
     seed: Seed = 0,
+    pretrained: Annotated[
+        bool,
+        typer.Option(
+            "--pretrained", help="Start from SmolLM2-135M-Instruct, beside what it predicts as published."
+        ),
+    ] = False,
+    deposit: Annotated[
+        Path | None, typer.Option(help="With --pretrained: a deposit instead of the demonstration.")
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(help="Kind of the deposit, as `data build` takes it.")
+    ] = "tess_archive",
 ) -> None:
     """Run the whole chain on the built-in demonstration: build, split, train, simulate, evaluate, export."""
+    if pretrained:
+        from socsci_jax.pretrained import run_pretrained
+
+        source = {} if deposit is None else {"kind": kind, "deposit": str(deposit)}
+        run_pretrained(out, seed=seed, **source)
+        return
+    if deposit is not None:
+        raise InputError(
+            "--deposit goes with --pretrained: random weights learn too little of a deposit here."
+        )
     from socsci_jax.quickstart import run
 
     run(out, seed=seed)

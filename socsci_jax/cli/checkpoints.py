@@ -28,7 +28,7 @@ def export(
         ),
     ] = False,
 ) -> None:
-    """Write a trained model as a Hugging Face folder that `transformers` loads."""
+    """Write a trained model, or a GGUF file, as a Hugging Face folder that `transformers` loads."""
     import jax
 
     # Weights are copied, and at most an adapter is merged: accelerators are left to those who train on them.
@@ -42,7 +42,10 @@ def export(
 @app.command()
 def verify(
     a: Annotated[
-        str, typer.Argument(help="A run's folder, RUN/checkpoints/STEP, or a Hugging Face folder or hub id.")
+        str,
+        typer.Argument(
+            help="A run's folder, RUN/checkpoints/STEP, a Hugging Face folder or hub id, or a GGUF file."
+        ),
     ],
     b: Annotated[str, typer.Argument(help="The same, to compare with.")],
     json_path: Annotated[

