@@ -1,10 +1,15 @@
 """Conjoint experiments: effects and marginal means beside statsmodels, and their correction for mistaken choices."""
 
+import dataclasses
+
 import numpy as np
+import polars as pl
 import pytest
 import statsmodels.api as sm
 from conjoint_data import communities, immigration
+from typer.testing import CliRunner
 
+from socsci_jax.cli import app
 from socsci_jax.errors import InputError
 from socsci_jax.estimation.conjoint import (
     Conjoint,
@@ -15,6 +20,7 @@ from socsci_jax.estimation.conjoint import (
     marginal_means,
 )
 from socsci_jax.estimation.reliability import corrected, swap_error
+from socsci_jax.evaluation.conjoint import Columns, conjoint_table
 
 EXACT = 1e-8
 
@@ -204,3 +210,96 @@ def test_a_rating_cannot_be_corrected_for_swapped_choices(small):
     rated = Conjoint(small.attributes, 7 * small.choice, small.respondent)
     with pytest.raises(InputError, match="ratings cannot be corrected"):
         corrected(rated, respondent=np.arange(3), agrees=np.ones(3))
+
+
+def test_restricted_effects_are_corrected_as_they_are_estimated(small):
+    restricted = [("a", "b")]
+    ours = corrected(
+        small, respondent=np.arange(100), agrees=np.arange(100) % 5 > 0, restricted=restricted, resamples=50
+    )
+    np.testing.assert_allclose(ours.effects.value, amce(small, restricted=restricted).estimates.estimate)
+
+
+@pytest.fixture(scope="module")
+def profiles(small):
+    """The small experiment as a table, with a subgroup and who agreed with oneself in a repeated task."""
+    agrees = np.where(small.respondent < 100, (small.respondent % 5 > 0).astype(float), np.nan)
+    return pl.DataFrame(
+        {
+            "who": small.respondent,
+            **small.attributes,
+            "chosen": small.choice,
+            "w": small.weights,
+            "sex": np.where(small.respondent % 2 == 0, "woman", "man"),
+            "again": agrees,
+        }
+    ).with_columns(pl.col("again").fill_nan(None))
+
+
+COLUMNS = Columns(choice="chosen", respondent="who", weights="w", by="sex", agrees="again")
+
+
+def test_a_table_of_profiles_becomes_a_tidy_table(small, profiles):
+    table = conjoint_table(profiles, COLUMNS, seed=3)
+
+    def values(estimand, group):
+        rows = table.filter(pl.col("estimand") == estimand, pl.col("group").eq_missing(group))
+        return rows["estimate"].to_numpy(), rows["se"].to_numpy(), rows["n"].to_numpy()
+
+    for group, rows in ((None, small.respondent >= 0), ("man", small.respondent % 2 == 1)):
+        part = small.rows(rows)
+        for estimand, expected in (("amce", amce(part)), ("marginal_mean", marginal_means(part))):
+            estimate, se, n = values(estimand, group)
+            np.testing.assert_allclose(estimate, expected.estimates.estimate)
+            np.testing.assert_allclose(se, expected.estimates.se)
+        assert n.sum() == 3 * len(part.choice)
+    # 20 of the first 100 people did not agree with themselves.
+    by_hand = corrected(small, respondent=np.arange(100), agrees=np.arange(100) % 5 > 0, seed=3)
+    assert values("irr", None)[0] == pytest.approx(0.8)
+    np.testing.assert_allclose(values("amce_corrected", None)[0], by_hand.corrected_effects.value)
+    lo = table.filter(pl.col("estimand") == "marginal_mean_corrected")["lo"]
+    np.testing.assert_allclose(lo, by_hand.corrected_means.lo, atol=0.02)
+
+
+def test_profiles_without_a_choice_or_a_level_are_left_out(profiles):
+    holes = profiles.with_columns(
+        chosen=pl.when(pl.int_range(pl.len()) < 2).then(None).otherwise("chosen"),
+        a=pl.when(pl.int_range(pl.len()).is_between(2, 3)).then(None).otherwise("a"),
+    )
+    columns = Columns(choice="chosen", respondent="who", attributes=("a", "b", "c"))
+    assert conjoint_table(holes, columns).equals(conjoint_table(profiles[4:], columns))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"choice": "vote"}, "no column 'vote'"),
+        ({"choice": "sex"}, "'sex' are not numbers"),
+        ({"attributes": ("w",)}, "'w' has 300 levels"),
+        ({"agrees": "sex"}, "'sex' is not 1 or 0"),
+    ],
+)
+def test_a_column_that_is_not_what_it_is_said_to_be_is_refused(profiles, change, sentence):
+    with pytest.raises(InputError, match=sentence):
+        conjoint_table(profiles, dataclasses.replace(COLUMNS, **change))
+
+
+def test_the_command_writes_the_tidy_table(profiles, tmp_path):
+    profiles.write_csv(tmp_path / "profiles.csv")
+    arguments = [
+        "conjoint",
+        str(tmp_path / "profiles.csv"),
+        "--choice",
+        "chosen",
+        "--respondent",
+        "who",
+        "--weights",
+        "w",
+    ]
+    arguments += ["--by", "sex", "--agrees", "again", "--seed", "3", "-o", str(tmp_path / "out.parquet")]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "marginal_mean" in result.stdout
+    written = pl.read_parquet(tmp_path / "out.parquet")
+    np.testing.assert_allclose(
+        written["estimate"], conjoint_table(profiles, COLUMNS, seed=3)["estimate"], atol=1e-12
+    )

@@ -17,14 +17,8 @@ from socsci_jax.estimation.adversaries import (
     max_min,
 )
 from socsci_jax.estimation.conjoint import Conjoint
-from socsci_jax.estimation.profiles import (
-    Levels,
-    cross_fitted_value,
-    fit_quadratic,
-    ipw_value,
-    maximize,
-    optimal_profiles,
-)
+from socsci_jax.estimation.profiles import Levels, fit_quadratic, maximize, optimal_profiles
+from socsci_jax.estimation.weighting import cross_fitted_value, ipw_value
 
 FIRST, SECOND = {"party": "blue"}, {"party": "red"}
 

@@ -1,4 +1,4 @@
-"""`socsci-jax rectify` and `games`."""
+"""`socsci-jax rectify`, `conjoint` and `games`."""
 
 from __future__ import annotations
 
@@ -107,6 +107,58 @@ def rectify_command(
         say(f"note: {note}")
     for path in write_output(found, out):
         say(f"written: {path}")
+
+
+@app.command("conjoint")
+def conjoint_command(
+    profiles: Annotated[
+        Path, typer.Argument(help="CSV or Parquet, one row a profile that somebody rated or chose from.")
+    ],
+    choice: Annotated[str, typer.Option(help="Column of choices: 1 chosen, 0 not; or a rating.")],
+    respondent: Annotated[str, typer.Option(help="Column that says whose choice it is.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Tidy table to write (.csv or .parquet).")] = Path(
+        "conjoint.csv"
+    ),
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of an attribute (repeat); else all columns that are nothing else."),
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Column of sampling weights.")] = None,
+    by: Annotated[str | None, typer.Option(help="Column of subgroups, which are estimated too.")] = None,
+    agrees: Annotated[
+        str | None,
+        typer.Option(
+            help="Column: the same profile chosen in a repeated task (1, 0); corrects for mistaken choices."
+        ),
+    ] = None,
+    restricted: Annotated[
+        list[str] | None,
+        typer.Option(help="Attributes that the design does not combine freely: 'education,job'."),
+    ] = None,
+    seed: Seed = 0,
+    replace: Replace = False,
+) -> None:
+    """Estimate effects (AMCE) and marginal means of a conjoint experiment, errors clustered by respondent."""
+    from socsci_jax.evaluation.conjoint import Columns, conjoint_table
+    from socsci_jax.rectification.output import check_output, write_table
+    from socsci_jax.rectification.tables import read_table
+
+    check_output(out, replace=replace)
+    columns = Columns(
+        choice=choice,
+        respondent=respondent,
+        attributes=tuple(attribute or ()),
+        weights=weights,
+        by=by,
+        agrees=agrees,
+    )
+    groups = [tuple(name.strip() for name in group.split(",")) for group in restricted or ()]
+    table = conjoint_table(read_table(profiles), columns, restricted=groups, seed=seed)
+    overall = table.filter(table["group"].is_null()).drop("group")
+    for (estimand,), rows in overall.group_by("estimand", maintain_order=True):
+        print_table(str(estimand), _rounded(rows.drop("estimand")))
+    write_table(table, out)
+    say(f"written: {out}")
 
 
 @app.command("games")

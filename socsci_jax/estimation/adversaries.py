@@ -17,16 +17,8 @@ import numpy as np
 from socsci_jax.errors import InputError
 from socsci_jax.estimation.conjoint import Conjoint
 from socsci_jax.estimation.linear import Estimates, fit, wald
-from socsci_jax.estimation.profiles import (
-    STEPS,
-    ZERO,
-    Levels,
-    check_penalty,
-    hajek,
-    profile_ratio,
-    project,
-    respondent_folds,
-)
+from socsci_jax.estimation.profiles import STEPS, ZERO, Levels, check_penalty, project
+from socsci_jax.estimation.weighting import hajek, profile_ratio, respondent_folds
 
 
 @dataclasses.dataclass(frozen=True)

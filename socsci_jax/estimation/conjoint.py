@@ -113,6 +113,28 @@ def amce(conjoint: Conjoint, *, restricted: Sequence[Sequence[str]] = ()) -> Com
     combination gets a dummy, and a level's effect is its mean over the combinations of the others that are allowed
     both with it and with the baseline; otherwise the regression would extrapolate to profiles nobody saw.
     """
+    design = effect_design(conjoint, restricted)
+    solved = fit(design.X, conjoint.choice, weights=conjoint.weights)
+    covariance = solved.covariance("CR1", clusters=conjoint.respondent)
+    return components(
+        design.keys,
+        design.contrasts @ solved.coefficients,
+        design.contrasts @ covariance @ design.contrasts.T,
+        _df(conjoint),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class EffectDesign:
+    """Regression of AMCEs: X [N, P], the (attribute, level) of each effect, and the effects' contrasts [K, P]."""
+
+    X: np.ndarray
+    keys: list[tuple[str, str]]
+    contrasts: np.ndarray
+
+
+def effect_design(conjoint: Conjoint, restricted: Sequence[Sequence[str]] = ()) -> EffectDesign:
+    """The design behind `amce`, as it says there."""
     group_of = {name: group for group in map(tuple, restricted) for name in group}
     for name in group_of:
         if name not in conjoint.attributes:
@@ -124,26 +146,20 @@ def amce(conjoint: Conjoint, *, restricted: Sequence[Sequence[str]] = ()) -> Com
             "An attribute stands in two restricted groups; put what is connected into one group."
         )
     columns = [np.ones((len(conjoint.choice), 1))]
-    contrasts: dict[tuple[str, str], tuple[int, np.ndarray]] = {}
+    effects: dict[tuple[str, str], tuple[int, np.ndarray]] = {}
     width = 1
     for group in dict.fromkeys(group_of.get(name, (name,)) for name in conjoint.attributes):
         cells, found = _cells(conjoint, group)
         columns.append(cells[:, 1:])
         for name in group:
-            for level in conjoint.levels[name][1:]:
-                contrasts[name, level] = (
-                    width,
-                    _contrast(found, group.index(name), level, conjoint.levels[name][0]),
-                )
+            baseline, *others = conjoint.levels[name]
+            for level in others:
+                effects[name, level] = width, _contrast(found, group.index(name), level, baseline)
         width += cells.shape[1] - 1
-    solved = fit(np.hstack(columns), conjoint.choice, weights=conjoint.weights)
-    matrix = np.zeros((len(contrasts), width))
-    for row, (first, contrast) in enumerate(contrasts.values()):
-        matrix[row, first : first + len(contrast)] = contrast
-    covariance = solved.covariance("CR1", clusters=conjoint.respondent)
-    return components(
-        list(contrasts), matrix @ solved.coefficients, matrix @ covariance @ matrix.T, _df(conjoint)
-    )
+    contrasts = np.zeros((len(effects), width))
+    for row, (first, contrast) in enumerate(effects.values()):
+        contrasts[row, first : first + len(contrast)] = contrast
+    return EffectDesign(np.hstack(columns), list(effects), contrasts)
 
 
 def _cells(conjoint: Conjoint, group: tuple[str, ...]) -> tuple[np.ndarray, list[tuple[str, ...]]]:

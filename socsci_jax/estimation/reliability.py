@@ -9,11 +9,12 @@ tau + (1 - 2 tau) times the true one.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from socsci_jax.errors import InputError
-from socsci_jax.estimation.conjoint import Conjoint
+from socsci_jax.estimation.conjoint import Conjoint, EffectDesign, effect_design
 
 RESAMPLES = 2_000
 # Resamples of which more than this share agree with themselves less than chance say nothing about tau.
@@ -62,13 +63,14 @@ def corrected(
     *,
     respondent: np.ndarray,
     agrees: np.ndarray,
+    restricted: Sequence[Sequence[str]] = (),
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Corrected:
     """Corrects marginal means to (m - tau) / (1 - 2 tau) and AMCEs to a / (1 - 2 tau).
 
     `agrees` [R] says whether a `respondent` [R] chose the same profile in the repeated task as in the first; the
-    repeated task itself is not part of `conjoint`.  Choices must be 0 or 1.
+    repeated task itself is not part of `conjoint`.  Choices must be 0 or 1.  `restricted` as for `amce`.
     """
     if not np.isin(conjoint.choice, (0, 1)).all():
         raise InputError("A swapped choice is an error of choices; ratings cannot be corrected by it.")
@@ -95,16 +97,16 @@ def corrected(
             "repeated tasks are needed for an interval."
         )
     means = np.hstack([_means(conjoint, name, profile, counts_br) for name in conjoint.levels])
-    effects = _effects(conjoint, profile, counts_br)
+    design = effect_design(conjoint, restricted)
+    effects = _effects(conjoint, design, profile, counts_br)
     scale = (1 - 2 * tau)[:, None]
-    effect_levels = [(name, level) for name, levels in conjoint.levels.items() for level in levels[1:]]
     return Corrected(
         irr=_summary(irr),
         tau=_summary(tau),
         levels=tuple((name, level) for name, levels in conjoint.levels.items() for level in levels),
         means=_summary(means),
         corrected_means=_summary((means - tau[:, None]) / scale),
-        effect_levels=tuple(effect_levels),
+        effect_levels=tuple(design.keys),
         effects=_summary(effects),
         corrected_effects=_summary(effects / scale),
         undefined=undefined,
@@ -122,9 +124,11 @@ def _means(conjoint: Conjoint, name: str, profile: np.ndarray, counts_br: np.nda
         return top / bottom
 
 
-def _effects(conjoint: Conjoint, profile: np.ndarray, counts_br: np.ndarray) -> np.ndarray:
+def _effects(
+    conjoint: Conjoint, design: EffectDesign, profile: np.ndarray, counts_br: np.ndarray
+) -> np.ndarray:
     """AMCEs [1 + B, K] in every resample, from sums over respondents of X'X and X'y."""
-    X = np.hstack([np.ones((len(profile), 1)), *(conjoint.dummies(name)[:, 1:] for name in conjoint.levels)])
+    X = design.X
     columns = X.shape[1]
     gram_r = np.zeros((counts_br.shape[1], columns, columns))
     weighted = X * conjoint.weights[:, None]
@@ -132,7 +136,7 @@ def _effects(conjoint: Conjoint, profile: np.ndarray, counts_br: np.ndarray) -> 
     for rows in np.split(order, np.flatnonzero(np.diff(profile[order])) + 1):
         gram_r[profile[rows[0]]] = X[rows].T @ weighted[rows]
     right_r = _by_person(weighted * conjoint.choice[:, None], profile, counts_br)
-    effects = np.empty((len(counts_br), columns - 1))
+    effects = np.empty((len(counts_br), len(design.keys)))
     # Some hundred resamples at a time: their Gram matrices would not fit otherwise.
     for first in range(0, len(counts_br), 256):
         counts = counts_br[first : first + 256]
@@ -143,7 +147,7 @@ def _effects(conjoint: Conjoint, profile: np.ndarray, counts_br: np.ndarray) -> 
             raise InputError(
                 "A level is so rare that a resample of respondents lacks it; merge it with another."
             ) from None
-        effects[first : first + 256] = solved[:, 1:, 0]
+        effects[first : first + 256] = solved[:, :, 0] @ design.contrasts.T
     return effects
 
 

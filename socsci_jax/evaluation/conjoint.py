@@ -1,0 +1,159 @@
+"""A table of profiles becomes a tidy table of effects and marginal means, by subgroup and corrected for mistakes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.estimation.conjoint import Components, Conjoint, amce, marginal_means
+from socsci_jax.estimation.reliability import Bootstrapped, corrected
+
+# No respondent sees so many attributes; more columns are something else.
+MOST_ATTRIBUTES = 40
+MOST_LEVELS = 50
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which column is what.  `attributes` empty takes all columns that are nothing else; `by` names subgroups,
+    `agrees` whether a respondent chose the same in a repeated task (1, 0, empty if there was none)."""
+
+    choice: str
+    respondent: str
+    attributes: tuple[str, ...] = ()
+    weights: str | None = None
+    by: str | None = None
+    agrees: str | None = None
+
+    def named(self) -> tuple[str, ...]:
+        optional = (self.weights, self.by, self.agrees)
+        return (self.choice, self.respondent, *(name for name in optional if name))
+
+
+def conjoint_table(
+    profiles: pl.DataFrame, columns: Columns, *, restricted: Sequence[Sequence[str]] = (), seed: int = 0
+) -> pl.DataFrame:
+    """Tidy: estimand, group, attribute, level, estimate, se, lo, hi, p, n (profiles).
+
+    Estimands are amce and marginal_mean, of all respondents (group null) and of each subgroup; with `agrees` also
+    reliability (irr, tau) and amce_corrected, marginal_mean_corrected with bootstrap intervals.  Rows without a choice,
+    a respondent or a level are left out; InputError where a column cannot be what it is said to be.
+    """
+    conjoint, frame = read_conjoint(profiles, columns)
+    found: dict[str, Callable[[Conjoint], Components]] = {
+        "amce": lambda part: amce(part, restricted=restricted),
+        "marginal_mean": marginal_means,
+    }
+    groups = (
+        [None] if columns.by is None else [None, *sorted(frame[columns.by].drop_nulls().unique().to_list())]
+    )
+    rows: list[dict[str, object]] = []
+    for group in groups:
+        part = conjoint
+        if group is not None:
+            part = conjoint.rows((frame[columns.by] == group).fill_null(False).to_numpy())
+        for estimand, estimate in found.items():
+            rows += _component_rows(estimand, group, estimate(part), part)
+    if columns.agrees is not None:
+        rows += _corrected_rows(conjoint, frame, columns, restricted, seed)
+    return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+_SCHEMA = {
+    **dict.fromkeys(("estimand", "group", "attribute", "level"), pl.String),
+    **dict.fromkeys(("estimate", "se", "lo", "hi", "p"), pl.Float64),
+    "n": pl.Int64,
+}
+
+
+def read_conjoint(profiles: pl.DataFrame, columns: Columns) -> tuple[Conjoint, pl.DataFrame]:
+    """The profiles that are complete, and their rows of the table."""
+    for name in (*columns.named(), *columns.attributes):
+        if name not in profiles.columns:
+            raise InputError(f"There is no column {name!r}; the table has {profiles.columns[:40]}.")
+    attributes = columns.attributes or tuple(c for c in profiles.columns if c not in columns.named())
+    if not 1 <= len(attributes) <= MOST_ATTRIBUTES:
+        raise InputError(f"{len(attributes)} columns would be attributes; name those that are (attributes).")
+    if not profiles[columns.choice].dtype.is_numeric():
+        raise InputError(f"The choices {columns.choice!r} are not numbers; 1 is chosen, 0 is not.")
+    for name in attributes:
+        if (levels := profiles[name].n_unique()) > MOST_LEVELS:
+            raise InputError(
+                f"{name!r} has {levels} levels, so that it is no attribute; name those that are."
+            )
+    needed = [columns.choice, columns.respondent, *attributes]
+    frame = profiles.with_columns(pl.col(columns.choice).cast(pl.Float64).fill_nan(None)).drop_nulls(needed)
+    if frame.is_empty():
+        raise InputError("No profile has a choice, a respondent and all levels.")
+    conjoint = Conjoint(
+        {name: frame[name].cast(pl.String).to_numpy() for name in attributes},
+        frame[columns.choice].to_numpy(),
+        frame[columns.respondent].cast(pl.String).to_numpy(),
+        None if columns.weights is None else frame[columns.weights].cast(pl.Float64).to_numpy(),
+    )
+    return conjoint, frame
+
+
+def _component_rows(estimand: str, group: object, of: Components, part: Conjoint) -> list[dict[str, object]]:
+    found = of.estimates
+    return [
+        {
+            "estimand": estimand,
+            "group": None if group is None else str(group),
+            "attribute": attribute,
+            "level": level,
+            "estimate": found.estimate[at],
+            "se": found.se[at],
+            "lo": found.lo[at],
+            "hi": found.hi[at],
+            "p": found.p[at] if estimand == "amce" else None,
+            "n": int((part.attributes[attribute] == level).sum()),
+        }
+        for at, (attribute, level) in enumerate(zip(of.attribute, of.level))
+    ]
+
+
+def _corrected_rows(
+    conjoint: Conjoint, frame: pl.DataFrame, columns: Columns, restricted: Sequence[Sequence[str]], seed: int
+) -> list[dict[str, object]]:
+    people = (
+        frame.select(pl.col(columns.respondent).cast(pl.String), agrees=pl.col(columns.agrees))
+        .drop_nulls()
+        .unique(maintain_order=True)
+    )
+    if not people["agrees"].dtype.is_numeric() and people["agrees"].dtype != pl.Boolean:
+        raise InputError(f"{columns.agrees!r} is not 1 or 0; it holds {people['agrees'][0]!r}.")
+    found = corrected(
+        conjoint,
+        respondent=people[columns.respondent].to_numpy(),
+        agrees=people["agrees"].cast(pl.Float64).to_numpy(),
+        restricted=restricted,
+        seed=seed,
+    )
+    rows = [
+        _bootstrap_row(name, None, None, value, None, people.height)
+        for name, value in (("irr", found.irr), ("tau", found.tau))
+    ]
+    for estimand, keys, values in (
+        ("marginal_mean_corrected", found.levels, found.corrected_means),
+        ("amce_corrected", found.effect_levels, found.corrected_effects),
+    ):
+        rows += [
+            _bootstrap_row(estimand, *key, values, at, int((conjoint.attributes[key[0]] == key[1]).sum()))
+            for at, key in enumerate(keys)
+        ]
+    return rows
+
+
+def _bootstrap_row(
+    estimand: str, attribute: str | None, level: str | None, of: Bootstrapped, at: int | None, n: int
+) -> dict[str, object]:
+    value, se, lo, hi = (float(np.atleast_1d(field)[at or 0]) for field in (of.value, of.se, of.lo, of.hi))
+    return {
+        "estimand": estimand, "group": None, "attribute": attribute, "level": level, "estimate": value, "se": se,
+        "lo": lo, "hi": hi, "p": None, "n": n,
+    }  # fmt: skip
