@@ -45,6 +45,7 @@ from socsci_jax.models.placing import place
 from socsci_jax.models.quantization import quantize
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.models.tensor_files import DTYPES
+from socsci_jax.reading import kind_of, read_json_object
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.training.checkpoint import Checkpoints
@@ -75,7 +76,7 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
     else:
         folder = resolve_folder(name_or_path, allow_patterns=(*CHECKPOINT_FILES, *ADAPTER_FILES, FACTS_FILE))
         facts_file = folder / FACTS_FILE
-        facts = json.loads(facts_file.read_text()) if facts_file.is_file() else {}
+        facts = _exported_facts(facts_file) if facts_file.is_file() else {}
         adapter = read_adapter_config(folder) if (folder / ADAPTER_CONFIG).is_file() else None
         if adapter is not None:
             base = resolve_folder(base_of_adapter(folder), allow_patterns=CHECKPOINT_FILES)
@@ -96,10 +97,26 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
         params=params,
         mesh=mesh,
         tokenizer=tokenizer,
-        layout=Layout.from_dict(facts["layout"]) if "layout" in facts else None,
+        layout=Layout.from_dict(facts["layout"], where=f"{name_or_path}: layout")
+        if "layout" in facts
+        else None,
         compute_dtype=jnp.dtype(compute_dtype),
         metadata={"name": name_or_path, **facts},
     )
+
+
+def _exported_facts(path: Path) -> dict[str, Any]:
+    """What an export says of its model; raises InputError for a precision or a layout that is none."""
+    hint = "restore the file as it was exported, or remove it"
+    facts = read_json_object(path, hint=hint)
+    dtype = facts.get("compute_dtype")
+    if dtype not in (None, "float32", "bfloat16"):
+        raise InputError(
+            f"{path}: compute_dtype is {kind_of(dtype)}, allowed are float32 and bfloat16; {hint}."
+        )
+    if "layout" in facts:
+        Layout.from_dict(facts["layout"], where=f"{path}: layout")
+    return facts
 
 
 def model_facts(run: RunFolder, *, step: int | None) -> dict[str, Any]:

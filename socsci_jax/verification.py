@@ -33,6 +33,7 @@ from socsci_jax.models.huggingface import (
 )
 from socsci_jax.models.tensor_files import DTYPES
 from socsci_jax.progress import progress
+from socsci_jax.reading import read_json_object
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.stored import StoredParams
 
@@ -260,13 +261,7 @@ def _config(path: Path) -> dict[str, str]:
     """Every value of a config.json as JSON, by its key, written with dots where blocks are nested; none if absent."""
     if not path.is_file():
         return {}
-    try:
-        tree = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); download the file again.") from error
-    if not isinstance(tree, dict):
-        raise InputError(f"{path}: not a mapping of keys to values; download the file again.")
-    return dict(_leaves(tree))
+    return dict(_leaves(read_json_object(path, hint="download the file again")))
 
 
 def _leaves(tree: dict[str, Any], *, within: str = "") -> Iterator[tuple[str, str]]:

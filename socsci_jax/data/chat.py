@@ -1,17 +1,24 @@
 """Chat templates: what a model's own Jinja template writes around the text of a prompt.
 
-A template is a program that came with the model, so it is rendered in Jinja's sandbox, and with marks in the
-place of the texts: what it writes is then cut at the marks, and no text of a study is ever read as template.
+A template is a program that came with the model, so it is rendered in Jinja's sandbox, in a process of its own
+with bounds on its time, memory and output, and with marks in the place of the texts: what it writes is then cut at the
+marks, and no text of a study is ever read as template.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from socsci_jax import bounds
+from socsci_jax.data import template_process
 from socsci_jax.errors import InputError
+from socsci_jax.reading import read_text
 
 # Several spaces, a line break, quotes and angle brackets: a template that escapes, quotes or reflows its
 # messages does not give these back.
@@ -34,9 +41,14 @@ DEFAULT_TEMPLATE = """\
 {%- endif %}
 """
 
-# Some templates write today's date. A prompt must not depend on the day it is built, so it is always this one,
-# which is the date that Llama 3.1's own template falls back to.
-FIXED_DATE = (2024, 7, 26)
+# The template of tokenizers that are trained here.
+CHATML_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+OWN_TEMPLATES = (DEFAULT_TEMPLATE, CHATML_TEMPLATE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,16 +61,18 @@ class ChatTemplate:
 
     def render(self, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
         """The text of a conversation. Raises InputError if the template refuses it or is broken."""
+        variables = {
+            "messages": messages,
+            "add_generation_prompt": add_generation_prompt,
+            # Qwen3 would otherwise leave room for thoughts before the answer.
+            "enable_thinking": False,
+            **self.tokens,
+        }
         try:
-            return _compile(self.source).render(
-                messages=messages,
-                add_generation_prompt=add_generation_prompt,
-                # Qwen3 would otherwise leave room for thoughts before the answer.
-                enable_thinking=False,
-                **self.tokens,
-            )
-        # A template may fail in any way that a program can.
-        except Exception as error:
+            if self.source in OWN_TEMPLATES:
+                return template_process.render(self.source, variables, characters=bounds.RENDERED_CHARACTERS)
+            return _rendered(self.source, json.dumps(variables))
+        except ValueError as error:
             roles = [message["role"] for message in messages]
             raise InputError(
                 f"{self.origin}: the chat template failed on messages of the roles {roles} ({error}); correct it, "
@@ -110,7 +124,8 @@ def read_chat_template(folder: Path, *, config: Mapping, tokens: Mapping[str, st
     """
     path = folder / "chat_template.jinja"
     if path.is_file():
-        return ChatTemplate(source=path.read_text(encoding="utf-8"), tokens=tokens, origin=str(path))
+        source = read_text(path, limit=bounds.CHAT_TEMPLATE_BYTES, hint="fetch the file again")
+        return ChatTemplate(source=source, tokens=tokens, origin=str(path))
     origin = str(folder / "tokenizer_config.json")
     match config.get("chat_template"):
         case None:
@@ -118,8 +133,8 @@ def read_chat_template(folder: Path, *, config: Mapping, tokens: Mapping[str, st
         case str(source):
             return ChatTemplate(source=source, tokens=tokens, origin=origin)
         case list(entries) if all(isinstance(e, dict) and {"name", "template"} <= e.keys() for e in entries):
-            named = {entry["name"]: entry["template"] for entry in entries}
-            if "default" in named:
+            named = {str(entry["name"]): entry["template"] for entry in entries}
+            if isinstance(named.get("default"), str):
                 return ChatTemplate(source=named["default"], tokens=tokens, origin=origin)
             raise InputError(
                 f"{origin}: chat_template has the templates {sorted(named)} but none named 'default'; rename the "
@@ -131,33 +146,31 @@ def read_chat_template(folder: Path, *, config: Mapping, tokens: Mapping[str, st
     )
 
 
-def _compile(source: str):
-    import datetime
-
-    import jinja2
-    import jinja2.ext
-    import jinja2.sandbox
-
-    class GenerationTag(jinja2.ext.Extension):
-        """`{% generation %}` marks what a trainer learns; targets are known here without it."""
-
-        tags = frozenset({"generation"})
-
-        def parse(self, parser):
-            next(parser.stream)
-            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-    def raise_exception(message: str):
-        raise jinja2.TemplateError(message)
-
-    def tojson(value, **options) -> str:
-        return json.dumps(value, **{"ensure_ascii": False, **options})
-
-    # The settings and helpers that published templates are written for.
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = tojson
-    environment.globals["raise_exception"] = raise_exception
-    environment.globals["strftime_now"] = datetime.datetime(*FIXED_DATE).strftime
-    return environment.from_string(source)
+@functools.lru_cache(maxsize=64)
+def _rendered(source: str, variables: str) -> str:
+    """What a template writes, in a process of its own; `variables` is JSON.  Raises ValueError if it fails."""
+    task = {
+        "source": source,
+        "variables": json.loads(variables),
+        "characters": bounds.RENDERED_CHARACTERS,
+        "bytes": bounds.RENDER_BYTES,
+        "seconds": bounds.RENDER_SECONDS,
+    }
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-I", str(Path(template_process.__file__))],
+            input=json.dumps(task).encode(),
+            capture_output=True,
+            # A machine that is busy gives it less than a second each second.
+            timeout=6 * bounds.RENDER_SECONDS,
+            check=False,
+            env={},
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"it took more than {bounds.RENDER_SECONDS} s") from None
+    if ended.returncode:
+        raise ValueError(f"it took more than {bounds.RENDER_SECONDS} s or {bounds.RENDER_BYTES:,} bytes")
+    answer = json.loads(ended.stdout)
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    return answer["text"]

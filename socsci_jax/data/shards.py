@@ -27,6 +27,7 @@ from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.trees import Branch, grow_branch
 from socsci_jax.data.tries import AnswerTrie, build_trie
 from socsci_jax.errors import InputError
+from socsci_jax.reading import kind_of, read_json_object
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.splits import Split, Subset
@@ -231,7 +232,12 @@ class TreeShards:
     def __init__(self, folder: Path):
         """Raises InputError for a file that is missing or not of the size that was written."""
         self.folder = folder
-        self.facts = json.loads((folder / "shards.json").read_text())
+        hint = f"delete {folder} and start again, it will be rebuilt from the study store"
+        self.facts = read_json_object(folder / "shards.json", hint=hint)
+        if not isinstance(self.facts.get("files"), dict):
+            raise InputError(
+                f"{folder / 'shards.json'}: files is {kind_of(self.facts.get('files'))}; {hint}."
+            )
         for name, size in self.facts["files"].items():
             path = folder / name
             found = path.stat().st_size if path.is_file() else None

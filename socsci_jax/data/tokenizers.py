@@ -19,11 +19,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from socsci_jax.data.chat import SYSTEM_MARK, ChatTemplate, read_chat_template
+from socsci_jax import bounds
+from socsci_jax.data.chat import CHATML_TEMPLATE, SYSTEM_MARK, ChatTemplate, read_chat_template
 from socsci_jax.data.gguf_tokenizer import QWEN2_PATTERN, tokenizer_files
 from socsci_jax.errors import InputError
 from socsci_jax.gguf_header import read_header
 from socsci_jax.hub import is_gguf, resolve_folder
+from socsci_jax.reading import as_object, kind_of, panics_as_errors, read_json_object
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -37,12 +39,6 @@ TOKENIZER_FILES = (
 )
 
 END_OF_TEXT, UNKNOWN, TURN_START, TURN_END = "<|endoftext|>", "<unk>", "<|im_start|>", "<|im_end|>"
-CHATML_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -381,7 +377,16 @@ class _HuggingFaceModel:
     backend: Any  # tokenizers.Tokenizer without control tokens
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+        try:
+            with panics_as_errors():
+                encoded = self.backend.encode_batch_fast(texts, add_special_tokens=False)
+        # The library raises bare Exceptions, for instance of a word without a token.
+        except Exception as error:
+            raise InputError(
+                f"this tokenizer cannot encode ordinary texts ({str(error)[:200]}); use a tokenizer such as Qwen's or "
+                "Llama 3's."
+            ) from error
+        return [encoding.ids for encoding in encoded]
 
     def decode(self, ids: list[int]) -> str:
         return self.backend.decode(ids, skip_special_tokens=False)
@@ -433,10 +438,15 @@ def _parse_tokenizer_json(content: dict[str, Any], *, where: Path) -> tuple[Text
             "truncation": None,
             "padding": None,
         }
-        backend = tokenizers.Tokenizer.from_str(json.dumps(text_only, ensure_ascii=False))
+        with panics_as_errors():
+            backend = tokenizers.Tokenizer.from_str(json.dumps(text_only, ensure_ascii=False))
+    except InputError:
+        raise
     # The library raises bare Exceptions.
     except Exception as error:
-        raise InputError(f"{where}: not a tokenizer of the `tokenizers` library ({error!r}).") from error
+        raise InputError(
+            f"{where}: not a tokenizer of the `tokenizers` library ({repr(error)[:200]})."
+        ) from error
     return _HuggingFaceModel(backend), control
 
 
@@ -450,7 +460,8 @@ def _read_vocab_and_merges(folder: Path, config: Mapping) -> tuple[TextModel, li
             "which cuts texts in another way; add the tokenizer.json of this model."
         )
     try:
-        backend = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
+        with panics_as_errors():
+            backend = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
     except Exception as error:
         raise InputError(
             f"{folder}: vocab.json and merges.txt are not those of a byte-level BPE ({error})."
@@ -486,11 +497,13 @@ def _read_sentencepiece(folder: Path, config: Mapping) -> tuple[TextModel, list[
 def _added_tokens(folder: Path, config: Mapping) -> list[ControlToken]:
     """Control tokens of `tokenizer_config.json` and `added_tokens.json`, which must agree."""
     path = folder / "added_tokens.json"
-    by_content = {
-        t["content"]: _control_token(i, t) for i, t in config.get("added_tokens_decoder", {}).items()
-    }
+    decoder = as_object(
+        config.get("added_tokens_decoder", {}),
+        where=f"{folder / 'tokenizer_config.json'}: added_tokens_decoder",
+    )
+    by_content = {token.content: token for token in itertools.starmap(_control_token, decoder.items())}
     for content, token_id in _read_json(path).items():
-        known = by_content.setdefault(content, ControlToken(content=content, id=token_id))
+        known = by_content.setdefault(content, _control_token(token_id, {"content": content}))
         if known.id != token_id:
             raise InputError(
                 f"{path}: token {content!r} has id {token_id} here and {known.id} in tokenizer_config.json; keep "
@@ -499,33 +512,42 @@ def _added_tokens(folder: Path, config: Mapping) -> list[ControlToken]:
     return list(by_content.values())
 
 
-def _control_token(token_id: str | int, added: Mapping) -> ControlToken:
-    return ControlToken(
-        content=added["content"],
-        id=int(token_id),
-        lstrip=added.get("lstrip", False),
-        rstrip=added.get("rstrip", False),
+def _control_token(token_id: object, added: object) -> ControlToken:
+    """Raises InputError for an added token that is none: its text, its number, its two switches."""
+    where = f"added token {str(token_id)[:40]!r} of the tokenizer"
+    added = as_object(added, where=where, hint="fetch its files again")
+    content = added.get("content")
+    if not isinstance(content, str) or not content:
+        raise InputError(f"{where}: content is {kind_of(content)}; fetch its files again.")
+    number = (
+        int(token_id) if isinstance(token_id, str) and re.fullmatch(r"[0-9]{1,9}", token_id) else token_id
     )
+    if type(number) is not int or not 0 <= number < bounds.VOCABULARY:
+        raise InputError(f"{where}: its id is {kind_of(token_id)}; fetch its files again.")
+    switches = {name: added.get(name) or False for name in ("lstrip", "rstrip")}
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise InputError(f"{where}: {name} is {kind_of(value)}; fetch its files again.")
+    return ControlToken(content=content, id=number, **switches)
 
 
 def _special_tokens(config: Mapping) -> dict[str, str]:
     """`bos_token` and the like, written as a text or as a mapping with `content`; absent ones are left out."""
-    named = {
-        name: value["content"] if isinstance(value, dict) else value
-        for name, value in config.items()
-        if name in ("bos_token", "eos_token", "pad_token", "unk_token")
-    }
-    return {name: value for name, value in named.items() if value is not None}
+    named = {}
+    for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
+        value = config.get(name)
+        value = value.get("content") if isinstance(value, dict) else value
+        if not isinstance(value, str | None):
+            raise InputError(
+                f"tokenizer_config.json: {name} is {kind_of(value)}; fetch the tokenizer's files again."
+            )
+        if value is not None:
+            named[name] = value
+    return named
 
 
 def _read_json(path: Path) -> dict:
     """The object in a file; an empty one if there is no file."""
     if not path.is_file():
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); fetch the file again.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: an object was expected, found {type(content).__name__}; fetch it again.")
-    return content
+    return read_json_object(path, hint="fetch the file again")

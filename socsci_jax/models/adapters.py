@@ -14,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from socsci_jax.bounds import WIDTH
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import LINEAR_MAPS, Adapter, DecoderConfig
 from socsci_jax.models.modules import flattened, init, nested, parameter_axes
 from socsci_jax.models.quantization import BLOCK, NF4, dequantize, quantize
+from socsci_jax.reading import kind_of, read_json_object
 
 # The path of a parameter in the pytree.
 Name = tuple[str, ...]
@@ -155,15 +157,16 @@ def export_adapter(
 
 def base_of_adapter(folder: Path) -> str:
     """The folder or hub id of the model that a `peft` folder belongs over."""
-    return _facts(folder)["base_model_name_or_path"]
+    base = _facts(folder).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base or "\0" in base:
+        raise InputError(
+            f"{folder / ADAPTER_CONFIG}: base_model_name_or_path is {kind_of(base)}; name the base's folder or hub id."
+        )
+    return base
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    path = folder / ADAPTER_CONFIG
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); give a folder that peft wrote.") from None
+    return read_json_object(folder / ADAPTER_CONFIG, hint="give a folder that peft wrote")
 
 
 def read_adapter_config(folder: Path) -> Adapter:
@@ -182,6 +185,11 @@ def read_adapter_config(folder: Path) -> Adapter:
             f"{path}: target_modules is {targets!r}, supported are {', '.join(LINEAR_MAPS)}; merge the adapter with "
             "peft first."
         )
+    for key, low, high in (("r", 1, WIDTH), ("lora_alpha", 1e-9, 1e9), ("lora_dropout", 0, 1)):
+        number = facts.get(key, 0 if key == "lora_dropout" else None)
+        kinds = int if key == "r" else int | float
+        if not isinstance(number, kinds) or isinstance(number, bool) or not low <= number <= high:
+            raise InputError(f"{path}: {key} is {kind_of(number)}, allowed is {low:g} to {high:g}.")
     return Adapter(
         rank=facts["r"],
         alpha=facts["lora_alpha"],

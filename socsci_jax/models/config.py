@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from socsci_jax import bounds
 from socsci_jax.errors import InputError
+from socsci_jax.reading import kind_of, parse_json_object
 
 ModelType = Literal["qwen2", "qwen3", "llama"]
 _ARCHITECTURE: dict[ModelType, str] = {
@@ -81,9 +82,11 @@ class DecoderConfig:
                 f"model config: model_type is {self.model_type!r}, but only {', '.join(_ARCHITECTURE)} are "
                 "supported; choose a model of one of these families"
             )
-        for key in _SIZES:
-            if vars(self)[key] < 1:
-                raise InputError(f"model config: {key} is {vars(self)[key]}; give a size of at least 1")
+        for key, largest in _SIZES.items():
+            if not 1 <= vars(self)[key] <= largest:
+                raise InputError(
+                    f"model config: {key} is {kind_of(vars(self)[key])}; a size is from 1 to {largest:,}"
+                )
         if self.num_attention_heads % self.num_key_value_heads:
             raise InputError(
                 f"model config: num_attention_heads is {self.num_attention_heads}, which "
@@ -106,16 +109,17 @@ class DecoderConfig:
         return self.model_type == "qwen3"
 
 
-_SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "max_position_embeddings",
-)
+# Each size with the largest that is taken: nothing may be built from a number that no model has.
+_SIZES = {
+    "vocab_size": bounds.VOCABULARY,
+    "hidden_size": bounds.WIDTH,
+    "intermediate_size": bounds.WIDTH,
+    "num_hidden_layers": bounds.LAYERS,
+    "num_attention_heads": bounds.WIDTH,
+    "num_key_value_heads": bounds.WIDTH,
+    "head_dim": bounds.WIDTH,
+    "max_position_embeddings": bounds.CONTEXT,
+}
 
 # Keys whose every value but these would change the function computed here. An absent key is fine.
 _ONLY_SUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -146,12 +150,7 @@ def from_huggingface(source: Mapping[str, Any] | Path | str) -> DecoderConfig:
 
 def parse_config(content: bytes, *, where: str) -> DecoderConfig:
     """Read the bytes of a `config.json`; `where` names it in errors."""
-    try:
-        keys = json.loads(content)
-    except ValueError as error:
-        raise InputError(f"{where}: is not JSON ({error}); copy the file again from its source") from None
-    if not isinstance(keys, dict):
-        raise InputError(f"{where}: holds {type(keys).__name__}, not a JSON object; copy the file again")
+    keys = parse_json_object(content, where=where, hint="copy the file again from its source")
     return _from_keys(keys, where=where)
 
 
@@ -191,20 +190,21 @@ def _read(path: Path) -> bytes:
 
 def _from_keys(keys: Mapping[str, Any], *, where: str) -> DecoderConfig:
     model_type = keys.get("model_type")
-    if model_type not in _ARCHITECTURE:
+    if not isinstance(model_type, str) or model_type not in _ARCHITECTURE:
         raise InputError(
-            f"{where}: model_type is {model_type!r}, but only {', '.join(_ARCHITECTURE)} are supported; "
+            f"{where}: model_type is {kind_of(model_type)}, but only {', '.join(_ARCHITECTURE)} are supported; "
             "choose a model of one of these families"
         )
     for key, allowed in _ONLY_SUPPORTED.items():
         if key in keys and keys[key] not in allowed:
             raise InputError(
-                f"{where}: {key} is {keys[key]!r}, but for {model_type} only {allowed[0]!r} is supported; "
+                f"{where}: {key} is {kind_of(keys[key])}, but for {model_type} only {allowed[0]!r} is supported; "
                 "choose a checkpoint without it"
             )
-    if set(keys.get("layer_types") or ()) - {"full_attention"}:
+    layer_types = keys.get("layer_types") or []
+    if not isinstance(layer_types, list) or any(kind != "full_attention" for kind in layer_types):
         raise InputError(
-            f"{where}: layer_types holds {sorted(set(keys['layer_types']))}, but only full_attention is "
+            f"{where}: layer_types is {str(layer_types)[:80]}, but only full_attention is "
             "supported; choose a checkpoint without sliding windows"
         )
 
@@ -220,20 +220,31 @@ def _from_keys(keys: Mapping[str, Any], *, where: str) -> DecoderConfig:
     divided = 128 if model_type == "qwen3" else _divide(sizes, where=where)
     sizes["head_dim"] = keys.get("head_dim") or divided
     for key, value in sizes.items():
-        if type(value) is not int or value < 1:
-            raise InputError(f"{where}: {key} is {value!r}; a whole number of at least 1 is needed")
+        if type(value) is not int or not 1 <= value <= _SIZES[key]:
+            raise InputError(
+                f"{where}: {key} is {kind_of(value)}; a whole number from 1 to {_SIZES[key]:,} is needed"
+            )
 
     theta, scaling = _rotary(keys, where=where)
+    tied = keys.get("tie_word_embeddings", False)
+    if not isinstance(tied, bool):
+        raise InputError(f"{where}: tie_word_embeddings is {kind_of(tied)}; true or false is needed")
+    bos = keys.get("bos_token_id")
     eos = keys.get("eos_token_id")
+    eos = [] if eos is None else eos if isinstance(eos, list) else [eos]
+    for key, ids in (("bos_token_id", [] if bos is None else [bos]), ("eos_token_id", eos)):
+        for token_id in ids:
+            if type(token_id) is not int or not -1 <= token_id < bounds.VOCABULARY:
+                raise InputError(f"{where}: {key} holds {kind_of(token_id)}; a token's id is needed")
     return DecoderConfig(
         model_type=model_type,
         **sizes,
-        rms_norm_eps=float(keys.get("rms_norm_eps", 1e-6)),
+        rms_norm_eps=_positive(keys.get("rms_norm_eps", 1e-6), "rms_norm_eps", where=where),
         rope_theta=theta,
         rope_scaling=scaling,
-        tie_word_embeddings=bool(keys.get("tie_word_embeddings", False)),
-        bos_token_id=keys.get("bos_token_id"),
-        eos_token_id=() if eos is None else tuple(eos) if isinstance(eos, list) else (eos,),
+        tie_word_embeddings=tied,
+        bos_token_id=bos,
+        eos_token_id=tuple(eos),
     )
 
 
@@ -241,7 +252,7 @@ def _divide(sizes: Mapping[str, int], *, where: str) -> int:
     hidden, heads = sizes["hidden_size"], sizes["num_attention_heads"]
     if type(hidden) is not int or type(heads) is not int or heads < 1:
         raise InputError(
-            f"{where}: hidden_size is {hidden!r} and num_attention_heads {heads!r}; whole numbers of at "
+            f"{where}: hidden_size is {kind_of(hidden)} and num_attention_heads {kind_of(heads)}; whole numbers of at "
             "least 1 are needed"
         )
     return hidden // heads
@@ -250,12 +261,15 @@ def _divide(sizes: Mapping[str, int], *, where: str) -> int:
 def _rotary(keys: Mapping[str, Any], *, where: str) -> tuple[float, RopeScaling | None]:
     name = "rope_parameters" if keys.get("rope_parameters") else "rope_scaling"
     rope = keys.get(name) or {}
+    if not isinstance(rope, dict):
+        raise InputError(f"{where}: {name} is {kind_of(rope)}; a mapping is needed")
     theta = rope.get("rope_theta", keys.get("rope_theta", 10_000.0))
+    theta = _positive(theta, "rope_theta", where=where)
     # `type` is the older spelling of `rope_type`.
     kind = rope.get("rope_type", rope.get("type", "default"))
     if "full_attention" in rope or kind not in ("default", "llama3"):
         raise InputError(
-            f"{where}: {name} is of type {kind!r}, but only default and llama3 are supported; choose a "
+            f"{where}: {name} is of type {kind_of(kind)}, but only default and llama3 are supported; choose a "
             "checkpoint without it, or remove it if you stay within the original context length"
         )
     if rope.get("partial_rotary_factor", 1.0) != 1.0:
@@ -264,11 +278,23 @@ def _rotary(keys: Mapping[str, Any], *, where: str) -> tuple[float, RopeScaling 
             "supported; choose a checkpoint without it"
         )
     if kind == "default":
-        return float(theta), None
+        return theta, None
     wanted = RopeScaling.__dataclass_fields__
     missing = [key for key in wanted if key not in rope]
     if missing:
         raise InputError(
             f"{where}: {name} has no {', '.join(missing)}; copy the complete file from its source"
         )
-    return float(theta), RopeScaling(**{key: rope[key] for key in wanted})
+    settings = {key: _positive(rope[key], f"{name}.{key}", where=where) for key in wanted}
+    settings["original_max_position_embeddings"] = int(settings["original_max_position_embeddings"])
+    if not settings["low_freq_factor"] < settings["high_freq_factor"]:
+        raise InputError(
+            f"{where}: {name}.low_freq_factor is not below its high_freq_factor; copy the file again"
+        )
+    return theta, RopeScaling(**settings)
+
+
+def _positive(value: object, key: str, *, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e15:
+        raise InputError(f"{where}: {key} is {kind_of(value)}; a number above 0 is needed")
+    return float(value)

@@ -36,6 +36,7 @@ from socsci_jax.models.tensor_files import (
     write_tensors,
 )
 from socsci_jax.progress import progress
+from socsci_jax.reading import read_json_object
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -282,7 +283,7 @@ def _finished(folder: Path, files: list[str], origin: Mapping[str, Any] | None) 
     finished = []
     for file in files if origin is not None else ():
         try:
-            receipt = json.loads((folder / RECEIPTS / f"{file}.json").read_text())
+            receipt = read_json_object(folder / RECEIPTS / f"{file}.json")
             # The content is read again only where all else fits.
             fits = receipt == _receipt(file, (folder / file).stat().st_size, receipt["sha256"], origin)
             if fits and receipt["sha256"] == sha256_of(folder / file):
@@ -370,12 +371,9 @@ def locate_tensors(folder: Path, problems: list[str]) -> dict[str, FileTensor]:
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    try:
-        weight_map = json.loads(index.read_bytes())["weight_map"]
-        if all(isinstance(file, str) for file in weight_map.values()):
-            return weight_map
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
+    weight_map = read_json_object(index, hint="download the file again").get("weight_map")
+    if isinstance(weight_map, dict) and all(isinstance(file, str) for file in weight_map.values()):
+        return weight_map
     raise InputError(f"{index}: has no weight_map of tensor names to file names; download the file again")
 
 

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import safe_open
 
+from socsci_jax.reading import parse_json_object
+
 # So many bytes are in memory at a time, or one row of a tensor, if that is more.
 PIECE_BYTES = 64 << 20
 
@@ -84,7 +86,7 @@ def tensors_of_file(file: Path) -> dict[str, FileTensor]:
         pass
     with open(file, "rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
-        header = json.loads(opened.read(length))
+        header = parse_json_object(opened.read(length), where="header")
     header.pop("__metadata__", None)
     return {
         name: FileTensor(file, facts["dtype"], tuple(facts["shape"]), 8 + length + facts["data_offsets"][0])

@@ -22,6 +22,7 @@ from etils import epath
 from socsci_jax.distributed.peers import Peers
 from socsci_jax.errors import BAD_INPUT, InputError, StorageFailed, ending
 from socsci_jax.models.tensor_files import PIECE_BYTES
+from socsci_jax.reading import parse_json_object
 from socsci_jax.training.digest import device_digests, digest_texts, to_text
 from socsci_jax.training.stored import (
     StoredParams,
@@ -178,7 +179,7 @@ class Checkpoints:
     def facts(self, step: int) -> dict[str, Any]:
         """Raises InputError if they are not as they were written, StorageFailed if they cannot be had at present."""
         try:
-            facts = json.loads(self._facts(step).read_text())
+            facts = parse_json_object(self._facts(step).read_bytes(), where="facts", finite=False)
             written = facts.pop(FACTS_HASH)
         except Exception as error:  # of many kinds: the file system's, or of the library for object storage
             problem = self._damaged(step, f"its facts cannot be read, {in_short(error)}")

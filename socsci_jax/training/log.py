@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from socsci_jax.errors import InputError
+from socsci_jax.reading import parse_json_object
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder
 
@@ -19,7 +20,7 @@ class Log:
         self._recipe = recipe
         self._writes = writes
         self._wandb = _wandb(recipe) if writes else None
-        lines = run.metrics.read_text().splitlines() if run.metrics.is_file() else []
+        lines = run.metrics.read_bytes().splitlines() if run.metrics.is_file() else []
         self.history: list[dict[str, Any]] = [
             figures for figures in map(_parsed, lines) if figures is not None and figures["step"] <= from_step
         ]
@@ -76,9 +77,10 @@ def _wandb(recipe: Recipe) -> Any:
     return wandb
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> dict[str, Any] | None:
     """None for a line that was broken off when its process was killed."""
     try:
-        return json.loads(line)
-    except ValueError:
+        figures = parse_json_object(line, where="metrics", finite=False)
+    except InputError:
         return None
+    return figures if isinstance(figures.get("step"), int) else None

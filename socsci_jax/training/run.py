@@ -23,13 +23,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from etils import epath
 
 from socsci_jax import __version__
 from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig, from_huggingface
+from socsci_jax.reading import kind_of, read_json_object, read_yaml
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.training.recipe import NOT_THE_RESULT, Recipe
 from socsci_jax.training.recipe_files import parse_recipe
@@ -87,19 +87,19 @@ class RunFolder:
 
     def facts(self) -> dict[str, Any]:
         """Raises InputError if the folder is not that of a training run."""
-        try:
-            return json.loads((self.path / "run.json").read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise InputError(
-                f"{self.path}: not the folder of a training run (run.json: {error}); give the recipe's `output`."
-            ) from error
+        hint = "give the `output` of a recipe that was trained"
+        facts = read_json_object(self.path / "run.json", hint=hint)
+        for key in ("run_id", *_IDENTITY):
+            if not isinstance(facts.get(key), str):
+                raise InputError(f"{self.path / 'run.json'}: {key} is {kind_of(facts.get(key))}; {hint}.")
+        return facts
 
     def recipe(self) -> Recipe:
         path = self.path / "recipe.yaml"
-        return parse_recipe(yaml.safe_load(path.read_text()), where=str(path))
+        return parse_recipe(read_yaml(path, hint="restore it, or train again"), where=str(path))
 
     def layout(self) -> Layout:
-        return Layout.from_dict(self.facts()["layout"])
+        return Layout.from_dict(self.facts().get("layout"), where=f"{self.path / 'run.json'}: layout")
 
     def config(self) -> DecoderConfig:
         return from_huggingface(self.model_config)

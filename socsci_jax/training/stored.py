@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from socsci_jax.models.huggingface import StoredTensor
 from socsci_jax.models.modules import axis_size, parameter_axes
 from socsci_jax.models.placing import Bounds, place
 from socsci_jax.models.tensor_files import PIECE_BYTES, rows_at_a_time
+from socsci_jax.reading import parse_json_object
 from socsci_jax.training.digest import host_digest
 
 
@@ -97,7 +97,7 @@ class StoredParams:
         self.folder = absolute(folder)
         self._state = self.folder / "state"
         try:
-            tree = json.loads((self._state / "_METADATA").read_text())
+            tree = parse_json_object((self._state / "_METADATA").read_bytes(), where="_METADATA")
             self._driver = "zarr3" if tree.get("use_zarr3") else "zarr"
             paths = [
                 tuple(str(part["key"]) for part in entry["key_metadata"])
@@ -109,7 +109,7 @@ class StoredParams:
             self._manifest = (self._state / "manifest.ocdbt").read_bytes()
             # The layers of a parameter are asked for in a row.
             self._open = functools.lru_cache(maxsize=1)(self._open_array)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._unreadable(error) from error
 
     @property
