@@ -281,16 +281,14 @@ def panics_as_errors() -> Iterator[None]:
 
 
 def kind_of(found: object) -> str:
-    """What a value of JSON or YAML is, in words."""
+    """A value of JSON or YAML as a sentence shows it: short, however large it is."""
     match found:
-        case None:
-            return "null"
-        case bool():
-            return f"{found}".lower()
+        case bool() | None:
+            return repr(found)
         case int() | float():
-            return f"the number {found!r:.40}" if abs(found) < 1e100 else "a huge number"
+            return repr(found) if abs(found) < 1e18 or found != found else "a huge number"
         case str():
-            return f"the text {found[:60]!r}"
+            return repr(found if len(found) <= 60 else f"{found[:59]}…")
         case list():
             return f"a list of {len(found)}"
         case dict():
