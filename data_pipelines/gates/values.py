@@ -26,11 +26,11 @@ _BAND = re.compile(
     rf")(?:\s*(?:dollars?|usd|years?(?: old)?|people|persons?|hours?|times|per \w+|a \w+))?\W*$",
     re.IGNORECASE,
 )
-# "1 = Human", "2) AI", "3: other" in a codebook's entry, one line or between semicolons and commas.
+# "1 = Human", "2) AI", "3: $1,001-$2,500", "4 - Other" in a codebook's entry, line by line or one behind the other.
 _CODED = re.compile(
-    r"(?<![\w.$£€,-])(-?\d{1,4})\s*(?:=|:|\)|–|-)\s*([^\W\d][^;,\n|]*?)\s*(?=;|,|\n|\||\.\s|\.?$|(?:and|or)\s+-?\d)"
+    r"(?<![\w.$£€,(-])(-?\d{1,4})\s*(?:[=:)]\s*(?=[$£€\w])|[–-]\s*(?=[^\W\d]))([^;\n|]+?)"
+    r"\s*(?=;|\n|\||,\s|\.\s|\.?$|\s(?:and|or)\s-?\d)"
 )
-_CODED_BAND = re.compile(rf"(?<![\w.$£€,-])(-?\d{{1,4}})\s*(?:=|:|\))\s*({_AMOUNT}[^;\n|]*?)\s*(?=;|\n|\||$)")
 _ENOUGH = 30
 
 
@@ -54,9 +54,7 @@ def codebook_labels(built: BuiltStudy, deposit: Deposit) -> dict[str, dict[str, 
         if deposit.format(name) in ("json", "qualtrics"):
             continue
         for column, words in entries(deposit.text(name), deposit.columns).items():
-            found = {
-                code(c): label.strip() for c, label in [*_CODED.findall(words), *_CODED_BAND.findall(words)]
-            }
+            found = {code(c): label.strip() for c, label in _CODED.findall(words)}
             if len(found) > 1:
                 labels.setdefault(column, found)
     for rows in built.rows[:1]:

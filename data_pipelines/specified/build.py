@@ -61,8 +61,14 @@ def build(source: Path, out: Path, *, replace: bool = False, allow: tuple[str, .
 
 
 def attribute_names(specification: Specification) -> tuple[str, ...]:
-    """Names of all studies' attributes, in the order of the first study that has them."""
-    return tuple(dict.fromkeys(name for study in specification.studies.values() for name in study.attributes))
+    """Names of all studies' attributes, in the order of the first study that has them.
+
+    Parquet knows no struct without fields: where nothing is known of people, their age is null.
+    """
+    names = tuple(
+        dict.fromkeys(name for study in specification.studies.values() for name in study.attributes)
+    )
+    return names or ("age",)
 
 
 def _built(
