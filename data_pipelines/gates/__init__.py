@@ -71,14 +71,27 @@ GATES = (
 def check_gates(
     studies: Sequence[BuiltStudy], deposit: Deposit, *, allow: Sequence[str] = ()
 ) -> list[GateResult]:
-    """Every gate for every study; raises InputError for a name in `allow` that is no gate."""
+    """Every gate for every study; `allow` waives a gate, for all studies or for one (GATE:STUDY).
+
+    Raises InputError for a gate or study in `allow` that does not exist.
+    """
     names = [gate.name for gate in GATES]
-    for name in allow:
+    ids = [study.study_id for study in studies]
+    for waiver in allow:
+        name, _, study_id = waiver.partition(":")
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"gates are {', '.join(names)}."
-            raise InputError(f"--allow {name}: no such gate; {hint}")
-    return [_result(gate, study, deposit, allowed=gate.name in allow) for study in studies for gate in GATES]
+            raise InputError(f"--allow {waiver}: no such gate; {hint}")
+        if study_id and study_id not in ids:
+            raise InputError(f"--allow {waiver}: no such study; studies are {', '.join(ids[:50])}.")
+    return [
+        _result(
+            gate, study, deposit, allowed=not {gate.name, f"{gate.name}:{study.study_id}"}.isdisjoint(allow)
+        )
+        for study in studies
+        for gate in GATES
+    ]
 
 
 def _result(gate: Gate, study: BuiltStudy, deposit: Deposit, *, allowed: bool) -> GateResult:

@@ -73,8 +73,9 @@ def _table_size(name: str, deposit: Deposit) -> list[str]:
 def balance(built: BuiltStudy, deposit: Deposit) -> list[str]:
     """Factors between people whose arms differ in size, or in the attributes of who is in them, beyond chance."""
     found = []
+    people = _told_apart(built)
     for factor in built.study.factors:
-        level_of = _levels_between(built, factor)
+        level_of = _levels_between(built, factor, people=people)
         if level_of is None:
             continue
         sizes = collections.Counter(level_of.values())
@@ -84,22 +85,33 @@ def balance(built: BuiltStudy, deposit: Deposit) -> list[str]:
             for name in built.people.names
         }
         for name, texts in known.items():
-            people = [p for p in level_of if p in texts]
-            p_value = _association([level_of[p] for p in people], _categories([texts[p] for p in people]))
+            seen = [p for p in level_of if p in texts]
+            p_value = _association([level_of[p] for p in seen], _categories([texts[p] for p in seen]))
             if p_value < _RARE / max(1, len(known)):
                 found.append(
                     f"factor {factor!r}: its arms differ in {name!r} more than chance allows (p = {p_value:.1g}, "
-                    f"{len(people):,} people)"
+                    f"{len(seen):,} people)"
                 )
     return found
 
 
-def _levels_between(built: BuiltStudy, factor: str) -> dict[str, str] | None:
+def _told_apart(built: BuiltStudy) -> set[str]:
+    """People who are surely different: where no key tells them apart, the rows that answer one question."""
+    if built.study.participant:
+        return {person for person, _ in built.assigned}
+    answered = collections.Counter(given.outcome for given in built.given)
+    most = max(answered, key=answered.__getitem__, default="")
+    return {given.person for given in built.given if given.outcome == most}
+
+
+def _levels_between(built: BuiltStudy, factor: str, *, people: set[str]) -> dict[str, str] | None:
     """Each person's level, if nobody has several and there are two or more."""
     if built.study.factors[factor].within:
         return None
     level_of: dict[str, str] = {}
     for person, arm in built.assigned:
+        if person not in people:
+            continue
         if level_of.setdefault(person, built.arms[arm].levels[factor]) != built.arms[arm].levels[factor]:
             return None
     return level_of if len(set(level_of.values())) > 1 else None
