@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import ipaddress
 import re
 from collections.abc import Iterator, Sequence
@@ -106,24 +107,21 @@ def _levels(built: BuiltStudy) -> Iterator[str]:
 
 def _values(texts: Sequence[str]) -> Iterator[str]:
     """What a column of an attribute's values shows; each kind is named once, with a count and no value."""
-    kinds: dict[str, int] = {}
-    for text in texts:
-        for what, _ in details(text):
-            kinds[what] = kinds.get(what, 0) + 1
-        for panel, pattern in _PANEL:
-            if pattern.match(text):
-                kinds[f"an id of {panel}"] = kinds.get(f"an id of {panel}", 0) + 1
-        if _BIRTH.match(text):
-            kinds["a date such as a birthday"] = kinds.get("a date such as a birthday", 0) + 1
+    distinct = collections.Counter(texts)
+    kinds: collections.Counter[str] = collections.Counter()
+    for text, count in distinct.items():
+        found = {what for what, _ in details(text)}
+        found |= {f"an id of {panel}" for panel, pattern in _PANEL if pattern.match(text)}
+        found |= {"a date such as a birthday"} if _BIRTH.match(text) else set()
+        kinds.update(dict.fromkeys(found, count))
     yield from (f"{count:,} values hold {what}" for what, count in kinds.items())
-    distinct = set(texts)
     if len(texts) < _ENOUGH_PEOPLE or len(distinct) < 0.5 * len(texts):
         return
-    names = sum(bool(_FULL_NAME.match(text)) for text in texts)
-    decimals = sum(bool(re.fullmatch(r"-?\d{1,3}\.\d{4,}", text)) for text in texts)
-    if names > 0.5 * len(texts):
+    names = sum(bool(_FULL_NAME.match(text)) for text in distinct)
+    decimals = sum(bool(re.fullmatch(r"-?\d{1,3}\.\d{4,}", text)) for text in distinct)
+    if names > 0.5 * len(distinct):
         yield f"{names:,} values look like people's names"
-    elif decimals > 0.5 * len(texts):
+    elif decimals > 0.5 * len(distinct):
         yield f"{decimals:,} values look like coordinates"
-    elif sum(len(text) > 40 for text in texts) > 0.5 * len(texts):
+    elif sum(len(text) > 40 for text in distinct) > 0.5 * len(distinct):
         yield "most values are free text, and different; such text can say who a person is"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # A fragment of fewer letters stands in any text.
 _FEWEST_LETTERS = 8
 _HEADING = re.compile(r"^(#{1,6})\s+\S")
+# "[The participant answers.]": an editor's note, in brackets as is usual.
+_NOTE = re.compile(r"\[[^\[\]]{1,60}\]")
 
 
 class NothingToCompare(Exception):
@@ -78,9 +80,9 @@ def factors_change(built: BuiltStudy, deposit: Deposit) -> list[str]:
 
 def in_deposit(built: BuiltStudy, deposit: Deposit) -> list[str]:
     """Words of the specification that none of the deposit's documents has."""
-    if not deposit.documents:
-        raise NothingToCompare("the deposit has no codebook or questionnaire to find the texts in")
     haystack = "\n".join(_letters(text) for text in all_texts(deposit))
+    if not haystack:
+        raise NothingToCompare("the deposit has no codebook or questionnaire to find the texts in")
     found = []
     for key, fragment in _literal(built, deposit):
         letters = _letters(fragment)
@@ -96,7 +98,7 @@ def _literal(built: BuiltStudy, deposit: Deposit) -> Iterator[tuple[str, str]]:
             # What replaces a survey program's field is the specification's word, too.
             pieces = [part] if isinstance(part, str) else list(part.replace.values())
             for piece in pieces:
-                for line in SLOT.sub("\n", without_markup(piece)).split("\n"):
+                for line in _NOTE.sub("\n", SLOT.sub("\n", without_markup(piece))).split("\n"):
                     if line.strip():
                         yield key, line
     for arm in built.arms.values():

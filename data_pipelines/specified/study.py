@@ -246,10 +246,11 @@ def _asked(
 
 def _add_answers(built: BuiltStudy, builder: StoreBuilder) -> None:
     seen: set[tuple[str, str]] = set()
+    ids: dict[int, str] = {}
     for given in _in_file_order(built.given):
         if not given.item.stimulus and not given.item.question:
             raise InputError(f"outcomes.{given.outcome}: neither the condition nor the question has a text.")
-        item_id = builder.add_item(given.item)
+        item_id = ids.get(id(given.item)) or ids.setdefault(id(given.item), builder.add_item(given.item))
         if (item_id, given.person) in seen:
             built.repeated[given.outcome, given.person] += 1
         seen.add((item_id, given.person))
