@@ -105,7 +105,14 @@ def test_answers_that_were_trained_on_may_be_left_out_and_are_listed(people):
 
 
 def test_predictions_that_do_not_say_what_was_trained_on_are_noted(people):
-    assert any("no column seen" in note for note in rectify(*people, "y ~ 1").notes)
+    frame, gold = people
+    known = frame.with_columns(seen=pl.lit(False))
+    holes = frame.with_columns(seen=pl.when(pl.int_range(ROWS) < 9).then(None).otherwise(False))
+    draws = pl.concat([holes.with_columns(draw=pl.lit(draw), value=pl.col("prediction")) for draw in (0, 1)])
+    assert any("of 600 predictions it is not known" in note for note in rectify(frame, gold, "y ~ 1").notes)
+    assert any("of 9 predictions it is not known" in note for note in rectify(holes, gold, "y ~ 1").notes)
+    assert any("of 9 predictions" in note for note in rectify(draws.drop("prediction"), gold, "y ~ 1").notes)
+    assert not any("not known" in note for note in rectify(known, gold, "y ~ 1").notes)
 
 
 def test_each_study_is_predicted_by_a_model_that_has_not_seen_it(people):

@@ -34,7 +34,7 @@ def one_row_each(
     group = [*keys, treatment] if in_rows else list(keys)
     if "draw" in used:
         kept = [pl.col(name).first() for name in table.columns if name not in (*group, PREDICTION, ROW_SEEN)]
-        any_seen = [pl.col(ROW_SEEN).any()] if seen else []
+        any_seen = [pl.col(ROW_SEEN).any(ignore_nulls=False)] if seen else []
         table = table.group_by(group, maintain_order=True).agg(pl.col(PREDICTION).mean(), *kept, *any_seen)
     check_once(table, group)
     if not in_rows:
@@ -48,7 +48,7 @@ def one_row_each(
         pl.col(PREDICTION).filter(pl.col(treatment) == arm).first().alias(made)
         for arm, made in ((0, ARM_0), (1, ARM_1))
     ]
-    any_seen = [pl.col(ROW_SEEN).any()] if seen else []
+    any_seen = [pl.col(ROW_SEEN).any(ignore_nulls=False)] if seen else []
     return table.group_by(keys, maintain_order=True).agg(*arms, *rest, *any_seen), True
 
 

@@ -81,7 +81,9 @@ def join(
     frame = _coalesce(one, gold, keys)
     rejects = [_reject(gold.join(one, on=keys, how="anti"), keys, "there is no prediction for it")]
     notes = []
+    unknown = frame.height
     if ROW_SEEN in frame.columns:
+        unknown = frame[ROW_SEEN].null_count()
         seen = pl.col(ROW_SEEN).fill_null(False)
         number = frame.filter(seen).height
         if number and not exclude_seen:
@@ -94,10 +96,10 @@ def join(
             )
         rejects.append(_reject(frame.filter(seen), keys, "it was seen in training"))
         frame = frame.filter(~seen).drop(ROW_SEEN)
-    else:
+    if unknown:
         notes.append(
-            "the predictions do not say what their model was trained on (no column seen): the estimates hold only if "
-            "none of these answers was"
+            f"of {unknown:,} predictions it is not known whether their answers were trained on (no value in column "
+            "seen): the estimates hold only if none of these answers was"
         )
     return Joined(frame, keys, both_arms, pl.concat(rejects), tuple(notes))
 
