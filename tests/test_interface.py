@@ -1,10 +1,12 @@
 """The Python interface: what a notebook does in five lines, and the same at the shell."""
 
 import json
+import re
 
 import numpy as np
 import polars as pl
 import pytest
+from conftest import REPOSITORY
 from small import small_store, small_tokenizer
 from test_simulation import model
 from typer.testing import CliRunner
@@ -202,3 +204,22 @@ def test_ask_shows_shares_and_the_difference_between_versions(shell, tmp_path):
 def test_ask_says_what_is_missing(shell, arguments, message):
     found = shell(*arguments)
     assert isinstance(found.exception, sj.InputError) and message in str(found.exception)
+
+
+def test_ask_takes_an_experiment_from_a_file(shell, tmp_path):
+    text = re.search(
+        r"```yaml\n(study: council.*?)```", (REPOSITORY / "docs" / "asking.md").read_text(), re.S
+    )[1]
+    (tmp_path / "experiment.yaml").write_text(text)
+    out = tmp_path / "answers.parquet"
+    found = shell(str(tmp_path / "experiment.yaml"), "--persona", "age=34; gender=Female", "-o", str(out))
+    assert found.exit_code == 0, found.output
+    assert pl.read_parquet(out).height == 4 and "praise" in found.output and "vote" in found.output
+
+
+def test_the_lines_of_the_documentation_run(asked, monkeypatch):
+    lines = re.search(r"```python\n(.*?)```", (REPOSITORY / "docs" / "asking.md").read_text(), re.S)[1]
+    monkeypatch.setattr(sj, "open_model", lambda name: asked)
+    names = {}
+    exec(lines, names)
+    assert "people" in names

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 from data_pipelines.gates.personal import without_details
 from data_pipelines.specified.answers import Answer, Reading, reading_of
-from data_pipelines.specified.arms import Arm, ArmTable, fits, text_of
+from data_pipelines.specified.arms import Arm, ArmTable
 from data_pipelines.specified.deposit import Deposit
+from data_pipelines.specified.items import item_of, variant_of
 from data_pipelines.specified.people import People, attribute_texts, participant_ids, weights
 from data_pipelines.specified.rows import Rows, outcome_columns, study_rows
 from data_pipelines.specified.texts import parts_of
 from socsci_jax.errors import InputError
-from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.specification import Outcome, Specification, Study, Variant
 from socsci_jax.studies.specification_checks import texts
@@ -161,7 +161,7 @@ def _read_outcome(
     deposit: Deposit,
     builder: StoreBuilder,
 ) -> None:
-    variants = {arm.name: _variant(outcome, arm) for arm in arms if arm is not None}
+    variants = {arm.name: variant_of(outcome, arm) for arm in arms if arm is not None}
     asked = {
         arm.name: _asked(name, outcome, variants[arm.name], arm, specification, deposit, rows, built)
         for arm in {id(a): a for a in arms if a is not None}.values()
@@ -195,10 +195,6 @@ def _read_outcome(
         )
 
 
-def _variant(outcome: Outcome, arm: Arm) -> Variant | None:
-    return next((v for v in outcome.variants if fits(v.arms, arm.levels, condition=arm.name)), None)
-
-
 def _asked(
     name: str,
     outcome: Outcome,
@@ -223,24 +219,7 @@ def _asked(
     except (InputError, ValueError) as error:
         raise InputError(f"outcomes.{name}.scale: {error}") from None
     built.readings.setdefault(name, {})[in_file] = reading
-    question = variant.question if variant is not None and variant.question is not None else outcome.question
-    asked = text_of(question, deposit, arm.fills)
-    told = (
-        text_of(outcome.answer_format, deposit, arm.fills)
-        if outcome.answer_format
-        else answer_format(reading.scale)
-    )
-    item = Item(
-        study_id=built.study_id,
-        condition=arm.name,
-        outcome=name,
-        stimulus=arm.stimulus,
-        question=f"{asked}\n" if asked else "",
-        answer_format=told,
-        scale=reading.scale,
-        is_control=arm.control,
-        factors=arm.levels,
-    )
+    item = item_of(built.study_id, name, outcome, variant, arm, reading.scale, deposit)
     return column, reading, item
 
 

@@ -84,10 +84,9 @@ def _items(
         if question is not None or scale is not None or stimuli:
             raise InputError(f"{experiment}: give either this file or --question, --scale and --stimulus.")
         from data_pipelines.specified.experiment import items_of_experiment
-
         from socsci_jax.studies.specification_files import load_specification
 
-        return items_of_experiment(load_specification(experiment))
+        return items_of_experiment(load_specification(experiment), experiment.parent)
     if question is None or scale is None:
         raise InputError("say what is asked: --question and --scale, or a file of questions.")
     if not stimuli:
