@@ -7,7 +7,7 @@ from pathlib import Path
 from socsci_jax.errors import InputError
 from socsci_jax.studies.store import StudyStore
 
-KINDS = ("study", "tess_archive", "socsci210", "text_classification", "synthetic")
+KINDS = ("study", "conjoint", "tess_archive", "socsci210", "text_classification", "synthetic")
 
 
 def build(
@@ -29,6 +29,10 @@ def build(
         return build_study(Path(source), out, replace=replace, allow=allow)
     if allow:
         raise InputError(f"--allow {allow[0]}: gates are checked for kind 'study' only, not {kind!r}.")
+    if kind == "conjoint":
+        from data_pipelines.archives import conjoint
+
+        return conjoint.build(Path(source), out, command=command, replace=replace)
     if kind == "tess_archive":
         from data_pipelines.archives import tess as tess_archive
 

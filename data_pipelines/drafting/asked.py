@@ -19,8 +19,10 @@ from data_pipelines.drafting.choice_scales import (
 )
 from data_pipelines.drafting.demographics import attribute_of, attribute_of_name
 from data_pipelines.formats.qualtrics.columns import Column
+from data_pipelines.formats.qualtrics.conjoint import find_conjoint
 from data_pipelines.formats.qualtrics.export import Export, cells
 from data_pipelines.formats.qualtrics.questionnaire import Choice, Question, Questionnaire
+from data_pipelines.formats.qualtrics.text import piped_fields
 
 # A free entry is a number where nearly all that was written is one.
 NUMERIC_SHARE = 0.9
@@ -84,6 +86,8 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
     left_out: dict[str, str] = {}
     attributes: dict[str, DraftAttribute] = {}
     ticked: dict[tuple[str, str, str], bool] = {}
+    conjoint = find_conjoint(export)
+    profiles = conjoint.fields if conjoint is not None else frozenset()
     looped = {q for b in survey.blocks.values() if b.loop is not None for q in b.questions}
     for column in export.columns:
         if column.role == "answer":
@@ -91,6 +95,11 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
             values = [cell for cell in cells(export.table, column.name) if cell]
             if not values:
                 left_out[column.name] = "nobody answered it"
+                continue
+            if profiles and profiles.intersection(piped_fields(question.text)):
+                left_out[column.name] = (
+                    "a choice between profiles of a conjoint, which data build conjoint reads"
+                )
                 continue
             if question.id not in looped and (name := attribute_of(question)) is not None:
                 if name not in attributes and not (question.kind == "multiple" and column.choice):

@@ -10,7 +10,7 @@ from data_pipelines.drafting.asked import Reading, read_columns
 from data_pipelines.drafting.design import Design, read_design
 from data_pipelines.drafting.outcomes import DraftOutcome, draft_outcomes
 from data_pipelines.drafting.specify import specify
-from data_pipelines.formats.qualtrics import Export, read_export, read_questionnaire
+from data_pipelines.formats.qualtrics import Export, Questionnaire, read_export, read_questionnaire
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import Specification
 from socsci_jax.studies.specification_files import render
@@ -38,8 +38,7 @@ def draft_by_rules(deposit: str | Path) -> RuleDraft:
     Raises InputError where the folder holds no such pair, or several that fit equally well.
     """
     folder = Path(deposit)
-    survey_path, export = _pair(folder)
-    survey = read_questionnaire(survey_path)
+    survey, export, survey_path = find_deposit(folder)
     design = read_design(survey, export)
     reading = read_columns(survey, export, survey_file=survey_path.name)
     outcomes = draft_outcomes(design, reading.asked)
@@ -65,6 +64,12 @@ def draft_by_rules(deposit: str | Path) -> RuleDraft:
         survey_path=survey_path,
         data_path=export.path,
     )
+
+
+def find_deposit(folder: Path) -> tuple[Questionnaire, Export, Path]:
+    """The survey, the export and the survey's file of a folder, as `draft_by_rules` finds them."""
+    survey_path, export = _pair(folder)
+    return read_questionnaire(survey_path), export, survey_path
 
 
 def _pair(folder: Path) -> tuple[Path, Export]:
