@@ -17,7 +17,8 @@ app.add_typer(spec_app, name="spec")
 @app.command("build")
 def data_build(
     kind: Annotated[
-        str, typer.Argument(help="study, conjoint, tess_archive, socsci210, text_classification or synthetic.")
+        str,
+        typer.Argument(help="study, conjoint, tess_archive, socsci210, text_classification or synthetic."),
     ],
     source: Annotated[str, typer.Argument(help="The deposit's folder or file (synthetic: a preset's name).")],
     out: Annotated[Path, typer.Argument(help="Folder of the study store to write.")],
