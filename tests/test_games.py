@@ -1,5 +1,7 @@
 """Built-in games: what they pay, what is best, and exact measures of how rational predictions are."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
@@ -192,21 +194,28 @@ def test_the_games_are_a_store_that_says_what_is_right(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory):
-    """What a random model of words plays."""
+def player(tmp_path_factory):
+    """A random model of the games' words."""
     folder = tmp_path_factory.mktemp("games")
     store = data_pipelines.build("synthetic", "games", folder / "store", command="test")
     opened = random_model((store, None, small_tokenizer(store, folder / "tokenizer")))
-    items = [one.item for one in game_items() if one.game == DICTATOR]
-    return sj.predict(opened, items, [{}], show_progress=False)
+    longer = dataclasses.replace(opened.config, max_position_embeddings=1_024)
+    return dataclasses.replace(opened, config=longer)
 
 
-def test_a_model_plays(played, tmp_path):
-    path = played.write(tmp_path / "played.parquet")
-    result = CliRunner().invoke(
-        app, ["games", str(path), "-o", str(tmp_path / "out.csv")], catch_exceptions=False
-    )
-    assert "self-interest" in result.stdout
-    table = pl.read_csv(tmp_path / "out.csv")
-    assert table.height == 16
+def test_a_model_plays(player, tmp_path, monkeypatch):
+    monkeypatch.setattr(sj, "open_model", lambda name: player)
+    out = tmp_path / "out.csv"
+    result = CliRunner().invoke(app, ["games", "runs/tiny", "-o", str(out)], catch_exceptions=False)
+    assert all(text in result.stdout for text in ("self-interest", "mostly Rock", "one shot"))
+    table = pl.read_csv(out)
+    assert table.height == 16 + 45 + 2
     assert table["rational"].is_between(0, 1).all()
+
+
+def test_predictions_of_the_games_are_judged_as_the_model_is(player, tmp_path):
+    items = [one.item for one in game_items() if one.game == DICTATOR]
+    played = sj.predict(player, items, [{}], show_progress=False)
+    path, out = played.write(tmp_path / "played.parquet"), tmp_path / "out.parquet"
+    CliRunner().invoke(app, ["games", str(path), "-o", str(out)], catch_exceptions=False)
+    assert pl.read_parquet(out).equals(game_table(played.frame))
