@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import polars as pl
 import rich
 
 import data_pipelines
@@ -81,11 +80,9 @@ def run(out: Path, *, seed: int = 0) -> None:
     export_run(run_path, exported)
 
     rich.print(summary_table(evaluation))
-    truth = evaluation.frame.filter(
-        (pl.col("metric") == "true_effect_correlation") & (pl.col("predictor") == "model")
-    )
-    for scope, value, n in truth.select("scope", "value", "n").iter_rows():
-        if value is not None:
-            print(f"correlation of predicted with true effects, {scope}: {value:.2f} (n = {n} contrasts)")
+    for part in evaluation.parts:
+        found = evaluation.metric("true_effect_correlation", part=part)
+        if found is not None and found.value is not None:
+            print(f"correlation of predicted with true effects, {part}: {found.value:.2f} (n = {found.n} items)")
     print(f"report:   {out / 'evaluation' / 'report.html'}")
     print(f"exported: {exported}")

@@ -1,4 +1,4 @@
-"""Predictors that need no model.  A figure means little until it stands beside theirs."""
+"""Predictors that need no model, with which every metric is compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.evaluation.cells import Cell, answers_by_item, level_codes
-from socsci_jax.evaluation.distances import histogram
+from socsci_jax.evaluation.metrics.distributions import histogram
+from socsci_jax.evaluation.table import CONDITION_POOLED, TRAINING_MARGINAL, UNIFORM
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import TRAIN
 from socsci_jax.studies.store import StudyStore
@@ -19,7 +20,7 @@ Outcome = tuple[str, str, tuple[int, ...]]  # study, outcome, levels
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Baselines:
-    """What answers alone tell: shapes of training items by number of levels, counts [L] over all conditions."""
+    """What answers alone tell: mean histograms of training items by number of levels, counts [L] over all conditions."""
 
     shapes: Mapping[int, np.ndarray]
     counts: Mapping[Outcome, np.ndarray]
@@ -36,15 +37,18 @@ class Baselines:
         return cls(shapes=shapes, counts=counts)
 
     def distributions(self, cell: Cell) -> dict[str, np.ndarray]:
-        """What each says of a cell [L]: `uniform`, `training_shape`, and `pooled` if others answered the outcome.
+        """What each predicts of a cell [L]; condition-pooled only if others answered the outcome.
 
-        Where no training item has as many levels, `training_shape` is uniform.
+        The training marginal exists only where something was trained on, and is uniform where no training item has
+        as many levels.
         """
         size = cell.levels_l.size
-        said = {"uniform": uniform(size), "training_shape": self.shapes.get(size, uniform(size))}
+        found = {UNIFORM: uniform(size)}
+        if self.shapes:
+            found[TRAINING_MARGINAL] = self.shapes.get(size, uniform(size))
         own = np.bincount(cell.codes_n, minlength=size)
         others = pooled(self.counts[_outcome(cell.item)], own)
-        return said if others is None else said | {"pooled": others}
+        return found if others is None else found | {CONDITION_POOLED: others}
 
 
 def _outcome(item: Item) -> Outcome:
@@ -100,6 +104,18 @@ def half_histograms(
         return np.bincount(part.ravel(), minlength=splits * levels).reshape(splits, levels) / half
 
     return count(shuffled[:, :half]), count(shuffled[:, half:])
+
+
+def pilot_histograms(
+    codes_n: np.ndarray, *, people: int, levels: int, splits: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A random pilot of so many people and everybody else, `splits` times: histograms [R, L], [R, L]."""
+    n = codes_n.size
+    chosen = np.argpartition(rng.random((splits, n)), people - 1, axis=1)[:, :people]
+    at = codes_n[chosen] + levels * np.arange(splits)[:, None]
+    counts = np.bincount(at.ravel(), minlength=splits * levels).reshape(splits, levels)
+    rest = np.bincount(codes_n, minlength=levels) - counts
+    return counts / people, rest / (n - people)
 
 
 def sample_histogram(q_l: np.ndarray, *, n: int, rng: np.random.Generator) -> np.ndarray:

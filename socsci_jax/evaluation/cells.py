@@ -17,7 +17,7 @@ from socsci_jax.studies.schema import Item
 class Cell:
     """The answers to one item that have a prediction, who gave them, and these predictions.
 
-    Answers and draws are level indices.  `probs_nl` is None unless every answer has exact probabilities;
+    Answers and draws are level indices.  `weights_n` are the people's survey weights, None where there are none.  `probs_nl` is None unless every answer has exact probabilities;
     `draws_nl` is None where there are no draws, else the shares of the valid draws made for each answer's
     person (rows of NaN where none was valid).  `sampled` holds one draw per participant, valid ones only; draws
     that were made for nobody in particular are all in it.
@@ -28,6 +28,7 @@ class Cell:
     levels_l: np.ndarray
     codes_n: np.ndarray
     people_n: tuple[str, ...]
+    weights_n: np.ndarray | None
     probs_nl: np.ndarray | None
     draws_nl: np.ndarray | None
     sampled: np.ndarray | None
@@ -127,6 +128,7 @@ class PredictionIndex:
             levels_l=levels,
             codes_n=codes[kept],
             people_n=tuple(people[i] for i in kept),
+            weights_n=_weights(answers.filter(pl.Series(on_scale)), kept),
             probs_nl=probs,
             draws_nl=shares,
             sampled=sampled,
@@ -141,13 +143,23 @@ class PredictionIndex:
 
 def answers_by_item(labeled: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """The answers of each item, items in order of their ids."""
-    parts = _by_item(labeled.select("item_id", "participant_id", "value"))
+    wanted = [name for name in ("item_id", "participant_id", "value", "weight") if name in labeled.columns]
+    parts = _by_item(labeled.select(wanted))
     for item_id in sorted(parts):
         yield item_id, parts[item_id]
 
 
 def _by_item(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {key[0]: rows for key, rows in frame.partition_by("item_id", as_dict=True).items()}
+
+
+def _weights(answers: pl.DataFrame, kept: np.ndarray) -> np.ndarray | None:
+    """Weights of the kept answers; people without one weigh nothing beside people who have one."""
+    if "weight" not in answers.columns:
+        return None
+    weights = answers["weight"].to_numpy()[kept]
+    known = np.isfinite(weights) & (weights > 0)
+    return np.where(known, weights, 0.0) if known.any() else None
 
 
 def _shares(codes: list[int], levels: int) -> np.ndarray:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from rich.table import Table
 
 from socsci_jax.evaluation import plots
-from socsci_jax.evaluation.agreement import METRICS
-from socsci_jax.evaluation.classification import CODERS, MODEL, PREDICTORS, Coding
+from socsci_jax.evaluation.classification import CODERS, MAJORITY, PREDICTORS, Coding
+from socsci_jax.evaluation.intervals import Estimate
+from socsci_jax.evaluation.metrics.classification import METRICS
+from socsci_jax.evaluation.table import MODEL, UNIFORM
 from socsci_jax.evaluation.verdicts import number, with_interval
 
 PART_NAMES = {
@@ -17,24 +19,18 @@ PART_NAMES = {
     "train": "training documents",
     "all": "all documents",
 }
-METRIC_TITLES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "cohen_kappa": "Cohen's κ",
-    "krippendorff_alpha": "Krippendorff's α",
-}
 COLUMN_TITLES = {
     MODEL: "model",
-    "majority": "most frequent",
-    "uniform": "uniform",
+    MAJORITY: "most frequent",
+    UNIFORM: "uniform",
     CODERS: "another coder",
 }
 PREDICTOR_NAMES = {
-    "majority": "always giving the label that is most frequent in training",
-    "uniform": "a uniform guess",
+    MAJORITY: "always giving the label that is most frequent in training",
+    UNIFORM: "a uniform guess",
     CODERS: "another coder",
 }
-LEFT_OUT = {
+EXCLUDED = {
     "items_below_minimum_n": "variables with fewer labels than the minimum: in the tables, in no average",
     "items_without_prediction": "variables without any prediction",
     "items_without_training_labels": "variables without labels in the training part: no most frequent label",
@@ -51,10 +47,10 @@ def part_name(part: str) -> str:
 
 
 def summary_table(coding: Coding) -> Table:
-    """For a terminal of 80 columns: every measure by part, for the model and the predictors beside it."""
+    """For a terminal of 80 columns: every measure by part, for the model and what it is compared with."""
     table = Table(
         title="Agreement of predicted labels with people's (higher is better)",
-        caption="below each figure its 95 % interval over documents",
+        caption="below each value its 95 % interval over documents",
         box=None,
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -65,20 +61,33 @@ def summary_table(coding: Coding) -> Table:
         table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
     for part in coding.parts:
         documents = f"{coding.counts[part]['documents']:,} documents"
-        for metric, beside in zip(METRICS, (part_name(part), documents, "", ""), strict=True):
-            found = (coding.figure(metric, part=part, predictor=name) for name in PREDICTORS)
-            # The last word of a title fits beside four columns: "Krippendorff's α" is α.
+        for metric, side in zip(METRICS, (part_name(part), documents, "", ""), strict=True):
+            found = (_value(coding, metric.name, part, name) for name in PREDICTORS)
+            # The last word of a title fits with four columns: "Krippendorff's α" is α.
             table.add_row(
-                beside, METRIC_TITLES[metric].split("'s ")[-1], *(_two_lines(figure) for figure in found)
+                side, metric.title.split("'s ")[-1], *(_two_lines(value) for value in found)
             )
     return table
 
 
-def _two_lines(figure: dict) -> str:
-    if figure["value"] is None:
+def _value(
+    coding: Coding,
+    metric: str,
+    part: str,
+    predictor: str,
+    *,
+    reference: str | None = None,
+    item: dict | None = None,
+) -> Estimate:
+    row = coding.value(metric, part=part, predictor=predictor, reference=reference, item=item)
+    return Estimate(None) if row is None else Estimate(row["value"], row["lo"], row["hi"])
+
+
+def _two_lines(found: Estimate) -> str:
+    if found.value is None:
         return "–"
-    interval = "" if figure["lo"] is None else f"{number(figure['lo'])}–{number(figure['hi'])}"
-    return f"{number(figure['value'])}\n{interval}"
+    interval = "" if found.lo is None else f"{number(found.lo)}–{number(found.hi)}"
+    return f"{number(found.value)}\n{interval}"
 
 
 def sections(coding: Coding) -> list[dict]:
@@ -90,15 +99,15 @@ def sections(coding: Coding) -> list[dict]:
             "source": coding.source(part),
             "counts": coding.counts[part],
             "verdict": verdict(coding, part),
-            "figures": _figure_rows(coding, part, None),
+            "metrics": _metric_rows(coding, part, None),
             "differences": [difference_sentence(coding, part, name) for name in PREDICTORS[1:]],
             "items": [
-                (_item_name(coding, part, row), f"{row['n']:,}", _figure_rows(coding, part, row))
-                for row in coding.items.filter(scope=part).iter_rows(named=True)
+                (_item_name(coding, part, row), f"{row['n']:,}", _metric_rows(coding, part, row))
+                for row in coding.items.filter(part=part).iter_rows(named=True)
             ],
-            "left_out": [
+            "excluded": [
                 f"{coding.counts[part][name]:,} {words}"
-                for name, words in LEFT_OUT.items()
+                for name, words in EXCLUDED.items()
                 if coding.counts[part][name]
             ],
             "plots": _plots(coding, part),
@@ -109,19 +118,16 @@ def sections(coding: Coding) -> list[dict]:
 
 def _item_name(coding: Coding, part: str, row: dict) -> str:
     """The variable; with its codebook where the part has several."""
-    if coding.items.filter(scope=part)["study"].n_unique() == 1:
+    if coding.items.filter(part=part)["study"].n_unique() == 1:
         return row["outcome"]
     return f"{row['study']} · {row['outcome']}"
 
 
-def _figure_rows(coding: Coding, part: str, item: dict | None) -> list[tuple[str, list[str]]]:
+def _metric_rows(coding: Coding, part: str, item: dict | None) -> list[tuple[str, list[str]]]:
     return [
         (
-            METRIC_TITLES[metric],
-            [
-                with_interval(coding.figure(metric, part=part, predictor=name, item=item))
-                for name in PREDICTORS
-            ],
+            metric.title,
+            [with_interval(_value(coding, metric.name, part, name, item=item)) for name in PREDICTORS],
         )
         for metric in METRICS
     ]
@@ -129,23 +135,23 @@ def _figure_rows(coding: Coding, part: str, item: dict | None) -> list[tuple[str
 
 def _baseline(coding: Coding, part: str) -> str:
     """The most frequent label; a uniform guess where nothing was trained on."""
-    known = coding.figure("accuracy", part=part, predictor="majority")["value"] is not None
-    return "majority" if known else "uniform"
+    known = _value(coding, "accuracy", part, MAJORITY).value is not None
+    return MAJORITY if known else UNIFORM
 
 
 def verdict(coding: Coding, part: str) -> list[str]:
     """What may be claimed for a part, the warnings first."""
     name, baseline = part_name(part), _baseline(coding, part)
-    right = coding.figure("accuracy", part=part, predictor=MODEL)
-    kappa = coding.figure("cohen_kappa", part=part, predictor=MODEL)
-    gain = coding.figure("accuracy_difference", part=part, predictor=f"{MODEL}-{baseline}")
-    if right["value"] is None:
+    right = _value(coding, "accuracy", part, MODEL)
+    kappa = _value(coding, "cohen_kappa", part, MODEL)
+    gain = _value(coding, "accuracy", part, MODEL, reference=baseline)
+    if right.value is None:
         return [f"Nothing can be said about {name}: no variable has enough labels."]
     said = (
         f"its label is the coder's in {with_interval(right)} of cases (difference from {PREDICTOR_NAMES[baseline]}: "
         f"{with_interval(gain)}; above zero is better), and agreement beyond chance is κ = {with_interval(kappa)}"
     )
-    better = all(figure["lo"] is not None and figure["lo"] > 0 for figure in (gain, kappa))
+    better = all(found.lo is not None and found.lo > 0 for found in (gain, kappa))
     sentences = [
         f"For {name} the model does better than {PREDICTOR_NAMES[baseline]}: {said}."
         if better
@@ -159,17 +165,17 @@ def verdict(coding: Coding, part: str) -> list[str]:
 
 def _beside_coders(coding: Coding, part: str) -> str:
     """How far coders agree with each other is how far anybody can agree with them."""
-    people = coding.figure("krippendorff_alpha", part=part, predictor=CODERS)
-    model = coding.figure("krippendorff_alpha", part=part, predictor=MODEL)
-    if people["value"] is None:
+    people = _value(coding, "krippendorff_alpha", part, CODERS)
+    model = _value(coding, "krippendorff_alpha", part, MODEL)
+    if people.value is None:
         return (
             "No document here has labels of several coders, so nothing is known about how far people agree."
         )
-    difference = coding.figure("krippendorff_alpha_difference", part=part, predictor=f"{MODEL}-{CODERS}")
+    difference = _value(coding, "krippendorff_alpha", part, MODEL, reference=CODERS)
     judged = "no difference between the two can be claimed"
-    if difference["lo"] is not None and difference["lo"] > 0:
+    if difference.lo is not None and difference.lo > 0:
         judged = "the model agrees with a coder more than another coder does"
-    elif difference["hi"] is not None and difference["hi"] < 0:
+    elif difference.hi is not None and difference.hi < 0:
         judged = "the model agrees with a coder less than another coder does"
     several = coding.counts[part]["documents_with_several_coders"]
     return (
@@ -180,24 +186,24 @@ def _beside_coders(coding: Coding, part: str) -> str:
 
 def difference_sentence(coding: Coding, part: str, predictor: str) -> str:
     """Who has more labels right and by how much."""
-    figure = coding.figure("accuracy_difference", part=part, predictor=f"{MODEL}-{predictor}")
+    found = _value(coding, "accuracy", part, MODEL, reference=predictor)
     name = PREDICTOR_NAMES[predictor]
-    if figure["value"] is None:
+    if found.value is None:
         return f"There is nothing to compare with {name} here."
-    if figure["lo"] is not None and figure["lo"] > 0:
-        return f"The model is better than {name} by {with_interval(figure)} in accuracy."
-    if figure["hi"] is not None and figure["hi"] < 0:
-        size = {"value": -figure["value"], "lo": -figure["hi"], "hi": -figure["lo"]}
+    if found.lo is not None and found.lo > 0:
+        return f"The model is better than {name} by {with_interval(found)} in accuracy."
+    if found.hi is not None and found.hi < 0:
+        size = Estimate(-found.value, -found.hi, -found.lo)
         return f"The model is worse than {name} by {with_interval(size)} in accuracy."
-    return f"No difference from {name} can be claimed: {with_interval(figure)} in accuracy."
+    return f"No difference from {name} can be claimed: {with_interval(found)} in accuracy."
 
 
 def _plots(coding: Coding, part: str) -> list[plots.Plot]:
-    items = coding.items.filter(scope=part).head(MOST_ITEMS_DRAWN)
+    items = coding.items.filter(part=part).head(MOST_ITEMS_DRAWN)
     rows = items.iter_rows(named=True)
     places = [(None, "all variables"), *((row, _item_name(coding, part, row)) for row in rows)]
     kappas = {
-        name: [coding.figure("cohen_kappa", part=part, predictor=name, item=item) for item, _ in places]
+        name: [coding.value("cohen_kappa", part=part, predictor=name, item=item) for item, _ in places]
         for name in (MODEL, CODERS)
     }
     return [

@@ -1,145 +1,234 @@
-"""Do predictions move with the conditions as people do?
-
-A predictor that ignores the treatment can win on every distance between distributions, so effects are judged
-on their own.  h and l are human and predicted differences in mean position (0 to 1 on the item's scale).
-"""
+"""What condition means say of the effects of conditions: the model's, and those of predictors that need none."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
-# Below this a difference of means is nothing but rounding.
-ZERO = 1e-12
+from socsci_jax.evaluation import intervals
+from socsci_jax.evaluation.condition_means import ConditionMeans
+from socsci_jax.evaluation.intervals import Estimate
+from socsci_jax.evaluation.items import ItemPredictions
+from socsci_jax.evaluation.metric import EffectMetric
+from socsci_jax.evaluation.metrics import BY_NAME, effects
+from socsci_jax.evaluation.metrics.distributions import positions
+from socsci_jax.evaluation.parts import Part
+from socsci_jax.evaluation.table import (
+    CONDITION_POOLED,
+    EVERY_ARM_WORKS,
+    HUMAN,
+    MODEL,
+    NO_EFFECT,
+    SCALE,
+    row,
+)
+
+PERMUTATIONS = 1_000
 
 
-@dataclasses.dataclass(frozen=True)
-class Contrasts:
-    """Index pairs into the condition means: effect = mean[treated] − mean[reference], all arrays [K].
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Effects:
+    """Human h and predicted l effects of one predictor [K] ([K, R] for samples of people), with se² of h.
 
-    `undirected` marks pairs without a control, whose direction is arbitrary.
+    Where people are resampled, `h_bk` and `l_bk` [B, K] are replicates.
     """
 
-    treated: np.ndarray
-    reference: np.ndarray
+    h: np.ndarray
+    l: np.ndarray  # noqa: E741
+    se2: np.ndarray
     undirected: np.ndarray
+    h_bk: np.ndarray | None = None
+    l_bk: np.ndarray | None = None
+
+    def terms(self, metric: EffectMetric) -> np.ndarray:
+        """Terms [K, T] of a metric, averaged over samples."""
+        if self.h.ndim == 1:
+            return metric.terms(self.h, self.l, self.se2, self.undirected)
+        return metric.terms(self.h, self.l, self.se2[:, None], self.undirected[:, None]).mean(axis=1)
+
+    def term_replicates(self, metric: EffectMetric) -> np.ndarray | None:
+        """Terms [B, K, T] where people are resampled."""
+        if self.h_bk is None or self.l_bk is None:
+            return None
+        se2 = np.broadcast_to(self.se2, self.h_bk.shape)
+        return metric.terms(self.h_bk, self.l_bk, se2, np.broadcast_to(self.undirected, self.h_bk.shape))
 
 
-def contrasts(group_c: np.ndarray, is_control_c: np.ndarray) -> Contrasts:
-    """Each condition against its control where one is known in the group, else all pairs of the group.
-
-    `group_c` [C] numbers the (study, outcome) of each condition mean.
-    """
-    treated, reference, undirected = [], [], []
-    for group in np.unique(group_c):
-        members = np.flatnonzero(group_c == group)
-        controls = members[is_control_c[members]]
-        arms = members[~is_control_c[members]]
-        directed = controls.size > 0 and arms.size > 0
-        if directed:
-            i, j = (side.ravel() for side in np.meshgrid(arms, controls, indexing="ij"))
-        else:
-            i, j = (members[side] for side in np.triu_indices(members.size, k=1))
-        treated.append(i)
-        reference.append(j)
-        undirected.append(np.full(i.size, not directed))
-    if not treated:
-        return Contrasts(np.zeros(0, int), np.zeros(0, int), np.zeros(0, bool))
-    return Contrasts(np.concatenate(treated), np.concatenate(reference), np.concatenate(undirected))
+def replicates(part: Part, metric: EffectMetric, of: Effects, cluster: np.ndarray) -> np.ndarray:
+    """The metric [1 + B] in the sample and in each resample; `cluster` [K] numbers the cluster of each row."""
+    terms = of.terms(metric)
+    gather = part.resampling.means if metric.aggregation == "clusters" else part.resampling.sums
+    found = metric.of(gather(terms, cluster))
+    if not part.resampling.by_participants:
+        return found
+    by_person = of.term_replicates(metric)
+    if by_person is None:
+        return found[:1]
+    if metric.aggregation == "clusters":
+        by_cluster = [by_person[:, cluster == s].mean(axis=1) for s in np.unique(cluster)]
+        gathered = np.mean(by_cluster, axis=0)
+    else:
+        gathered = by_person.sum(axis=1)
+    return np.concatenate([found[:1], metric.of(gathered)])
 
 
-def sign_agreement(h: np.ndarray, l: np.ndarray) -> np.ndarray:  # noqa: E741
-    """1 where both effects have the same sign, 0 where they differ, 1/2 where either is exactly zero."""
-    sign_h = np.where(np.abs(h) < ZERO, 0, np.sign(h))
-    sign_l = np.where(np.abs(l) < ZERO, 0, np.sign(l))
-    return 0.5 + 0.5 * sign_h * sign_l
+def clusters_of(part: Part, frame: pl.DataFrame) -> np.ndarray:
+    """Number of the cluster of each row with study, condition and outcome."""
+    place = {"conditions": "condition", "outcomes": "outcome"}.get(part.resampling.unit, "study")
+    return part.resampling.clusters_of(frame[place].to_list())
 
 
-def moments(x: np.ndarray, y: np.ndarray, *, undirected: np.ndarray | bool = False) -> np.ndarray:
-    """Terms [K, 6] whose sums give a correlation: 1, x, y, x², y², xy.
-
-    A pair whose direction is arbitrary counts half in each direction, so its linear terms vanish: the
-    correlation does not depend on the order in which conditions are named.
-    """
-    linear = np.where(undirected, 0.0, 1.0)
-    return np.stack([np.ones_like(x), linear * x, linear * y, x * x, y * y, x * y], axis=-1)
-
-
-def correlation(sums: np.ndarray) -> np.ndarray:
-    """Pearson r [...] from sums of `moments` [..., 6]; NaN where either side does not vary."""
-    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        var_x, var_y = xx / n - (x / n) ** 2, yy / n - (y / n) ** 2
-        r = (xy / n - x * y / n**2) / np.sqrt(var_x * var_y)
-        # Equal means differ in their last digits: a variance of 1e-30 is none.
-        return np.where((n >= 2) & (var_x > ZERO**2) & (var_y > ZERO**2), np.clip(r, -1, 1), np.nan)
-
-
-def slope_of_human(sums: np.ndarray) -> np.ndarray:
-    """Slope of human on predicted, both centered: below 1 the model exaggerates, above 1 it shrinks effects."""
-    _, _, _, predicted, _, product = np.moveaxis(sums, -1, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(predicted > ZERO**2, product / predicted, np.nan)
-
-
-def spread_ratio(sums: np.ndarray) -> np.ndarray:
-    """Standard deviation of predicted over that of human condition means, both centered."""
-    _, _, _, predicted, human, _ = np.moveaxis(sums, -1, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(human > ZERO**2, np.sqrt(predicted / human), np.nan)
+def sensitivity_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
+    """How condition means, centered within their outcome, vary together; none if no outcome has two conditions."""
+    if means.frame.is_empty():
+        return []
+    group = means.column("group")
+    human, model = (effects.centered(means.column(name), group) for name in ("human", "model"))
+    v, size = means.column("se2"), np.bincount(group)
+    # Error of a mean less the mean of its outcome's k means.
+    se2 = v * (1 - 2 / size[group]) + (np.bincount(group, weights=v) / size**2)[group]
+    directed = np.zeros(group.size, dtype=bool)
+    by_person = [
+        None if m is None else effects.centered(m, group) for m in (means.human_bm, means.model_bm)
+    ]
+    found = {
+        MODEL: Effects(h=human, l=model, se2=se2, undirected=directed, h_bk=by_person[0], l_bk=by_person[1])
+    }
+    for name, sample in means.samples.items():
+        one, other = sample - _group_means(sample, group)
+        found[name] = Effects(h=other, l=one, se2=se2 / means.people_ratio[name], undirected=directed)
+    cluster = clusters_of(part, means.frame)
+    rows = _metric_rows(part, found, cluster, n=group.size, centered=True)
+    # Pooled answers say the same of every condition.
+    rows.append(_row(part, "condition_sensitivity_r", CONDITION_POOLED, Estimate(None), n=group.size))
+    null, p = _permutation_estimates(part, model, human, group)
+    rows.append(_row(part, "condition_sensitivity_r_null", MODEL, null, n=group.size))
+    rows.append(_row(part, "condition_sensitivity_p", MODEL, p, n=group.size))
+    return rows
 
 
-def centered(values_c: np.ndarray, group_c: np.ndarray) -> np.ndarray:
-    """Values minus the mean of their group; `group_c` [C] holds numbers from 0."""
-    size = np.bincount(group_c)
-    with np.errstate(invalid="ignore"):
-        means = np.bincount(group_c, weights=values_c) / size
-    return values_c - means[group_c]
+def contrast_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
+    """How differences between condition means agree: the model's, no effects, the mean effect, other people's."""
+    if means.frame.is_empty():
+        return []
+    pairs = effects.contrasts(means.column("group"), means.column("is_control"))
+    se2 = means.column("se2")[pairs.treated] + means.column("se2")[pairs.reference]
+
+    def between(values: np.ndarray) -> np.ndarray:
+        return values[..., pairs.treated] - values[..., pairs.reference]
+
+    human, model = between(means.column("human")), between(means.column("model"))
+    by_person = [None if m is None else between(m) for m in (means.human_bm, means.model_bm)]
+    directed = ~pairs.undirected
+    mean_effect = human[directed].mean() if directed.any() else 0.0
+    constant = {NO_EFFECT: np.zeros_like(human), EVERY_ARM_WORKS: np.where(directed, mean_effect, 0.0)}
+    same = {"se2": se2, "undirected": pairs.undirected}
+    found = {MODEL: Effects(h=human, l=model, h_bk=by_person[0], l_bk=by_person[1], **same)}
+    for name, effect in constant.items():
+        replicate = None if by_person[0] is None else np.broadcast_to(effect, by_person[0].shape)
+        found[name] = Effects(h=human, l=effect, h_bk=by_person[0], l_bk=replicate, **same)
+    for name, sample in means.samples.items():
+        ratio = np.minimum(*(means.people_ratio[name][side] for side in (pairs.treated, pairs.reference)))
+        one, other = sample[:, pairs.treated] - sample[:, pairs.reference]
+        found[name] = Effects(h=other, l=one, se2=se2 / ratio, undirected=pairs.undirected)
+    cluster = clusters_of(part, means.frame[pairs.treated])
+    return _metric_rows(part, found, cluster, n=human.size, centered=False)
 
 
-def permutation_null(
-    predicted_c: np.ndarray,
-    human_c: np.ndarray,
-    group_c: np.ndarray,
-    *,
-    permutations: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Correlations [P] of centered values after shuffling the predictions among the conditions of an outcome.
-
-    What remains is what a model earns that knows the outcomes and nothing of the conditions.
-    """
-    order = np.argsort(group_c, kind="stable")
-    group, predicted, human = group_c[order], predicted_c[order], human_c[order]
-    shuffled = np.stack([predicted[np.lexsort((rng.random(group.size), group))] for _ in range(permutations)])
-    return correlation(moments(shuffled, np.broadcast_to(human, shuffled.shape)).sum(axis=1))
-
-
-def recovered_effects(positions: pl.DataFrame, truth: pl.DataFrame) -> float | None:
-    """Correlation of predicted effects with known true ones, for data whose truth is known.
-
-    `positions` has item_id, study_id, outcome and `predicted` (mean position, 0 to 1); `truth` has item_id and
-    `mean_position`.  Effects are departures from the mean of the (study, outcome).  None where undefined.
-    """
-    pairs = effects_beside_truth(positions, truth)
-    if pairs.is_empty():
-        return None
-    terms = moments(pairs["predicted"].to_numpy(), pairs["true"].to_numpy())
-    r = float(correlation(terms.sum(axis=0)))
-    return r if np.isfinite(r) else None
+def _metric_rows(
+    part: Part, found: dict[str, Effects], cluster: np.ndarray, *, n: int, centered: bool
+) -> list[dict[str, object]]:
+    """A row for each metric and predictor, and for the model's difference from each other one."""
+    rows = []
+    clusters = len(np.unique(cluster))
+    for metric in effects.METRICS:
+        if not isinstance(metric, EffectMetric) or metric.centered != centered:
+            continue
+        by_predictor = {name: replicates(part, metric, of, cluster) for name, of in found.items()}
+        for name, values in by_predictor.items():
+            estimate = part.resampling.estimate(metric, values, clusters=clusters)
+            if metric.flag_at_zero and estimate.value == 0:
+                estimate = dataclasses.replace(estimate, flag=metric.flag_at_zero)
+            rows.append(_row(part, metric.name, name, estimate, n=n))
+            if name != MODEL:
+                # Samples of people have no replicates where people themselves are resampled.
+                paired = by_predictor[MODEL][: len(values)] - values
+                estimate = part.resampling.estimate(metric, paired, clusters=clusters, difference=True)
+                rows.append(_row(part, metric.name, MODEL, estimate, n=n, reference=name))
+    return rows
 
 
-def effects_beside_truth(positions: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
-    """study_id, outcome, `predicted` and `true` of each item, centered within its (study, outcome)."""
-    within = ["study_id", "outcome"]
-    return (
-        positions.join(truth.select("item_id", "mean_position"), on="item_id", maintain_order="left")
-        .filter(pl.col("predicted").is_finite())
-        .select(
-            *within,
-            predicted=pl.col("predicted") - pl.col("predicted").mean().over(within),
-            true=pl.col("mean_position") - pl.col("mean_position").mean().over(within),
-        )
+def _row(
+    part: Part, metric: str, predictor: str, estimate: Estimate, *, n: int, reference: str | None = None
+) -> dict[str, object]:
+    return row(
+        metric,
+        estimate,
+        part=part.name,
+        predictor=predictor,
+        reference=reference,
+        n=n,
+        normalization=SCALE,
+        source=part.source,
     )
+
+
+def _permutation_estimates(
+    part: Part, model: np.ndarray, human: np.ndarray, group: np.ndarray
+) -> tuple[Estimate, Estimate]:
+    """The correlation that chance alone gives, and the probability that it gives as much as was found."""
+    r = float(effects.correlation(effects.moments(model, human).sum(axis=0)))
+    null = effects.permutation_null(
+        model, human, group, permutations=PERMUTATIONS, rng=part.rng("permutations")
+    )
+    null = null[np.isfinite(null)]
+    if not np.isfinite(r) or not null.size:
+        return Estimate(None), Estimate(None)
+    lo, hi = np.quantile(null, [0.025, 0.975])
+    p = (1 + int((null >= r).sum())) / (1 + null.size)
+    return Estimate(float(null.mean()), float(lo), float(hi), "permutations"), Estimate(p)
+
+
+def true_effect_rows(
+    part: Part, items: Sequence[ItemPredictions], truth: pl.DataFrame
+) -> list[dict[str, object]]:
+    """Correlation with the known true effects (item_id, mean_position); a predictor without effects has none."""
+    rows = []
+    metric = BY_NAME["true_effect_correlation"]
+    shares_of = {MODEL: [item.model_l for item in items], HUMAN: [item.human_l for item in items]}
+    for predictor, shares in shares_of.items():
+        frame = pl.DataFrame(
+            {
+                "item_id": [cell.item_id for cell in part.cells],
+                "study_id": [cell.item.study_id for cell in part.cells],
+                "condition": [cell.item.condition for cell in part.cells],
+                "outcome": [cell.item.outcome for cell in part.cells],
+                "predicted": [
+                    float(p @ positions(cell.levels_l)) for p, cell in zip(shares, part.cells, strict=True)
+                ],
+            }
+        )
+        pairs = effects.effects_and_truth(frame, truth)
+        if pairs.is_empty():
+            continue
+        cluster = clusters_of(part, pairs.rename({"study_id": "study"}))
+        terms = effects.moments(pairs["predicted"].to_numpy(), pairs["true"].to_numpy())
+        found = effects.correlation(part.resampling.sums(terms, cluster))
+        if part.resampling.by_participants:
+            found = found[:1]
+        estimate = part.resampling.estimate(metric, found, clusters=len(np.unique(cluster)))
+        rows.append(_row(part, metric.name, predictor, estimate, n=pairs.height))
+    return rows + [
+        _row(part, metric.name, name, Estimate(None), n=len(part.cells))
+        for name in (CONDITION_POOLED, NO_EFFECT)
+    ]
+
+
+def _group_means(samples_2mr: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Mean over the members of each group, given back to each member."""
+    size = np.bincount(group)
+    sums = intervals.sum_by(np.moveaxis(samples_2mr, 1, 0), group, size.size)
+    return np.moveaxis((sums / size[:, None, None])[group], 0, 1)

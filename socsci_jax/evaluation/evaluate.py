@@ -1,15 +1,16 @@
-"""From a predictions table and a study store to the evaluation table.
+"""From predictions and people's answers to the evaluation table.
 
-Each part of the split is evaluated by itself.  Figures are computed per item, averaged within a study, then
-over studies, and their intervals resample studies.  Beside the model stand predictors that need none.
-Items whose levels have no order go to `classification.py`.
+Each part of the split is evaluated by itself.  Metrics are computed per item, averaged within a study, then
+over studies, and their intervals resample studies, or what `resampling.py` says of few studies.  Alongside the model
+stand predictors that need none.  Items whose levels have no order go to `classification.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -17,24 +18,41 @@ import polars as pl
 from socsci_jax import __version__
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation import classification
-from socsci_jax.evaluation.averages import by_figure, distribution_table, figure_rows, validity_rows
+from socsci_jax.evaluation.averaging import (
+    PartValues,
+    distribution_table,
+    metric_rows,
+    part_values,
+    validity_rows,
+)
 from socsci_jax.evaluation.baselines import Baselines
 from socsci_jax.evaluation.cells import PredictionIndex
-from socsci_jax.evaluation.conditions import (
-    PERMUTATIONS,
-    condition_mean_table,
-    condition_means,
-    contrast_table,
-    effect_rows,
-    true_effect_rows,
-)
-from socsci_jax.evaluation.intervals import RESAMPLES, Estimate
-from socsci_jax.evaluation.items import HALVES, ItemFigures, item_figures
-from socsci_jax.evaluation.parts import Part, find_parts, left_out_table
-from socsci_jax.evaluation.table import Evaluation, frame_of, row
+from socsci_jax.evaluation.condition_means import condition_means, contrast_table, mean_table
+from socsci_jax.evaluation.effects import PERMUTATIONS, contrast_rows, sensitivity_rows, true_effect_rows
+from socsci_jax.evaluation.intervals import RESAMPLES
+from socsci_jax.evaluation.items import HALVES, ItemPredictions, item_predictions
+from socsci_jax.evaluation.parts import Part, excluded_table, find_parts, set_seen_apart
+from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.table import CONDITION_POOLED, table_of
 from socsci_jax.studies.predictions import Predictions, read_predictions
+from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import TRAIN, Split
 from socsci_jax.studies.store import StudyStore
+
+
+class People(Protocol):
+    """Items and people that answers belong to: a study store, or a table made into one."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def content_hash(self) -> str: ...
+    @property
+    def items(self) -> pl.DataFrame: ...
+    @property
+    def participants(self) -> pl.DataFrame: ...
+    @property
+    def item_by_id(self) -> dict[str, Item]: ...
 
 
 def evaluate_files(
@@ -45,14 +63,13 @@ def evaluate_files(
     split_name: str | None = None,
     seed: int = 0,
     minimum_n: int = 10,
+    resample: str | None = None,
 ) -> Evaluation:
     """Evaluates a predictions file and writes tables and report to `out_dir`; nothing is left on failure.
 
     The split is `split_name`, else the one named in the file's metadata, else none: then all answers are one
     part called "all".  Raises InputError for whatever cannot be read or does not fit together.
     """
-    from socsci_jax.evaluation.report import write_report  # matplotlib is slow to import
-
     store = StudyStore(store_path)
     predictions = read_predictions(predictions_path, store)
     named = predictions.metadata.get("split")
@@ -69,20 +86,22 @@ def evaluate_files(
             "had seen them."
         )
     else:
-        labeled = Split.load(store, name).label(store)
+        labeled = Split.load(store, str(name)).label(store)
         if named not in (None, name):
             notes.append(
                 f"The predictions were made under split {named!r} and are judged under {name!r}: answers that "
                 "count as unseen here may have been used in training."
             )
-    evaluation = evaluate(predictions, store, labeled, seed=seed, minimum_n=minimum_n)
+    evaluation = evaluate(
+        predictions, store, labeled, seed=seed, minimum_n=minimum_n, resample=resample
+    )
     settings = {**evaluation.metadata["evaluation"], "predictions": str(predictions_path), "split": name}
     evaluation = dataclasses.replace(
         evaluation,
         notes=(*notes, *evaluation.notes),
         metadata={**evaluation.metadata, "evaluation": settings},
     )
-    write_report(evaluation, out_dir)
+    evaluation.write(out_dir)
     return evaluation
 
 
@@ -94,58 +113,42 @@ def label_without_split(store: StudyStore) -> pl.DataFrame:
 
 def evaluate(
     predictions: Predictions,
-    store: StudyStore,
+    store: People,
     labeled: pl.DataFrame,
     *,
     seed: int = 0,
     minimum_n: int = 10,
+    resample: str | None = None,
 ) -> Evaluation:
     """Judges predictions against the answers in `labeled`, as `Split.label` gives them, part by part.
 
-    Only answers that have a prediction are used, for the model and for every other predictor.  Items with
-    fewer than `minimum_n` of them stay in the table but enter no average.  Raises InputError if no answer has
-    a prediction.
+    Only answers that have a prediction are used, for the model and for every other predictor.  Answers that the
+    predictions' column `seen` names are set apart from those that are called unseen.  Items with fewer than
+    `minimum_n` answers stay in the table but enter no average.  `resample` (studies, conditions, outcomes or
+    participants) overrides what intervals resample.  Raises InputError if no answer has a prediction.
     """
+    labeled = set_seen_apart(_with_weights(labeled, store), predictions.frame)
     is_nominal = pl.col("item_id").is_in([i for i, item in store.item_by_id.items() if item.scale.nominal])
     ordered, nominal = labeled.filter(~is_nominal), labeled.filter(is_nominal)
     index = PredictionIndex(predictions)
-    found = find_parts(ordered, store, index, minimum_n=minimum_n, seed=seed)
-    coded = find_parts(nominal, store, index, minimum_n=minimum_n, seed=seed)
-    parts = [part for part in found if part.cells]
+    settings = {"minimum_n": minimum_n, "seed": seed, "resample": resample}
+    found = find_parts(ordered, store, index, **settings)
+    coded = find_parts(nominal, store, index, **settings)
     coding = classification.judge(coded, nominal.filter(pl.col("part") == TRAIN))
+    parts = [part for part in found if part.cells]
     if not parts and not coding.parts:
         raise InputError(
             f"not one answer of {store.path} has a prediction on a scale of levels; predict items and participants "
             "of this store that have answers."
         )
     baselines = Baselines.of(ordered, store)
-    truth_path = store.path / "truth.parquet"
-    truth = pl.read_parquet(truth_path) if truth_path.is_file() else None
-
-    rows, counts = [], {}
-    distributions, means_of_conditions, contrasts = [], [], []
-    for part in parts:
-        items = [item_figures(cell, baselines, rng=part.rng(cell.item_id)) for cell in part.cells]
-        values = by_figure(items)
-        means = condition_means(part, items)
-        rows += figure_rows(part, values) + validity_rows(part) + effect_rows(part, items, means)
-        if truth is not None:
-            rows += true_effect_rows(part, items, truth)
-        # Also the order of their rows: what was met while the cells were joined comes first.
-        counts[part.name] = {**part.counts, **_counts(part, items, baselines)}
-        distributions.append(distribution_table(part, items, values))
-        means_of_conditions.append(condition_mean_table(part, means))
-        contrasts.append(contrast_table(part, means))
-    rows += [
-        row(f"count_{what}", "count", name, "all", Estimate(float(number)), n=number)
-        for name, numbers in counts.items()
-        for what, number in numbers.items()
-    ]
+    truth = _truth(store)
+    judged = [_judge(part, baselines, truth) for part in parts]
     unused = _predictions_without_answer(predictions.frame, labeled)
     note = f"Not used, because the person did not answer the item: {unused:,} predictions."
     return Evaluation(
-        frame=pl.concat([frame_of(rows), coding.frame]),
-        counts=counts,
+        table=pl.concat([*(frame for one in judged for frame in one.frames), coding.table]),
+        counts={part.name: one.counts for part, one in zip(parts, judged, strict=True)},
         notes=(note,) if unused else (),
         metadata={
             "predictions": dict(predictions.metadata),
@@ -160,12 +163,62 @@ def evaluate(
                 "software": f"socsci_jax {__version__}",
             },
         },
-        distributions=_stacked(distributions),
-        condition_means=_stacked(means_of_conditions),
-        contrasts=_stacked(contrasts),
-        left_out=left_out_table(found + coded, store),
+        distributions=_stacked([one.distributions for one in judged]),
+        condition_means=_stacked([one.condition_means for one in judged]),
+        contrasts=_stacked([one.contrasts for one in judged]),
+        excluded=excluded_table(found + coded, store),
+        reliability=pl.DataFrame(),
         coding=coding,
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """What one part gives."""
+
+    frames: list[pl.DataFrame]
+    counts: Mapping[str, int]
+    distributions: pl.DataFrame
+    condition_means: pl.DataFrame
+    contrasts: pl.DataFrame
+
+
+def _judge(part: Part, baselines: Baselines, truth: pl.DataFrame | None) -> _Judged:
+    items = [
+        item_predictions(
+            cell,
+            baselines,
+            rng=part.rng(cell.item_id),
+            pilot_rng=part.rng(f"pilots of {cell.item_id}"),
+        )
+        for cell in part.cells
+    ]
+    values: PartValues = part_values(part, items)
+    means = condition_means(part, part.cells, items)
+    rows = sensitivity_rows(part, means) + contrast_rows(part, means)
+    if truth is not None:
+        rows += true_effect_rows(part, items, truth)
+    return _Judged(
+        frames=[*metric_rows(part, values), *validity_rows(part), table_of(rows)],
+        counts={**part.counts, **_counts(part, items, baselines)},
+        distributions=distribution_table(part, items, values),
+        condition_means=mean_table(part, means),
+        contrasts=contrast_table(part, means),
+    )
+
+
+def _with_weights(labeled: pl.DataFrame, store: People) -> pl.DataFrame:
+    """The answers with their people's survey weights, where there are any."""
+    people = store.participants
+    if "weight" in labeled.columns or "weight" not in people.columns or not people["weight"].count():
+        return labeled
+    weights = people.select("study_id", "participant_id", "weight")
+    return labeled.join(weights, on=["study_id", "participant_id"], how="left", maintain_order="left")
+
+
+def _truth(store: People) -> pl.DataFrame | None:
+    path = store.path / "truth.parquet"
+    return pl.read_parquet(path) if path.is_file() else None
 
 
 def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -173,7 +226,7 @@ def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(frames) if frames else pl.DataFrame()
 
 
-def _counts(part: Part, items: Sequence[ItemFigures], baselines: Baselines) -> dict[str, int]:
+def _counts(part: Part, items: Sequence[ItemPredictions], baselines: Baselines) -> dict[str, int]:
     averaged = part.averaged_c
     return {
         "studies": len(np.unique(part.study_c[averaged])),
@@ -185,8 +238,10 @@ def _counts(part: Part, items: Sequence[ItemFigures], baselines: Baselines) -> d
         "items_without_prediction": part.counts["items_without_prediction"],
         "items_without_probabilities": sum(cell.probs_nl is None for cell in part.cells),
         "items_where_all_answered_alike": sum(int((item.human_l > 0).sum() == 1) for item in items),
-        "items_without_training_shape": sum(c.levels_l.size not in baselines.shapes for c in part.cells),
-        "items_without_pooled_answers": sum("pooled" not in item.baselines for item in items),
+        "items_without_training_marginal": sum(c.levels_l.size not in baselines.shapes for c in part.cells)
+        if baselines.shapes
+        else 0,
+        "items_without_pooled_answers": sum(CONDITION_POOLED not in item.baselines for item in items),
         "answers_without_prediction": part.counts["answers_without_prediction"],
         "answers_off_scale": part.counts["answers_off_scale"],
         "draws": sum(cell.draws for cell in part.cells),

@@ -1,7 +1,7 @@
-"""Intervals by resampling whole clusters (studies), vectorized over the resamples.
+"""Intervals by resampling whole clusters, vectorized over the resamples.
 
 Answers of one study share its topic, people and wording: intervals over answers or simulated people would be
-absurdly narrow.  Every statistic below is a function of how often each cluster was drawn, so that all figures
+absurdly narrow.  Every statistic below is a function of how often each cluster was drawn, so that all values
 of a part, and their differences, rest on the very same resamples.
 """
 
@@ -10,21 +10,34 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from scipy.stats import norm, t
+
+from socsci_jax.evaluation.metric import Transform
 
 RESAMPLES = 2_000
+# With fewer clusters no interval is given: a t interval over three of them is honest and says nothing.
+FEWEST_CLUSTERS = 4
+# From here on percentiles of the resamples; below, they undercover, and the resamples give only a standard error.
+PERCENTILES_FROM = 40
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % percentile interval; lo and hi are None where there is no interval."""
+    """A value with its 95 % interval; lo and hi are None where there is no interval."""
 
     value: float | None
     lo: float | None = None
     hi: float | None = None
+    resampled: str | None = None
+    flag: str | None = None
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.lo is not None and self.hi is not None and (self.lo > 0 or self.hi < 0)
 
 
 def point(value: float) -> Estimate:
-    """A figure without an interval; None where it is not finite."""
+    """A value without an interval; None where it is not finite."""
     return Estimate(float(value) if np.isfinite(value) else None)
 
 
@@ -43,26 +56,58 @@ def mean_over(counts_bs: np.ndarray, values_s: np.ndarray) -> np.ndarray:
         return (counts_bs[:, known] @ values_s[known]) / weight
 
 
-def estimate(replicates_b: np.ndarray, *, clusters: int) -> Estimate:
-    """The first replicate, with the 2.5 and 97.5 % points of the others; no interval below two clusters.
+def estimate(
+    replicates_b: np.ndarray,
+    *,
+    clusters: int,
+    resampled: str | None = None,
+    transform: Transform = "identity",
+    low: float = -np.inf,
+    high: float = np.inf,
+) -> Estimate:
+    """The first replicate, with a 95 % interval from the others.
 
-    Resamples in which the statistic is undefined are left out.
+    Below FEWEST_CLUSTERS there is none, and the flag says so.  Below PERCENTILES_FROM it is value ± t(S − 1) · se, the
+    standard error being that of the resamples times √(S / (S − 1)), which for a mean is the usual one; the interval
+    is made on the scale of `transform` and ends at `low` and `high`.  From there on it is the 2.5 and 97.5 %
+    points.  Resamples in which the statistic is undefined are excluded; where they are most, there is no interval.
     """
     value = float(replicates_b[0])
     if not np.isfinite(value):
         return Estimate(None)
-    resampled = replicates_b[1:][np.isfinite(replicates_b[1:])]
-    if clusters < 2 or resampled.size == 0:
-        return Estimate(value)
-    lo, hi = np.quantile(resampled, [0.025, 0.975])
-    return Estimate(value, float(lo), float(hi))
+    others = replicates_b[1:]
+    defined = others[np.isfinite(others)]
+    if clusters < FEWEST_CLUSTERS:
+        return Estimate(value, flag=f"no interval: {clusters} {resampled or 'clusters'}")
+    if 2 * defined.size <= others.size:
+        return Estimate(value, flag="no interval: undefined in most resamples")
+    if clusters >= PERCENTILES_FROM and resampled != "participants":
+        lo, hi = np.quantile(defined, [0.025, 0.975])
+        return Estimate(value, float(lo), float(hi), resampled)
+    forth, back = _TRANSFORMS[transform]
+    factor = np.sqrt(clusters / (clusters - 1))
+    with np.errstate(all="ignore"):
+        middle, spread = forth(np.array(value)), np.std(forth(defined)) * factor
+    quantile = norm.ppf(0.975) if resampled == "participants" else t.ppf(0.975, clusters - 1)
+    lo, hi = back(middle - quantile * spread), back(middle + quantile * spread)
+    # Rounding on the way there and back must not move an interval past its own value.
+    lo, hi = min(max(float(lo), low), value), max(min(float(hi), high), value)
+    return Estimate(value, lo, hi, resampled)
 
 
-def mean_estimate(counts_bs: np.ndarray, values_s: np.ndarray) -> Estimate:
-    """Mean over clusters with its interval."""
-    if not np.isfinite(values_s).any():
-        return Estimate(None)
-    return estimate(mean_over(counts_bs, values_s), clusters=int(np.isfinite(values_s).sum()))
+def _identity(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _fisher(r: np.ndarray) -> np.ndarray:
+    return np.arctanh(np.clip(r, -0.999999, 0.999999))
+
+
+def _log(x: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(x, 1e-12))
+
+
+_TRANSFORMS = {"identity": (_identity, _identity), "fisher_z": (_fisher, np.tanh), "log": (_log, np.exp)}
 
 
 def sum_by(terms: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarray:
@@ -79,27 +124,19 @@ def mean_by(values: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarra
         return np.where(n > 0, np.bincount(cluster, weights=values, minlength=clusters) / n, np.nan)
 
 
-@dataclasses.dataclass(frozen=True)
-class Clusters:
-    """The cluster of each row [K] of what is resampled, and how often each cluster was drawn [1 + B, S].
+def median_by(values: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarray:
+    """Lower medians [S] by cluster, NaN for a cluster without values."""
+    return np.array([lower_median(own) if (own := values[cluster == s]).size else np.nan for s in range(clusters)])
 
-    `said` is what the convention of a figure adds where clusters are not studies.
-    """
 
-    of_row: np.ndarray
-    counts_bs: np.ndarray
-    said: str = ""
+def lower_median(values: np.ndarray) -> np.ndarray:
+    """Lower median [...] over the last axis: always one of the values, so infinite ones do no harm."""
+    return np.sort(values, axis=-1)[..., (values.shape[-1] - 1) // 2]
 
-    def rows(self, chosen: np.ndarray) -> Clusters:
-        return dataclasses.replace(self, of_row=self.of_row[chosen])
 
-    def sums(self, terms: np.ndarray) -> np.ndarray:
-        """Sums [1 + B, ...] over the rows of `terms` [K, ...]."""
-        return self.counts_bs @ sum_by(terms, self.of_row, self.counts_bs.shape[1])
-
-    def means(self, values: np.ndarray) -> np.ndarray:
-        """Means [1 + B] over clusters of the means of their rows; `values` [K]."""
-        return mean_over(self.counts_bs, mean_by(values, self.of_row, self.counts_bs.shape[1]))
-
-    def estimate(self, replicates_b: np.ndarray) -> Estimate:
-        return estimate(replicates_b, clusters=len(np.unique(self.of_row)))
+def weighted_medians(counts_bs: np.ndarray, values: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """Lower medians [1 + B] of values of which each counts as often as its cluster was drawn."""
+    order = np.argsort(values)
+    weight = np.cumsum(counts_bs[:, cluster[order]], axis=1)
+    at = np.argmax(weight >= 0.5 * weight[:, -1:], axis=1)
+    return values[order][at]

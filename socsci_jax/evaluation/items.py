@@ -1,125 +1,275 @@
-"""The figures of one item: how far the model, and what needs none, are from the people who answered it."""
+"""The predictions of one item, and how far each is from the people who answered it."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from socsci_jax.evaluation import distances, individuals
-from socsci_jax.evaluation.baselines import Baselines, half_histograms, sample_histogram, sample_rows
+from socsci_jax.evaluation.baselines import (
+    Baselines,
+    half_histograms,
+    pilot_histograms,
+    sample_histogram,
+    sample_rows,
+)
 from socsci_jax.evaluation.cells import Cell
-from socsci_jax.evaluation.table import MODEL
+from socsci_jax.evaluation.metric import Answers, CellMetric, IndividualMetric, Pair
+from socsci_jax.evaluation.metrics import calibration, distributions, individuals
+from socsci_jax.evaluation.metrics.distributions import histogram, observed_width, positions
+from socsci_jax.evaluation.table import (
+    CELL_MARGINAL,
+    EXACT,
+    MODEL,
+    OBSERVED,
+    PILOTS,
+    SAMPLED,
+    SCALE,
+    SPLIT_HALF,
+    TEST_RETEST,
+    pilot,
+)
 
 HALVES = 20
-FigureName = tuple[str, str, str]  # metric, convention, predictor
+OF_PEOPLE = (*individuals.METRICS, *calibration.METRICS)
+
+
+class Key(NamedTuple):
+    """Which value: the columns of the evaluation table that say how it was computed."""
+
+    metric: str
+    normalization: str | None
+    source: str | None
+    predictor: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Two disjoint samples of the people who answered, R times: histograms [R, L] each, of `n` people the other."""
+
+    one: np.ndarray
+    other: np.ndarray
+    n: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ItemFigures:
-    """What one cell says; figures that are undefined are NaN or absent.
+class ItemPredictions:
+    """Distributions [L] over the levels of one item.
 
-    `human_l`, `model_l` and `baselines` are distributions [L] over its levels, `half_positions_2r` the mean
-    positions of R random halves of its people and of the other halves, NaN where it has only one answer.
+    `single` holds those of the model and of predictors that need none, by source; `samples` those of people for other
+    people.
     """
 
-    values: Mapping[FigureName, float]
     human_l: np.ndarray
-    model_l: np.ndarray
+    single: Mapping[str, Mapping[str, np.ndarray]]
+    samples: Mapping[str, Samples]
     baselines: Mapping[str, np.ndarray]
-    half_positions_2r: np.ndarray
+
+    @property
+    def model_l(self) -> np.ndarray:
+        """From probabilities where there are any, else from draws."""
+        return self.single.get(EXACT, self.single[SAMPLED])[MODEL]
 
 
-def item_figures(cell: Cell, baselines: Baselines, *, rng: np.random.Generator) -> ItemFigures:
-    """All figures of a cell: from probabilities where it has them, and from one draw per person.
+def item_predictions(
+    cell: Cell, baselines: Baselines, *, rng: np.random.Generator, pilot_rng: np.random.Generator
+) -> ItemPredictions:
+    """All predictions of a cell: from probabilities where it has them, and from one draw per person.
 
-    Beside draws also the baselines are drawn from, as often as people answered: like is compared with like.
+    Alongside draws also the baselines are drawn from, as often as people answered: like is compared with like.
     """
     size = cell.levels_l.size
-    human = distances.histogram(cell.codes_n, levels=size)
     others = baselines.distributions(cell)
-
     models = {}
     if cell.probs_nl is not None:
-        models["exact"] = cell.probs_nl.mean(axis=0)
+        models[EXACT] = weighted_mean(cell.probs_nl, cell.weights_n)
     sampled = cell.sampled if cell.sampled is not None else sample_rows(cell.probs_nl, rng=rng)
-    models["sampled"] = distances.histogram(sampled, levels=size)
-
-    halves = None
-    if cell.codes_n.size >= 2:
+    models[SAMPLED] = histogram(sampled, levels=size)
+    samples = {}
+    n = cell.codes_n.size
+    if n >= 2:
         halves = half_histograms(cell.codes_n, levels=size, splits=HALVES, rng=rng)
-
-    values: dict[FigureName, float] = {}
+        samples[SPLIT_HALF] = Samples(*halves, n // 2)
+    for people in PILOTS:
+        if n >= 2 * people:
+            pair = pilot_histograms(cell.codes_n, people=people, levels=size, splits=HALVES, rng=pilot_rng)
+            samples[pilot(people)] = Samples(*pair, n - people)
+    single = {}
     for source, model in models.items():
-        beside = others
-        if source == "sampled":
-            beside = {name: sample_histogram(q, n=cell.codes_n.size, rng=rng) for name, q in others.items()}
-        for name, q in {MODEL: model, **beside}.items():
-            values |= _distances(source, name, q, human, levels_l=cell.levels_l, range_of=human)
-        if halves is not None:
-            values |= _distances(source, "split_half", *halves, levels_l=cell.levels_l, range_of=human)
-
-    values |= _accuracies(cell, MODEL, cell.probs_nl if cell.probs_nl is not None else cell.draws_nl)
-    for name, q in others.items():
-        values |= _accuracies(cell, name, q[None, :])
-    half_positions = np.full((2, HALVES), np.nan)
-    if halves is not None:
-        values |= _accuracies_of_halves(*halves, levels_l=cell.levels_l)
-        half_positions = np.stack(halves) @ distances.positions(cell.levels_l)
-    return ItemFigures(
-        values=values,
-        human_l=human,
-        model_l=models.get("exact", models["sampled"]),
-        baselines=others,
-        half_positions_2r=half_positions,
+        compared = others
+        if source == SAMPLED:
+            compared = {name: sample_histogram(q, n=n, rng=rng) for name, q in others.items()}
+        single[source] = {MODEL: model, **compared}
+    return ItemPredictions(
+        human_l=human_histogram(cell), single=single, samples=samples, baselines=others
     )
 
 
-def _distances(
-    source: str,
-    predictor: str,
-    predicted: np.ndarray,
-    human: np.ndarray,
-    *,
-    levels_l: np.ndarray,
-    range_of: np.ndarray,
-) -> dict[FigureName, float]:
-    """W under both conventions and total variation; their means where there are several pairs [R, L]."""
-    stated = distances.wasserstein_stated(predicted, human, levels_l=levels_l)
-    observed = distances.wasserstein_observed(predicted, human, levels_l=levels_l, range_of=range_of)
-    return {
-        ("wasserstein", f"stated/{source}", predictor): float(np.mean(stated)),
-        ("wasserstein", f"observed/{source}", predictor): float(np.mean(observed)),
-        ("total_variation", source, predictor): float(np.mean(distances.total_variation(predicted, human))),
-    }
+def human_histogram(cell: Cell) -> np.ndarray:
+    """Shares [L] of people's answers, weighted where the store has survey weights."""
+    if cell.weights_n is None:
+        return histogram(cell.codes_n, levels=cell.levels_l.size)
+    sums = np.bincount(cell.codes_n, weights=cell.weights_n, minlength=cell.levels_l.size)
+    return sums / sums.sum()
 
 
-def _accuracies(cell: Cell, predictor: str, probs_nl: np.ndarray) -> dict[FigureName, float]:
-    """Mean accuracies over the people; `probs_nl` has a row for each of them, or one for all."""
-    codes = cell.codes_n
-    if probs_nl.shape[0] == codes.size:
-        # People none of whose draws could be read have no accuracy.
-        readable = np.isfinite(probs_nl[:, 0])
-        probs_nl, codes = probs_nl[readable], codes[readable]
-    rules = {"draw": individuals.draw_accuracy, "median": individuals.median_accuracy}
-    return {
-        ("individual_accuracy", rule, predictor): (
-            float(accuracy(probs_nl, codes, levels_l=cell.levels_l).mean()) if codes.size else np.nan
+def weighted_mean(rows: np.ndarray, weights_n: np.ndarray | None) -> np.ndarray:
+    """Mean [...] of rows [N, ...], weighted where there are weights."""
+    return rows.mean(axis=0) if weights_n is None else np.average(rows, axis=0, weights=weights_n)
+
+
+def item_values(cell: Cell, item: ItemPredictions, *, source: str) -> dict[Key, float]:
+    """All metrics of an item; `source` is that of its part, under which metrics of single people stand."""
+    width = observed_width(item.human_l, levels_l=cell.levels_l)
+    values: dict[Key, float] = {}
+    for of_source, single in item.single.items():
+        names = list(single)
+        pair = Pair(
+            predicted=np.stack([single[name] for name in names]),
+            human=item.human_l,
+            levels_l=cell.levels_l,
+            n=cell.codes_n.size,
         )
-        for rule, accuracy in rules.items()
-    }
+        for key, found in _distribution_values(pair, width):
+            for name, value in zip(names, found.tolist(), strict=True):
+                values[Key(*key, of_source, name)] = value
+    for name, samples in item.samples.items():
+        pair = Pair(predicted=samples.one, human=samples.other, levels_l=cell.levels_l, n=samples.n)
+        for key, found in _distribution_values(pair, width):
+            for of_source in item.single:
+                values[Key(*key, of_source, name)] = float(np.mean(found))
+    for name, answers, weights_n in _answers(cell, item):
+        for metric, found in _person_values(answers, name=name, exact=cell.probs_nl is not None):
+            value = found if isinstance(found, float) else float(weighted_mean(found, weights_n))
+            values[Key(metric, SCALE, source, name)] = value
+    if SPLIT_HALF in item.samples:
+        halves = item.samples[SPLIT_HALF]
+        for metric, value in _accuracies_of_halves(halves, levels_l=cell.levels_l).items():
+            values[Key(metric, SCALE, source, SPLIT_HALF)] = value
+    return values
 
 
-def _accuracies_of_halves(
-    one_rl: np.ndarray, other_rl: np.ndarray, *, levels_l: np.ndarray
-) -> dict[FigureName, float]:
+def item_replicates(cell: Cell, item: ItemPredictions, w_bn: np.ndarray, *, source: str) -> dict[Key, np.ndarray]:
+    """Values [B] of the metrics with people weighing `w_bn` [B, N], for what does not itself consist of people."""
+    w_bn = w_bn if cell.weights_n is None else w_bn * cell.weights_n
+    total_b = w_bn.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share_bn = w_bn / total_b[:, None]
+    hits_nl = np.eye(cell.levels_l.size)[cell.codes_n]
+    human_bl = share_bn @ hits_nl
+    width = observed_width(item.human_l, levels_l=cell.levels_l)
+    found: dict[Key, np.ndarray] = {}
+    for of_source, single in item.single.items():
+        fixed = np.stack([q for name, q in single.items() if name != MODEL] or [item.human_l])
+        model = single[MODEL]
+        model_bl = np.broadcast_to(model, human_bl.shape)
+        if of_source == EXACT and cell.probs_nl is not None:
+            model_bl = share_bn @ cell.probs_nl
+        predicted = np.concatenate(
+            [model_bl[:, None], np.broadcast_to(fixed, (len(model_bl), *fixed.shape))], axis=1
+        )
+        pair = Pair(
+            predicted=predicted, human=human_bl[:, None], levels_l=cell.levels_l, n=cell.codes_n.size
+        )
+        names = [MODEL, *(name for name in single if name != MODEL)]
+        for key, values in _distribution_values(pair, width):
+            for k, name in enumerate(names):
+                found[Key(*key, of_source, name)] = values[:, k]
+    for name, answers, _ in _answers(cell, item):
+        if answers.codes_n.size == cell.codes_n.size:
+            for metric, values in _person_values(answers, name=name, exact=cell.probs_nl is not None):
+                if not isinstance(values, float):
+                    with np.errstate(invalid="ignore"):
+                        found[Key(metric, SCALE, source, name)] = share_bn @ values
+    return found
+
+
+def _distribution_values(pair: Pair, width: float) -> Iterator[tuple[tuple[str, str | None], np.ndarray]]:
+    """(metric, normalization) and values of each distribution metric."""
+    for metric in distributions.METRICS:
+        values = metric.of(pair)
+        yield (metric.name, SCALE if metric.normalized else None), values
+        if metric.normalized:
+            yield (metric.name, OBSERVED), values / width
+
+
+def _answers(cell: Cell, item: ItemPredictions) -> Iterator[tuple[str, Answers, np.ndarray | None]]:
+    """Predictor, what it says of each person, and the people's weights."""
+    codes, weights = cell.codes_n, cell.weights_n
+    probs = cell.probs_nl if cell.probs_nl is not None else cell.draws_nl
+    # People none of whose draws could be read have no accuracy.
+    readable = np.isfinite(probs[:, 0])
+    yield _answers_of(MODEL, probs, codes, weights, cell, readable if not readable.all() else None)
+    for name, q in item.baselines.items():
+        yield _answers_of(name, q[None, :], codes, weights, cell, None)
+    if codes.size >= 2:
+        yield _answers_of(CELL_MARGINAL, others_of_item(codes, cell.levels_l.size), codes, weights, cell, None)
+    again = retest(cell)
+    if again is not None:
+        first, second = again
+        hits = np.eye(cell.levels_l.size)[codes[second]]
+        kept = None if weights is None else weights[first]
+        yield _answers_of(TEST_RETEST, hits, codes[first], kept, cell, None)
+
+
+def _answers_of(
+    name: str,
+    probs_nl: np.ndarray,
+    codes_n: np.ndarray,
+    weights_n: np.ndarray | None,
+    cell: Cell,
+    kept: np.ndarray | None,
+) -> tuple[str, Answers, np.ndarray | None]:
+    if kept is not None:
+        probs_nl, codes_n = probs_nl[kept], codes_n[kept]
+        weights_n = None if weights_n is None else weights_n[kept]
+    return name, Answers(probs_nl=probs_nl, codes_n=codes_n, levels_l=cell.levels_l), weights_n
+
+
+def _person_values(
+    answers: Answers, *, name: str, exact: bool
+) -> Iterator[tuple[str, np.ndarray | float]]:
+    """Values [N] of the people for each metric that means something for this predictor, or one for all of them."""
+    for metric in OF_PEOPLE:
+        if isinstance(metric, IndividualMetric):
+            probable = exact and name != TEST_RETEST
+            if metric.needs_probabilities and not probable:
+                continue
+            yield metric.name, metric.of(answers) if answers.codes_n.size else math.nan
+        # The others' mean falls where the person's own answer is high: a correlation that means nothing.
+        elif isinstance(metric, CellMetric) and name in (MODEL, TEST_RETEST):
+            yield metric.name, metric.of(answers)
+
+
+def others_of_item(codes_n: np.ndarray, levels: int) -> np.ndarray:
+    """Histogram [N, L] of everybody else's answers to the item, for each person."""
+    counts = np.bincount(codes_n, minlength=levels)
+    without_l = (counts - np.eye(levels)) / (codes_n.size - 1)
+    return without_l[codes_n]
+
+
+def retest(cell: Cell) -> tuple[np.ndarray, np.ndarray] | None:
+    """Indices of two answers of one person to the same item, in both orders; None where nobody answered twice."""
+    where: dict[str, list[int]] = {}
+    for k, person in enumerate(cell.people_n):
+        where.setdefault(person, []).append(k)
+    if len(where) == len(cell.people_n):
+        return None
+    pairs = [(at[0], at[1]) for at in where.values() if len(at) >= 2]
+    first, second = np.array(pairs).T
+    return np.concatenate([first, second]), np.concatenate([second, first])
+
+
+def _accuracies_of_halves(halves: Samples, *, levels_l: np.ndarray) -> dict[str, float]:
     """Accuracies where one half of the people predicts each person of the other."""
-    at = distances.positions(levels_l)
+    at = positions(levels_l)
     far = np.abs(at[:, None] - at[None, :])
-    drawn = ((one_rl @ far) * other_rl).sum(axis=1).mean()
-    medians = (far[individuals.median_codes(one_rl)] * other_rl).sum(axis=1).mean()
+    drawn = ((halves.one @ far) * halves.other).sum(axis=1).mean()
+    medians = (far[individuals.median_codes(halves.one)] * halves.other).sum(axis=1).mean()
     return {
-        ("individual_accuracy", "draw", "split_half"): float(1 - drawn),
-        ("individual_accuracy", "median", "split_half"): float(1 - medians),
+        "individual_accuracy_draw": float(1 - drawn),
+        "individual_accuracy_median": float(1 - medians),
     }

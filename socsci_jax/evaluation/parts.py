@@ -1,4 +1,4 @@
-"""What a part of a split is to the evaluation: the items that can be judged, and what had to be left out."""
+"""What a part of a split is to the evaluation: the items that can be judged, and what had to be excluded."""
 
 from __future__ import annotations
 
@@ -10,31 +10,37 @@ import zlib
 import numpy as np
 import polars as pl
 
-from socsci_jax.evaluation import intervals
+from socsci_jax.evaluation import resampling
 from socsci_jax.evaluation.cells import Cell, PredictionIndex, answers_by_item
+from socsci_jax.evaluation.resampling import Resampling
+from socsci_jax.evaluation.table import EXACT, SAMPLED
 from socsci_jax.studies.splits import PARTS, TRAIN
 from socsci_jax.studies.store import StudyStore
+
+# Answers that a split holds out, and that the predictor was trained on all the same.
+SEEN = "seen"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Part:
-    """The cells of one part, and of what its figures are averages: cells [C] within studies [S].
+    """The cells of one part, and of what its metrics are averages: cells [C] within studies [S].
 
-    `counts` says what was met while the cells were joined, `left_out` (item_id, reason) which items are in no
-    average.  The properties need at least one cell.
+    `counts` says what was met while the cells were joined, `excluded` (item_id, reason) which items are in no
+    average, `resample` what is resampled (None: by rule).  The properties need at least one cell.
     """
 
     name: str
     cells: tuple[Cell, ...]
     counts: collections.Counter[str]
-    left_out: tuple[tuple[str, str], ...]
+    excluded: tuple[tuple[str, str], ...]
     minimum_n: int
     seed: int
+    resample: str | None = None
 
     @property
     def source(self) -> str:
-        """ "exact" if every cell has probabilities, else "sampled"."""
-        return "exact" if all(cell.probs_nl is not None for cell in self.cells) else "sampled"
+        """EXACT if every cell has probabilities, else SAMPLED."""
+        return EXACT if all(cell.probs_nl is not None for cell in self.cells) else SAMPLED
 
     @functools.cached_property
     def n_c(self) -> np.ndarray:
@@ -56,26 +62,84 @@ class Part:
         return self.study_numbers([cell.item.study_id for cell in self.cells])
 
     @functools.cached_property
-    def counts_bs(self) -> np.ndarray:
-        """How often each study was drawn [1 + B, S], the same for all figures of the part."""
-        return intervals.resample_counts(len(self.studies), rng=self.rng("resamples"))
+    def resampling(self) -> Resampling:
+        """What is resampled, the same draws for all metrics of the part."""
+        return resampling.choose(
+            self.studies,
+            sorted({cell.item.condition for cell in self.cells}),
+            sorted({cell.item.outcome for cell in self.cells}),
+            people=len({(cell.item.study_id, person) for cell in self.cells for person in cell.people_n}),
+            asked=self.resample,
+            rng=self.rng("resamples"),
+            rng_within=self.rng("outcomes"),
+        )
+
+    @functools.cached_property
+    def cluster_c(self) -> np.ndarray:
+        """Number of each cell's cluster; of its study where people are resampled."""
+        unit = self.resampling.unit
+        place = {"conditions": "condition", "outcomes": "outcome"}.get(unit, "study_id")
+        return self.resampling.clusters_of([getattr(cell.item, place) for cell in self.cells])
+
+    def person_weights(self) -> list[np.ndarray]:
+        """How often each person of each cell was drawn, [B, N] for each cell: a Poisson bootstrap of people.
+
+        A person has the same weight in every item of the study.
+        """
+        drawn: dict[str, np.ndarray] = {}
+        rows: dict[str, dict[str, int]] = {}
+        for study in self.studies:
+            people = sorted({p for c in self.cells if c.item.study_id == study for p in c.people_n})
+            rows[study] = {person: k for k, person in enumerate(people)}
+            shape = (resampling.PARTICIPANT_RESAMPLES, len(people))
+            drawn[study] = self.rng(f"people of {study}").poisson(1.0, size=shape).astype(np.int8)
+        found = []
+        for cell in self.cells:
+            row_of = rows[cell.item.study_id]
+            found.append(drawn[cell.item.study_id][:, [row_of[person] for person in cell.people_n]])
+        return found
 
     def study_numbers(self, studies: list[str]) -> np.ndarray:
         number = {study: i for i, study in enumerate(self.studies)}
         return np.array([number[study] for study in studies])
 
     def rng(self, purpose: str) -> np.random.Generator:
-        """A stream of its own for each purpose: one item's figures do not depend on which others are evaluated."""
+        """A stream of its own for each purpose: one item's values do not depend on which others are evaluated."""
         return np.random.default_rng([self.seed, zlib.crc32(f"{self.name}/{purpose}".encode())])
 
 
 def find_parts(
-    labeled: pl.DataFrame, store: StudyStore, index: PredictionIndex, *, minimum_n: int, seed: int
+    labeled: pl.DataFrame,
+    store: StudyStore,
+    index: PredictionIndex,
+    *,
+    minimum_n: int,
+    seed: int,
+    resample: str | None = None,
 ) -> list[Part]:
     """The parts of `labeled`, those that a split holds out first; some may be without cells."""
     present = set(labeled["part"].unique())
-    ordered = [p for p in (*PARTS, TRAIN) if p in present] + sorted(present - {*PARTS, TRAIN})
-    return [_part(name, labeled, store, index, minimum_n=minimum_n, seed=seed) for name in ordered]
+    last = (TRAIN, SEEN)
+    ordered = [p for p in (*PARTS, *last) if p in present] + sorted(present - {*PARTS, *last})
+    parts = (_part(name, labeled, store, index, minimum_n=minimum_n, seed=seed) for name in ordered)
+    return [dataclasses.replace(part, resample=resample) for part in parts]
+
+
+def set_seen_apart(labeled: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
+    """Moves answers that the predictor was trained on, by its own account, out of the parts that are called unseen.
+
+    `predictions` may have a column `seen`; a row of it without a person speaks for everybody who answered the item.
+    """
+    if "seen" not in predictions.columns:
+        return labeled
+    seen = predictions.filter(pl.col("seen")).select("item_id", "participant_id").unique()
+    personal = seen.filter(pl.col("participant_id").is_not_null()).with_columns(_own=pl.lit(True))
+    whole = seen.filter(pl.col("participant_id").is_null()).select("item_id", _whole=pl.lit(True))
+    joined = labeled.join(personal, on=["item_id", "participant_id"], how="left", maintain_order="left").join(
+        whole, on="item_id", how="left", maintain_order="left"
+    )
+    moved = (pl.col("_own").fill_null(False) | pl.col("_whole").fill_null(False)) & (pl.col("part") != TRAIN)
+    return joined.with_columns(part=pl.when(moved).then(pl.lit(SEEN)).otherwise("part")).drop("_own", "_whole")
 
 
 def _part(
@@ -87,12 +151,12 @@ def _part(
     minimum_n: int,
     seed: int,
 ) -> Part:
-    cells, counts, left_out = [], collections.Counter(), []
+    cells, counts, excluded = [], collections.Counter(), []
     for item_id, answers in answers_by_item(labeled.filter(pl.col("part") == name)):
         item = store.item_by_id[item_id]
         if item_id in index and item.scale.kind != "levels":
             counts["items_not_levels"] += 1
-            left_out.append((item_id, f"its scale is {item.scale.kind}, not a list of levels"))
+            excluded.append((item_id, f"its scale is {item.scale.kind}, not a list of levels"))
             continue
         cell = index.cell(item_id, item, answers) if item_id in index else None
         if cell is None:
@@ -103,22 +167,22 @@ def _part(
         counts["answers_off_scale"] += cell.answers_off_scale
         if cell.codes_n.size < minimum_n:
             counts["items_below_minimum_n"] += 1
-            left_out.append((item_id, f"{cell.codes_n.size} answers, fewer than {minimum_n}: in no average"))
+            excluded.append((item_id, f"{cell.codes_n.size} answers, fewer than {minimum_n}: in no average"))
         cells.append(cell)
     return Part(
         name=name,
         cells=tuple(cells),
         counts=counts,
-        left_out=tuple(left_out),
+        excluded=tuple(excluded),
         minimum_n=minimum_n,
         seed=seed,
     )
 
 
-def left_out_table(parts: list[Part], store: StudyStore) -> pl.DataFrame:
-    """scope, item_id, reason, study_id, condition and outcome of the items that are in no average."""
-    rows = [(part.name, *item) for part in parts for item in part.left_out]
-    schema = {"scope": pl.String, "item_id": pl.String, "reason": pl.String}
+def excluded_table(parts: list[Part], store: StudyStore) -> pl.DataFrame:
+    """part, item_id, reason, study_id, condition and outcome of the items that are in no average."""
+    rows = [(part.name, *item) for part in parts for item in part.excluded]
+    schema = {"part": pl.String, "item_id": pl.String, "reason": pl.String}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     columns = store.items.select("item_id", "study_id", "condition", "outcome")
     return frame.join(columns, on="item_id", how="left", maintain_order="left")

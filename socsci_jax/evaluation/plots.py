@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.verdicts import number
 from socsci_jax.studies.scale import format_value
 
@@ -21,8 +22,8 @@ HUMAN, MODEL = "#555555", "#0072b2"
 PREDICTOR_STYLE = {
     "model": (MODEL, "o"),
     "uniform": ("#d55e00", "s"),
-    "training_shape": ("#cc79a7", "D"),
-    "pooled": ("#009e73", "^"),
+    "training_marginal": ("#cc79a7", "D"),
+    "condition_pooled": ("#009e73", "^"),
     "split_half": ("#555555", "|"),
     "coders": (HUMAN, "s"),
 }
@@ -123,10 +124,10 @@ def scatter(
         )
 
 
-def forest(per_study: pl.DataFrame, overall: dict[str, dict], *, names: dict[str, str], caption: str) -> Plot:
+def forest(per_study: pl.DataFrame, overall: dict[str, Estimate | None], *, names: dict[str, str], caption: str) -> Plot:
     """W of each study by predictor, the studies sorted by the model's; the mean with its interval on top.
 
-    `per_study` has study, predictor, value; `overall` maps predictors to rows with value, lo, hi.
+    `per_study` has study, predictor, value; `overall` maps predictors to estimates.
     """
     wide = per_study.pivot(on="predictor", index="study", values="value").sort("model", nulls_last=True)
     if wide.height > MOST_STUDIES:
@@ -140,12 +141,12 @@ def forest(per_study: pl.DataFrame, overall: dict[str, dict], *, names: dict[str
         axes = figure.subplots()
         for k, predictor in enumerate(predictors):
             color, marker = PREDICTOR_STYLE[predictor]
-            mean = overall[predictor]
+            mean = overall[predictor] or Estimate(None)
             top = wide.height + 0.6 + 0.5 * (len(predictors) - 1 - k)
-            if mean["lo"] is not None:
-                axes.plot([mean["lo"], mean["hi"]], [top, top], color=color, linewidth=2)
-            if mean["value"] is not None:
-                axes.plot(mean["value"], top, marker=marker, color=color, markersize=6, linestyle="none")
+            if mean.lo is not None:
+                axes.plot([mean.lo, mean.hi], [top, top], color=color, linewidth=2)
+            if mean.value is not None:
+                axes.plot(mean.value, top, marker=marker, color=color, markersize=6, linestyle="none")
             axes.plot(
                 wide[predictor].to_numpy(),
                 heights,

@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 from scipy.optimize import minimize_scalar
@@ -24,14 +25,39 @@ from scipy.optimize import minimize_scalar
 from socsci_jax.evaluation import intervals
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.plots import PREDICTOR_STYLE, STYLE
-from socsci_jax.evaluation.table import MODEL, Evaluation
+from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.table import CONDITION_POOLED, EXACT, MODEL, OBSERVED, SAMPLED, SCALE, UNIFORM
 from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES, number, part_name, with_interval
-from socsci_jax.studies.schema import SWEEP_SCHEMA
 
-PREDICTORS = (MODEL, "uniform", "pooled")
-# The headline's convention, and the one that stands beside published figures.
-PRIMARY = "stated/exact"
-CONVENTIONS = (PRIMARY, "observed/sampled")
+METRIC = BY_NAME["wasserstein"]
+PREDICTORS = (MODEL, UNIFORM, CONDITION_POOLED)
+# Normalization and source of the headline, and those that are compared with published values.
+PRIMARY = (SCALE, EXACT)
+KINDS = (PRIMARY, (OBSERVED, SAMPLED))
+
+# A sweep over shares of the training data, one row a value: `of`, share and seed say which subset was trained on,
+# units and responses how much that was.  Rows of the saturation law rest on all runs: there share, seed, units and
+# responses are null, n counts the runs, and `note` says why a law could not be fitted.
+SWEEP_SCHEMA = pa.schema(
+    [
+        ("of", pa.string()),
+        ("share", pa.float64()),
+        ("seed", pa.int64()),
+        ("units", pa.int64()),
+        ("responses", pa.int64()),
+        ("part", pa.string()),
+        ("predictor", pa.string()),
+        ("metric", pa.string()),
+        ("normalization", pa.string()),
+        ("source", pa.string()),
+        ("value", pa.float64()),
+        ("lo", pa.float64()),
+        ("hi", pa.float64()),
+        ("n", pa.int64()),
+        ("note", pa.string()),
+    ]
+)
 RESAMPLES = 1_000
 # Three parameters pass through any three points.
 FEWEST_SIZES = 4
@@ -63,17 +89,23 @@ class Saturation:
 
 
 def distances_of(evaluation: Evaluation) -> pl.DataFrame:
-    """W by part, convention and predictor: the mean over studies (study is null), and each study's own."""
-    return evaluation.frame.filter(
-        pl.col("metric") == "wasserstein",
-        pl.col("convention").is_in(CONVENTIONS),
+    """W by part, kind and predictor: the mean over studies (study is null), and each study's own."""
+    return evaluation.table.filter(
+        pl.col("metric") == METRIC.name,
+        pl.any_horizontal(_of_kind(*kind) for kind in KINDS),
         pl.col("predictor").is_in(PREDICTORS),
+        pl.col("reference").is_null(),
+        pl.col("group").is_null(),
         pl.col("condition").is_null(),
     )
 
 
+def _of_kind(normalization: str, source: str) -> pl.Expr:
+    return (pl.col("normalization") == normalization) & (pl.col("source") == source)
+
+
 def sweep_table(points: Sequence[Point], *, of: str, seed: int = 0) -> pl.DataFrame:
-    """The table of a sweep over shares of `of` (SWEEP_SCHEMA): every run's figures, then the law of each part."""
+    """The table of a sweep over shares of `of` (SWEEP_SCHEMA): every run's values, then the law of each part."""
     rows = [
         {
             "of": of,
@@ -81,15 +113,15 @@ def sweep_table(points: Sequence[Point], *, of: str, seed: int = 0) -> pl.DataFr
             "seed": point.seed,
             "units": point.units,
             "responses": point.responses,
-            "part": row["scope"],
-            **{name: row[name] for name in ("predictor", "metric", "convention", "value", "lo", "hi", "n")},
+            "part": row["part"],
+            **{name: row[name] for name in ("predictor", "metric", "normalization", "source", "value", "lo", "hi", "n")},
         }
         for point in points
         for row in point.distances.filter(pl.col("study").is_null()).iter_rows(named=True)
     ]
     found = points[0].distances.filter(pl.col("study").is_null(), pl.col("predictor") == MODEL)
-    for part, convention in found.select("scope", "convention").iter_rows():
-        law = _law_of_part(points, part, convention, seed=seed)
+    for part, *kind in found.select("part", "normalization", "source").iter_rows():
+        law = _law_of_part(points, part, tuple(kind), seed=seed)
         laws = {"a": law.a or Estimate(None), "b": Estimate(law.b), "c": Estimate(law.c)}
         rows += [
             {
@@ -97,22 +129,25 @@ def sweep_table(points: Sequence[Point], *, of: str, seed: int = 0) -> pl.DataFr
                 "part": part,
                 "predictor": MODEL,
                 "metric": f"saturation_{name}",
-                "convention": convention,
-                **dataclasses.asdict(figure),
+                "normalization": kind[0],
+                "source": kind[1],
+                "value": estimate.value,
+                "lo": estimate.lo,
+                "hi": estimate.hi,
                 "n": len(points),
                 "note": law.reason,
             }
-            for name, figure in laws.items()
+            for name, estimate in laws.items()
         ]
     return pl.DataFrame(rows, schema=pl.from_arrow(SWEEP_SCHEMA.empty_table()).schema)
 
 
-def _law_of_part(points: Sequence[Point], part: str, convention: str, *, seed: int) -> Saturation:
+def _law_of_part(points: Sequence[Point], part: str, kind: tuple[str, ...], *, seed: int) -> Saturation:
     by_study = [
         dict(
             point.distances.filter(
-                pl.col("scope") == part,
-                pl.col("convention") == convention,
+                pl.col("part") == part,
+                _of_kind(*kind),
                 pl.col("predictor") == MODEL,
                 pl.col("study").is_not_null(),
             )
@@ -139,7 +174,7 @@ def fit_saturation(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> Saturation:
-    """Least squares for W(n) = a + b n^-c over runs; W of a run is the mean over its studies (NaN: no figure).
+    """Least squares for W(n) = a + b n^-c over runs; W of a run is the mean over its studies (NaN: no value).
 
     `units_r` [R] (as floats) is n, `w_rs` [R, S] the distances, `share_r` [R] tells which runs differ by nothing but their
     seed.  The interval of a is that of the 2.5 and 97.5 % points over resamples, in each of which the studies are
@@ -165,7 +200,7 @@ def fit_saturation(
         return Saturation(reason="the distance falls too little with more data to say where it levels off")
     if c == EXPONENTS[-1]:
         return Saturation(reason="the distance is level from the second amount of data on")
-    a = intervals.estimate(np.array([a for a, _, _ in fits]), clusters=studies)
+    a = intervals.estimate(np.array([a for a, _, _ in fits]), clusters=studies, resampled="studies", low=0.0)
     return Saturation(a=a, b=b, c=c)
 
 
@@ -211,26 +246,30 @@ def _profile(c_c: np.ndarray, x_r: np.ndarray, w_r: np.ndarray) -> tuple[np.ndar
 
 def summary(table: pl.DataFrame) -> pl.DataFrame:
     """The headline's distances for a terminal: one row a run and part."""
-    rows = table.filter(pl.col("metric") == "wasserstein", pl.col("convention") == PRIMARY)
+    rows = table.filter(pl.col("metric") == "wasserstein", _of_kind(*PRIMARY))
     keys = ["part", "share", "seed", "units", "responses"]
     shown: dict[tuple, dict[str, str]] = {}
     for row in rows.iter_rows(named=True):
         cells = shown.setdefault(tuple(row[key] for key in keys), {})
-        cells[row["predictor"]] = with_interval(row) if row["predictor"] == MODEL else number(row["value"])
+        cells[row["predictor"]] = with_interval(_estimate(row)) if row["predictor"] == MODEL else number(row["value"])
     return pl.DataFrame([dict(zip(keys, key, strict=True)) | cells for key, cells in shown.items()]).sort(
         "part", maintain_order=True
     )
 
 
+def _estimate(row: dict) -> Estimate:
+    return Estimate(row["value"], row["lo"], row["hi"])
+
+
 def law_sentences(table: pl.DataFrame) -> list[str]:
-    """One sentence a part: the law in the headline's convention, or why there is none."""
+    """One sentence a part: the law of the headline's kind, or why there is none."""
     return [f"{part_name(part)}: {_law_words(law)}" for part, law in _laws(table).items()]
 
 
 def _laws(table: pl.DataFrame) -> dict[str, dict[str, dict]]:
-    """Part -> a, b, c -> row, in the headline's convention."""
+    """Part -> a, b, c -> row, of the headline's kind."""
     laws: dict[str, dict[str, dict]] = {}
-    rows = table.filter(pl.col("metric").str.starts_with("saturation_"), pl.col("convention") == PRIMARY)
+    rows = table.filter(pl.col("metric").str.starts_with("saturation_"), _of_kind(*PRIMARY))
     for row in rows.iter_rows(named=True):
         laws.setdefault(row["part"], {})[row["metric"].removeprefix("saturation_")] = row
     return laws
@@ -245,14 +284,14 @@ def _law_words(law: dict[str, dict]) -> str:
             "would level off cannot be told from them"
         )
     return (
-        f"W(n) = a + b n^-c with a = {with_interval(law['a'])}, b = {law['b']['value']:.3g}, "
+        f"W(n) = a + b n^-c with a = {with_interval(_estimate(law['a']))}, b = {law['b']['value']:.3g}, "
         f"c = {law['c']['value']:.3g}"
     )
 
 
 def plot(table: pl.DataFrame) -> Figure:
-    """W against the share of the data in the headline's convention: one panel a part, the baselines as lines."""
-    rows = table.filter(pl.col("metric") == "wasserstein", pl.col("convention") == PRIMARY)
+    """W against the share of the data of the headline's kind: one panel a part, the baselines as lines."""
+    rows = table.filter(pl.col("metric") == "wasserstein", _of_kind(*PRIMARY))
     laws = _laws(table)
     parts = rows["part"].unique(maintain_order=True).to_list()
     of = rows["of"][0]
@@ -263,7 +302,7 @@ def plot(table: pl.DataFrame) -> Figure:
             _panel(axes, rows.filter(pl.col("part") == part), laws[part])
             axes.set_title(part_name(part))
             axes.set_xlabel(f"share of the training {of}")
-        panels[0].set_ylabel("Wasserstein distance (lower is better)")
+        panels[0].set_ylabel(f"{METRIC.title} ({METRIC.direction})")
         panels[0].set_ylim(bottom=0)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
@@ -295,7 +334,7 @@ def _panel(axes, rows: pl.DataFrame, law: dict[str, dict]) -> None:
         axes.plot(along, a + b * units**-c, color=PREDICTOR_STYLE[MODEL][0], linewidth=1.2)
         axes.axhline(a, color=PREDICTOR_STYLE[MODEL][0], linewidth=0.8, linestyle=":")
         level = law["a"]["value"] > 0
-        said = f"levels off at {with_interval(law['a'])}" if level else "still falling where the data end"
+        said = f"levels off at {with_interval(_estimate(law['a']))}" if level else "still falling where the data end"
     else:
         said = _law_words(law)
     axes.text(0.03, 0.03, textwrap.fill(said, 40), transform=axes.transAxes, fontsize=7)

@@ -1,90 +1,139 @@
-"""The evaluation table: how a row of it is made, and how its figures are read."""
+"""The evaluation table: its columns, the names that stand in them, and how its rows are made.
+
+One row is one metric value.  A row with condition and outcome is one item, a row with only a study the mean over its
+items, a row with neither the part of the split as a whole.  Where `reference` is given, the value is that of
+`predictor` minus that of `reference`, paired.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from socsci_jax.evaluation.classification import Coding
 from socsci_jax.evaluation.intervals import Estimate
-from socsci_jax.studies.schema import EVALUATION_SCHEMA
 
+SCHEMA_VERSION = 2
+
+EVALUATION_SCHEMA = pa.schema(
+    [
+        ("metric", pa.string()),
+        # By what a distance was divided: "scale" (the scale's own range) or "observed" (the range that people used).
+        ("normalization", pa.string()),
+        # What predictions were read: "exact" (probabilities) or "sampled" (one draw for each person).
+        ("source", pa.string()),
+        ("predictor", pa.string()),
+        ("reference", pa.string()),
+        ("part", pa.string()),
+        ("study", pa.string()),
+        ("condition", pa.string()),
+        ("outcome", pa.string()),
+        ("group", pa.string()),
+        ("value", pa.float64()),
+        ("lo", pa.float64()),
+        ("hi", pa.float64()),
+        # Human answers of an item, items of a study, studies of a part; contrasts or condition means for effects.
+        ("n", pa.int64()),
+        # What was resampled for lo and hi: studies, conditions, outcomes, participants or documents.
+        ("resampled", pa.string()),
+        # What a reader must know of this one value.
+        ("flag", pa.string()),
+    ]
+)
+COLUMNS = tuple(EVALUATION_SCHEMA.names)
+_EMPTY = pl.from_arrow(EVALUATION_SCHEMA.empty_table())
+assert isinstance(_EMPTY, pl.DataFrame)
+POLARS_SCHEMA = _EMPTY.schema
+
+SCALE, OBSERVED = "scale", "observed"
+EXACT, SAMPLED = "exact", "sampled"
+
+# Predictors.  Baselines are told from training answers, references from the answers that are judged.
 MODEL = "model"
-BASELINES = ("uniform", "training_shape", "pooled", "split_half")
+UNIFORM = "uniform"
+TRAINING_MARGINAL = "training_marginal"
+CONDITION_POOLED = "condition_pooled"
+DEMOGRAPHICS = "demographics"
+SPLIT_HALF = "split_half"
+NO_EFFECT = "no_effect"
+EVERY_ARM_WORKS = "every_arm_works"
+CELL_MARGINAL = "cell_marginal"
+TEST_RETEST = "test_retest"
+HUMAN = "human"
+PILOTS = (5, 20, 50)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """`frame` is the evaluation table (EVALUATION_SCHEMA); the other tables hold what the report draws.
+def pilot(people: int) -> str:
+    """Name of the predictor that is a sample of so many people."""
+    return f"pilot_{people}"
 
-    All but `frame`, `left_out` and `coding` are about items whose levels have an order; `coding` is about the others.
 
-    In `frame` a row with condition and outcome is one item (n = human answers; half of them for split_half), a
-    row with only a study is a mean over its items (n = items), a row with neither is a mean over studies
-    (n = studies; for effects the contrasts or condition means).  `scope` is the part of the split.
-    """
-
-    frame: pl.DataFrame
-    counts: Mapping[str, Mapping[str, int]]
-    notes: tuple[str, ...]
-    metadata: Mapping[str, Mapping]
-    distributions: pl.DataFrame
-    condition_means: pl.DataFrame
-    contrasts: pl.DataFrame
-    left_out: pl.DataFrame
-    coding: Coding
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        return tuple(self.counts)
-
-    def source(self, part: str) -> str:
-        """ "exact" if every item of the part has probabilities, else "sampled"."""
-        return "sampled" if self.counts[part]["items_without_probabilities"] else "exact"
-
-    def figure(self, metric: str, *, part: str, predictor: str, convention: str) -> dict | None:
-        """The part's row of one figure (all columns of the table); None if it was not computed."""
-        rows = self.frame.filter(
-            pl.col("study").is_null(),
-            pl.col("metric") == metric,
-            pl.col("scope") == part,
-            pl.col("predictor") == predictor,
-            pl.col("convention") == convention,
-        )
-        return rows.row(0, named=True) if rows.height else None
+BASELINES = (UNIFORM, TRAINING_MARGINAL, CONDITION_POOLED, SPLIT_HALF)
+MORE_BASELINES = (DEMOGRAPHICS, *(pilot(n) for n in PILOTS), CELL_MARGINAL, TEST_RETEST)
+PREDICTOR_TITLES = {
+    MODEL: "model",
+    UNIFORM: "uniform",
+    TRAINING_MARGINAL: "training marginal",
+    CONDITION_POOLED: "condition pooled",
+    SPLIT_HALF: "split half",
+    DEMOGRAPHICS: "demographics only",
+    **{pilot(n): f"pilot of {n}" for n in PILOTS},
+    NO_EFFECT: "no effect",
+    EVERY_ARM_WORKS: "every arm works",
+    CELL_MARGINAL: "item's other people",
+    TEST_RETEST: "test-retest",
+    HUMAN: "people",
+}
 
 
 def row(
     metric: str,
-    convention: str,
-    scope: str,
-    predictor: str,
-    figure: Estimate,
+    estimate: Estimate,
     *,
+    part: str,
+    predictor: str,
     n: int,
+    normalization: str | None = None,
+    source: str | None = None,
+    reference: str | None = None,
     study: str | None = None,
     condition: str | None = None,
     outcome: str | None = None,
-) -> tuple:
-    """A row in the order of EVALUATION_SCHEMA; `group` stays null."""
-    return (
-        metric,
-        convention,
-        scope,
-        predictor,
-        study,
-        condition,
-        outcome,
-        None,
-        figure.value,
-        figure.lo,
-        figure.hi,
-        n,
+    group: str | None = None,
+) -> dict[str, object]:
+    """One row; `resampled` is null where there is no interval."""
+    return {
+        "metric": metric,
+        "normalization": normalization,
+        "source": source,
+        "predictor": predictor,
+        "reference": reference,
+        "part": part,
+        "study": study,
+        "condition": condition,
+        "outcome": outcome,
+        "group": group,
+        "value": estimate.value,
+        "lo": estimate.lo,
+        "hi": estimate.hi,
+        "n": n,
+        "resampled": estimate.resampled if estimate.lo is not None else None,
+        "flag": estimate.flag,
+    }
+
+
+def table_of(rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
+    """The table of rows as `row` makes them."""
+    return pl.DataFrame(rows, schema=POLARS_SCHEMA, orient="row")
+
+
+def columns_of(places: Mapping[str, object], values: np.ndarray, n: np.ndarray, **same: str | None) -> pl.DataFrame:
+    """Many rows at once, without intervals: `places` are columns, `same` holds for all; not finite becomes null."""
+    frame = pl.DataFrame({**places, "value": values, "n": n}).with_columns(
+        pl.when(pl.col("value").is_finite()).then("value").alias("value"),
+        *(pl.lit(value, dtype=pl.String).alias(name) for name, value in same.items()),
     )
-
-
-def frame_of(rows: Sequence[tuple]) -> pl.DataFrame:
-    """The table (EVALUATION_SCHEMA) of rows as `row` makes them."""
-    return pl.DataFrame(rows, schema=pl.from_arrow(EVALUATION_SCHEMA.empty_table()).schema, orient="row")
+    missing = [pl.lit(None, dtype=POLARS_SCHEMA[name]).alias(name) for name in COLUMNS if name not in frame.columns]
+    return frame.with_columns(missing).select(pl.col(name).cast(POLARS_SCHEMA[name]) for name in COLUMNS)

@@ -1,8 +1,36 @@
-"""What the figures allow one to say, in plain sentences."""
+"""What the values allow one to say, in plain sentences, each with the rule by which it is said.
+
+A sentence of kind "claim" is said wrongly at most once in twenty times where there is nothing to claim
+(benchmarks/verdicts.py simulates how often); "cannot be told" is not "there is no difference".
+"""
 
 from __future__ import annotations
 
-from socsci_jax.evaluation.table import Evaluation
+import dataclasses
+import html
+from typing import Any, Literal
+
+import polars as pl
+
+from socsci_jax.evaluation.intervals import FEWEST_CLUSTERS, Estimate
+from socsci_jax.evaluation.result import Evaluation, MetricValue, is_known
+from socsci_jax.evaluation.table import (
+    BASELINES,
+    CONDITION_POOLED,
+    DEMOGRAPHICS,
+    EVERY_ARM_WORKS,
+    HUMAN,
+    MODEL,
+    NO_EFFECT,
+    PILOTS,
+    PREDICTOR_TITLES,
+    SPLIT_HALF,
+    TRAINING_MARGINAL,
+    UNIFORM,
+    pilot,
+)
+
+Kind = Literal["claim", "warning", "undecided", "note"]
 
 PART_NAMES = {
     "unseen_studies": "unseen studies",
@@ -10,19 +38,45 @@ PART_NAMES = {
     "unseen_outcomes": "unseen outcomes",
     "unseen_participants": "unseen participants",
     "train": "training answers",
+    "seen": "answers seen in training",
     "all": "all answers",
 }
 PREDICTOR_NAMES = {
-    "model": "the model",
-    "uniform": "a uniform guess",
-    "training_shape": "the average shape of training answers",
-    "pooled": "human answers pooled over conditions",
-    "split_half": "one half of the people for the other half",
-    "no_effect": "predicting no effect",
-    "human": "the people's own answers",
+    MODEL: "the model",
+    UNIFORM: "a uniform guess",
+    TRAINING_MARGINAL: "the training-marginal baseline",
+    CONDITION_POOLED: "human answers pooled over conditions",
+    SPLIT_HALF: "one half of the people for the other half",
+    DEMOGRAPHICS: "a regression on demographics alone",
+    NO_EFFECT: "predicting no effect",
+    EVERY_ARM_WORKS: "predicting the mean effect for every arm",
+    HUMAN: "the people's own answers",
+    **{pilot(n): f"a pilot of {n} people" for n in PILOTS},
 }
-# Below this many studies, percentile intervals over studies are known to be too narrow.
+RESAMPLED_NAMES = {
+    "studies": "other studies like these",
+    "conditions": "other arms of this study",
+    "outcomes": "other outcomes of this study",
+    "participants": "other people in these very studies",
+    "documents": "other documents under the same codebook",
+}
+# Below this many studies the sentences remind of how few they are.
 FEW_STUDIES = 10
+# A model whose condition means vary by less than this share of what people's do is blind to the treatment.
+BLIND_SPREAD = 0.02
+ALPHA = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentence:
+    """A sentence, what kind it is of, and the rule by which it is said."""
+
+    kind: Kind
+    text: str
+    rule: str = ""
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def part_name(part: str) -> str:
@@ -35,131 +89,216 @@ def number(value: float | None, *, digits: int = 3) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
-def with_interval(figure: dict | None, *, digits: int = 3) -> str:
+def with_interval(value: Estimate | None, *, digits: int = 3) -> str:
     """ "0.151 [0.140, 0.163]", or "–" where nothing was computed."""
-    if figure is None or figure["value"] is None:
+    if value is None or value.value is None:
         return "–"
-    return number(figure["value"], digits=digits) + bracket(figure, digits=digits)
+    return number(value.value, digits=digits) + bracket(value, digits=digits)
 
 
-def bracket(figure: dict, *, digits: int = 3) -> str:
-    if figure["lo"] is None:
+def bracket(value: Estimate, *, digits: int = 3) -> str:
+    if value.lo is None:
         return ""
-    return f" [{number(figure['lo'], digits=digits)}, {number(figure['hi'], digits=digits)}]"
+    return f" [{number(value.lo, digits=digits)}, {number(value.hi, digits=digits)}]"
 
 
-def primary_wasserstein(evaluation: Evaluation, part: str) -> str:
-    """The convention of the headline: the scale's own range, and probabilities where there are any."""
-    return f"stated/{evaluation.source(part)}"
+def difference(evaluation: Evaluation, part: str, predictor: str) -> MetricValue | None:
+    """The paired difference in W, model minus predictor, in the headline's normalization and source."""
+    return evaluation.metric("wasserstein", part=part, reference=predictor)
 
 
-def difference(evaluation: Evaluation, part: str, predictor: str) -> dict | None:
-    """The paired difference in W, model minus predictor, in the headline's convention."""
-    return evaluation.figure(
-        "wasserstein_difference",
-        part=part,
-        predictor=f"model-{predictor}",
-        convention=primary_wasserstein(evaluation, part),
-    )
+def beats(value: Estimate | None) -> bool:
+    """Whether a difference in a distance is below zero with its whole interval."""
+    return value is not None and value.hi is not None and value.hi < 0
 
 
-def beats(figure: dict | None) -> bool:
-    """True if a difference in a distance is below zero with its whole interval."""
-    return figure is not None and figure["hi"] is not None and figure["hi"] < 0
+def studies_of(evaluation: Evaluation, part: str) -> str:
+    n = evaluation.counts[part]["studies"]
+    return f"{n} {'study' if n == 1 else 'studies'}"
 
 
 def difference_sentence(evaluation: Evaluation, part: str, predictor: str) -> str:
-    """Who is better and by how much; "no difference can be claimed" where the interval includes zero."""
-    figure = difference(evaluation, part, predictor)
-    name = PREDICTOR_NAMES[predictor]
-    if figure is None or figure["value"] is None:
+    """Who is better and by how much; "cannot be told" where the interval includes zero."""
+    found = difference(evaluation, part, predictor)
+    name = PREDICTOR_NAMES.get(predictor, predictor)
+    if found is None or found.value is None:
         return f"There is nothing to compare with {name} here."
-    if figure["lo"] is None:
-        return (
-            f"No difference from {name} can be claimed: {number(figure['value'])} in {figure['n']} study, "
-            "and an interval needs at least two."
-        )
-    size = {"value": abs(figure["value"]), "lo": figure["lo"], "hi": figure["hi"]}
-    if figure["hi"] < 0:
-        size.update(lo=-figure["hi"], hi=-figure["lo"])
-        return f"The model is better than {name} by {with_interval(size)}."
-    if figure["lo"] > 0:
+    if found.lo is None or found.hi is None:
+        return f"The difference from {name} is {number(found.value)}, without an interval: nothing can be claimed."
+    size = Estimate(abs(found.value), found.lo, found.hi)
+    if found.hi < 0:
+        return f"The model is better than {name} by {with_interval(dataclasses.replace(size, lo=-found.hi, hi=-found.lo))}."
+    if found.lo > 0:
         return f"The model is worse than {name} by {with_interval(size)}."
-    return f"No difference from {name} can be claimed: {with_interval(figure)}."
+    return (
+        f"Whether the model is better than {name} cannot be told from {studies_of(evaluation, part)}: "
+        f"{with_interval(found)}."
+    )
 
 
-def verdict(evaluation: Evaluation, part: str) -> list[str]:
-    """What may be claimed for a part, the warnings first."""
-    name = part_name(part)
-    sentences = []
-    judged = {p: difference(evaluation, part, p) for p in ("uniform", "pooled")}
-    known = {p: f for p, f in judged.items() if f is not None and f["value"] is not None}
-    lost = [p for p in known if not beats(known[p])]
-    if not known:
-        sentences.append(
-            f"Nothing can be said about {name}: no item has enough answers on a scale of levels."
-        )
-    elif all(figure["lo"] is None for figure in known.values()):
-        sentences.append(
-            f"Do not rely on this model for {name}: they come from a single study, so no interval exists and "
-            "nothing can be claimed beyond it."
-        )
-    elif lost:
-        reasons = " or ".join(
-            f"{PREDICTOR_NAMES[p]} (difference in distance {with_interval(known[p])}; below zero would be better)"
-            for p in lost
-        )
-        sentences.append(f"Do not rely on this model for {name}: it does not do better than {reasons}.")
-    else:
-        sentences.append(
-            f"For {name} the model does better than "
-            + " and than ".join(f"{PREDICTOR_NAMES[p]} ({with_interval(known[p])})" for p in known)
-            + "."
-        )
-    if known and "pooled" not in known:
-        sentences.append(
-            "No other human answers to these outcomes exist, so pooled answers cannot be compared."
-        )
-    sentences += _effects_verdict(evaluation, part)
-    if part == "train":
-        sentences.append("The model has seen these answers: this is fit, not prediction.")
+DISTANCE_RULE = (
+    "“better” is said where the whole 95 % interval of the paired difference in Wasserstein distance lies below zero, "
+    "“worse” where it lies above, “cannot be told” otherwise"
+)
+
+
+def verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
+    """What may be claimed for a part: distances first, then effects, then what limits both."""
+    sentences = _distance_verdict(evaluation, part) + effects_verdict(evaluation, part)
+    if part in ("train", "seen"):
+        sentences.append(Sentence("warning", "The model has seen these answers: this is fit, not prediction."))
+    w = evaluation.metric("wasserstein", part=part)
     studies = evaluation.counts[part]["studies"]
-    if 2 <= studies < FEW_STUDIES:
-        sentences.append(f"Only {studies} studies: intervals over so few are likely to be too narrow.")
+    if w is not None and w.resampled in RESAMPLED_NAMES and w.resampled != "studies":
+        sentences.append(
+            Sentence(
+                "note",
+                f"Intervals speak for {RESAMPLED_NAMES[w.resampled]}, not for other studies: "
+                f"{studies_of(evaluation, part)} {'is' if studies == 1 else 'are'} too few to say anything of others "
+                f"({FEWEST_CLUSTERS} are the least).",
+            )
+        )
+    elif 0 < studies < FEW_STUDIES:
+        sentences.append(Sentence("note", f"Only {studies_of(evaluation, part)}: intervals are wide, and rest on t."))
     return sentences
 
 
-def effect_convention(evaluation: Evaluation, part: str) -> str | None:
-    """The convention under which this part's effects were computed; None if it has no two conditions."""
-    rows = evaluation.frame.filter(metric="effect_sign_agreement", scope=part, predictor="model")
-    return rows["convention"][0] if rows.height else None
-
-
-def _effects_verdict(evaluation: Evaluation, part: str) -> list[str]:
-    convention = effect_convention(evaluation, part)
-    if convention is None:
-        return ["No outcome has two conditions with enough answers here, so nothing is known about effects."]
-
-    def figure(metric: str) -> dict:
-        return evaluation.figure(metric, part=part, predictor="model", convention=convention)
-
-    r, p, signs = (
-        figure("condition_sensitivity_r"),
-        figure("condition_sensitivity_p"),
-        figure("effect_sign_agreement"),
-    )
-    if r["value"] is None:
+def _distance_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
+    name = part_name(part)
+    found = {p: difference(evaluation, part, p) for p in (UNIFORM, CONDITION_POOLED)}
+    known = {p: value for p, value in found.items() if value is not None and is_known(value)}
+    if not known:
         return [
-            f"Do not rely on this model for effects of conditions in {part_name(part)}: its predictions do not "
-            "move with the conditions at all."
+            Sentence("warning", f"Nothing can be said about {name}: no item has enough answers on a scale of levels.")
         ]
-    said = (
-        f"condition means correlate {with_interval(r, digits=2)} with the people's once the outcome's mean is taken "
-        f"out (chance alone gives as much with p = {number(p['value'])}), and the sign of an effect is right in "
-        f"{with_interval(signs, digits=2)} of contrasts, where guessing gives 0.50"
+
+    def words(chosen: list[str]) -> str:
+        return " and ".join(f"{PREDICTOR_NAMES[p]} (difference in distance {with_interval(known[p])})" for p in chosen)
+
+    better = [p for p, value in known.items() if beats(value)]
+    worse = [p for p, value in known.items() if value.lo is not None and value.lo > 0]
+    open_ = [p for p in known if p not in better and p not in worse]
+    sentences = []
+    if worse:
+        text = f"Do not rely on this model for {name}: it does worse than {words(worse)}."
+        sentences.append(Sentence("warning", text, DISTANCE_RULE))
+    if better:
+        text = f"For {name} the model does better than {words(better)}."
+        sentences.append(Sentence("claim", text, DISTANCE_RULE))
+    if open_:
+        text = (
+            f"Whether the model does better than {words(open_)} cannot be told from {studies_of(evaluation, part)}."
+        )
+        sentences.append(Sentence("undecided", text, DISTANCE_RULE))
+    if CONDITION_POOLED not in known:
+        text = "No other human answers to these outcomes exist, so the condition-pooled baseline is missing."
+        sentences.append(Sentence("note", text))
+    return sentences
+
+
+EFFECTS_RULE = (
+    "“move with the conditions” is said where the 95 % interval of the correlation within outcomes lies above zero and "
+    "shuffled conditions reach it in fewer than 5 % of shuffles; “blind” where predicted condition means do not vary "
+    f"(less than {BLIND_SPREAD:.0%} of people's spread); “against” where the interval lies below zero; “cannot be "
+    "told” otherwise"
+)
+
+
+def effects_state(
+    r: Estimate | None, p: Estimate | None, spread: Estimate | None
+) -> Literal["nothing", "blind", "moves", "against", "undecided"]:
+    """The rule of the effects' sentence, on the correlation within outcomes, its p and the spread ratio."""
+    if spread is not None and spread.value is not None and spread.value < BLIND_SPREAD:
+        return "blind"
+    if r is None:
+        return "nothing"
+    if r.value is None:
+        return "blind"
+    if r.lo is not None and r.lo > 0 and p is not None and p.value is not None and p.value < ALPHA:
+        return "moves"
+    if r.hi is not None and r.hi < 0:
+        return "against"
+    return "undecided"
+
+
+def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
+    """Whether predictions move with the conditions, judged alongside people's own halves."""
+    r = evaluation.metric("condition_sensitivity_r", part=part)
+    p = evaluation.metric("condition_sensitivity_p", part=part)
+    spread = evaluation.metric("condition_sensitivity_spread_ratio", part=part)
+    state = effects_state(r, p, spread)
+    name = part_name(part)
+    if state == "nothing":
+        contrast = evaluation.metric("effect_r", part=part)
+        if contrast is None:
+            text = "No outcome has two conditions with enough answers here, so nothing is known about effects."
+            return [Sentence("note", text)]
+        text = (
+            f"Single arms against a control that was trained on: effects correlate {with_interval(contrast, digits=2)} "
+            f"with people's over {contrast.n} contrasts; exploratory."
+        )
+        return [Sentence("note", text)]
+    if state == "blind":
+        text = (
+            f"Do not rely on this model for effects of conditions in {name}: it is blind to the treatment, its "
+            "predictions do not move with the conditions at all."
+        )
+        return [Sentence("warning", text, EFFECTS_RULE)]
+    assert r is not None
+    half = evaluation.metric("condition_sensitivity_r", part=part, predictor=SPLIT_HALF)
+    signs = evaluation.metric("effect_sign_agreement", part=part)
+    facts = (
+        f"condition means correlate {with_interval(r, digits=2)} with people's within outcomes (chance alone gives as "
+        f"much with p = {number(p.value if p else None)}"
+        + (f"; one half of the people reaches {number(half.value, digits=2)} for the other" if half and is_known(half) else "")
+        + ")"
     )
-    moves = r["lo"] is not None and r["lo"] > 0 and p["value"] < 0.05
-    right = signs["lo"] is not None and signs["lo"] > 0.5
-    if moves and right:
-        return [f"Predictions move with the conditions: {said}."]
-    return [f"Do not rely on this model for effects of conditions in {part_name(part)}: {said}."]
+    if signs is not None and is_known(signs):
+        facts += f"; the sign of an effect is right in {with_interval(signs, digits=2)} of {signs.n} contrasts, where guessing gives 0.50"
+    if state == "moves":
+        return [Sentence("claim", f"Predictions move with the conditions in {name}: {facts}.", EFFECTS_RULE)]
+    if state == "against":
+        text = f"Do not rely on this model for effects of conditions in {name}: predictions move against people's; {facts}."
+        return [Sentence("warning", text, EFFECTS_RULE)]
+    text = f"Whether predictions move with the conditions in {name} cannot be told from {studies_of(evaluation, part)}: {facts}."
+    return [Sentence("undecided", text, EFFECTS_RULE)]
+
+
+HEADLINE = (
+    "wasserstein",
+    "total_variation",
+    "individual_accuracy_draw",
+    "condition_sensitivity_r",
+    "effect_r_adjusted",
+    "effect_rmse",
+)
+
+
+def headline_table(evaluation: Evaluation) -> pl.DataFrame:
+    """The headline metrics of each part: one row a metric, a column a predictor, as text with intervals."""
+    rows: list[dict[str, Any]] = []
+    for part in evaluation.parts:
+        for name in HEADLINE:
+            value = evaluation.metric(name, part=part)
+            if value is None:
+                continue
+            row: dict[str, Any] = {"part": part_name(part), "metric": value.definition.title, "n": value.n}
+            for predictor in (MODEL, *BASELINES, NO_EFFECT):
+                other = evaluation.metric(name, part=part, predictor=predictor)
+                row[PREDICTOR_TITLES[predictor]] = with_interval(other, digits=value.definition.digits)
+            rows.append(row)
+    return pl.DataFrame(rows)
+
+
+def summary_html(evaluation: Evaluation) -> str:
+    """What a notebook shows: the sentences and the headline's table, escaped."""
+    parts = []
+    for part in evaluation.parts:
+        sentences = "".join(f"<li>{html.escape(s.text)}</li>" for s in verdict(evaluation, part))
+        parts.append(f"<h4>{html.escape(part_name(part))}</h4><ul>{sentences}</ul>")
+    table = headline_table(evaluation)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in table.iter_rows()
+    )
+    return f"<div>{''.join(parts)}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -11,8 +11,9 @@ from socsci_jax.data.prompt_table import PromptTable, tokenize_prompts
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.tries import AnswerTrie, build_trie
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.distances import histogram, wasserstein_stated
-from socsci_jax.evaluation.individuals import draw_accuracy
+from socsci_jax.evaluation.metric import Answers, Pair
+from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.metrics.distributions import entropy, histogram
 from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.pairs import Pairs
@@ -22,7 +23,11 @@ from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import VALIDATION, Split
 from socsci_jax.studies.store import StudyStore
 
-LOWER_IS_BETTER = {"loss": True, "wasserstein": True, "accuracy": False}
+WASSERSTEIN, ACCURACY = BY_NAME["wasserstein"], BY_NAME["individual_accuracy_draw"]
+LOWER_IS_BETTER = {
+    "loss": True,
+    **{name: metric.better == "lower" for name, metric in {"wasserstein": WASSERSTEIN, "accuracy": ACCURACY}.items()},
+}
 
 
 class Validator:
@@ -86,7 +91,7 @@ class Validator:
 
     def __call__(self, model: SimulationModel) -> dict[str, float]:
         """Figures named validation_*: loss (nats per answer, over the whole vocabulary), wasserstein (exact, on the
-        stated range, mean over items whose levels have an order), accuracy (expected, of one draw; nominal labels are
+        scale's range, mean over items whose levels have an order), accuracy (expected, of one draw; nominal labels are
         right or wrong), entropy_ratio (median over items)."""
         found = exact_distributions(model, self._table, tries=self._tries, trie_of_pair=self._item_of_answer)
         losses = [
@@ -104,8 +109,9 @@ class Validator:
             if item.scale.nominal:
                 accuracies.extend(probs[np.arange(len(codes)), codes])
             else:
-                distances.append(wasserstein_stated(probs.mean(axis=0), human, levels_l=levels))
-                accuracies.extend(draw_accuracy(probs, codes, levels_l=levels))
+                pair = Pair(predicted=probs.mean(axis=0), human=human, levels_l=levels, n=len(codes))
+                distances.append(WASSERSTEIN.of(pair))
+                accuracies.extend(ACCURACY.of(Answers(probs_nl=probs, codes_n=codes, levels_l=levels)))
             ratios.append(entropy_ratio(probs.mean(axis=0), human, people=len(codes)))
         figures = {
             "loss": np.mean(losses),
@@ -123,14 +129,8 @@ def entropy_ratio(predicted: np.ndarray, human: np.ndarray, *, people: int) -> f
     `human` [L]: few answers look alike whoever gives them, so both sides are judged by equally few.  NaN where people
     all gave one answer.
     """
-    of_people = _entropy(human)
+    of_people = entropy(human)
     if of_people == 0:
         return float("nan")
     drawn = np.random.default_rng(0).multinomial(people, predicted / predicted.sum(), size=200)
-    return float(_entropy(drawn / people).mean() / of_people)
-
-
-def _entropy(shares: np.ndarray) -> np.ndarray:
-    """Entropy in nats of distributions [..., L]."""
-    logs = np.log(shares, out=np.zeros_like(shares, dtype=float), where=shares > 0)
-    return -(shares * logs).sum(axis=-1)
+    return float(entropy(drawn / people).mean() / of_people)

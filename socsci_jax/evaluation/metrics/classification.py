@@ -1,14 +1,15 @@
 """How far two sides agree on labels without an order, from matrices of counts.
 
 `counts` [..., L, L]: how often one side gave label r (rows) where the other gave label c (columns); shares and
-expected counts will do as well.  Figures are arrays [...], NaN where they are not defined.
+expected counts will do as well.  Values are arrays [...], NaN where they are not defined.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-METRICS = ("accuracy", "macro_f1", "cohen_kappa", "krippendorff_alpha")
+from socsci_jax.evaluation.metric import LabelMetric
+
 # Below this, chance agreement differs from certainty by nothing but rounding.
 ZERO = 1e-12
 
@@ -21,7 +22,7 @@ def accuracy(counts: np.ndarray) -> np.ndarray:
 def macro_f1(counts: np.ndarray) -> np.ndarray:
     """Mean over labels of F1 = 2 tp / (2 tp + fp + fn) (van Rijsbergen 1979).
 
-    The arithmetic mean of the labels' F1, not the F1 of mean precision and mean recall, which is another figure
+    The arithmetic mean of the labels' F1, not the F1 of mean precision and mean recall, which is another metric
     (Opitz and Burst 2019, arXiv:1911.03347).  A label that neither side gave has no F1 and takes no part.
     """
     given = counts.sum(axis=-1) + counts.sum(axis=-2)
@@ -63,17 +64,6 @@ def coincidences(labels_dl: np.ndarray) -> np.ndarray:
     return pairs / np.maximum(m - 1, 1)[:, None, None]
 
 
-def agreement(counts: np.ndarray, coincidences: np.ndarray) -> dict[str, np.ndarray]:
-    """All of METRICS from matrices [..., L, L]; α is the one that needs coincidences."""
-    values = (
-        accuracy(counts),
-        macro_f1(counts),
-        cohen_kappa(counts),
-        krippendorff_alpha(coincidences),
-    )
-    return dict(zip(METRICS, values, strict=True))
-
-
 def _diagonal(counts: np.ndarray) -> np.ndarray:
     return np.diagonal(counts, axis1=-2, axis2=-1)
 
@@ -81,3 +71,57 @@ def _diagonal(counts: np.ndarray) -> np.ndarray:
 def _over(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(denominator != 0, numerator / denominator, np.nan)
+
+
+METRICS = (
+    LabelMetric(
+        name="accuracy",
+        title="accuracy",
+        unit="share of labels",
+        high=1.0,
+        better="higher",
+        citation="–",
+        formula="Σ_l n_ll / n",
+        trap="Always giving the most frequent label may come out high.",
+        example="8 of 10 labels right: 0.8.",
+        of=lambda counts, pairs: accuracy(counts),
+    ),
+    LabelMetric(
+        name="macro_f1",
+        title="macro F1",
+        unit="F1",
+        high=1.0,
+        better="higher",
+        citation="van Rijsbergen 1979; Opitz and Burst 2019, arXiv:1911.03347",
+        formula="mean over labels of 2 tp / (2 tp + fp + fn)",
+        trap="Not the F1 of mean precision and mean recall, which some programs give.",
+        example="Two labels with F1 of 1 and 0.5: 0.75.",
+        of=lambda counts, pairs: macro_f1(counts),
+    ),
+    LabelMetric(
+        name="cohen_kappa",
+        title="Cohen's κ",
+        unit="κ",
+        low=-1.0,
+        high=1.0,
+        better="higher",
+        citation="Cohen 1960, Educational and Psychological Measurement 20",
+        formula="(p_o − p_e) / (1 − p_e), p_e = Σ_l p_l. p_.l",
+        trap="Low for rare labels even where nearly all agree.",
+        example="p_o = 0.8, p_e = 0.5: 0.3 / 0.5 = 0.6.",
+        of=lambda counts, pairs: cohen_kappa(counts),
+    ),
+    LabelMetric(
+        name="krippendorff_alpha",
+        title="Krippendorff's α",
+        unit="α",
+        low=-1.0,
+        high=1.0,
+        better="higher",
+        citation='Krippendorff 2011, "Computing Krippendorff\'s Alpha-Reliability"',
+        formula="1 − D_o / D_e from the coincidence matrix, nominal",
+        trap="Undefined where there is but one label.",
+        example="D_o = 0.2, D_e = 0.5: 0.6.",
+        of=lambda counts, pairs: krippendorff_alpha(pairs),
+    ),
+)

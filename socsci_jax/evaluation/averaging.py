@@ -1,0 +1,184 @@
+"""From the values of items to rows of the table: each item, the mean of each study, the mean over studies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.evaluation import intervals
+from socsci_jax.evaluation.intervals import point
+from socsci_jax.evaluation.items import ItemPredictions, Key, item_replicates, item_values
+from socsci_jax.evaluation.metric import Metric
+from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.metrics.effects import ZERO
+from socsci_jax.evaluation.parts import Part
+from socsci_jax.evaluation.table import MODEL, SPLIT_HALF, columns_of, row, table_of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PartValues:
+    """Values [C] of each metric at each item, NaN where undefined; by people resampled also [B, C]."""
+
+    values: Mapping[Key, np.ndarray]
+    replicates: Mapping[Key, np.ndarray] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Averaged:
+    """Means of each study [S] and of the part in each resample [1 + B], over so many clusters."""
+
+    by_study: np.ndarray
+    items: np.ndarray
+    overall: np.ndarray
+    clusters: int
+
+
+def part_values(part: Part, items: Sequence[ItemPredictions]) -> PartValues:
+    """The values of all items of a part, keys in the order of their names."""
+    found = [item_values(cell, item, source=part.source) for cell, item in zip(part.cells, items, strict=True)]
+    keys = sorted({key for one in found for key in one}, key=lambda key: tuple(map(str, key)))
+    values = {key: np.array([one.get(key, np.nan) for one in found]) for key in keys}
+    replicates = None
+    if part.resampling.by_participants:
+        weights = part.person_weights()
+        by_item = [
+            item_replicates(cell, item, w_bn.astype(float), source=part.source)
+            for cell, item, w_bn in zip(part.cells, items, weights, strict=True)
+        ]
+        known = {key for one in by_item for key in one}
+        undefined = np.full(weights[0].shape[0], np.nan)
+        replicates = {
+            key: np.stack([one.get(key, undefined) for one in by_item], axis=1) for key in keys if key in known
+        }
+    return PartValues(values=values, replicates=replicates)
+
+
+def averaged(part: Part, metric: Metric, values_c: np.ndarray, replicates_bc: np.ndarray | None) -> Averaged:
+    """Averages values over the items of each study, then over studies, in every resample."""
+    median = metric.aggregation == "median of items"
+    used = part.averaged_c & (~np.isnan(values_c) if median else np.isfinite(values_c))
+    study, studies = part.study_c[used], len(part.studies)
+    by = intervals.median_by if median else intervals.mean_by
+    by_study = by(values_c[used], study, studies)
+    items = np.bincount(study, minlength=studies)
+    resampling = part.resampling
+    if resampling.by_participants:
+        overall = intervals.mean_over(resampling.counts_bs[:1], by_study)
+        if replicates_bc is not None:
+            own = replicates_bc[:, used]
+            columns = [own[:, study == s] for s in range(studies) if (study == s).any()]
+            means = [intervals.lower_median(x) if median else x.mean(axis=1) for x in columns]
+            with np.errstate(invalid="ignore"):
+                others = np.mean(means, axis=0) if means else np.full(len(own), np.nan)
+            overall = np.concatenate([overall, others])
+        return Averaged(by_study=by_study, items=items, overall=overall, clusters=resampling.people)
+    cluster = part.cluster_c[used]
+    if resampling.unit == "studies":
+        overall = intervals.mean_over(resampling.counts_bs, by_study)
+    elif median:
+        overall = intervals.weighted_medians(resampling.counts_bs, values_c[used], cluster) if used.any() else np.array([np.nan])
+        overall[0] = _mean(by_study)
+    else:
+        terms = np.stack([values_c[used], np.ones(int(used.sum()))], axis=1)
+        sums = resampling.sums(terms, cluster)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            overall = sums[:, 0] / sums[:, 1]
+    return Averaged(by_study=by_study, items=items, overall=overall, clusters=len(np.unique(cluster)))
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else np.nan
+
+
+def metric_rows(part: Part, found: PartValues) -> list[pl.DataFrame]:
+    """Rows of all metrics of items, with the model's paired difference from each other predictor."""
+    frames = []
+    rows: list[dict[str, object]] = []
+    replicates = found.replicates
+    for key, values_c in found.values.items():
+        frames.append(_item_rows(part, key, values_c))
+        rows += mean_rows(part, key, values_c, None if replicates is None else replicates.get(key))
+        model = key._replace(predictor=MODEL)
+        if key.predictor == MODEL or model not in found.values:
+            continue
+        with np.errstate(invalid="ignore"):
+            paired = found.values[model] - values_c
+        # Nobody is better than their equal by what rounding leaves.
+        paired[np.abs(paired) < ZERO] = 0.0
+        both = None
+        if replicates is not None and key in replicates and model in replicates:
+            with np.errstate(invalid="ignore"):
+                both = replicates[model] - replicates[key]
+            both[np.abs(both) < ZERO] = 0.0
+        rows += mean_rows(part, model, paired, both, reference=key.predictor)
+    return [*frames, table_of(rows)]
+
+
+def validity_rows(part: Part) -> list[pl.DataFrame]:
+    """What the model gave to valid answers before renormalizing, and the share of its draws that are valid."""
+    rows: list[dict[str, object]] = []
+    mass = np.array([cell.mass_on_levels for cell in part.cells])
+    if np.isfinite(mass).any():
+        rows += mean_rows(part, Key("mass_on_levels", None, "exact", MODEL), mass, None)
+    draws = np.array([cell.draws for cell in part.cells])
+    if draws.any():
+        valid = np.array([cell.draws_valid for cell in part.cells])
+        share = np.where(draws > 0, valid / np.maximum(draws, 1), np.nan)
+        rows += mean_rows(part, Key("parse_rate", None, "sampled", MODEL), share, None)
+    return [table_of(rows)]
+
+
+def _item_rows(part: Part, key: Key, values: np.ndarray) -> pl.DataFrame:
+    places = {
+        "study": [cell.item.study_id for cell in part.cells],
+        "condition": [cell.item.condition for cell in part.cells],
+        "outcome": [cell.item.outcome for cell in part.cells],
+    }
+    n = part.n_c // (2 if key.predictor == SPLIT_HALF else 1)
+    return columns_of(places, values, n, part=part.name, **key._asdict())
+
+
+def mean_rows(
+    part: Part,
+    key: Key,
+    values_c: np.ndarray,
+    replicates_bc: np.ndarray | None,
+    *,
+    reference: str | None = None,
+    group: str | None = None,
+) -> list[dict[str, object]]:
+    """A row for each study and one for the part."""
+    metric = BY_NAME[key.metric]
+    means = averaged(part, metric, values_c, replicates_bc)
+    same = {**key._asdict(), "part": part.name, "reference": reference, "group": group}
+    rows = [
+        row(estimate=point(value), n=int(n), study=study, **same)
+        for study, value, n in zip(part.studies, means.by_study, means.items, strict=True)
+    ]
+    estimate = part.resampling.estimate(
+        metric, means.overall, clusters=means.clusters, difference=reference is not None
+    )
+    return [*rows, row(estimate=estimate, n=int((means.items > 0).sum()), **same)]
+
+
+def distribution_table(part: Part, items: Sequence[ItemPredictions], found: PartValues) -> pl.DataFrame:
+    """The distributions of people and model at each item, with their distance, for the report to draw."""
+    return pl.DataFrame(
+        {
+            "part": part.name,
+            "item_id": [cell.item_id for cell in part.cells],
+            "study": [cell.item.study_id for cell in part.cells],
+            "condition": [cell.item.condition for cell in part.cells],
+            "outcome": [cell.item.outcome for cell in part.cells],
+            "n": part.n_c,
+            "averaged": part.averaged_c,
+            "wasserstein": found.values[Key("wasserstein", "scale", part.source, MODEL)],
+            "levels": [cell.levels_l.tolist() for cell in part.cells],
+            "human": [item.human_l.tolist() for item in items],
+            "model": [item.model_l.tolist() for item in items],
+        }
+    )

@@ -1,0 +1,23 @@
+"""All metrics, one module a family."""
+
+from __future__ import annotations
+
+from socsci_jax.evaluation.metric import Metric
+from socsci_jax.evaluation.metrics import (
+    calibration,
+    classification,
+    distributions,
+    effects,
+    individuals,
+    summaries,
+)
+
+FAMILIES: dict[str, tuple[Metric, ...]] = {
+    "Distributions": distributions.METRICS,
+    "Individuals": individuals.METRICS,
+    "Effects of conditions": effects.METRICS,
+    "Calibration": calibration.METRICS,
+    "Summaries of a part": summaries.METRICS,
+    "Labels without an order": classification.METRICS,
+}
+BY_NAME: dict[str, Metric] = {metric.name: metric for family in FAMILIES.values() for metric in family}

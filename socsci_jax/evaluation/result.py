@@ -1,0 +1,136 @@
+"""What an evaluation returns: a tidy table, its values by name, and ways to show and to write it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.classification import Coding
+from socsci_jax.evaluation.intervals import Estimate
+from socsci_jax.evaluation.metric import DistributionMetric, Metric
+from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.table import EXACT, MODEL, SAMPLED, SCALE
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricValue(Estimate):
+    """One row of the table: a value with its interval, what it rests on (`n`), and what metric it is of."""
+
+    metric: str = ""
+    predictor: str = MODEL
+    part: str = ""
+    n: int = 0
+
+    @property
+    def definition(self) -> Metric:
+        return BY_NAME[self.metric]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """`table` is the evaluation table (table.py); the other tables hold what a reader redraws the plots from.
+
+    All but `table`, `excluded` and `coding` are about items whose levels have an order; `coding` is about the others.
+    `condition_means` and `contrasts` have a row each with people's standard errors, `distributions` a row for each item,
+    `excluded` the items that are in no average, `reliability` the bins of the reliability diagram.
+    """
+
+    table: pl.DataFrame
+    counts: Mapping[str, Mapping[str, int]]
+    notes: tuple[str, ...]
+    metadata: Mapping[str, Mapping[str, Any]]
+    distributions: pl.DataFrame
+    condition_means: pl.DataFrame
+    contrasts: pl.DataFrame
+    excluded: pl.DataFrame
+    reliability: pl.DataFrame
+    coding: Coding
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts with items whose levels have an order, those that were held out first."""
+        return tuple(self.counts)
+
+    def source(self, part: str) -> str:
+        """EXACT if every item of the part has probabilities, else SAMPLED."""
+        return SAMPLED if self.counts[part]["items_without_probabilities"] else EXACT
+
+    def metric(
+        self,
+        name: str,
+        *,
+        part: str | None = None,
+        predictor: str = MODEL,
+        reference: str | None = None,
+        normalization: str | None = None,
+        source: str | None = None,
+        study: str | None = None,
+        group: str | None = None,
+    ) -> MetricValue | None:
+        """One value of a part (by default the first), or of one study of it; None if it was not computed.
+
+        With `reference` it is the paired difference, predictor minus reference.  `normalization` ("scale" or
+        "observed") and `source` ("exact" or "sampled") are those of the headline by default.  Raises InputError for a
+        metric or part that does not exist.
+        """
+        metric = BY_NAME.get(name)
+        if metric is None:
+            near = difflib.get_close_matches(name, BY_NAME, n=1)
+            raise InputError(
+                f"metric {name!r} does not exist; "
+                + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(BY_NAME)}.")
+            )
+        known = (*self.parts, *(p for p in self.coding.parts if p not in self.parts))
+        part = part or known[0]
+        if part not in known:
+            raise InputError(f"part {part!r} does not exist; this evaluation has {', '.join(known)}.")
+        if normalization is None and (not isinstance(metric, DistributionMetric) or metric.normalized):
+            normalization = SCALE
+        rows = self.table.filter(
+            pl.col("metric") == name,
+            pl.col("part") == part,
+            pl.col("predictor") == predictor,
+            pl.col("reference").eq_missing(pl.lit(reference, pl.String)),
+            pl.col("study").eq_missing(pl.lit(study, pl.String)),
+            pl.col("group").eq_missing(pl.lit(group, pl.String)),
+            pl.col("outcome").is_null(),
+            pl.col("normalization").is_null() | (pl.col("normalization") == pl.lit(normalization, pl.String)),
+        )
+        if source is None and part in self.counts and rows["source"].n_unique() > 1:
+            source = self.source(part)
+        if source is not None:
+            rows = rows.filter(pl.col("source") == source)
+        if rows.is_empty():
+            return None
+        row = rows.row(0, named=True)
+        kept = ("value", "lo", "hi", "resampled", "flag", "metric", "predictor", "part", "n")
+        return MetricValue(**{field: row[field] for field in kept})
+
+    def write(self, folder: str | Path) -> Path:
+        """Writes tables and report to a folder; returns the path of the report.  Nothing is left behind on failure."""
+        from socsci_jax.evaluation.report import write_report  # matplotlib is slow to import
+
+        return write_report(self, folder)
+
+    def summary(self) -> pl.DataFrame:
+        """The headline of each part: the metrics that the report opens with, model and baselines as columns."""
+        from socsci_jax.evaluation.verdicts import headline_table
+
+        return headline_table(self)
+
+    def _repr_html_(self) -> str:
+        from socsci_jax.evaluation.verdicts import summary_html
+
+        return summary_html(self)
+
+
+def is_known(value: Estimate | None) -> bool:
+    """Whether there is a value at all."""
+    return value is not None and value.value is not None and bool(np.isfinite(value.value))
