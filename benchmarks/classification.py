@@ -88,10 +88,12 @@ def _ours(a: argparse.Namespace, store: StudyStore, split: Split, seed: int) -> 
     if not predictions.is_file():
         simulate(model, store, split, out=predictions, parts=(PART,))
     coding = evaluate_files(predictions, store.path, output / "evaluation", split_name=split.name).coding
-    figures = coding.frame.filter(
-        pl.col("outcome").is_not_null(), pl.col("metric").is_in(["accuracy", "macro_f1"])
+    values = coding.table.filter(
+        pl.col("outcome").is_not_null(),
+        pl.col("reference").is_null(),
+        pl.col("metric").is_in(["accuracy", "macro_f1"]),
     ).select("predictor", "outcome", "metric", "value", "n")
-    return figures.pivot("metric", index=["predictor", "outcome", "n"], values="value").to_dicts()
+    return values.pivot("metric", index=["predictor", "outcome", "n"], values="value").to_dicts()
 
 
 def _logistic_regression(store: StudyStore, split: Split) -> list[dict]:

@@ -20,9 +20,9 @@ from rich.table import Table
 
 from benchmarks.branches import demonstration_or_archive
 from benchmarks.table import save
-from socsci_jax.evaluation.distances import histogram, wasserstein_stated
-from socsci_jax.evaluation.individuals import draw_accuracy, median_accuracy
-from socsci_jax.evaluation.intervals import mean_estimate, resample_counts
+from socsci_jax.evaluation.intervals import estimate, mean_over, resample_counts
+from socsci_jax.evaluation.metrics.distributions import histogram, wasserstein
+from socsci_jax.evaluation.metrics.individuals import draw_accuracy, median_accuracy
 from socsci_jax.model_io import export_run, open_model
 from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate
@@ -139,7 +139,7 @@ def _figures(a: argparse.Namespace, store: StudyStore, name: str, changes: dict)
                 "part": part,
                 "item_id": item_id,
                 "study_id": item["study_id"][0],
-                "wasserstein": float(wasserstein_stated(probs.mean(axis=0), human, levels_l=levels)),
+                "wasserstein": float(wasserstein(probs.mean(axis=0), human, levels_l=levels)),
                 "accuracy": float(draw_accuracy(probs, codes, levels_l=levels).mean()),
                 "median_accuracy": float(median_accuracy(probs, codes, levels_l=levels).mean()),
                 "entropy_ratio": entropy_ratio(probs.mean(axis=0), human, people=len(codes)),
@@ -168,7 +168,8 @@ def _compare(frame: pl.DataFrame, base: pl.DataFrame, *, seed: int) -> dict:
         of_study = (
             both.group_by("study_id").agg((pl.col(name) - pl.col(f"{name}_base")).mean()).sort("study_id")
         )
-        difference = mean_estimate(counts, of_study[name].to_numpy())
+        values = of_study[name].to_numpy()
+        difference = estimate(mean_over(counts, values), clusters=len(values))
         found[f"{name}_difference"] = [difference.value, difference.lo, difference.hi]
     return found
 

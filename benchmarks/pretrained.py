@@ -28,7 +28,7 @@ import data_pipelines
 from benchmarks.table import save
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.evaluation.evaluate import evaluate_files
-from socsci_jax.evaluation.intervals import mean_estimate, resample_counts
+from socsci_jax.evaluation.intervals import estimate, mean_over, resample_counts
 from socsci_jax.model_io import export_run, open_model
 from socsci_jax.pretrained import limited, packaged_weights
 from socsci_jax.simulation.simulate import simulate
@@ -206,16 +206,19 @@ def exported(a: argparse.Namespace, store: StudyStore, split: Split, name: str, 
 
 
 def distances(folder: Path) -> dict[str, float]:
-    """W by part, stated and exact."""
+    """W by part, on the scale's range, exact."""
     rows = _wasserstein(folder).filter(pl.col("study").is_null(), pl.col("predictor") == "model")
-    return dict(rows.select("scope", "value").iter_rows())
+    return dict(rows.select("part", "value").iter_rows())
 
 
 def _wasserstein(folder: Path) -> pl.DataFrame:
     frame = pl.read_parquet(folder / "evaluation" / "evaluation.parquet")
     return frame.filter(
         pl.col("metric") == "wasserstein",
-        pl.col("convention") == "stated/exact",
+        pl.col("normalization") == "scale",
+        pl.col("source") == "exact",
+        pl.col("reference").is_null(),
+        pl.col("group").is_null(),
         pl.col("condition").is_null(),
         pl.col("outcome").is_null(),
     )
@@ -225,7 +228,7 @@ def _by_study(found: list[dict], name: str, part: str) -> pl.DataFrame:
     """W of a side in each study, the mean over its seeds."""
     frames = [_wasserstein(row["folder"]) for row in found if row["side"] == name]
     rows = pl.concat(frames).filter(
-        pl.col("scope") == part, pl.col("predictor") == "model", pl.col("study").is_not_null()
+        pl.col("part") == part, pl.col("predictor") == "model", pl.col("study").is_not_null()
     )
     return rows.group_by("study").agg(pl.col("value").mean()).sort("study")
 
@@ -252,7 +255,7 @@ def report(a: argparse.Namespace, found: list[dict]) -> None:
     others = _wasserstein(found[0]["folder"]).filter(
         pl.col("study").is_null(), pl.col("predictor") != "model"
     )
-    beside = others.select("scope", "predictor", "value", "lo", "hi").to_dicts()
+    beside = others.select("part", "predictor", "value", "lo", "hi").to_dicts()
     Console(width=140).print(pl.DataFrame(beside))
     command = " ".join(["python -m benchmarks.pretrained", *sys.argv[1:]])
     save(f"pretrained-{a.steps}", {"sides": results, "beside": beside}, command=command)
@@ -260,7 +263,7 @@ def report(a: argparse.Namespace, found: list[dict]) -> None:
 
 def _mean(of_studies: pl.Series) -> list[float | None]:
     counts = resample_counts(len(of_studies), rng=np.random.default_rng(0))
-    found = mean_estimate(counts, of_studies.to_numpy())
+    found = estimate(mean_over(counts, of_studies.to_numpy()), clusters=len(of_studies), resampled="studies")
     return [found.value, found.lo, found.hi]
 
 

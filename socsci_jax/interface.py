@@ -12,7 +12,7 @@ from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 
 if TYPE_CHECKING:
-    from socsci_jax.evaluation.table import Evaluation
+    from socsci_jax.evaluation.result import Evaluation
     from socsci_jax.simulation.model import SimulationModel
 
 

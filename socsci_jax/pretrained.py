@@ -10,15 +10,15 @@ import importlib.metadata
 import shutil
 from pathlib import Path
 
-import polars as pl
 import rich
 from rich.table import Table
 
 import data_pipelines
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.evaluate import Evaluation, evaluate_files
-from socsci_jax.evaluation.table import MODEL
-from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES
+from socsci_jax.evaluation.evaluate import evaluate_files
+from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.table import BASELINES, MODEL
+from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES, number
 from socsci_jax.model_io import export_run, open_model
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.sampling import sample_responses
@@ -140,19 +140,10 @@ def comparison(before: Evaluation, after: Evaluation) -> Table:
     )
     for heading in ("", "W", "95 % interval over studies"):
         table.add_column(heading)
-    others = after.frame.filter(pl.col("metric") == "wasserstein", pl.col("predictor") != MODEL)[
-        "predictor"
-    ].unique(maintain_order=True)
     rows = [("zero-shot", before, MODEL), ("fine-tuned", after, MODEL)]
-    rows += [(PREDICTOR_NAMES.get(other, other), after, other) for other in others]
+    rows += [(PREDICTOR_NAMES.get(other, other), after, other) for other in BASELINES]
     for title, evaluation, predictor in rows:
-        figure = evaluation.figure(
-            "wasserstein", part="unseen_studies", predictor=predictor, convention="stated/exact"
-        )
-        if figure is None:
-            continue
-        value, lo, hi = (
-            "–" if figure[name] is None else f"{figure[name]:.3f}" for name in ("value", "lo", "hi")
-        )
-        table.add_row(title, value, f"{lo} to {hi}")
+        found = evaluation.metric("wasserstein", part="unseen_studies", predictor=predictor)
+        if found is not None:
+            table.add_row(title, number(found.value), f"{number(found.lo)} to {number(found.hi)}")
     return table

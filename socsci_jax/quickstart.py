@@ -83,6 +83,8 @@ def run(out: Path, *, seed: int = 0) -> None:
     for part in evaluation.parts:
         found = evaluation.metric("true_effect_correlation", part=part)
         if found is not None and found.value is not None:
-            print(f"correlation of predicted with true effects, {part}: {found.value:.2f} (n = {found.n} items)")
+            print(
+                f"correlation of predicted with true effects, {part}: {found.value:.2f} (n = {found.n} items)"
+            )
     print(f"report:   {out / 'evaluation' / 'report.html'}")
     print(f"exported: {exported}")

@@ -22,10 +22,12 @@ from rich.console import Console
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation import report, verdicts
 from socsci_jax.evaluation.cells import level_codes
-from socsci_jax.evaluation.evaluate import Evaluation, evaluate, evaluate_files, label_without_split
+from socsci_jax.evaluation.evaluate import evaluate, evaluate_files, label_without_split
 from socsci_jax.evaluation.report import write_report
+from socsci_jax.evaluation.result import Evaluation, MetricValue
+from socsci_jax.evaluation.table import EVALUATION_SCHEMA
 from socsci_jax.studies.predictions import Predictions, write_predictions
-from socsci_jax.studies.schema import EVALUATION_SCHEMA, Item, Scale
+from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.splits import split_of_units
 from socsci_jax.studies.store import StoreBuilder
 
@@ -65,18 +67,25 @@ def guesses(world) -> Evaluation:
     return evaluate(exact_predictions(world, uniform), world.store, label(world.store, **TRAINING))
 
 
-def figure(evaluation: Evaluation, metric: str, *, part=PART, predictor="model", convention="stated/exact"):
-    found = evaluation.figure(metric, part=part, predictor=predictor, convention=convention)
-    assert found is not None, f"{metric} of {predictor} was not computed"
+def value(evaluation: Evaluation, metric: str, *, part=PART, **where) -> MetricValue:
+    found = evaluation.metric(metric, part=part, **where)
+    assert found is not None, f"{metric} was not computed"
     return found
 
 
 def item_value(
-    evaluation: Evaluation, item: Item, *, predictor="model", convention="stated/exact", metric="wasserstein"
+    evaluation: Evaluation,
+    item: Item,
+    *,
+    predictor="model",
+    normalization="scale",
+    source="exact",
+    metric="wasserstein",
 ) -> float:
-    rows = evaluation.frame.filter(
+    rows = evaluation.table.filter(
         metric=metric,
-        convention=convention,
+        normalization=normalization,
+        source=source,
         predictor=predictor,
         study=item.study_id,
         condition=item.condition,
@@ -127,11 +136,11 @@ def test_a_perfect_model_is_as_far_from_people_as_their_sampling_makes_it(world,
         np.abs(np.cumsum(p - rng.multinomial(60, p, size=200) / 60, axis=-1)).sum(axis=-1).mean() / 6
         for p in truths
     ]
-    assert figure(knows_truth, "wasserstein")["value"] == pytest.approx(np.mean(noise), rel=0.12)
+    assert value(knows_truth, "wasserstein").value == pytest.approx(np.mean(noise), rel=0.12)
 
 
 def test_a_perfect_model_beats_every_baseline_and_half_of_the_people(knows_truth):
-    for predictor in ("uniform", "training_shape", "pooled", "split_half"):
+    for predictor in ("uniform", "training_marginal", "condition_pooled", "split_half"):
         difference = verdicts.difference(knows_truth, PART, predictor)
         assert verdicts.beats(difference), predictor
 
@@ -139,30 +148,31 @@ def test_a_perfect_model_beats_every_baseline_and_half_of_the_people(knows_truth
 def test_draws_are_noisier_than_probabilities_by_about_the_root_of_two(world, knows_truth):
     sampled = evaluate(drawn_predictions(world, world.truth), world.store, label(world.store, **TRAINING))
     assert sampled.source(PART) == "sampled"
-    ratio = (
-        figure(sampled, "wasserstein", convention="stated/sampled")["value"]
-        / figure(knows_truth, "wasserstein")["value"]
-    )
+    ratio = value(sampled, "wasserstein", source="sampled").value / value(knows_truth, "wasserstein").value
     assert ratio == pytest.approx(2**0.5, rel=0.15)
 
 
 def test_a_uniform_model_is_no_better_than_the_uniform_baseline_by_rounding(guesses):
     difference = verdicts.difference(guesses, PART, "uniform")
-    assert (difference["value"], difference["lo"], difference["hi"]) == (0, 0, 0)
+    assert (difference.value, difference.lo, difference.hi) == (0, 0, 0)
     assert not verdicts.beats(difference)
 
 
-def test_every_figure_is_a_row_of_the_evaluation_table_with_its_convention_and_n(knows_truth):
-    frame = knows_truth.frame
-    assert frame.columns == EVALUATION_SCHEMA.names
-    for column in ("metric", "convention", "scope", "predictor", "n"):
-        assert frame[column].null_count() == 0
-    assert not frame["value"].is_nan().any()
+def test_every_value_is_a_row_of_the_evaluation_table_that_says_how_it_was_computed(knows_truth):
+    table = knows_truth.table
+    assert table.columns == EVALUATION_SCHEMA.names
+    for column in ("metric", "part", "predictor", "n"):
+        assert table[column].null_count() == 0
+    assert not table["value"].is_nan().any()
+    assert table.filter(pl.col("lo").is_not_null() & pl.col("resampled").is_null()).is_empty()
+    distances = table.filter(metric="wasserstein")
+    assert set(distances["normalization"]) == {"scale", "observed"}
+    assert set(distances["source"]) == {"exact", "sampled"}
 
 
 def test_the_same_seed_gives_the_same_table(world, knows_truth):
     again = evaluate(exact_predictions(world, world.truth), world.store, label(world.store, **TRAINING))
-    assert again.frame.equals(knows_truth.frame)
+    assert again.table.equals(knows_truth.table)
 
 
 def test_an_items_figures_do_not_depend_on_which_others_are_predicted(world, knows_truth):
@@ -172,11 +182,11 @@ def test_an_items_figures_do_not_depend_on_which_others_are_predicted(world, kno
         world.store,
         label(world.store, **TRAINING),
     )
-    for predictor in ("model", "pooled", "split_half"):
-        for convention in ("stated/exact", "stated/sampled"):
+    for predictor in ("model", "condition_pooled", "split_half"):
+        for source in ("exact", "sampled"):
             item = world.store.item_by_id[ids[0]]
             one, other = (
-                item_value(e, item, predictor=predictor, convention=convention) for e in (alone, knows_truth)
+                item_value(e, item, predictor=predictor, source=source) for e in (alone, knows_truth)
             )
             assert one == other
 
@@ -185,38 +195,43 @@ def test_an_items_figures_do_not_depend_on_which_others_are_predicted(world, kno
 
 
 def test_figures_are_averaged_within_studies_first(knows_truth):
-    rows = knows_truth.frame.filter(
-        metric="wasserstein", convention="stated/exact", scope=PART, predictor="model"
+    rows = knows_truth.table.filter(
+        pl.col("reference").is_null(),
+        metric="wasserstein",
+        normalization="scale",
+        source="exact",
+        part=PART,
+        predictor="model",
     )
     items = rows.filter(pl.col("outcome").is_not_null())
     by_study = items.group_by("study").agg(pl.col("value").mean()).sort("study")["value"]
     reported = rows.filter(pl.col("study").is_not_null() & pl.col("outcome").is_null()).sort("study")["value"]
     np.testing.assert_allclose(reported, by_study)
-    assert figure(knows_truth, "wasserstein")["value"] == pytest.approx(by_study.mean())
-    assert figure(knows_truth, "wasserstein")["n"] == 4
+    assert value(knows_truth, "wasserstein").value == pytest.approx(by_study.mean())
+    assert value(knows_truth, "wasserstein").n == 4
 
 
-def test_one_study_has_no_interval_and_nothing_is_claimed(world):
+def test_one_study_of_few_arms_has_intervals_over_its_people_and_says_so(world):
     kept = label(world.store, **dict.fromkeys(["s00", "s01", "s02", "s03", "s04"], "train"))
     alone = evaluate(exact_predictions(world, world.truth), world.store, kept)
-    found = figure(alone, "wasserstein")
-    assert (found["n"], found["lo"], found["hi"]) == (1, None, None)
-    assert verdicts.difference_sentence(alone, PART, "uniform").startswith("No difference")
-    assert verdicts.verdict(alone, PART)[0].startswith("Do not rely on this model for unseen studies")
-    effects = figure(alone, "effect_sign_agreement", convention="stated/exact/outcomes resampled")
-    assert effects["lo"] is not None
+    for found in (value(alone, "wasserstein"), value(alone, "effect_r")):
+        assert found.resampled == "participants"
+        assert found.lo < found.value < found.hi
+    sentences = [s.text for s in verdicts.verdict(alone, PART)]
+    assert sentences[0].startswith("For unseen studies the model does better than a uniform guess")
+    assert any("other people in these very studies" in s for s in sentences)
 
 
 def test_a_difference_is_paired_its_interval_is_narrower_than_that_of_either_side(ignores_conditions):
     """The model and the pooled answers are near and far in the same studies."""
 
     def width(found: dict) -> float:
-        return found["hi"] - found["lo"]
+        return found.hi - found.lo
 
-    model = figure(ignores_conditions, "wasserstein")
-    pooled = figure(ignores_conditions, "wasserstein", predictor="pooled")
-    difference = verdicts.difference(ignores_conditions, PART, "pooled")
-    assert difference["value"] == pytest.approx(model["value"] - pooled["value"])
+    model = value(ignores_conditions, "wasserstein")
+    pooled = value(ignores_conditions, "wasserstein", predictor="condition_pooled")
+    difference = verdicts.difference(ignores_conditions, PART, "condition_pooled")
+    assert difference.value == pytest.approx(model.value - pooled.value)
     assert width(difference) < 0.5 * min(width(model), width(pooled))
 
 
@@ -228,7 +243,7 @@ def test_items_with_few_answers_stay_in_the_table_and_enter_no_average(world):
     assert item_value(found, world.store.item_by_id[few]) is not None
     assert found.counts[PART]["items_below_minimum_n"] == 1
     assert found.counts[PART]["items"] == 4 * 10 - 1
-    assert found.left_out["item_id"].to_list() == [few]
+    assert found.excluded["item_id"].to_list() == [few]
 
 
 # ---- baselines ----
@@ -247,7 +262,7 @@ def test_pooled_answers_exclude_those_being_predicted(world, knows_truth):
         return np.bincount(values.astype(int) - 1, minlength=7) / values.size
 
     expected = np.abs(np.cumsum(shares(own) - shares(others)))[:-1].sum() / 6
-    assert item_value(knows_truth, item, predictor="pooled") == pytest.approx(expected)
+    assert item_value(knows_truth, item, predictor="condition_pooled") == pytest.approx(expected)
 
 
 def test_the_training_shape_rests_on_training_items_alone(world, knows_truth):
@@ -261,21 +276,49 @@ def test_the_training_shape_rests_on_training_items_alone(world, knows_truth):
     own = world.store.responses.filter(pl.col("item_id") == item_id)["value"].to_numpy().astype(int) - 1
     own = np.bincount(own, minlength=7) / own.size
     distance = np.abs(np.cumsum(own - expected))[:-1].sum() / 6
-    found = item_value(knows_truth, world.store.item_by_id[item_id], predictor="training_shape")
+    found = item_value(knows_truth, world.store.item_by_id[item_id], predictor="training_marginal")
     assert found == pytest.approx(distance)
-    assert knows_truth.counts[PART]["items_without_training_shape"] == 0
+    assert knows_truth.counts[PART]["items_without_training_marginal"] == 0
 
 
-def test_without_training_items_of_as_many_levels_uniform_stands_in_and_is_counted(world):
+def test_without_training_items_of_as_many_levels_uniform_stands_in_and_is_counted(tmp_path):
+    builder = StoreBuilder(attributes=("age",), source="made up", license="CC0-1.0", command="test")
+    ids = {}
+    for study, levels in (("a", 5), ("b", 7)):
+        builder.add_study(study)
+        scale = Scale.of_levels(range(1, levels + 1), origin="stated")
+        ids[study] = builder.add_item(
+            Item(
+                study_id=study,
+                condition="c",
+                outcome="o",
+                stimulus="",
+                question=study,
+                answer_format="",
+                scale=scale,
+            )
+        )
+        for k in range(12):
+            builder.add_participant(study, f"p{k}", {})
+            builder.add_response(ids[study], f"p{k}", 1 + k % levels, sample_id=k)
+    world = World(builder.write(tmp_path / "store"), {})
+    predictions = exact_predictions(world, {ids["b"]: shape(0.5, levels=7)})
+    found = evaluate(predictions, world.store, label(world.store, a="train"))
+    assert (
+        value(found, "wasserstein", predictor="training_marginal").value
+        == value(found, "wasserstein", predictor="uniform").value
+    )
+    assert found.counts[PART]["items_without_training_marginal"] == 1
+
+
+def test_nothing_is_compared_with_a_training_marginal_where_nothing_was_trained_on(world):
     found = evaluate(exact_predictions(world, world.truth), world.store, label(world.store))
-    shape_figure = figure(found, "wasserstein", predictor="training_shape")
-    assert shape_figure["value"] == figure(found, "wasserstein", predictor="uniform")["value"]
-    assert found.counts[PART]["items_without_training_shape"] == found.counts[PART]["items"]
+    assert found.metric("wasserstein", part=PART, predictor="training_marginal") is None
 
 
 def test_split_half_says_that_it_rests_on_half_of_the_answers(knows_truth):
-    rows = knows_truth.frame.filter(
-        pl.col("outcome").is_not_null(), metric="wasserstein", scope=PART, predictor="split_half"
+    rows = knows_truth.table.filter(
+        pl.col("outcome").is_not_null(), metric="wasserstein", part=PART, predictor="split_half"
     )
     assert set(rows["n"]) == {30}
 
@@ -283,8 +326,8 @@ def test_split_half_says_that_it_rests_on_half_of_the_answers(knows_truth):
 def test_split_half_is_twice_the_noise_of_a_perfect_model(knows_truth):
     """Two samples of n/2 against one of n: the variances add up to four times as much."""
     ratio = (
-        figure(knows_truth, "wasserstein", predictor="split_half")["value"]
-        / figure(knows_truth, "wasserstein")["value"]
+        value(knows_truth, "wasserstein", predictor="split_half").value
+        / value(knows_truth, "wasserstein").value
     )
     assert ratio == pytest.approx(2, rel=0.15)
 
@@ -293,21 +336,22 @@ def test_split_half_is_twice_the_noise_of_a_perfect_model(knows_truth):
 
 
 def test_a_model_that_knows_the_truth_moves_with_the_conditions(knows_truth):
-    assert figure(knows_truth, "condition_sensitivity_r")["lo"] > 0.6
-    assert figure(knows_truth, "condition_sensitivity_p")["value"] < 0.01
-    assert figure(knows_truth, "effect_sign_agreement")["lo"] > 0.5
-    assert verdicts.beats(figure(knows_truth, "effect_rmse_difference", predictor="model-no_effect"))
-    assert verdicts.verdict(knows_truth, PART)[1].startswith("Predictions move with the conditions")
+    assert value(knows_truth, "condition_sensitivity_r").lo > 0.6
+    assert value(knows_truth, "condition_sensitivity_p").value < 0.01
+    assert value(knows_truth, "effect_sign_agreement").lo > 0.5
+    assert verdicts.beats(value(knows_truth, "effect_rmse", reference="no_effect"))
+    assert any(
+        s.kind == "claim" and "Predictions move with" in s.text for s in verdicts.verdict(knows_truth, PART)
+    )
 
 
 def test_a_model_that_ignores_conditions_earns_half_credit_and_no_correlation(ignores_conditions):
-    signs = figure(ignores_conditions, "effect_sign_agreement")
-    assert (signs["value"], signs["lo"], signs["hi"]) == (0.5, 0.5, 0.5)
-    assert figure(ignores_conditions, "condition_sensitivity_r")["value"] is None
-    assert figure(ignores_conditions, "condition_sensitivity_p")["value"] is None
-    sentence = verdicts.verdict(ignores_conditions, PART)[1]
-    assert sentence.startswith("Do not rely on this model for effects")
-    assert "do not move with the conditions" in sentence
+    signs = value(ignores_conditions, "effect_sign_agreement")
+    assert (signs.value, signs.lo, signs.hi) == (0.5, 0.5, 0.5)
+    assert value(ignores_conditions, "condition_sensitivity_r").value is None
+    assert value(ignores_conditions, "condition_sensitivity_p").value is None
+    warned = [s.text for s in verdicts.verdict(ignores_conditions, PART) if s.kind == "warning"]
+    assert any("blind to the treatment" in text for text in warned)
 
 
 def test_conditions_that_are_moved_at_random_are_not_significant(world):
@@ -317,11 +361,13 @@ def test_conditions_that_are_moved_at_random_are_not_significant(world):
     at = np.linspace(0, 1, 7)
     moved = {i: shape(float(p @ at) + rng.normal(0, 0.05), levels=7) for i, p in known.items()}
     found = evaluate(exact_predictions(world, moved), world.store, label(world.store, **TRAINING))
-    assert verdicts.beats(verdicts.difference(found, PART, "uniform"))
-    null = figure(found, "condition_sensitivity_r_null")
-    assert null["lo"] < figure(found, "condition_sensitivity_r")["value"] < null["hi"]
-    assert figure(found, "condition_sensitivity_p")["value"] > 0.05
-    assert verdicts.verdict(found, PART)[1].startswith("Do not rely on this model for effects")
+    assert verdicts.difference(found, PART, "uniform").value < 0
+    null = value(found, "condition_sensitivity_r_null")
+    assert null.lo < value(found, "condition_sensitivity_r").value < null.hi
+    assert value(found, "condition_sensitivity_p").value > 0.05
+    assert any(
+        s.kind == "undecided" and "move with the conditions" in s.text for s in verdicts.verdict(found, PART)
+    )
 
 
 def test_a_model_that_turns_effects_round_is_worse_than_guessing_signs(world):
@@ -329,23 +375,23 @@ def test_a_model_that_turns_effects_round_is_worse_than_guessing_signs(world):
     at = np.linspace(0, 1, 7)
     turned = {i: shape(float(2 * known[i] @ at - p @ at), levels=7) for i, p in world.truth.items()}
     found = evaluate(exact_predictions(world, turned), world.store, label(world.store, **TRAINING))
-    assert figure(found, "effect_sign_agreement")["hi"] < 0.5
-    assert figure(found, "condition_sensitivity_r")["hi"] < 0
-    assert figure(found, "condition_sensitivity_p")["value"] > 0.95
+    assert value(found, "effect_sign_agreement").hi < 0.5
+    assert value(found, "condition_sensitivity_r").hi < 0
+    assert value(found, "condition_sensitivity_p").value > 0.95
 
 
 def test_effects_too_small_by_half_have_a_slope_of_two(world):
     known = ignoring_conditions(world)
     halved = {i: 0.5 * (known[i] + p) for i, p in world.truth.items()}
     found = evaluate(exact_predictions(world, halved), world.store, label(world.store, **TRAINING))
-    assert figure(found, "condition_sensitivity_slope")["value"] == pytest.approx(2, rel=0.2)
-    assert figure(found, "condition_sensitivity_spread_ratio")["value"] == pytest.approx(0.5, rel=0.2)
+    assert value(found, "condition_sensitivity_slope").value == pytest.approx(2, rel=0.2)
+    assert value(found, "condition_sensitivity_spread_ratio").value == pytest.approx(0.5, rel=0.2)
 
 
 def test_effects_are_taken_against_the_control(knows_truth):
     assert set(knows_truth.contrasts["reference"]) == {"c0"}
     assert not knows_truth.contrasts["undirected"].any()
-    assert figure(knows_truth, "effect_rmse")["n"] == 4 * 2 * 4
+    assert value(knows_truth, "effect_rmse").n == 4 * 2 * 4
 
 
 # ---- what must not blow up ----
@@ -361,10 +407,10 @@ def test_one_absurd_draw_is_counted_and_changes_no_mean(tmp_path):
     people = [f"p{k}" for k in range(20)]
     values: list[float | None] = [4.0] * 8 + [1997.0, None] + [5.0] * 9 + [2e97]
     found = evaluate(draws(item_id, values, people=people), world.store, label_without_split(world.store))
-    distance = figure(found, "wasserstein", part="all", convention="stated/sampled")["value"]
+    distance = value(found, "wasserstein", part="all", source="sampled").value
     assert distance == pytest.approx((9 / 17 - 0.5) / 6)
-    assert figure(found, "individual_accuracy", part="all", convention="draw")["value"] == 1
-    assert figure(found, "parse_rate", part="all", convention="draws")["value"] == pytest.approx(17 / 20)
+    assert value(found, "individual_accuracy_draw", part="all").value == 1
+    assert value(found, "parse_rate", part="all").value == pytest.approx(17 / 20)
     assert found.counts["all"]["draws"] == 20
     assert found.counts["all"]["draws_off_scale"] == 3
 
@@ -374,8 +420,8 @@ def test_an_item_to_which_everybody_answered_alike_has_no_observed_distance_and_
     exact = exact_predictions(world, {item_id: shape(0.5, levels=7)})
     found = evaluate(exact, world.store, label_without_split(world.store))
     item = world.store.item_by_id[item_id]
-    assert item_value(found, item, convention="observed/exact") is None
-    assert item_value(found, item, convention="stated/exact") > 0
+    assert item_value(found, item, normalization="observed", source="exact") is None
+    assert item_value(found, item, source="exact") > 0
     assert found.counts["all"]["items_where_all_answered_alike"] == 1
 
 
@@ -383,9 +429,9 @@ def test_a_model_of_which_no_draw_could_be_read_has_no_figure_and_no_crash(tmp_p
     world, item_id = one_item(tmp_path, [1, 2] * 10)
     predictions = draws(item_id, [None] * 20, people=[f"p{k}" for k in range(20)])
     found = evaluate(predictions, world.store, label_without_split(world.store))
-    assert figure(found, "wasserstein", part="all", convention="stated/sampled")["value"] is None
-    assert figure(found, "parse_rate", part="all", convention="draws")["value"] == 0
-    assert verdicts.verdict(found, "all")[0].startswith("Nothing can be said")
+    assert value(found, "wasserstein", part="all", source="sampled").value is None
+    assert value(found, "parse_rate", part="all").value == 0
+    assert verdicts.verdict(found, "all")[0].text.startswith("Nothing can be said")
     assert "–" in report.render(found)
 
 
@@ -398,7 +444,7 @@ def test_a_null_participant_stands_for_everybody_who_answered(world, knows_truth
         participant_id=pl.lit(None, pl.String)
     )
     found = evaluate(Predictions(frame=anonymous), world.store, label(world.store, **TRAINING))
-    assert found.frame.equals(knows_truth.frame)
+    assert found.table.equals(knows_truth.table)
 
 
 def test_draws_for_nobody_in_particular_are_all_used(tmp_path):
@@ -408,9 +454,7 @@ def test_draws_for_nobody_in_particular_are_all_used(tmp_path):
          for k, v in enumerate([1.0, 1.0, 1.0, 7.0])]
     )  # fmt: skip
     found = evaluate(Predictions(frame=frame), world.store, label_without_split(world.store))
-    assert figure(found, "wasserstein", part="all", convention="stated/sampled")["value"] == pytest.approx(
-        0.25
-    )
+    assert value(found, "wasserstein", part="all", source="sampled").value == pytest.approx(0.25)
 
 
 def test_answers_without_a_prediction_are_counted_and_judged_for_no_predictor(world):
@@ -421,7 +465,7 @@ def test_answers_without_a_prediction_are_counted_and_judged_for_no_predictor(wo
     assert (counts["studies"], counts["items"]) == (2, len(ids) - 1)
     assert counts["items_without_prediction"] == 21
     assert counts["answers_without_prediction"] == 21 * 60
-    assert figure(found, "wasserstein", predictor="uniform")["n"] == 2
+    assert value(found, "wasserstein", predictor="uniform").n == 2
 
 
 def test_predictions_for_people_who_did_not_answer_are_mentioned_and_not_used(world, knows_truth):
@@ -431,7 +475,7 @@ def test_predictions_for_people_who_did_not_answer_are_mentioned_and_not_used(wo
     )
     extended = Predictions(frame=pl.concat([predictions.frame, stranger]))
     found = evaluate(extended, world.store, label(world.store, **TRAINING))
-    assert found.frame.equals(knows_truth.frame)
+    assert found.table.equals(knows_truth.table)
     assert found.notes == ("Not used, because the person did not answer the item: 1 predictions.",)
 
 
@@ -453,6 +497,9 @@ def test_files_give_tables_and_a_page_that_loads_nothing(world, tmp_path):
         "evaluation.parquet",
         "evaluation.csv",
         "items.csv",
+        "contrasts.csv",
+        "condition_means.csv",
+        "counts.csv",
         "report.html",
     }
     assert [p.name for p in out.parent.iterdir()] == ["here"]
@@ -497,10 +544,10 @@ def test_the_split_of_the_metadata_is_used_and_another_one_is_warned_of(tmp_path
     write_predictions(predictions, frame, metadata={"split": "trained"})
     found = evaluate_files(predictions, world.store.path, tmp_path / "out")
     assert found.parts == ("unseen_studies", "train")
-    assert set(found.distributions.filter(scope="unseen_studies")["study"]) == {"s00"}
+    assert set(found.distributions.filter(part="unseen_studies")["study"]) == {"s00"}
     assert found.notes == ()
     found = evaluate_files(predictions, world.store.path, tmp_path / "out", split_name="other")
-    assert set(found.distributions.filter(scope="unseen_studies")["study"]) == {"s01"}
+    assert set(found.distributions.filter(part="unseen_studies")["study"]) == {"s01"}
     assert "may have been used in training" in found.notes[0]
     write_predictions(predictions, frame, metadata={"split": 3})
     with pytest.raises(InputError, match="the metadata's 'split' is 3"):
@@ -509,34 +556,35 @@ def test_the_split_of_the_metadata_is_used_and_another_one_is_warned_of(tmp_path
 
 def test_the_report_says_plainly_when_the_model_does_not_beat_a_uniform_guess(guesses):
     page = report.render(guesses)
-    assert "Do not rely on this model for unseen studies: it does not do better than a uniform guess" in page
+    assert "Whether the model does better than a uniform guess" in page
+    assert "cannot be told from 4 studies" in page
     assert "Do not rely on this model for effects of conditions in unseen studies" in page
 
 
-def test_the_report_says_plainly_when_the_model_does_not_beat_pooled_answers(world):
-    blurred = {i: 0.7 * p + 0.3 / 7 for i, p in ignoring_conditions(world).items()}
-    found = evaluate(exact_predictions(world, blurred), world.store, label(world.store, **TRAINING))
+def test_a_model_that_does_worse_than_the_baselines_is_not_to_be_relied_on(world):
+    lowest = dict.fromkeys(world.truth, np.eye(7)[0])
+    found = evaluate(exact_predictions(world, lowest), world.store, label(world.store, **TRAINING))
     first = verdicts.verdict(found, PART)[0]
-    assert first.startswith(
-        "Do not rely on this model for unseen studies: it does not do better than human answers"
+    assert first.kind == "warning"
+    assert first.text.startswith(
+        "Do not rely on this model for unseen studies: it does worse than a uniform guess"
     )
-    assert "uniform" not in first
 
 
 def test_a_model_that_beats_both_is_said_to(knows_truth):
     first = verdicts.verdict(knows_truth, PART)[0]
-    assert first.startswith("For unseen studies the model does better than a uniform guess")
-    assert "human answers pooled over conditions" in first
+    assert first.kind == "claim"
+    assert first.text.startswith("For unseen studies the model does better than a uniform guess")
+    assert "human answers pooled over conditions" in first.text
 
 
 def test_fit_to_training_answers_is_called_fit(knows_truth):
-    assert "The model has seen these answers: this is fit, not prediction." in verdicts.verdict(
-        knows_truth, "train"
-    )
+    texts = [s.text for s in verdicts.verdict(knows_truth, "train")]
+    assert "The model has seen these answers: this is fit, not prediction." in texts
 
 
 def test_few_studies_are_warned_of(knows_truth):
-    assert any(s.startswith("Only 4 studies") for s in verdicts.verdict(knows_truth, PART))
+    assert any(s.text.startswith("Only 4 studies") for s in verdicts.verdict(knows_truth, PART))
 
 
 def test_the_same_evaluation_gives_the_same_page(tmp_path):
@@ -552,8 +600,8 @@ def test_the_summary_fits_a_terminal_of_eighty_columns(knows_truth):
     text = console.export_text()
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 80
-    shown = figure(knows_truth, "wasserstein")
-    for number in (shown["value"], shown["lo"], shown["hi"]):
+    shown = value(knows_truth, "wasserstein")
+    for number in (shown.value, shown.lo, shown.hi):
         assert f"{number:.3f}" in text
     for words in ("unseen studies", "training answers", "4 studies"):
         assert words in text

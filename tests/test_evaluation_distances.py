@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from socsci_jax.evaluation import baselines, distances, effects, individuals, intervals
+from socsci_jax.evaluation import baselines, intervals
+from socsci_jax.evaluation.metrics import distributions as distances
+from socsci_jax.evaluation.metrics import effects, individuals
 
 SCALES = st.lists(st.integers(-50, 1000), min_size=2, max_size=12, unique=True).map(
     lambda levels: np.array(sorted(levels))
@@ -26,6 +28,18 @@ def two_distributions(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return levels, p / p.sum(), q / q.sum()
 
 
+def wasserstein_observed(model, human, *, levels_l, range_of=None):
+    """As the evaluation computes it: on the range of the levels that people chose."""
+    width = distances.observed_width(human if range_of is None else range_of, levels_l=levels_l)
+    return distances.wasserstein(model, human, levels_l=levels_l) / width
+
+
+def mean_estimate(counts, values):
+    return intervals.estimate(
+        intervals.mean_over(counts, values), clusters=int(np.isfinite(values).sum()), resampled="studies"
+    )
+
+
 def one_level(at: int, *, levels: int) -> np.ndarray:
     return np.eye(levels)[at]
 
@@ -39,7 +53,7 @@ def test_stated_wasserstein_is_scipys_on_levels_rescaled_by_the_scales_range(exa
     levels, p, q = example
     at = (levels - levels[0]) / (levels[-1] - levels[0])
     expected = stats.wasserstein_distance(at, at, p, q)
-    assert distances.wasserstein_stated(p, q, levels_l=levels) == pytest.approx(expected, abs=1e-12)
+    assert distances.wasserstein(p, q, levels_l=levels) == pytest.approx(expected, abs=1e-12)
 
 
 @settings(deadline=None, max_examples=60)
@@ -47,7 +61,7 @@ def test_stated_wasserstein_is_scipys_on_levels_rescaled_by_the_scales_range(exa
 def test_observed_wasserstein_is_scipys_on_levels_rescaled_by_the_peoples_range(example):
     levels, model, human = example
     chosen = levels[human > 0]
-    found = distances.wasserstein_observed(model, human, levels_l=levels)
+    found = wasserstein_observed(model, human, levels_l=levels)
     if chosen.size == 1:
         assert np.isnan(found)
         return
@@ -58,31 +72,31 @@ def test_observed_wasserstein_is_scipys_on_levels_rescaled_by_the_peoples_range(
 def test_observed_wasserstein_does_not_rescale_each_side_by_its_own_range():
     levels = np.arange(1, 10)
     eights, ones = one_level(7, levels=9), one_level(0, levels=9)
-    assert distances.wasserstein_stated(eights, ones, levels_l=levels) == pytest.approx(7 / 8)
+    assert distances.wasserstein(eights, ones, levels_l=levels) == pytest.approx(7 / 8)
     ones_and_a_two = np.array([0.5, 0.5, 0, 0, 0, 0, 0, 0, 0])
-    assert distances.wasserstein_observed(eights, ones_and_a_two, levels_l=levels) == pytest.approx(6.5)
+    assert wasserstein_observed(eights, ones_and_a_two, levels_l=levels) == pytest.approx(6.5)
 
 
 def test_observed_wasserstein_has_no_value_where_everybody_answered_alike():
     levels = np.arange(1, 8)
     alike = one_level(3, levels=7)
-    assert np.isnan(distances.wasserstein_observed(shape(0.5, levels=7), alike, levels_l=levels))
-    assert np.isnan(distances.wasserstein_observed(alike, alike, levels_l=levels))
+    assert np.isnan(wasserstein_observed(shape(0.5, levels=7), alike, levels_l=levels))
+    assert np.isnan(wasserstein_observed(alike, alike, levels_l=levels))
 
 
 def test_opposite_ends_are_at_distance_one_and_equal_distributions_at_zero():
     levels = np.array([0, 1, 7, 100])
     ends = one_level(0, levels=4), one_level(3, levels=4)
-    assert distances.wasserstein_stated(*ends, levels_l=levels) == pytest.approx(1)
+    assert distances.wasserstein(*ends, levels_l=levels) == pytest.approx(1)
     assert distances.total_variation(*ends) == pytest.approx(1)
-    assert distances.wasserstein_stated(ends[0], ends[0], levels_l=levels) == 0
+    assert distances.wasserstein(ends[0], ends[0], levels_l=levels) == 0
     assert distances.total_variation(ends[0], ends[0]) == 0
 
 
 def test_wasserstein_counts_how_far_answers_move_and_total_variation_only_how_many():
     levels = np.arange(5)
     here, near, far = (one_level(k, levels=5) for k in (0, 1, 4))
-    assert distances.wasserstein_stated(here, near, levels_l=levels) == pytest.approx(0.25)
+    assert distances.wasserstein(here, near, levels_l=levels) == pytest.approx(0.25)
     assert distances.total_variation(here, near) == distances.total_variation(here, far) == 1
 
 
@@ -97,7 +111,7 @@ def test_distances_work_on_many_pairs_at_once():
     rng = np.random.default_rng(0)
     levels = np.array([1, 2, 5, 9])
     models, human = rng.dirichlet(np.ones(4), size=(2, 3)), np.array([0, 0.5, 0.5, 0])
-    for distance in (distances.wasserstein_stated, distances.wasserstein_observed):
+    for distance in (distances.wasserstein, wasserstein_observed):
         found = distance(models, human, levels_l=levels)
         assert found.shape == (2, 3)
         assert found[1, 2] == pytest.approx(distance(models[1, 2], human, levels_l=levels))
@@ -107,7 +121,7 @@ def test_the_observed_range_is_that_of_all_people_when_only_half_of_them_are_com
     levels = np.arange(1, 6)
     everybody = np.array([0.25, 0.25, 0.5, 0, 0])
     one, other = np.array([[0.5, 0.5, 0, 0, 0]]), np.array([[0, 0, 1.0, 0, 0]])
-    found = distances.wasserstein_observed(one, other, levels_l=levels, range_of=everybody)
+    found = wasserstein_observed(one, other, levels_l=levels, range_of=everybody)
     np.testing.assert_allclose(found, [1.5 / 2])
 
 
@@ -116,7 +130,7 @@ def test_distance_between_the_truth_and_n_samples_of_it(n, expected):
     rng = np.random.default_rng(n)
     truth = shape(0.5, levels=7, spread=0.28)
     samples = rng.multinomial(n, truth, size=4_000) / n
-    found = distances.wasserstein_stated(truth, samples, levels_l=np.arange(1, 8)).mean()
+    found = distances.wasserstein(truth, samples, levels_l=np.arange(1, 8)).mean()
     assert found == pytest.approx(expected, rel=0.06)
 
 
@@ -267,27 +281,42 @@ def test_rows_are_sampled_by_their_own_probabilities():
 # ---- intervals ----
 
 
-def test_one_cluster_has_a_value_and_no_interval():
-    counts = intervals.resample_counts(1, rng=np.random.default_rng(0))
-    assert intervals.mean_estimate(counts, np.array([0.3])) == intervals.Estimate(0.3)
-
-
-def test_two_clusters_have_an_interval_between_them():
-    counts = intervals.resample_counts(2, rng=np.random.default_rng(0))
-    found = intervals.mean_estimate(counts, np.array([0.1, 0.3]))
-    assert (found.value, found.lo, found.hi) == pytest.approx((0.2, 0.1, 0.3))
+@pytest.mark.parametrize("clusters", [1, 2, 3])
+def test_too_few_clusters_have_a_value_no_interval_and_a_flag(clusters):
+    counts = intervals.resample_counts(clusters, rng=np.random.default_rng(0))
+    found = mean_estimate(counts, np.linspace(0.1, 0.5, clusters))
+    assert (found.lo, found.hi) == (None, None)
+    assert found.flag == f"no interval: {clusters} studies"
 
 
 def test_clusters_without_a_value_take_no_part():
     counts = intervals.resample_counts(3, rng=np.random.default_rng(0))
-    assert intervals.mean_estimate(counts, np.array([0.1, np.nan, np.nan])) == intervals.Estimate(0.1)
-    assert intervals.mean_estimate(counts, np.full(3, np.nan)) == intervals.Estimate(None)
+    assert mean_estimate(counts, np.array([0.1, np.nan, np.nan])).value == 0.1
+    assert mean_estimate(counts, np.full(3, np.nan)).value is None
+
+
+@pytest.mark.parametrize("clusters", [5, 12, 39])
+def test_the_interval_of_a_mean_over_few_clusters_is_that_of_students_t(clusters):
+    rng = np.random.default_rng(clusters)
+    values = rng.normal(size=clusters)
+    counts = intervals.resample_counts(clusters, rng=rng, resamples=20_000)
+    found = mean_estimate(counts, values)
+    expected = stats.t.interval(0.95, clusters - 1, values.mean(), stats.sem(values))
+    assert (found.lo, found.hi) == pytest.approx(expected, abs=0.02)
+
+
+def test_a_correlation_near_one_has_an_interval_that_ends_below_one():
+    replicates = np.concatenate(
+        [[0.97], np.random.default_rng(0).normal(0.95, 0.03, size=999).clip(max=0.999)]
+    )
+    found = intervals.estimate(replicates, clusters=8, resampled="studies", transform="fisher_z")
+    assert found.lo < 0.97 < found.hi < 1
 
 
 def test_the_interval_of_a_mean_over_many_clusters_is_the_classical_one():
     rng = np.random.default_rng(4)
     values = rng.normal(size=200)
-    found = intervals.mean_estimate(intervals.resample_counts(200, rng=rng), values)
+    found = mean_estimate(intervals.resample_counts(200, rng=rng), values)
     error = values.std() / np.sqrt(200)
     assert found.lo == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
     assert found.hi == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)

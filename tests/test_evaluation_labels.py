@@ -12,16 +12,19 @@ from rich.console import Console
 from scipy.stats.contingency import crosstab
 
 from socsci_jax.evaluation import coding_report, report
-from socsci_jax.evaluation.agreement import (
+from socsci_jax.evaluation.evaluate import evaluate, label_without_split
+from socsci_jax.evaluation.metrics.classification import (
+    METRICS,
     accuracy,
     cohen_kappa,
     coincidences,
     krippendorff_alpha,
     macro_f1,
 )
-from socsci_jax.evaluation.evaluate import Evaluation, evaluate, label_without_split
+from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.table import EVALUATION_SCHEMA
 from socsci_jax.studies.predictions import Predictions
-from socsci_jax.studies.schema import EVALUATION_SCHEMA, Item, Scale
+from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.store import StoreBuilder, StudyStore
 
 PART = "unseen_participants"
@@ -172,31 +175,31 @@ def example(tmp_path_factory) -> Evaluation:
 
 @pytest.mark.parametrize(("metric", "predictor"), EXPECTED)
 def test_figures_of_an_example_computed_by_hand(example, metric, predictor):
-    found = example.coding.figure(metric, part=PART, predictor=predictor)
+    found = example.coding.value(metric, part=PART, predictor=predictor)
     assert found["value"] == pytest.approx(EXPECTED[metric, predictor])
     (item,) = example.coding.items.iter_rows(named=True)
-    of_item = example.coding.figure(metric, part=PART, predictor=predictor, item=item)
+    of_item = example.coding.value(metric, part=PART, predictor=predictor, item=item)
     assert of_item["value"] == found["value"]
     assert of_item["n"] == (6 if predictor == "coders" else 9)
 
 
 def test_the_figures_are_rows_of_the_evaluation_table(example):
-    frame = example.frame
+    frame = example.table
     assert frame.columns == EVALUATION_SCHEMA.names
-    rows = frame.filter(metric="accuracy", predictor="model", scope=PART)
+    rows = frame.filter(pl.col("reference").is_null(), metric="accuracy", predictor="model", part=PART)
     assert rows.select("study", "outcome", "n").rows() == [
         ("codebook", "variable 0", 9),
         ("codebook", None, 1),
         (None, None, 1),
     ]
-    assert rows["convention"].unique().to_list() == ["most_probable/exact/documents resampled"]
-    assert frame.filter(metric="count_coded_documents_with_several_coders")["value"].to_list() == [3]
+    assert rows["source"].unique().to_list() == ["exact"]
+    assert example.coding.counts[PART]["documents_with_several_coders"] == 3
     assert not frame["value"].is_nan().any()
 
 
 def test_items_without_an_order_have_no_distance_and_no_effect(example):
     assert example.parts == ()
-    metrics = set(example.frame["metric"])
+    metrics = set(example.table["metric"])
     assert not [name for name in metrics if name.startswith(("wasserstein", "effect", "individual"))]
 
 
@@ -204,7 +207,7 @@ def test_items_with_an_order_have_no_agreement(tmp_path):
     world = make_world(tmp_path / "store", studies=2, conditions=2, outcomes=1)
     found = evaluate(exact_predictions(world, world.truth), world.store, label_without_split(world.store))
     assert found.coding.parts == ()
-    assert "cohen_kappa" not in set(found.frame["metric"])
+    assert "cohen_kappa" not in set(found.table["metric"])
     assert coding_report.sections(found.coding) == []
 
 
@@ -212,7 +215,7 @@ def test_the_most_frequent_label_is_that_of_the_training_part(tmp_path):
     """Of the documents to be predicted it is 1, in training 2; without training there is none."""
     store = nominal_store(tmp_path / "store", DOCUMENTS)
     found = evaluate(confident(store, PREDICTED), store, by_document(store), minimum_n=2)
-    assert found.coding.figure("accuracy", part=PART, predictor="majority")["value"] is None
+    assert found.coding.value("accuracy", part=PART, predictor="majority")["value"] is None
     assert found.coding.counts[PART]["items_without_training_labels"] == 1
     assert "a uniform guess" in coding_report.verdict(found.coding, PART)[0]
 
@@ -221,8 +224,8 @@ def test_documents_without_a_prediction_count_for_nobody(tmp_path):
     store = nominal_store(tmp_path / "store", {**TRAINING, **DOCUMENTS})
     predicted = {name: code for name, code in PREDICTED.items() if name != "d5"}
     found = evaluate(confident(store, predicted), store, by_document(store), minimum_n=2).coding
-    assert found.figure("accuracy", part=PART, predictor="model")["value"] == pytest.approx(5 / 7)
-    assert found.figure("accuracy", part=PART, predictor="majority")["value"] == pytest.approx(3 / 7)
+    assert found.value("accuracy", part=PART, predictor="model")["value"] == pytest.approx(5 / 7)
+    assert found.value("accuracy", part=PART, predictor="majority")["value"] == pytest.approx(3 / 7)
     assert found.counts[PART]["answers_without_prediction"] == 2
 
 
@@ -238,11 +241,11 @@ def test_the_most_frequent_draw_is_the_prediction(tmp_path):
     found = evaluate(
         Predictions(frame=filled(pl.DataFrame(draws))), store, by_document(store), minimum_n=1
     ).coding
-    figure = found.figure("accuracy", part=PART, predictor="model")
+    figure = found.value("accuracy", part=PART, predictor="model")
     assert figure["value"] == pytest.approx(7 / 9)
-    assert figure["convention"] == "most_probable/sampled/documents resampled"
+    assert figure["source"] == "sampled"
     assert found.counts["train"]["answers_without_readable_draw"] == 1
-    assert found.figure("accuracy", part="train", predictor="model")["value"] is None
+    assert found.value("accuracy", part="train", predictor="model")["value"] is None
 
 
 def coin(n: int, *, right: float, labels_each: int = 1, seed: int = 0) -> tuple[dict, dict]:
@@ -259,7 +262,7 @@ def coin(n: int, *, right: float, labels_each: int = 1, seed: int = 0) -> tuple[
 def interval(tmp_path, documents: dict, predicted: dict) -> tuple[float, float]:
     store = nominal_store(tmp_path, documents)
     found = evaluate(confident(store, predicted), store, by_document(store))
-    figure = found.coding.figure("accuracy", part=PART, predictor="model")
+    figure = found.coding.value("accuracy", part=PART, predictor="model")
     return figure["lo"], figure["hi"]
 
 
@@ -280,14 +283,14 @@ def test_the_mean_over_variables_resamples_documents_of_all_of_them_together(tmp
     documents, predicted = coin(100, right=0.7)
     store = nominal_store(tmp_path / "store", documents, documents)
     found = evaluate(confident(store, predicted), store, by_document(store)).coding
-    mean = found.figure("accuracy", part=PART, predictor="model")
-    item = found.figure("accuracy", part=PART, predictor="model", item=found.items.row(0, named=True))
+    mean = found.value("accuracy", part=PART, predictor="model")
+    item = found.value("accuracy", part=PART, predictor="model", item=found.items.row(0, named=True))
     assert (mean["lo"], mean["hi"]) == pytest.approx((item["lo"], item["hi"]))
 
 
 def test_the_same_seed_gives_the_same_table(tmp_path, example):
-    assert one_variable(tmp_path, seed=0).frame.equals(example.frame)
-    assert not one_variable(tmp_path / "other", seed=1).frame.equals(example.frame)
+    assert one_variable(tmp_path, seed=0).table.equals(example.table)
+    assert not one_variable(tmp_path / "other", seed=1).table.equals(example.table)
 
 
 def test_a_variable_with_few_labels_stays_in_the_table_and_enters_no_average(tmp_path):
@@ -296,7 +299,7 @@ def test_a_variable_with_few_labels_stays_in_the_table_and_enters_no_average(tmp
     found = evaluate(confident(store, predicted), store, by_document(store))
     assert found.coding.counts[PART]["items"] == 1
     assert found.coding.counts[PART]["items_below_minimum_n"] == 1
-    assert found.left_out["outcome"].to_list() == ["variable 1"]
+    assert found.excluded["outcome"].to_list() == ["variable 1"]
     assert found.coding.items["n"].to_list().count(2) == 1
 
 
@@ -360,9 +363,10 @@ def test_items_of_both_kinds_are_evaluated_beside_each_other(tmp_path, example):
     both_store = builder.write(tmp_path / "both")
     both_world = type(world)(both_store, truth)
     both = evaluate(exact_predictions(both_world, truth), both_store, label_without_split(both_store))
-    rest = both.frame.filter(~pl.col("convention").str.starts_with("most_probable"))
+    labels = [metric.name for metric in METRICS]
+    rest = both.table.filter(~pl.col("metric").is_in(labels))
     rest = rest.filter(~pl.col("metric").str.starts_with("count_coded"))
-    assert rest.equals(alone.frame)
+    assert rest.equals(alone.table)
     assert both.coding.counts["all"]["items"] == len(world.truth)
     page = report.render(both)
     assert "Labels: all documents" in page

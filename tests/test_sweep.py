@@ -10,8 +10,9 @@ from small import small_recipe, small_store
 
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.sweep_report import (
-    CONVENTIONS,
+    KINDS,
     PRIMARY,
+    SWEEP_SCHEMA,
     Point,
     fit_saturation,
     law_sentences,
@@ -20,7 +21,7 @@ from socsci_jax.evaluation.sweep_report import (
     sweep_table,
     write_sweep,
 )
-from socsci_jax.studies.schema import EVALUATION_SCHEMA, SWEEP_SCHEMA
+from socsci_jax.evaluation.table import POLARS_SCHEMA
 
 SHARES = np.array([0.1, 0.25, 0.5, 1.0])
 
@@ -83,31 +84,36 @@ def test_a_single_study_gives_no_interval():
     assert found.a.lo is found.a.hi is None
 
 
+def of_primary() -> tuple[pl.Expr, pl.Expr]:
+    normalization, source = PRIMARY
+    return pl.col("normalization") == normalization, pl.col("source") == source
+
+
 def points(shares, *, of_units=None) -> list[Point]:
-    """Runs with two seeds a share and the distances of three studies on two parts."""
+    """Runs with two seeds a share and the distances of four studies on two parts."""
     of_units = of_units or law
     made = []
-    schema = pl.from_arrow(EVALUATION_SCHEMA.empty_table()).schema
     for share in shares:
         for seed in (0, 1):
             rows = []
             for part in ("unseen_studies", "unseen_conditions"):
-                for convention in CONVENTIONS:
+                for normalization, source in KINDS:
                     for predictor, w in {
                         "model": of_units(200 * share),
                         "uniform": 0.3,
-                        "pooled": 0.1,
+                        "condition_pooled": 0.1,
                     }.items():
                         row = {
                             "metric": "wasserstein",
-                            "convention": convention,
-                            "scope": part,
+                            "normalization": normalization,
+                            "source": source,
+                            "part": part,
                             "predictor": predictor,
                         }
-                        rows.append({**row, "value": w, "lo": 0.9 * w, "hi": 1.1 * w, "n": 3})
-                        for study, factor in {"s0": 0.5, "s1": 1.0, "s2": 1.5}.items():
+                        rows.append({**row, "value": w, "lo": 0.9 * w, "hi": 1.1 * w, "n": 4})
+                        for study, factor in {"s0": 0.5, "s1": 1.0, "s2": 1.5, "s3": 1.0}.items():
                             rows.append({**row, "study": study, "value": factor * w, "n": 4})
-            frame = pl.DataFrame(rows, schema=schema)
+            frame = pl.DataFrame(rows, schema=POLARS_SCHEMA)
             made.append(
                 Point(
                     share=share,
@@ -123,8 +129,8 @@ def points(shares, *, of_units=None) -> list[Point]:
 def test_the_table_holds_every_runs_figures_and_the_law_of_each_part(tmp_path):
     table = sweep_table(points(SHARES), of="participants")
     distances = table.filter(pl.col("metric") == "wasserstein")
-    assert distances.height == 4 * 2 * 2 * 2 * 3  # shares, seeds, parts, conventions, predictors
-    laws = table.filter(pl.col("metric") == "saturation_a", pl.col("convention") == PRIMARY)
+    assert distances.height == 4 * 2 * 2 * 2 * 3  # shares, seeds, parts, kinds, predictors
+    laws = table.filter(pl.col("metric") == "saturation_a", *of_primary())
     assert laws["value"].to_list() == pytest.approx([0.06, 0.06], abs=1e-4)
     assert (laws["lo"] < 0.06).all() and (laws["hi"] > 0.06).all()
     assert laws["note"].null_count() == 2
@@ -173,9 +179,7 @@ def test_a_sweep_trains_nested_shares_and_repeats_nothing(tmp_path, monkeypatch)
 
     table = sweep()
     assert not (tmp_path / "unused").exists()
-    model = table.filter(
-        pl.col("metric") == "wasserstein", pl.col("convention") == PRIMARY, pl.col("predictor") == "model"
-    )
+    model = table.filter(pl.col("metric") == "wasserstein", *of_primary(), pl.col("predictor") == "model")
     assert model["share"].unique().to_list() == [0.5, 1.0]
     assert {"unseen_studies", "unseen_conditions"} <= set(model["part"])
     assert model["value"].is_between(0, 1).all()
@@ -185,8 +189,8 @@ def test_a_sweep_trains_nested_shares_and_repeats_nothing(tmp_path, monkeypatch)
         assert run.facts()["trained_responses"] == responses
         assert run.recipe().data.subset.share == share
         assert (responses == whole.height) == (share == 1.0)
-    baselines = table.filter(pl.col("predictor").is_in(["uniform", "pooled"]))
-    keys = ["part", "predictor", "convention"]
+    baselines = table.filter(pl.col("predictor").is_in(["uniform", "condition_pooled"]))
+    keys = ["part", "predictor", "normalization", "source"]
     assert (baselines.group_by(keys).agg(pl.col("value").n_unique())["value"] == 1).all()
 
     # The predictions of one run are lost: it alone is taken up again, and its training has nothing left to do.

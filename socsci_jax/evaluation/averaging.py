@@ -38,7 +38,9 @@ class Averaged:
 
 def part_values(part: Part, items: Sequence[ItemPredictions]) -> PartValues:
     """The values of all items of a part, keys in the order of their names."""
-    found = [item_values(cell, item, source=part.source) for cell, item in zip(part.cells, items, strict=True)]
+    found = [
+        item_values(cell, item, source=part.source) for cell, item in zip(part.cells, items, strict=True)
+    ]
     keys = sorted({key for one in found for key in one}, key=lambda key: tuple(map(str, key)))
     values = {key: np.array([one.get(key, np.nan) for one in found]) for key in keys}
     replicates = None
@@ -51,7 +53,9 @@ def part_values(part: Part, items: Sequence[ItemPredictions]) -> PartValues:
         known = {key for one in by_item for key in one}
         undefined = np.full(weights[0].shape[0], np.nan)
         replicates = {
-            key: np.stack([one.get(key, undefined) for one in by_item], axis=1) for key in keys if key in known
+            key: np.stack([one.get(key, undefined) for one in by_item], axis=1)
+            for key in keys
+            if key in known
         }
     return PartValues(values=values, replicates=replicates)
 
@@ -79,7 +83,11 @@ def averaged(part: Part, metric: Metric, values_c: np.ndarray, replicates_bc: np
     if resampling.unit == "studies":
         overall = intervals.mean_over(resampling.counts_bs, by_study)
     elif median:
-        overall = intervals.weighted_medians(resampling.counts_bs, values_c[used], cluster) if used.any() else np.array([np.nan])
+        overall = (
+            intervals.weighted_medians(resampling.counts_bs, values_c[used], cluster)
+            if used.any()
+            else np.array([np.nan])
+        )
         overall[0] = _mean(by_study)
     else:
         terms = np.stack([values_c[used], np.ones(int(used.sum()))], axis=1)
@@ -177,7 +185,7 @@ def distribution_table(part: Part, items: Sequence[ItemPredictions], found: Part
             "n": part.n_c,
             "averaged": part.averaged_c,
             "wasserstein": found.values[Key("wasserstein", "scale", part.source, MODEL)],
-            "levels": [cell.levels_l.tolist() for cell in part.cells],
+            "levels": [cell.levels_l.astype(float).tolist() for cell in part.cells],
             "human": [item.human_l.tolist() for item in items],
             "model": [item.model_l.tolist() for item in items],
         }

@@ -226,7 +226,14 @@ class _Judged:
                 replicates, clusters=documents, resampled="documents", low=low, high=high
             )
             return row(
-                metric, found, part=self.name, predictor=predictor, reference=reference, n=n, source=self.source, **place
+                metric,
+                found,
+                part=self.name,
+                predictor=predictor,
+                reference=reference,
+                n=n,
+                source=self.source,
+                **place,
             )
 
         for c, cell in enumerate(self.cells):

@@ -64,9 +64,7 @@ def summary_table(coding: Coding) -> Table:
         for metric, side in zip(METRICS, (part_name(part), documents, "", ""), strict=True):
             found = (_value(coding, metric.name, part, name) for name in PREDICTORS)
             # The last word of a title fits with four columns: "Krippendorff's α" is α.
-            table.add_row(
-                side, metric.title.split("'s ")[-1], *(_two_lines(value) for value in found)
-            )
+            table.add_row(side, metric.title.split("'s ")[-1], *(_two_lines(value) for value in found))
     return table
 
 

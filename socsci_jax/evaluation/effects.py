@@ -91,9 +91,7 @@ def sensitivity_rows(part: Part, means: ConditionMeans) -> list[dict[str, object
     # Error of a mean less the mean of its outcome's k means.
     se2 = v * (1 - 2 / size[group]) + (np.bincount(group, weights=v) / size**2)[group]
     directed = np.zeros(group.size, dtype=bool)
-    by_person = [
-        None if m is None else effects.centered(m, group) for m in (means.human_bm, means.model_bm)
-    ]
+    by_person = [None if m is None else effects.centered(m, group) for m in (means.human_bm, means.model_bm)]
     found = {
         MODEL: Effects(h=human, l=model, se2=se2, undirected=directed, h_bk=by_person[0], l_bk=by_person[1])
     }

@@ -31,11 +31,12 @@ from socsci_jax.evaluation.condition_means import condition_means, contrast_tabl
 from socsci_jax.evaluation.effects import PERMUTATIONS, contrast_rows, sensitivity_rows, true_effect_rows
 from socsci_jax.evaluation.intervals import RESAMPLES
 from socsci_jax.evaluation.items import HALVES, ItemPredictions, item_predictions
-from socsci_jax.evaluation.parts import Part, excluded_table, find_parts, set_seen_apart
+from socsci_jax.evaluation.parts import Part, excluded_table, find_parts
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import CONDITION_POOLED, table_of
 from socsci_jax.studies.predictions import Predictions, read_predictions
 from socsci_jax.studies.schema import Item
+from socsci_jax.studies.seen import correct_parts
 from socsci_jax.studies.splits import TRAIN, Split
 from socsci_jax.studies.store import StudyStore
 
@@ -92,9 +93,7 @@ def evaluate_files(
                 f"The predictions were made under split {named!r} and are judged under {name!r}: answers that "
                 "count as unseen here may have been used in training."
             )
-    evaluation = evaluate(
-        predictions, store, labeled, seed=seed, minimum_n=minimum_n, resample=resample
-    )
+    evaluation = evaluate(predictions, store, labeled, seed=seed, minimum_n=minimum_n, resample=resample)
     settings = {**evaluation.metadata["evaluation"], "predictions": str(predictions_path), "split": name}
     evaluation = dataclasses.replace(
         evaluation,
@@ -123,11 +122,15 @@ def evaluate(
     """Judges predictions against the answers in `labeled`, as `Split.label` gives them, part by part.
 
     Only answers that have a prediction are used, for the model and for every other predictor.  Answers that the
-    predictions' column `seen` names are set apart from those that are called unseen.  Items with fewer than
+    model was trained on, by the predictions' column `unseen`, leave the parts that are called unseen.  Items with fewer than
     `minimum_n` answers stay in the table but enter no average.  `resample` (studies, conditions, outcomes or
     participants) overrides what intervals resample.  Raises InputError if no answer has a prediction.
     """
-    labeled = set_seen_apart(_with_weights(labeled, store), predictions.frame)
+    labeled = _with_weights(labeled, store)
+    notes: list[str] = []
+    if "unseen" in predictions.frame.columns:
+        correction = correct_parts(labeled, predictions.frame)
+        labeled, notes = correction.labeled, correction.sentences
     is_nominal = pl.col("item_id").is_in([i for i, item in store.item_by_id.items() if item.scale.nominal])
     ordered, nominal = labeled.filter(~is_nominal), labeled.filter(is_nominal)
     index = PredictionIndex(predictions)
@@ -145,11 +148,12 @@ def evaluate(
     truth = _truth(store)
     judged = [_judge(part, baselines, truth) for part in parts]
     unused = _predictions_without_answer(predictions.frame, labeled)
-    note = f"Not used, because the person did not answer the item: {unused:,} predictions."
+    if unused:
+        notes.append(f"Not used, because the person did not answer the item: {unused:,} predictions.")
     return Evaluation(
         table=pl.concat([*(frame for one in judged for frame in one.frames), coding.table]),
         counts={part.name: one.counts for part, one in zip(parts, judged, strict=True)},
-        notes=(note,) if unused else (),
+        notes=tuple(notes),
         metadata={
             "predictions": dict(predictions.metadata),
             "evaluation": {

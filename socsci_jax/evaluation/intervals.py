@@ -126,7 +126,9 @@ def mean_by(values: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarra
 
 def median_by(values: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarray:
     """Lower medians [S] by cluster, NaN for a cluster without values."""
-    return np.array([lower_median(own) if (own := values[cluster == s]).size else np.nan for s in range(clusters)])
+    return np.array(
+        [lower_median(own) if (own := values[cluster == s]).size else np.nan for s in range(clusters)]
+    )
 
 
 def lower_median(values: np.ndarray) -> np.ndarray:

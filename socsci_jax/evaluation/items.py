@@ -103,9 +103,7 @@ def item_predictions(
         if source == SAMPLED:
             compared = {name: sample_histogram(q, n=n, rng=rng) for name, q in others.items()}
         single[source] = {MODEL: model, **compared}
-    return ItemPredictions(
-        human_l=human_histogram(cell), single=single, samples=samples, baselines=others
-    )
+    return ItemPredictions(human_l=human_histogram(cell), single=single, samples=samples, baselines=others)
 
 
 def human_histogram(cell: Cell) -> np.ndarray:
@@ -152,7 +150,9 @@ def item_values(cell: Cell, item: ItemPredictions, *, source: str) -> dict[Key, 
     return values
 
 
-def item_replicates(cell: Cell, item: ItemPredictions, w_bn: np.ndarray, *, source: str) -> dict[Key, np.ndarray]:
+def item_replicates(
+    cell: Cell, item: ItemPredictions, w_bn: np.ndarray, *, source: str
+) -> dict[Key, np.ndarray]:
     """Values [B] of the metrics with people weighing `w_bn` [B, N], for what does not itself consist of people."""
     w_bn = w_bn if cell.weights_n is None else w_bn * cell.weights_n
     total_b = w_bn.sum(axis=1)
@@ -171,9 +171,7 @@ def item_replicates(cell: Cell, item: ItemPredictions, w_bn: np.ndarray, *, sour
         predicted = np.concatenate(
             [model_bl[:, None], np.broadcast_to(fixed, (len(model_bl), *fixed.shape))], axis=1
         )
-        pair = Pair(
-            predicted=predicted, human=human_bl[:, None], levels_l=cell.levels_l, n=cell.codes_n.size
-        )
+        pair = Pair(predicted=predicted, human=human_bl[:, None], levels_l=cell.levels_l, n=cell.codes_n.size)
         names = [MODEL, *(name for name in single if name != MODEL)]
         for key, values in _distribution_values(pair, width):
             for k, name in enumerate(names):
@@ -206,7 +204,9 @@ def _answers(cell: Cell, item: ItemPredictions) -> Iterator[tuple[str, Answers, 
     for name, q in item.baselines.items():
         yield _answers_of(name, q[None, :], codes, weights, cell, None)
     if codes.size >= 2:
-        yield _answers_of(CELL_MARGINAL, others_of_item(codes, cell.levels_l.size), codes, weights, cell, None)
+        yield _answers_of(
+            CELL_MARGINAL, others_of_item(codes, cell.levels_l.size), codes, weights, cell, None
+        )
     again = retest(cell)
     if again is not None:
         first, second = again
@@ -229,9 +229,7 @@ def _answers_of(
     return name, Answers(probs_nl=probs_nl, codes_n=codes_n, levels_l=cell.levels_l), weights_n
 
 
-def _person_values(
-    answers: Answers, *, name: str, exact: bool
-) -> Iterator[tuple[str, np.ndarray | float]]:
+def _person_values(answers: Answers, *, name: str, exact: bool) -> Iterator[tuple[str, np.ndarray | float]]:
     """Values [N] of the people for each metric that means something for this predictor, or one for all of them."""
     for metric in OF_PEOPLE:
         if isinstance(metric, IndividualMetric):

@@ -65,7 +65,9 @@ class Metric:
             "sums": "the statistic of the sums over all contrasts, condition means or answers",
             "clusters": "the mean over clusters of the mean within each",
         }[self.aggregation]
-        scale = {"identity": "", "fisher_z": " on Fisher's z scale", "log": " on the log scale"}[self.transform]
+        scale = {"identity": "", "fisher_z": " on Fisher's z scale", "log": " on the log scale"}[
+            self.transform
+        ]
         return f"whole clusters are resampled; each resample gives {of}; t interval{scale} below 40 clusters, percentiles from there"
 
 

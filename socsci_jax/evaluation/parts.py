@@ -17,9 +17,6 @@ from socsci_jax.evaluation.table import EXACT, SAMPLED
 from socsci_jax.studies.splits import PARTS, TRAIN
 from socsci_jax.studies.store import StudyStore
 
-# Answers that a split holds out, and that the predictor was trained on all the same.
-SEEN = "seen"
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Part:
@@ -119,27 +116,9 @@ def find_parts(
 ) -> list[Part]:
     """The parts of `labeled`, those that a split holds out first; some may be without cells."""
     present = set(labeled["part"].unique())
-    last = (TRAIN, SEEN)
-    ordered = [p for p in (*PARTS, *last) if p in present] + sorted(present - {*PARTS, *last})
+    ordered = [p for p in (*PARTS, TRAIN) if p in present] + sorted(present - {*PARTS, TRAIN})
     parts = (_part(name, labeled, store, index, minimum_n=minimum_n, seed=seed) for name in ordered)
     return [dataclasses.replace(part, resample=resample) for part in parts]
-
-
-def set_seen_apart(labeled: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
-    """Moves answers that the predictor was trained on, by its own account, out of the parts that are called unseen.
-
-    `predictions` may have a column `seen`; a row of it without a person speaks for everybody who answered the item.
-    """
-    if "seen" not in predictions.columns:
-        return labeled
-    seen = predictions.filter(pl.col("seen")).select("item_id", "participant_id").unique()
-    personal = seen.filter(pl.col("participant_id").is_not_null()).with_columns(_own=pl.lit(True))
-    whole = seen.filter(pl.col("participant_id").is_null()).select("item_id", _whole=pl.lit(True))
-    joined = labeled.join(personal, on=["item_id", "participant_id"], how="left", maintain_order="left").join(
-        whole, on="item_id", how="left", maintain_order="left"
-    )
-    moved = (pl.col("_own").fill_null(False) | pl.col("_whole").fill_null(False)) & (pl.col("part") != TRAIN)
-    return joined.with_columns(part=pl.when(moved).then(pl.lit(SEEN)).otherwise("part")).drop("_own", "_whole")
 
 
 def _part(

@@ -124,7 +124,9 @@ def scatter(
         )
 
 
-def forest(per_study: pl.DataFrame, overall: dict[str, Estimate | None], *, names: dict[str, str], caption: str) -> Plot:
+def forest(
+    per_study: pl.DataFrame, overall: dict[str, Estimate | None], *, names: dict[str, str], caption: str
+) -> Plot:
     """W of each study by predictor, the studies sorted by the model's; the mean with its interval on top.
 
     `per_study` has study, predictor, value; `overall` maps predictors to estimates.

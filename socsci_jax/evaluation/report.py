@@ -34,6 +34,7 @@ from socsci_jax.evaluation.table import (
     SPLIT_HALF,
 )
 from socsci_jax.evaluation.verdicts import number, part_name, with_interval
+from socsci_jax.foreign_text import write_csv
 from socsci_jax.studies.predictions import METADATA_KEY
 
 COLUMNS = (MODEL, *BASELINES)
@@ -107,11 +108,11 @@ def write_report(evaluation: Evaluation, out_dir: str | Path) -> Path:
         pq.write_table(
             table.replace_schema_metadata({METADATA_KEY: facts.encode()}), partial / "evaluation.parquet"
         )
-        evaluation.table.write_csv(partial / "evaluation.csv")
-        _items_table(evaluation).write_csv(partial / "items.csv")
-        evaluation.contrasts.write_csv(partial / "contrasts.csv")
-        evaluation.condition_means.write_csv(partial / "condition_means.csv")
-        _counts_table(evaluation).write_csv(partial / "counts.csv")
+        write_csv(evaluation.table, partial / "evaluation.csv")
+        write_csv(_items_table(evaluation), partial / "items.csv")
+        write_csv(evaluation.contrasts, partial / "contrasts.csv")
+        write_csv(evaluation.condition_means, partial / "condition_means.csv")
+        write_csv(_counts_table(evaluation), partial / "counts.csv")
         (partial / "report.html").write_text(render(evaluation), encoding="utf-8")
         out_dir.mkdir(exist_ok=True)
         for made in sorted(partial.iterdir()):
@@ -182,7 +183,7 @@ def render(evaluation: Evaluation) -> str:
         effect_titles=[PREDICTOR_TITLES[name] for name in EFFECT_COLUMNS],
         column_titles=[PREDICTOR_TITLES[name] for name in COLUMNS],
         coded=coding_report.sections(evaluation.coding),
-        coded_titles=list(coding_report.PREDICTOR_TITLES.values()),
+        coded_titles=list(coding_report.COLUMN_TITLES.values()),
         shown=part_name(shown),
         distributions=[plots.distribution(row) for row in chosen.iter_rows(named=True)],
         checklist=[(title, _text(made[key]) if key in made else None) for key, title in CHECKLIST.items()],
@@ -226,7 +227,12 @@ def _metric_rows(evaluation: Evaluation, part: str) -> list[tuple[str, list[str]
                     for name in COLUMNS
                 ]
                 if is_known(found[0]):
-                    words = [metric.title, normalization and f"{normalization} range", source, metric.direction]
+                    words = [
+                        metric.title,
+                        normalization and f"{normalization} range",
+                        source,
+                        metric.direction,
+                    ]
                     rows.append(
                         (
                             ", ".join(word for word in words if word),
@@ -237,7 +243,9 @@ def _metric_rows(evaluation: Evaluation, part: str) -> list[tuple[str, list[str]
 
 
 def _of_effects(metric: Metric) -> bool:
-    return isinstance(metric, EffectMetric) or metric.name.startswith(("condition_sensitivity", "true_effect"))
+    return isinstance(metric, EffectMetric) or metric.name.startswith(
+        ("condition_sensitivity", "true_effect")
+    )
 
 
 def _effect_rows(evaluation: Evaluation, part: str) -> list[tuple[str, list[str]]]:
@@ -276,14 +284,18 @@ def _excluded(evaluation: Evaluation, part: str) -> list[str]:
 
 
 def _plots(evaluation: Evaluation, part: str, rng: np.random.Generator) -> list[plots.Plot]:
-    per_study = evaluation.table.filter(
-        pl.col("study").is_not_null() & pl.col("outcome").is_null() & pl.col("reference").is_null(),
-        pl.col("group").is_null(),
-        metric="wasserstein",
-        part=part,
-        normalization=SCALE,
-        source=evaluation.source(part),
-    ).filter(pl.col("predictor").is_in(COLUMNS)).select("study", "predictor", "value")
+    per_study = (
+        evaluation.table.filter(
+            pl.col("study").is_not_null() & pl.col("outcome").is_null() & pl.col("reference").is_null(),
+            pl.col("group").is_null(),
+            metric="wasserstein",
+            part=part,
+            normalization=SCALE,
+            source=evaluation.source(part),
+        )
+        .filter(pl.col("predictor").is_in(COLUMNS))
+        .select("study", "predictor", "value")
+    )
     drawn = []
     if per_study.height:
         drawn.append(

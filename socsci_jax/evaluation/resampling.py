@@ -49,7 +49,9 @@ class Resampling:
         by = [intervals.mean_by(column, cluster, len(self.names)) for column in terms.T]
         return np.stack([intervals.mean_over(self.counts_bs, column) for column in by], axis=-1)
 
-    def estimate(self, metric: Metric, replicates_b: np.ndarray, *, clusters: int, difference: bool = False) -> Estimate:
+    def estimate(
+        self, metric: Metric, replicates_b: np.ndarray, *, clusters: int, difference: bool = False
+    ) -> Estimate:
         """The interval of one metric, or of a difference of two of its values."""
         return intervals.estimate(
             replicates_b,

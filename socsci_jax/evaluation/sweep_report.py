@@ -24,8 +24,8 @@ from scipy.optimize import minimize_scalar
 
 from socsci_jax.evaluation import intervals
 from socsci_jax.evaluation.intervals import Estimate
-from socsci_jax.evaluation.plots import PREDICTOR_STYLE, STYLE
 from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.plots import PREDICTOR_STYLE, STYLE
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import CONDITION_POOLED, EXACT, MODEL, OBSERVED, SAMPLED, SCALE, UNIFORM
 from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES, number, part_name, with_interval
@@ -114,7 +114,10 @@ def sweep_table(points: Sequence[Point], *, of: str, seed: int = 0) -> pl.DataFr
             "units": point.units,
             "responses": point.responses,
             "part": row["part"],
-            **{name: row[name] for name in ("predictor", "metric", "normalization", "source", "value", "lo", "hi", "n")},
+            **{
+                name: row[name]
+                for name in ("predictor", "metric", "normalization", "source", "value", "lo", "hi", "n")
+            },
         }
         for point in points
         for row in point.distances.filter(pl.col("study").is_null()).iter_rows(named=True)
@@ -251,7 +254,9 @@ def summary(table: pl.DataFrame) -> pl.DataFrame:
     shown: dict[tuple, dict[str, str]] = {}
     for row in rows.iter_rows(named=True):
         cells = shown.setdefault(tuple(row[key] for key in keys), {})
-        cells[row["predictor"]] = with_interval(_estimate(row)) if row["predictor"] == MODEL else number(row["value"])
+        cells[row["predictor"]] = (
+            with_interval(_estimate(row)) if row["predictor"] == MODEL else number(row["value"])
+        )
     return pl.DataFrame([dict(zip(keys, key, strict=True)) | cells for key, cells in shown.items()]).sort(
         "part", maintain_order=True
     )
@@ -334,7 +339,11 @@ def _panel(axes, rows: pl.DataFrame, law: dict[str, dict]) -> None:
         axes.plot(along, a + b * units**-c, color=PREDICTOR_STYLE[MODEL][0], linewidth=1.2)
         axes.axhline(a, color=PREDICTOR_STYLE[MODEL][0], linewidth=0.8, linestyle=":")
         level = law["a"]["value"] > 0
-        said = f"levels off at {with_interval(_estimate(law['a']))}" if level else "still falling where the data end"
+        said = (
+            f"levels off at {with_interval(_estimate(law['a']))}"
+            if level
+            else "still falling where the data end"
+        )
     else:
         said = _law_words(law)
     axes.text(0.03, 0.03, textwrap.fill(said, 40), transform=axes.transAxes, fontsize=7)

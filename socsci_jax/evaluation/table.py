@@ -129,11 +129,15 @@ def table_of(rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=POLARS_SCHEMA, orient="row")
 
 
-def columns_of(places: Mapping[str, object], values: np.ndarray, n: np.ndarray, **same: str | None) -> pl.DataFrame:
+def columns_of(
+    places: Mapping[str, object], values: np.ndarray, n: np.ndarray, **same: str | None
+) -> pl.DataFrame:
     """Many rows at once, without intervals: `places` are columns, `same` holds for all; not finite becomes null."""
     frame = pl.DataFrame({**places, "value": values, "n": n}).with_columns(
         pl.when(pl.col("value").is_finite()).then("value").alias("value"),
         *(pl.lit(value, dtype=pl.String).alias(name) for name, value in same.items()),
     )
-    missing = [pl.lit(None, dtype=POLARS_SCHEMA[name]).alias(name) for name in COLUMNS if name not in frame.columns]
+    missing = [
+        pl.lit(None, dtype=POLARS_SCHEMA[name]).alias(name) for name in COLUMNS if name not in frame.columns
+    ]
     return frame.with_columns(missing).select(pl.col(name).cast(POLARS_SCHEMA[name]) for name in COLUMNS)

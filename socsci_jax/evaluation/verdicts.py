@@ -38,7 +38,6 @@ PART_NAMES = {
     "unseen_outcomes": "unseen outcomes",
     "unseen_participants": "unseen participants",
     "train": "training answers",
-    "seen": "answers seen in training",
     "all": "all answers",
 }
 PREDICTOR_NAMES = {
@@ -145,8 +144,10 @@ DISTANCE_RULE = (
 def verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     """What may be claimed for a part: distances first, then effects, then what limits both."""
     sentences = _distance_verdict(evaluation, part) + effects_verdict(evaluation, part)
-    if part in ("train", "seen"):
-        sentences.append(Sentence("warning", "The model has seen these answers: this is fit, not prediction."))
+    if part == "train":
+        sentences.append(
+            Sentence("warning", "The model has seen these answers: this is fit, not prediction.")
+        )
     w = evaluation.metric("wasserstein", part=part)
     studies = evaluation.counts[part]["studies"]
     if w is not None and w.resampled in RESAMPLED_NAMES and w.resampled != "studies":
@@ -159,7 +160,9 @@ def verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
             )
         )
     elif 0 < studies < FEW_STUDIES:
-        sentences.append(Sentence("note", f"Only {studies_of(evaluation, part)}: intervals are wide, and rest on t."))
+        sentences.append(
+            Sentence("note", f"Only {studies_of(evaluation, part)}: intervals are wide, and rest on t.")
+        )
     return sentences
 
 
@@ -169,11 +172,16 @@ def _distance_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     known = {p: value for p, value in found.items() if value is not None and is_known(value)}
     if not known:
         return [
-            Sentence("warning", f"Nothing can be said about {name}: no item has enough answers on a scale of levels.")
+            Sentence(
+                "warning",
+                f"Nothing can be said about {name}: no item has enough answers on a scale of levels.",
+            )
         ]
 
     def words(chosen: list[str]) -> str:
-        return " and ".join(f"{PREDICTOR_NAMES[p]} (difference in distance {with_interval(known[p])})" for p in chosen)
+        return " and ".join(
+            f"{PREDICTOR_NAMES[p]} (difference in distance {with_interval(known[p])})" for p in chosen
+        )
 
     better = [p for p, value in known.items() if beats(value)]
     worse = [p for p, value in known.items() if value.lo is not None and value.lo > 0]
@@ -186,9 +194,7 @@ def _distance_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
         text = f"For {name} the model does better than {words(better)}."
         sentences.append(Sentence("claim", text, DISTANCE_RULE))
     if open_:
-        text = (
-            f"Whether the model does better than {words(open_)} cannot be told from {studies_of(evaluation, part)}."
-        )
+        text = f"Whether the model does better than {words(open_)} cannot be told from {studies_of(evaluation, part)}."
         sentences.append(Sentence("undecided", text, DISTANCE_RULE))
     if CONDITION_POOLED not in known:
         text = "No other human answers to these outcomes exist, so the condition-pooled baseline is missing."
@@ -231,7 +237,9 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     if state == "nothing":
         contrast = evaluation.metric("effect_r", part=part)
         if contrast is None:
-            text = "No outcome has two conditions with enough answers here, so nothing is known about effects."
+            text = (
+                "No outcome has two conditions with enough answers here, so nothing is known about effects."
+            )
             return [Sentence("note", text)]
         text = (
             f"Single arms against a control that was trained on: effects correlate {with_interval(contrast, digits=2)} "
@@ -250,7 +258,11 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     facts = (
         f"condition means correlate {with_interval(r, digits=2)} with people's within outcomes (chance alone gives as "
         f"much with p = {number(p.value if p else None)}"
-        + (f"; one half of the people reaches {number(half.value, digits=2)} for the other" if half and is_known(half) else "")
+        + (
+            f"; one half of the people reaches {number(half.value, digits=2)} for the other"
+            if half and is_known(half)
+            else ""
+        )
         + ")"
     )
     if signs is not None and is_known(signs):
@@ -299,6 +311,7 @@ def summary_html(evaluation: Evaluation) -> str:
     table = headline_table(evaluation)
     head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in table.iter_rows()
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+        for row in table.iter_rows()
     )
     return f"<div>{''.join(parts)}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -26,7 +26,10 @@ from socsci_jax.studies.store import StudyStore
 WASSERSTEIN, ACCURACY = BY_NAME["wasserstein"], BY_NAME["individual_accuracy_draw"]
 LOWER_IS_BETTER = {
     "loss": True,
-    **{name: metric.better == "lower" for name, metric in {"wasserstein": WASSERSTEIN, "accuracy": ACCURACY}.items()},
+    **{
+        name: metric.better == "lower"
+        for name, metric in {"wasserstein": WASSERSTEIN, "accuracy": ACCURACY}.items()
+    },
 }
 
 

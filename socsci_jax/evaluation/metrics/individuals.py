@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from socsci_jax.evaluation.metric import Answers, CellMetric, IndividualMetric, Metric
+from socsci_jax.evaluation.metric import CellMetric, IndividualMetric, Metric
 from socsci_jax.evaluation.metrics.distributions import positions
 
 
