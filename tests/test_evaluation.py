@@ -476,7 +476,7 @@ def test_predictions_for_people_who_did_not_answer_are_mentioned_and_not_used(wo
     extended = Predictions(frame=pl.concat([predictions.frame, stranger]))
     found = evaluate(extended, world.store, label(world.store, **TRAINING))
     assert found.table.equals(knows_truth.table)
-    assert found.notes == ("Not used, because the person did not answer the item: 1 predictions.",)
+    assert found.notes[-1] == "Not used, because the person did not answer the item: 1 predictions."
 
 
 def test_predictions_that_meet_no_answer_are_refused(world):
@@ -545,7 +545,7 @@ def test_the_split_of_the_metadata_is_used_and_another_one_is_warned_of(tmp_path
     found = evaluate_files(predictions, world.store.path, tmp_path / "out")
     assert found.parts == ("unseen_studies", "train")
     assert set(found.distributions.filter(part="unseen_studies")["study"]) == {"s00"}
-    assert found.notes == ()
+    assert [note.startswith("It is not known what the model was trained on") for note in found.notes] == [True]
     found = evaluate_files(predictions, world.store.path, tmp_path / "out", split_name="other")
     assert set(found.distributions.filter(part="unseen_studies")["study"]) == {"s01"}
     assert "may have been used in training" in found.notes[0]
