@@ -545,7 +545,9 @@ def test_the_split_of_the_metadata_is_used_and_another_one_is_warned_of(tmp_path
     found = evaluate_files(predictions, world.store.path, tmp_path / "out")
     assert found.parts == ("unseen_studies", "train")
     assert set(found.distributions.filter(part="unseen_studies")["study"]) == {"s00"}
-    assert [note.startswith("It is not known what the model was trained on") for note in found.notes] == [True]
+    assert [note.startswith("It is not known what the model was trained on") for note in found.notes] == [
+        True
+    ]
     found = evaluate_files(predictions, world.store.path, tmp_path / "out", split_name="other")
     assert set(found.distributions.filter(part="unseen_studies")["study"]) == {"s01"}
     assert "may have been used in training" in found.notes[0]
