@@ -283,7 +283,8 @@ def test_a_reader_that_needs_too_much_memory_is_stopped(tmp_path):
 
 def test_a_reader_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(isolated, "SECONDS", 1)
-    crowded = pdf([(i % 500, i % 700, "many words on one page") for i in range(2_500)])
+    monkeypatch.setattr(isolated, "SECONDS_PER_MB", 0)
+    crowded = pdf([(i % 500, i % 700, "many words on one page") for i in range(4_000)])
     with pytest.raises(InputError, match=r"its reader broke off .* 1 s"):
         read_document(written(tmp_path / "a.pdf", crowded), kind="pdf")
 
