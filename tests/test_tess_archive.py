@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 
 from data_pipelines.archives.tess import build, plain_text
-from data_pipelines.scales.codebooks import missing_codes, read_codebook_scale, read_range
 from data_pipelines.scales.sentences import read_scale
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
@@ -190,7 +189,6 @@ def test_excluded_and_ambiguous_arms_and_outcomes_are_listed(store):
 def test_every_answer_that_is_not_kept_has_its_reason(store):
     assert reasons(store, "response") == {
         "missing answer": 1,
-        "missing answer (code 4)": 1,
         "missing answer (code 98)": 1,
         "answer outside its scale": 1,
         "answer is not a number": 1,
@@ -199,6 +197,12 @@ def test_every_answer_that_is_not_kept_has_its_reason(store):
         "neither the condition nor the outcome has a text": 1,
     }
     assert store.responses.height + sum(reasons(store, "response").values()) == len(RESPONSES)
+
+
+def test_haven_t_thought_about_it_is_kept_as_an_alternative(store):
+    asked = item(store, "warning", "anger")
+    assert asked.scale.alternatives == (4,)
+    assert 4 in store.responses.filter(item_id=asked.item_id)["value"].to_list()
 
 
 def test_rejects_name_file_and_row(store):
@@ -251,66 +255,6 @@ def test_missing_file_is_named(tmp_path):
 )
 def test_plain_text(marked_up, plain):
     assert plain_text(marked_up) == plain
-
-
-# --- codebook scales ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "lo", "hi", "expected"),
-    [
-        ("1\tFor\n2\tAgainst\n98\tSKIPPED ON WEB", 1, 2, {1: "For", 2: "Against"}),
-        ("1        1 - Never\n2        2\n3        3 - Always", 1, 3, {1: "Never", 2: "", 3: "Always"}),
-        ("1) Up\n2) Down", None, None, {1: "Up", 2: "Down"}),
-        ("1 Yes\n2 No\n77 DON'T KNOW\n99 REFUSED", None, None, {1: "Yes", 2: "No"}),
-        ("1. Yes\n2. No\n3. Don't know", 1, 2, {1: "Yes", 2: "No"}),
-        ("1 Low1\n2 High2", 1, 2, {1: "Low", 2: "High"}),
-        ("1\t0 Cold\n2\t1\n3\t2 Hot", 1, 3, {1: "Cold", 2: "", 3: "Hot"}),
-        ("1 Bad\n2 <none>\n3 Good", 1, 3, {1: "Bad", 2: "", 3: "Good"}),
-        ("1. $0 - $10\n2. $11 - $20\n3. More than $20", 1, 3, {1: "$0 - $10", 2: "$11 - $20", 3: "More than $20"}),
-        ("1\t87\n2\t8,700", 1, 2, {1: "87", 2: "8,700"}),
-        ("1 Red\n2 Blue\n5 Other\n98 SKIPPED", 1, 5, {1: "Red", 2: "Blue", 5: "Other"}),
-        ("0 Worst\n2 Middle\n4 Best", 0, 4, {0: "Worst", 1: "", 2: "Middle", 3: "", 4: "Best"}),
-        ("1-Talk first - 4-Be ready to fight", None, None, {1: "Talk first", 2: "", 3: "", 4: "Be ready to fight"}),
-        ("a 0-2 scale where 0 is worse, 1 is the same, and 2 is better.", 0, 2, {0: "worse", 1: "the same", 2: "better"}),
-        ("3-point scale, for, neither, against", 1, 3, {1: "for", 2: "neither", 3: "against"}),
-        ("1-3 Likert, ranging from Not\nwell (1) to Well (3)", None, None, {1: "Not well", 2: "", 3: "Well"}),
-    ],
-)  # fmt: skip
-def test_codebook_scale_with_labels(text, lo, hi, expected):
-    assert read_codebook_scale(text, lo=lo, hi=hi) == Scale.of_levels(expected, origin="codebook")
-
-
-@pytest.mark.parametrize("text", ["Sliding scale 0-100", "0 to 100", "Thermometer scale 0–100"])
-def test_codebook_range_without_labels(text):
-    assert read_codebook_scale(text, lo=None, hi=None) == Scale.of_levels(range(101), origin="codebook")
-
-
-def test_codebook_amounts_are_an_open_number_with_bounds():
-    scale = read_codebook_scale("$35,000    -    $225,000", lo=None, hi=None)
-    assert scale == Scale.open_number(lo=35000.0, hi=225000.0, origin="codebook")
-
-
-@pytest.mark.parametrize("text", ["", "free text", "5-point Likert scale"])
-def test_codebook_that_says_nothing_usable_gives_an_unknown_scale(text):
-    assert read_codebook_scale(text, lo=None, hi=None) == Scale.unknown()
-
-
-def test_stated_ends_fill_labels_that_the_text_lacks_but_not_numbers():
-    scale = read_codebook_scale("", lo=1, hi=3, lower="1 - None", upper="3")
-    assert scale.labels == ("None", "", "")
-
-
-def test_missing_codes_are_the_usual_ones_and_those_listed_beyond_the_scale():
-    codes = missing_codes("1 Left\n2 Right\n3 Haven't thought about it", hi=2)
-    assert {3, 77, 98, 99} <= codes and 2 not in codes
-
-
-@pytest.mark.parametrize(
-    ("text", "ends"), [("35000- 225000", (35000, 225000)), ("0-4", (0, 4)), ("many", None)]
-)
-def test_range_of_limits(text, ends):
-    assert read_range(text) == ends
 
 
 # --- answer formats -------------------------------------------------------------------------------------------
@@ -421,4 +365,6 @@ def test_real_archive_scales_have_the_bounds_of_the_data(real_store, shared_data
 
 def test_real_archive_items_state_their_scales(real_store):
     for item in real_store.item_by_id.values():
-        assert read_scale(item.text) == dataclasses.replace(item.scale, origin="stated"), item.text
+        # Alternatives are named only where they are offered.
+        told = {"origin": "stated", "alternatives": (), "alternative_labels": (), "missing": ()}
+        assert read_scale(item.text) == dataclasses.replace(item.scale, **told), item.text

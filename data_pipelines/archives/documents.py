@@ -123,6 +123,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     codebook = read_codebook(source / CODEBOOK)
     builder = StoreBuilder(
         attributes=ATTRIBUTES,
+        verbatim=ATTRIBUTES,
         source=codebook.source or f"Documents coded by the codebook {codebook.title!r}",
         license=codebook.license,
         command=command,

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import polars as pl
 
-from data_pipelines.scales.codebooks import missing_codes, read_codebook_scale, read_range
+from data_pipelines.scales.codebooks import read_codebook, read_range
+from data_pipelines.scales.nonresponse import USUAL_CODES
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
-from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item, Scale
+from socsci_jax.studies.scale import MAX_LEVELS, Scale
+from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item
 from socsci_jax.studies.store import StoreBuilder, StudyStore
 
 SOURCE = (
@@ -87,7 +89,6 @@ class _Outcome:
     name: str
     question: str
     scale: Scale
-    missing: frozenset[int]
 
 
 def build(source: Path, out: Path, *, command: str, replace: bool = False) -> StudyStore:
@@ -238,11 +239,11 @@ def _outcomes(
     for row_number, row in enumerate(table.iter_rows(named=True), start=2):
         key = (row["study"], row["outcome.name"])
         question = plain_text(row["outcome.text"])
+        place = f"{OUTCOMES}, row {row_number}"
         outcome = _Outcome(
             name=key[1],
             question=f"{question}\n" if question else "",
-            scale=_scale(row, observed=observed.get(key, (None, None))),
-            missing=missing_codes(row["outcome.scale"] or "", hi=_upper_limit(row)),
+            scale=_scale(row, observed=observed.get(key, (None, None)), builder=builder, place=place),
         )
         if row["exclude"] not in (None, "0"):
             reason = f"marked exclude = {row['exclude']} in the archive"
@@ -252,32 +253,46 @@ def _outcomes(
             continue
         builder.reject(
             "outcome",
-            place=f"{OUTCOMES}, row {row_number}",
+            place=place,
             reason=reason,
             record={"study": key[0], "outcome": key[1]},
         )
     return outcomes
 
 
-def _upper_limit(row: Mapping[str, str | None]) -> int | None:
-    limits = read_range(row["outcome.limits"] or "")
-    return limits[1] if limits else None
-
-
-def _scale(row: Mapping[str, str | None], *, observed: tuple[float | None, float | None]) -> Scale:
-    lo, hi = read_range(row["outcome.limits"] or "") or (None, None)
-    scale = read_codebook_scale(
+def _scale(
+    row: Mapping[str, str | None],
+    *,
+    observed: tuple[float | None, float | None],
+    builder: StoreBuilder,
+    place: str,
+) -> Scale:
+    """The codebook's scale; where it says nothing that of the observed ends, where it is not understood none."""
+    limits = row["outcome.limits"] or ""
+    lo, hi = read_range(limits) or (None, None)
+    reading = read_codebook(
         row["outcome.scale"] or "",
         lo=lo,
         hi=hi,
         lower=plain_text(row["outcome.lower"]),
         upper=plain_text(row["outcome.upper"]),
     )
-    if scale.kind != "unknown" or None in observed:
-        return scale
-    # Only the data say where the scale ends.
-    lo, hi = (int(end) for end in observed)
-    return dataclasses.replace(read_codebook_scale("", lo=lo, hi=hi), origin="observed")
+    scale, note = reading.scale, reading.note
+    if not note and lo is None and re.search(r"\d", limits):
+        note = f"the limits {limits[:60]!r} are no range"
+    if note:
+        builder.notes.append(f"{place}: the scale is unknown, since {note}.")
+        return Scale.unknown()
+    if scale.kind == "unknown" and None not in observed and observed[0] < observed[1]:
+        return _observed_scale(*observed)
+    return scale
+
+
+def _observed_scale(lo: float, hi: float) -> Scale:
+    """Only the data say where the scale ends."""
+    if lo != int(lo) or hi != int(hi) or hi - lo >= MAX_LEVELS:
+        return Scale.open_number(lo=lo, hi=hi, origin="observed")
+    return Scale.of_levels(range(int(lo), int(hi) + 1), origin="observed")
 
 
 def _add_answers(
@@ -329,7 +344,9 @@ def _why_not(row: Mapping[str, object], condition: _Condition | None, outcome: _
     value = row["value"]
     if value is None:
         return "answer is not a number"
-    if not outcome.scale.allows(value) and value in outcome.missing:
+    scale = outcome.scale
+    off_scale = not scale.allows(value) and not scale.is_alternative(value)
+    if scale.is_missing(value) or (off_scale and value in USUAL_CODES):
         return f"missing answer (code {value:g})"
     if not condition.stimulus and not outcome.question:
         return "neither the condition nor the outcome has a text"

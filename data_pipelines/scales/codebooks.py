@@ -1,148 +1,253 @@
-"""Reading the scale of an outcome from the words of a codebook."""
+"""Reading the scale of an outcome from the words of a codebook.
+
+One rule: all of the text is accounted for, or the scale is unknown and the reading says why.  A number, sign or
+decimal that no form explains is never skipped, so that a scale is never cut out of the digits that were understood.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Mapping
 
-from socsci_jax.studies.schema import MAX_LEVELS, Scale
+from data_pipelines.scales.coded import NotUnderstood, coded_inline, coded_lines, points_list
+from data_pipelines.scales.nonresponse import USUAL_CODES, sort_codes
+from data_pipelines.scales.numbers import NUMBER, is_decimal, number, plain_text
+from socsci_jax.studies.scale import MAX_LEVELS, Number, Scale, exact_number
 
-# Codes that survey houses use for "no answer".  They count as missing only where the scale does not hold them.
-MISSING_CODES = frozenset({66, 77, 88, 97, 98, 99})
+_RANGE = re.compile(
+    rf"(?<![\w.,])({NUMBER})(?!\w)\s*%?\s*(?:-|\bto\b)\s*({NUMBER})(?![\w])\s*%?", re.IGNORECASE
+)
+_POINTS = re.compile(r"(?<![\w.,])(\d{1,3})[- ]points?\b", re.IGNORECASE)
+_YES_NO = re.compile(r"(?:yes|no|true|false|male|female|man|woman)\b", re.IGNORECASE)
 
-_MISSING_LABEL = re.compile(
-    r"don.?t know|skipped|refused|no answer|haven.?t thought|prefer not|not applicable|not asked",
-    re.IGNORECASE,
-)
-_NUMBER = r"-?\$?\s?\d[\d,]*"
-# "1        Strongly approve", "2. Disagree", "3) Keep", "4 = Agree"; the label may be missing.
-_CODED_LINE = re.compile(r"^\s*(-?\d+)(?:\s*[.):=]|\s*\t|\s+(?=\S))\s*(.*?)\s*$")
-# "1-Exhaust diplomacy - 7-Be ready", "1 = No, 2 = Yes"
-_CODED_INLINE = re.compile(
-    r"(-?\d+)\s*[-–=:]\s*([^\W\d].*?)(?=\s*(?:[-–,;]|\band\b)+\s*-?\d+\s*[-–=:]\s*[^\W\d]|\s*[.,;]?\s*$)"
-)
-# "0 is worse, 5 is the same, and 10 is better", "1 means never and 7 means always"
-_SPOKEN = re.compile(
-    r"(-?\d+)\s+(?:is|means)\s+(.+?)(?=(?:,|;|\s)+(?:and\s+)?-?\d+\s+(?:is|means)\s|[.,;]?\s*$)"
-)
-# "ranging from Never (1) to Very frequently (5)"
-_ENDS_IN_BRACKETS = re.compile(r"\bfrom\s+(.+?)\s*\((-?\d+)\)\s+to\s+(.+?)\s*\((-?\d+)\)", re.DOTALL)
-_POINTS_LIST = re.compile(r"^\s*(\d+)[- ]point\b[^,:]*[,:]\s*(.+?)\s*$", re.IGNORECASE | re.DOTALL)
-_RANGE = re.compile(rf"({_NUMBER})\s*%?\s*(?:-|–|—|\bto\b)\s*({_NUMBER})(?!\s*[-–]?\s*point)")
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A scale, and where it is unknown what was not understood; `note` is empty where the text says nothing."""
+
+    scale: Scale
+    note: str = ""
 
 
 def read_codebook_scale(
-    text: str, *, lo: int | None, hi: int | None, lower: str = "", upper: str = ""
+    text: str, *, lo: float | None, hi: float | None, lower: str = "", upper: str = ""
 ) -> Scale:
-    """The scale that a codebook entry describes, with origin "codebook"; `Scale.unknown()` if it describes none.
+    """The scale of `read_codebook`, without its note."""
+    return read_codebook(text, lo=lo, hi=hi, lower=lower, upper=upper).scale
+
+
+def read_codebook(
+    text: str, *, lo: float | None, hi: float | None, lower: str = "", upper: str = ""
+) -> Reading:
+    """The scale that a codebook entry describes, with origin "codebook".
 
     `lo` and `hi` are the bounds where the codebook states them apart from the text, `lower` and `upper` the
-    meaning of the two ends likewise.  Codes of missing answers ("98 SKIPPED ON WEB", "8 Haven't thought much
-    about it" on a scale that ends at 7) are no levels.  A label that only repeats its number, or a bare
-    counting from 0 of codes that start at 1, is no label.  More than MAX_LEVELS levels make an open number.
-    Reads coded lines ("1 Agree" line by line), inline codes ("1-Agree - 7-Disagree", "0 is worse and 10 is
-    better", "from Never (1) to Often (5)"), lists ("5-point scale, a, b, c, d, e") and plain ranges ("0-100").
+    meaning of the two ends likewise.  Codes that say "don't know" or "refused" are alternatives, those that say
+    "skipped" or "no answer" missing codes, and neither are levels, also inside stated bounds.  A label that only
+    repeats its number, or a bare counting from 0 of codes that start at 1, is no label.  More than MAX_LEVELS levels,
+    and ends with decimals, make an open number.
+    Reads coded lines ("1 Agree", "1 - Agree", "-3 = Bad" line by line), inline codes ("1-Agree - 7-Disagree", "0 is
+    worse and 10 is better", "from Never (1) to Often (5)"), lists ("5-point scale, a, b, c, d, e") and plain ranges
+    ("0-100", "-3 to +3", "1.5-9.5").
     """
-    coded = _coded_lines(text) or _coded_inline(text) or _points_list(text, lo=lo)
-    listed = len(coded) >= 2
-    coded = _answers_only(coded, lo=lo, hi=hi)
-    first, last = _range(text)
-    if listed and coded:
-        first, last = min(coded), max(coded)
-    lo = first if lo is None else lo
-    hi = last if hi is None else hi
-    if lo is None or hi is None or lo >= hi:
-        return Scale.unknown()
-    if hi - lo + 1 > MAX_LEVELS:
+    try:
+        return Reading(scale=_scale(text, lo=lo, hi=hi, lower=lower, upper=upper))
+    except NotUnderstood as reason:
+        return Reading(scale=Scale.unknown(), note=str(reason))
+
+
+def read_range(text: str) -> tuple[Number, Number] | None:
+    """The two ends of "1-5", "-3 to +3", "0-9999" or "$35,000 - $225,000"; None if the text is not one range."""
+    try:
+        found = _stated_range(text, labels=())
+    except NotUnderstood:
+        return None
+    return None if found is None else found.ends
+
+
+def _scale(text: str, *, lo: float | None, hi: float | None, lower: str, upper: str) -> Scale:
+    plain = plain_text(text)
+    coded = coded_lines(text) or coded_inline(text) or points_list(text, lo=lo)
+    around = plain if coded is None else coded.around
+    stated = _stated_range(around, labels=() if coded is None else tuple(coded.labels.values()))
+    if coded is None and stated is None:
+        if re.search(r"\d", _POINTS.sub("", plain)):
+            raise NotUnderstood(f"no scale is seen in {_shown(text)}")
+        if lo is None or hi is None:
+            return Scale.unknown()
+    ends = (lo, hi)
+    if stated is not None:
+        if None not in ends and ends != stated.ends:
+            raise NotUnderstood(f"{_shown(text)} states other ends than {lo:g} to {hi:g}")
+        ends = stated.ends
+        if coded is not None and not set(ends) <= coded.labels.keys():
+            raise NotUnderstood(f"{_shown(coded.around)} states ends that have no code")
+    _check_points(plain, ends=ends, coded=None if coded is None else coded.labels)
+    if coded is None:
+        return _plain_scale(ends, decimals=stated is not None and stated.decimals, lower=lower, upper=upper)
+    return _coded_scale(coded.labels, ends=ends, lower=lower, upper=upper)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Range:
+    ends: tuple[Number, Number]
+    decimals: bool
+
+
+def _stated_range(plain: str, *, labels: tuple[str, ...]) -> _Range | None:
+    """The one range that words around the codes state; raises NotUnderstood for any digit that is not in it."""
+    plain = plain_text(plain)
+    found = list(_RANGE.finditer(plain))
+    rest = _POINTS.sub(" ", _RANGE.sub(" ", plain))
+    if re.search(r"\d", rest):
+        raise NotUnderstood(f"{_shown(rest)} holds a number that no form explains")
+    if not found:
+        return None
+    ends = [(number(match[1]), number(match[2])) for match in found]
+    if len(set(ends)) > 1:
+        raise NotUnderstood(f"{_shown(plain)} states several ranges")
+    first, last = ends[0]
+    if first is None or last is None:
+        raise NotUnderstood(f"{_shown(found[0][0])} can be read in more than one way")
+    if first >= last:
+        raise NotUnderstood(f"{_shown(found[0][0])} does not ascend")
+    return _Range(ends=(first, last), decimals=any(map(is_decimal, found[0].groups())))
+
+
+def _check_points(plain: str, *, ends: tuple, coded: Mapping | None) -> None:
+    """A "5-point scale" has five levels."""
+    for match in _POINTS.finditer(plain):
+        points = int(match[1])
+        known = None if None in ends else ends[1] - ends[0] + 1
+        if points not in (known, None if coded is None else len(coded)) and (known is not None or coded):
+            raise NotUnderstood(f"{match[0]!r} is not the number of levels")
+
+
+def _plain_scale(ends: tuple[float, float], *, decimals: bool, lower: str, upper: str) -> Scale:
+    lo, hi = map(exact_number, ends)
+    if lo >= hi:
+        raise NotUnderstood(f"{lo} to {hi} does not ascend")
+    if decimals or not (isinstance(lo, int) and isinstance(hi, int)) or hi - lo + 1 > MAX_LEVELS:
         return Scale.open_number(lo=float(lo), hi=float(hi), origin="codebook")
-    levels = coded if _skips_numbers(sorted(coded), lo=lo, hi=hi) else range(lo, hi + 1)
-    labels = _clean_labels({level: coded.get(level, "") for level in levels})
-    labels[lo] = labels[lo] or _without_number(lower, lo)
-    labels[hi] = labels[hi] or _without_number(upper, hi)
+    labels = dict.fromkeys(range(lo, hi + 1), "")
+    labels[lo], labels[hi] = _without_number(lower, str(lo)), _without_number(upper, str(hi))
     return Scale.of_levels(labels, origin="codebook")
 
 
-def missing_codes(text: str, *, hi: int | None) -> frozenset[int]:
-    """Codes that stand for a missing answer: the usual ones and those that the text lists beyond `hi`."""
-    beyond = {code for code in _coded_lines(text) if hi is not None and code > hi}
-    return MISSING_CODES | beyond
+def _coded_scale(
+    coded: Mapping[Number, str], *, ends: tuple[float | None, float | None], lower: str, upper: str
+) -> Scale:
+    found = sort_codes(coded)
+    levels, alternatives = dict(found.levels), dict(found.alternatives)
+    missing = set(found.missing)
+    lo, hi = ends
+    for code, label in coded.items():
+        if code not in levels:
+            continue
+        beyond = (lo is not None and code < lo) or (hi is not None and code > hi)
+        apart = hi is None and code in USUAL_CODES and not {code - 1, code + 1} & levels.keys()
+        if beyond or apart:
+            del levels[code]
+            alternatives |= {code: label} if label else {}
+            missing |= set() if label else {code}
+    if len(levels) < 2:
+        raise NotUnderstood(f"fewer than two of the codes {_codes(coded)} are answers")
+    beside = {"alternatives": alternatives, "missing": missing}
+    aside = {*alternatives, *missing}
+    first, last = min(levels), max(levels)
+    lo = _inner_end(first if lo is None else lo, last, aside, step=1)
+    hi = _inner_end(last if hi is None else hi, first, aside, step=-1)
+    if any(code != int(code) for code in (*levels, lo, hi)):
+        return _decimal_scale(levels, lo=lo, hi=hi, beside=beside)
+    lo, hi = exact_number(lo), exact_number(hi)
+    if hi - lo + 1 > MAX_LEVELS:
+        return Scale.open_number(lo=float(lo), hi=float(hi), origin="codebook", **beside)
+    _check_gaps(levels, ends=ends)
+    if _is_list_of_options(sorted(levels), lo=lo, hi=hi, aside=aside):
+        places = sorted(levels)
+    else:
+        places = [code for code in range(lo, hi + 1) if code not in aside]
+    labels = _clean_labels({place: levels.get(place, "") for place in places})
+    labels[places[0]] = labels[places[0]] or _without_number(lower, str(places[0]))
+    labels[places[-1]] = labels[places[-1]] or _without_number(upper, str(places[-1]))
+    return Scale.of_levels(labels, origin="codebook", **beside)
 
 
-def read_range(text: str) -> tuple[int, int] | None:
-    """The two ends of "1-5", "0-9999", "35000- 225000" or "$35,000 - $225,000"; None if there is no range."""
-    first, last = _range(text)
-    return None if first is None or last is None else (first, last)
+def _inner_end(end: float, other: float, aside: set[Number], *, step: int) -> float:
+    """The end of a range without the codes at it that are no places on the scale."""
+    while end in aside and end != other:
+        end += step
+    return end
 
 
-def _coded_lines(text: str) -> dict[int, str]:
-    found = [match for line in text.splitlines() if (match := _CODED_LINE.match(line))]
-    coded = {int(match[1]): " ".join(match[2].split()) for match in found}
-    # One such line is a sentence that begins with a number ("0 to 10 where ...").
-    return coded if len(coded) >= 2 else {}
+def _decimal_scale(
+    levels: Mapping[Number, str], *, lo: float, hi: float, beside: Mapping[str, object]
+) -> Scale:
+    """Steps between whole ends (1, 1.5, 2) are levels; other decimals are named points of a quantity."""
+    codes = sorted(levels)
+    steps = {round(b - a, 9) for a, b in itertools.pairwise(codes)}
+    if len(steps) > 1:
+        raise NotUnderstood(f"the codes {_codes(levels)} leave gaps")
+    if (codes[0], codes[-1]) == (lo, hi) and lo == int(lo) and hi == int(hi):
+        return Scale.of_levels(_clean_labels(levels), origin="codebook", **beside)
+    return Scale.open_number(lo=float(lo), hi=float(hi), origin="codebook", **beside)
 
 
-def _coded_inline(text: str) -> dict[int, str]:
-    if match := _ENDS_IN_BRACKETS.search(text):
-        return {int(match[2]): " ".join(match[1].split()), int(match[4]): " ".join(match[3].split())}
-    for pattern in (_SPOKEN, _CODED_INLINE):
-        coded = {int(match[1]): " ".join(match[2].split()) for match in pattern.finditer(text)}
-        if len(coded) >= 2:
-            return coded
-    return {}
+def _check_gaps(levels: Mapping[Number, str], *, ends: tuple[float | None, float | None]) -> None:
+    """Without stated ends, a code that stands apart from the others may be a level or none."""
+    codes = sorted(levels)
+    steps = {b - a for a, b in itertools.pairwise(codes)}
+    if None in ends and len(steps) > 1:
+        raise NotUnderstood(f"the codes {_codes(levels)} leave gaps, and no ends are stated")
+    if len(codes) == 2 and steps != {1} and all(map(_YES_NO.match, levels.values())):
+        raise NotUnderstood(f"{_codes(levels)} are two codes or the ends of a range")
 
 
-def _points_list(text: str, *, lo: int | None) -> dict[int, str]:
-    match = _POINTS_LIST.match(text)
-    if not match:
-        return {}
-    labels = [" ".join(part.split()) for part in re.split(r"[,;]", match[2])]
-    if len(labels) != int(match[1]):
-        return {}
-    return dict(enumerate(labels, start=1 if lo is None else lo))
-
-
-def _answers_only(coded: Mapping[int, str], *, lo: int | None, hi: int | None) -> dict[int, str]:
-    """Within stated bounds every code is an answer; without them the label or the usual code tells."""
-    if hi is not None:
-        return {c: label for c, label in coded.items() if c <= hi and (lo is None or c >= lo)}
-    return {
-        code: label
-        for code, label in coded.items()
-        if not _MISSING_LABEL.search(label) and not (code in MISSING_CODES and code - 1 not in coded)
-    }
-
-
-def _skips_numbers(codes: list[int], *, lo: int, hi: int) -> bool:
+def _is_list_of_options(codes: list[int], *, lo: int, hi: int, aside: set[Number]) -> bool:
     """True for a list of options with gaps (1, 2, 5); False for the named points of a slider (0, 50, 100)."""
-    if not codes or (codes[0], codes[-1]) != (lo, hi):
+    if (codes[0], codes[-1]) != (lo, hi):
         return False
+    whole = [code for code in range(lo, hi + 1) if code not in aside]
+    if len(whole) == len(codes):
+        return True
     steps = {b - a for a, b in itertools.pairwise(codes)}
     named_points = (len(codes) <= 3 and len(steps) == 1) or hi - lo + 1 > 5 * len(codes)
     return not named_points
 
 
-def _range(text: str) -> tuple[int | None, int | None]:
-    match = _RANGE.search(text)
-    if not match:
-        return None, None
-    first, last = (int(re.sub(r"[$,\s]", "", end)) for end in match.groups())
-    return (first, last) if first < last else (None, None)
+def _clean_labels(labels: Mapping[Number, str]) -> dict[Number, str]:
+    """Labels without the numbers that the screen printed beside them.
 
-
-def _clean_labels(labels: Mapping[int, str]) -> dict[int, str]:
-    cleaned = {level: _without_number(label, level) for level, label in labels.items()}
+    "1  1 - Never" has its number twice; "2  2 times" has it once, unless other labels are nothing but their number.
+    """
     shown = [re.match(r"-?\d+", label) for label in labels.values()]
     # "1 -> 0 Not at all, 2 -> 1, ... 11 -> 10 Very": the screen counted from 0, the data from 1.
-    if all(shown) and {int(m[0]) - level for m, level in zip(shown, labels)} == {-1}:
-        return {level: _without_number(label, level - 1) for level, label in labels.items()}
-    return cleaned
+    shift = -1 if all(shown) and {int(m[0]) - c for m, c in zip(shown, labels)} == {-1} else 0
+    printed = {code: str(code + shift) for code in labels}
+    bare = any(label == printed[code] for code, label in labels.items())
+    trailing = all(label.endswith(printed[code]) for code, label in labels.items() if label)
+    return {
+        code: _without_number(label, printed[code], bare=bare, trailing=trailing)
+        for code, label in labels.items()
+    }
 
 
-def _without_number(label: str, level: int) -> str:
-    """The label without its own number before ("1 - Not at all") or after it ("Not at all1")."""
+def _without_number(label: str, printed: str, *, bare: bool = False, trailing: bool = False) -> str:
     label = " ".join(label.split())
-    if label.casefold() in ("<none>", str(level)):
+    if label.casefold() in ("<none>", printed):
         return ""
-    label = re.sub(rf"^{level}(?:\s*[-–—.:=]\s*|\s+)(?=\D)", "", label)
-    return re.sub(rf"(?<=[^\W\d]){level}$", "", label).strip()
+    number = re.escape(printed)
+    tie = r"(?:\s*[-–—.:=]\s*|\s+)" if bare else r"\s*[-–—.:=]\s*"
+    label = re.sub(rf"^{number}{tie}(?=\D)", "", label)
+    return re.sub(rf"(?<=[^\W\d]){number}$", "", label).strip() if trailing else label.strip()
+
+
+def _codes(codes: Mapping[Number, str]) -> str:
+    return ", ".join(f"{code:g}" for code in sorted(codes)[:12])
+
+
+def _shown(text: str) -> str:
+    text = " ".join(text.split())
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 from collections.abc import Mapping
 
-from data_pipelines.scales.codebooks import read_codebook_scale
+from data_pipelines.scales.codebooks import read_codebook
 from data_pipelines.specified.deposit import Deposit
 from data_pipelines.specified.texts import shown, words_of
 from socsci_jax.errors import InputError
@@ -51,7 +51,9 @@ class Reading:
             return Answer(status="unread", reason="answer is neither a code nor a label of the scale")
         if number != code(number) or value != value or value in (float("inf"), float("-inf")):
             return Answer(status="unread", reason="answer is not a number")
-        if number in self.declared.alternatives:
+        if self.scale.is_missing(value):
+            return Answer(status="missing", reason=f"missing answer (code {number})")
+        if self.scale.is_alternative(value):
             return Answer(status="answer", value=value)
         if self.declared.reversed and self.scale.lo is not None and self.scale.hi is not None:
             value = self.scale.lo + self.scale.hi - value
@@ -75,7 +77,7 @@ def reading_of(
     scale = scale_of(declared, deposit)
     told = {**{_key(label): c for c, label in (labels or {}).items()}}
     own = dict(zip(map(code, scale.levels), scale.labels, strict=False))
-    own |= declared.alternatives
+    own |= dict(zip(map(code, scale.alternatives), scale.alternative_labels, strict=True))
     counts = collections.Counter(_key(label) for label in own.values() if label)
     told |= {_key(label): c for c, label in own.items() if label and counts[_key(label)] == 1}
     told |= {_key(cell): c for cell, c in declared.codes.items()}
@@ -92,20 +94,38 @@ def scale_of(declared: AnswerScale, deposit: Deposit) -> Scale:
         return Scale.open_number(lo=declared.lo, hi=declared.hi, origin="codebook", **beside)
     if declared.read is not None:
         words = words_of(declared.read, deposit)
-        scale = read_codebook_scale(words, lo=None, hi=None)
-        if scale.kind == "unknown":
+        found = read_codebook(words, lo=None, hi=None)
+        if found.scale.kind == "unknown":
+            why = f" ({found.note})" if found.note else ""
             raise InputError(
-                f"no scale can be read from {shown(words)}; write it out as levels, or as lo and hi with labels."
+                f"no scale can be read from {shown(words)}{why}; write it out as levels, or as lo and hi with labels."
             )
-        if declared.labels or declared.nominal or beside:
-            labels = dict(zip(scale.levels, scale.labels or [""] * len(scale.levels), strict=True))
-            labels |= {_number(level): label for level, label in declared.labels.items()}
-            return Scale.of_levels(labels, origin="codebook", nominal=declared.nominal, **beside)
-        return scale
+        return _with_declared(found.scale, declared, beside)
     if declared.levels:
         levels = {_number(level): label for level, label in declared.levels.items()}
         return Scale.of_levels(levels, origin="codebook", nominal=declared.nominal, **beside)
     return _range(declared, beside)
+
+
+def _with_declared(scale: Scale, declared: AnswerScale, beside: dict) -> Scale:
+    """The scale that was read, with the labels and the codes beside it that the specification adds."""
+    alternatives = dict(zip(scale.alternatives, scale.alternative_labels, strict=True))
+    missing = {*scale.missing, *beside.get("missing", ())} - beside.get("alternatives", {}).keys()
+    alternatives = {c: label for c, label in alternatives.items() if c not in missing}
+    alternatives |= beside.get("alternatives", {})
+    if scale.kind != "levels":
+        return dataclasses.replace(
+            scale,
+            alternatives=tuple(sorted(alternatives)),
+            alternative_labels=tuple(alternatives[c] for c in sorted(alternatives)),
+            missing=tuple(sorted(missing)),
+        )
+    labels = dict(zip(scale.levels, scale.labels or [""] * len(scale.levels), strict=True))
+    labels |= {_number(level): label for level, label in declared.labels.items()}
+    labels = {level: label for level, label in labels.items() if level not in {*alternatives, *missing}}
+    return Scale.of_levels(
+        labels, origin="codebook", nominal=declared.nominal, alternatives=alternatives, missing=missing
+    )
 
 
 def _range(declared: AnswerScale, beside: dict) -> Scale:

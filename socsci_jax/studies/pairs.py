@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from socsci_jax.errors import InputError
+from socsci_jax.studies.attributes import attribute_text
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
 
@@ -46,7 +47,7 @@ class Pairs:
         """Every item with every persona.
 
         `personas` are mappings or rows of attribute to value; they are numbered "0", "1", ... as participants, unless
-        they have a key or column `participant_id`.  Values become text; None, NaN and empty texts are not known.
+        they have a key or column `participant_id`.  Values become text; None, NaN, empty texts and "NA" are not known.
         Raises InputError if there are none, or if an id or an item is given twice.
         """
         asked = [items] if isinstance(items, Item) else list(items)
@@ -78,14 +79,5 @@ def _with_ids(rows: list[dict[str, object]]) -> dict[str, dict[str, str | None]]
         person = str(number) if given is None else str(given)
         if person in people:
             raise InputError(f"personas: participant_id {person!r} is given twice; give each person once.")
-        people[person] = {name: _text(value) for name, value in row.items()}
+        people[person] = {name: attribute_text(value) for name, value in row.items()}
     return people
-
-
-def _text(value: object) -> str | None:
-    """The value as a prompt shows it; None where nothing is known."""
-    if value is None or value != value:
-        return None
-    if isinstance(value, float) and value == int(value):
-        value = int(value)
-    return str(value).strip() or None

@@ -30,6 +30,7 @@ def sample_responses(
     manifest = store.manifest
     builder = StoreBuilder(
         attributes=store.attributes,
+        verbatim=store.attributes,
         source=manifest["source"],
         license=manifest["license"],
         command=command,

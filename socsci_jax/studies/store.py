@@ -22,6 +22,7 @@ from socsci_jax import __version__
 from socsci_jax.errors import InputError
 from socsci_jax.reading import kind_of, read_json_object
 from socsci_jax.storage import check_free, new_folder
+from socsci_jax.studies.attributes import UNKNOWN_TEXTS, attribute_text
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import (
     ITEMS_SCHEMA,
@@ -201,7 +202,8 @@ class StoreBuilder:
     """Collects studies, items, people and answers; nothing is written before `write`.
 
     An answer that its scale does not allow goes to the rejects with the reason and is counted there.
-    `attributes` fixes names and order of what is known of participants.  `facts` are added to the manifest, `files`
+    `attributes` fixes names and order of what is known of participants; values such as "NA" are null there and
+    counted in the notes, unless the attribute is `verbatim` (a document may read "NA").  `facts` are added to the manifest, `files`
     (name -> content) are written beside the tables.
     """
 
@@ -209,6 +211,7 @@ class StoreBuilder:
     source: str
     license: str
     command: str
+    verbatim: tuple[str, ...] = ()
     notes: list[str] = dataclasses.field(default_factory=list)
     facts: dict = dataclasses.field(default_factory=dict)
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
@@ -219,6 +222,9 @@ class StoreBuilder:
         self._participants: dict[tuple[str, str], tuple[float | None, tuple[str | None, ...]]] = {}
         self._responses: dict[str, list] = {name: [] for name in RESPONSES_SCHEMA.names}
         self._rejects: list[dict] = []
+        self._unknown_values: dict[str, collections.Counter[str]] = collections.defaultdict(
+            collections.Counter
+        )
 
     def add_study(
         self, study_id: str, *, title: str = "", source: str | None = None, license: str | None = None
@@ -255,10 +261,17 @@ class StoreBuilder:
                 f"participant {participant_id} of study {study_id}: attribute {unknown[0]!r} is not one of "
                 f"{list(self.attributes)}."
             )
-        values = tuple(
-            None if attributes.get(name) is None else str(attributes[name]) for name in self.attributes
-        )
-        self._participants.setdefault((study_id, participant_id), (weight, values))
+        if (study_id, participant_id) not in self._participants:
+            values = tuple(self._attribute(name, attributes.get(name)) for name in self.attributes)
+            self._participants[study_id, participant_id] = (weight, values)
+
+    def _attribute(self, name: str, value: object) -> str | None:
+        if name in self.verbatim:
+            return None if value is None else str(value)
+        text = attribute_text(value)
+        if text is None and value is not None:
+            self._unknown_values[name][str(value).strip()] += 1
+        return text
 
     def add_response(
         self, item_id: str, participant_id: str, value: float, *, sample_id: int, place: str = ""
@@ -359,7 +372,7 @@ class StoreBuilder:
             "software": f"socsci_jax {__version__}",
             "content_hash": content_hash(tables),
             "rows": {name: table.num_rows for name, table in tables.items()},
-            "notes": self.notes,
+            "notes": [*self.notes, *self._unknown_notes()],
             **self.facts,
         }
         # Splits say which content they were made for, and stay.
@@ -370,6 +383,16 @@ class StoreBuilder:
                 (partial / name).write_bytes(content)
             (partial / "store.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         return StudyStore(out)
+
+    def _unknown_notes(self) -> list[str]:
+        if not self._unknown_values:
+            return []
+        found = "; ".join(
+            f"{name}: {', '.join(f'{value!r} ({count:,})' for value, count in values.most_common())}"
+            for name, values in sorted(self._unknown_values.items())
+        )
+        texts = ", ".join(map(repr, sorted(UNKNOWN_TEXTS)))
+        return [f"Values that mean that nothing is known ({texts}, in any case) were left out: {found}."]
 
     def _participants_table(self, people: list[tuple[str, str]]) -> pa.Table:
         schema = participants_schema(self.attributes)
