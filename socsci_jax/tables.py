@@ -6,12 +6,16 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _FAILURES = (OSError, pa.ArrowException, ValueError, KeyError, TypeError, OverflowError)
 
@@ -144,3 +148,27 @@ def decompressed(path: Path, *, hint: str) -> bytes:
             raise
         raise unreadable(path, error, hint=hint) from error
     return content
+
+
+def read_table(path: str | Path) -> pl.DataFrame:
+    """Any columns, as Parquet (known by its first bytes) or CSV, also compressed; empty fields and NA are missing.
+
+    Raises InputError for a file that is no table, or has no rows.
+    """
+    import polars as pl
+
+    path, hint = Path(path), "give a CSV or Parquet file with a row of column names"
+    content = decompressed(path, hint=hint)
+    try:
+        if content[:4] == b"PAR1":
+            with open_parquet(path, hint=hint) as opened:
+                frame = pl.DataFrame(pl.from_arrow(opened.read()))
+        else:
+            frame = pl.read_csv(content, null_values=["", "NA"], infer_schema_length=None)
+    except InputError:
+        raise
+    except (pl.exceptions.PolarsError, *_FAILURES) as error:
+        raise unreadable(path, error, hint=hint) from error
+    if frame.is_empty():
+        raise InputError(f"{path}: the table has no rows.")
+    return frame

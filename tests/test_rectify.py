@@ -17,7 +17,7 @@ from socsci_jax.estimation.linear import fit
 from socsci_jax.estimation.ppi import Sample, ppi
 from socsci_jax.rectification.prepare import Settings
 from socsci_jax.rectification.rectify import rectify
-from socsci_jax.rectification.tables import read_table
+from socsci_jax.tables import read_table
 
 ROWS, LABELED = 600, 150
 

@@ -75,7 +75,7 @@ def rectify_command(
     from socsci_jax.rectification.output import check_output, write_output
     from socsci_jax.rectification.prepare import Settings
     from socsci_jax.rectification.rectify import rectify
-    from socsci_jax.rectification.tables import read_table
+    from socsci_jax.tables import read_table
 
     check_output(out, replace=replace)
     settings = Settings(
@@ -111,24 +111,35 @@ def rectify_command(
 
 @app.command("conjoint")
 def conjoint_command(
-    profiles: Annotated[
-        Path, typer.Argument(help="CSV or Parquet, one row a profile that somebody rated or chose from.")
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="STORE|PROFILES", help="A study store, or a table with one row a profile."),
     ],
-    choice: Annotated[str, typer.Option(help="Column of choices: 1 chosen, 0 not; or a rating.")],
-    respondent: Annotated[str, typer.Option(help="Column that says whose choice it is.")],
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Predictions of the store's choices, or a table of simulated profiles."),
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Tidy table to write (.csv or .parquet).")] = Path(
         "conjoint.csv"
     ),
+    choice: Annotated[
+        str, typer.Option(help="Table: column of choices, 1 chosen, 0 not; or a rating.")
+    ] = "chosen",
+    respondent: Annotated[
+        str, typer.Option(help="Table: column that says whose choice it is.")
+    ] = "participant",
     attribute: Annotated[
         list[str] | None,
-        typer.Option(help="Column of an attribute (repeat); else all columns that are nothing else."),
+        typer.Option(help="Table: column of an attribute (repeat); else all that are nothing else."),
     ] = None,
-    weights: Annotated[str | None, typer.Option(help="Column of sampling weights.")] = None,
-    by: Annotated[str | None, typer.Option(help="Column of subgroups, which are estimated too.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Table: column of sampling weights.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Table: column of subgroups, which are estimated too.")
+    ] = None,
     agrees: Annotated[
         str | None,
         typer.Option(
-            help="Column: the same profile chosen in a repeated task (1, 0); corrects for mistaken choices."
+            help="Table: column, the same profile chosen in a repeated task (1, 0); corrects for mistakes."
         ),
     ] = None,
     restricted: Annotated[
@@ -138,25 +149,42 @@ def conjoint_command(
     seed: Seed = 0,
     replace: Replace = False,
 ) -> None:
-    """Estimate effects (AMCE) and marginal means of a conjoint experiment, errors clustered by respondent."""
-    from socsci_jax.evaluation.conjoint import Columns, conjoint_table
+    """Estimate effects (AMCE) and marginal means of a conjoint experiment, of people and of a simulation of them.
+
+    Errors are clustered by respondent. Where a store has a repeated task, choices are also corrected for mistakes.
+    """
+    from socsci_jax.evaluation.conjoint import Columns
+    from socsci_jax.evaluation.conjoint_tables import conjoint_of_store, conjoint_of_table
     from socsci_jax.rectification.output import check_output, write_table
-    from socsci_jax.rectification.tables import read_table
+    from socsci_jax.studies.predictions import read_predictions
+    from socsci_jax.studies.store import StudyStore
+    from socsci_jax.tables import read_table
 
     check_output(out, replace=replace)
-    columns = Columns(
-        choice=choice,
-        respondent=respondent,
-        attributes=tuple(attribute or ()),
-        weights=weights,
-        by=by,
-        agrees=agrees,
-    )
     groups = [tuple(name.strip() for name in group.split(",")) for group in restricted or ()]
-    table = conjoint_table(read_table(profiles), columns, restricted=groups, seed=seed)
+    if source.is_dir():
+        store = StudyStore(source)
+        predicted = None if predictions is None else read_predictions(predictions, store).frame
+        table = conjoint_of_store(store, predicted, restricted=groups, seed=seed)
+    else:
+        columns = Columns(
+            choice=choice,
+            respondent=respondent,
+            attributes=tuple(attribute or ()),
+            weights=weights,
+            by=by,
+            agrees=agrees,
+        )
+        simulated = None if predictions is None else read_table(predictions)
+        table = conjoint_of_table(read_table(source), simulated, columns, restricted=groups, seed=seed)
     overall = table.filter(table["group"].is_null()).drop("group")
-    for (estimand,), rows in overall.group_by("estimand", maintain_order=True):
-        print_table(str(estimand), _rounded(rows.drop("estimand")))
+    for (whose, estimand), rows in overall.group_by("source", "estimand", maintain_order=True):
+        if whose != "agreement":
+            print_table(f"{estimand} ({whose})", _rounded(rows.drop("source", "estimand")))
+    if not (agreement := overall.filter(overall["source"] == "agreement")).is_empty():
+        print_table(
+            "Simulated against human effects", _rounded(agreement.drop("source", "attribute", "level", "p"))
+        )
     write_table(table, out)
     say(f"written: {out}")
 
@@ -181,7 +209,7 @@ def games_command(
     if out is not None:
         check_output(out, replace=replace)
     if source.endswith(".parquet"):
-        from socsci_jax.rectification.tables import read_table
+        from socsci_jax.tables import read_table
 
         predictions = read_table(source)
     else:

@@ -98,7 +98,7 @@ def corrected(
         )
     means = np.hstack([_means(conjoint, name, profile, counts_br) for name in conjoint.levels])
     design = effect_design(conjoint, restricted)
-    effects = _effects(conjoint, design, profile, counts_br)
+    effects = resampled_effects(conjoint, design, profile, counts_br)
     scale = (1 - 2 * tau)[:, None]
     return Corrected(
         irr=_summary(irr),
@@ -124,10 +124,13 @@ def _means(conjoint: Conjoint, name: str, profile: np.ndarray, counts_br: np.nda
         return top / bottom
 
 
-def _effects(
+def resampled_effects(
     conjoint: Conjoint, design: EffectDesign, profile: np.ndarray, counts_br: np.ndarray
 ) -> np.ndarray:
-    """AMCEs [1 + B, K] in every resample, from sums over respondents of X'X and X'y."""
+    """AMCEs [B, K] in every resample, from sums over respondents of X'X and X'y.
+
+    `counts_br` [B, R] says how often each respondent was drawn, `profile` [N] whose each profile is (0 to R - 1).
+    """
     X = design.X
     columns = X.shape[1]
     gram_r = np.zeros((counts_br.shape[1], columns, columns))

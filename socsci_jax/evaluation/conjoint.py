@@ -35,9 +35,14 @@ class Columns:
 
 
 def conjoint_table(
-    profiles: pl.DataFrame, columns: Columns, *, restricted: Sequence[Sequence[str]] = (), seed: int = 0
+    profiles: pl.DataFrame,
+    columns: Columns,
+    *,
+    restricted: Sequence[Sequence[str]] = (),
+    source: str = "human",
+    seed: int = 0,
 ) -> pl.DataFrame:
-    """Tidy: estimand, group, attribute, level, estimate, se, lo, hi, p, n (profiles).
+    """Tidy: source (whose choices), estimand, group, attribute, level, estimate, se, lo, hi, p, n (profiles).
 
     Estimands are amce and marginal_mean, of all respondents (group null) and of each subgroup; with `agrees` also
     reliability (irr, tau) and amce_corrected, marginal_mean_corrected with bootstrap intervals.  Rows without a choice,
@@ -60,11 +65,11 @@ def conjoint_table(
             rows += _component_rows(estimand, group, estimate(part), part)
     if columns.agrees is not None:
         rows += _corrected_rows(conjoint, frame, columns, restricted, seed)
-    return pl.DataFrame(rows, schema=_SCHEMA)
+    return pl.DataFrame([{"source": source, **row} for row in rows], schema=SCHEMA)
 
 
-_SCHEMA = {
-    **dict.fromkeys(("estimand", "group", "attribute", "level"), pl.String),
+SCHEMA = {
+    **dict.fromkeys(("source", "estimand", "group", "attribute", "level"), pl.String),
     **dict.fromkeys(("estimate", "se", "lo", "hi", "p"), pl.Float64),
     "n": pl.Int64,
 }

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 
 from socsci_jax.errors import InputError
 from socsci_jax.rectification.predicted import ROW_SEEN, SEEN, one_row_each
-from socsci_jax.tables import decompressed, open_parquet, unreadable
 
 KEYS = ("study_id", "item_id", "participant_id")
 STUDY = "study_id"
-
-_HINT = "give a CSV or Parquet file with a row of column names"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,25 +24,6 @@ class Joined:
     both_arms: bool
     rejects: pl.DataFrame
     notes: tuple[str, ...]
-
-
-def read_table(path: str | Path) -> pl.DataFrame:
-    """Reads Parquet (by its first bytes) or CSV, also compressed, where empty fields and NA are missing."""
-    path = Path(path)
-    content = decompressed(path, hint=_HINT)
-    try:
-        if content[:4] == b"PAR1":
-            with open_parquet(path, hint=_HINT) as opened:
-                frame = pl.from_arrow(opened.read())
-        else:
-            frame = pl.read_csv(content, null_values=["", "NA"], infer_schema_length=None)
-    except InputError:
-        raise
-    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, ValueError) as error:
-        raise unreadable(path, error, hint=_HINT) from error
-    if frame.is_empty():
-        raise InputError(f"{path}: the table has no rows.")
-    return frame
 
 
 def join(
