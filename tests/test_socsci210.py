@@ -215,9 +215,9 @@ def test_a_participant_who_comes_back_as_somebody_else_is_noted(tmp_path: Path) 
 def test_a_missing_column_names_file_and_column(tmp_path: Path) -> None:
     record = row(0)
     del record["task_num"]
-    with pytest.raises(InputError, match=r"rows\.jsonl:1: column 'task_num' is missing"):
+    with pytest.raises(InputError, match=r"rows\.jsonl:1: missing columns 'task_num'; found"):
         build(write_lines(tmp_path / "lines", [record]))
-    with pytest.raises(InputError, match=r"train-00000\.parquet: column 'task_num' is missing"):
+    with pytest.raises(InputError, match=r"train-00000\.parquet: missing columns 'task_num'; found"):
         build(write_shards(tmp_path / "shards", [record]))
 
 

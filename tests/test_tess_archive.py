@@ -229,9 +229,13 @@ def test_arms_with_equal_texts_are_noted(store):
     assert [n for n in store.manifest["notes"] if "Gun Control, hot, hot again" in n]
 
 
-def test_missing_column_is_named_with_its_file(tmp_path):
-    with pytest.raises(InputError, match=r"responses\.csv\.gz: column 'pid_3' is missing"):
-        build(write_archive(tmp_path / "archive", drop="pid_3"), tmp_path / "store", command="test")
+def test_all_missing_columns_and_files_are_named_at_once(tmp_path):
+    archive = write_archive(tmp_path / "archive", drop="pid_3")
+    (archive / "outcomes.csv").unlink()
+    with pytest.raises(InputError) as error:
+        build(archive, tmp_path / "store", command="test")
+    assert "responses.csv.gz: missing columns 'pid_3'; found" in str(error.value)
+    assert "outcomes.csv: file not found" in str(error.value)
 
 
 def test_missing_file_is_named(tmp_path):

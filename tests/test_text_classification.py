@@ -248,10 +248,10 @@ def test_a_quotation_mark_that_is_never_closed_stops(tmp_path):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (["id", "topic", "pledge"], "column 'text' is missing"),
+        (["id", "topic", "pledge"], "missing columns 'text'; found"),
         (
             ["id", "text", "topic"],
-            r"column 'pledge' is missing, which codebook.yaml names under variables\[1\]",
+            r"missing columns 'pledge' \(variables\[1\]\.name of codebook\.yaml\)",
         ),
         ([*HEADER, "topic"], "column 'topic' stands there twice"),
     ],

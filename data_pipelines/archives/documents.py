@@ -291,15 +291,13 @@ def _header(path: Path, header: list[str], codebook: Codebook, builder: StoreBui
     header = [name.strip() for name in header]
     if any(map(_is_undecodable, header)):
         raise InputError(f"{path}: the header is not UTF-8; save the file as CSV in UTF-8.")
-    for name in (ID, TEXT):
-        if name not in header:
-            raise InputError(f"{path}: column {name!r} is missing; found {header}.")
-    for i, variable in enumerate(codebook.variables):
-        if variable.name not in header:
-            raise InputError(
-                f"{path}: column {variable.name!r} is missing, which {CODEBOOK} names under variables[{i}].name; "
-                f"found {header}."
-            )
+    needed = {ID: "", TEXT: ""} | {
+        variable.name: f" (variables[{i}].name of {CODEBOOK})"
+        for i, variable in enumerate(codebook.variables)
+    }
+    missing = [f"{name!r}{named}" for name, named in needed.items() if name not in header]
+    if missing:
+        raise InputError(f"{path}: missing columns {', '.join(missing)}; found {header}.")
     repeated = [name for name, count in collections.Counter(header).items() if count > 1]
     if repeated:
         raise InputError(f"{path}: column {repeated[0]!r} stands there twice; rename or delete one.")

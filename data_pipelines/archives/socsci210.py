@@ -198,7 +198,8 @@ def _require(file: Path, found: list[str] | dict, *, row: int | None = None) -> 
     if missing:
         place = f"{file}:{row}" if row else f"{file}"
         raise InputError(
-            f"{place}: column {missing[0]!r} is missing; found {list(found)}, needed {list(COLUMNS)} as published."
+            f"{place}: missing columns {', '.join(map(repr, missing))}; found {list(found)}, needed {list(COLUMNS)} as "
+            "published."
         )
 
 

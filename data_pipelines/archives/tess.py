@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import html
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import polars as pl
 
+from data_pipelines.formats.markup import without_markup
 from data_pipelines.scales.codebooks import read_codebook, read_range
 from data_pipelines.scales.nonresponse import USUAL_CODES
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.scale import MAX_LEVELS, Scale
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item
+from socsci_jax.studies.specification_files import refusal
 from socsci_jax.studies.store import StoreBuilder, StudyStore
 
 SOURCE = (
@@ -67,14 +68,8 @@ _CONTROL_NAME = re.compile(
     r"(?<!gun[ _])(?<![a-z])control(?![a-z])|(?<![a-z])(?:placebo|baseline)(?![a-z])|\bno (?:narrative|prompt)\b",
     re.IGNORECASE,
 )
-_BREAKING_TAG = re.compile(r"<(?:br|/p|/div|/li|/tr)\s*/?>", re.IGNORECASE)
-# Element names have no dots or at-signs: "<name@example.com>" is text.
-_TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9]*(?:\s[^<>]*)?/?>")
 _BLANK_MARK = re.compile(r"\[(?:BLANK )?SPACE\]")
 _ANSWER_MARK = re.compile(r"\[?PARTICIPANT_ANSWERS_QUESTION\]")
-# A tab, or the eight spaces that became of one, between two cells of a table.
-_CELL_GAP = re.compile(r"(?<=[^\s.,;:?!•])(?:\t| {4,})\s*(?=\S)")
-_LIST_MARK = re.compile(r"^\s*(?:\d+[.)]?|[A-Z][.)]|[•>-])\s")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +95,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     Raises InputError for a missing file or column.
     """
     source = Path(source)
-    tables = {name: _read(source / name, columns=columns) for name, columns in COLUMNS.items()}
+    tables = _read_all(source)
     builder = StoreBuilder(attributes=ATTRIBUTES, source=SOURCE, license=LICENSE, command=command)
     for study, title in _titles(tables[CONDITIONS], tables[OUTCOMES]).items():
         builder.add_study(study, title=title)
@@ -112,20 +107,32 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
 
 
 def plain_text(text: str | None) -> str:
-    """Text as a reader saw it: no mark-up, no survey-programming marks, tidy white space, tables with " | "."""
+    """Text as a reader saw it: no markup, no survey-programming marks, tidy white space, tables with " | "."""
     if not text:
         return ""
-    text = html.unescape(_TAG.sub("", _BREAKING_TAG.sub("\n", text)))
-    text = _ANSWER_MARK.sub("[The participant answers.]", _BLANK_MARK.sub("", text))
-    lines = []
-    for line in text.splitlines():
-        if not _LIST_MARK.match(line):
-            line = _CELL_GAP.sub(" | ", line.strip())
-        lines.append(" ".join(line.split()))
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    return without_markup(_ANSWER_MARK.sub("[The participant answers.]", _BLANK_MARK.sub("", text)))
 
 
-def _read(path: Path, *, columns: Iterable[str]) -> pl.DataFrame:
+def _read_all(source: Path) -> dict[str, pl.DataFrame]:
+    """The archive's tables; raises InputError that lists every file and column that is absent."""
+    tables, problems = {}, []
+    for name, columns in COLUMNS.items():
+        try:
+            tables[name] = _read(source / name)
+        except InputError as error:
+            problems.append(str(error).removesuffix("."))
+            continue
+        absent = [column for column in columns if column not in tables[name].columns]
+        if absent:
+            problems.append(
+                f"{source / name}: missing columns {', '.join(map(repr, absent))}; found {tables[name].columns}"
+            )
+    if problems:
+        raise refusal(f"{source} as a TESS archive", problems)
+    return tables
+
+
+def _read(path: Path) -> pl.DataFrame:
     """All columns as text; an empty field is null."""
     if not path.is_file():
         raise InputError(f"{path}: file not found; the archive's folder holds {', '.join(COLUMNS)}.")
@@ -135,11 +142,6 @@ def _read(path: Path, *, columns: Iterable[str]) -> pl.DataFrame:
         raise InputError(
             f"{path}: not a readable CSV table ({str(error).splitlines()[0]}); fetch the file from the archive again."
         ) from error
-    for column in columns:
-        if column not in table.columns:
-            raise InputError(
-                f"{path}: column {column!r} is missing; found {table.columns}, needed {list(columns)}."
-            )
     return table.with_columns(
         pl.when(pl.col(pl.String).str.strip_chars() == "").then(None).otherwise(pl.col(pl.String)).name.keep()
     )
@@ -389,6 +391,6 @@ def _note_socsci210_ids(path: Path, builder: StoreBuilder) -> None:
     """The same experiments are in SocSci210 under other ids, which a split across both must know."""
     if not path.is_file():
         return
-    rows = _read(path, columns=("hewitt_study", "socsci210_study_id")).iter_rows(named=True)
+    rows = _read(path).select("hewitt_study", "socsci210_study_id").iter_rows(named=True)
     pairs = ", ".join(f"{row['hewitt_study']} = {row['socsci210_study_id']}" for row in rows)
     builder.notes.append(f"Studies that SocSci210 holds too, with its ids: {pairs}.")
