@@ -96,7 +96,7 @@ def _trained(a: argparse.Namespace, store: StudyStore, branches: int, seed: int)
     run_for_plan = recipe(1).model_copy(update={"output": output.with_name(output.name + "-plan").resolve()})
     shards = prepare(run_for_plan).shards
     plan = batch_plan(run_for_plan, shards.lengths)
-    rows = max(1, round(a.answers * plan.steps(1) / shards.facts["responses"]))
+    rows = max(1, round(a.answers * plan.steps(1) / shards.metadata["responses"]))
     clock = time.perf_counter()
     train(recipe(rows))
     seconds = time.perf_counter() - clock

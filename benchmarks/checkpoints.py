@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.table import save
-from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.checkpoint_writer import CheckpointWriter
 from socsci_jax.training.digest import device_digests
 
 LEAVES = 16
@@ -44,13 +44,13 @@ def main() -> None:
     jax.block_until_ready(device_digests(state))
     found: dict[str, list[float]] = {"pause": [], "waited for": [], "of it the checksums": []}
     shutil.rmtree(a.work, ignore_errors=True)
-    with Checkpoints(a.work, keep=1) as checkpoints:
+    with CheckpointWriter(a.work, keep=1) as checkpoints:
         for number in range(2 * (a.rounds + 1)):
             clock = time.perf_counter()
             jax.block_until_ready(device_digests(state))
             digests = time.perf_counter() - clock
             clock = time.perf_counter()
-            checkpoints.save(number, state=state, facts={})
+            checkpoints.save(number, state=state, metadata={})
             if number % 2:
                 checkpoints.wait()
             seconds = time.perf_counter() - clock

@@ -146,7 +146,7 @@ def _make_run(work: Path, dtype: str) -> dict:
     import jax.numpy as jnp
 
     from socsci_jax.models.huggingface import load_checkpoint
-    from socsci_jax.training.checkpoint import Checkpoints
+    from socsci_jax.training.checkpoint_writer import CheckpointWriter
     from socsci_jax.training.recipe_files import parse_recipe
     from socsci_jax.training.run import RunFolder
 
@@ -167,9 +167,9 @@ def _make_run(work: Path, dtype: str) -> dict:
     (run.path / "recipe.yaml").write_text(parse_recipe(recipe, where="benchmark").rendered())
     loaded = load_checkpoint(work / "model", mesh=_mesh(1))
     run.model_config.write_bytes(loaded.config_json)
-    checkpoints = Checkpoints(run.checkpoints, keep=1)
+    checkpoints = CheckpointWriter(run.checkpoints, keep=1)
     state = {"params": loaded.params, "step": jnp.int32(1)}
-    checkpoints.save(1, state=state, facts={"total_steps": 1, "figures": {}})
+    checkpoints.save(1, state=state, metadata={"total_steps": 1, "figures": {}})
     checkpoints.close()
     (run.path / "run.json").write_text("{}")
     return {}
@@ -188,10 +188,14 @@ def _load(work: Path, dtype: str, *, devices: int) -> dict:
 
 
 def _restore_to_simulate(work: Path, dtype: str) -> dict:
-    from socsci_jax.model_io import restore_params
+    from socsci_jax.model_io import find_checkpoint, restore_params
     from socsci_jax.training.run import RunFolder
 
-    return _measured(lambda: restore_params(RunFolder(work / "run"), step=1, mesh=_mesh(1)))
+    return _measured(
+        lambda: restore_params(
+            RunFolder(work / "run"), find_checkpoint(RunFolder(work / "run"), 1), mesh=_mesh(1)
+        )
+    )
 
 
 def _restore_to_train(work: Path, dtype: str) -> dict:
@@ -201,7 +205,7 @@ def _restore_to_train(work: Path, dtype: str) -> dict:
     from socsci_jax.distributed.peers import Peers
     from socsci_jax.models.modules import axis_size, nested, parameter_axes
     from socsci_jax.models.sharding import param_shardings, replicated
-    from socsci_jax.training.checkpoint import Checkpoints
+    from socsci_jax.training.checkpoint_reader import CheckpointReader
     from socsci_jax.training.run import RunFolder
 
     config = _config()
@@ -211,7 +215,7 @@ def _restore_to_train(work: Path, dtype: str) -> dict:
     }
     shardings = param_shardings(config, _mesh(1))
     abstract = jax.tree.map(lambda a, s: a.update(sharding=s), nested(shapes), shardings)
-    checkpoints = Checkpoints(RunFolder(work / "run").checkpoints)
+    checkpoints = CheckpointReader(RunFolder(work / "run").checkpoints)
     step = jax.ShapeDtypeStruct((), jax.numpy.int32, sharding=replicated(_mesh(1)))
     state = {"params": abstract, "step": step}
     return _measured(lambda: checkpoints.restore_newest(abstract_state=state, peers=Peers()).state)

@@ -75,8 +75,8 @@ def train(a: argparse.Namespace) -> dict:
         clock = time.perf_counter()
         for batch in batches(source, first_step=0):
             number = batch.step
-            state, figures = step(state, jax.device_put(batch.arrays, prepared.batch_sharding))
-            loss = float(figures["loss"])
+            state, metrics = step(state, jax.device_put(batch.arrays, prepared.batch_sharding))
+            loss = float(metrics["loss"])
             now = time.perf_counter()
             if number == 0:
                 compile_seconds = now - clock

@@ -30,12 +30,10 @@ from socsci_jax.models.config import DecoderConfig, parse_config
 from socsci_jax.models.huggingface import read_config_json
 from socsci_jax.models.modules import parameter_count
 from socsci_jax.models.sharding import Mesh, make_mesh, micro_batch_sharding
-from socsci_jax.studies.prompts import load_layout
-from socsci_jax.studies.splits import Split
-from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.flops import step_flops
+from socsci_jax.training.inputs import load_inputs
+from socsci_jax.training.model_files import random_config, run_tokenizer
 from socsci_jax.training.optimizer import make_optimizer
-from socsci_jax.training.prepare import random_config, run_tokenizer, training_shards
 from socsci_jax.training.program import abstract_batch, batch_plan, step_program
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder
@@ -195,7 +193,7 @@ def _data_and_config(recipe: Recipe) -> tuple[DataFigures | None, DecoderConfig,
     """Figures of the data if store and tokenizer are here, the decoder's shape, and what had to be assumed."""
     start = recipe.model.init_from
     if start == "random":
-        config = random_config(recipe, vocab_size=recipe.model.vocab_size)
+        config = random_config(recipe.model, vocab_size=recipe.model.vocab_size)
     elif folder := folder_at_hand(start, needs="config.json"):
         config = parse_config(read_config_json(folder), where=str(folder))
     elif start in CATALOG:
@@ -216,7 +214,7 @@ def _data_and_config(recipe: Recipe) -> tuple[DataFigures | None, DecoderConfig,
         )
     data, vocab_size = _measure_data(recipe)
     if start == "random":
-        config = random_config(recipe, vocab_size=vocab_size)
+        config = random_config(recipe.model, vocab_size=vocab_size)
     return data, config, []
 
 
@@ -232,18 +230,15 @@ def _missing(recipe: Recipe) -> str | None:
 
 def _measure_data(recipe: Recipe) -> tuple[DataFigures, int]:
     """Figures of the recipe's data, whose training shards are made as `train` makes them; size of the vocabulary."""
-    store = StudyStore(recipe.data.store)
-    split = Split.load(store, recipe.data.split)
-    layout = load_layout(recipe.data.layout, alternatives=recipe.data.alternatives)
+    inputs = load_inputs(recipe)
     if recipe.model.tokenizer == "train":
         with tempfile.TemporaryDirectory() as folder:
-            train_part = split.training_responses(store, leave_out=recipe.data.leave_out_studies)
-            tokenizer = run_tokenizer(recipe, RunFolder(Path(folder)), store, train_part, layout)
+            tokenizer = run_tokenizer(recipe.model, RunFolder(Path(folder)), inputs)
     else:
         name = recipe.model.tokenizer or recipe.model.init_from
         tokenizer = load_tokenizer(folder_at_hand(name, needs="tokenizer_config.json"))
-    shards = training_shards(recipe, store, split, layout, tokenizer)
-    return data_figures(recipe, shards, source=str(store.path)), tokenizer.vocab_size
+    shards = inputs.shards(tokenizer)
+    return data_figures(recipe, shards, source=str(inputs.store.path)), tokenizer.vocab_size
 
 
 def data_figures(recipe: Recipe, shards: TreeShards, *, source: str = "") -> DataFigures:
@@ -258,7 +253,7 @@ def data_figures(recipe: Recipe, shards: TreeShards, *, source: str = "") -> Dat
         row=plan.shape,
         steps=plan.steps(recipe.optimizer.epochs),
         steps_per_epoch=steps,
-        responses=int(shards.facts["responses"]),
+        responses=int(shards.metadata["responses"]),
         keys=seen / used,
         padding=1 - used / processed,
         sharing=float(shards.branch_index["responses"].to_numpy() @ whole) / processed,
@@ -287,9 +282,9 @@ def step_memory(recipe: Recipe, config: DecoderConfig, row: RowShape, mesh: Mesh
     compiled = lowered.compile(compiler_options=LIKE_AN_ACCELERATOR)
     found = compiled.memory_analysis()
     return Memory(
-        trained=device_bytes(state["params"]),
+        trained=device_bytes(state.params),
         frozen=device_bytes(frozen),
-        optimizer=device_bytes((state["optimizer"], state["step"])),
+        optimizer=device_bytes((state.optimizer, state.step)),
         batch=device_bytes(batch),
         temporaries=found.temp_size_in_bytes,
         new_outputs=found.output_size_in_bytes - found.alias_size_in_bytes,

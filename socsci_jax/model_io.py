@@ -48,14 +48,14 @@ from socsci_jax.models.tensor_files import DTYPES
 from socsci_jax.reading import kind_of, read_json_object
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.prompts import Layout
-from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.start import start_params
 from socsci_jax.training.stored import StoredParams
 
 # Beside an exported model: what a Hugging Face folder has no place for.
-FACTS_FILE = "socsci_jax.json"
+METADATA_FILE = "socsci_jax.json"
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 
 
@@ -68,15 +68,18 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
     mesh = mesh or make_mesh(data=len(jax.devices()), fsdp=1, tensor=1)
     run = RunFolder(Path(name_or_path))
     if run.is_run():
-        facts = model_facts(run, step=None)
+        found = find_checkpoint(run, None)
+        metadata = model_metadata(run, found)
         config = run.config()
-        params = restore_params(run, step=facts["step"], mesh=mesh)
+        params = restore_params(run, found, mesh=mesh)
         tokenizer = run.load_tokenizer()
-        compute_dtype = run.recipe().model.compute_dtype
+        compute_dtype = run.recipe.model.compute_dtype
     else:
-        folder = resolve_folder(name_or_path, allow_patterns=(*CHECKPOINT_FILES, *ADAPTER_FILES, FACTS_FILE))
-        facts_file = folder / FACTS_FILE
-        facts = _exported_facts(facts_file) if facts_file.is_file() else {}
+        folder = resolve_folder(
+            name_or_path, allow_patterns=(*CHECKPOINT_FILES, *ADAPTER_FILES, METADATA_FILE)
+        )
+        metadata_file = folder / METADATA_FILE
+        metadata = _exported_metadata(metadata_file) if metadata_file.is_file() else {}
         adapter = read_adapter_config(folder) if (folder / ADAPTER_CONFIG).is_file() else None
         if adapter is not None:
             base = resolve_folder(base_of_adapter(folder), allow_patterns=CHECKPOINT_FILES)
@@ -90,60 +93,73 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
             params = loaded.params
         config = loaded.config
         tokenizer = load_tokenizer(folder)
-        compute_dtype = facts.get("compute_dtype") or jax.tree.leaves(params)[0].dtype
+        compute_dtype = metadata.get("compute_dtype") or jax.tree.leaves(params)[0].dtype
     tokenizer.check_fits(config.vocab_size)
     return SimulationModel(
         config=config,
         params=params,
         mesh=mesh,
         tokenizer=tokenizer,
-        layout=Layout.from_dict(facts["layout"], where=f"{name_or_path}: layout")
-        if "layout" in facts
+        layout=Layout.from_dict(metadata["layout"], where=f"{name_or_path}: layout")
+        if "layout" in metadata
         else None,
         compute_dtype=jnp.dtype(compute_dtype),
-        metadata={"name": name_or_path, **facts},
+        metadata={"name": name_or_path, **metadata},
     )
 
 
-def _exported_facts(path: Path) -> dict[str, Any]:
+def _exported_metadata(path: Path) -> dict[str, Any]:
     """What an export says of its model; raises InputError for a precision or a layout that is none."""
     hint = "restore the file as it was exported, or remove it"
-    facts = read_json_object(path, hint=hint)
-    dtype = facts.get("compute_dtype")
+    metadata = read_json_object(path, hint=hint)
+    dtype = metadata.get("compute_dtype")
     if dtype not in (None, "float32", "bfloat16"):
         raise InputError(
             f"{path}: compute_dtype is {kind_of(dtype)}, allowed are float32 and bfloat16; {hint}."
         )
-    if "layout" in facts:
-        Layout.from_dict(facts["layout"], where=f"{path}: layout")
-    return facts
+    if "layout" in metadata:
+        Layout.from_dict(metadata["layout"], where=f"{path}: layout")
+    return metadata
 
 
-def model_facts(run: RunFolder, *, step: int | None) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class FoundCheckpoint:
+    """A complete checkpoint of a run."""
+
+    reader: CheckpointReader
+    step: int
+
+    @property
+    def stored(self) -> StoredParams:
+        """What was trained, yet unread."""
+        return StoredParams(self.reader.folder / str(self.step))
+
+
+def model_metadata(run: RunFolder, found: FoundCheckpoint) -> dict[str, Any]:
     """What a trained model is: its recipe, step, layout, and what it was trained on."""
-    checkpoints, step = find_checkpoint(run, step)
-    progress = checkpoints.facts(step)
-    recipe = run.recipe()
+    progress = found.reader.metadata(found.step)
+    recipe = run.recipe
     return {
-        **run.facts(),
+        **run.metadata,
         "recipe": recipe.model_dump(mode="json"),
         "compute_dtype": recipe.model.compute_dtype,
-        "step": step,
+        "step": found.step,
         "total_steps": progress["total_steps"],
-        "figures": progress["figures"],
+        "metrics": progress["metrics"],
     }
 
 
-def find_checkpoint(run: RunFolder, step: int | None) -> tuple[Checkpoints, int]:
-    """Where a step is kept, and its number; by default the best in validation, or without validation the newest.
+def find_checkpoint(run: RunFolder, step: int | None) -> FoundCheckpoint:
+    """Finds the checkpoint of a step; by default the best in validation, or without validation the newest.
 
     Raises InputError if there is none, or not this one.
     """
     folders = [folder for folder in (run.best, run.checkpoints) if folder.is_dir()]
-    known = {folder: Checkpoints(folder).steps() for folder in folders}
-    for folder, steps in known.items():
+    readers = [CheckpointReader(folder) for folder in folders]
+    known = {reader: reader.steps() for reader in readers}
+    for reader, steps in known.items():
         if steps and (step is None or step in steps):
-            return Checkpoints(folder), steps[-1] if step is None else step
+            return FoundCheckpoint(reader, steps[-1] if step is None else step)
     there = sorted({number for steps in known.values() for number in steps})
     if not there:
         raise InputError(f"{run.checkpoints}: there is no complete checkpoint yet; train the run first.")
@@ -152,20 +168,21 @@ def find_checkpoint(run: RunFolder, step: int | None) -> tuple[Checkpoints, int]
     )
 
 
-def restore_params(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> Any:
+def restore_params(run: RunFolder, found: FoundCheckpoint, *, mesh: jax.sharding.Mesh) -> Any:
     """Parameters of a checkpoint, straight onto the devices of `mesh`; an adapter is merged into its start."""
-    trained, config = _restore_trained(run, step=step, mesh=mesh)
+    trained, config = _restore_trained(run, found, mesh=mesh)
     if config.adapter is None:
         return trained
-    return merge_adapter(join(start_params(run.recipe(), config, mesh), trained), config)
+    return merge_adapter(join(start_params(run.recipe, config, mesh), trained), config)
 
 
-def _restore_trained(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> tuple[Any, DecoderConfig]:
+def _restore_trained(
+    run: RunFolder, found: FoundCheckpoint, *, mesh: jax.sharding.Mesh
+) -> tuple[Any, DecoderConfig]:
     """What the run trained (the adapter, or all weights), and the config with its adapter."""
-    recipe = run.recipe()
+    recipe = run.recipe
     config = dataclasses.replace(run.config(), adapter=recipe.adapter)
-    checkpoints, step = find_checkpoint(run, step)
-    stored = StoredParams(checkpoints.folder / str(step))
+    stored = found.stored
     stored.check(config)
     shardings = flattened(param_shardings(config, mesh))
     trained = {
@@ -177,7 +194,7 @@ def _restore_trained(run: RunFolder, *, step: int, mesh: jax.sharding.Mesh) -> t
         )
         for path, array in stored.arrays.items()
     }
-    checkpoints.check_params(step, nested(trained))
+    found.reader.check_params(found.step, nested(trained))
     return nested(trained), config
 
 
@@ -190,7 +207,7 @@ def export_run(
     adapter: bool = False,
     max_shard_bytes: int = 5_000_000_000,
 ) -> None:
-    """Writes a run's checkpoint, or a GGUF file, as a Hugging Face folder, with a file of facts about a run beside the weights.
+    """Writes a run's checkpoint, or a GGUF file, as a Hugging Face folder, with a file of metadata about the run beside the weights.
 
     Weights pass through memory in pieces (all of a random start at once), and an export that was stopped goes on with
     the file that was being written.  With `adapter` the adapter alone, in `peft`'s format; else it is merged into its
@@ -200,23 +217,23 @@ def export_run(
         _export_gguf(path, out, dtype=dtype, max_shard_bytes=max_shard_bytes)
         return
     run = RunFolder(path)
-    facts = model_facts(run, step=step)
-    recipe = run.recipe()
+    found = find_checkpoint(run, step)
+    metadata = model_metadata(run, found)
+    recipe = run.recipe
     config = dataclasses.replace(run.config(), adapter=recipe.adapter)
-    written = {FACTS_FILE: (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()}
+    written = {METADATA_FILE: (json.dumps(metadata, indent=2, ensure_ascii=False) + "\n").encode()}
     if adapter:
         if recipe.lora is None:
             raise InputError(
                 f"{path}: this run trained all weights and has no adapter; export it without --adapter."
             )
         mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
-        trained, config = _restore_trained(run, step=facts["step"], mesh=mesh)
+        trained, config = _restore_trained(run, found, mesh=mesh)
         written |= {p.name: p.read_bytes() for p in run.tokenizer.iterdir() if p.is_file()}
         export_adapter(trained, config, out, base=recipe.model.init_from, extra_files=written)
         return
-    checkpoints, number = find_checkpoint(run, facts["step"])
-    checkpoints.check_stored(number)
-    stored = StoredParams(checkpoints.folder / str(number))
+    found.reader.check_stored(found.step)
+    stored = found.stored
     stored.check(config)
     write_checkpoint(
         _whole(stored, run.config()) if config.adapter is None else _merged(stored, recipe, config),
@@ -229,7 +246,7 @@ def export_run(
         extra_files=written,
         origin={
             "run": hashlib.sha256((path / "run.json").read_bytes()).hexdigest(),
-            "step": facts["step"],
+            "step": found.step,
             "checkpoint": stored.fingerprint,
         },
     )

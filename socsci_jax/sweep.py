@@ -142,7 +142,7 @@ def _has_predictions(run: _Run, store: StudyStore, split: Split) -> bool:
 
 def _train_and_simulate(run: _Run, store: StudyStore, split: Split, *, command: str) -> None:
     train(run.recipe)
-    model = open_model(str(run.recipe.output), mesh=recipe_mesh(run.recipe))
+    model = open_model(str(run.recipe.output), mesh=recipe_mesh(run.recipe.parallelism))
     simulate(
         model,
         store,

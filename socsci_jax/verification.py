@@ -35,7 +35,6 @@ from socsci_jax.models.tensor_files import DTYPES
 from socsci_jax.progress import progress
 from socsci_jax.reading import read_json_object
 from socsci_jax.training.run import RunFolder
-from socsci_jax.training.stored import StoredParams
 
 # Values compared at a time: what is made in between stays small beside the tensor itself.
 PIECE = 1 << 22
@@ -204,13 +203,12 @@ def _open(name_or_path: str) -> _Side:
 
 
 def _open_run(run: RunFolder, *, step: int | None) -> _Side:
-    if run.recipe().lora is not None:
+    if run.recipe.lora is not None:
         raise InputError(
             f"{run.path}: this run trained an adapter, which is no whole model; export it with `socsci-jax export` and "
             "compare the folders."
         )
-    checkpoints, step = find_checkpoint(run, step)
-    stored = StoredParams(checkpoints.folder / str(step))
+    stored = find_checkpoint(run, step).stored
     stored.check(run.config())
     tensors = {
         name: (tensor, layer)
@@ -222,7 +220,7 @@ def _open_run(run: RunFolder, *, step: int | None) -> _Side:
         return np.concatenate(list(stored.blocks(*tensors[name])))
 
     return _Side(
-        where=str(checkpoints.folder / str(step)),
+        where=str(stored.folder),
         names=frozenset(tensors),
         read=read,
         config=_config(run.model_config),

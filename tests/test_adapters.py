@@ -31,7 +31,7 @@ from socsci_jax.models.modules import init
 from socsci_jax.models.quantization import dequantize
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.models.slots import read_logits
-from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
@@ -243,7 +243,7 @@ def test_a_run_trains_the_adapter_alone_and_exports_it_merged_or_as_it_is(world,
 
 def stopped_after(run: RunFolder, *, step: int) -> None:
     """Takes later checkpoints away."""
-    checkpoints = Checkpoints(run.checkpoints)
+    checkpoints = CheckpointReader(run.checkpoints)
     for later in checkpoints.steps():
         if later > step:
             shutil.rmtree(run.checkpoints / str(later))

@@ -9,8 +9,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from socsci_jax.distributed.peers import Peers
 from socsci_jax.errors import InputError
 from socsci_jax.models.sharding import make_mesh
-from socsci_jax.training import checkpoint as module
-from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training import checkpoint_writer as module
+from socsci_jax.training.checkpoint_reader import CheckpointReader
+from socsci_jax.training.checkpoint_writer import CheckpointWriter
 from socsci_jax.training.digest import device_digests, digest_texts, host_digest, to_text
 
 
@@ -37,12 +38,12 @@ def abstract(tree):
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), tree)
 
 
-def saved(folder, *, steps=(1, 2, 3), keep: int = 10, keep_every: int | None = None) -> Checkpoints:
-    with Checkpoints(folder, keep=keep, keep_every=keep_every) as checkpoints:
+def saved(folder, *, steps=(1, 2, 3), keep: int = 10, keep_every: int | None = None) -> CheckpointReader:
+    with CheckpointWriter(folder, keep=keep, keep_every=keep_every) as checkpoints:
         for step in steps:
-            checkpoints.save(step, state=placed(arrays(step)), facts={"next_step": step})
+            checkpoints.save(step, state=placed(arrays(step)), metadata={"next_step": step})
             checkpoints.wait()
-    return Checkpoints(folder, keep=keep)
+    return CheckpointReader(folder)
 
 
 def largest_file(folder):
@@ -102,53 +103,53 @@ def test_the_newest_are_kept_and_for_good_those_of_every_so_many_steps(tmp_path)
     assert saved(tmp_path / "c", steps=range(1, 8), keep=2, keep_every=3).steps() == [3, 6, 7]
 
 
-def test_a_removal_that_was_broken_off_is_finished_by_the_next_run(tmp_path):
+def test_an_incomplete_removal_is_finished_by_the_next_run(tmp_path):
     folder = saved(tmp_path / "c", steps=(1, 2)).folder
     (folder / "1.json").rename(folder / f"1{module.REMOVED}")
-    assert Checkpoints(folder).steps() == [2]
-    with Checkpoints(folder, keep=2):
+    assert CheckpointReader(folder).steps() == [2]
+    with CheckpointWriter(folder, keep=2):
         assert sorted(path.name for path in folder.iterdir()) == ["2", "2.json"]
 
 
-def test_facts_are_those_of_the_moment_of_the_save(tmp_path, monkeypatch):
-    """A run goes on changing its figures while they are written."""
-    facts = {"figures": {"loss": 1.0}}
-    original = module._facts_hash
+def test_metadata_are_those_of_the_moment_of_the_save(tmp_path, monkeypatch):
+    """A run adds to its metrics while they are written."""
+    metadata = {"metrics": {"loss": 1.0}}
+    original = module.metadata_hash
 
     def changed_meanwhile(of: dict) -> str:
         found = original(of)
-        facts["figures"]["pause"] = 0.1
+        metadata["metrics"]["pause"] = 0.1
         return found
 
-    with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
+    with CheckpointWriter(tmp_path / "c", keep=2) as checkpoints:
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_facts_hash", changed_meanwhile)
-            checkpoints.save(1, state=placed(arrays()), facts=facts)
+            patch.setattr(module, "metadata_hash", changed_meanwhile)
+            checkpoints.save(1, state=placed(arrays()), metadata=metadata)
             checkpoints.wait()
-        assert checkpoints.facts(1)["figures"] == {"loss": 1.0}
+        assert checkpoints.reader.metadata(1)["metrics"] == {"loss": 1.0}
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
 def test_without_a_checkpoint_there_is_nothing_to_restore(tmp_path):
-    assert restored(Checkpoints(tmp_path / "c", keep=1)) is None
+    assert restored(CheckpointReader(tmp_path / "c")) is None
 
 
 @pytest.mark.parametrize("devices", [1, 8])
 def test_what_is_restored_is_what_was_saved_on_any_mesh(tmp_path, devices):
     found = restored(saved(tmp_path / "c"), devices=devices)
-    assert found.step == 3 and found.facts["next_step"] == 3 and found.damaged == ()
+    assert found.step == 3 and found.metadata["next_step"] == 3 and found.damaged == ()
     jax.tree.map(np.testing.assert_array_equal, found.state, arrays(3))
 
 
 @pytest.mark.parametrize("damage", [flip_a_byte, truncate, lambda path: path.unlink()])
 @pytest.mark.parametrize("part", ["3/state", "3.json"])
-def test_a_damaged_newest_checkpoint_is_set_aside_for_the_one_before(tmp_path, damage, part):
+def test_a_damaged_newest_checkpoint_is_quarantined_for_the_one_before(tmp_path, damage, part):
     checkpoints = saved(tmp_path / "c")
     part = tmp_path / "c" / part
     damage(part if part.is_file() else largest_file(part))
-    if not part.exists():  # without its facts a checkpoint is not complete
+    if not part.exists():  # without its metadata a checkpoint is not complete
         assert checkpoints.steps() == [1, 2]
         return
     found = restored(checkpoints)
@@ -157,9 +158,9 @@ def test_a_damaged_newest_checkpoint_is_set_aside_for_the_one_before(tmp_path, d
     [sentence] = found.damaged
     assert sentence.startswith(f"{tmp_path / 'c' / '3'}: this checkpoint ") and "damaged" in sentence
     assert checkpoints.steps() == [1, 2]
-    aside = tmp_path / "c" / "damaged"
-    assert {path.name for path in aside.iterdir()} == {"3-0", "3-0.json", "3-0.txt"}  # nothing is lost
-    assert (aside / "3-0.txt").read_text() == f"{sentence}\n"
+    quarantine = tmp_path / "c" / "damaged"
+    assert {path.name for path in quarantine.iterdir()} == {"3-0", "3-0.json", "3-0.txt"}  # nothing is lost
+    assert (quarantine / "3-0.txt").read_text() == f"{sentence}\n"
 
 
 def test_an_array_that_reads_well_but_is_not_what_was_saved_is_damage(tmp_path):
@@ -180,13 +181,14 @@ def test_if_every_checkpoint_is_damaged_all_stay_where_they_are(tmp_path):
         flip_a_byte(largest_file(tmp_path / "c" / str(step) / "state"))
     with pytest.raises(InputError, match="no checkpoint of this run is whole"):
         restored(checkpoints)
-    assert Checkpoints(tmp_path / "c").steps() == [1, 2]
+    assert CheckpointReader(tmp_path / "c").steps() == [1, 2]
 
 
 def test_parameters_that_are_not_as_they_were_saved_are_refused(tmp_path):
     params = placed(arrays())
-    with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
-        checkpoints.save(1, state={"params": params}, facts={})
+    with CheckpointWriter(tmp_path / "c", keep=2) as checkpoints:
+        checkpoints.save(1, state={"params": params}, metadata={})
+    checkpoints = checkpoints.reader
     checkpoints.check_params(1, params)
     checkpoints.check_stored(1)
     with pytest.raises(InputError, match=r"\['params'\]\['half'\] and 1 more is not as it was saved"):

@@ -25,18 +25,18 @@ from safetensors.numpy import load_file
 from tiny_models import huggingface_model, save
 
 from socsci_jax.errors import InputError
-from socsci_jax.model_io import export_run, restore_params
+from socsci_jax.model_io import export_run, find_checkpoint, restore_params
 from socsci_jax.models import huggingface, tensor_files
 from socsci_jax.models.adapters import init_adapter
 from socsci_jax.models.huggingface import load_checkpoint, stored_tensors
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh
-from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.checkpoint_writer import CheckpointWriter
 from socsci_jax.training.optimizer import make_optimizer
 from socsci_jax.training.recipe import OptimizerConfig
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
-from socsci_jax.training.step import initial_state, state_shardings
+from socsci_jax.training.state import initial_state, state_shardings
 from socsci_jax.training.stored import StoredParams, restore_state
 
 HERE = Path(__file__).parent
@@ -77,9 +77,9 @@ def as_run(
 
 
 def save_step(run: RunFolder, step: int, params) -> None:
-    checkpoints = Checkpoints(run.checkpoints, keep=9)
+    checkpoints = CheckpointWriter(run.checkpoints, keep=9)
     state = {"params": params, "optimizer": {"mu": params}, "step": jnp.int32(step)}
-    checkpoints.save(step, state=state, facts={"total_steps": 9, "figures": {}})
+    checkpoints.save(step, state=state, metadata={"total_steps": 9, "metrics": {}})
     checkpoints.close()
 
 
@@ -156,7 +156,9 @@ def test_a_run_is_restored_in_pieces_onto_any_mesh(run, source, monkeypatch):
     for size in (100, 1100, 1 << 20):
         monkeypatch.setattr(tensor_files, "PIECE_BYTES", size)
         for mesh in (one_device(), eight_devices()):
-            jax.tree.map(np.testing.assert_array_equal, restore_params(run, step=3, mesh=mesh), wanted)
+            jax.tree.map(
+                np.testing.assert_array_equal, restore_params(run, find_checkpoint(run, 3), mesh=mesh), wanted
+            )
 
 
 @pytest.mark.slow
@@ -168,12 +170,14 @@ def test_a_whole_training_state_is_restored_in_pieces_as_orbax_restores_it(tmp_p
     states = []
     for mesh in (one_device(), eight_devices()):
         shardings = state_shardings(config, optimizer, jax.eval_shape(lambda: params), mesh)
-        states.append(initial_state(jax.device_put(params, shardings["params"]), optimizer, shardings))
+        states.append(initial_state(jax.device_put(params, shardings.params), optimizer, shardings))
     drawn = jax.tree.map(lambda w: (w + 3).astype(w.dtype), states[0])
-    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1)
-    checkpoints.save(3, state=drawn, facts={})
+    checkpoints = CheckpointWriter(tmp_path / "checkpoints", keep=1)
+    checkpoints.save(3, state=drawn.as_dict(), metadata={})
     checkpoints.close()
-    abstract = jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, w.dtype, sharding=w.sharding), states[1])
+    abstract = jax.tree.map(
+        lambda w: jax.ShapeDtypeStruct(w.shape, w.dtype, sharding=w.sharding), states[1].as_dict()
+    )
     whole = ocp.args.PyTreeRestore(
         item=abstract, restore_args=ocp.checkpoint_utils.construct_restore_args(abstract)
     )
@@ -373,7 +377,7 @@ def test_a_merged_adapter_is_what_the_run_computes(tmp_path, start, base):
     )
     export_run(run.path, tmp_path / "out")
     exported = load_checkpoint(tmp_path / "out", mesh=one_device()).params
-    wanted = restore_params(run, step=3, mesh=one_device())
+    wanted = restore_params(run, find_checkpoint(run, 3), mesh=one_device())
     jax.tree.map(np.testing.assert_array_equal, exported, wanted)
     before = loaded.params["model"]["layers"]["mlp"]["down_proj"]["weight"]
     assert np.abs(exported["model"]["layers"]["mlp"]["down_proj"]["weight"] - before).max() > 0.1

@@ -18,7 +18,7 @@ from small import small_recipe, small_store
 
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.errors import BAD_INPUT, LOST, NON_FINITE, STALLED, InputError, NonFinite
-from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
@@ -117,7 +117,7 @@ def test_a_disk_that_fills_up_during_a_save(world):
     kept = world[0] / "kept"
     ended = on_own_disk(folder, "size=3m", path, log=world[0] / "full.log", copy_to=kept, wait=4 * MINUTE)
     assert_ended(ended, status=BAD_INPUT, sentence="there is no space left; free some")
-    saved = Checkpoints(kept / "full" / "checkpoints").steps()
+    saved = CheckpointReader(kept / "full" / "checkpoints").steps()
     assert saved and f"the last complete checkpoint is that of step {saved[-1]}" in ended[0].last_sentence
     # With room again the run goes on.
     shutil.move(kept / "full", folder / "full")
@@ -201,7 +201,7 @@ def test_a_process_that_hangs(world):
     # Those of the process at fault show where it stands.
     assert 'File "<string>", line 1 in <lambda>' in stacks[1] and "<lambda>" not in stacks[0]
     # Nothing is lost: every second step is saved, the 21st could not be taken.
-    assert Checkpoints(world[0] / "hangs" / "checkpoints").latest() in (18, 20)
+    assert CheckpointReader(world[0] / "hangs" / "checkpoints").latest() in (18, 20)
 
 
 # --- in one process ---------------------------------------------------------------------------------------------------
@@ -232,8 +232,8 @@ def test_steps_that_are_not_finite_are_left_out_if_the_recipe_allows_so_many(wor
     train(recipe)
     last = metrics(world[0] / "skips")[-1]
     assert last["skipped_steps"] == 1 and np.isfinite(last["loss"])
-    facts = Checkpoints(RunFolder(world[0] / "skips").checkpoints)
-    assert facts.facts(facts.latest())["skipped"] == [3]
+    checkpoints = CheckpointReader(RunFolder(world[0] / "skips").checkpoints)
+    assert checkpoints.metadata(checkpoints.latest())["skipped"] == [3]
 
 
 @pytest.mark.slow

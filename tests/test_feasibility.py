@@ -20,12 +20,12 @@ from socsci_jax.feasibility import assumed_row, data_figures, device_bytes, make
 from socsci_jax.hardware import parse_machine
 from socsci_jax.models.config import Adapter, DecoderConfig
 from socsci_jax.models.sharding import make_mesh
-from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.splits import Split
 from socsci_jax.training import loop
 from socsci_jax.training.flops import step_flops
+from socsci_jax.training.inputs import load_inputs
 from socsci_jax.training.optimizer import make_optimizer
-from socsci_jax.training.prepare import prepare, training_shards
+from socsci_jax.training.prepare import prepare
 from socsci_jax.training.program import step_program
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_files import parse_recipe
@@ -116,15 +116,8 @@ def test_figures_of_the_data_are_those_of_its_batches(store, tmp_path):
     assert figures.keys == pytest.approx(seen / real.sum(), rel=0.02)
     answered = Split.load(store, "main").training_responses(store).height
     assert figures.responses == answered
-    alone = training_shards(
-        recipe_of(
-            store, tmp_path / "run", data={"store": str(store.path), "split": "main", "sharing": "prefix"}
-        ),
-        store,
-        Split.load(store, "main"),
-        STUDY_FIRST,
-        prepared.tokenizer,
-    ).lengths
+    data = {"store": str(store.path), "split": "main", "sharing": "prefix"}
+    alone = load_inputs(recipe_of(store, tmp_path / "run", data=data)).shards(prepared.tokenizer).lengths
     tokens = (alone.prefix_tokens[alone.branch_prefix] + alone.branch_tokens).sum()
     assert figures.sharing == pytest.approx(tokens / ends.size, rel=0.02)
 

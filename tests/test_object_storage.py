@@ -1,4 +1,4 @@
-"""Checkpoints in object storage are written, read and set aside as on a disk."""
+"""Checkpoints in object storage are written, read and quarantined as on a disk."""
 
 import asyncio
 import json
@@ -17,7 +17,8 @@ from test_checkpoints import abstract, arrays, flip_a_byte, placed
 
 from socsci_jax.distributed.peers import Peers
 from socsci_jax.errors import BAD_INPUT, STORAGE_FAILED, StorageFailed
-from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.checkpoint_reader import CheckpointReader
+from socsci_jax.training.checkpoint_writer import CheckpointWriter
 
 
 @pytest.fixture(scope="module")
@@ -34,52 +35,52 @@ def names(folder: epath.Path) -> list[str]:
 
 def test_what_is_restored_is_what_was_saved_and_old_ones_go(environment):
     folder = epath.Path(f"gs://{BUCKET}/kept")
-    with Checkpoints(folder, keep=2) as checkpoints:
+    with CheckpointWriter(folder, keep=2) as checkpoints:
         for step in (1, 2, 3):
-            checkpoints.save(step, state=placed(arrays(step)), facts={"next_step": step})
+            checkpoints.save(step, state=placed(arrays(step)), metadata={"next_step": step})
     assert names(folder) == ["2", "2.json", "3", "3.json"]
     like = abstract(placed(arrays(), devices=2))
-    found = Checkpoints(folder).restore_newest(abstract_state=like, peers=Peers())
-    assert found.step == 3 and found.facts["next_step"] == 3
+    found = CheckpointReader(folder).restore_newest(abstract_state=like, peers=Peers())
+    assert found.step == 3 and found.metadata["next_step"] == 3
     jax.tree.map(np.testing.assert_array_equal, found.state, arrays(3))
 
 
-def test_a_damaged_newest_checkpoint_is_set_aside_for_the_one_before(environment):
+def test_a_damaged_newest_checkpoint_is_quarantined_for_the_one_before(environment):
     folder = epath.Path(f"gs://{BUCKET}/damaged")
-    with Checkpoints(folder, keep=2) as checkpoints:
+    with CheckpointWriter(folder, keep=2) as checkpoints:
         for step in (1, 2):
-            checkpoints.save(step, state=placed(arrays(step)), facts={"next_step": step})
+            checkpoints.save(step, state=placed(arrays(step)), metadata={"next_step": step})
     of_arrays = folder / "2" / "state" / "d"
     flip_a_byte(max(of_arrays.iterdir(), key=lambda path: path.stat().length))
     like = abstract(placed(arrays()))
-    found = Checkpoints(folder, keep=2).restore_newest(abstract_state=like, peers=Peers())
+    found = CheckpointReader(folder).restore_newest(abstract_state=like, peers=Peers())
     assert found.step == 1 and f"gs://{BUCKET}/damaged/2: this checkpoint" in found.damaged[0]
     assert names(folder / "damaged") == ["2-0", "2-0.json", "2-0.txt"]
 
 
 def test_a_folder_that_goes_away_between_two_looks_holds_nothing(environment, monkeypatch):
     """Another process has just taken away the only file in it."""
-    checkpoints = Checkpoints(f"gs://{BUCKET}/gone")
+    checkpoints = CheckpointReader(f"gs://{BUCKET}/gone")
     monkeypatch.setattr(type(checkpoints.folder), "is_dir", lambda _: True)
     assert checkpoints.steps() == []
 
 
-@pytest.mark.parametrize("what", ["", ".json", "/d/"], ids=["everything", "the facts", "the arrays"])
+@pytest.mark.parametrize("what", ["", ".json", "/d/"], ids=["everything", "the metadata", "the arrays"])
 def test_storage_that_fails_for_a_while_is_not_taken_for_a_damaged_checkpoint(environment, monkeypatch, what):
     # It tries again for half a minute.
     monkeypatch.setattr(gcsfs.retry, "asyncio", SimpleNamespace(sleep=lambda _: asyncio.sleep(0)))
     folder = epath.Path(f"gs://{BUCKET}/fails{len(what)}")
-    with Checkpoints(folder, keep=2) as checkpoints:
-        checkpoints.save(1, state=placed(arrays(1)), facts={"next_step": 1})
+    with CheckpointWriter(folder, keep=2) as checkpoints:
+        checkpoints.save(1, state=placed(arrays(1)), metadata={"next_step": 1})
     like = abstract(placed(arrays()))
-    checkpoints = Checkpoints(folder, keep=2)
+    checkpoints = CheckpointWriter(folder, keep=2)
     with failing(environment, what):
         with pytest.raises(StorageFailed):
-            checkpoints.save(2, state=placed(arrays(2)), facts={"next_step": 2})
+            checkpoints.save(2, state=placed(arrays(2)), metadata={"next_step": 2})
             checkpoints.wait()
         with pytest.raises(StorageFailed, match="does not answer as it should"):
-            Checkpoints(folder).restore_newest(abstract_state=like, peers=Peers())
-    found = Checkpoints(folder).restore_newest(abstract_state=like, peers=Peers())
+            CheckpointReader(folder).restore_newest(abstract_state=like, peers=Peers())
+    found = CheckpointReader(folder).restore_newest(abstract_state=like, peers=Peers())
     assert found.step == 1 and not found.damaged
 
 
@@ -106,7 +107,7 @@ def test_two_processes_go_on_after_their_storage_failed(environment, tmp_path):
     assert [one.status for one in run(recipe("disk"), "disk").wait()] == [0, 0]
     path = recipe("stored", folder=f"gs://{BUCKET}/run")
     several = run(path, "first")
-    checkpoints = Checkpoints(f"gs://{BUCKET}/run")
+    checkpoints = CheckpointReader(f"gs://{BUCKET}/run")
     several.wait_for(lambda: checkpoints.latest() is not None)
     with failing(environment, "/d/"):
         ended = several.wait()
@@ -116,10 +117,10 @@ def test_two_processes_go_on_after_their_storage_failed(environment, tmp_path):
     assert [one.status for one in run(path, "second").wait()] == [0, 0]
     assert stopped < checkpoints.latest()
     assert not (tmp_path / "stored" / "checkpoints").exists()
-    on_disk = Checkpoints(tmp_path / "disk" / "checkpoints")
+    on_disk = CheckpointReader(tmp_path / "disk" / "checkpoints")
     assert checkpoints.latest() == on_disk.latest()
     # Equal bits: the same sums of every array.
-    of_both = [each.facts(each.latest())["digests"] for each in (checkpoints, on_disk)]
+    of_both = [each.metadata(each.latest())["digests"] for each in (checkpoints, on_disk)]
     assert of_both[0] == of_both[1]
     assert losses("stored")[-1] == losses("disk")[-1]
 

@@ -202,6 +202,7 @@ def whole_epoch(world, config, objective, targets, *, branches, sharing, micro_b
         build_shards(
             store,
             split,
+            split.training_responses(store),
             tokenizer=tokenizer,
             layout=STUDY_FIRST,
             root=store.path / "shards",

@@ -13,7 +13,8 @@ from test_checkpoints import arrays, placed
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.distributed.processes import Processes
 from socsci_jax.errors import InputError
-from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.checkpoint_reader import CheckpointReader
+from socsci_jax.training.checkpoint_writer import CheckpointWriter
 from socsci_jax.training.flops import step_flops
 from socsci_jax.training.journal import Journal
 from socsci_jax.training.loop import train
@@ -69,8 +70,8 @@ def test_a_full_disk_hides_nothing_of_what_ended_the_run(tmp_path):
 
 
 def test_a_full_disk_is_said_with_what_is_safe(tmp_path):
-    with Checkpoints(tmp_path / "checkpoints", keep=2) as checkpoints:
-        checkpoints.save(3, state=placed(arrays(3)), facts={})
+    with CheckpointWriter(tmp_path / "checkpoints", keep=2) as checkpoints:
+        checkpoints.save(3, state=placed(arrays(3)), metadata={})
         checkpoints.wait()
         with (
             pytest.raises(
@@ -125,7 +126,7 @@ def test_a_run_says_how_fast_it_is_and_where_its_time_went(world, wandb):
     assert len({(line["run"], line["start"]) for line in journal}) == 1
 
     # Checkpoints are where the recipe wants them.
-    assert Checkpoints(world[0] / "elsewhere").latest() == last["step"]
+    assert CheckpointReader(world[0] / "elsewhere").latest() == last["step"]
     assert RunFolder(output).checkpoints == world[0] / "elsewhere"
     assert not (output / "checkpoints").exists()
 

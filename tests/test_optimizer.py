@@ -20,7 +20,7 @@ from socsci_jax.training.optimizer import (
 )
 from socsci_jax.training.recipe import OptimizerConfig
 from socsci_jax.training.recipe_files import parse_recipe
-from socsci_jax.training.step import state_shardings
+from socsci_jax.training.state import state_shardings
 
 
 def settings(**changes) -> OptimizerConfig:
@@ -103,7 +103,7 @@ def test_every_array_of_the_state_has_a_place_on_eight_devices(tmp_path, second_
     optimizer = make_optimizer(settings(second_moment=second_moment), total_steps=10)
     mesh = make_mesh(data=2, fsdp=2, tensor=2)
     abstract = jax.eval_shape(lambda: init(config, key=jax.random.key(0)))
-    places = state_shardings(config, optimizer, abstract, mesh)["optimizer"]
+    places = state_shardings(config, optimizer, abstract, mesh).optimizer
     placed = jax.jit(optimizer.init, out_shardings=places)(init(config, key=jax.random.key(0)))
     up = [
         leaf.sharding.spec

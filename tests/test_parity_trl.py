@@ -27,6 +27,7 @@ from socsci_jax.models.modules import init
 from socsci_jax.models.slots import answer_log_probs, tree_log_probs
 from socsci_jax.training.objectives import Objective
 from socsci_jax.training.optimizer import decayed
+from socsci_jax.training.state import TrainingState
 from socsci_jax.training.step import train_step
 
 pytestmark = pytest.mark.slow
@@ -98,16 +99,16 @@ def ours(params, config, *, objective, frozen=None, learning_rate):
     settings = {"config": config, "compute_dtype": jnp.float32, "remat": "none"}
     step = jax.jit(functools.partial(train_step, optimizer=optimizer, objective=objective, **settings))
     read = jax.jit(functools.partial(tree_log_probs, **settings))
-    state = {"params": params, "optimizer": optimizer.init(params), "step": jnp.zeros((), jnp.int32)}
+    state = TrainingState(params=params, optimizer=optimizer.init(params), step=jnp.zeros((), jnp.int32))
     losses = []
     for arrays in map(batch, examples()):
         if objective.kind == "dpo":
             rows = {name: array[0] for name, array in arrays.items()}
             reference, _ = answer_log_probs(read(params, rows), rows["answer_path"])
             arrays["answer_reference"] = np.asarray(reference)[None]
-        state, figures = step(state, arrays, frozen)
-        losses.append(float(figures["loss"]))
-    return losses, state["params"]
+        state, metrics = step(state, arrays, frozen)
+        losses.append(float(metrics["loss"]))
+    return losses, state.params
 
 
 def recording(trainer_class):

@@ -25,13 +25,14 @@ def world(tmp_path_factory):
 def build(world, root, **changes):
     store, split, tokenizer = world
     settings = {"layout": STUDY_FIRST, "sharing": "all", "max_tokens": 512, **changes}
-    return TreeShards(build_shards(store, split, tokenizer=tokenizer, root=root, **settings))
+    train = split.training_responses(store, subset=settings.get("subset"))
+    return TreeShards(build_shards(store, split, train, tokenizer=tokenizer, root=root, **settings))
 
 
 def texts(shards, tokenizer) -> list[str]:
     """Every response as prompt and answer, one text each, from the records."""
     found = []
-    for b in range(shards.facts["branches"]):
+    for b in range(shards.metadata["branches"]):
         branch = shards.branch(b)
         prefix = tokenizer.decode(shards.prefix(int(shards.branch_index["prefix"][b])))
         for row, token, weight in zip(branch.slot_read, branch.slot_id, branch.slot_weight):
@@ -46,7 +47,7 @@ def test_shards_hold_every_training_response_and_nothing_that_is_held_out(world,
     store, split, _ = world
     shards = build(world, tmp_path)
     train = split.training_responses(store)
-    assert shards.facts["responses"] == train.height
+    assert shards.metadata["responses"] == train.height
     held_out = split.label(store).filter(pl.col("part") == "unseen_studies")["study_id"].unique()
     seen = {key.split(".")[0] for key in shards.prefix_index["key"]}
     assert seen.isdisjoint(held_out)
@@ -56,13 +57,13 @@ def test_merged_and_unmerged_shards_hold_the_same_responses(world, tmp_path):
     tokenizer = world[2]
     merged = build(world, tmp_path)
     single = build(world, tmp_path, sharing="prefix")
-    assert merged.facts["branches"] < single.facts["branches"] == single.facts["responses"]
+    assert merged.metadata["branches"] < single.metadata["branches"] == single.metadata["responses"]
     assert texts(merged, tokenizer) == texts(single, tokenizer)
 
 
 def test_both_layouts_hold_the_same_number_of_responses(world, tmp_path):
     by_item, by_person = build(world, tmp_path), build(world, tmp_path, layout=PERSONA_FIRST)
-    assert by_item.facts["responses"] == by_person.facts["responses"]
+    assert by_item.metadata["responses"] == by_person.metadata["responses"]
     assert "demographic profile" in world[2].decode(by_person.prefix(0))
 
 
@@ -81,7 +82,7 @@ def test_a_subset_has_shards_of_its_own(world, tmp_path):
     shards = [build(world, tmp_path, subset=subset) for subset in subsets]
     assert len({s.folder for s in (whole, *shards)}) == 4
     for subset, s in zip(subsets, shards):
-        assert s.facts["responses"] == split.training_responses(store, subset=subset).height
+        assert s.metadata["responses"] == split.training_responses(store, subset=subset).height
     assert texts(shards[2], tokenizer) == texts(whole, tokenizer)
 
 
@@ -91,9 +92,9 @@ def test_prompts_that_are_too_long_are_counted_and_written_out(world, tmp_path):
     limit = int(np.median(total))
     shards = build(world, tmp_path, max_tokens=limit)
     rejects = pl.read_csv(shards.folder / "rejects.csv")
-    assert shards.facts["rejected"] == rejects.height == (total > limit).sum() > 0
+    assert shards.metadata["rejected"] == rejects.height == (total > limit).sum() > 0
     kept = sum(json.loads(record)["responses"] for record in rejects["record"])
-    assert kept + shards.facts["responses"] == world[1].training_responses(world[0]).height
+    assert kept + shards.metadata["responses"] == world[1].training_responses(world[0]).height
     with pytest.raises(InputError, match=r"nothing is left to train on.*3 allowed"):
         build(world, tmp_path, max_tokens=3)
 

@@ -186,8 +186,8 @@ def test_a_sweep_trains_nested_shares_and_repeats_nothing(tmp_path, monkeypatch)
     whole = Split.load(store, "main").training_responses(store)
     for share, responses in model.select("share", "responses").unique().iter_rows():
         run = RunFolder(out / f"share-{share:g}-seed-0" / "run")
-        assert run.facts()["trained_responses"] == responses
-        assert run.recipe().data.subset.share == share
+        assert run.metadata["trained_responses"] == responses
+        assert run.recipe.data.subset.share == share
         assert (responses == whole.height) == (share == 1.0)
     baselines = table.filter(pl.col("predictor").is_in(["uniform", "condition_pooled"]))
     keys = ["part", "predictor", "normalization", "source"]

@@ -20,19 +20,20 @@ from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.errors import InputError
-from socsci_jax.model_io import export_run, restore_params
+from socsci_jax.model_io import export_run, find_checkpoint, restore_params
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.splits import Split
-from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.loop import train
 from socsci_jax.training.objectives import Objective
 from socsci_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from socsci_jax.training.recipe import OptimizerConfig
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
-from socsci_jax.training.step import initial_state, loss_and_gradients, state_shardings, train_step
+from socsci_jax.training.state import initial_state, state_shardings
+from socsci_jax.training.step import loss_and_gradients, train_step
 
 SETTINGS = {"compute_dtype": jnp.float32, "remat": "none", "objective": Objective()}
 
@@ -47,9 +48,11 @@ def world(tmp_path_factory):
 
 def shards(world, *, sharing: str = "all") -> TreeShards:
     store, tokenizer, _ = world
+    split = Split.load(store, "main")
     folder = build_shards(
         store,
-        Split.load(store, "main"),
+        split,
+        split.training_responses(store),
         tokenizer=tokenizer,
         layout=STUDY_FIRST,
         root=store.path / "shards",
@@ -125,17 +128,17 @@ def test_eight_devices_update_as_one_does(world):
     for sizes in ({"data": 1, "fsdp": 1, "tensor": 1}, {"data": 2, "fsdp": 2, "tensor": 2}):
         mesh = make_mesh(**sizes, devices=jax.devices()[: 8 if sizes["data"] == 2 else 1])
         shardings = state_shardings(world[2], optimizer, jax.eval_shape(lambda: params(world)), mesh)
-        state = initial_state(jax.device_put(params(world), shardings["params"]), optimizer, shardings)
+        state = initial_state(jax.device_put(params(world), shardings.params), optimizer, shardings)
         step = jax.jit(functools.partial(train_step, optimizer=optimizer, config=world[2], **SETTINGS))
         losses = []
         with jax.set_mesh(mesh):
             for number in range(2):
                 arrays = batch(world, micro_batches=2, step=number)
                 placed = jax.device_put(arrays, micro_batch_sharding(mesh, rows=4))
-                state, figures = step(state, placed)
-                losses.append(float(figures["loss"]))
-        results.append((losses, jax.device_get(state["params"])))
-        moments = jax.tree.leaves(state["optimizer"])
+                state, metrics = step(state, placed)
+                losses.append(float(metrics["loss"]))
+        results.append((losses, jax.device_get(state.params)))
+        moments = jax.tree.leaves(state.optimizer)
         assert all(isinstance(m.sharding, jax.sharding.NamedSharding) for m in moments)
     (one_losses, one_params), (eight_losses, eight_params) = results
     np.testing.assert_allclose(one_losses, eight_losses, rtol=1e-5)
@@ -178,9 +181,9 @@ def test_biases_and_norms_do_not_decay(world):
 
 def run_params(folder):
     run = RunFolder(folder)
-    step = Checkpoints(run.checkpoints).latest()
+    step = CheckpointReader(run.checkpoints).latest()
     mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
-    return step, jax.device_get(restore_params(run, step=step, mesh=mesh))
+    return step, jax.device_get(restore_params(run, find_checkpoint(run, step), mesh=mesh))
 
 
 @pytest.fixture(scope="module")
@@ -194,10 +197,10 @@ def finished(world, tmp_path_factory):
 def test_a_run_learns_and_says_what_it_was_made_of(world, finished):
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["loss"] < lines[0]["loss"]
-    facts = RunFolder(finished).facts()
-    assert facts["store_hash"] == world[0].content_hash
-    assert facts["trained_responses"] == Split.load(world[0], "main").training_responses(world[0]).height
-    assert RunFolder(finished).recipe().name == "small"
+    metadata = RunFolder(finished).metadata
+    assert metadata["store_hash"] == world[0].content_hash
+    assert metadata["trained_responses"] == Split.load(world[0], "main").training_responses(world[0]).height
+    assert RunFolder(finished).recipe.name == "small"
     assert list((finished / "tensorboard").iterdir())
 
 
@@ -237,7 +240,7 @@ def test_a_run_resumes_where_it_stopped_bit_for_bit(world, finished, tmp_path, m
     with pytest.raises(RuntimeError, match="stopped"):
         train(recipe)
     monkeypatch.undo()
-    assert Checkpoints(output / "checkpoints").latest() == 4
+    assert CheckpointReader(output / "checkpoints").latest() == 4
     train(recipe)
     for a, b in zip(jax.tree.leaves(run_params(output)[1]), jax.tree.leaves(run_params(finished)[1])):
         assert np.array_equal(a, b)
@@ -297,7 +300,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(finished, tmp_path):
     (other / "config.json").write_text(json.dumps({**config, "hidden_size": 64}))
     mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
     with pytest.raises(InputError, match="damaged or of another architecture"):
-        restore_params(RunFolder(other), step=6, mesh=mesh)
+        restore_params(RunFolder(other), find_checkpoint(RunFolder(other), 6), mesh=mesh)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 from small import small_config, small_recipe, small_store, small_tokenizer
 
 from socsci_jax.errors import InputError
-from socsci_jax.model_io import model_facts, open_model
+from socsci_jax.model_io import find_checkpoint, model_metadata, open_model
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.simulation.model import SimulationModel
@@ -18,7 +18,7 @@ from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.predictions import read_predictions
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.splits import make_split
-from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
@@ -51,7 +51,7 @@ def test_the_validation_part_is_neither_trained_on_nor_tested_on(world):
 def validator(world, *, responses: int) -> Validator:
     store, split, tokenizer = world
     settings = {"layout": STUDY_FIRST, "tokenizer": tokenizer, "seed": 0, "longest": 512}
-    return Validator(store, split, responses=responses, **settings)
+    return Validator(store, split, labeled=split.label(store), responses=responses, **settings)
 
 
 def test_figures_are_those_of_the_predictions_table(world, tmp_path):
@@ -138,9 +138,9 @@ def test_a_run_keeps_its_best_step_stops_early_and_stays_stopped(world, tmp_path
     losses = [line["validation_loss"] for line in lines]
     best = int(np.argmin(losses))
     assert len(losses) == best + 3
-    assert model_facts(run, step=None)["step"] == lines[best]["step"]
-    newest = Checkpoints(run.checkpoints)
-    assert newest.facts(newest.latest())["stopped_early"]
+    assert model_metadata(run, find_checkpoint(run, None))["step"] == lines[best]["step"]
+    newest = CheckpointReader(run.checkpoints)
+    assert newest.metadata(newest.latest())["stopped_early"]
 
     model = open_model(str(run.path))
     split = make_split(store, name="validated", seed=0, participants=0.2, validation=0.25)

@@ -18,7 +18,7 @@ from socsci_jax import verification
 from socsci_jax.errors import InputError
 from socsci_jax.models.huggingface import load_checkpoint
 from socsci_jax.models.sharding import make_mesh
-from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.checkpoint_writer import CheckpointWriter
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.verification import compare, tensor_difference
@@ -70,10 +70,10 @@ def as_run(folder: Path, path: Path, *, change=lambda params: params) -> RunFold
     run.model_config.write_bytes(loaded.config_json)
     for name in ("tokenizer.json", "generation_config.json"):
         shutil.copyfile(folder / name, run.tokenizer / name)
-    checkpoints = Checkpoints(run.checkpoints, keep=2)
+    checkpoints = CheckpointWriter(run.checkpoints, keep=2)
     for step, params in ((3, loaded.params), (5, change(loaded.params))):
         state = {"params": params, "optimizer": jnp.zeros(3), "step": jnp.int32(step)}
-        checkpoints.save(step, state=state, facts={})
+        checkpoints.save(step, state=state, metadata={})
     checkpoints.close()
     return run
 

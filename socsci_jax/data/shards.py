@@ -64,6 +64,7 @@ class ShardRecipe:
 def build_shards(
     store: StudyStore,
     split: Split,
+    train: pl.DataFrame,
     *,
     tokenizer: Tokenizer,
     layout: Layout,
@@ -72,12 +73,12 @@ def build_shards(
     max_tokens: int,
     targets: Targets = ANSWERS,
     rationales: Rationales | None = None,
-    leave_out: tuple[str, ...] = (),
     subset: Subset | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Writes the training part of a split, or a subset of it, as shards below `root`; returns their folder.
 
+    `train` are its responses, as `split.training_responses(store, subset=subset)` gives them.
     Shards that are there already are taken as they are.  With `sharing` "all", people with equal persona and item
     become one branch whose slots carry their counts, and equal beginnings of branches stand once; with "prefix"
     every response is a branch of its own.  Prompts of more than `max_tokens`, and responses that have no targets of
@@ -96,7 +97,6 @@ def build_shards(
         targets=targets,
         rationales_hash=rationales.content_hash if rationales else None,
     )
-    train = split.training_responses(store, leave_out=leave_out, subset=subset)
     folder = root / f"shards-{recipe.digest}"
     if (folder / "shards.json").is_file():
         return folder
@@ -184,7 +184,7 @@ def build_shards(
         pl.DataFrame(rejects, schema=["kind", "place", "reason", "record"], orient="row").write_csv(
             partial / "rejects.csv"
         )
-        facts = {
+        metadata = {
             "format": FORMAT_VERSION,
             "made_from": dataclasses.asdict(recipe),
             "layout": layout.to_dict(),
@@ -196,7 +196,7 @@ def build_shards(
             "slots_of_answer": slots_of_answer,
             "files": {name: (partial / name).stat().st_size for name in files},
         }
-        (partial / "shards.json").write_text(json.dumps(facts, indent=2) + "\n")
+        (partial / "shards.json").write_text(json.dumps(metadata, indent=2) + "\n")
         try:
             partial.rename(folder)
         except OSError:
@@ -233,12 +233,12 @@ class TreeShards:
         """Raises InputError for a file that is missing or not of the size that was written."""
         self.folder = folder
         hint = f"delete {folder} and start again, it will be rebuilt from the study store"
-        self.facts = read_json_object(folder / "shards.json", hint=hint)
-        if not isinstance(self.facts.get("files"), dict):
+        self.metadata = read_json_object(folder / "shards.json", hint=hint)
+        if not isinstance(self.metadata.get("files"), dict):
             raise InputError(
-                f"{folder / 'shards.json'}: files is {kind_of(self.facts.get('files'))}; {hint}."
+                f"{folder / 'shards.json'}: files is {kind_of(self.metadata.get('files'))}; {hint}."
             )
-        for name, size in self.facts["files"].items():
+        for name, size in self.metadata["files"].items():
             path = folder / name
             found = path.stat().st_size if path.is_file() else None
             if found != size:
@@ -256,7 +256,7 @@ class TreeShards:
         from grain.sources import ArrayRecordDataSource
 
         return ArrayRecordDataSource(
-            [str(self.folder / n) for n in self.facts["files"] if n.startswith(kind)]
+            [str(self.folder / n) for n in self.metadata["files"] if n.startswith(kind)]
         )
 
     @property
@@ -269,8 +269,8 @@ class TreeShards:
             branch_reads=self.branch_index["reads"].to_numpy(),
             branch_slots=self.branch_index["slots"].to_numpy(),
             branch_comparisons=self.branch_index["comparisons"].to_numpy(),
-            answers_of_comparison=self.facts["answers_of_comparison"],
-            slots_of_answer=self.facts["slots_of_answer"],
+            answers_of_comparison=self.metadata["answers_of_comparison"],
+            slots_of_answer=self.metadata["slots_of_answer"],
         )
 
     def prefix(self, index: int) -> np.ndarray:

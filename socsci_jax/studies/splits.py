@@ -191,14 +191,21 @@ class Split:
         return responses
 
     def training_responses(
-        self, store: StudyStore, *, leave_out: Sequence[str] = (), subset: Subset | None = None
+        self,
+        store: StudyStore,
+        *,
+        leave_out: Sequence[str] = (),
+        subset: Subset | None = None,
+        labeled: pl.DataFrame | None = None,
     ) -> pl.DataFrame:
         """The labeled responses of part "train", or those of a subset of its units.
+
+        `labeled` are the responses as `label` gives them, where somebody has them already.
 
         Raises InputError if nothing is left to train on, or if a study of `leave_out` (ids that training was
         told never to see) is not held out by this split.
         """
-        train = self.label(store).filter(pl.col("part") == TRAIN)
+        train = (self.label(store) if labeled is None else labeled).filter(pl.col("part") == TRAIN)
         if train.is_empty():
             raise InputError(
                 f"split {self.name!r} of {store.path}: nothing is left to train on; hold out less."

@@ -33,3 +33,7 @@ class Clock:
         """Since the start, by what they were spent on."""
         whole = time.perf_counter() - self._begun
         return {COMPUTE: whole - sum(self._spent.values()), **self._spent}
+
+    def rounded_seconds(self) -> dict[str, float]:
+        """As `seconds`, to hundredths, for the journal."""
+        return {what: round(spent, 2) for what, spent in self.seconds().items()}

@@ -37,9 +37,9 @@ class Journal:
             "of": processes.num_processes,
         }
 
-    def write(self, event: str, **facts: Any) -> None:
+    def write(self, event: str, **details: Any) -> None:
         self._file.write(
-            json.dumps({"time": round(time.time(), 3), **self._same, "event": event, **facts}) + "\n"
+            json.dumps({"time": round(time.time(), 3), **self._same, "event": event, **details}) + "\n"
         )
         self._file.flush()
 

@@ -39,7 +39,7 @@ class Log:
                 project=self._recipe.tracking.wandb_project,
                 name=self._recipe.name,
                 # The same run when it goes on.
-                id=self._run.facts()["run_id"],
+                id=self._run.metadata["run_id"],
                 resume="allow",
                 config=self._recipe.model_dump(mode="json"),
                 dir=str(self._run.path),

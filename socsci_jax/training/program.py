@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from socsci_jax.data.plan import BatchPlan, Lengths
@@ -18,7 +19,7 @@ from socsci_jax.training.step import Batch, train_step
 
 
 def step_program(recipe: Recipe, config: DecoderConfig, optimizer: optax.GradientTransformation) -> Any:
-    """(state, batch, frozen, stop) -> (state, figures) as `train_step`, jitted; the old state's buffers become the new's."""
+    """(state, batch, frozen, stop) -> (state, metrics) as `train_step`, jitted; the old state's buffers become the new's."""
     step = functools.partial(
         train_step,
         optimizer=optimizer,
@@ -32,6 +33,11 @@ def step_program(recipe: Recipe, config: DecoderConfig, optimizer: optax.Gradien
         **model_settings(recipe),
     )
     return jax.jit(step, donate_argnums=0)
+
+
+def place_rows(arrays: dict[str, np.ndarray], sharding: jax.sharding.NamedSharding) -> Batch:
+    """The arrays of a whole step [micro-batches, rows, ...], of which this process gives its own rows."""
+    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in arrays.items()}
 
 
 def batch_plan(recipe: Recipe, lengths: Lengths) -> BatchPlan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from socsci_jax.data.plan import BatchPlan
 from socsci_jax.models.slots import answer_log_probs, tree_log_probs
 from socsci_jax.progress import progress
 from socsci_jax.simulation.model import fetch
+from socsci_jax.training.program import place_rows
 
 
 def reference_log_probs(
-    params: Any,
+    start: Callable[[], Any],
     source: PlannedRows,
     plan: BatchPlan,
     *,
@@ -28,20 +30,18 @@ def reference_log_probs(
 ) -> np.ndarray:
     """[N, L] for the N comparisons of all branches, as the loader wants them; computed once a run and kept in `file`.
 
-    `source` holds the first epoch of `plan`; settings as `tree_log_probs` takes them.  Computing it before training
+    `start` gives the parameters, and is called only if they are needed; `source` holds the first epoch of `plan`;
+    settings as `tree_log_probs` takes them.  Computing it before training
     costs one forward pass over the data, and spares a second copy of the weights beside those that are trained.
     """
     if file.is_file():
         return np.load(file, allow_pickle=False)
     found = np.zeros((int(plan.lengths.branch_comparisons.sum()), plan.shape.answers), np.float32)
+    params = start()
     function = jax.jit(functools.partial(_answers, **settings))
     with progress("reference", total=len(source)) as report:
         for batch in batches(source, first_step=0):
-            placed = {
-                name: jax.make_array_from_process_local_data(sharding, array)
-                for name, array in batch.arrays.items()
-            }
-            answers = fetch(function(params, placed))
+            answers = fetch(function(params, place_rows(batch.arrays, sharding)))
             answers = answers.reshape(plan.rows, *answers.shape[2:])
             for g, row in enumerate(plan.batch(batch.step)):
                 compared = plan.lengths.comparisons_of(row.branch)

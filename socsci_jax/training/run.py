@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import shutil
@@ -37,20 +38,20 @@ from socsci_jax.training.recipe_files import parse_recipe
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """Paths and facts of one training run."""
+    """Paths and metadata of one training run; what its files say is read once."""
 
     path: Path
 
     @property
     def checkpoints(self) -> Path | epath.Path:
         """Here, or where the recipe wants them."""
-        elsewhere = self.recipe().checkpoints.folder
+        elsewhere = self.recipe.checkpoints.folder
         return self.path / "checkpoints" if elsewhere is None else epath.Path(elsewhere)
 
     @property
     def best(self) -> Path | epath.Path:
         """The parameters that did best in validation, as a checkpoint of their own."""
-        elsewhere = self.recipe().checkpoints.folder
+        elsewhere = self.recipe.checkpoints.folder
         return self.path / "best" if elsewhere is None else epath.Path(elsewhere) / "best"
 
     @property
@@ -85,21 +86,23 @@ class RunFolder:
     def is_run(self) -> bool:
         return (self.path / "run.json").is_file()
 
-    def facts(self) -> dict[str, Any]:
-        """Raises InputError if the folder is not that of a training run."""
+    @functools.cached_property
+    def metadata(self) -> dict[str, Any]:
+        """What run.json says; raises InputError if the folder is not that of a training run."""
         hint = "give the `output` of a recipe that was trained"
-        facts = read_json_object(self.path / "run.json", hint=hint)
+        metadata = read_json_object(self.path / "run.json", hint=hint)
         for key in ("run_id", *_IDENTITY):
-            if not isinstance(facts.get(key), str):
-                raise InputError(f"{self.path / 'run.json'}: {key} is {kind_of(facts.get(key))}; {hint}.")
-        return facts
+            if not isinstance(metadata.get(key), str):
+                raise InputError(f"{self.path / 'run.json'}: {key} is {kind_of(metadata.get(key))}; {hint}.")
+        return metadata
 
+    @functools.cached_property
     def recipe(self) -> Recipe:
         path = self.path / "recipe.yaml"
         return parse_recipe(read_yaml(path, hint="restore it, or train again"), where=str(path))
 
     def layout(self) -> Layout:
-        return Layout.from_dict(self.facts().get("layout"), where=f"{self.path / 'run.json'}: layout")
+        return Layout.from_dict(self.metadata.get("layout"), where=f"{self.path / 'run.json'}: layout")
 
     def config(self) -> DecoderConfig:
         return from_huggingface(self.model_config)
@@ -107,24 +110,24 @@ class RunFolder:
     def load_tokenizer(self) -> Tokenizer:
         return load_tokenizer(self.tokenizer)
 
-    def begin(self, recipe: Recipe, *, facts: dict[str, Any]) -> None:
+    def begin(self, recipe: Recipe, *, metadata: dict[str, Any]) -> None:
         """Writes what the run is.
 
         Raises InputError if the folder holds a run of another recipe or of other data.
         """
         if self.is_run():
-            earlier = self.facts()
+            earlier = self.metadata
             for key, what in _IDENTITY.items():
-                if earlier[key] != facts[key]:
-                    changed = _changed_keys(self.recipe(), recipe) if key == "recipe_hash" else ""
+                if earlier[key] != metadata[key]:
+                    changed = _changed_keys(self.recipe, recipe) if key == "recipe_hash" else ""
                     raise InputError(
                         f"{self.path}: this folder holds a run with {what}{changed}; choose another `output`, or "
                         "delete the folder to start afresh."
                     )
             return
         (self.path / "recipe.yaml").write_text(recipe.rendered())
-        facts = {"run_id": uuid.uuid4().hex[:12], **facts}
-        (self.path / "run.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        metadata = {"run_id": uuid.uuid4().hex[:12], **metadata}
+        (self.path / "run.json").write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager

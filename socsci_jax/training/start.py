@@ -18,7 +18,7 @@ from socsci_jax.models.modules import init
 from socsci_jax.models.quantization import NF4
 from socsci_jax.models.sharding import Mesh, param_shardings
 from socsci_jax.training.recipe import Recipe
-from socsci_jax.training.step import State, initial_state, state_shardings, trained_part
+from socsci_jax.training.state import TrainingState, initial_state, state_shardings, trained_part
 
 
 def start_params(recipe: Recipe, config: DecoderConfig, mesh: Mesh) -> Any:
@@ -61,20 +61,17 @@ def abstract_trained(recipe: Recipe, config: DecoderConfig) -> Any:
 
 def abstract_state(
     recipe: Recipe, config: DecoderConfig, optimizer: optax.GradientTransformation, mesh: Mesh
-) -> State:
+) -> TrainingState:
     """Shapes, dtypes and shardings of the training state, as a checkpoint is restored onto them."""
     trained = abstract_trained(recipe, config)
-    whole = {
-        "params": trained,
-        "optimizer": jax.eval_shape(optimizer.init, trained),
-        "step": jax.ShapeDtypeStruct((), jnp.int32),
-    }
+    moments = jax.eval_shape(optimizer.init, trained)
+    whole = TrainingState(params=trained, optimizer=moments, step=jax.ShapeDtypeStruct((), jnp.int32))
     return _placed(whole, state_shardings(config, optimizer, trained, mesh))
 
 
 def first_state(
     recipe: Recipe, config: DecoderConfig, optimizer: optax.GradientTransformation, mesh: Mesh, start: Any
-) -> State:
+) -> TrainingState:
     """The state before the first step: `start` itself, or a fresh adapter over it."""
     shardings = state_shardings(config, optimizer, abstract_trained(recipe, config), mesh)
     params = start if config.adapter is None else _fresh_adapter(recipe, config, mesh)

@@ -8,15 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from socsci_jax.models.adapters import join, split_adapter
-from socsci_jax.models.config import DecoderConfig
-from socsci_jax.models.sharding import Mesh, param_shardings, replicated
+from socsci_jax.models.adapters import join
 from socsci_jax.models.slots import tree_log_probs
 from socsci_jax.training.objectives import Objective, loss, total_weights
 from socsci_jax.training.optimizer import apply_updates_rounding_stochastically, new_if
+from socsci_jax.training.state import TrainingState
 
-# {"params", "optimizer", "step"}: a plain pytree, saved and restored as one; params are those that are trained.
-State = dict[str, Any]
 Batch = dict[str, jax.Array]
 
 
@@ -62,7 +59,7 @@ def loss_and_gradients(
 
 
 def train_step(
-    state: State,
+    state: TrainingState,
     batch: Batch,
     frozen: Any = None,
     stop: jax.Array | None = None,
@@ -72,57 +69,25 @@ def train_step(
     dropout: bool = False,
     stochastic_rounding: bool = False,
     **settings: Any,
-) -> tuple[State, dict[str, jax.Array]]:
-    """The next state, and figures of this step as scalars: loss, targets, gradient_norm, finite, stop.
+) -> tuple[TrainingState, dict[str, jax.Array]]:
+    """The next state, and metrics of this step as scalars: loss, targets, gradient_norm, finite, stop.
 
     Settings as `loss_and_gradients` takes them.  What an adapter drops, and how weights are rounded, depends on
     (seed, step) alone.  If loss or gradients are not finite nothing is changed but the number of the step.  `stop`
-    [devices] is not zero where a process was asked to stop; the figure is their sum, so all learn of it in one step.
+    [devices] is not zero where a process was asked to stop; the metric is their sum, so all learn of it in one step.
     """
-    drop, rounding = jax.random.split(jax.random.fold_in(jax.random.key(seed), state["step"]))
+    drop, rounding = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
     if dropout:
         settings["dropout_key"] = drop
-    value, weight, gradients = loss_and_gradients(state["params"], batch, frozen=frozen, **settings)
+    value, weight, gradients = loss_and_gradients(state.params, batch, frozen=frozen, **settings)
     norm = optax.global_norm(gradients)
     finite = jnp.isfinite(value) & jnp.isfinite(norm)
-    updates, optimizer_state = optimizer.update(gradients, state["optimizer"], state["params"], finite=finite)
+    updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params, finite=finite)
     if stochastic_rounding:
-        params = apply_updates_rounding_stochastically(state["params"], updates, key=rounding, finite=finite)
+        params = apply_updates_rounding_stochastically(state.params, updates, key=rounding, finite=finite)
     else:
-        params = new_if(finite, optax.apply_updates(state["params"], updates), state["params"])
-    figures = {"loss": value, "targets": weight, "gradient_norm": norm, "finite": finite}
+        params = new_if(finite, optax.apply_updates(state.params, updates), state.params)
+    metrics = {"loss": value, "targets": weight, "gradient_norm": norm, "finite": finite}
     if stop is not None:
-        figures["stop"] = stop.sum()
-    return {"params": params, "optimizer": optimizer_state, "step": state["step"] + 1}, figures
-
-
-def trained_part(config: DecoderConfig, tree: Any) -> Any:
-    """Of a pytree like the parameters, what training changes: the adapter if there is one, else all."""
-    return tree if config.adapter is None else split_adapter(tree)[0]
-
-
-def state_shardings(
-    config: DecoderConfig, optimizer: optax.GradientTransformation, abstract_params: Any, mesh: Mesh
-) -> State:
-    """Where every array of the state lives: moments beside their parameters, counters everywhere.
-
-    `abstract_params` are those that are trained.
-    """
-    of_params = trained_part(config, param_shardings(config, mesh))
-    everywhere = replicated(mesh)
-    of_optimizer = optax.tree_map_params(
-        optimizer,
-        # Sums over rows and columns of a matrix are small.
-        lambda moment, param, sharding: sharding if moment.shape == param.shape else everywhere,
-        jax.eval_shape(optimizer.init, abstract_params),
-        abstract_params,
-        of_params,
-        transform_non_params=lambda _: everywhere,
-    )
-    return {"params": of_params, "optimizer": of_optimizer, "step": replicated(mesh)}
-
-
-def initial_state(params: Any, optimizer: optax.GradientTransformation, shardings: State) -> State:
-    moments = jax.jit(optimizer.init, out_shardings=shardings["optimizer"])(params)
-    step = jax.device_put(jnp.zeros((), jnp.int32), shardings["step"])
-    return {"params": params, "optimizer": moments, "step": step}
+        metrics["stop"] = stop.sum()
+    return TrainingState(params=params, optimizer=optimizer_state, step=state.step + 1), metrics

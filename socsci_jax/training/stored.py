@@ -5,13 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import jax
 import numpy as np
 import tensorstore as ts
@@ -25,51 +23,7 @@ from socsci_jax.models.placing import Bounds, place
 from socsci_jax.models.tensor_files import PIECE_BYTES, rows_at_a_time
 from socsci_jax.reading import parse_json_object
 from socsci_jax.training.digest import host_digest
-
-
-def absolute(folder: Path | epath.Path | str) -> epath.Path:
-    """On a disk from its root; in object storage as it is."""
-    if "://" not in str(folder):
-        return epath.Path(folder).resolve()
-    # Other processes write there too, so lists of what is there must not be kept.
-    for protocol in ("gcs", "s3", "az"):
-        fsspec.config.conf.setdefault(protocol, {})["use_listings_cache"] = False
-    return epath.Path(folder)
-
-
-# Libraries that speak to object storage over a network.
-_NETWORK = frozenset({"aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "urllib3"})
-# What TensorStore says when it is not to blame.
-_PASSING = re.compile("CURL error|UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|ABORTED")
-
-
-def failed_reading(folder: epath.Path, error: Exception, otherwise: str) -> InputError | StorageFailed:
-    """What is said of it: that storage did not answer, which says nothing about what it holds; `otherwise` that."""
-    if not any(
-        isinstance(cause, ConnectionError | TimeoutError)
-        or type(cause).__module__.split(".")[0] in _NETWORK
-        or _PASSING.search(str(cause))
-        for cause in causes(error)
-    ):
-        return InputError(otherwise)
-    return StorageFailed(
-        f"{folder}: the storage does not answer as it should ({in_short(error)}); nothing was changed, start the same "
-        "command again."
-    )
-
-
-def causes(error: BaseException) -> list[BaseException]:
-    """The error and what led to it, nearest first."""
-    found = [error]
-    while (cause := found[-1].__cause__ or found[-1].__context__) is not None and cause not in found:
-        found.append(cause)
-    return found
-
-
-def in_short(error: BaseException, *, length: int = 300) -> str:
-    """One line of what an error says: its beginning names what was done, its end the cause."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 2 :]}"
+from socsci_jax.training.storage_errors import absolute, failed_reading, in_short
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Validation within a run: figures, the best parameters kept in the run's folder, and when to stop."""
+"""Validation within a run: metrics, the best parameters kept in the run's folder, and when to stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from socsci_jax.models.adapters import join
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.training.checkpoint import Checkpoints
+from socsci_jax.training.checkpoint_writer import CheckpointWriter
+from socsci_jax.training.position import Progress
 from socsci_jax.training.prepare import Prepared
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.validator import LOWER_IS_BETTER
@@ -19,7 +20,7 @@ class Validation:
     """The validator of a prepared run, the best parameters so far, and the recipe's patience."""
 
     def __init__(self, prepared: Prepared, recipe: Recipe, *, history: Sequence[dict[str, Any]]):
-        """`history` are the figures logged so far, if the run goes on."""
+        """`history` are the metrics logged so far, if the run resumes."""
         self._prepared = prepared
         self._settings = recipe.validation
         self._compute_dtype = jnp.dtype(recipe.model.compute_dtype)
@@ -27,13 +28,13 @@ class Validation:
         self._best = BestSoFar(recipe.validation.metric, history=history)
 
     def __enter__(self) -> Validation:
-        self._kept = Checkpoints(self._prepared.run.best, keep=1)
+        self._kept = CheckpointWriter(self._prepared.run.best, keep=1)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._kept.close()
 
-    def figures(self, params: Any, frozen: Any) -> dict[str, float]:
+    def metrics(self, params: Any, frozen: Any) -> dict[str, float]:
         """As `Validator` gives them, for the trained parameters over what is frozen."""
         model = SimulationModel(
             config=self._prepared.config,
@@ -46,10 +47,11 @@ class Validation:
         )
         return self._validator(model)
 
-    def keep_best(self, params: Any, facts: dict[str, Any]) -> bool:
+    def keep_best(self, params: Any, progress: Progress) -> bool:
         """Keeps the parameters if they are the best so far; True if there has been no better for too long."""
-        if self._best.add(facts["figures"]):
-            self._kept.save(facts["next_step"], state={"params": params}, facts=facts)
+        if self._best.add(progress.metrics):
+            metadata = progress.as_metadata()
+            self._kept.save(progress.next_step, state={"params": params}, metadata=metadata)
         patience = self._settings.patience
         return patience is not None and self._best.without_better >= patience
 
@@ -62,13 +64,13 @@ class BestSoFar:
         self._sign = 1 if LOWER_IS_BETTER[metric] else -1
         self._value: float | None = None
         self.without_better = 0
-        for figures in history:
-            if self._name in figures:
-                self.add(figures)
+        for metrics in history:
+            if self._name in metrics:
+                self.add(metrics)
 
-    def add(self, figures: dict[str, float]) -> bool:
+    def add(self, metrics: dict[str, float]) -> bool:
         """True if this is the best so far."""
-        value = self._sign * figures[self._name]
+        value = self._sign * metrics[self._name]
         if self._value is None or value < self._value:
             self._value, self.without_better = value, 0
             return True

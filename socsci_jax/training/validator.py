@@ -41,18 +41,21 @@ class Validator:
         store: StudyStore,
         split: Split,
         *,
+        labeled: pl.DataFrame,
         layout: Layout,
         tokenizer: Tokenizer,
         responses: int,
         seed: int,
         longest: int,
     ):
-        """At most about `responses` answers, all of each chosen item; prompts of more than `longest` tokens are left out.
+        """Chooses at most about `responses` answers of `labeled` (as `split.label` gives them), all of each chosen item.
+
+        Prompts of more than `longest` tokens are excluded.
 
         Raises InputError if the split has no validation part with levels.
         """
         items = store.item_by_id
-        answers = split.label(store).filter(pl.col("part") == VALIDATION)
+        answers = labeled.filter(pl.col("part") == VALIDATION)
         closed = [i for i in answers["item_id"].unique().sort() if items[i].scale.kind == "levels"]
         if not closed:
             raise InputError(

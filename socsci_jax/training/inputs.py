@@ -1,0 +1,114 @@
+"""The data of a run, loaded once: the training part, how it is written as prompts, and what is asked of each."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import polars as pl
+
+from socsci_jax.data.rationales import Rationales, read_rationales
+from socsci_jax.data.shards import TreeShards, build_shards
+from socsci_jax.data.targets import ANSWERS, Targets
+from socsci_jax.data.tokenizers import Tokenizer
+from socsci_jax.progress import progress
+from socsci_jax.studies.prompts import Layout, load_layout
+from socsci_jax.studies.scale import format_value
+from socsci_jax.studies.splits import Split, Subset
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.training.recipe import DataConfig, ObjectiveConfig, Recipe
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class TrainingInputs:
+    """What a recipe's blocks `data` and `objective` stand for.
+
+    `labeled` are all responses of the store with their part of the split, `responses` those that are trained on.
+    """
+
+    store: StudyStore
+    split: Split
+    layout: Layout
+    labeled: pl.DataFrame
+    responses: pl.DataFrame
+    subset: Subset | None
+    rationales: Rationales | None
+    targets: Targets
+    settings: DataConfig
+
+    def texts(self) -> list[str]:
+        """What the trained part says, each text once and sorted; nothing held out shapes the vocabulary."""
+        people = self.responses.select("study_id", "participant_id").unique()
+        people = people.join(self.store.participants, on=["study_id", "participant_id"], how="left")
+        items = [self.store.item_by_id[item_id] for item_id in self.responses["item_id"].unique()]
+        layout = self.layout
+        of_items, of_personas = (
+            (layout.shared_text, layout.own_text)
+            if layout.shared_by == "item"
+            else (layout.own_text, layout.shared_text)
+        )
+        texts = {of_items(item=item) for item in items}
+        texts |= {of_personas(attributes=attributes) for attributes in people["attributes"]}
+        texts |= {format_value(value) for value in self.responses["value"].unique()}
+        return sorted(texts)
+
+    def shards(self, tokenizer: Tokenizer) -> TreeShards:
+        """The training part as prompt trees, made if they are not there yet."""
+        with progress("tokenize", total=1) as report:
+
+            def show(done: int, total: int) -> None:
+                report.total = total
+                report.update(done)
+
+            folder = build_shards(
+                self.store,
+                self.split,
+                self.responses,
+                tokenizer=tokenizer,
+                layout=self.layout,
+                root=self.store.path / "shards",
+                sharing=self.settings.sharing,
+                max_tokens=self.settings.max_tokens,
+                targets=self.targets,
+                rationales=self.rationales,
+                subset=self.subset,
+                progress=show,
+            )
+        return TreeShards(folder)
+
+
+def load_inputs(recipe: Recipe) -> TrainingInputs:
+    """Reads store, split, layout and rationales, and labels the responses.
+
+    Raises InputError for anything that is missing or contradicts the recipe, and if the split trains on a study that
+    was to be excluded: here, and not after an hour of tokenizing.
+    """
+    data = recipe.data
+    store = StudyStore(data.store)
+    split = Split.load(store, data.split)
+    labeled = split.label(store)
+    subset = None if data.subset is None else Subset(**data.subset.model_dump())
+    rationales = None
+    if data.rationales is not None:
+        rationales = read_rationales(data.rationales, end=data.rationale_end)
+    return TrainingInputs(
+        store=store,
+        split=split,
+        layout=load_layout(data.layout, alternatives=data.alternatives),
+        labeled=labeled,
+        responses=split.training_responses(
+            store, labeled=labeled, leave_out=data.leave_out_studies, subset=subset
+        ),
+        subset=subset,
+        rationales=rationales,
+        targets=_targets(recipe.objective, seed=recipe.seed),
+        settings=data,
+    )
+
+
+def _targets(objective: ObjectiveConfig, *, seed: int) -> Targets:
+    if objective.kind == "dpo":
+        return Targets(kind="pairs", pairs_per_response=objective.pairs_per_response or 1, seed=seed)
+    if objective.kind in ("soft", "wasserstein"):
+        in_order = objective.kind == "wasserstein"
+        return Targets(kind="distributions", condition_on=objective.condition_on or (), in_order=in_order)
+    return ANSWERS
