@@ -158,6 +158,8 @@ def read_table(path: str | Path) -> pl.DataFrame:
     import polars as pl
 
     path, hint = Path(path), "give a CSV or Parquet file with a row of column names"
+    if not path.is_file():
+        raise InputError(f"{path}: {'is no file' if path.exists() else 'file not found'}; {hint}.")
     content = decompressed(path, hint=hint)
     try:
         if content[:4] == b"PAR1":

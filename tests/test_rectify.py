@@ -302,6 +302,7 @@ def test_the_command_writes_the_table_and_what_was_excluded(people, tmp_path):
         "y ~ treatment",
     ]
     out = tmp_path / "out.csv"
+    arguments += ["--effect", "0.3"]
     result = CliRunner().invoke(app, [*arguments, "-o", str(out)], catch_exceptions=False)
     assert "PPI++" in result.stdout
     written = read_table(out)
@@ -312,8 +313,16 @@ def test_the_command_writes_the_table_and_what_was_excluded(people, tmp_path):
         written["estimate"], rectify(frame[20:], gold, "y ~ treatment").table["estimate"]
     )
     assert read_table(tmp_path / "out_rejects.csv").height == 20
+    assert read_table(tmp_path / "out_curve.csv").columns[:3] == ["term", "answers", "half_width"]
     with pytest.raises(InputError, match="exists already"):
         CliRunner().invoke(app, [*arguments, "-o", str(out)], catch_exceptions=False)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.csv: file not found"):
+        read_table(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="is no file"):
+        read_table(tmp_path)
 
 
 def test_a_name_that_is_no_table_is_refused_before_anything_is_computed(tmp_path):

@@ -54,6 +54,12 @@ def rectify_command(
     half_width: Annotated[
         float | None, typer.Option(help="Also say how many answers give intervals of plus or minus this.")
     ] = None,
+    effect: Annotated[
+        float | None,
+        typer.Option(
+            help="Also write OUT_curve: interval widths and power to find this effect, by number of answers."
+        ),
+    ] = None,
     exclude_seen: Annotated[
         bool,
         typer.Option(
@@ -89,6 +95,7 @@ def rectify_command(
         lam=lam,
         splits=splits,
         half_width=half_width,
+        effect=effect,
         exclude_seen=exclude_seen,
         seed=seed,
     )

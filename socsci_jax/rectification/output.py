@@ -1,4 +1,4 @@
-"""Writing what `rectify` found: the table, and beside it the rows that were excluded."""
+"""Writing what `rectify` found: the table, and next to it the rows that were excluded and the power curve."""
 
 from __future__ import annotations
 
@@ -16,23 +16,28 @@ def check_output(out: Path, *, replace: bool) -> None:
     """Raises InputError where the table could not be written, before anything is computed."""
     if out.suffix not in (".csv", ".parquet"):
         raise InputError(f"{out}: a table is written as .csv or .parquet; choose one of these names.")
-    for path in (out, _rejects(out)):
+    for path in (out, _beside(out, "rejects"), _beside(out, "curve")):
         if path.exists() and not replace:
             raise InputError(f"{path} exists already; choose another file or pass --replace.")
 
 
 def write_output(found: Rectification, out: Path) -> list[Path]:
-    """Writes the table, and the excluded rows where there are any; returns what was written."""
+    """Writes the table, the excluded rows and the curve where there are any; returns what was written."""
+    written = [out]
     write_table(found.table, out)
-    if found.rejects.is_empty():
-        _rejects(out).unlink(missing_ok=True)  # of an earlier run that is replaced
-        return [out]
-    write_table(found.rejects, _rejects(out))
-    return [out, _rejects(out)]
+    rejects = None if found.rejects.is_empty() else found.rejects
+    for name, frame in (("rejects", rejects), ("curve", found.curve)):
+        path = _beside(out, name)
+        if frame is None:
+            path.unlink(missing_ok=True)  # of an earlier run that is replaced
+        else:
+            write_table(frame, path)
+            written.append(path)
+    return written
 
 
-def _rejects(out: Path) -> Path:
-    return out.with_name(f"{out.stem}_rejects{out.suffix}")
+def _beside(out: Path, name: str) -> Path:
+    return out.with_name(f"{out.stem}_{name}{out.suffix}")
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:

@@ -22,7 +22,7 @@ class Settings:
     (the formula's first variable if None) where both arms are predicted.
 
     `lam` None is fitted; `splits` above 0 recalibrates predictions for DSL over so many random splits; `half_width`
-    asks how many answers it takes to get there.
+    asks how many answers it takes to get there, `effect` for the power to find one of this size.
     """
 
     family: Family = "linear"
@@ -35,6 +35,7 @@ class Settings:
     lam: float | None = None
     splits: int = 0
     half_width: float | None = None
+    effect: float | None = None
     exclude_seen: bool = False
     seed: int = 0
 

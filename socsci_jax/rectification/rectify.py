@@ -6,13 +6,14 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import get_args
 
+import numpy as np
 import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.estimation.dip import Experiment, dip
 from socsci_jax.estimation.dsl import dsl, dsl_over_splits
 from socsci_jax.estimation.linear import Estimates, Family, fit
-from socsci_jax.estimation.power import labels_needed, worth_of_regression
+from socsci_jax.estimation.power import curve, labels_needed, worth_of_regression
 from socsci_jax.estimation.ppi import Sample, ppi
 from socsci_jax.rectification.formula import Formula, parse_formula
 from socsci_jax.rectification.predicted import ARM_0, ARM_1, PREDICTION
@@ -23,10 +24,11 @@ from socsci_jax.rectification.tables import join
 @dataclasses.dataclass(frozen=True)
 class Rectification:
     """`table`: method, term, estimate, se, lo, hi, p, n_labeled, n_predicted, lambda; `needed`: answers needed for
-    the half width that was asked for; `rejects`: keys and reason of every excluded row."""
+    the half width that was asked for; `curve`: half widths and power over numbers of answers; `rejects`: keys and reason of every excluded row."""
 
     table: pl.DataFrame
     needed: pl.DataFrame | None
+    curve: pl.DataFrame | None
     rejects: pl.DataFrame
     notes: tuple[str, ...]
 
@@ -83,13 +85,14 @@ def rectify(
     if not rows:
         raise InputError(f"No method can be used. {notes[-1]}")
     needed = None if settings.half_width is None else _needed(data, settings)
+    curves = None if settings.effect is None else _curve(data, settings)
     schema = {
         "method": pl.String,
         "term": pl.String,
         **dict.fromkeys(("estimate", "se", "lo", "hi", "p"), pl.Float64),
     }
     schema |= {"n_labeled": pl.Int64, "n_predicted": pl.Int64, "lambda": pl.Float64}
-    return Rectification(pl.DataFrame(rows, schema=schema), needed, joined.rejects, tuple(notes))
+    return Rectification(pl.DataFrame(rows, schema=schema), needed, curves, joined.rejects, tuple(notes))
 
 
 def _rows(data: Prepared, found: Estimates, n: int, predicted: int, lam: float | None = None) -> list[dict]:
@@ -208,3 +211,29 @@ def _needed(data: Prepared, settings: Settings) -> pl.DataFrame:
         rows.append((term, settings.half_width, worth.correlation, *sizes))
     names = ("term", "half_width", "correlation", "answers_needed", "answers_needed_alone")
     return pl.DataFrame(rows, schema=list(names), orient="row")
+
+
+def _curve(data: Prepared, settings: Settings) -> pl.DataFrame:
+    """term, answers, half_width and power with predictions and alone, and answers alone that give the same interval;
+    from a quarter of the answers that there are to sixteen times as many."""
+    on, off = _samples(data)
+    n = np.unique(np.round(len(on) * 2.0 ** np.arange(-2, 4.5, 0.5)))
+    n = n[n > len(data.terms)]
+    frames = []
+    for at, term in enumerate(data.terms):
+        worth = worth_of_regression(on, off, coefficient=at, family=settings.family)
+        found = curve(worth, n=n, others=len(off), effect=settings.effect)
+        frames.append(
+            pl.DataFrame(
+                {
+                    "term": [term] * len(n),
+                    "answers": n.astype(int),
+                    "half_width": found.half_width,
+                    "half_width_alone": found.half_width_alone,
+                    "equivalent_answers": found.equivalent,
+                    "power": found.power,
+                    "power_alone": found.power_alone,
+                }
+            )
+        )
+    return pl.concat(frames)
