@@ -5,16 +5,22 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import io
 import json
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_pipelines.formats.tables import TABLE_FORMATS
 from data_pipelines.gates import GateResult, check_gates
 from data_pipelines.specified.deposit import Deposit
+from data_pipelines.specified.problems import check_deposit
 from data_pipelines.specified.study import BuiltStudy, build_study
 from socsci_jax.errors import InputError
+from socsci_jax.studies.schema import RETESTS_SCHEMA
 from socsci_jax.studies.specification import Specification
-from socsci_jax.studies.specification_files import load_specification, refusal
+from socsci_jax.studies.specification_files import load_specification
 from socsci_jax.studies.store import StoreBuilder, StudyStore
 
 SPECIFICATION = "study.yaml"
@@ -40,7 +46,8 @@ def build(source: Path, out: Path, *, replace: bool = False, allow: tuple[str, .
         license=specification.license,
         command=f"socsci-jax data build study {path.name}" + "".join(f" --allow {gate}" for gate in allow),
     )
-    studies = _built(specification, deposit, builder, where=str(path))
+    check_deposit(specification, deposit, where=str(path))
+    studies = [build_study(study_id, specification, deposit, builder) for study_id in specification.studies]
     for name in specification.files:
         if deposit.format(name) in TABLE_FORMATS:
             builder.notes += deposit.table(name).notes
@@ -56,34 +63,15 @@ def build(source: Path, out: Path, *, replace: bool = False, allow: tuple[str, .
         },
         "gates": [dataclasses.asdict(result) for result in results],
     }
-    builder.files = {SPECIFICATION: path.read_bytes(), "provenance.json": _provenance(studies)}
+    builder.files |= {SPECIFICATION: path.read_bytes(), "provenance.json": _provenance(studies)}
+    if retests := _retests(studies):
+        builder.files["retests.parquet"] = retests
     return builder.write(out, replace=replace)
 
 
 def attribute_names(specification: Specification) -> tuple[str, ...]:
-    """Names of all studies' attributes, in the order of the first study that has them.
-
-    Parquet knows no struct without fields: where nothing is known of people, their age is null.
-    """
-    names = tuple(
-        dict.fromkeys(name for study in specification.studies.values() for name in study.attributes)
-    )
-    return names or ("age",)
-
-
-def _built(
-    specification: Specification, deposit: Deposit, builder: StoreBuilder, *, where: str
-) -> list[BuiltStudy]:
-    studies, problems = [], []
-    for study_id, study in specification.studies.items():
-        builder.add_study(study_id, title=study.title)
-        try:
-            studies.append(build_study(study_id, specification, deposit, builder))
-        except InputError as error:
-            problems.append(str(error) if len(specification.studies) == 1 else f"{study_id}: {error}")
-    if problems:
-        raise InputError(problems[0]) if len(problems) == 1 else refusal(where, problems)
-    return studies
+    """Names of all studies' attributes, in the order of the first study that has them."""
+    return tuple(dict.fromkeys(name for study in specification.studies.values() for name in study.attributes))
 
 
 def _refused(path: Path, refused: list[GateResult]) -> InputError:
@@ -98,6 +86,20 @@ def _refused(path: Path, refused: list[GateResult]) -> InputError:
         + ", which the store records."
     )
     return InputError("\n".join(lines))
+
+
+def _retests(studies: list[BuiltStudy]) -> bytes:
+    """The table of answers of people who were asked again; empty where nobody was."""
+    rows = [
+        {"item_id": g.item.item_id, "participant_id": g.person, "occasion": g.occasion, "value": g.value}
+        for study in studies
+        for g in study.retests
+    ]
+    if not rows:
+        return b""
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=RETESTS_SCHEMA), file, compression="zstd")
+    return file.getvalue()
 
 
 def _provenance(studies: list[BuiltStudy]) -> bytes:

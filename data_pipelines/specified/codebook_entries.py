@@ -19,8 +19,8 @@ def entries(text: str, columns: Sequence[str]) -> dict[str, str]:
     """Column -> its entry, for the columns that the codebook names at the beginning of a line.
 
     A line of prose may begin with a word that is also a column's name, so where any name is marked (by a bullet,
-    backticks, a colon, a table's cell), only marked ones begin an entry.  A heading ends one, and so does an empty
-    line before a line that is neither indented nor a row of a table.
+    backticks, a colon, a table's cell), only marked ones begin an entry.  A heading ends one, and so do a name that is
+    marked alike but is no column, and an empty line before a line that is neither indented nor a row of a table.
     """
     names = {name for name in columns if name.strip()}
     lines = text.split("\n")
@@ -28,12 +28,18 @@ def entries(text: str, columns: Sequence[str]) -> dict[str, str]:
     only_marked = any(is_marked for _, is_marked in starts)
     found: dict[str, list[str]] = {}
     current: list[str] | None = None
-    blank = False
+    blank, mark = False, ""
     for line, (name, is_marked) in zip(lines, starts, strict=True):
         begins = name is not None and (is_marked or not only_marked)
         if begins and name is not None and name not in found:
             current = found[name] = [line]
-        elif begins or _HEADING.match(line) or (blank and line[:1].strip() and " | " not in line):
+            mark = line[: line.index(name)]
+        elif (
+            begins
+            or _is_entry_of_another(line, mark)
+            or _HEADING.match(line)
+            or (blank and line[:1].strip() and " | " not in line)
+        ):
             current = None  # a second mention is no entry either
         elif current is not None:
             current.append(line)
@@ -47,6 +53,11 @@ def entry(text: str, column: str, columns: Sequence[str], place: str) -> str:
     if column not in found:
         raise InputError(f"{place}: no line begins with the column {column!r}; quote its text with `after`.")
     return found[column]
+
+
+def _is_entry_of_another(line: str, mark: str) -> bool:
+    """Whether the line begins with the marks of the entry before it, and a name."""
+    return bool(mark.strip()) and line.startswith(mark) and line[len(mark) :][:1].isalpha()
 
 
 def _named(line: str, names: set[str]) -> tuple[str | None, bool]:

@@ -43,6 +43,7 @@ class Given:
     person: str
     value: float
     row: int
+    occasion: int = 1
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -55,6 +56,7 @@ class BuiltStudy:
     arms: dict[str, Arm] = dataclasses.field(default_factory=dict)
     unassigned: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     given: list[Given] = dataclasses.field(default_factory=list)
+    retests: list[Given] = dataclasses.field(default_factory=list)
     readings: dict[str, dict[str, Reading]] = dataclasses.field(default_factory=dict)
     tallies: dict[str, Tally] = dataclasses.field(default_factory=lambda: collections.defaultdict(Tally))
     people: People = dataclasses.field(default_factory=lambda: People(()))
@@ -72,6 +74,7 @@ def build_study(
     Raises InputError for columns that are not there, texts or scales that cannot be found.
     """
     study = specification.studies[study_id]
+    builder.add_study(study_id, title=study.title)
     built = BuiltStudy(study_id=study_id, study=study, rows=[], people=People(tuple(study.attributes)))
     table = ArmTable(study, deposit)
     numbers: dict[str, str] = {}
@@ -166,7 +169,8 @@ def _read_outcome(
         arm.name: _asked(name, outcome, variants[arm.name], arm, specification, deposit, rows, built)
         for arm in {id(a): a for a in arms if a is not None}.values()
     }
-    columns = {column: rows.cells(column).to_list() for column in outcome_columns(name, outcome, built.study)}
+    names = (*outcome_columns(name, outcome, built.study), *outcome.retest)
+    columns = {column: rows.cells(column).to_list() for column in names}
     wanted = rows.where(outcome.rows).to_list()
     tally = built.tallies[name]
     read: dict[tuple[str, str | None], Answer] = {}
@@ -175,6 +179,28 @@ def _read_outcome(
         if arm is None or person is None or not wanted[i]:
             continue
         column, reading, item = asked[arm.name]
+        for occasion, later in enumerate(outcome.retest, start=2):
+            again = reading.read(columns[later][i])
+            if again.status == "answer" and again.value is not None:
+                built.retests.append(
+                    Given(
+                        arm=arm,
+                        outcome=name,
+                        item=item,
+                        person=person,
+                        value=again.value,
+                        row=number,
+                        occasion=occasion,
+                    )
+                )
+            elif again.status != "missing":
+                (tally.outside if again.status == "outside" else tally.unread)[columns[later][i] or ""] += 1
+                builder.reject(
+                    "response",
+                    place=_place(deposit, built.study, number),
+                    reason=again.reason,
+                    record={"study": built.study_id, "outcome": name, "cell": _shown(columns[later][i])},
+                )
         cell = columns[column][i]
         key = (arm.name, cell)
         answer = read.get(key) or read.setdefault(key, reading.read(cell))
@@ -240,6 +266,18 @@ def _add_answers(built: BuiltStudy, builder: StoreBuilder) -> None:
             weight=built.people.weights.get(given.person),
         )
         builder.add_response(item_id, given.person, given.value, sample_id=given.row)
+    kept = []
+    for given in built.retests:
+        if (ids.get(id(given.item)), given.person) in seen:
+            kept.append(given)
+        else:
+            builder.reject(
+                "response",
+                place=f"{built.rows[0].table.name}, row {given.row}",
+                reason="answered again without a first answer",
+                record={"study": built.study_id, "outcome": given.outcome, "value": given.value},
+            )
+    built.retests = kept
 
 
 def _in_file_order(given: list[Given]) -> Iterator[Given]:

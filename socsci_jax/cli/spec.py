@@ -26,10 +26,15 @@ def schema() -> None:
 def check(
     path: Annotated[Path, typer.Argument(help="A study.yaml, or the folder that holds it.")],
 ) -> None:
-    """Report every problem of a specification at once, without building."""
+    """Report every problem of a specification at once: of itself, then of the files that it names."""
+    from data_pipelines.specified.deposit import Deposit
+    from data_pipelines.specified.problems import check_deposit
     from socsci_jax.studies.specification_files import load_specification
 
     specification = load_specification(path)
+    if specification.files:
+        deposit = Deposit(path if path.is_dir() else path.parent, specification)
+        check_deposit(specification, deposit, where=str(path))
     for name, study in specification.studies.items():
         print(f"{name}: {len(study.factors)} factors, {len(study.outcomes)} outcomes")
     print(f"{path}: no problems")

@@ -130,6 +130,17 @@ RESPONSES_SCHEMA = pa.schema(
     ]
 )
 
+# The same people's later answers to items that they answered before; `occasion` counts from 2.  They are no part of
+# training or evaluation, and say how far people agree with themselves.
+RETESTS_SCHEMA = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("participant_id", pa.string()),
+        ("occasion", pa.int32()),
+        ("value", pa.float64()),
+    ]
+)
+
 # kind: response, participant, item, condition, outcome or study; place: file and row or key; record: the record as JSON.
 REJECTS_SCHEMA = pa.schema(
     [("kind", pa.string()), ("place", pa.string()), ("reason", pa.string()), ("record", pa.string())]

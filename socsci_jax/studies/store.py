@@ -29,6 +29,7 @@ from socsci_jax.studies.schema import (
     NOTHING_KNOWN,
     REJECTS_SCHEMA,
     RESPONSES_SCHEMA,
+    RETESTS_SCHEMA,
     SCHEMA_VERSION,
     STUDIES_SCHEMA,
     Item,
@@ -130,6 +131,13 @@ class StudyStore:
     @functools.cached_property
     def rejects(self) -> pl.DataFrame:
         return self._read("rejects", REJECTS_SCHEMA)
+
+    @functools.cached_property
+    def retests(self) -> pl.DataFrame:
+        """Later answers of the same people to the same items; empty where nobody was asked again."""
+        if not (self.path / "retests.parquet").exists():
+            return pl.DataFrame(pl.from_arrow(RETESTS_SCHEMA.empty_table()))
+        return self._read("retests", RETESTS_SCHEMA)
 
     @functools.cached_property
     def item_by_id(self) -> dict[str, Item]:
