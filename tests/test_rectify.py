@@ -216,6 +216,18 @@ def test_difference_in_predictions_where_both_arms_are_predicted(arms):
     assert (ours["n_labeled"], ours["n_predicted"], ours["lambda"]) == (100, 400, expected.lam)
 
 
+def test_one_file_with_both_arms_may_be_given_twice(arms):
+    wide, gold, expected = arms
+    whole = wide.join(gold, on="participant_id", how="left")
+    found = rectify(whole, whole, "y ~ d")
+    assert found.table["method"].unique(maintain_order=True).to_list() == ["naive", "labels only", "DiP"]
+    assert row(found, "DiP", "d")["estimate"] == pytest.approx(expected.estimates.estimate[0])
+    # Nobody but those who answered has an arm: the naive estimate is everybody's difference.
+    naive = row(found, "naive", "d")
+    assert naive["estimate"] == pytest.approx((wide["S1"] - wide["S0"]).mean())
+    assert naive["n_predicted"] == 400
+
+
 def test_both_arms_may_be_two_rows_a_person(arms):
     wide, gold, expected = arms
     long = pl.concat(

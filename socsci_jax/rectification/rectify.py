@@ -20,6 +20,8 @@ from socsci_jax.rectification.predicted import ARM_0, ARM_1, PREDICTION
 from socsci_jax.rectification.prepare import Prepared, Settings, prepare
 from socsci_jax.rectification.tables import join
 
+_NOTHING_PREDICTED = "every row has an answer, so that there is nothing to predict."
+
 
 @dataclasses.dataclass(frozen=True)
 class Rectification:
@@ -63,7 +65,7 @@ def rectify(
     )
     data, joined = prepare(joined, parsed, settings, treatment)
     notes = list(joined.notes)
-    if settings.probability is None:
+    if settings.probability is None and not data.labeled.all():
         share = data.labeled.mean()
         notes.append(
             f"everybody is taken to have been asked with the same probability, {share:.4g} (no column given)"
@@ -76,7 +78,8 @@ def rectify(
         except InputError as error:
             notes.append(f"{method} is left out: {error}")
 
-    add("naive", lambda: _naive(data, settings))
+    both_arms = joined.both_arms and parsed.single is not None
+    add("naive", lambda: _naive_difference(data, treatment) if both_arms else _naive(data, settings))
     add("labels only", lambda: _labels_only(data, settings))
     add("DSL", lambda: _dsl(data, settings))
     add("PPI++", lambda: _ppi(data, settings))
@@ -112,6 +115,14 @@ def _naive(data: Prepared, settings: Settings) -> list[dict]:
     return _rows(data, solved.estimates(kind, clusters=data.clusters, names=data.terms), 0, len(data.y))
 
 
+def _naive_difference(data: Prepared, treatment: str) -> list[dict]:
+    """Predictions taken for answers where both arms are predicted: everybody's difference between the two."""
+    gain = pl.concat([data.frame.select(ARM_0, ARM_1), data.personas.select(ARM_0, ARM_1)])
+    gain = (gain[ARM_1] - gain[ARM_0]).to_numpy()
+    found = fit(np.ones((len(gain), 1)), gain).estimates("HC2", names=[treatment])
+    return _rows(data, found, 0, len(gain))
+
+
 def _labels_only(data: Prepared, settings: Settings) -> list[dict]:
     on = data.sample(data.labeled, labeled=True)
     solved = fit(on.X, on.y, family=settings.family, weights=on.weights)
@@ -120,6 +131,8 @@ def _labels_only(data: Prepared, settings: Settings) -> list[dict]:
 
 
 def _dsl(data: Prepared, settings: Settings) -> list[dict]:
+    if data.labeled.all():
+        raise InputError(_NOTHING_PREDICTED)
     known = {
         "prediction": data.prediction, "y": data.y, "labeled": data.labeled, "probability": data.probability,
         "family": settings.family, "weights": data.weights, "clusters": data.clusters, "names": data.terms,
@@ -133,7 +146,7 @@ def _dsl(data: Prepared, settings: Settings) -> list[dict]:
 
 def _samples(data: Prepared) -> tuple[Sample, Sample]:
     if data.labeled.all():
-        raise InputError("every row has an answer, so that there is nothing to predict.")
+        raise InputError(_NOTHING_PREDICTED)
     off = data.probability[~data.labeled]
     if data.varies and not ((off > 0) & (off < 1)).all():
         raise InputError(
@@ -172,7 +185,7 @@ def _dip(data: Prepared, formula: Formula, treatment: str, settings: Settings) -
         [frame.filter(~on).drop(PREDICTION), data.personas.select(frame.drop(PREDICTION).columns)]
     )
     if others.is_empty():
-        raise InputError("every row has an answer, so that there is nothing to predict.")
+        raise InputError(_NOTHING_PREDICTED)
     answered = frame.filter(on)
     weights = None
     if settings.weights is not None:
