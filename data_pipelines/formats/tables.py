@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from data_pipelines.formats.limits import MOST_CELLS, MOST_COLUMNS
-from data_pipelines.formats.qualtrics.columns import unique_names
+from data_pipelines.formats.names import unique_names
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import SourceFile
 

@@ -6,15 +6,16 @@ stays text, as it stands in the file.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
-import gzip
-import zlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
+from data_pipelines.formats.csv_table import read_csv
 from data_pipelines.formats.qualtrics.columns import (
     RECORD,
     Column,
@@ -22,14 +23,12 @@ from data_pipelines.formats.qualtrics.columns import (
     link_by_id,
     link_by_name,
     names_of,
-    unique_names,
 )
 from data_pipelines.formats.qualtrics.questionnaire import Questionnaire
 from data_pipelines.formats.qualtrics.text import words_of
-from socsci_jax.errors import InputError
 
-MAX_BYTES = 512 * 2**20
-MAX_COLUMNS = 50_000
+_NUMBERED = re.compile(r" \(\d+\)$")
+_NAMELESS = re.compile(r"\(column \d+\)")
 _LABELS = frozenset(
     words_of(label)
     for label in (*RECORD.values(), "Start Date", "End Date", "Response ID", "Recorded Date", "IP Address")
@@ -103,13 +102,17 @@ def read_export(path: str | Path, survey: Questionnaire) -> Export:
     Raises InputError for a file that cannot be read as a table.
     """
     path = Path(path)
-    table = _table(path)
-    names, labels, imports, header_rows = _header(table, survey)
+    read = read_csv(path)
+    notes = list(read.notes)
+    for number, reason in read.misfits:
+        notes.append(f"{path.name}, row {number}: not read ({reason}).")
+    names = read.frame.columns
+    headers = _headers(names)
+    labels, imports, extra_rows = _header(headers, read.frame, survey)
     columns = [
         Column(name=name, header=header, label=label)
-        for name, header, label in zip(unique_names(names), names, labels, strict=True)
+        for name, header, label in zip(names, headers, labels, strict=True)
     ]
-    notes: list[str] = []
     if imports is not None:
         linked = [link_by_id(column, cell, survey) for column, cell in zip(columns, imports, strict=True)]
     else:
@@ -124,71 +127,35 @@ def read_export(path: str | Path, survey: Questionnaire) -> Export:
     unknown = [c.header for c in linked if c.role == "unknown" and c.header]
     if unknown:
         notes.append(f"{path.name}: columns of questions that the survey file lacks: {', '.join(unknown)}.")
-    body = table.slice(header_rows)
-    body.columns = [column.name for column in linked]
-    return Export(path=path, columns=tuple(linked), table=body, header_rows=header_rows, notes=tuple(notes))
+    body = read.frame[extra_rows:].with_columns(
+        pl.when(pl.col(pl.String).str.strip_chars() == "").then(None).otherwise(pl.col(pl.String)).name.keep()
+    )
+    return Export(
+        path=path, columns=tuple(linked), table=body, header_rows=extra_rows + 1, notes=tuple(notes)
+    )
 
 
-def _table(path: Path) -> pl.DataFrame:
-    """All cells as text; an empty cell is null."""
-    text = _decoded(path, _bytes(path))
-    first = text[: text.find("\n")] if "\n" in text else text
-    separator = max(",\t;", key=first.count)
-    try:
-        table = pl.read_csv(
-            text.encode(),
-            has_header=False,
-            infer_schema_length=0,
-            separator=separator,
-            truncate_ragged_lines=True,
-        )
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        raise InputError(
-            f"{path}: not a readable table ({str(error).splitlines()[0]}); export the answers again as CSV."
-        ) from None
-    if table.width > MAX_COLUMNS:
-        raise InputError(f"{path}: {table.width} columns; at most {MAX_COLUMNS} are read.")
-    return table
+def _headers(names: list[str]) -> list[str]:
+    """What the first row says: without the numbers that tell equal names apart, and the places of nameless columns."""
+    bare = [_NUMBERED.sub("", name) for name in names]
+    counts = collections.Counter(bare)
+    headers = [b if counts[b] > 1 else name for b, name in zip(bare, names, strict=True)]
+    return ["" if _NAMELESS.fullmatch(header) else header for header in headers]
 
 
-def _bytes(path: Path) -> bytes:
-    if not path.is_file():
-        raise InputError(f"{path}: file not found.")
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read ({error}).") from None
-    if len(data) > MAX_BYTES:
-        raise InputError(f"{path}: more than {MAX_BYTES // 2**20} MB; split the export.")
-    if not data.strip():
-        raise InputError(f"{path}: the file is empty.")
-    return data
-
-
-def _decoded(path: Path, data: bytes) -> str:
-    encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252")
-    for encoding in encodings:
-        try:
-            return data.decode(encoding).replace("\r\n", "\n").replace("\x00", "")
-        except UnicodeDecodeError:
-            continue
-    raise InputError(f"{path}: the text is neither UTF-8, UTF-16 nor Windows-1252; save it as UTF-8.")
-
-
-def _header(table: pl.DataFrame, survey: Questionnaire) -> tuple[list[str], list[str], list[str] | None, int]:
-    """(names, labels, import ids or None, number of header rows)."""
-    top = [[cell or "" for cell in row] for row in table.head(4).iter_rows()]
-    names = [cell.strip("\ufeff") for cell in top[0]]
+def _header(
+    headers: list[str], frame: pl.DataFrame, survey: Questionnaire
+) -> tuple[list[str], list[str] | None, int]:
+    """(labels, import ids or None, number of rows under the header that hold no answers)."""
+    top = [[cell or "" for cell in row] for row in frame.head(3).iter_rows()]
+    empty = [""] * len(headers)
     for number, row in enumerate(top):
         filled = [cell for cell in row if cell.strip()]
         if filled and 2 * sum("ImportId" in cell for cell in filled) > len(filled):
-            labels = top[1] if number > 1 else [""] * len(names)
-            return names, labels, row, number + 1
-    if len(top) > 1 and _are_labels(top[1], survey):
-        return names, top[1], None, 2
-    return names, [""] * len(names), None, 1
+            return (top[0] if number else empty), row, number + 1
+    if top and _are_labels(top[0], survey):
+        return top[0], None, 1
+    return empty, None, 0
 
 
 def _are_labels(row: list[str], survey: Questionnaire) -> bool:

@@ -5,7 +5,6 @@ What is not understood is left out and said in the questionnaire's notes; a file
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from data_pipelines.formats.qualtrics.questionnaire import (
 from data_pipelines.formats.qualtrics.questions import read_question
 from data_pipelines.formats.qualtrics.text import plain_text
 from socsci_jax.errors import InputError
+from socsci_jax.reading import read_json
 
 # The largest survey at hand has 0.8 MB and 300 questions.
 MAX_BYTES = 64 * 2**20
@@ -78,7 +78,7 @@ def read_questionnaire(path: str | Path) -> Questionnaire:
 
 def _elements(path: Path) -> dict[str, list[dict]]:
     """The file's elements by kind; "entry" holds the survey's own record."""
-    data = _json(path)
+    data = read_json(path, limit=MAX_BYTES, hint="export the survey again as QSF")
     listed = data.get("SurveyElements") if isinstance(data, dict) else None
     if isinstance(listed, dict):
         listed = list(listed.values())
@@ -98,23 +98,6 @@ def _elements(path: Path) -> dict[str, list[dict]]:
     if not found.get("SQ"):
         raise InputError(f"{path}: the survey has no questions; export it again as QSF.")
     return found
-
-
-def _json(path: Path) -> Any:
-    if not path.is_file():
-        raise InputError(f"{path}: file not found.")
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise InputError(
-            f"{path}: {size / 2**20:.0f} MB; a QSF file of at most {MAX_BYTES / 2**20:.0f} MB is read."
-        )
-    try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0]
-        raise InputError(
-            f"{path}: not readable as JSON ({reason}); export the survey again as QSF."
-        ) from None
 
 
 def _blocks(elements: Iterator[dict] | list[dict] | tuple) -> Iterator[Block]:
