@@ -18,6 +18,7 @@ from data_pipelines.drafting.choice_scales import (
     scale_of_rows,
 )
 from data_pipelines.drafting.demographics import attribute_of, attribute_of_name
+from data_pipelines.drafting.holes import ATTENTION, NO_ORDER, UNEXPLAINED
 from data_pipelines.formats.qualtrics.columns import Column
 from data_pipelines.formats.qualtrics.conjoint import find_conjoint
 from data_pipelines.formats.qualtrics.export import Export, cells
@@ -61,7 +62,10 @@ class Asked:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DraftAttribute:
-    """What is known of people: a column, and the texts of its codes (empty where cells are texts already)."""
+    """What is known of people: a column, and the texts of its codes (empty where cells are texts already).
+
+    `told` says who decided what rules could not.
+    """
 
     name: str
     column: str
@@ -69,6 +73,7 @@ class DraftAttribute:
     missing: tuple[str, ...]
     origin: str
     holes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,9 +196,9 @@ def _chosen(column: Column, question: Question, label: str, values: Sequence[str
         holes.append(f"{found.strange_count} cells are no choice of the survey file ({shown})")
     scale = scale_of_choices(choices)
     if scale.order_unknown:
-        holes.append("nothing shows whether its choices have an order")
+        holes.append(NO_ORDER)
     if is_attention_check(question.text, label):
-        holes.append("looks like an attention check")
+        holes.append(ATTENTION)
     return Asked(
         column=column,
         question=question,
@@ -222,7 +227,7 @@ def _written(column: Column, question: Question, label: str, values: Sequence[st
     if numbers < len(values):
         holes.append(f"{len(values) - numbers} of {len(values)} cells are no number")
     if is_attention_check(question.text, label):
-        holes.append("looks like an attention check")
+        holes.append(ATTENTION)
     return Asked(
         column=column, question=question, label=label, scale=scale_of_rows(question), holes=tuple(holes)
     )
@@ -266,7 +271,7 @@ def _of_fields(export: Export) -> Iterator[DraftAttribute]:
         coded = all(_is_number(value) for value in values)
         holes = ()
         if coded and name not in ("age", "household_size"):
-            holes = (f"its codes ({', '.join(sorted(set(values))[:6])}, ...) are explained in no file",)
+            holes = (f"its codes ({', '.join(sorted(set(values))[:6])}, ...) {UNEXPLAINED}",)
         yield DraftAttribute(
             name=name,
             column=column.name,

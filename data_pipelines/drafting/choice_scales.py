@@ -56,6 +56,7 @@ class DraftScale:
     """A scale as drafted: `levels` from the first to the last choice shown; `number` with bounds where it is a quantity.
 
     `empty` is the code of an empty cell (a box that was not ticked), "" where that is no answer.
+    `recoded` says which level a code of the export is, where the two differ.
     `reversed`: the numbers that people read beside the labels run against the codes.
     `order_unknown`: nothing shows whether the levels have an order, so they are nominal until somebody says so.
     """
@@ -64,6 +65,7 @@ class DraftScale:
     alternatives: Mapping[str, str] = dataclasses.field(default_factory=dict)
     missing: tuple[str, ...] = ()
     empty: str = ""
+    recoded: Mapping[str, str] = dataclasses.field(default_factory=dict)
     nominal: bool = False
     reversed: bool = False
     order_unknown: bool = False

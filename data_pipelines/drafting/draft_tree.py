@@ -11,12 +11,26 @@ from data_pipelines.drafting.wording import Part
 DATA, SURVEY = "data", "survey"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rulings:
+    """What was decided beyond the rules, with who says so.
+
+    `checks` are attention checks: column, what an attentive person's cell says, who says so.  `unfinished` is
+    "exclude" or "keep" for responses that were not finished ("": left open).
+    """
+
+    checks: tuple[tuple[str, str, str], ...] = ()
+    unfinished: str = ""
+    unfinished_told: str = ""
+
+
 @dataclasses.dataclass(kw_only=True)
 class Draft:
     """The tree of a specification as it grows, with provenance and holes by key."""
 
     design: Design
     survey_file: str
+    rulings: Rulings
     provenance: dict[str, str] = dataclasses.field(default_factory=dict)
     unresolved: dict[str, str] = dataclasses.field(default_factory=dict)
 

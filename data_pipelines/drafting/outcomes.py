@@ -10,6 +10,7 @@ from data_pipelines.drafting.asked import Asked
 from data_pipelines.drafting.choice_scales import DraftScale
 from data_pipelines.drafting.column_sets import ColumnSet, aligned
 from data_pipelines.drafting.design import Design
+from data_pipelines.drafting.holes import OTHER_LABELS
 from data_pipelines.drafting.wording import LOOP, Part, Wording, is_own, read_by_all, unfilled, words_read
 
 # A factor that was met before an outcome counts as long as its combinations hold this many people on average.
@@ -19,19 +20,23 @@ MOST_UNASSIGNED = 0.05
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DraftVariant:
-    """How people at some levels met an outcome; what is None is as at the other levels."""
+    """How people at some levels met an outcome; what is None is as at the other levels.
+
+    `codes` says which code of the scale a code in its column stands for, where the two differ.
+    """
 
     arms: Mapping[str, str]
     asked: Asked
     column: str | None
     question: tuple[Part, ...] | None
     scale: DraftScale | None
+    codes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DraftOutcome:
     """`depends_on` are the factors that change what is read with it; `texts` those texts of theirs that come before
-    it; `loop` the block that is repeated."""
+    it; `loop` the block that is repeated; `told` who decided what rules could not."""
 
     name: str
     asked: Asked
@@ -42,6 +47,7 @@ class DraftOutcome:
     texts: tuple[str, ...] = ()
     loop: str = ""
     holes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 def draft_outcomes(design: Design, asked: Sequence[Asked]) -> tuple[DraftOutcome, ...]:
@@ -90,9 +96,7 @@ def _outcome(design: Design, one: Asked, one_set: ColumnSet | None) -> DraftOutc
     if one_set is not None:
         first = min(one_set.by_level)
         if not one_set.same_labels:
-            holes.append(
-                f"levels of {one_set.factor} saw other labels; which answers belong together is not told"
-            )
+            holes.append(f"levels of {one_set.factor} {OTHER_LABELS}")
         for i, other in one_set.by_level.items():
             if i != first:
                 level = design.factors[one_set.factor].levels[i]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_pipelines.drafting.asked import Reading, read_columns
 from data_pipelines.drafting.design import Design, read_design
+from data_pipelines.drafting.draft_tree import Rulings
 from data_pipelines.drafting.outcomes import DraftOutcome, draft_outcomes
 from data_pipelines.drafting.specify import specify
 from data_pipelines.formats.qualtrics import Export, Questionnaire, read_export, read_questionnaire
@@ -24,12 +25,18 @@ MOST_FILES = 40
 class RuleDraft:
     """What rules found in a deposit, and the specification written from it."""
 
-    specification: Specification
+    specification: Specification | None
     design: Design
     reading: Reading
     outcomes: tuple[DraftOutcome, ...]
     survey_path: Path
     data_path: Path
+    folder: Path
+
+    def settled(self, *, reading: Reading, outcomes: tuple[DraftOutcome, ...], rulings: Rulings) -> RuleDraft:
+        """The same draft after somebody decided what rules could not."""
+        changed = dataclasses.replace(self, reading=reading, outcomes=outcomes)
+        return dataclasses.replace(changed, specification=_specified(changed, rulings))
 
 
 def draft_by_rules(deposit: str | Path) -> RuleDraft:
@@ -48,21 +55,28 @@ def draft_by_rules(deposit: str | Path) -> RuleDraft:
             f"{export.path}: no column holds answers on a scale of {survey_path.name} ({reasons or 'none is linked'}); "
             "check that survey and export belong together."
         )
-    name = re.sub(r"[^\w.]+", "_", folder.resolve().name).strip("_") or "study"
-    return RuleDraft(
-        specification=specify(
-            design,
-            reading,
-            outcomes,
-            name=name,
-            data_path=str(export.path.relative_to(folder)),
-            survey_path=str(survey_path.relative_to(folder)),
-        ),
+    draft = RuleDraft(
+        specification=None,
         design=design,
         reading=reading,
         outcomes=outcomes,
         survey_path=survey_path,
         data_path=export.path,
+        folder=folder,
+    )
+    return dataclasses.replace(draft, specification=_specified(draft, Rulings()))
+
+
+def _specified(draft: RuleDraft, rulings: Rulings) -> Specification:
+    name = re.sub(r"[^\w.]+", "_", draft.folder.resolve().name).strip("_") or "study"
+    return specify(
+        draft.design,
+        draft.reading,
+        draft.outcomes,
+        name=name,
+        data_path=str(draft.data_path.relative_to(draft.folder)),
+        survey_path=str(draft.survey_path.relative_to(draft.folder)),
+        rulings=rulings,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from data_pipelines.drafting.asked import Reading
 from data_pipelines.drafting.choice_scales import DraftScale, printed_numbers
 from data_pipelines.drafting.design import Design
-from data_pipelines.drafting.draft_tree import DATA, SURVEY, Draft, one_line, part_tree
+from data_pipelines.drafting.draft_tree import DATA, SURVEY, Draft, Rulings, one_line, part_tree
 from data_pipelines.drafting.outcomes import DraftOutcome
 from data_pipelines.drafting.specify_factors import (
     factor_tree,
@@ -34,9 +34,10 @@ def specify(
     name: str,
     data_path: str,
     survey_path: str,
+    rulings: Rulings = Rulings(),  # noqa: B008 (frozen)
 ) -> Specification:
     """The draft as a specification: one study for all outcomes that depend on the same factors."""
-    draft = Draft(design=design, survey_file=survey_path)
+    draft = Draft(design=design, survey_file=survey_path, rulings=rulings)
     groups: dict[tuple, list[DraftOutcome]] = {}
     for outcome in outcomes:
         groups.setdefault((outcome.loop, outcome.depends_on, outcome.texts), []).append(outcome)
@@ -139,6 +140,8 @@ def _outcome(draft: Draft, key: str, outcome: DraftOutcome, *, name: str, column
     asked = outcome.asked
     draft.provenance[f"{key}.question"] = f"{draft.survey_file}, {asked.question.id}"
     draft.provenance[f"{key}.scale"] = f"{draft.survey_file}, {asked.question.id}, {_scale_origin(outcome)}"
+    for i, told in enumerate(outcome.told):
+        draft.provenance[f"{key}.told[{i}]"] = told
     tree: dict = {
         "question": [part_tree(draft, part) for part in outcome.question],
         "scale": _scale(outcome, outcome.scale),
@@ -159,6 +162,8 @@ def _outcome(draft: Draft, key: str, outcome: DraftOutcome, *, name: str, column
             one["question"] = [part_tree(draft, part) for part in variant.question]
         if variant.scale is not None:
             one["scale"] = _scale(outcome, variant.scale)
+            if variant.codes:
+                one["scale"]["codes"] = dict(variant.codes)
         variants.append(one)
     if variants:
         tree["variants"] = variants
@@ -194,6 +199,8 @@ def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
         found["nominal"] = True
     if scale.empty:
         found["empty"] = scale.empty
+    if scale.recoded and not in_words:
+        found["codes"] = dict(scale.recoded)
     if outcome.asked.question.kind in ("multiple", "matrix_multiple"):
         found["codes"] = {one_line(choice.text): "1" for choice in outcome.asked.choices if choice.text}
     return found

@@ -6,6 +6,7 @@ import re
 
 from data_pipelines.drafting.asked import DraftAttribute
 from data_pipelines.drafting.draft_tree import Draft, one_line
+from data_pipelines.drafting.holes import NOT_FINISHED
 
 
 def participant(draft: Draft, at: str) -> dict:
@@ -33,6 +34,8 @@ def attribute_tree(draft: Draft, at: str, attribute: DraftAttribute) -> dict:
     key = f"{at}attributes.{attribute.name}"
     draft.provenance[key] = attribute.origin
     draft.hole(key, *attribute.holes)
+    for i, told in enumerate(attribute.told):
+        draft.provenance[f"{key}.told[{i}]"] = told
     found = {"column": attribute.column}
     if attribute.recode:
         found["recode"] = {code: one_line(text) for code, text in attribute.recode.items()}
@@ -66,9 +69,24 @@ def exclusions(draft: Draft, at: str) -> list[dict]:
             break
     finished = export.is_finished
     if finished is not None and not all(finished):
-        name = export.record("finished").name
-        draft.hole(
-            f"{at}exclude",
-            f"{finished.count(False)} responses were not finished ({name}); say whether they count",
+        column = export.record("finished")
+        if draft.rulings.unfinished == "exclude":
+            values = {
+                cell
+                for cell, done in zip(export.table[column.name], finished, strict=True)
+                if not done and cell
+            }
+            found.append({"where": {column.name: {"is": sorted(values)}}, "reason": "not finished"})
+        if draft.rulings.unfinished:
+            draft.provenance[f"{at}exclude (unfinished)"] = draft.rulings.unfinished_told
+        else:
+            draft.hole(
+                f"{at}exclude",
+                f"{finished.count(False)} {NOT_FINISHED} ({column.name}); say whether they count",
+            )
+    for column_name, right, told in draft.rulings.checks:
+        draft.provenance[f"{at}exclude[{len(found)}]"] = told
+        found.append(
+            {"where": {column_name: {"not": [right]}}, "reason": f"failed the attention check {column_name}"}
         )
     return found
