@@ -500,6 +500,36 @@ def test_codes_and_labels_are_told_apart_in_cells():
     assert coding(["1", "7", "7"], options).strange == ("7",)
 
 
+def built_values(draft, folder, out):
+    write_draft(draft.specification.model_copy(update={"unresolved": {}}), folder / "study.yaml")
+    store = build(folder, out)
+    found = store.responses.join(store.items.select("item_id", "outcome"), on="item_id")
+    return found.filter(pl.col("outcome") == "answer").sort("sample_id")["value"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [(["4", "5", "6"], [4, 5, 6]), (["1", "2 ", "4 - Much"], [1, 2, 4])],
+    ids=["codes", "labels"],
+)
+def test_labels_that_are_codes_of_other_levels_are_not_taken_for_them(tmp_path, cells, values):
+    labels = {"4": "1", "5": "2", "6": "3", "7": "4 - Much"}
+    question = q.single("QID1", "x", "How much?", "unused")
+    question |= {
+        "Choices": {key: {"Display": label} for key, label in labels.items()},
+        "ChoiceOrder": list(labels),
+    }
+    draft = drafted(tmp_path, question, cells)
+    assert built_values(draft, tmp_path / "d", tmp_path / "store") == values
+
+
+def test_reversed_answers_are_turned_by_the_build(tmp_path):
+    labels = ("1 - Left", "2", "3 - Right")
+    question = q.single("QID1", "x", "Which?", *labels, RecodeValues={"1": "3", "2": "2", "3": "1"})
+    draft = drafted(tmp_path, question, ["3", "2", "1", "1"])
+    assert built_values(draft, tmp_path / "d", tmp_path / "store") == [1, 2, 3, 3]
+
+
 # --- attributes -------------------------------------------------------------------------------------------------
 
 

@@ -187,7 +187,9 @@ def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
     coding = outcome.asked.coding
     in_words = coding is not None and coding.kind == "text"
     levels = {code: one_line(text) for code, text in scale.levels.items()}
-    found = {"levels": _as_seen(levels) if scale.reversed else levels}
+    # Where cells hold labels, the numbers printed with them are their codes.
+    printed = in_words and len(printed_numbers(list(levels.values()))) == len(levels)
+    found = {"levels": _as_seen(levels) if scale.reversed or printed else levels}
     if scale.reversed and not in_words:
         found["reversed"] = True
     if scale.alternatives:
@@ -207,10 +209,10 @@ def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
 
 
 def _as_seen(levels: Mapping[str, str]) -> dict[str, str]:
-    """Levels under the numbers that people read beside the labels."""
+    """Levels under the numbers that people read beside the labels; those without one are counted from the others."""
     codes, labels = list(levels), list(levels.values())
     printed = printed_numbers(labels)
-    return {str(printed.get(i, int(codes[-1 - i]))): label for i, label in enumerate(labels)}
+    return {str(printed[i] if i in printed else int(codes[-1 - i])): label for i, label in enumerate(labels)}
 
 
 def _whole_design(draft: Draft, reading: Reading) -> None:

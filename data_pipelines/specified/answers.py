@@ -41,7 +41,7 @@ class Reading:
             cell = self.declared.empty
         if cell is None:
             return Answer(status="missing", reason="missing answer")
-        text = self.codes.get(_key(cell), cell)
+        text = self.codes.get(_key(cell), self.codes.get(_key(code(cell)), cell))
         number = code(text)
         if number in self.missing:
             return Answer(status="missing", reason=f"missing answer (code {number})")
@@ -72,14 +72,23 @@ def reading_of(
     """How to read a column, from the declared scale and what the file says of its codes.
 
     `labels` and `missing` are the file's: a text cell may be one of its labels, and its missing codes are missing
-    unless the scale declares them as alternatives.  Raises InputError for words that tell no scale.
+    unless the scale declares them as alternatives.  A label that is the code of another level (codes 4 to 10 with
+    the labels 1 to 7) is never looked for in cells: they hold the codes.
+    Raises InputError for words that tell no scale.
     """
     scale = scale_of(declared, deposit)
-    told = {**{_key(label): c for c, label in (labels or {}).items()}}
     own = dict(zip(map(code, scale.levels), scale.labels, strict=False))
+    own |= dict.fromkeys(set(map(code, scale.levels)) - set(own), "")
     own |= dict(zip(map(code, scale.alternatives), scale.alternative_labels, strict=True))
     counts = collections.Counter(_key(label) for label in own.values() if label)
-    told |= {_key(label): c for c, label in own.items() if label and counts[_key(label)] == 1}
+    told = {
+        _key(label): c for c, label in (labels or {}).items() if code(label) not in own or code(label) == c
+    }
+    told |= {
+        _key(label): c
+        for c, label in own.items()
+        if label and counts[_key(label)] == 1 and (code(label) not in own or code(label) == c)
+    }
     told |= {_key(cell): c for cell, c in declared.codes.items()}
     absent = (missing | set(declared.missing)) - set(declared.alternatives)
     return Reading(
