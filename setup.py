@@ -43,6 +43,8 @@ INSTALL = [
     # Texts of questionnaires are HTML: rendered to plain text with tables and lists as people saw them.
     "inscriptis>=2.6,<3",
     "lxml>=5.4,<7",
+    # Endpoints of models that are asked about what rules leave open in a deposit (off by default).
+    "requests>=2.32,<3",
     # Tables in other encodings than UTF-8: which one is found, and reported.
     "charset-normalizer>=3.4,<4",
     # NF4 codes of a frozen base (QLoRA); JAX's own quantization library, still young: its minor versions may change.

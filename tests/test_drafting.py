@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import collections
-import subprocess
-import sys
 
 import invented_qualtrics as q
 import polars as pl
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from data_pipelines.drafting.choice_scales import coding, scale_of_choices
 from data_pipelines.drafting.demographics import attribute_of
 from data_pipelines.drafting.rules import draft_by_rules, write_draft
 from data_pipelines.formats.qualtrics.questionnaire import Choice, Question
 from data_pipelines.specified.build import build
+from socsci_jax.cli import app
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification_files import parse_specification, render
 
@@ -611,12 +611,8 @@ def test_a_draft_is_the_same_every_time_and_replaces_nothing_unasked(tmp_path):
 def test_the_command_writes_a_draft_and_tells_people_per_arm(tmp_path):
     folder = q.two_arms(tmp_path / "kim")
     out = tmp_path / "study.yaml"
-    done = subprocess.run(
-        [sys.executable, "-m", "socsci_jax", "data", "spec", "draft", str(folder), "-o", str(out)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = CliRunner().invoke(app, ["data", "spec", "draft", str(folder), "-o", str(out)])
+    assert done.exit_code == 0, done.output
     assert "factor FL_7: Warm Kim 6, Cold Kim 6" in done.stdout
     assert yaml.safe_load(out.read_text())["files"]["data"] == {
         "path": "response.csv",

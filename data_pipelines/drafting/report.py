@@ -9,28 +9,21 @@ from data_pipelines.drafting.rules import RuleDraft
 
 
 def describe(draft: RuleDraft) -> Iterator[str]:
-    """Files, factors with people per level, outcomes, attributes, and what was left out, as plain text."""
+    """Files, factors with people per level, outcomes, attributes, what was left out; text of the deposit is in it."""
     design = draft.design
     people = design.export.table.height
-    yield f"{_plain(draft.survey_path.name)} and {_plain(draft.data_path.name)}: {people} responses"
+    yield f"{draft.survey_path.name} and {draft.data_path.name}: {people} responses"
     for name, factor in (*design.factors.items(), *design.same_text.items()):
         assignment = design.assignments[name]
         counts = collections.Counter(assignment.levels)
-        levels = ", ".join(
-            f"{_plain(level.name)} {counts.get(i, 0)}" for i, level in enumerate(factor.levels)
-        )
+        levels = ", ".join(f"{level.name} {counts.get(i, 0)}" for i, level in enumerate(factor.levels))
         unknown = f"; {counts[None]} not known" if counts.get(None) else ""
         source = assignment.traces[0].source if assignment.traces else "no column tells the levels"
         order = " (an order, which changes no text)" if name in design.same_text else ""
-        yield f"factor {_plain(name)}{order}: {levels}{unknown} (from {_plain(source)})"
+        yield f"factor {name}{order}: {levels}{unknown} (from {source})"
     yield f"outcomes: {len(draft.outcomes)}; attributes: {', '.join(a.name for a in draft.reading.attributes) or 'none'}"
     reasons = collections.Counter(draft.reading.left_out.values())
     for reason, count in reasons.most_common():
-        yield f"left out: {count} columns, {_plain(reason)}"
+        yield f"left out: {count} columns, {reason}"
     for note in (*design.survey.notes, *design.export.notes):
-        yield f"note: {_plain(note)}"
-
-
-def _plain(text: str) -> str:
-    """Text from a file without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in text)[:300]
+        yield f"note: {note}"

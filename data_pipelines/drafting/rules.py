@@ -13,6 +13,7 @@ from data_pipelines.drafting.outcomes import DraftOutcome, draft_outcomes
 from data_pipelines.drafting.specify import specify
 from data_pipelines.formats.qualtrics import Export, Questionnaire, read_export, read_questionnaire
 from socsci_jax.errors import InputError
+from socsci_jax.storage import new_file
 from socsci_jax.studies.specification import Specification
 from socsci_jax.studies.specification_files import render
 
@@ -129,14 +130,16 @@ def _pair(folder: Path) -> tuple[Path, Export]:
     return chosen[0]
 
 
+def check_free_draft(out: str | Path, *, replace: bool) -> None:
+    """Raises InputError where the file is there already and is not to be replaced."""
+    if Path(out).is_dir():
+        raise InputError(f"{out} is a folder; name the file to write (study.yaml).")
+    if Path(out).exists() and not replace:
+        raise InputError(f"{out} exists already; choose another name or pass --replace.")
+
+
 def write_draft(specification: Specification, out: str | Path, *, replace: bool = False) -> None:
     """Writes the draft as YAML; raises InputError where the file is there already."""
-    out = Path(out)
-    if out.is_dir():
-        out = out / "study.yaml"
-    if out.exists() and not replace:
-        raise InputError(f"{out} exists already; choose another name or pass --replace.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(render(specification), encoding="utf-8")
-    partial.replace(out)
+    check_free_draft(out, replace=replace)
+    with new_file(Path(out)) as partial:
+        partial.write_text(render(specification), encoding="utf-8")

@@ -52,16 +52,58 @@ def draft(
         Path,
         typer.Option("--out", "-o", help="The study.yaml to write; files are named relative to the deposit."),
     ] = Path("study.yaml"),
+    model_url: Annotated[
+        str,
+        typer.Option(
+            help="Ask a model about what rules leave open: base of an OpenAI-compatible endpoint (.../v1)."
+        ),
+    ] = "",
+    model: Annotated[str, typer.Option(help="Name of the model at that endpoint.")] = "",
+    key_variable: Annotated[
+        str, typer.Option(help="Environment variable that holds the endpoint's key.")
+    ] = "",
+    transcript: Annotated[
+        Path | None,
+        typer.Option(
+            help="Everything asked and answered, reused on the next run; by default beside the draft."
+        ),
+    ] = None,
+    most_tokens: Annotated[
+        int | None, typer.Option(help="Stop asking once so many tokens are spent.")
+    ] = None,
+    price_in: Annotated[float, typer.Option(help="Price of a million tokens in, to show the cost.")] = 0.0,
+    price_out: Annotated[float, typer.Option(help="Price of a million tokens out.")] = 0.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for one answer.", min=1)] = 60.0,
     replace: Replace = False,
 ) -> None:
-    """Propose a specification by rules: arms, texts, scales, attributes; what they cannot tell is left open by name."""
-    from data_pipelines.drafting.report import describe
-    from data_pipelines.drafting.rules import draft_by_rules, write_draft
+    """Propose a specification: arms, texts, scales, attributes; what cannot be told is left open by name.
 
+    Rules read the survey and its export. With `--model-url`, a model is asked small questions about what they left
+    open; its answers must quote the deposit, and passages of it are sent to the endpoint.
+    """
+    from data_pipelines.drafting.report import describe
+    from data_pipelines.drafting.rules import check_free_draft, draft_by_rules, write_draft
+    from socsci_jax.foreign_text import say
+
+    check_free_draft(out, replace=replace)
     found = draft_by_rules(deposit)
-    write_draft(found.specification, out, replace=replace)
     for line in describe(found):
-        print(line)
-    print(
-        f"{out}: {len(found.specification.unresolved)} values are left open; they stand under `unresolved`."
-    )
+        say(line)
+    if model_url:
+        from data_pipelines.drafting.model.run import ask_model
+
+        asked = ask_model(
+            found,
+            url=model_url,
+            model=model,
+            key_variable=key_variable,
+            transcript=transcript or out.with_suffix(".transcript.jsonl"),
+            most_tokens=most_tokens,
+            prices=(price_in, price_out),
+            timeout_seconds=timeout,
+        )
+        found = asked.draft
+        for line in asked.lines:
+            say(line)
+    write_draft(found.specification, out, replace=replace)
+    say(f"{out}: {len(found.specification.unresolved)} values are left open; they stand under `unresolved`.")
