@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import string
 from pathlib import Path
 
@@ -58,7 +59,6 @@ def levels(lo: int, hi: int, step: int = 1) -> tuple[int, ...]:
         ("Only return 0, 25, 50, 75, or 100.", levels(0, 100, 25)),
         ("Only return either 0 or 1.", levels(0, 1)),
         ("Only return '1' or '2'.", levels(1, 2)),
-        ("Only return a number from 1 to 3 or 99.", (1, 2, 3, 99)),
         ("Please answer with a number between 0 and 10.", levels(0, 10)),
         ("Respond with only a number from 1 to 5.", levels(1, 5)),
         ("Reply with just the number (1-7).", levels(1, 7)),
@@ -133,16 +133,32 @@ ENDS = {1: "Very bad", 5: "Very good"}
             {1: "It was right.", 2: "I didn't mind, much."},
         ),
         ("Only return 1 for the U.S. Senate or 2 for Mr. Roe.", (1, 2), {1: "the U.S. Senate", 2: "Mr. Roe"}),
-        (
-            "Only return an integer from 1 to 3, or 9 for 'Don't know'.",
-            (1, 2, 3, 9),
-            {9: "Don't know"},
-        ),
     ],
 )  # fmt: skip
 def test_labels_belong_to_their_level(told: str, expected: tuple[int, ...], labels: dict[int, str]) -> None:
     scale = scale_of(told)
     assert (scale.levels, labels_of(scale)) == (expected, labels)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected", "alternatives", "missing"),
+    [
+        ("Only return an integer from 1 to 3, or 9 for 'Don't know'.", (1, 2, 3), {9: "Don't know"}, ()),
+        ("Only return 1 for Yes, 2 for No, or 3 for Not sure.", (1, 2), {3: "Not sure"}, ()),
+        ("Only return 1 for No; 2 for Not sure; 3 for Yes, nothing else.", (1, 2, 3), {}, ()),
+        ("Only return an integer from 1 to 6, where 1 = Bad; 5 = Good; 6 = Refused.", (1, 2, 3, 4, 5), {6: "Refused"}, ()),
+        ("Only return 1 for Yes; 2 for No; -9 for Not answered, nothing else.", (1, 2), {}, (-9,)),
+    ],
+)  # fmt: skip
+def test_answers_outside_the_order_are_no_levels(told, expected, alternatives, missing) -> None:
+    scale = scale_of(told)
+    found = dict(zip(scale.alternatives, scale.alternative_labels, strict=True))
+    assert (scale.levels, found, scale.missing) == (expected, alternatives, missing)
+
+
+def test_a_range_of_a_billion_is_an_open_number_at_once() -> None:
+    scale = scale_of("Only return a number from 1 to 1000000000000.")
+    assert (scale.kind, scale.lo, scale.hi) == ("open", 1, 1e12)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +219,16 @@ def test_a_bare_integer_is_open_where_the_question_asks_for_a_quantity() -> None
         "Only return an integer between zero and one hundred.",
         "Only return an integer from 5 to 5.",
         "Only return an integer from 1 to 5, or 2.5 if unsure.",
+        "Only return a number from 1 to 3 or 99.",
+        "Only return a number from 1 to 10^12.",
+        "Only return a number from 1 to 10¹².",
+        "Only return a number from 1,5 to 9,5.",
+        "Only return a number from 0 to 10.000.",
+        "Only return a number from 0 to 1.000.000.",
+        "Only return an integer from 1 to 7½.",
+        "Only return an integer from 1 to " + "9" * 400 + ".",
+        "Only return an integer from 1 to 7. The number 12 is not allowed.",
+        "Only return 1 for Yes or 2 for Don't know.",
     ],
 )
 def test_what_is_not_stated_or_contradicts_itself_stays_unknown(told: str) -> None:
@@ -301,6 +327,40 @@ ENDED = [
 def test_every_range_with_labeled_ends_is_read_back(form: str, scale: Scale) -> None:
     told = form.format(lo=scale.levels[0], hi=scale.levels[-1], a=scale.labels[0], b=scale.labels[-1])
     assert scale_of(told) == with_ends_only(scale)
+
+
+def written(rng: random.Random, value: float) -> str:
+    """A number as somebody might write it; other readings of what is written must not be taken for it."""
+    text = f"{abs(value):,.10f}".rstrip("0").rstrip(".")
+    if rng.random() < 0.5:
+        text = text.replace(",", "")
+    elif rng.random() < 0.3:  # as in German
+        text = text.translate(str.maketrans(",.", ".,"))
+    sign = rng.choice("-\u2212–") if value < 0 else rng.choice(["", "", "+"])
+    return sign + text
+
+
+FORMS = [
+    "Only return an integer from {lo} to {hi}, nothing else.",
+    "Only return a number between {lo} and {hi}.",
+    "Only return a number from {lo} to {hi}, where {lo} means bad and {hi} means good.",
+    "Only return {lo} for bad or {hi} for good, nothing else.",
+    "Only return a number ({lo}-{hi}).",
+    "Only return a number from {lo} (bad) to {hi} (good), or 998 for Don't know.",
+    "Only return an integer from {lo} to {hi}; the number {extra} is special.",
+]
+
+
+@settings(max_examples=600, deadline=None)
+@given(rng=st.randoms(use_true_random=False))
+def test_a_sentence_with_any_numbers_is_read_right_or_not_at_all(rng: random.Random) -> None:
+    lo = rng.choice([0, 1, -3, 1.5, 0.25, -10, 1000, 10_000, 1_500])
+    hi = lo + rng.choice([1, 4, 9, 0.5, 2.25, 100, 9_000, 10_000.5])
+    told = rng.choice(FORMS).format(lo=written(rng, lo), hi=written(rng, hi), extra=written(rng, hi + 2))
+    scale = scale_of(told)
+    assert scale.kind == "unknown" or (scale.lo, scale.hi) == (lo, hi), told
+    assert scale.kind != "levels" or lo == int(lo), told
+    assert "special" not in told or scale.kind == "unknown"
 
 
 @settings(max_examples=100, deadline=None)

@@ -10,7 +10,7 @@ from socsci_jax.studies.scale import LARGEST_ANSWER, Number, exact_number
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys("“”„‟«»″", '"'),
-        **dict.fromkeys("‘’‚‛‵´′", "'"),
+        **dict.fromkeys("‘’‚‛`´‵′", "'"),
         **dict.fromkeys("‐‑‒–—―\u2212﹣－", "-"),
         **dict.fromkeys("＋", "+"),
         **dict.fromkeys("\u00a0\u2007\u2009\u202f\u200a\t", " "),

@@ -1,7 +1,7 @@
 """The numbers of a passage: which are ends of a range, which are listed, which carry a label.
 
 `read_passage` scans an answer-format sentence, or a question, and reports what it says; whether that makes a scale
-is decided in `data_pipelines.scales.sentences`.
+is decided in `data_pipelines.scales.stated`.
 """
 
 from __future__ import annotations
@@ -10,76 +10,20 @@ import dataclasses
 import itertools
 import re
 
-from socsci_jax.studies.schema import MAX_LEVELS
-
-# One character for one, so that positions in the plain text are positions in the text.
-_PLAIN = str.maketrans(
-    {
-        **dict.fromkeys("“”„‟«»″", '"'),
-        **dict.fromkeys("‘’‚‛`´′", "'"),
-        **dict.fromkeys("‐‑‒–—―−﹣－", "-"),
-        **dict.fromkeys("\u00a0\u2007\u2009\u202f\u200a\t", " "),
-    }
+from data_pipelines.scales.labels import (
+    NON_ANSWER,
+    SEPARATOR_TAIL,
+    clean_label,
+    closing_bracket,
+    connector,
+    connector_end,
+    inside_quotes,
+    last_label_end,
 )
-
-
-def plain_text(text: str) -> str:
-    return text.translate(_PLAIN)
-
-
-NUMBER_WORDS = {
-    word: value
-    for value, word in enumerate(
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-    )
-}
-DIGITS = r"(?:(?<![\w.)\]])(?<!\d )[+-])?(?:\$\s?)?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w*\d)(?:(?:\s?(?:thousand|million|billion)|k)\b)?"
-_UNIT = (
-    r"(?:\s?%|\s(?:percent|per cent|dollars?|cents?|euros?|pounds?|points?|years?|months?|weeks?|days?|hours?"
-    r"|minutes?|seconds?|times?|people|degrees?)\b)"
-)
-_NUMBER = re.compile(
-    rf"(?<![\w.,#$])({DIGITS}|(?:{'|'.join(NUMBER_WORDS)})\b)(?!-?(?:digit|point|decimal)|\s(?:hundred|thousand|dozen|half))",
-    re.I,
-)
-_SCALED = {"k": 1e3, "thousand": 1e3, "million": 1e6, "billion": 1e9}
-
-
-@dataclasses.dataclass(frozen=True)
-class Number:
-    value: float
-    start: int  # of its opening quotation mark, if the number is quoted: '1'
-    end: int
-    style: str  # "$", "%", "word" or ""; numbers of one list are written in one style
-
-
-def numbers_in(plain: str) -> list[Number]:
-    found = []
-    for match in _NUMBER.finditer(plain):
-        raw = match[1].lower()
-        start, end = match.span(1)
-        if raw in NUMBER_WORDS:
-            value, style = float(NUMBER_WORDS[raw]), "word"
-        else:
-            body = raw.replace("$", "").replace(",", "").replace(" ", "")
-            factor = next((f for word, f in _SCALED.items() if body.endswith(word)), 1.0)
-            value, style = (
-                float(body.rstrip("abcdefghijklmnopqrstuvwxyz")) * factor,
-                "$" if "$" in raw else "",
-            )
-            if plain[end : end + 2].lstrip().startswith("%"):
-                style = "%"
-        if start > 0 and end < len(plain) and plain[start - 1] in "\"'" and plain[end] == plain[start - 1]:
-            start, end = start - 1, end + 1
-        found.append(Number(value, start, end, style))
-    return found
-
-
-REPLY_VERB = r"(?:return|respond|answer|reply|output|give|provide|enter|type|write|state|report|choose|select|pick|use|indicate|submit|record|mark|circle|say|put|insert|express|rate|input)"
-
-_STEP_WORDS = r"\b(?:multiples? of|increments? of|steps? of|intervals? of|divisible by|nearest)\s*"
-_STEP = re.compile(_STEP_WORDS + r"(?=\$?\d|(?:two|five|ten)\b)", re.I)
-_STEP_BEFORE = re.compile(_STEP_WORDS + "$", re.I)
+from data_pipelines.scales.nonresponse import says_alternative, says_missing
+from data_pipelines.scales.numbers import plain_text
+from data_pipelines.scales.written_numbers import REPLY_VERB, UNIT, Number, is_step, numbers_in
+from socsci_jax.studies.scale import MAX_LEVELS
 
 
 @dataclasses.dataclass
@@ -97,6 +41,8 @@ class Passage:
     on_scale: bool = False
     # The passage says two things that cannot both hold.
     clash: bool = False
+    # Numbers that nothing explains.
+    unused: list[float] = dataclasses.field(default_factory=list)
 
     @property
     def is_silent(self) -> bool:
@@ -105,35 +51,13 @@ class Passage:
 
 _BETWEEN = re.compile(r"\bbetween\b[^\d]{0,25}$", re.I)
 _RANGE_JOIN = re.compile(
-    rf"{_UNIT}?(?:\s*(?:inclusive|, inclusive,))?\s*(?:-{{1,2}}|\bto\b|\bthrough\b|\bthru\b|\buntil\b|,?\s*\bup to\b"
+    rf"{UNIT}?(?:\s*(?:inclusive|, inclusive,))?\s*(?:-{{1,2}}|\bto\b|\bthrough\b|\bthru\b|\buntil\b|,?\s*\bup to\b"
     r"|\.\.\.?|…|\band\b|\bto a\b)\s*(?:(?:a )?(?:max(?:imum)?|high|highest)(?: of)?\s*)?[\"']?",
     re.I,
 )
-_LIST_JOIN = re.compile(rf"{_UNIT}?\s*(?:,\s*(?:or|and)?|/|\||\bor\b|;\s*(?:or)?)\s*[\"']?", re.I)
+_LIST_JOIN = re.compile(rf"{UNIT}?\s*(?:,\s*(?:or|and)?|/|\||\bor\b|;\s*(?:or)?)\s*[\"']?", re.I)
 _DOTS_JOIN = re.compile(r"\s*,?\s*(?:\.\.\.|…)\s*,?\s*(?:or|and|up to)?\s*[\"']?", re.I)
 
-_COPULA = (
-    r"(?:,?\s*(?:==?>?|:=|-?->|→)\s*"
-    r"|,?\s+(?:is equal to|is|are|means?|meaning|being|represents?|representing|indicates?|indicating|stands? for"
-    r"|standing for|corresponds? to|corresponding to|refers? to|signif(?:y|ies)|signifying|denotes?|denoting|equals?"
-    r"|would (?:be|mean)|as|labell?ed(?: as)?|reflects?|coded as|says?)\b\s*)"
-)
-_CONNECTORS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("copula", re.compile(_COPULA, re.I)),
-    (
-        "option",
-        re.compile(
-            r"\s+(?:for|if|when|to (?:indicate|mean|represent|say|express)\b|to(?=\s+[a-z])|otherwise)\b\s*",
-            re.I,
-        ),
-    ),
-    ("colon", re.compile(r"\s*:\s*(?=\D)")),
-    ("paren", re.compile(r"\s*(?=[(\[](?![^)\]]*\d\s*(?:=|:|means\b))[^)\]]*[A-Za-z$])")),
-    ("after", re.compile(r"[)\]]\s*(?=[^\s,.;)])")),
-    ("dash", re.compile(r"\s*-\s*(?=[A-Za-z\"'])")),
-    ("dot", re.compile(r"\.\s+(?=[A-Z\"'])")),
-    ("quote", re.compile(r",?\s*(?=[\"']\w)")),
-)
 _BEFORE_ANCHOR = re.compile(
     r"(?:^|[,;:.(\[\n/|\"')\]?]|\b(?:and|or|to|through|where|with|return|select|choose|use|enter|from|between|answer|"
     r"respond|as|up to|then|if|of|reply|type|write|just|only|mark|pick|option|options|integer|number|scale|say|is|are|"
@@ -142,38 +66,6 @@ _BEFORE_ANCHOR = re.compile(
 )
 _SPAN_JOIN = re.compile(
     r"(?:\bto|\bthrough|\bthru|\bup to|\buntil|\.\.\.|…|(?:^|\s)-)[\s,]*(?:a\s+)?[(\[\"']?\s*$", re.I
-)
-_SEPARATOR_TAIL = re.compile(
-    r"(?:[\s,;/|]+(?:and|or|to|through|thru|until|all the way (?:up )?to|up to|while|whereas|with|where)?|[,;/|]|(?:\.\.\.|…))*"
-    r"(?:(?<=[\s,;])(?:the|an?)\s+(?:integer|number|value))?"
-    r"[\s,;/|(\[]*$",
-    re.I,
-)
-_TAIL = (
-    r"(?:[\s,;.(\-]*\b(?:and |but |with )?(?:nothing (?:else|more)|no (?:other|additional|further) (?:text|words|comments?)"
-    r"|no explanations?\b|use no\b|no decimals?\b|without any\b|only the number|and only)"
-    r"|\s*[,;.(\-]+\s*(?:and |but )?(?:(?:do not|don't) (?:add|explain|include|return|write|provide|give|use|say)"
-    r"|without|as an integer|inclusive|please|no more, no less)\b)"
-)
-_LABEL_STOP = re.compile(
-    rf"{_TAIL}"
-    r"|[.!](?=[\"')\]]*\s*$)"
-    r"|[.!;][\"')\]]*\s*(?=(?:only|please|return|respond|answer|do not|don't|your|use|note|no other|if|there|just|enter|"
-    r"choose|select|reply|output)\b)"
-    r"|,\s*(?=(?:from|between|on a scale|using|with|where|so|while|and|in|as)\s+[^,]*\d)"
-    r"|,?\s+(?=(?:based )?(?:on|using|according to) (?:a|the|this|your|how) (?:\w+[ -])?(?:scale|options|choices|answer)\b)"
-    r"|\s+(?=only return\b)|\n",
-    re.I,
-)
-_QUESTION_STOP = re.compile(
-    r"[,;.:]\s*(?=[\"']*(?:how|what|which|who|whom|when|where|to what|please|do|does|did|would|will|should|can|could|is|are|"
-    r"was|were|rate|indicate|tell|in your|if|on average|overall|thinking|for|and)\b)|\?",
-    re.I,
-)
-_NON_ANSWER = re.compile(
-    r"\b(?:don'?t know|do not know|not sure|unsure|refused?|prefer not|n/?a|not applicable|does not apply|no answer|no opinion"
-    r"|skip(?:ped)?|undecided|can'?t say|cannot say|decline)\b",
-    re.I,
 )
 
 
@@ -191,7 +83,7 @@ def read_passage(text: str, *, is_question: bool) -> Passage:
     i = 0
     while i < len(numbers):
         number = numbers[i]
-        if _is_step(plain, number):
+        if is_step(plain, number):
             i += 1
             continue
         nxt = numbers[i + 1] if i + 1 < len(numbers) else None
@@ -212,13 +104,12 @@ def read_passage(text: str, *, is_question: bool) -> Passage:
                 reading.listed.append(tuple(values))
             i += count
             continue
-        kind = _connector(plain, number)
+        kind = connector(plain, number)
         if kind is not None and _BEFORE_ANCHOR.search(plain[: number.start]):
             i = _read_anchors(text, plain, numbers, i, kind, reading, is_question=is_question)
             continue
-        if not is_question and reading.ranges and re.search(r"\bor\s*$", plain[: number.start], re.I):
-            reading.clash = reading.clash or number.value != int(number.value)
-            reading.extra[int(number.value)] = ""
+        if number.style != "word":  # "one of", "select one"
+            reading.unused.append(number.value)
         i += 1
     return reading
 
@@ -255,7 +146,7 @@ def _list_length(plain: str, numbers: list[Number], i: int) -> int:
     if numbers[i].style == "word" and not re.match(r"\s*(?:[,.;)]|$|nothing|only)", plain[numbers[j].end :]):
         return 0
     # "1, 2 for Yes": the last number is a label's, so this is no plain list.
-    if _connector(plain, numbers[j]) in ("copula", "paren", "option") and not re.match(
+    if connector(plain, numbers[j]) in ("copula", "paren", "option") and not re.match(
         r"\s+(?:representing|indicating|to indicate|to represent|for (?:how|your|the|each)|as)\b",
         plain[numbers[j].end :],
         re.I,
@@ -279,21 +170,6 @@ def _fill_dots(values: list[float]) -> list[float]:
     return filled
 
 
-def _connector(plain: str, number: Number) -> str | None:
-    rest = plain[number.end : number.end + 40]
-    unit = re.match(_UNIT, rest, re.I) if number.style == "%" else None
-    rest = rest[unit.end() :] if unit else rest
-    return next((kind for kind, pattern in _CONNECTORS if pattern.match(rest)), None)
-
-
-def _connector_end(plain: str, number: Number, kind: str) -> int:
-    start = number.end
-    if number.style == "%":
-        start += re.match(_UNIT, plain[start:], re.I).end()
-    match = dict(_CONNECTORS)[kind].match(plain, start)
-    return match.end()
-
-
 def _read_anchors(
     text: str,
     plain: str,
@@ -307,12 +183,12 @@ def _read_anchors(
     """Reads the run of labeled numbers that begins at the i-th; returns the index of the first number after it."""
     run = [i]
     for j in range(i + 1, len(numbers)):
-        if numbers[j].style != numbers[i].style or _connector(plain, numbers[j]) != kind:
+        if numbers[j].style != numbers[i].style or connector(plain, numbers[j]) != kind:
             continue
-        if numbers[j].start < _connector_end(plain, numbers[run[-1]], _connector(plain, numbers[run[-1]])):
+        if numbers[j].start < connector_end(plain, numbers[run[-1]], connector(plain, numbers[run[-1]])):
             continue
         follows = numbers[j].value == numbers[run[-1]].value + 1
-        if _inside_quotes(plain, numbers[run[-1]], _connector(plain, numbers[run[-1]]), numbers[j].start):
+        if inside_quotes(plain, numbers[run[-1]], connector(plain, numbers[run[-1]]), numbers[j].start):
             continue
         if _BEFORE_ANCHOR.search(plain[: numbers[j].start]) or (
             follows and plain[numbers[j].start - 1] == " "
@@ -323,28 +199,28 @@ def _read_anchors(
     stop = len(plain)
     for position, j in enumerate(run):
         number = numbers[j]
-        own = _connector(plain, number)
-        begin = _connector_end(plain, number, own)
+        own = connector(plain, number)
+        begin = connector_end(plain, number, own)
         before = plain[: number.start]
         if position and _SPAN_JOIN.search(before):
             spans = True
         if position + 1 < len(run):
             nxt = numbers[run[position + 1]].start
-            end = begin + _SEPARATOR_TAIL.search(plain[begin:nxt]).start()
+            end = begin + SEPARATOR_TAIL.search(plain[begin:nxt]).start()
             if own == "paren":
-                end = min(end, _closing(plain, begin) + 1)
+                end = min(end, closing_bracket(plain, begin) + 1)
         else:
-            end = stop = _last_label_end(plain, begin, own, is_question=is_question)
+            end = stop = last_label_end(plain, begin, own, is_question=is_question)
         if plain[number.end : begin].strip().lower() == "otherwise":
             label = "otherwise"
         else:
-            label = _clean(text[begin:end], plain[begin:end])
+            label = clean_label(text[begin:end], plain[begin:end])
         other = _other_anchor(plain, numbers, begin, end)
         if other is not None:
             if position + 1 < len(run):
                 reading.clash = True
-            end = stop = begin + _SEPARATOR_TAIL.search(plain[begin : other.start]).start()
-            label = _clean(text[begin:end], plain[begin:end])
+            end = stop = begin + SEPARATOR_TAIL.search(plain[begin : other.start]).start()
+            label = clean_label(text[begin:end], plain[begin:end])
         is_empty = not label and not plain[begin:end].strip()
         if is_empty or number.value != int(number.value):
             reading.clash = True
@@ -362,7 +238,7 @@ def _read_anchors(
     for value, label, before in found:
         outside = inside_range and not _within(reading, value)
         special = re.search(r"(?:\bor|\band|\buse|\breturn|\benter|[;,.(])\s*[\"'(]*$", before, re.I)
-        if outside and special and (_NON_ANSWER.search(label) or (kind == "option" and " or" in before[-5:])):
+        if outside and special and (_no_place(label) or (kind == "option" and " or" in before[-5:])):
             reading.extra[value] = label
         elif reading.labels.get(value, label) != label:
             reading.clash = True
@@ -396,90 +272,24 @@ def _other_anchor(plain: str, numbers: list[Number], begin: int, end: int) -> Nu
             n
             for n in numbers
             if begin < n.start < end
-            and _connector(plain, n) in ("copula", "option")
+            and connector(plain, n) in ("copula", "option")
             and re.search(r"(?:[,;.]|[,;.\s](?:and|or))\s*$", plain[begin : n.start], re.I)
         ),
         None,
     )
 
 
-def _inside_quotes(plain: str, number: Number, kind: str, position: int) -> bool:
-    """True if the quoted label that follows `number` is still open at `position`."""
-    begin = _connector_end(plain, number, kind)
-    if begin >= len(plain) or plain[begin] not in "\"'":
-        return False
-    return not re.search(rf"{plain[begin]}(?=[\s,.;:)\]/]|$)", plain[begin + 1 : position])
+def _no_place(label: str) -> bool:
+    """True if a label beside the range says that the answer is none, or is none on the scale."""
+    return (
+        NON_ANSWER.search(label) is not None
+        or says_missing(label)
+        or says_alternative(label, at_the_end=True)
+    )
 
 
 def _within(reading: Passage, value: float) -> bool:
     return any(lo <= value <= hi for lo, hi in reading.ranges) or any(value in v for v in reading.listed)
-
-
-def _closing(plain: str, begin: int) -> int:
-    """Position of the bracket that closes the one at `begin`, or the end of the text."""
-    depth = 0
-    for k in range(begin, len(plain)):
-        if plain[k] in "([":
-            depth += 1
-        elif plain[k] in ")]":
-            depth -= 1
-            if depth <= 0:
-                return k
-    return len(plain) - 1
-
-
-def _last_label_end(plain: str, begin: int, kind: str, *, is_question: bool) -> int:
-    rest = plain[begin:]
-    if not rest:
-        return begin
-    if kind == "paren":
-        return _closing(plain, begin) + 1
-    if rest[0] in "\"'":
-        ends = [m.end() for m in re.finditer(rf"{rest[0]}(?=[\s,.;:)\]\"'/?]|$)", rest) if m.start() > 0]
-        for end in ends:
-            if re.match(rf"[.\"')\]\s]*$|{_TAIL}|[.;,)]+\s|[)\]]", rest[end:], re.I):
-                return begin + end
-        return begin + ends[0] if ends else begin
-    limit = len(rest)
-    depth = 0
-    for k, character in enumerate(rest):
-        if character in "([":
-            depth += 1
-        elif character in ")]":
-            depth -= 1
-            if depth < 0:
-                limit = k
-                break
-    stops = [m.start() for m in [_LABEL_STOP.search(rest, 0, limit)] if m]
-    if is_question:
-        stops += [m.start() for m in [_QUESTION_STOP.search(rest, 0, limit)] if m]
-    return begin + min([limit, *stops])
-
-
-def _clean(label: str, plain: str) -> str:
-    """The label without its brackets, quotation marks and punctuation; "" if its end is in doubt."""
-    left, right = len(plain) - len(plain.lstrip()), len(plain.rstrip())
-    if right - left >= 2 and plain[left] in "([" and _closing(plain, left) == right - 1:
-        left, right = left + 1, right - 1
-    quoted = right - left >= 2 and plain[left] in "\"'" and plain[right - 1] == plain[left]
-    if quoted:
-        left, right = left + 1, right - 1
-    else:
-        # A quotation mark that closes the whole question, and the full stop before it, are not the label's.
-        if plain[left:right].count('"') % 2:
-            right = left + len(plain[left:right].rstrip('"'))
-        while right > left and (
-            plain[right - 1] in " ,;." or (plain[right - 1] == "'" and "'" not in plain[left : right - 1])
-        ):
-            right -= 1
-    text = label[left:right].strip()
-    doubtful = not quoted and (
-        re.search(r"\b(?:integers?|nothing else|only return)\b|\?\s", plain[left:right], re.I)
-        or re.search(r"[a-z]{3}[.!]\s+[A-Z]", plain[left:right])
-        or len(text) > 200
-        or plain[left:right].count("(") != plain[left:right].count(")")
-    )
-    return "" if doubtful else text
 
 
 _LABELED = re.compile(r"[\"']?\s*(?:[(\[]\s*|=\s*|\s(?:is|being|equals|as|coded as)\s+)[\"']?$", re.I)
@@ -516,7 +326,7 @@ def _label_first(text: str, plain: str, numbers: list[Number], reading: Passage)
             )
             spans = spans or (join[1] or "").lower() in ("to", "through", "thru", "up to", "until")
             begin = previous_end + join.end()
-        label = _clean(text[begin:label_end], plain[begin:label_end])
+        label = clean_label(text[begin:label_end], plain[begin:label_end])
         if not label or re.fullmatch(r"[\W\d]*", label):
             return False
         labels[int(n.value)] = label
@@ -528,7 +338,7 @@ def _label_first(text: str, plain: str, numbers: list[Number], reading: Passage)
             reading.ranges.add((min(n.value, m.value), max(n.value, m.value)))
     others = [n for n in numbers if id(n) not in used]
     if any(
-        _connector(plain, n) in ("copula", "option") and _BEFORE_ANCHOR.search(plain[: n.start])
+        connector(plain, n) in ("copula", "option") and _BEFORE_ANCHOR.search(plain[: n.start])
         for n in others
     ):
         return False
@@ -554,13 +364,3 @@ def _first_label_start(plain: str, end: int) -> int | None:
         )
     )
     return lead[-1].end() if lead else None
-
-
-def _is_step(plain: str, number: Number) -> bool:
-    return _STEP_BEFORE.search(plain[: number.start]) is not None
-
-
-def step_of(plain: str) -> float:
-    """The step between two answers ("a multiple of 100", "in increments of 0.5"); 0 where none is told."""
-    match = _STEP.search(plain)
-    return numbers_in(plain[match.end() :])[0].value if match else 0.0
