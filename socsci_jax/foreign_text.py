@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -41,13 +39,8 @@ def say(*parts: object, file: IO[str] | None = None) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
-@contextmanager
-def plain_plots() -> Iterator[None]:
-    """Within this, `matplotlib` takes no text for mathematics or TeX."""
-    import matplotlib
-
-    with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
-        yield
+# Settings of matplotlib under which a text is neither mathematics nor TeX.
+PLAIN_PLOTS = {"text.parse_math": False, "text.usetex": False}
 
 
 def without_formulas(frame: pl.DataFrame) -> pl.DataFrame:

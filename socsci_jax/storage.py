@@ -71,6 +71,18 @@ def _beside(path: Path, word: str) -> Path:
 
 
 @contextlib.contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A folder beside `path`, in which its parts are made; it is gone when the block ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _beside(path, "partial")
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """A file to write, which takes the name `path`, over a file of that name, when the block ends well."""
     with writing(path):
@@ -95,24 +107,18 @@ def new_folder(
     `keeps` stay if the new one has none.  Raises InputError for a folder that holds anything else.
     """
     check_free(path, replaces=replaces)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial, old = _beside(path, "partial"), _beside(path, "replaced")
-        partial.mkdir()
-        try:
-            yield partial
-            # Again: something may have come meanwhile.
-            check_free(path, replaces=replaces)
-            if path.exists():
-                path.rename(old)
-            partial.rename(path)
-            for name in keeps:
-                if (old / name).exists() and not (path / name).exists():
-                    (old / name).rename(path / name)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            if path.exists():
-                shutil.rmtree(old, ignore_errors=True)
+    with writing(path), beside(path) as partial:
+        old = _beside(path, "replaced")
+        yield partial
+        # Again: something may have come meanwhile.
+        check_free(path, replaces=replaces)
+        if path.exists():
+            path.rename(old)
+        partial.rename(path)
+        for name in keeps:
+            if (old / name).exists() and not (path / name).exists():
+                (old / name).rename(path / name)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def check_free(path: Path, *, replaces: Collection[str] | None = None) -> None:

@@ -13,6 +13,7 @@ from socsci_jax import __version__
 from socsci_jax.cli import ask, checkpoints, data, inference, predictions, training
 from socsci_jax.cli.output import Seed
 from socsci_jax.errors import InputError, ending
+from socsci_jax.foreign_text import say
 
 app = typer.Typer(
     name="socsci-jax",
@@ -45,7 +46,7 @@ def main() -> None:
         sentence, status = ending(error)
         if status == 1:
             raise
-        print(f"error: {sentence}", file=sys.stderr)
+        say(f"error: {sentence}", file=sys.stderr)
         raise SystemExit(status) from None
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from socsci_jax.cli.output import cell, print_rich
+from socsci_jax.foreign_text import say
+from socsci_jax.storage import only_writer
 
 app = typer.Typer()
 
@@ -35,8 +37,9 @@ def export(
     jax.config.update("jax_platforms", "cpu")
     from socsci_jax.model_io import export_run
 
-    export_run(checkpoint, out, step=step, dtype=dtype, adapter=adapter)
-    print(f"exported: {out}")
+    with only_writer(out):
+        export_run(checkpoint, out, step=step, dtype=dtype, adapter=adapter)
+    say(f"exported: {out}")
 
 
 @app.command()
@@ -61,23 +64,23 @@ def verify(
 
     found = compare(a, b)
     for label, where in zip("AB", found.sides):
-        print(f"{label}: {where}")
+        say(f"{label}: {where}")
     if found.different:
         print_rich(difference_table(found))
     for label, names in zip("AB", found.only):
         for name in names[:20]:
-            print(f"only in {label}: {name}")
+            say(f"only in {label}: {name}")
     for kind, differing in (("file", found.files), ("config", found.config)):
         for key, (there, here) in differing.items():
-            print(f"{kind} {key}: A {cell(there or 'absent')}, B {cell(here or 'absent')}")
-    print(
+            say(f"{kind} {key}: A {cell(there or 'absent')}, B {cell(here or 'absent')}")
+    say(
         f"tensors: {len(found.equal):,} with equal bits, {len(found.different):,} different, "
         f"{len(found.only[0]):,} only in A, {len(found.only[1]):,} only in B; "
         f"different files: {len(found.files)}; different keys of the config: {len(found.config)}"
     )
     if json_path is not None:
         found.write(json_path)
-        print(f"written: {json_path}")
-    print("all equal" if found.all_equal else "not equal")
+        say(f"written: {json_path}")
+    say("all equal" if found.all_equal else "not equal")
     if not found.all_equal:
         raise typer.Exit(1)

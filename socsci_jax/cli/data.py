@@ -9,6 +9,8 @@ import typer
 
 from socsci_jax.cli.output import Replace, Seed, command_line, print_rejects, print_table
 from socsci_jax.cli.spec import spec_app
+from socsci_jax.foreign_text import say
+from socsci_jax.storage import only_writer
 
 app = typer.Typer(help="Build, inspect and split study stores.", no_args_is_help=True)
 app.add_typer(spec_app, name="spec")
@@ -31,22 +33,23 @@ def data_build(
     """Turn a deposit into a study store; what cannot be read is counted and written to rejects.parquet."""
     import data_pipelines
 
-    store = data_pipelines.build(
-        kind, source, out, command=command_line(), replace=replace, allow=tuple(allow or ())
-    )
+    with only_writer(out):
+        store = data_pipelines.build(
+            kind, source, out, command=command_line(), replace=replace, allow=tuple(allow or ())
+        )
     rows = store.manifest["rows"]
-    print(
+    say(
         f"{out}: {rows['studies']} studies, {rows['items']} items, {rows['participants']} participants, "
         f"{rows['responses']} responses; {rows['rejects']} records rejected."
     )
     print_rejects(store)
     for note in store.manifest["notes"]:
-        print(f"note: {note}")
+        say(f"note: {note}")
     for result in store.manifest.get("gates", ()):
         if result["status"] != "passed":
-            print(f"gate {result['gate']} ({result['study']}): {result['status']}")
+            say(f"gate {result['gate']} ({result['study']}): {result['status']}")
             for finding in result["findings"]:
-                print(f"  {finding}")
+                say(f"  {finding}")
 
 
 @app.command("inspect")
@@ -63,15 +66,15 @@ def data_inspect(
 
     store = StudyStore(store_path)
     found = inspect_store(store)
-    print(f"{store_path}: {store.manifest['source']} ({store.manifest['license']})")
-    print(f"content hash {store.content_hash}; built by `{store.manifest['command']}`")
+    say(f"{store_path}: {store.manifest['source']} ({store.manifest['license']})")
+    say(f"content hash {store.content_hash}; built by `{store.manifest['command']}`")
     print_table("Studies", found.studies)
     print_table("Scales: kind, range, where read", found.scales)
     print_table("Outcomes whose arms state different scales", found.disagreements)
     print_table("Arms that read the same", found.equal_texts)
     print_rejects(store)
     for path in sorted((store_path / "splits").glob("*.parquet")):
-        print(f"split: {path.stem}")
+        say(f"split: {path.stem}")
     if tokenizer is not None:
         from socsci_jax.data.lengths import token_lengths
         from socsci_jax.data.tokenizers import load_tokenizer
@@ -80,7 +83,7 @@ def data_inspect(
         table = token_lengths(store, layout=load_layout(layout), tokenizer=load_tokenizer(tokenizer))
         print_table(f"Tokens per prompt, layout {layout}", table)
     else:
-        print("token lengths: pass --tokenizer FOLDER")
+        say("token lengths: pass --tokenizer FOLDER")
 
 
 @app.command("split")
@@ -135,9 +138,9 @@ def data_split(
     counts = split.label(store)["part"].value_counts().sort("count", descending=True)
     print_table(f"Responses by part, {path}", counts)
     for note in split.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     for pair in near_duplicate_studies(store, split):
-        print(
+        say(
             f"warning: held-out study {pair.held_out} resembles training study {pair.training}: {pair.reason}, "
             f"text overlap {pair.text_overlap:.0%}"
         )

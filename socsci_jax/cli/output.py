@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from socsci_jax.foreign_text import for_terminal, say
+
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there already.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 
@@ -41,27 +43,32 @@ def print_rejects(store) -> None:
 
 def print_table(title: str, frame) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     if frame.is_empty():
-        print(f"{title}: none")
+        say(f"{title}: none")
         return
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(for_terminal(title)), title_justify="left")
     for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
+        table.add_column(Text(for_terminal(name)), justify="right" if dtype.is_numeric() else "left")
     for row in frame.iter_rows():
-        table.add_row(*(cell(value) for value in row))
+        table.add_row(*(Text(cell(value)) for value in row))
     print_rich(table)
 
 
 def print_rich(table) -> None:
+    """Prints a table of `rich`, whose texts may come from elsewhere: no markup, and no escape sequences but rich's own."""
     import rich
     from rich.console import Console
+    from rich.segment import Segment, Segments
 
-    Console(width=max(rich.get_console().width, 120)).print(table)
+    console = Console(width=max(rich.get_console().width, 120), markup=False, emoji=False, highlight=False)
+    shown = [Segment(for_terminal(part.text), part.style) for part in console.render(table)]
+    console.print(Segments(shown), end="")
 
 
 def cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
-    text = str(value)
+    text = for_terminal(value, longest=1_000).replace("\n", " ").replace("\t", " ")
     return text if len(text) <= 40 else f"{text[:39]}…"

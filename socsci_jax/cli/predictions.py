@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from socsci_jax.cli.output import Replace, Seed, command_line
+from socsci_jax.cli.output import Replace, Seed, command_line, print_rich
 from socsci_jax.errors import InputError
+from socsci_jax.foreign_text import say
+from socsci_jax.storage import only_writer
 
 app = typer.Typer()
 
@@ -54,7 +57,11 @@ def simulate_command(
     from socsci_jax.studies.store import StudyStore
 
     # Parts that are finished are kept: a signal may end it anywhere.
-    with initialize(joins_jax=False) as processes, StopSignals():
+    with (
+        initialize(joins_jax=False) as processes,
+        StopSignals(),
+        only_writer(out) if processes.is_main else contextlib.nullcontext(),
+    ):
         if processes.is_main and out.exists() and not replace:
             raise InputError(f"{out} exists already; choose another file or pass --replace.")
         from socsci_jax.model_io import open_model
@@ -95,7 +102,7 @@ def simulate_command(
             processes=processes,
         )
         if processes.is_main:
-            print(f"predictions: {out} ({rows:,} rows)")
+            say(f"predictions: {out} ({rows:,} rows)")
 
 
 @app.command()
@@ -110,17 +117,16 @@ def evaluate(
     minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
 ) -> None:
     """Say how far the predictions can be trusted: an evaluation table and one self-contained HTML report."""
-    import rich
-
     from socsci_jax.evaluation import coding_report
     from socsci_jax.evaluation.evaluate import evaluate_files
     from socsci_jax.evaluation.report import summary_table
 
-    evaluation = evaluate_files(
-        predictions, store_path, out, split_name=split, seed=seed, minimum_n=minimum_n
-    )
+    with only_writer(out):
+        evaluation = evaluate_files(
+            predictions, store_path, out, split_name=split, seed=seed, minimum_n=minimum_n
+        )
     if evaluation.parts:
-        rich.print(summary_table(evaluation))
+        print_rich(summary_table(evaluation))
     if evaluation.coding.parts:
-        rich.print(coding_report.summary_table(evaluation.coding))
-    print(f"report: {out / 'report.html'}")
+        print_rich(coding_report.summary_table(evaluation.coding))
+    say(f"report: {out / 'report.html'}")

@@ -9,6 +9,8 @@ import typer
 
 from socsci_jax.cli.output import ManyValues, command_line, print_rich, print_table
 from socsci_jax.errors import InputError
+from socsci_jax.foreign_text import say
+from socsci_jax.storage import only_writer
 
 app = typer.Typer()
 
@@ -31,7 +33,7 @@ def train(
 
         folder = run(loaded, processes)
         if processes.is_main:
-            print(f"trained: {folder}")
+            say(f"trained: {folder}")
 
 
 @app.command("plan")
@@ -72,11 +74,11 @@ def plan_command(
     plan = make_plan(loaded, loaded.machine)
     print_rich(plan_table(plan, efficiency=efficiency))
     for assumed in plan.assumed:
-        print(f"assumed: {assumed}")
+        say(f"assumed: {assumed}")
     if not plan.fits:
-        print("to make it fit, one or several of:")
+        say("to make it fit, one or several of:")
         for change in advice(plan):
-            print(f"  {change}")
+            say(f"  {change}")
         raise typer.Exit(1)
 
 
@@ -106,16 +108,17 @@ def sweep(
     from socsci_jax.sweep import sweep as run
     from socsci_jax.training.recipe_files import load_recipe
 
-    table = run(
-        load_recipe(recipe, overrides or ()),
-        of=over,
-        shares=shares or (0.1, 0.25, 0.5, 1.0),
-        seeds=seeds or (0,),
-        out=out,
-        minimum_n=minimum_n,
-        command=command_line(),
-    )
+    with only_writer(out):
+        table = run(
+            load_recipe(recipe, overrides or ()),
+            of=over,
+            shares=shares or (0.1, 0.25, 0.5, 1.0),
+            seeds=seeds or (0,),
+            out=out,
+            minimum_n=minimum_n,
+            command=command_line(),
+        )
     print_table("Wasserstein distance on the scale's own range (lower is better)", summary(table))
     for sentence in law_sentences(table):
-        print(sentence)
-    print(f"table: {out / 'sweep.csv'}, plot: {out / 'sweep.png'}")
+        say(sentence)
+    say(f"table: {out / 'sweep.csv'}, plot: {out / 'sweep.png'}")

@@ -27,6 +27,7 @@ from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.trees import Branch, grow_branch
 from socsci_jax.data.tries import AnswerTrie, build_trie
 from socsci_jax.errors import InputError
+from socsci_jax.foreign_text import write_csv
 from socsci_jax.reading import kind_of, read_json_object
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
@@ -181,9 +182,8 @@ def build_shards(
                 "tokens": [len(table.prefixes[p]) for p in kept_prefixes],
             }
         ).write_parquet(partial / "prefix_index.parquet")
-        pl.DataFrame(rejects, schema=["kind", "place", "reason", "record"], orient="row").write_csv(
-            partial / "rejects.csv"
-        )
+        table_of_rejects = pl.DataFrame(rejects, schema=["kind", "place", "reason", "record"], orient="row")
+        write_csv(table_of_rejects, partial / "rejects.csv")
         metadata = {
             "format": FORMAT_VERSION,
             "made_from": dataclasses.asdict(recipe),

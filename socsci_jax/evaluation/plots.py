@@ -15,11 +15,13 @@ from matplotlib.figure import Figure
 
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.verdicts import number
+from socsci_jax.foreign_text import PLAIN_PLOTS
 from socsci_jax.studies.scale import format_value
 
 HUMAN, MODEL = "#555555", "#0072b2"
 # Distinct for color-blind eyes, and by marker for everybody else.
 PREDICTOR_STYLE = {
+    **PLAIN_PLOTS,
     "model": (MODEL, "o"),
     "uniform": ("#d55e00", "s"),
     "training_marginal": ("#cc79a7", "D"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import uuid
 from pathlib import Path
 
 import jinja2
@@ -35,6 +33,7 @@ from socsci_jax.evaluation.table import (
 )
 from socsci_jax.evaluation.verdicts import number, part_name, with_interval
 from socsci_jax.foreign_text import write_csv
+from socsci_jax.storage import beside, writing
 from socsci_jax.studies.predictions import METADATA_KEY
 
 COLUMNS = (MODEL, *BASELINES)
@@ -95,10 +94,7 @@ def write_report(evaluation: Evaluation, out_dir: str | Path) -> Path:
     other files in `out_dir` are left alone.
     """
     out_dir = Path(out_dir)
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    partial = out_dir.parent / f".{out_dir.name}.partial-{uuid.uuid4().hex[:8]}"
-    partial.mkdir()
-    try:
+    with writing(out_dir), beside(out_dir) as partial:
         facts = json.dumps(
             {**evaluation.metadata, "counts": evaluation.counts, "notes": evaluation.notes},
             ensure_ascii=False,
@@ -117,8 +113,6 @@ def write_report(evaluation: Evaluation, out_dir: str | Path) -> Path:
         out_dir.mkdir(exist_ok=True)
         for made in sorted(partial.iterdir()):
             os.replace(made, out_dir / made.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return out_dir / "report.html"
 
 

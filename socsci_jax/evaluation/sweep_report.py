@@ -8,9 +8,7 @@ bring the distance.
 from __future__ import annotations
 
 import dataclasses
-import os
 import textwrap
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +27,8 @@ from socsci_jax.evaluation.plots import PREDICTOR_STYLE, STYLE
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import CONDITION_POOLED, EXACT, MODEL, OBSERVED, SAMPLED, SCALE, UNIFORM
 from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES, number, part_name, with_interval
+from socsci_jax.foreign_text import write_csv
+from socsci_jax.storage import new_file
 
 METRIC = BY_NAME["wasserstein"]
 PREDICTORS = (MODEL, UNIFORM, CONDITION_POOLED)
@@ -356,14 +356,10 @@ def write_sweep(table: pl.DataFrame, out: Path) -> None:
     """Writes sweep.csv, sweep.parquet and sweep.png to the folder `out`, each whole or not at all."""
 
     def write(name: str, content) -> None:
-        partial = out / f".{name}.partial-{uuid.uuid4().hex[:8]}"
-        try:
+        with new_file(out / name) as partial:
             content(partial)
-            os.replace(partial, out / name)
-        finally:
-            partial.unlink(missing_ok=True)
 
-    write("sweep.csv", table.write_csv)
+    write("sweep.csv", lambda path: write_csv(table, path))
     write("sweep.parquet", lambda path: pq.write_table(table.to_arrow().cast(SWEEP_SCHEMA), path))
     write(
         "sweep.png",

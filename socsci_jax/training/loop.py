@@ -15,6 +15,7 @@ from socsci_jax.data.loader import batches
 from socsci_jax.distributed.processes import Processes, StopSignals
 from socsci_jax.errors import RunStopped
 from socsci_jax.progress import progress
+from socsci_jax.storage import only_writer
 from socsci_jax.training.begin import begin
 from socsci_jax.training.compiled_step import CompiledStep
 from socsci_jax.training.in_flight import StepsInFlight, StopFlags
@@ -41,7 +42,10 @@ def train(recipe: Recipe, processes: Processes = Processes()) -> Path:  # noqa: 
     """
     set_up_compiler()
     # First, so that a signal ends the run in order at any moment; until steps are taken there is nothing to save.
-    with StopSignals() as signals:
+    with (
+        StopSignals() as signals,
+        only_writer(recipe.output) if processes.is_main else contextlib.nullcontext(),
+    ):
         # Before any device work: everything that can be wrong with the input is found here.
         prepared = prepare_on_all_processes(recipe, processes)
         with open_session(recipe, prepared, processes) as session:

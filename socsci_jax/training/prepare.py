@@ -97,12 +97,12 @@ def prepare(recipe: Recipe) -> Prepared:
         config = dataclasses.replace(run_config(recipe.model, run, tokenizer), adapter=recipe.adapter)
         _check_model(recipe, config, tokenizer, mesh)
         validator = None if recipe.validation is None else _validator(recipe, inputs, tokenizer)
+        shards = inputs.shards(tokenizer)
+        plan = batch_plan(recipe, shards.lengths)  # raises if a prompt is longer than a row
         run.begin(recipe, metadata=_metadata(recipe, inputs, tokenizer))
-    shards = inputs.shards(tokenizer)
     rejected = shards.metadata["rejected"]
     if rejected and jax.process_index() == 0:
         print(f"{rejected} prompts or items are excluded; see {shards.folder / 'rejects.csv'}")
-    plan = batch_plan(recipe, shards.lengths)
     return Prepared(
         run=RunFolder(recipe.output),
         mesh=mesh,

@@ -18,7 +18,6 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
-import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +30,7 @@ from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig, from_huggingface
 from socsci_jax.reading import kind_of, read_json_object, read_yaml
+from socsci_jax.storage import new_folder
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.training.recipe import NOT_THE_RESULT, Recipe
 from socsci_jax.training.recipe_files import parse_recipe
@@ -143,16 +143,8 @@ def run_folder(path: Path) -> Iterator[RunFolder]:
         raise InputError(
             f"{path}: this folder is not empty and holds no training run; choose another `output`."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.parent / f".{path.name}.partial-{uuid.uuid4().hex[:8]}"
-    partial.mkdir()
-    try:
+    with new_folder(path) as partial:
         yield RunFolder(partial)
-        if path.exists():
-            path.rmdir()
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 _IDENTITY = {
