@@ -107,18 +107,19 @@ def test_ppi_of_ols_is_that_of_ppi_python(people, lam, weighted):
     np.testing.assert_allclose(normal.hi, hi, atol=EXACT)
 
 
-def test_ppi_of_ols_is_two_regressions_of_statsmodels(people):
+@pytest.mark.parametrize("kind", ["HC0", "HC2"])
+def test_ppi_of_ols_is_two_regressions_of_statsmodels(people, kind):
     on, off = samples(people, weights=True)
-    rectifier = sm.WLS(on.y - 0.35 * on.prediction, on.X, weights=on.weights).fit(cov_type="HC0")
-    imputed = sm.WLS(0.35 * off.prediction, off.X, weights=off.weights).fit(cov_type="HC0")
-    ours = ppi(on, off, lam=0.35).estimates
+    rectifier = sm.WLS(on.y - 0.35 * on.prediction, on.X, weights=on.weights).fit(cov_type=kind)
+    imputed = sm.WLS(0.35 * off.prediction, off.X, weights=off.weights).fit(cov_type=kind)
+    ours = ppi(on, off, lam=0.35, errors=kind).estimates
     np.testing.assert_allclose(ours.estimate, rectifier.params + imputed.params, atol=EXACT)
     np.testing.assert_allclose(ours.covariance, rectifier.cov_params() + imputed.cov_params(), atol=EXACT)
 
 
 def test_ppi_of_a_mean_is_that_of_ppi_python(people):
     on, off = samples(people)
-    ours = ppi_mean(on.y, on.prediction, off.prediction, lam=0.6)
+    ours = ppi_mean(on.y, on.prediction, off.prediction, lam=0.6, errors="HC0")
     theirs = ppi_py.ppi_mean_pointestimate(on.y, on.prediction, off.prediction, lam=0.6)
     assert ours.estimates.estimate[0] == pytest.approx(float(theirs[0]), abs=EXACT)
     lo, hi = ppi_py.ppi_mean_ci(on.y, on.prediction, off.prediction, alpha=0.05, lam=0.6)
@@ -180,7 +181,7 @@ def test_copies_of_rows_in_a_cluster_leave_a_clustered_error_as_it_was(people):
         y = None if sample.y is None else sample.y[rows]
         return Sample(sample.X[rows], sample.prediction[rows], y, None, clusters)
 
-    single = ppi(on, off, lam=0.5).estimates.se
+    single = ppi(on, off, lam=0.5, errors="HC0").estimates.se
     tripled = ppi(copied(on, 0), copied(off, 1_000), lam=0.5).estimates
     np.testing.assert_allclose(tripled.se, single * np.sqrt(800 / 799), rtol=1e-8)
     assert tripled.df == 199

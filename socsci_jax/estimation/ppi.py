@@ -30,7 +30,7 @@ from socsci_jax.estimation.linear import (
     weighted_gram,
 )
 
-Errors = Literal["regressions", "gradients"]
+Errors = Literal["HC2", "HC0", "gradients"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ def ppi(
     family: Family = "linear",
     lam: float | None = None,
     coefficient: int | None = None,
-    errors: Errors = "regressions",
+    errors: Errors = "HC2",
     folds: int = 5,
     seed: int = 0,
     names: Sequence[str] = (),
@@ -94,8 +94,9 @@ def ppi(
 
     `lam` None is fitted in the other folds, within [0, 1], so that the variance of `coefficient` (None: the sum of
     all variances) is least.  A linear model is OLS(X_U, lam f_U) + OLS(X_L, y - lam f_L), and its covariance the sum
-    of the two sandwiches; `errors="gradients"` is ppi-python's, taken at the estimate itself, which is wider where
-    the coefficients of the predictions are far from those of the answers.  A logit has the latter always.
+    of the two sandwiches, HC2 by default: few labeled rows fit themselves a little, which HC0 does not notice.
+    `errors="gradients"` is what ppi-python does for OLS, taken at the estimate itself: wider where the coefficients of
+    the predictions are far from those of the answers.  A logit has the latter always.
     Intervals use t with n - P degrees of freedom, or the labeled clusters - 1 where clusters are given; the
     source's are normal.
     """
@@ -124,6 +125,7 @@ def ppi_mean(
     weights_unlabeled: np.ndarray | None = None,
     clusters: np.ndarray | None = None,
     clusters_unlabeled: np.ndarray | None = None,
+    errors: Errors = "HC2",
     folds: int = 5,
     seed: int = 0,
 ) -> Rectified:
@@ -131,7 +133,7 @@ def ppi_mean(
     one = [np.ones((len(f), 1)) for f in (prediction, prediction_unlabeled)]
     labeled = Sample(one[0], prediction, y, weights, clusters)
     unlabeled = Sample(one[1], prediction_unlabeled, None, weights_unlabeled, clusters_unlabeled)
-    return ppi(labeled, unlabeled, lam=lam, folds=folds, seed=seed, names=("mean",))
+    return ppi(labeled, unlabeled, lam=lam, errors=errors, folds=folds, seed=seed, names=("mean",))
 
 
 def _solve(
@@ -167,13 +169,19 @@ def _influence(
     lam_unlabeled: np.ndarray,
 ) -> np.ndarray:
     """What each row [n + N, P] moves in the estimate, with this weight of the answers and of the predictions."""
-    if family == "linear" and errors == "regressions":
+    if family == "linear" and errors != "gradients":
         corrected = answers * labeled.y - lam_labeled * labeled.prediction
         fits = (
             fit(labeled.X, corrected, weights=labeled.weights),
             fit(unlabeled.X, lam_unlabeled * unlabeled.prediction, weights=unlabeled.weights),
         )
-        return np.concatenate([one.scores @ one.inverse_hessian for one in fits])
+        leverage = [one.leverage if errors == "HC2" and labeled.clusters is None else 0.0 for one in fits]
+        return np.concatenate(
+            [
+                one.scores @ one.inverse_hessian / np.sqrt(np.maximum(1 - h, 1e-12))[..., None]
+                for h, one in zip(leverage, fits)
+            ]
+        )
     means = [sample.X @ theta for sample in (labeled, unlabeled)]
     if family == "logit":
         means = [scipy.special.expit(mean) for mean in means]
@@ -219,7 +227,7 @@ def best_lam(
     *,
     family: Family = "linear",
     coefficient: int | None = None,
-    errors: Errors = "regressions",
+    errors: Errors = "HC2",
 ) -> float:
     """Weight within [0, 1] that minimizes the estimated variance, on the very rows that are given.
 
