@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rectify_example import LABELED, ROWS, row
+from rectify_example import people as example_people
 from typer.testing import CliRunner
 
 from socsci_jax.cli import app
 from socsci_jax.errors import InputError
-from socsci_jax.estimation.dip import Experiment, dip
 from socsci_jax.estimation.dsl import dsl
 from socsci_jax.estimation.linear import fit
 from socsci_jax.estimation.ppi import Sample, ppi
@@ -19,32 +20,10 @@ from socsci_jax.rectification.prepare import Settings
 from socsci_jax.rectification.rectify import rectify
 from socsci_jax.tables import read_table
 
-ROWS, LABELED = 600, 150
 
-
-@pytest.fixture(scope="module")
-def people():
-    """Predictions with all variables, and answers of the first 150."""
-    rng = np.random.default_rng(0)
-    treatment, age = rng.integers(0, 2, ROWS), rng.integers(18, 80, ROWS)
-    party = rng.choice(["blue", "green", "red"], ROWS)
-    taste = rng.normal(size=ROWS)
-    y = 3 + 0.5 * treatment + 0.01 * age + taste
-    frame = pl.DataFrame(
-        {
-            "participant_id": [f"p{i}" for i in range(ROWS)],
-            "treatment": treatment,
-            "age": age,
-            "party": party,
-            "prediction": 3.5 + 0.1 * treatment + 0.7 * taste + 0.4 * rng.normal(size=ROWS),
-        }
-    )
-    gold = pl.DataFrame({"participant_id": frame["participant_id"][:LABELED], "y": y[:LABELED]})
-    return frame, gold
-
-
-def row(found, method, term):
-    return found.table.filter((pl.col("method") == method) & (pl.col("term") == term)).row(0, named=True)
+@pytest.fixture(name="people", scope="module")
+def _people():
+    return example_people()
 
 
 def test_every_method_is_what_its_arrays_give(people):
@@ -85,47 +64,6 @@ def test_a_given_lambda_is_used(people):
 def test_a_column_of_identifiers_is_no_variable(people):
     with pytest.raises(InputError, match="600 levels"):
         rectify(*people, "y ~ participant_id")
-
-
-def test_answers_that_were_trained_on_are_refused(people):
-    frame, gold = people
-    seen = frame.with_columns(seen=pl.Series(np.arange(ROWS) == 7))
-    with pytest.raises(InputError, match=r"1 of 600 predictions are marked as seen .*'p7'"):
-        rectify(seen, gold, "y ~ 1")
-
-
-def test_answers_that_were_trained_on_may_be_left_out_and_are_listed(people):
-    frame, gold = people
-    seen = frame.with_columns(seen=pl.Series(np.arange(ROWS) < 10))
-    found = rectify(seen, gold, "y ~ 1", Settings(exclude_seen=True))
-    assert row(found, "DSL", "Intercept")["n_labeled"] == LABELED - 10
-    assert found.rejects["reason"].to_list() == ["it was seen in training"] * 10
-    rest = rectify(frame[10:], gold, "y ~ 1")
-    assert row(found, "PPI++", "Intercept")["estimate"] == row(rest, "PPI++", "Intercept")["estimate"]
-
-
-def test_predictions_that_do_not_say_what_was_trained_on_are_noted(people):
-    frame, gold = people
-    known = frame.with_columns(seen=pl.lit(False))
-    holes = frame.with_columns(seen=pl.when(pl.int_range(ROWS) < 9).then(None).otherwise(False))
-    draws = pl.concat([holes.with_columns(draw=pl.lit(draw), value=pl.col("prediction")) for draw in (0, 1)])
-    assert any("of 600 predictions it is not known" in note for note in rectify(frame, gold, "y ~ 1").notes)
-    assert any("of 9 predictions it is not known" in note for note in rectify(holes, gold, "y ~ 1").notes)
-    assert any("of 9 predictions" in note for note in rectify(draws.drop("prediction"), gold, "y ~ 1").notes)
-    assert not any("not known" in note for note in rectify(known, gold, "y ~ 1").notes)
-
-
-def test_each_study_is_predicted_by_a_model_that_has_not_seen_it(people):
-    frame, gold = people
-    frame = frame.with_columns(study_id=pl.Series(np.where(np.arange(ROWS) % 2 == 0, "even", "odd")))
-    gold = gold.join(frame.select("participant_id", "study_id"), on="participant_id")
-    first = frame.with_columns(seen=(pl.col("study_id") == "even") & (pl.col("participant_id") < "p2"))
-    second = frame.with_columns(seen=pl.col("study_id") == "odd", prediction=pl.col("prediction") + 100)
-    found = rectify(first, gold, "y ~ 1", others=[second])
-    expected = frame["prediction"].mean() + 50  # half of the people, from the second model
-    assert row(found, "naive", "Intercept")["estimate"] == pytest.approx(expected, abs=1e-9)
-    with pytest.raises(InputError, match="1 studies were seen by every model, the first 'even'"):
-        rectify(first, gold, "y ~ 1", others=[first])
 
 
 def test_a_prediction_without_a_gold_row_is_unlabeled_and_a_gold_row_without_a_prediction_is_rejected(people):
@@ -193,57 +131,6 @@ def test_labeling_probabilities_that_vary_are_undone():
     for method in ("labels only", "DSL", "PPI++"):
         ours = row(found, method, "Intercept")
         assert abs(ours["estimate"] - x.mean()) < 4 * ours["se"] < 0.2, method
-
-
-@pytest.fixture(scope="module")
-def arms():
-    """Both arms predicted for 400 personas, of whom 100 were asked in one arm each."""
-    rng = np.random.default_rng(8)
-    s0 = rng.normal(size=400)
-    s1 = s0 + 0.3 + 0.2 * rng.normal(size=400)
-    d = np.arange(100) % 2
-    y = s0[:100] + d * 0.5 + 0.5 * rng.normal(size=100)
-    wide = pl.DataFrame({"participant_id": np.arange(400), "S0": s0, "S1": s1})
-    gold = pl.DataFrame({"participant_id": np.arange(100), "y": y, "d": d})
-    return wide, gold, dip(Experiment(y, d, s0[:100], s1[:100], s0[100:], s1[100:]))
-
-
-def test_difference_in_predictions_where_both_arms_are_predicted(arms):
-    wide, gold, expected = arms
-    ours = row(rectify(wide, gold, "y ~ d"), "DiP", "d")
-    assert ours["estimate"] == pytest.approx(expected.estimates.estimate[0])
-    assert ours["se"] == pytest.approx(expected.estimates.se[0])
-    assert (ours["n_labeled"], ours["n_predicted"], ours["lambda"]) == (100, 400, expected.lam)
-
-
-def test_one_file_with_both_arms_may_be_given_twice(arms):
-    wide, gold, expected = arms
-    whole = wide.join(gold, on="participant_id", how="left")
-    found = rectify(whole, whole, "y ~ d")
-    assert found.table["method"].unique(maintain_order=True).to_list() == ["naive", "labels only", "DiP"]
-    assert row(found, "DiP", "d")["estimate"] == pytest.approx(expected.estimates.estimate[0])
-    # Nobody but those who answered has an arm: the naive estimate is everybody's difference.
-    naive = row(found, "naive", "d")
-    assert naive["estimate"] == pytest.approx((wide["S1"] - wide["S0"]).mean())
-    assert naive["n_predicted"] == 400
-
-
-def test_both_arms_may_be_two_rows_a_person(arms):
-    wide, gold, expected = arms
-    long = pl.concat(
-        [wide.select("participant_id", d=pl.lit(arm), prediction=pl.col(f"S{arm}")) for arm in (1, 0)]
-    )
-    ours = row(rectify(long, gold, "y ~ d"), "DiP", "d")
-    assert ours["estimate"] == pytest.approx(expected.estimates.estimate[0])
-
-
-def test_a_treatment_is_zero_or_one_whatever_its_type(arms):
-    wide, gold, expected = arms
-    for written in (gold.with_columns(pl.col("d").cast(pl.Float64)), gold.with_columns(pl.col("d") == 1)):
-        ours = row(rectify(wide, written, "y ~ d"), "DiP", "d")
-        assert ours["estimate"] == pytest.approx(expected.estimates.estimate[0])
-    with pytest.raises(InputError, match="'d' must be 0 or 1"):
-        rectify(wide, gold.with_columns(d=pl.lit("treated")), "y ~ d")
 
 
 def test_weights_below_zero_leave_no_method(people):

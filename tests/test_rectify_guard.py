@@ -1,0 +1,57 @@
+"""Answers that a model was trained on cannot rectify it."""
+
+import numpy as np
+import polars as pl
+import pytest
+from rectify_example import LABELED, ROWS, row
+from rectify_example import people as example_people
+
+from socsci_jax.errors import InputError
+from socsci_jax.rectification.prepare import Settings
+from socsci_jax.rectification.rectify import rectify
+
+
+@pytest.fixture(name="people", scope="module")
+def _people():
+    return example_people()
+
+
+def test_answers_that_were_trained_on_are_refused(people):
+    frame, gold = people
+    seen = frame.with_columns(seen=pl.Series(np.arange(ROWS) == 7))
+    with pytest.raises(InputError, match=r"1 of 600 predictions are marked as seen .*'p7'"):
+        rectify(seen, gold, "y ~ 1")
+
+
+def test_answers_that_were_trained_on_may_be_left_out_and_are_listed(people):
+    frame, gold = people
+    seen = frame.with_columns(seen=pl.Series(np.arange(ROWS) < 10))
+    found = rectify(seen, gold, "y ~ 1", Settings(exclude_seen=True))
+    assert row(found, "DSL", "Intercept")["n_labeled"] == LABELED - 10
+    assert found.rejects["reason"].to_list() == ["it was seen in training"] * 10
+    rest = rectify(frame[10:], gold, "y ~ 1")
+    assert row(found, "PPI++", "Intercept")["estimate"] == row(rest, "PPI++", "Intercept")["estimate"]
+
+
+def test_predictions_that_do_not_say_what_was_trained_on_are_noted(people):
+    frame, gold = people
+    known = frame.with_columns(seen=pl.lit(False))
+    holes = frame.with_columns(seen=pl.when(pl.int_range(ROWS) < 9).then(None).otherwise(False))
+    draws = pl.concat([holes.with_columns(draw=pl.lit(draw), value=pl.col("prediction")) for draw in (0, 1)])
+    assert any("of 600 predictions it is not known" in note for note in rectify(frame, gold, "y ~ 1").notes)
+    assert any("of 9 predictions it is not known" in note for note in rectify(holes, gold, "y ~ 1").notes)
+    assert any("of 9 predictions" in note for note in rectify(draws.drop("prediction"), gold, "y ~ 1").notes)
+    assert not any("not known" in note for note in rectify(known, gold, "y ~ 1").notes)
+
+
+def test_each_study_is_predicted_by_a_model_that_has_not_seen_it(people):
+    frame, gold = people
+    frame = frame.with_columns(study_id=pl.Series(np.where(np.arange(ROWS) % 2 == 0, "even", "odd")))
+    gold = gold.join(frame.select("participant_id", "study_id"), on="participant_id")
+    first = frame.with_columns(seen=(pl.col("study_id") == "even") & (pl.col("participant_id") < "p2"))
+    second = frame.with_columns(seen=pl.col("study_id") == "odd", prediction=pl.col("prediction") + 100)
+    found = rectify(first, gold, "y ~ 1", others=[second])
+    expected = frame["prediction"].mean() + 50  # half of the people, from the second model
+    assert row(found, "naive", "Intercept")["estimate"] == pytest.approx(expected, abs=1e-9)
+    with pytest.raises(InputError, match="1 studies were seen by every model, the first 'even'"):
+        rectify(first, gold, "y ~ 1", others=[first])
