@@ -196,6 +196,91 @@ def test_the_same_draw_in_two_orders_is_one_factor_and_the_order_another(tmp_pat
     assert any("told by other columns" in hole for hole in draft.specification.unresolved.values())
 
 
+def read_by(draft, folder, out):
+    """(condition, stimulus) -> number of answers in the store that the settled draft builds."""
+    write_draft(draft.specification.model_copy(update={"unresolved": {}}), folder / "study.yaml")
+    store = build(folder, out)
+    found = store.responses.join(store.items, on="item_id").group_by("condition", "stimulus").len()
+    return {(condition, stimulus.strip()): n for condition, stimulus, n in found.iter_rows()}
+
+
+def test_a_draw_within_one_arm_has_a_level_for_those_who_never_met_it(tmp_path):
+    inner = q.randomizer("FL_10", q.show("FL_11", "BL_2"), q.show("FL_12", "BL_3"))
+    flow = [q.randomizer("FL_2", q.show("FL_3", "BL_1"), q.group("FL_4", "Treated", inner))]
+    draft = vignettes(
+        flow,
+        [
+            q.text("QID1", "a", "Nothing happens."),
+            q.text("QID2", "b", "It rains."),
+            q.text("QID3", "c", "It snows."),
+        ],
+        [
+            q.block("BL_1", "Control", "QID1"),
+            q.block("BL_2", "Rain", "QID2"),
+            q.block("BL_3", "Snow", "QID3"),
+        ],
+        columns=[q.column("FL_2_DO", "FL_2_DO"), q.column("FL_10_DO", "FL_10_DO")],
+        rows=[["Control", "", "1"], ["FL_4", "Rain", "2"], ["FL_4", "Snow", "3"], ["Control", "", "2"]] * 5,
+        folder=tmp_path / "d",
+    )
+    assert draft.design.nested["FL_10"] == {"FL_2": frozenset({1})}
+    assert read_by(draft, tmp_path / "d", tmp_path / "store") == {
+        ("Control, not met", "Nothing happens."): 10,
+        ("Treated, Rain", "It rains."): 5,
+        ("Treated, Snow", "It snows."): 5,
+    }
+
+
+def test_a_text_that_two_factors_decide_on_together_is_that_of_their_condition(tmp_path):
+    def both(a, b):
+        first = q.logic("a", a)["0"]["0"]
+        return {"0": {"0": first, "1": q.logic("b", b)["0"]["0"] | {"Conjuction": "And"}, "Type": "If"}}
+
+    flow = [
+        q.randomizer("FL_2", q.fields("FL_3", a="1"), q.fields("FL_4", a="2")),
+        q.randomizer("FL_5", q.fields("FL_6", b="x"), q.fields("FL_7", b="y")),
+        *[
+            {**q.branch(f"FL_1{i}", "a", a, q.show(f"FL_2{i}", f"BL_{i}")), "BranchLogic": both(a, b)}
+            for i, (a, b) in enumerate([("1", "x"), ("1", "y"), ("2", "x"), ("2", "y")])
+        ],
+    ]
+    draft = vignettes(
+        flow,
+        [q.text(f"QID{i}", f"t{i}", f"Text number {i}.") for i in range(4)],
+        [q.block(f"BL_{i}", f"Block {i}", f"QID{i}") for i in range(4)],
+        columns=[q.column("a", "a"), q.column("b", "b")],
+        rows=[["1", "x", "1"], ["1", "y", "2"], ["2", "x", "3"], ["2", "y", "1"], ["2", "y", "2"]] * 5,
+        folder=tmp_path / "d",
+    )
+    assert read_by(draft, tmp_path / "d", tmp_path / "store") == {
+        ("1, x", "Text number 0."): 5,
+        ("1, y", "Text number 1."): 5,
+        ("2, x", "Text number 2."): 5,
+        ("2, y", "Text number 3."): 10,
+    }
+
+
+def test_a_random_number_that_branches_turn_into_a_text_is_a_factor(tmp_path):
+    flow = [
+        q.fields("FL_2", dice="${rand://int/1:2}"),
+        q.branch("FL_3", "dice", "1", q.fields("FL_4", fee="a toll")),
+        q.branch("FL_5", "dice", "2", q.fields("FL_6", fee="a tax")),
+    ]
+    survey_ = q.survey(
+        [q.single("QID9", "mood", "Is ${e://Field/fee} fair?", "Very unfair", "Unfair", "Fair")],
+        [q.block("BL_9", "Mood", "QID9")],
+        [*flow, q.show("FL_99", "BL_9")],
+    )
+    columns = [q.column("dice", "dice"), q.column("mood", "QID9")]
+    folder = q.write_deposit(tmp_path / "d", survey_, columns, [["1", "1"], ["2", "2"], ["2", "3"]])
+    draft = draft_by_rules(folder)
+    assert counts(draft, "dice") == {"1": 1, "2": 2}
+    assert not draft.specification.unresolved
+    write_draft(draft.specification, folder / "study.yaml")
+    store = build(folder, tmp_path / "store")
+    assert sorted(store.items["question"].to_list()) == ["Is a tax fair?\n", "Is a toll fair?\n"]
+
+
 def test_an_arm_that_nothing_tells_is_a_named_hole(tmp_path):
     folder = q.two_arms(tmp_path / "kim", assigned="none")
     (folder / "response.csv").write_text(

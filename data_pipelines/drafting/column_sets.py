@@ -28,7 +28,17 @@ def aligned(design: Design, asked: Sequence[Asked]) -> list[ColumnSet]:
         own: dict[int, list[Asked]] = {i: [] for i in range(len(factor.levels))}
         for one in asked:
             bare = one.question.id.partition("#")[0]
-            levels = design.levels_showing(name, bare) if bare in design.differing[name] else frozenset()
+            # What two factors decide together stands in nobody's place at the levels of one of them.
+            alone = sum(
+                len(design.levels_showing(other, bare)) < len(factor_.levels)
+                for other, factor_ in design.factors.items()
+                if bare in design.differing[other]
+            )
+            levels = (
+                design.levels_showing(name, bare)
+                if alone == 1 and bare in design.differing[name]
+                else frozenset()
+            )
             if len(levels) == 1 and not design.survey.blocks[design.shown[bare].block].loop:
                 own[next(iter(levels))].append(one)
         filled_levels = {i: _in_flow_order(design, columns) for i, columns in own.items() if columns}

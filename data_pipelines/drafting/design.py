@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping
 
 from data_pipelines.drafting.assignment import Assignment, assign
-from data_pipelines.drafting.display import Appearance, appearances, at_levels, differing
+from data_pipelines.drafting.display import Appearance, appearances, at_levels, differing, randomizers_met
 from data_pipelines.drafting.factors import Factor, Level, Order, find_randomization
 from data_pipelines.formats.qualtrics.conjoint import find_conjoint
 from data_pipelines.formats.qualtrics.export import Export, cells
@@ -36,6 +36,27 @@ class Design:
     assignments: Mapping[str, Assignment]
     shown: Mapping[str, Appearance]
     places: Mapping[str, Mapping[str, str]]
+
+    @functools.cached_property
+    def nested(self) -> Mapping[str, Mapping[str, frozenset[int]]]:
+        """For each factor the other ones at some of whose levels alone it is met: factor -> those levels' indices."""
+        found: dict[str, dict[str, frozenset[int]]] = {name: {} for name in self.factors}
+        for outer, factor in self.factors.items():
+            met = [randomizers_met(self.survey, at=[(factor, level)]) for level in factor.levels]
+            for inner, other in self.factors.items():
+                levels = frozenset(i for i, ids in enumerate(met) if ids.intersection(other.randomizers))
+                if inner != outer and other.randomizers and len(levels) < len(factor.levels):
+                    found[inner][outer] = levels
+        return found
+
+    def owners(self, text: str) -> tuple[str, ...]:
+        """The factors that decide whether the text is shown; of nested ones the inner."""
+        own = [
+            name
+            for name, factor in self.factors.items()
+            if text in self.arm_texts[name] and len(self.levels_showing(name, text)) < len(factor.levels)
+        ]
+        return tuple(name for name in own if not any(name in self.nested[other] for other in own))
 
     @functools.cached_property
     def arm_texts(self) -> Mapping[str, tuple[str, ...]]:

@@ -6,7 +6,7 @@ Whatever depends on answers, on other draws or on fields from outside is unknown
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from data_pipelines.drafting.factors import Factor, Level, fields_set
 from data_pipelines.formats.qualtrics.questionnaire import FlowNode, Questionnaire
@@ -28,19 +28,9 @@ class Appearance:
     known: Mapping[str, str]
 
 
-def appearances(
-    survey: Questionnaire, *, factor: Factor | None = None, level: Level | None = None
-) -> dict[str, Appearance]:
-    """Every question, as people at `level` of `factor` meet it; the flow may not reach it any more (no block)."""
-    fields: dict[str, str | None] = {}
-    chosen: Mapping[str, tuple[str, ...]] = {}
-    if factor is not None and level is not None:
-        # At another level of a factor that is drawn in exclusive places, its other draws are not met.
-        chosen = dict.fromkeys(factor.randomizers, ()) | dict(level.elements)
-        if factor.kind == "field":
-            fields[factor.field] = level.fields[factor.field]
-    walk = _Walk(survey=survey, chosen=chosen, fixed=frozenset(fields), fields=fields)
-    walk.element(survey.flow, True)
+def appearances(survey: Questionnaire, *, at: Sequence[tuple[Factor, Level]] = ()) -> dict[str, Appearance]:
+    """Every question, as people at these levels meet it; the flow may not reach it any more (no block)."""
+    walk = _walked(survey, at)
     for position, (question_id, question) in enumerate(survey.questions.items(), start=walk.met + 1):
         if question_id not in walk.found:
             walk.found[question_id] = Appearance(
@@ -54,9 +44,27 @@ def appearances(
     return walk.found
 
 
+def randomizers_met(survey: Questionnaire, *, at: Sequence[tuple[Factor, Level]]) -> frozenset[str]:
+    """Ids of the randomizers that people at these levels can meet."""
+    return frozenset(_walked(survey, at).met_randomizers)
+
+
+def _walked(survey: Questionnaire, at: Sequence[tuple[Factor, Level]]) -> _Walk:
+    fields: dict[str, str | None] = {}
+    chosen: dict[str, tuple[str, ...]] = {}
+    for factor, level in at:
+        # At another level of a factor that is drawn in exclusive places, its other draws are not met.
+        chosen |= dict.fromkeys(factor.randomizers, ()) | dict(level.elements)
+        if factor.kind == "field":
+            fields[factor.field] = level.fields[factor.field]
+    walk = _Walk(survey=survey, chosen=chosen, fixed=frozenset(fields), fields=fields)
+    walk.element(survey.flow, True)
+    return walk
+
+
 def at_levels(survey: Questionnaire, factor: Factor) -> dict[str, tuple[Appearance, ...]]:
     """Every question in flow order: how it meets people at each level of the factor."""
-    per_level = [appearances(survey, factor=factor, level=level) for level in factor.levels]
+    per_level = [appearances(survey, at=[(factor, level)]) for level in factor.levels]
     return {
         question: tuple(shown[question] for shown in per_level)
         for question in sorted(per_level[0], key=lambda q: min(shown[q].position for shown in per_level))
@@ -92,6 +100,7 @@ class _Walk:
     found: dict[str, Appearance] = dataclasses.field(default_factory=dict)
     # Fields that people at the level have, wherever the draw stands.
     sure: set[str] = dataclasses.field(default_factory=set)
+    met_randomizers: set[str] = dataclasses.field(default_factory=set)
     met: int = 0
 
     def element(self, node: FlowNode, shown: bool | None) -> None:
@@ -128,6 +137,8 @@ class _Walk:
             self.fields[name] = None
 
     def randomizer(self, node: FlowNode, shown: bool | None) -> None:
+        if shown is not False:
+            self.met_randomizers.add(node.id)
         if node.id in self.chosen:
             for child in node.children:
                 # The draw may stand in a branch; what it sets is known to those at the level.
@@ -152,6 +163,8 @@ class _Walk:
         block = self.survey.blocks.get(block_id)
         if block is None:
             return
+        if shown is not False:
+            self.met_randomizers.add(block_id)
         for question_id in block.questions:
             question = self.survey.questions.get(question_id)
             if question is None or question_id in block.hidden:

@@ -132,12 +132,14 @@ def _earlier_factors(design: Design, one: Asked, own: Sequence[str]) -> tuple[li
             )
             for i in levels
         }
-        if len(contents) > 1 and _mostly_assigned(design, name, one):
+        if before and (
+            (len(contents) > 1 and _mostly_assigned(design, name, one)) or _elsewhere(design, name, one)
+        ):
             found.append(name)
-    combinations = 1
-    for name in (*own, *found):
-        combinations *= len(design.factors[name].levels)
-    if len(found) > 1 and combinations * FEWEST_PER_COMBINATION > _answered(design, one):
+    levels = [design.assignments[name].levels for name in (*own, *found)]
+    answered = [bool(cell) for cell in design.export.table[one.column.name]]
+    met = [row for row, a in zip(zip(*levels, strict=True), answered, strict=False) if a]
+    if len(found) > 1 and len(set(met)) * FEWEST_PER_COMBINATION > len(met):
         here = design.shown[question].block
         near = [n for n in found if any(design.shown[t].block == here for t in design.arm_texts[n])]
         return near, [n for n in found if n not in near]
@@ -158,16 +160,28 @@ def _is_stimulus(design: Design, factor: str, text: str, question: str) -> bool:
     return design.comes_before(text, question, factor=factor)
 
 
-def _answered(design: Design, one: Asked) -> int:
-    return sum(bool(cell) for cell in design.export.table[one.column.name])
-
-
 def _mostly_assigned(design: Design, factor: str, one: Asked) -> bool:
     levels = design.assignments[factor].levels
     answered = [bool(cell) for cell in design.export.table[one.column.name]]
     people = sum(answered)
     without = sum(a and level is None for a, level in zip(answered, levels, strict=True))
     return without <= MOST_UNASSIGNED * people or without == people
+
+
+def _elsewhere(design: Design, factor: str, one: Asked) -> bool:
+    """True if whoever answered without a level of the factor was at a level of another where it is not met."""
+    levels = design.assignments[factor].levels
+    answered = [bool(cell) for cell in design.export.table[one.column.name]]
+    for outer, within in design.nested[factor].items():
+        others = design.assignments[outer].levels
+        known = [
+            other is not None and other not in within
+            for a, level, other in zip(answered, levels, others, strict=True)
+            if a and level is None
+        ]
+        if known and all(known):
+            return True
+    return False
 
 
 def _texts_before(
@@ -226,8 +240,8 @@ def _variants_of_fields(wording: Wording, one: Asked, own: Sequence[str]) -> lis
     """Variants where a level's fields fill labels, or a text beyond the factor's slot."""
     found = []
     for factor in own:
-        for level in wording.design.factors[factor].levels:
-            scale, question = wording.scale(one, level.fields), wording.parts(one, level.fields)
+        for i, level in enumerate(wording.design.factors[factor].levels):
+            scale, question = wording.scale(one, (factor, i)), wording.parts(one, (factor, i))
             other_scale = scale != wording.scale(one)
             other_question = question != wording.parts(one)
             if other_scale or other_question:

@@ -12,7 +12,9 @@ from data_pipelines.drafting.design import Design
 from data_pipelines.drafting.draft_tree import DATA, SURVEY, Draft, Rulings, one_line, part_tree
 from data_pipelines.drafting.outcomes import DraftOutcome
 from data_pipelines.drafting.specify_factors import (
+    conditions,
     factor_tree,
+    has_others,
     iterations,
     loop_factor,
     order_factors,
@@ -85,7 +87,9 @@ def _study(
 ) -> dict:
     at = f"studies.{study}." if study else ""
     first = outcomes[0]
-    tree: dict = {"title": title, "rows": rows_of(draft, at, first.depends_on), **participant(draft, at)}
+    others = {name: has_others(draft, name, outcomes) for name in first.depends_on}
+    met_by_all = [name for name in first.depends_on if not others[name]]
+    tree: dict = {"title": title, "rows": rows_of(draft, at, met_by_all), **participant(draft, at)}
     loop = draft.design.survey.blocks.get(first.loop)
     if loop is not None:
         tree["loop"] = {LOOP: iterations(draft.design, outcomes)}
@@ -97,11 +101,14 @@ def _study(
         draft.provenance[f"{at}weight"] = f"{draft.design.export.path.name}, column {weight.name}"
     tree["attributes"] = {a.name: attribute_tree(draft, at, a) for a in reading.attributes}
     tree["exclude"] = exclusions(draft, at)
-    tree["factors"] = {name: factor_tree(draft, at, name, first.texts) for name in first.depends_on}
+    tree["factors"] = {
+        name: factor_tree(draft, at, name, first.texts, has_others=others[name]) for name in first.depends_on
+    }
     tree["factors"] |= order_factors(draft, at)
     if loop is not None:
         tree["factors"][LOOP] = loop_factor(draft, at, loop, tree["loop"][LOOP])
     if tree["factors"]:
+        tree["conditions"] = conditions(draft, at, first)
         tree["stimulus"] = stimulus(draft, first)
     tree["outcomes"] = {}
     holes: dict[str, list[str]] = {}
@@ -203,6 +210,14 @@ def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
         found["empty"] = scale.empty
     if scale.recoded and not in_words:
         found["codes"] = dict(scale.recoded)
+    if in_words:
+        # A text export may hold a label as it was written, before fields were filled in.
+        by_code = {choice.value: one_line(choice.text) for choice in outcome.asked.choices}
+        unfilled = {
+            by_code[c]: place for c, place in zip(levels, found["levels"], strict=True) if c in by_code
+        }
+        found["codes"] = {text: place for text, place in unfilled.items() if "${" in text}
+    found = {key: value for key, value in found.items() if value != {}}
     if outcome.asked.question.kind in ("multiple", "matrix_multiple"):
         found["codes"] = {one_line(choice.text): "1" for choice in outcome.asked.choices if choice.text}
     return found

@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from data_pipelines.drafting.assignment import Trace
 from data_pipelines.drafting.design import Design
+from data_pipelines.drafting.display import appearances
 from data_pipelines.drafting.draft_tree import Draft, one_line, part_tree
 from data_pipelines.drafting.outcomes import DraftOutcome
 from data_pipelines.drafting.wording import LOOP, slot_field, text_parts
 from data_pipelines.formats.qualtrics.questionnaire import Block
 
+# The level of people who never met a factor, because it is drawn at some levels of another one alone.
+NOT_MET = "not met"
 _CONTROL = re.compile(r"\b(?:control|placebo|baseline)\b", re.IGNORECASE)
 
 
-def factor_tree(draft: Draft, at: str, name: str, texts: Sequence[str]) -> dict:
+def factor_tree(draft: Draft, at: str, name: str, texts: Sequence[str], *, has_others: bool) -> dict:
+    """One factor; `has_others`: people of the study who never met it are at a level of their own."""
     design = draft.design
     factor, assignment = design.factors[name], design.assignments[name]
     key = f"{at}factors.{name}"
@@ -41,6 +46,12 @@ def factor_tree(draft: Draft, at: str, name: str, texts: Sequence[str]) -> dict:
         draft.hole(key, f"of {assignment.conflicts} people two columns tell different levels")
     slot = slot_field(design, name)
     tree = _factor_levels(draft, name, texts)
+    if has_others and written is not None:
+        _add_not_met(tree, written)
+        outer = ", ".join(design.nested[name])
+        draft.provenance[f"{key}.levels.{NOT_MET}"] = (
+            f"{draft.survey_file}: met at some levels of {outer} alone"
+        )
     for level in factor.levels:
         asked = [] if slot else [part["question"] for part in tree["levels"][level.name]["text"]]
         origin = f"embedded data {slot}" if slot else ", ".join(asked)
@@ -48,6 +59,28 @@ def factor_tree(draft: Draft, at: str, name: str, texts: Sequence[str]) -> dict:
             f"{draft.survey_file}, {origin}" if origin else "no text of its own before the question"
         )
     return tree
+
+
+def _add_not_met(tree: dict, written: Trace) -> None:
+    """A level of those who never met the factor: its columns are empty."""
+    if written.column:
+        del tree["column"]
+        for level in tree["levels"].values():
+            level["when"] = {written.column: {"is": level.pop("values")}}
+            level.pop("pooled", None)
+    columns = [written.column] if written.column else list(written.present)
+    tree["levels"][NOT_MET] = {"text": [], "when": {column: {"present": False} for column in columns}}
+
+
+def has_others(draft: Draft, name: str, outcomes: Sequence[DraftOutcome]) -> bool:
+    """True if people answered some of the outcomes who never met the nested factor."""
+    levels = draft.design.assignments[name].levels
+    table = draft.design.export.table
+    return bool(draft.design.nested[name]) and any(
+        cell and level is None
+        for outcome in outcomes
+        for cell, level in zip(table[outcome.asked.column.name], levels, strict=True)
+    )
 
 
 def rows_of(draft: Draft, at: str, factors: Sequence[str]) -> dict:
@@ -111,55 +144,72 @@ def _factor_levels(draft: Draft, name: str, texts: Sequence[str] | None) -> dict
 
 
 def _level_texts(draft: Draft, name: str, level: int, texts: Sequence[str]) -> list[dict]:
+    """Texts that this factor alone decides on, as people at the level read them."""
     design = draft.design
-    fields = design.factors[name].levels[level].fields
     parts: list[dict] = []
     for text in texts:
-        if text not in design.arm_texts[name] or _owner(design, text) != name:
-            continue
-        if level in design.levels_showing(name, text):
-            question = design.survey.questions[text]
-            parts += [part_tree(draft, part) for part in text_parts(design, question, (), fields)]
-            if question.media:
-                draft.hole(
-                    f"text {text}", f"shows {', '.join(sorted(set(question.media)))}, which no text tells"
-                )
+        if design.owners(text) == (name,) and level in design.levels_showing(name, text):
+            parts += _text_of(draft, text, [(name, level)])
     return parts
 
 
-def _owner(design: Design, text: str) -> str:
-    """The factor whose levels decide whether the text is shown: the first one; "" where all people read it."""
-    for name, factor in design.factors.items():
-        if text in design.arm_texts[name] and len(design.levels_showing(name, text)) < len(factor.levels):
-            return name
-    return ""
+def _text_of(draft: Draft, text: str, at: Sequence[tuple[str, int]]) -> list[dict]:
+    design = draft.design
+    question = design.survey.questions[text]
+    fields: dict[str, str] = {}
+    for name, level in at:
+        fields |= design.factors[name].levels[level].fields
+        fields |= design.seen[name][text][level].known
+    if question.media:
+        draft.hole(f"text {text}", f"shows {', '.join(sorted(set(question.media)))}, which no text tells")
+    return [part_tree(draft, part) for part in text_parts(design, question, (), fields)]
 
 
 def stimulus(draft: Draft, outcome: DraftOutcome) -> list:
-    """What is read before the question: slots of factors, and texts that all people read around them."""
+    """What is read before the question: slots of factors, of conditions, and texts that all people read."""
+    design = draft.design
     parts: list = []
     for text in outcome.texts:
-        owner = _owner(draft.design, text)
-        owners = [
-            name
-            for name, factor in draft.design.factors.items()
-            if text in draft.design.arm_texts[name]
-            and len(draft.design.levels_showing(name, text)) < len(factor.levels)
-        ]
-        if len(owners) > 1:
-            draft.hole(
-                f"text {text}", f"is shown by {' and '.join(owners)} together; it stands with {owner} alone"
-            )
-        if owner and owner in outcome.depends_on:
-            slot = "{" + owner + "}"
+        owners = [name for name in design.owners(text) if name in outcome.depends_on]
+        if owners:
+            slot = "{" + owners[0] + "}" if len(owners) == 1 else "{condition}"
             if slot not in parts:
                 parts.append(slot)
         else:
-            question = draft.design.survey.questions[text]
             parts += [
-                part_tree(draft, part) for part in text_parts(draft.design, question, outcome.depends_on, {})
+                part_tree(draft, part)
+                for part in text_parts(design, design.survey.questions[text], outcome.depends_on, {})
             ]
     return parts
+
+
+def conditions(draft: Draft, at: str, outcome: DraftOutcome) -> dict:
+    """Combinations of levels with the texts that several factors decide on together; none where there are none."""
+    design = draft.design
+    together = [t for t in outcome.texts if len([n for n in design.owners(t) if n in outcome.depends_on]) > 1]
+    if not together:
+        return {}
+    names = outcome.depends_on
+    rows = zip(*(design.assignments[name].levels for name in names), strict=True)
+    found = {}
+    for combination in sorted({row for row in rows if any(i is not None for i in row)}, key=str):
+        levels = [(name, i) for name, i in zip(names, combination, strict=True) if i is not None]
+        seen = appearances(
+            design.survey, at=[(design.factors[n], design.factors[n].levels[i]) for n, i in levels]
+        )
+        read = [text for text in together if seen[text].shown is not False]
+        told = {
+            name: design.factors[name].levels[i].name if i is not None else NOT_MET
+            for name, i in zip(names, combination, strict=True)
+        }
+        key = ", ".join(told.values())
+        found[key] = {
+            "factors": told,
+            "text": [part for text in read for part in _text_of(draft, text, levels)],
+        }
+        asked = ", ".join(read) or "no text of its own"
+        draft.provenance[f"{at}conditions.{key}.text"] = f"{draft.survey_file}, {asked}"
+    return found
 
 
 def iterations(design: Design, outcomes: Sequence[DraftOutcome]) -> list[str]:

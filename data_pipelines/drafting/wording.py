@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 from data_pipelines.drafting.asked import Asked
 from data_pipelines.drafting.choice_scales import DraftScale, scale_of_choices
@@ -87,24 +86,31 @@ class Wording:
     slots: tuple[str, ...]
     texts: tuple[str, ...]
 
-    def known(self, one: Asked, fields: Mapping[str, str]) -> Mapping[str, str]:
-        return {**self.design.shown[one.question.id.partition("#")[0]].known, **fields}
+    def known(self, question_id: str, at: tuple[str, int] | None) -> Mapping[str, str]:
+        """Fields whose values are known to everybody (at a level of a factor) who meets the question."""
+        bare = question_id.partition("#")[0]
+        found = dict(self.design.shown[bare].known)
+        if at is not None:
+            factor, level = at
+            found |= self.design.factors[factor].levels[level].fields
+            found |= self.design.seen[factor][bare][level].known
+        return found
 
-    def parts(self, one: Asked, fields: Mapping[str, str] = MappingProxyType({})) -> tuple[Part, ...]:
+    def parts(self, one: Asked, at: tuple[str, int] | None = None) -> tuple[Part, ...]:
         """What is read right before the question, the question, and its row."""
-        known = self.known(one, fields)
+        known = self.known(one.question.id, at)
         found: list[Part] = []
         for text in _context(self.design, one.question.id, self.texts):
-            here = {**self.design.shown[text].known, **known}
-            found += text_parts(self.design, self.design.survey.questions[text], self.slots, here)
+            question = self.design.survey.questions[text]
+            found += text_parts(self.design, question, self.slots, self.known(text, at))
         found += text_parts(self.design, one.question, self.slots, known)
         if one.label:
             found.append(Part(words=_words(self.design, one.label, self.slots, known)))
         return tuple(found)
 
-    def scale(self, one: Asked, fields: Mapping[str, str] = MappingProxyType({})) -> DraftScale:
-        """The scale with the labels that people with these fields saw."""
-        labels = [filled(choice.text, self.known(one, fields)) for choice in one.choices]
+    def scale(self, one: Asked, at: tuple[str, int] | None = None) -> DraftScale:
+        """The scale with the labels that people (at a level of a factor) saw."""
+        labels = [filled(choice.text, self.known(one.question.id, at)) for choice in one.choices]
         if one.question.kind not in ("single", "matrix") or labels == [c.text for c in one.choices]:
             return one.scale
         return scale_of_choices(one.choices, texts=labels)
@@ -146,7 +152,11 @@ def unfilled(wording: Wording, one: Asked) -> list[str]:
     """Holes for what is piped into the question and known of nobody, and for what plain text cannot show."""
     factors = wording.design.factors
     known = {name for f in wording.slots if f != LOOP for level in factors[f].levels for name in level.fields}
-    known |= set(wording.known(one, {}))
+    known |= set(wording.known(one.question.id, None))
+    bare = one.question.id.partition("#")[0]
+    for factor in wording.slots:
+        if factor != LOOP:
+            known |= {name for seen in wording.design.seen[factor][bare] for name in seen.known}
     missing = []
     for match in PIPE.finditer("\n".join((one.question.text, one.label, *(c.text for c in one.choices)))):
         name = match["path"].removeprefix("Field/")
