@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -71,6 +72,8 @@ def start(running: list[subprocess.Popen], command: list[str], processes: int, *
     shared = {
         "SOCSCI_JAX_COORDINATOR": f"127.0.0.1:{free_port()}",
         "SOCSCI_JAX_NUM_PROCESSES": str(processes),
+        # By which the processes know each other.
+        "SOCSCI_JAX_SECRET": secrets.token_hex(32),
     }
     for number in range(processes):
         own = {"SOCSCI_JAX_PROCESS_ID": str(number)}

@@ -38,6 +38,10 @@ go_on() {
     exit "$1"
 }
 
+# By which the processes know each other; srun hands it to all of them.
+SOCSCI_JAX_SECRET=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+export SOCSCI_JAX_SECRET
+
 # SLURM's SIGTERM must not end this script before the processes have written their checkpoint.
 trap : TERM
 # The first process to end leaves the others two minutes to end with a checkpoint, or with a sentence of their own.

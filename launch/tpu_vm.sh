@@ -50,6 +50,8 @@ tpu() {
 }
 
 prepare() {
+    # By which the processes know each other.
+    (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$work/run.secret")
     case $(tpu describe --format='value(state)' 2>/dev/null) in
     READY) ;;
     "") tpu create --accelerator-type="$slice" --version="$software" "${create[@]}" ;;
@@ -58,8 +60,9 @@ prepare() {
         tpu create --accelerator-type="$slice" --version="$software" "${create[@]}"
         ;;
     esac &&
-        gcloud compute tpus tpu-vm scp "$work/recipe.yaml" "$work/socsci_jax.tar" "$name:" --worker=all &&
+        gcloud compute tpus tpu-vm scp "$work/recipe.yaml" "$work/run.secret" "$work/socsci_jax.tar" "$name:" --worker=all &&
         tpu ssh --worker=all --command='set -e
+            chmod 600 run.secret
             mkdir -p socsci_jax && tar --extract --file=socsci_jax.tar --directory=socsci_jax
             python3 -m pip install --quiet uv
             [ -d venv ] || python3 -m uv venv --quiet --python=3.12 venv
@@ -70,7 +73,7 @@ prepare() {
 # An earlier start may still train after this machine lost its connection: it is stopped first, with a checkpoint.
 train='flock --nonblock run.lock true || kill -TERM "$(cat run.pid)"
 exec flock --timeout=600 --conflict-exit-code=76 run.lock \
-    sh -c "echo \$\$ >run.pid; exec venv/bin/socsci-jax train recipe.yaml"'
+    sh -c "echo \$\$ >run.pid; SOCSCI_JAX_SECRET=\$(cat run.secret); export SOCSCI_JAX_SECRET; exec venv/bin/socsci-jax train recipe.yaml"'
 
 stopping=
 stop() {

@@ -35,6 +35,6 @@ TEMPERATURE = 100.0
 
 # Processes of one run, what one of them sends at a time, and the seconds in which a caller says who it is.
 PROCESSES = 100_000
-MESSAGE_BYTES = MIB
+MESSAGE_BYTES = 64 * MIB
 HANDSHAKE_SECONDS = 10.0
 WAITING_SECONDS = 7 * 24 * 3600.0

@@ -308,7 +308,7 @@ def test_pods_find_pod_0_through_the_service():
 
 def environment_of(job: dict) -> dict[str, str]:
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    return {variable["name"]: variable["value"] for variable in container["env"]}
+    return {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -326,7 +326,33 @@ def test_a_pod_knows_its_place(index):
 
 def test_pods_on_tpus_leave_their_place_to_gke():
     (container,) = manifests("hardware=v5p-16")["Job"]["spec"]["template"]["spec"]["containers"]
-    assert "env" not in container
+    assert [variable["name"] for variable in container["env"]] == ["SOCSCI_JAX_SECRET"]
+
+
+def test_all_pods_have_the_secret_of_this_rendering():
+    first, second = (manifests("hardware=2xcpu") for _ in range(2))
+    assert first["Secret"]["stringData"]["secret"] != second["Secret"]["stringData"]["secret"]
+    (container,) = first["Job"]["spec"]["template"]["spec"]["containers"]
+    (reference,) = [
+        v["valueFrom"]["secretKeyRef"] for v in container["env"] if v["name"] == "SOCSCI_JAX_SECRET"
+    ]
+    assert reference == {"name": first["Secret"]["metadata"]["name"], "key": "secret"}
+
+
+def test_a_node_selector_without_a_value_is_bad_input():
+    shown = subprocess.run(
+        [
+            sys.executable,
+            LAUNCH / "kubernetes" / "render.py",
+            RECIPE,
+            "--image=i",
+            "--claim=c",
+            "--node-selector=gpu",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert shown.returncode == 2 and "--node-selector 'gpu': give KEY=VALUE" in shown.stderr
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Writes what Kubernetes needs to train a recipe: `python launch/kubernetes/render.py RECIPE --image I --claim C`.
 
-Printed are the recipe as a ConfigMap, a headless Service and an indexed Job, for `kubectl apply -f -`. Pods, GPUs or
+Printed are the recipe as a ConfigMap, a new Secret, a headless Service and an indexed Job, for `kubectl apply -f -`. Pods, GPUs or
 the TPU slice come from the recipe's `hardware`. The image has socsci_jax installed; the claim is storage that all nodes
 share, in which the recipe's relative paths begin.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import secrets
 import sys
 from pathlib import Path
 
@@ -98,10 +99,20 @@ def render(
         image=image,
         claim=claim,
         port=PORTS[0],
+        secret=secrets.token_hex(32),
         # Storage that never comes back would start a pod again for ever; without a rule starts are counted.
         start_again=[status for status in START_AGAIN if status != STORAGE_FAILED],
         final=[BAD_INPUT, NON_FINITE],
     )
+
+
+def _node_selector(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*=[A-Za-z0-9._-]*", pair):
+            raise InputError(
+                f"--node-selector {pair[:80]!r}: give KEY=VALUE, such as cloud.google.com/gke-spot=true."
+            )
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def main() -> int:
@@ -129,7 +140,7 @@ def main() -> int:
                 image=arguments.image,
                 claim=arguments.claim,
                 devices_per_node=arguments.devices_per_node,
-                node_selector=dict(pair.split("=", 1) for pair in arguments.node_selector),
+                node_selector=_node_selector(arguments.node_selector),
             )
         )
     except InputError as error:

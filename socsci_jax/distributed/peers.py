@@ -9,9 +9,8 @@ and then abort.  No JAX here: all of it works before JAX starts and while its de
 from __future__ import annotations
 
 import collections
-import contextlib
 import faulthandler
-import json
+import math
 import os
 import socket
 import sys
@@ -21,14 +20,17 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from socsci_jax import bounds
+from socsci_jax.distributed.links import SECRET, Link, run_secret
+from socsci_jax.distributed.roll_call import Reception, check_host
 from socsci_jax.errors import BAD_INPUT, LOST, InputError, ProcessesDiffer, ProcessLost
+from socsci_jax.foreign_text import say
 
 START = "SOCSCI_JAX_START_SECONDS"
 SILENCE = "SOCSCI_JAX_SILENCE_SECONDS"
 NOTICE_SECONDS = 15.0
 # What is between two clocks.  Nothing here goes by a clock, but logs, object storage and schedulers do.
 MOST_SKEW_SECONDS = 120.0
-LONGEST_LINE = 1 << 20
 # For a process to end by itself when another has said that it ends.
 GRACE_SECONDS = 2.0
 # For all others to be gone when process 0 ends.
@@ -45,9 +47,10 @@ class Peers:
         self.process_id = process_id
         self.num_processes = num_processes
         self.run_id = uuid.uuid4().hex[:12]
+        self.bound_host = ""  # where process 0 listens; "" are all addresses of its machine
         self.names = {process_id: _own_name(process_id)}
         self.on_end: Callable[[str, int, bool], NoReturn] = end_process
-        self._links: dict[int, _Link] = {}
+        self._links: dict[int, Link] = {}
         self._left: set[int] = set()
         self._leaving = False
         self._ending = threading.Event()
@@ -72,15 +75,21 @@ class Peers:
         Raises ProcessLost, with the same sentence in every process that came, if some did not; InputError if two say
         that they are the same one, or their clocks are far apart.
         """
-        seconds = float(os.environ.get(START, 300)) if seconds is None else seconds
+        seconds = _seconds(START, 300) if seconds is None else seconds
+        silence = _seconds(SILENCE, 60) if silence is None else silence
+        secret = run_secret()
         peers = cls(process_id=process_id, num_processes=num_processes)
         host, _, port = address.rpartition(":")
-        found = (
-            _receive_all(peers, int(port), seconds)
-            if process_id == 0
-            else _call(peers, host.strip("[]"), int(port), seconds)
-        )
-        peers._watch(found, silence=float(os.environ.get(SILENCE, 60)) if silence is None else silence)
+        host = host.strip("[]")
+        check_host(host)
+        if process_id == 0 and not secret:
+            print(
+                f"{SECRET} is not set: whoever reaches {host}:{port} could pose as a process of this run; launch/ sets it",
+                file=sys.stderr,
+                flush=True,
+            )
+        meet = _receive_all if process_id == 0 else _call
+        peers._watch(meet(peers, host, int(port), secret, seconds), silence=silence)
         return peers
 
     def gather(self, value: Any, *, what: str) -> list[Any]:
@@ -139,7 +148,7 @@ class Peers:
 
     # --- news from the others, each connection in a thread of its own -------------------------------------------------
 
-    def _watch(self, links: dict[int, _Link], *, silence: float) -> None:
+    def _watch(self, links: dict[int, Link], *, silence: float) -> None:
         self._links = links
         for number, link in links.items():
             link.be_patient(silence)
@@ -152,7 +161,7 @@ class Peers:
                 link.send({"ping": True})
             time.sleep(seconds)
 
-    def _listen(self, number: int, link: _Link, silence: float) -> None:
+    def _listen(self, number: int, link: Link, silence: float) -> None:
         while True:
             try:
                 message = link.receive()
@@ -164,6 +173,9 @@ class Peers:
             if message is None:
                 if number not in self._left:
                     self._lost(number, "is gone: it was killed, or its machine went away")
+                return
+            if not _is_message(message):
+                self._lost(number, "sends what no process of this version does")
                 return
             if "gather" in message:
                 self._take(message["gather"], number, message["value"])
@@ -244,76 +256,34 @@ def end_process(sentence: str, status: int, stacks: bool) -> NoReturn:
     """Ends this process where it stands, also in the middle of a collective that will never return."""
     if stacks:
         faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-    print(f"error: {sentence}", file=sys.stderr, flush=True)
+    say(f"error: {sentence}", file=sys.stderr)
     os._exit(status)
-
-
-class _Link:
-    """One connection: a JSON object a line."""
-
-    def __init__(self, connection: socket.socket):
-        self._socket = connection
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._lines = connection.makefile("rb")
-        self._sending = threading.Lock()
-
-    def be_patient(self, seconds: float) -> None:
-        """Nothing for so long is taken for the end of the other side."""
-        self._socket.settimeout(seconds)
-
-    def send(self, message: dict) -> None:
-        # A line that cannot be sent is not lost news: the reader of this connection sees its end.
-        with self._sending:
-            try:
-                self._socket.sendall(json.dumps(message).encode() + b"\n")
-            except OSError:
-                self.close()
-
-    def receive(self) -> dict | None:
-        """The next message; None at the end, or if what comes is none of ours."""
-        line = self._lines.readline(LONGEST_LINE)
-        try:
-            message = json.loads(line) if line else None
-        except ValueError:
-            return None
-        return message if isinstance(message, dict) else None
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
 
 
 # --- the roll call ----------------------------------------------------------------------------------------------------
 
 
-def _receive_all(peers: Peers, port: int, seconds: float) -> dict[int, _Link]:
+def _receive_all(peers: Peers, host: str, port: int, secret: bytes, seconds: float) -> dict[int, Link]:
     """Process 0: the connections of all others, once all have come."""
     deadline = time.monotonic() + seconds
-    found: dict[int, _Link] = {}
-    with _listening(port) as listener, _Notice(lambda: _absent(peers, found)):
+    found: dict[int, Link] = {}
+    with (
+        Reception(host, port, secret, expected=peers.num_processes) as reception,
+        _Notice(lambda: _absent(peers, found)),
+    ):
+        peers.bound_host = reception.bound_host
         while len(found) < peers.num_processes - 1:
-            left = deadline - time.monotonic()
-            if left <= 0:
+            call = reception.next(until=deadline)
+            if call is None:
                 _refuse(
                     found,
                     f"{len(found) + 1} of {peers.num_processes} processes came within {seconds:.0f} s; "
                     f"{_absent(peers, found)} did not: look at their logs, or give them longer ({START}).",
                     LOST,
                 )
-            listener.settimeout(left)
-            try:
-                connection, _ = listener.accept()
-            except TimeoutError:
-                continue
-            connection.settimeout(10)
-            link = _Link(connection)
-            try:
-                hello = link.receive()
-            except OSError:
-                hello = None
-            if hello is None or "process" not in hello:
-                link.close()  # somebody else's
+            link, hello = call
+            if not _is_hello(hello):
+                link.close()  # of another version of this program
                 continue
             if problem := _problem(peers, found, hello):
                 _refuse({**found, -1: link}, problem, BAD_INPUT)
@@ -325,7 +295,7 @@ def _receive_all(peers: Peers, port: int, seconds: float) -> dict[int, _Link]:
     return found
 
 
-def _call(peers: Peers, host: str, port: int, seconds: float) -> dict[int, _Link]:
+def _call(peers: Peers, host: str, port: int, secret: bytes, seconds: float) -> dict[int, Link]:
     """Another process: the connection to process 0, once all have come."""
     deadline = time.monotonic() + seconds
     own = peers.process_id
@@ -333,7 +303,7 @@ def _call(peers: Peers, host: str, port: int, seconds: float) -> dict[int, _Link
     with _Notice(lambda: where):
         while True:
             try:
-                link = _Link(socket.create_connection((host, port), timeout=5))
+                link = Link(socket.create_connection((host, port), timeout=5), secret, listens=False)
                 break
             except OSError as error:
                 if time.monotonic() > deadline:
@@ -350,7 +320,9 @@ def _call(peers: Peers, host: str, port: int, seconds: float) -> dict[int, _Link
             answer = link.receive()
         except OSError:
             answer = None
-    if answer is None:
+    if answer is None or not (
+        {"welcome", "names"} <= answer.keys() or {"refused", "status"} <= answer.keys()
+    ):
         raise ProcessLost(f"{where} went away before all processes had come; start all of them again.")
     if "refused" in answer:
         raise (InputError if answer["status"] == BAD_INPUT else ProcessLost)(answer["refused"])
@@ -359,7 +331,38 @@ def _call(peers: Peers, host: str, port: int, seconds: float) -> dict[int, _Link
     return {0: link}
 
 
-def _problem(peers: Peers, found: dict[int, _Link], hello: dict) -> str | None:
+def _is_hello(message: dict) -> bool:
+    kinds = {"process": int, "name": str, "of": int, "time": float}
+    return all(type(message.get(key)) is kind for key, kind in kinds.items())
+
+
+def _is_message(message: dict) -> bool:
+    """Whether it is one of those that processes send each other, with all that belongs to it."""
+    match message:
+        case (
+            {"ping": _} | {"leave": _} | {"gather": int(), "value": _} | {"gathered": int(), "values": list()}
+        ):
+            return True
+        case {"end": str(), "status": int(status), "stacks": bool()}:
+            return 0 < status < 256
+    return False
+
+
+def _seconds(name: str, default: float) -> float:
+    """A time limit from the environment; raises InputError for what is none."""
+    text = os.environ.get(name, str(default))
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found <= bounds.WAITING_SECONDS:
+        raise InputError(
+            f"{name} is {text[:40]!r}; give seconds, from above 0 to {bounds.WAITING_SECONDS:.0f}."
+        )
+    return found
+
+
+def _problem(peers: Peers, found: dict[int, Link], hello: dict) -> str | None:
     number, name = hello["process"], hello["name"]
     if hello["of"] != peers.num_processes:
         return f"{name} was told of {hello['of']} processes, {peers.names[0]} of {peers.num_processes}; tell all the same."
@@ -377,26 +380,16 @@ def _problem(peers: Peers, found: dict[int, _Link], hello: dict) -> str | None:
     return None
 
 
-def _refuse(found: dict[int, _Link], sentence: str, status: int) -> NoReturn:
+def _refuse(found: dict[int, Link], sentence: str, status: int) -> NoReturn:
     for link in found.values():
         link.send({"refused": sentence, "status": status})
     raise (InputError if status == BAD_INPUT else ProcessLost)(sentence)
 
 
-def _absent(peers: Peers, found: dict[int, _Link]) -> str:
+def _absent(peers: Peers, found: dict[int, Link]) -> str:
     missing = [n for n in range(1, peers.num_processes) if n not in found]
     shown = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
     return f"process {shown}"
-
-
-def _listening(port: int) -> socket.socket:
-    try:
-        return socket.create_server(("", port), backlog=1024, reuse_port=False)
-    except OSError as error:
-        raise InputError(
-            f"port {port} of {socket.gethostname()}, where the processes of this run are to meet, cannot be listened "
-            f"at ({error.strerror}); give another port."
-        ) from error
 
 
 def _names(numbers: Sequence[int], names: dict[int, str]) -> str:

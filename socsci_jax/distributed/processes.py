@@ -21,6 +21,7 @@ from socsci_jax import __version__
 from socsci_jax.distributed.peers import Peers
 from socsci_jax.distributed.schedulers import find_place
 from socsci_jax.errors import ProcessesDiffer, RunEnded, RunStopped, StorageFailed, ending
+from socsci_jax.foreign_text import say
 
 # Peers are missed at once by their connections; JAX's own heartbeat, which can only abort, comes last.
 HEARTBEAT_SECONDS = 600
@@ -59,7 +60,7 @@ class Processes:
             self.peers.let_others_explain()
         if status == 1:
             traceback.print_exception(error)
-        print(f"error: {sentence}", file=sys.stderr, flush=True)
+        say(f"error: {sentence}", file=sys.stderr)
         whose = "" if isinstance(error, ProcessesDiffer) else f"process {self.process_id} ended: "
         self.peers.tell_end(f"{whose}{sentence}", status)
         sys.stdout.flush()
@@ -103,7 +104,7 @@ def initialize(
         if joins_jax:
             host, _, _ = place.coordinator.rpartition(":")
             port = peers.gather(_free_port() if processes.is_main else None, what="start")[0]
-            _join(f"{host}:{port}", processes, place.local_devices)
+            _join(f"{host}:{port}", processes, place.local_devices, bind=f"{_bound(peers)}:{port}")
         elif place.local_devices is not None:
             _see_only(place.local_devices)
         _agree_on_devices(peers)
@@ -173,13 +174,20 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _join(address: str, processes: Processes, local_devices: Sequence[int] | None) -> None:
+def _bound(peers: Peers) -> str:
+    """Where JAX's coordinator is to listen: where process 0 does, else at all addresses."""
+    host = peers.bound_host or "[::]"
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _join(address: str, processes: Processes, local_devices: Sequence[int] | None, *, bind: str) -> None:
     import jax
 
     # It would take SIGTERM for itself.
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
         coordinator_address=address,
+        coordinator_bind_address=bind if processes.is_main else None,
         num_processes=processes.num_processes,
         process_id=processes.process_id,
         local_device_ids=local_devices,
