@@ -89,12 +89,7 @@ class RunFolder:
     @functools.cached_property
     def metadata(self) -> dict[str, Any]:
         """What run.json says; raises InputError if the folder is not that of a training run."""
-        hint = "give the `output` of a recipe that was trained"
-        metadata = read_json_object(self.path / "run.json", hint=hint)
-        for key in ("run_id", *_IDENTITY):
-            if not isinstance(metadata.get(key), str):
-                raise InputError(f"{self.path / 'run.json'}: {key} is {kind_of(metadata.get(key))}; {hint}.")
-        return metadata
+        return read_json_object(self.path / "run.json", hint="give the `output` of a recipe that was trained")
 
     @functools.cached_property
     def recipe(self) -> Recipe:
@@ -117,8 +112,13 @@ class RunFolder:
         """
         if self.is_run():
             earlier = self.metadata
+            if not isinstance(earlier.get("run_id"), str):
+                raise InputError(
+                    f"{self.path / 'run.json'}: run_id is {kind_of(earlier.get('run_id'))}; restore the file, or choose "
+                    "another `output`."
+                )
             for key, what in _IDENTITY.items():
-                if earlier[key] != metadata[key]:
+                if earlier.get(key) != metadata[key]:
                     changed = _changed_keys(self.recipe, recipe) if key == "recipe_hash" else ""
                     raise InputError(
                         f"{self.path}: this folder holds a run with {what}{changed}; choose another `output`, or "
