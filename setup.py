@@ -101,7 +101,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["socsci_jax*", "data_pipelines*"]),
-    package_data={"socsci_jax": ["py.typed"], "socsci_jax.evaluation": ["*.html.jinja"]},
+    package_data={
+        "socsci_jax": ["py.typed"],
+        "socsci_jax.evaluation": ["*.html.jinja"],
+        "data_pipelines.review": ["*.html.jinja", "*.css"],
+    },
     install_requires=INSTALL,
     extras_require={
         "lint": LINT,

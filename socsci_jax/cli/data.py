@@ -61,6 +61,7 @@ def data_inspect(
     layout: Annotated[str, typer.Option(help="Prompt layout for token lengths.")] = "study_first",
 ) -> None:
     """Show what is in a store: studies, items, scales and where they were read from, rejects, lengths."""
+    from data_pipelines.review.signatures import signatures
     from socsci_jax.studies.inspect import inspect_store
     from socsci_jax.studies.store import StudyStore
 
@@ -75,6 +76,9 @@ def data_inspect(
     print_rejects(store)
     for path in sorted((store_path / "splits").glob("*.parquet")):
         say(f"split: {path.stem}")
+    for signature in signatures(store):
+        of = "this content" if signature.is_of(store) else "an earlier build"
+        say(f"signed off: {signature.name}, {signature.date}, {of}")
     if tokenizer is not None:
         from socsci_jax.data.lengths import token_lengths
         from socsci_jax.data.tokenizers import load_tokenizer
@@ -84,6 +88,27 @@ def data_inspect(
         print_table(f"Tokens per prompt, layout {layout}", table)
     else:
         say("token lengths: pass --tokenizer FOLDER")
+
+
+@app.command("review")
+def data_review(
+    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")],
+    sign: Annotated[
+        str | None, typer.Option(help="Sign the store off with this name; date and hashes are added.")
+    ] = None,
+) -> None:
+    """Write a page a study: arms compared, scales, histograms, gates, where texts are from; or sign the store off."""
+    from data_pipelines.review.page import write_review
+    from data_pipelines.review.signatures import sign as sign_off
+    from socsci_jax.studies.store import StudyStore
+
+    store = StudyStore(store_path)
+    with only_writer(store_path):
+        if sign is not None:
+            signature = sign_off(store, sign)
+            say(f"signed off by {signature.name} on {signature.date}: content hash {signature.content_hash}")
+        index, *pages = write_review(store)
+    say(f"{index}: {len(pages)} studies")
 
 
 @app.command("split")

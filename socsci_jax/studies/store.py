@@ -45,7 +45,7 @@ TABLES = ("studies", "items", "participants", "responses", "rejects")
 # All that this program writes into a store's folder.
 _WRITTEN = (
     *("store.json", "truth.parquet", "splits", "shards", *(f"{name}.parquet" for name in TABLES)),
-    *("study.yaml", "provenance.json", "retests.parquet", "review"),
+    *("study.yaml", "provenance.json", "retests.parquet", "review", "signatures.json"),
 )
 
 
@@ -383,8 +383,8 @@ class StoreBuilder:
             "notes": [*self.notes, *self._unknown_notes()],
             **self.facts,
         }
-        # Splits say which content they were made for, and stay.
-        with new_folder(out, replaces=replaces, keeps=("splits",)) as partial:
+        # Splits and signatures say which content they were made for, and stay.
+        with new_folder(out, replaces=replaces, keeps=("splits", "signatures.json")) as partial:
             for name, table in tables.items():
                 pq.write_table(table, partial / f"{name}.parquet", compression="zstd")
             for name, content in self.files.items():
