@@ -222,7 +222,7 @@ def _restore_to_train(work: Path, dtype: str) -> dict:
 
 
 def _export(work: Path, dtype: str) -> dict:
-    from socsci_jax.model_io import export_run
+    from socsci_jax.export import export_run
 
     shutil.rmtree(work / "exported", ignore_errors=True)
     found = _measured(lambda: export_run(work / "run", work / "exported"))

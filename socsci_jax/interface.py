@@ -127,7 +127,7 @@ def export(
     adapter: bool = False,
 ) -> Path:
     """Writes a run's checkpoint as a folder that `transformers` loads (`adapter`: that `peft` loads); returns it."""
-    from socsci_jax.model_io import export_run
+    from socsci_jax.export import export_run
 
     export_run(Path(run), Path(out), step=step, dtype=dtype, adapter=adapter)
     return Path(out)

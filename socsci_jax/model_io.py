@@ -1,55 +1,41 @@
-"""Opening a trained model, from a run's folder or in the Hugging Face format, for simulation and export."""
+"""Opening a trained model, from a run's folder or in the Hugging Face format, ready to be asked."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.tokenizers import TOKENIZER_FILES, load_tokenizer
 from socsci_jax.errors import InputError
-from socsci_jax.hub import is_gguf, resolve_folder
+from socsci_jax.hub import resolve_folder
 from socsci_jax.models.adapters import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     base_of_adapter,
-    export_adapter,
     join,
     load_adapter,
     merge_adapter,
     read_adapter_config,
 )
-from socsci_jax.models.config import DecoderConfig, parse_config
+from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.huggingface import (
     CHECKPOINT_FILES,
-    StoredTensor,
-    TensorSource,
     load_checkpoint,
-    locate_model,
-    read_config_json,
-    source_of,
-    stored_tensors,
-    write_checkpoint,
 )
-from socsci_jax.models.modules import flattened, nested, parameter_axes
+from socsci_jax.models.modules import flattened, nested
 from socsci_jax.models.placing import place
-from socsci_jax.models.quantization import quantize
 from socsci_jax.models.sharding import make_mesh, param_shardings
-from socsci_jax.models.tensor_files import DTYPES
 from socsci_jax.reading import kind_of, read_json_object
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.prompts import Layout
+from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn, read_trained_on
 from socsci_jax.training.checkpoint_reader import CheckpointReader
-from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.start import start_params
 from socsci_jax.training.stored import StoredParams
@@ -74,16 +60,19 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
         params = restore_params(run, found, mesh=mesh)
         tokenizer = run.load_tokenizer()
         compute_dtype = run.recipe.model.compute_dtype
+        trained_on: TrainedOn | None = run.trained_on
     else:
         folder = resolve_folder(
             name_or_path, allow_patterns=(*CHECKPOINT_FILES, *ADAPTER_FILES, METADATA_FILE)
         )
         metadata_file = folder / METADATA_FILE
         metadata = _exported_metadata(metadata_file) if metadata_file.is_file() else {}
+        trained_on = read_trained_on(folder, metadata) if "trained_on_hash" in metadata else None
         adapter = read_adapter_config(folder) if (folder / ADAPTER_CONFIG).is_file() else None
         if adapter is not None:
             base = resolve_folder(base_of_adapter(folder), allow_patterns=CHECKPOINT_FILES)
             loaded = load_checkpoint(base, mesh=mesh)
+            trained_on = _together(trained_on, base)
             adapted = dataclasses.replace(loaded.config, adapter=adapter)
             params = merge_adapter(join(loaded.params, load_adapter(folder, adapted)), adapted)
             # What was trained beside the adapter travels with it; else the base's tokenizer is meant.
@@ -105,7 +94,15 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
         else None,
         compute_dtype=jnp.dtype(compute_dtype),
         metadata={"name": name_or_path, **metadata},
+        trained_on=trained_on,
     )
+
+
+def _together(of_adapter: TrainedOn | None, base: Path) -> TrainedOn | None:
+    """What an adapter and its base have seen; not known if only the base says it."""
+    file = base / TRAINED_ON_FILE
+    of_base = TrainedOn.read(file) if file.is_file() else None
+    return None if of_adapter is None else of_adapter.with_earlier(of_base)
 
 
 def _exported_metadata(path: Path) -> dict[str, Any]:
@@ -170,13 +167,13 @@ def find_checkpoint(run: RunFolder, step: int | None) -> FoundCheckpoint:
 
 def restore_params(run: RunFolder, found: FoundCheckpoint, *, mesh: jax.sharding.Mesh) -> Any:
     """Parameters of a checkpoint, straight onto the devices of `mesh`; an adapter is merged into its start."""
-    trained, config = _restore_trained(run, found, mesh=mesh)
+    trained, config = restore_trained(run, found, mesh=mesh)
     if config.adapter is None:
         return trained
     return merge_adapter(join(start_params(run.recipe, config, mesh), trained), config)
 
 
-def _restore_trained(
+def restore_trained(
     run: RunFolder, found: FoundCheckpoint, *, mesh: jax.sharding.Mesh
 ) -> tuple[Any, DecoderConfig]:
     """What the run trained (the adapter, or all weights), and the config with its adapter."""
@@ -196,135 +193,3 @@ def _restore_trained(
     }
     found.reader.check_params(found.step, nested(trained))
     return nested(trained), config
-
-
-def export_run(
-    path: Path,
-    out: Path,
-    *,
-    step: int | None = None,
-    dtype: str | None = None,
-    adapter: bool = False,
-    max_shard_bytes: int = 5_000_000_000,
-) -> None:
-    """Writes a run's checkpoint, or a GGUF file, as a Hugging Face folder, with a file of metadata about the run beside the weights.
-
-    Weights pass through memory in pieces (all of a random start at once), and an export that was stopped goes on with
-    the file that was being written.  With `adapter` the adapter alone, in `peft`'s format; else it is merged into its
-    base.  Raises InputError if `path` is no run, has no checkpoint or no adapter, or `out` exists or cannot be written.
-    """
-    if is_gguf(path):
-        _export_gguf(path, out, dtype=dtype, max_shard_bytes=max_shard_bytes)
-        return
-    run = RunFolder(path)
-    found = find_checkpoint(run, step)
-    metadata = model_metadata(run, found)
-    recipe = run.recipe
-    config = dataclasses.replace(run.config(), adapter=recipe.adapter)
-    written = {METADATA_FILE: (json.dumps(metadata, indent=2, ensure_ascii=False) + "\n").encode()}
-    if adapter:
-        if recipe.lora is None:
-            raise InputError(
-                f"{path}: this run trained all weights and has no adapter; export it without --adapter."
-            )
-        mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
-        trained, config = _restore_trained(run, found, mesh=mesh)
-        written |= {p.name: p.read_bytes() for p in run.tokenizer.iterdir() if p.is_file()}
-        export_adapter(trained, config, out, base=recipe.model.init_from, extra_files=written)
-        return
-    found.reader.check_stored(found.step)
-    stored = found.stored
-    stored.check(config)
-    write_checkpoint(
-        _whole(stored, run.config()) if config.adapter is None else _merged(stored, recipe, config),
-        run.config(),
-        out,
-        source_folder=run.tokenizer,
-        config_json=run.model_config.read_bytes(),
-        dtype=dtype,
-        max_shard_bytes=max_shard_bytes,
-        extra_files=written,
-        origin={
-            "run": hashlib.sha256((path / "run.json").read_bytes()).hexdigest(),
-            "step": found.step,
-            "checkpoint": stored.fingerprint,
-        },
-    )
-
-
-def _export_gguf(path: Path, out: Path, *, dtype: str | None, max_shard_bytes: int) -> None:
-    """Writes a GGUF file's dequantized weights, config and tokenizer."""
-    config_json = read_config_json(path)
-    config = parse_config(config_json, where=str(path))
-    tensors, located = locate_model(path, config, one_dtype=True)
-    write_checkpoint(
-        TensorSource(
-            {t: DTYPES[located[t.names[0]].dtype] for t in tensors},
-            lambda tensor, layer: (block for _, block in located[tensor.names[layer]].blocks()),
-        ),
-        config,
-        out,
-        source_folder=None,
-        config_json=config_json,
-        dtype=dtype,
-        max_shard_bytes=max_shard_bytes,
-        extra_files=load_tokenizer(path).files(),
-    )
-
-
-def _whole(stored: StoredParams, config: DecoderConfig) -> TensorSource:
-    """All weights, as they were trained."""
-    return TensorSource({t: stored.arrays[t.path].dtype for t in stored_tensors(config)}, stored.blocks)
-
-
-def _merged(stored: StoredParams, recipe: Recipe, config: DecoderConfig) -> TensorSource:
-    """The weights of the start with the adapter added, computed block by block as `merge_adapter` does for all."""
-    base_config = dataclasses.replace(config, adapter=None)
-    base_dtype = np.dtype(recipe.model.param_dtype)
-    base = _start_blocks(recipe, base_config)
-    axes = parameter_axes(config)
-
-    def blocks(tensor: StoredTensor, layer: int) -> Iterator[np.ndarray]:
-        *module, name = tensor.path
-        codes = (*module, "codes") in axes
-        adapted = (*module, "lora_a") in axes
-        if name != "weight" or not (codes or adapted):
-            yield from (np.asarray(block, base_dtype) for block in base(tensor, layer))
-            return
-        low = {}
-        if adapted:
-            low = {part: stored.read((*module, part), (layer,))[None] for part in ("lora_a", "lora_b")}
-        first = 0
-        for block in base(tensor, layer):
-            outputs = slice(first, first + len(block))
-            first = outputs.stop
-            of_map = {"weight": np.asarray(block.T, base_dtype)[None]}
-            if codes:
-                of_map = dict(zip(("codes", "scale"), jax.jit(quantize)(of_map["weight"]), strict=True))
-            if adapted:
-                of_map |= {"lora_a": low["lora_a"], "lora_b": low["lora_b"][..., outputs]}
-            yield np.asarray(merge_adapter({"map": of_map}, config)["map"]["weight"])[0].T
-
-    # Over four bits the weights that the adapter was trained over are not those of the file.
-    wide = {(*path[:-1], "weight") for path in axes if path[-1] == "codes"}
-    dtypes = {t: np.dtype(np.float32) if t.path in wide else base_dtype for t in stored_tensors(base_config)}
-    return TensorSource(dtypes, blocks)
-
-
-def _start_blocks(
-    recipe: Recipe, config: DecoderConfig
-) -> Callable[[StoredTensor, int], Iterator[np.ndarray]]:
-    """Rows of the start's tensors, as a Hugging Face file holds them."""
-    if recipe.model.init_from == "random":
-        mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
-        return source_of(start_params(recipe, config, mesh), config).blocks
-    folder = resolve_folder(recipe.model.init_from, allow_patterns=CHECKPOINT_FILES)
-    _, located = locate_model(folder, config, one_dtype=False)
-
-    def blocks(tensor: StoredTensor, layer: int) -> Iterator[np.ndarray]:
-        try:
-            yield from (block for _, block in located[tensor.names[layer]].blocks())
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be read to the end ({error}); try again.") from error
-
-    return blocks

@@ -19,7 +19,8 @@ from socsci_jax.evaluation.evaluate import evaluate_files
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import BASELINES, MODEL
 from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES, number
-from socsci_jax.model_io import export_run, open_model
+from socsci_jax.export import export_run
+from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.sampling import sample_responses
 from socsci_jax.studies.splits import make_split

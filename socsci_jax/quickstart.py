@@ -11,7 +11,8 @@ import data_pipelines
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.evaluate import evaluate_files
 from socsci_jax.evaluation.report import summary_table
-from socsci_jax.model_io import export_run, open_model
+from socsci_jax.export import export_run
+from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.splits import make_split
 from socsci_jax.training.loop import train

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import json
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
 from socsci_jax.models.config import DecoderConfig
+from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.splits import make_split
 from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TRAINED_ON_SCHEMA, TrainedOn
 
 SCALE_1_5 = Scale.of_levels(range(1, 6), origin="stated")
 GENDERS = ("Female", "Male")
@@ -109,3 +117,33 @@ def small_recipe(store: StudyStore, output: Path, **changes) -> dict:
         "checkpoints": {"every_steps": 2},
         **changes,
     }
+
+
+def write_run_metadata(folder: Path, **metadata) -> None:
+    """run.json of a run that has seen nothing, and the file that says so."""
+    nothing = TrainedOn(pl.DataFrame(pl.from_arrow(TRAINED_ON_SCHEMA.empty_table())))
+    nothing.write(folder / TRAINED_ON_FILE)
+    told = {
+        "run_id": "0",
+        "recipe_hash": "1",
+        "store_hash": "2",
+        "split_hash": "3",
+        "tokenizer_hash": "4",
+        "layout": STUDY_FIRST.to_dict(),
+        "trained_on_hash": nothing.digest,
+    }
+    (folder / "run.json").write_text(json.dumps(told | metadata))
+
+
+@functools.cache
+def tokenizer_folder() -> Path:
+    """A trained tokenizer of few pieces, made once for all tests of a process."""
+    folder = Path(tempfile.mkdtemp(prefix="tokenizer-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    texts = [
+        STUDY_FIRST.shared_text(item=small_item("s", "c", "taxes", SCALE_1_5)),
+        STUDY_FIRST.own,
+        STUDY_FIRST.system,
+    ]
+    train_sentencepiece(texts, folder, vocab_size=320)
+    return folder

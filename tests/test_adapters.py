@@ -14,7 +14,8 @@ from small import small_config, small_recipe, small_store, small_tokenizer
 from transformers import AutoModelForCausalLM
 
 from socsci_jax.errors import InputError
-from socsci_jax.model_io import export_run, open_model
+from socsci_jax.export import export_run
+from socsci_jax.model_io import open_model
 from socsci_jax.models.adapters import (
     export_adapter,
     init_adapter,

@@ -22,10 +22,12 @@ import pytest
 import torch
 import transformers
 from safetensors.numpy import load_file
+from small import tokenizer_folder, write_run_metadata
 from tiny_models import huggingface_model, save
 
 from socsci_jax.errors import InputError
-from socsci_jax.model_io import export_run, find_checkpoint, restore_params
+from socsci_jax.export import export_run
+from socsci_jax.model_io import find_checkpoint, restore_params
 from socsci_jax.models import huggingface, tensor_files
 from socsci_jax.models.adapters import init_adapter
 from socsci_jax.models.huggingface import load_checkpoint, stored_tensors
@@ -53,13 +55,12 @@ def eight_devices():
 
 
 def as_run(
-    path: Path, params, *, start: Path | str, config_json: bytes, tokenizer: bytes, **changes
+    path: Path, params, *, start: Path | str, config_json: bytes, tokenizer: Path | None = None, **changes
 ) -> RunFolder:
     """A run whose checkpoint of step 3 holds `params`."""
     run = RunFolder(path)
-    run.tokenizer.mkdir(parents=True)
-    (run.tokenizer / "tokenizer.json").write_bytes(tokenizer)
-    (path / "run.json").write_text('{"recipe_hash": "1"}')
+    shutil.copytree(tokenizer or tokenizer_folder(), run.tokenizer)
+    write_run_metadata(path)
     recipe = {
         "name": "exported",
         "hardware": "1xcpu",
@@ -83,10 +84,10 @@ def save_step(run: RunFolder, step: int, params) -> None:
     checkpoints.close()
 
 
-def run_of_folder(source: Path, path: Path, *, mesh=None) -> RunFolder:
+def run_of_folder(source: Path, path: Path, *, mesh=None, tokenizer: Path | None = None) -> RunFolder:
     """A run that holds the weights of a Hugging Face folder."""
     loaded = load_checkpoint(source, mesh=mesh or one_device())
-    return as_run(path, loaded.params, start=source, config_json=loaded.config_json, tokenizer=b"{}")
+    return as_run(path, loaded.params, start=source, config_json=loaded.config_json, tokenizer=tokenizer)
 
 
 @pytest.fixture
@@ -142,10 +143,12 @@ def test_an_export_has_every_bit_of_what_was_trained(tmp_path, monkeypatch, fami
     monkeypatch.setattr(tensor_files, "PIECE_BYTES", 500)
     export_run(run.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
     assert_same_bits(tensors_of(tmp_path / "out"), tensors_of(source))
-    for name in ("config.json", "tokenizer.json"):
-        assert (tmp_path / "out" / name).read_bytes() == (
-            (source / name).read_bytes() if name == "config.json" else b"{}"
-        )
+    assert (tmp_path / "out" / "tokenizer.model").read_bytes() == (
+        run.tokenizer / "tokenizer.model"
+    ).read_bytes()
+    changed = {"dtype", "eos_token_id"}
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (tmp_path / "out", source)]
+    assert len({json.dumps({k: v for k, v in c.items() if k not in changed}) for c in configs}) == 1
     assert json.loads((tmp_path / "out" / "socsci_jax.json").read_text())["step"] == 3
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not any(again[1].values())
@@ -311,14 +314,14 @@ def test_files_of_another_checkpoint_are_not_taken_over(run, source, tmp_path, m
 def test_an_export_killed_in_the_middle_goes_on(run, tmp_path):
     export_run(run.path, tmp_path / "whole", max_shard_bytes=SMALL_FILES)
     code = (
-        "import time; from pathlib import Path; import socsci_jax.model_io as model_io\n"
+        "import time; from pathlib import Path; import socsci_jax.export as export\n"
         "from socsci_jax.training.stored import StoredParams\n"
         "original = StoredParams.blocks\n"
         "def slow(self, tensor, layer):\n"
         "    time.sleep(0.1)\n"
         "    return original(self, tensor, layer)\n"
         "StoredParams.blocks = slow\n"
-        f"model_io.export_run(Path({str(run.path)!r}), Path({str(tmp_path / 'out')!r}), max_shard_bytes={SMALL_FILES})\n"
+        f"export.export_run(Path({str(run.path)!r}), Path({str(tmp_path / 'out')!r}), max_shard_bytes={SMALL_FILES})\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -371,7 +374,6 @@ def test_a_merged_adapter_is_what_the_run_computes(tmp_path, start, base):
         adapter,
         start=folder,
         config_json=loaded.config_json,
-        tokenizer=b"{}",
         model=model,
         lora=lora,
     )

@@ -14,7 +14,8 @@ from tiny_models import huggingface_model
 
 from socsci_jax.data.tokenizers import CHATML_TEMPLATE, load_tokenizer
 from socsci_jax.errors import InputError
-from socsci_jax.model_io import export_run, open_model
+from socsci_jax.export import export_run
+from socsci_jax.model_io import open_model
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.verification import compare

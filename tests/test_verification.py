@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from small import write_run_metadata
 from tiny_models import huggingface_model, save
 
 from socsci_jax import verification
@@ -55,7 +56,7 @@ def as_run(folder: Path, path: Path, *, change=lambda params: params) -> RunFold
     loaded = load_checkpoint(folder, mesh=make_mesh(data=2, fsdp=2, tensor=2))
     run = RunFolder(path)
     run.tokenizer.mkdir(parents=True)
-    (path / "run.json").write_text("{}")
+    write_run_metadata(path)
     recipe = {
         "name": "verified",
         "hardware": "1xcpu",

@@ -10,7 +10,8 @@ import datetime
 import json
 import re
 
-from socsci_jax.data.chat import FIXED_DATE, ChatTemplate
+from socsci_jax.data.chat import ChatTemplate
+from socsci_jax.data.template_process import FIXED_DATE
 
 _FIXED = "enable_thinking"
 _CLOCK = "strftime_now"

@@ -8,8 +8,12 @@ import itertools
 import numpy as np
 
 from socsci_jax.data.tokenizers import Tokenizer
+from socsci_jax.errors import InputError
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
+
+# Prompts whose cut is looked at before training.
+CHECKED_CUTS = 500
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,20 +64,45 @@ def tokenize_prompts(pairs: Pairs, *, layout: Layout, tokenizer: Tokenizer) -> P
         own = [layout.own_text(item=items[i]) for i in item_ids]
         keys = ["/".join(person) for person in people]
         pair_shared, pair_own = pair_person, pair_item
-    shared_texts, text_of_shared = _distinct(shared)
-    own_texts, text_of_own = _distinct(own)
+    shared_texts, text_of_shared = _distinct([template.lead + text for text in shared])
+    own_texts, text_of_own = _distinct([text + template.trail for text in own])
     key_of_text: dict[int, str] = {}
     for text, key in zip(text_of_shared.tolist(), keys):
         key_of_text.setdefault(text, key)
     return PromptTable(
-        prefixes=[
-            np.array([*template.before, *ids], np.int32) for ids in tokenizer.encode_batch(shared_texts)
-        ],
+        prefixes=[np.array([*template.head, *ids], np.int32) for ids in tokenizer.encode_batch(shared_texts)],
         prefix_key=[key_of_text[i] for i in range(len(shared_texts))],
-        prompts=[np.array([*ids, *template.after], np.int32) for ids in tokenizer.encode_batch(own_texts)],
+        prompts=[np.array([*ids, *template.tail], np.int32) for ids in tokenizer.encode_batch(own_texts)],
         pair_prefix=text_of_shared[pair_shared],
         pair_prompt=text_of_own[pair_own],
     )
+
+
+def check_cut(pairs: Pairs, *, layout: Layout, tokenizer: Tokenizer) -> None:
+    """Checks on a sample of pairs that prefix and branch give the ids of the whole text.
+
+    What `transformers` makes of a prompt is what was trained on only if they do.  Raises InputError that names an item.
+    """
+    chosen = np.random.default_rng(0).permutation(len(pairs))[:CHECKED_CUTS]
+    sample = dataclasses.replace(pairs, frame=pairs.frame[chosen])
+    template = tokenizer.prompt_template(layout.system)
+    items = [pairs.items[i] for i in sample.frame["item_id"]]
+    people = [pairs.personas[p] for p in sample.frame.select("study_id", "participant_id").iter_rows()]
+    parts = [
+        (template.lead + layout.shared_text(**values), layout.own_text(**values) + template.trail)
+        for values in ({"item": i, "attributes": p} for i, p in zip(items, people, strict=True))
+    ]
+    shared, own, whole = (
+        tokenizer.encode_batch([choose(a, b) for a, b in parts])
+        for choose in (lambda a, b: a, lambda a, b: b, lambda a, b: a + b)
+    )
+    for item, first, second, all_ids in zip(items, shared, own, whole, strict=True):
+        if [*first, *second] != all_ids:
+            raise InputError(
+                f"item {item.item_id}: with this tokenizer the layout {layout.name!r} cuts a prompt within a token, so "
+                "`transformers` would feed other ids than were trained on; begin and end texts without white space, or "
+                "use a layout whose parts meet at a line break."
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from socsci_jax import bounds
 from socsci_jax.data.chat import CHATML_TEMPLATE, SYSTEM_MARK, ChatTemplate, read_chat_template
+from socsci_jax.data.default_template import default_template
 from socsci_jax.data.gguf_tokenizer import QWEN2_PATTERN, tokenizer_files
 from socsci_jax.errors import InputError
 from socsci_jax.gguf_header import read_header
@@ -43,11 +44,17 @@ END_OF_TEXT, UNKNOWN, TURN_START, TURN_END = "<|endoftext|>", "<unk>", "<|im_sta
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PromptTemplate:
-    """Token ids around the user's text.
+    """What stands around the user's text.
 
-    A prompt is `before + encode(shared) + encode(own) + after`, its target `encode(answer) + [end_of_answer_id]`.
+    A prompt is `head + encode(lead + user text + trail) + tail`, its target `encode(answer) + [end_of_answer_id]`.
+    `lead` and `trail` are the template's ordinary text beside the user's: tokens may reach across that border.
+    `before` and `after` are ids of all that stands before and after.
     """
 
+    head: list[int]
+    lead: str
+    trail: str
+    tail: list[int]
     before: list[int]
     after: list[int]
 
@@ -180,9 +187,23 @@ class Tokenizer:
         Raises InputError if the template does not keep the texts as they are.
         """
         before, after = self._template.around_user_text(system=system)
+        lead = next(reversed(list(self._cut(before))), "")
+        trail = next(self._cut(after), "")
+        # The system text may stand in the lead: it stays in one piece with what follows it.
+        lead = "" if isinstance(lead, ControlToken) else lead
+        trail = "" if isinstance(trail, ControlToken) else trail
         return PromptTemplate(
-            before=self._encode_pieces(before, system=system), after=self.encode_template(after)
+            head=self._encode_pieces(before[: len(before) - len(lead)], system=system),
+            lead=lead.replace(SYSTEM_MARK, system),
+            trail=trail,
+            tail=self.encode_template(after[len(trail) :]),
+            before=self._encode_pieces(before, system=system),
+            after=self.encode_template(after),
         )
+
+    def default_chat_template(self) -> str:
+        """Source of a chat template that renders by default, for any client, what is rendered here."""
+        return default_template(self._template)
 
     def token_id(self, token: str) -> int | None:
         """The id of one token given by its text, control tokens included."""

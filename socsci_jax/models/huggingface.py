@@ -53,7 +53,7 @@ COMPANIONS = (
     "chat_template.jinja",
 )
 # What to fetch of a model on a hub.
-CHECKPOINT_FILES = ("*.safetensors", INDEX, "config.json", *COMPANIONS)
+CHECKPOINT_FILES = ("*.safetensors", INDEX, "config.json", *COMPANIONS, "trained_on.parquet")
 # Of an export, beside its files: what each is, and which checkpoint it was made from.
 RECEIPTS = "receipts"
 _DTYPES = ("F32", "BF16", "F16")

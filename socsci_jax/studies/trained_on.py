@@ -18,7 +18,7 @@ import hashlib
 import re
 import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -214,6 +214,21 @@ class TrainedOn:
         elsewhere = ~pl.col("study_id").is_in(here["study_id"].unique().implode())
         alike = pl.col("digest").is_in(mine["digest"].unique().implode())
         return theirs.select("study_id", "participant_id", knows_person=by_id | (elsewhere & alike))
+
+
+def read_trained_on(folder: Path, metadata: Mapping[str, object]) -> TrainedOn:
+    """What the model of a run or an exported folder has seen, compared with the hash that its metadata names.
+
+    Raises InputError if the file is absent, damaged, or that of another model.
+    """
+    path = folder / TRAINED_ON_FILE
+    trained_on = TrainedOn.read(path)
+    if trained_on.digest != metadata.get("trained_on_hash"):
+        raise InputError(
+            f"{path}: this is what another model was trained on (its hash is not the one that the model names); restore "
+            "the file that belongs to this model."
+        )
+    return trained_on
 
 
 def _in_order(frame: pl.DataFrame) -> pl.DataFrame:

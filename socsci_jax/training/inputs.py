@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import polars as pl
 
+from socsci_jax.data.prompt_table import check_cut
 from socsci_jax.data.rationales import Rationales, read_rationales
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.data.targets import ANSWERS, Targets
 from socsci_jax.data.tokenizers import Tokenizer
+from socsci_jax.hub import resolve_folder
+from socsci_jax.models.huggingface import CHECKPOINT_FILES
 from socsci_jax.progress import progress
+from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout, load_layout
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn
 from socsci_jax.training.recipe import DataConfig, ObjectiveConfig, Recipe
 
 
@@ -34,6 +40,7 @@ class TrainingInputs:
     rationales: Rationales | None
     targets: Targets
     settings: DataConfig
+    start_trained_on: TrainedOn | None
 
     def texts(self) -> list[str]:
         """What the trained part says, each text once and sorted; nothing held out shapes the vocabulary."""
@@ -51,8 +58,14 @@ class TrainingInputs:
         texts |= {format_value(value) for value in self.responses["value"].unique()}
         return sorted(texts)
 
+    @functools.cached_property
+    def trained_on(self) -> TrainedOn:
+        """What the model will have seen, that of its start included."""
+        return TrainedOn.of(self.store, self.responses).with_earlier(self.start_trained_on)
+
     def shards(self, tokenizer: Tokenizer) -> TreeShards:
         """The training part as prompt trees, made if they are not there yet."""
+        check_cut(Pairs.of_store(self.store, self.responses), layout=self.layout, tokenizer=tokenizer)
         with progress("tokenize", total=1) as report:
 
             def show(done: int, total: int) -> None:
@@ -102,7 +115,16 @@ def load_inputs(recipe: Recipe) -> TrainingInputs:
         rationales=rationales,
         targets=_targets(recipe.objective, seed=recipe.seed),
         settings=data,
+        start_trained_on=_trained_on_of(recipe.model.init_from),
     )
+
+
+def _trained_on_of(init_from: str) -> TrainedOn | None:
+    """What the start of training had seen; None for random weights and where its folder does not say."""
+    if init_from == "random":
+        return None
+    file = resolve_folder(init_from, allow_patterns=CHECKPOINT_FILES) / TRAINED_ON_FILE
+    return TrainedOn.read(file) if file.is_file() else None
 
 
 def _targets(objective: ObjectiveConfig, *, seed: int) -> Targets:

@@ -99,7 +99,7 @@ def prepare(recipe: Recipe) -> Prepared:
         validator = None if recipe.validation is None else _validator(recipe, inputs, tokenizer)
         shards = inputs.shards(tokenizer)
         plan = batch_plan(recipe, shards.lengths)  # raises if a prompt is longer than a row
-        run.begin(recipe, metadata=_metadata(recipe, inputs, tokenizer))
+        run.begin(recipe, metadata=_metadata(recipe, inputs, tokenizer), trained_on=inputs.trained_on)
     rejected = shards.metadata["rejected"]
     if rejected and jax.process_index() == 0:
         print(f"{rejected} prompts or items are excluded; see {shards.folder / 'rejects.csv'}")
@@ -167,12 +167,15 @@ def _metadata(recipe: Recipe, inputs: TrainingInputs, tokenizer: Tokenizer) -> d
     return {
         "recipe_hash": recipe.digest,
         "store_hash": inputs.store.content_hash,
+        "data": {key: inputs.store.manifest.get(key) for key in ("source", "license")},
         "split": inputs.split.name,
+        "held_out": dict(inputs.split.held_out["part"].value_counts().sort("part").iter_rows()),
         "split_hash": inputs.split.content_hash,
         "tokenizer_hash": tokenizer.content_hash,
         "layout": inputs.layout.to_dict(),
         "trained_studies": sorted(inputs.responses["study_id"].unique()),
         "trained_responses": inputs.responses.height,
         "trained_responses_hash": hashlib.sha256(answers.write_csv().encode()).hexdigest(),
+        "trained_on_hash": inputs.trained_on.digest,
         "software": software_versions(),
     }

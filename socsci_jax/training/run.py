@@ -1,6 +1,7 @@
 """A run's folder: what was trained from what, beside its checkpoints.
 
 recipe.yaml    the complete recipe
+trained_on.parquet   what the model has seen, that of its start included
 run.json       hashes of everything that went in, the layout, software versions
 config.json, tokenizer/   the model's shape and tokenizer in the Hugging Face format, byte for byte
 checkpoints/   those that were found damaged are in its folder `damaged`
@@ -32,6 +33,7 @@ from socsci_jax.models.config import DecoderConfig, from_huggingface
 from socsci_jax.reading import kind_of, read_json_object, read_yaml
 from socsci_jax.storage import new_folder
 from socsci_jax.studies.prompts import Layout
+from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn, read_trained_on
 from socsci_jax.training.recipe import NOT_THE_RESULT, Recipe
 from socsci_jax.training.recipe_files import parse_recipe
 
@@ -105,7 +107,12 @@ class RunFolder:
     def load_tokenizer(self) -> Tokenizer:
         return load_tokenizer(self.tokenizer)
 
-    def begin(self, recipe: Recipe, *, metadata: dict[str, Any]) -> None:
+    @functools.cached_property
+    def trained_on(self) -> TrainedOn:
+        """What the model has seen; raises InputError if the file is absent, damaged or of another run."""
+        return read_trained_on(self.path, self.metadata)
+
+    def begin(self, recipe: Recipe, *, metadata: dict[str, Any], trained_on: TrainedOn) -> None:
         """Writes what the run is.
 
         Raises InputError if the folder holds a run of another recipe or of other data.
@@ -126,6 +133,7 @@ class RunFolder:
                     )
             return
         (self.path / "recipe.yaml").write_text(recipe.rendered())
+        trained_on.write(self.path / TRAINED_ON_FILE)
         metadata = {"run_id": uuid.uuid4().hex[:12], **metadata}
         (self.path / "run.json").write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
 
