@@ -49,7 +49,11 @@ def without_template(folder):
 @pytest.fixture(params=[thinking, base_with_another_eos, without_template])
 def exported(request, tmp_path):
     """A bfloat16 start, held in float32 as training holds it, exported."""
-    source = save(huggingface_model("qwen3", vocab_size=320, max_position_embeddings=512), tmp_path / "source", dtype=torch.bfloat16)
+    source = save(
+        huggingface_model("qwen3", vocab_size=320, max_position_embeddings=512),
+        tmp_path / "source",
+        dtype=torch.bfloat16,
+    )
     folder = shutil.copytree(tokenizer_folder(), tmp_path / "tokenizer")
     request.param(folder)
     run = run_of_folder(source, tmp_path / "run", tokenizer=folder)
