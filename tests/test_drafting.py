@@ -281,6 +281,19 @@ def test_a_random_number_that_branches_turn_into_a_text_is_a_factor(tmp_path):
     assert sorted(store.items["question"].to_list()) == ["Is a tax fair?\n", "Is a toll fair?\n"]
 
 
+def test_where_too_few_met_each_combination_factors_met_before_are_left_open(tmp_path):
+    flow, questions, blocks = [], [], []
+    for i in range(3):
+        flow.append(q.randomizer(f"FL_{i}0", *[q.show(f"FL_{i}{k + 1}", f"BL_{i}{k}") for k in range(3)]))
+        questions += [q.text(f"QID1{i}{k}", f"t{i}{k}", f"Text {i} {k}") for k in range(3)]
+        blocks += [q.block(f"BL_{i}{k}", f"B{i}{k}", f"QID1{i}{k}") for k in range(3)]
+    rows = [[f"B0{n % 3}", f"B1{n // 3 % 3}", f"B2{n // 9 % 3}", "1"] for n in range(27)]
+    columns = [q.column(f"FL_{i}0_DO", f"FL_{i}0_DO") for i in range(3)]
+    draft = vignettes(flow, questions, blocks, columns=columns, rows=rows, folder=tmp_path / "d")
+    assert "too few met each combination" in draft.specification.unresolved["outcomes.mood"]
+    assert not only_study(draft).factors
+
+
 def test_an_arm_that_nothing_tells_is_a_named_hole(tmp_path):
     folder = q.two_arms(tmp_path / "kim", assigned="none")
     (folder / "response.csv").write_text(
@@ -382,6 +395,56 @@ def test_a_loop_is_one_outcome_with_a_factor_within_people(tmp_path):
     assert study.outcomes["like"].question[0].replace == {"${lm://Field/1}": "{loop}"}
 
 
+def test_a_loop_over_the_choices_of_a_question_is_told_by_them(tmp_path):
+    survey_ = q.survey(
+        [
+            q.question("QID1", "use", "Which do you eat?", selector="MAVR", **q.choices("apples", "pears")),
+            q.single("QID2", "like", "Do you like ${lm://Field/1}?", "Not at all", "A little", "Very much"),
+        ],
+        [
+            q.block("BL_1", "First", "QID1"),
+            q.block(
+                "BL_2", "Fruit", "QID2", Looping="Question", LoopingOptions={"QID": "QID1", "Static": []}
+            ),
+        ],
+        [q.show("FL_2", "BL_1"), q.show("FL_3", "BL_2")],
+    )
+    columns = [q.column("use_1", "QID1", "1"), q.column("use_2", "QID1", "2"), q.column("x1_like", "x1_QID2"),
+               q.column("x2_like", "x2_QID2")]  # fmt: skip
+    rows = [["1", "1", "3", "1"], ["", "1", "", "2"]]
+    draft = draft_by_rules(q.write_deposit(tmp_path / "d", survey_, columns, rows))
+    study = next(s for s in settled(draft).studies.values() if "like" in s.outcomes)
+    assert {name: level.values for name, level in study.factors["loop"].levels.items()} == {
+        "apples": ("x1",),
+        "pears": ("x2",),
+    }
+
+
+def test_texts_of_a_loop_that_were_read_before_are_a_named_hole(tmp_path):
+    survey_ = q.survey(
+        [
+            q.text("QID1", "a", "${lm://Field/1} used a machine.", DisplayLogic=q.logic("arm", "machine")),
+            q.text("QID2", "b", "${lm://Field/1} wrote alone.", DisplayLogic=q.logic("arm", "alone")),
+            q.single("QID3", "trust", "Do you trust machines?", "Not at all", "A little", "Very much"),
+        ],
+        [
+            q.block("BL_1", "People", "QID1", "QID2", Looping="Static",
+                    LoopingOptions={"Static": {"1": {"1": "Kim"}, "2": {"1": "Lee"}}}),
+            q.block("BL_2", "Trust", "QID3"),
+        ],
+        [q.randomizer("FL_2", q.fields("FL_3", arm="machine"), q.fields("FL_4", arm="alone")),
+         q.show("FL_5", "BL_1"), q.show("FL_6", "BL_2")],
+    )  # fmt: skip
+    rows = [["machine", "1"], ["alone", "2"]]
+    folder = q.write_deposit(
+        tmp_path / "d", survey_, [q.column("arm", "arm"), q.column("trust", "QID3")], rows
+    )
+    assert (
+        "texts of the loop People were read before"
+        in draft_by_rules(folder).specification.unresolved["outcomes.trust"]
+    )
+
+
 def test_rows_of_a_matrix_are_outcomes_with_their_own_words(tmp_path):
     survey_ = q.survey(
         [
@@ -417,6 +480,16 @@ def drafted(tmp_path, question, cells, *, import_id=None):
     columns.append(q.column("other", "QID8"))
     rows = [[cell, "", "1"] for cell in cells]
     return draft_by_rules(q.write_deposit(tmp_path / "d", survey_, columns, rows))
+
+
+def test_questions_side_by_side_are_outcomes_with_the_words_of_all_three(tmp_path):
+    side = q.question("QID1", "S", "Rate both", type_="SBS", selector="SBSMatrix", **q.choices("Kim", "Lee"))
+    part = q.matrix("x", "S#1", "Warm", rows={}, answers=("Not at all", "Somewhat", "Very"))
+    side["AdditionalQuestions"] = {"1": part}
+    draft = drafted(tmp_path, side, ["1", "2", "3"], import_id="QID1#1_2")
+    assert built_values(draft, tmp_path / "d", tmp_path / "store") == [1, 2, 3]
+    parts = only_study(draft).outcomes["answer"].question
+    assert [getattr(p, "question", p) for p in parts] == ["QID1", "Warm", "Lee"]
 
 
 def test_a_slider_without_decimals_is_a_range(tmp_path):

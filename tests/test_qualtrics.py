@@ -347,6 +347,23 @@ def test_columns_are_linked_by_import_ids_not_names(tmp_path):
     ]
 
 
+def test_questions_side_by_side_share_their_rows(tmp_path):
+    side = q.question("QID1", "S", "Rate both", type_="SBS", selector="SBSMatrix", **q.choices("Kim", "Lee"))
+    side["AdditionalQuestions"] = {
+        str(i): q.matrix("x", f"S#{i}", name, rows={}, answers=("Bad", "Good"))
+        for i, name in ((1, "Warm"), (2, "Able"))
+    }
+    survey_ = q.survey([side], [q.block("BL_1", "All", "QID1")], [q.show("FL_2", "BL_1")])
+    columns = [q.column(f"S#{i}_{r}", f"QID1#{i}_{r}") for i in (1, 2) for r in (1, 2)]
+    q.write_deposit(tmp_path, survey_, columns, [["1", "2", "2", "1"]])
+    survey = read_questionnaire(tmp_path / "survey.qsf")
+    export = read_export(tmp_path / "response.csv", survey)
+    last = export.columns[-1]
+    question = survey.find(last.question)
+    assert (last.role, question.text, question.choice_by_id[last.row].text) == ("answer", "Able", "Lee")
+    assert [a.text for a in question.answers] == ["Bad", "Good"]
+
+
 @pytest.mark.parametrize("header_rows", [1, 2, 3])
 def test_an_export_that_lost_header_rows_is_linked_all_the_same(tmp_path, header_rows):
     survey_ = q.survey(

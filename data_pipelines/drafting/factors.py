@@ -73,6 +73,10 @@ def find_randomization(survey: Questionnaire) -> Randomization:
                 names = tuple(element_name(child, survey) for child in node.children)
                 orders.append(Order(id=node.id, shown=node.shown, elements=names))
         drawn = _of_block(node.block, survey) if node.kind == "block" else None
+        block = survey.blocks.get(node.block) if node.kind == "block" else None
+        if block is not None and block.drawn is not None and block.drawn > 1:
+            names = tuple(survey.questions[q].tag or q for q in block.pool if q in survey.questions)
+            orders.append(Order(id=block.id, shown=block.drawn, elements=names))
         if drawn is not None and all(drawn.randomizers != f.factor.randomizers for f in found):
             contents = tuple(level.name for level in drawn.levels)
             found.append(_Found(factor=drawn, contents=contents, above=above))

@@ -88,6 +88,10 @@ def _outcome(design: Design, one: Asked, one_set: ColumnSet | None) -> DraftOutc
     holes = [*one.holes, *unfilled(wording, one)]
     if block is None:
         holes.append("the survey's flow does not reach it (any more), so what was read before it is not told")
+    if looped := _looped_before(design, bare):
+        holes.append(
+            f"texts of the loop {', '.join(looped)} were read before and are not part of what is read"
+        )
     if dropped:
         holes.append(
             f"people had met {', '.join(dropped)} before; too few met each combination to tell them apart"
@@ -158,6 +162,20 @@ def _is_stimulus(design: Design, factor: str, text: str, question: str) -> bool:
     if looped and not same_block:
         return False
     return design.comes_before(text, question, factor=factor)
+
+
+def _looped_before(design: Design, question: str) -> list[str]:
+    """Names of loops before the question whose texts differ between arms."""
+    here = design.shown[question].block
+    found = {}
+    for name, texts in design.arm_texts.items():
+        for text in texts:
+            block = design.survey.blocks.get(design.shown[text].block)
+            if block is None or block.loop is None or block.id == here:
+                continue
+            if design.comes_before(text, question, factor=name):
+                found[block.name or block.id] = True
+    return list(found)
 
 
 def _mostly_assigned(design: Design, factor: str, one: Asked) -> bool:

@@ -220,8 +220,16 @@ def iterations(design: Design, outcomes: Sequence[DraftOutcome]) -> list[str]:
 def loop_factor(draft: Draft, at: str, block: Block, iterations: Sequence[str]) -> dict:
     levels = {}
     for iteration in iterations:
-        fields = block.loop.iterations.get(iteration.removeprefix("x"), {})
-        text = fields.get("1") or f"iteration {iteration}"
+        number = iteration.removeprefix("x")
+        # A loop over the choices of a question is numbered as they are.
+        source = draft.design.survey.questions.get(block.loop.question)
+        choice = source.choice_by_id.get(number) if source is not None else None
+        text = block.loop.iterations.get(number, {}).get("1") or (choice.text if choice is not None else "")
+        if not text:
+            draft.hole(
+                f"{at}factors.{LOOP}", f"what iteration {iteration} is about is not in the survey file"
+            )
+            text = f"iteration {iteration}"
         levels[one_line(text)[:200]] = {"values": [iteration], "text": text}
         draft.provenance[f"{at}factors.{LOOP}.levels.{one_line(text)[:200]}"] = (
             f"{draft.survey_file}, {block.id}, loop and merge, iteration {iteration}"

@@ -103,7 +103,10 @@ class Wording:
         for text in _context(self.design, one.question.id, self.texts):
             question = self.design.survey.questions[text]
             found += text_parts(self.design, question, self.slots, self.known(text, at))
-        found += text_parts(self.design, one.question, self.slots, known)
+        bare, _, beside = one.question.id.partition("#")
+        found += text_parts(self.design, self.design.survey.questions[bare], self.slots, known)
+        if beside and one.question.text:
+            found.append(Part(words=_words(self.design, one.question.text, self.slots, known)))
         if one.label:
             found.append(Part(words=_words(self.design, one.label, self.slots, known)))
         return tuple(found)
