@@ -538,6 +538,37 @@ def test_where_somebody_ticked_no_box_what_an_empty_one_means_is_left_open(tmp_p
     assert only_study(draft).outcomes["p_2"].scale.empty is None
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [["1,3", "2", "1,2,3"], ["Bus, tram,Car", "Bike", "Bus, tram,Bike,Car"]],
+    ids=["codes", "labels"],
+)
+def test_several_choices_in_one_cell_are_an_outcome_each(tmp_path, cells):
+    several = q.question(
+        "QID1", "p", "Which do you use?", selector="MAVR", **q.choices("Bus, tram", "Bike", "Car")
+    )
+    survey_ = q.survey([several], [q.block("BL_1", "All", "QID1")], [q.show("FL_2", "BL_1")])
+    folder = q.write_deposit(
+        tmp_path / "d", survey_, [q.column("p", "QID1"), q.column("x", "x")], [[c, ""] for c in cells]
+    )
+    draft = draft_by_rules(folder)
+    assert "nothing was chosen" in draft.specification.unresolved["outcomes.p_1"]
+    write_draft(draft.specification.model_copy(update={"unresolved": {}}), folder / "study.yaml")
+    store = build(folder, tmp_path / "store")
+    found = store.responses.join(store.items, on="item_id").sort("outcome", "sample_id")
+    assert {o: found.filter(pl.col("outcome") == o)["value"].to_list() for o in ("p_1", "p_2", "p_3")} == {
+        "p_1": [1, 0, 1],
+        "p_2": [0, 1, 1],
+        "p_3": [1, 0, 1],
+    }
+
+
+def test_a_cell_that_is_not_made_of_choices_leaves_the_column_out(tmp_path):
+    several = q.question("QID1", "p", "Which do you use?", selector="MAVR", **q.choices("Bus", "Bike"))
+    draft = drafted(tmp_path, several, ["Bus,Bike", "Bus and Bike"])
+    assert "not understood" in draft.reading.left_out["answer"]
+
+
 def test_a_value_that_is_no_choice_is_left_open_with_its_count(tmp_path):
     draft = drafted(tmp_path, q.single("QID1", "t", "How?", "Bad", "Good"), ["1", "2", "2", "9"])
     assert (

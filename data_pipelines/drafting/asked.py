@@ -19,6 +19,7 @@ from data_pipelines.drafting.choice_scales import (
 )
 from data_pipelines.drafting.demographics import attribute_of, attribute_of_name
 from data_pipelines.drafting.holes import ATTENTION, NO_ORDER, UNEXPLAINED
+from data_pipelines.drafting.joined_choices import joined_choices
 from data_pipelines.formats.qualtrics.columns import Column
 from data_pipelines.formats.qualtrics.conjoint import find_conjoint
 from data_pipelines.formats.qualtrics.export import Export, cells
@@ -48,7 +49,7 @@ class Asked:
     """One column that people answered on a scale.
 
     `label` is the row of a matrix, the choice of several, the bar of a slider ("" where the question is all).
-    `choices` are those that its scale is made of.  `holes` name what could not be decided.
+    `choices` are those that its scale is made of; `suffix` tells choices apart that share a column.  `holes` name what could not be decided.
     """
 
     column: Column
@@ -57,7 +58,12 @@ class Asked:
     scale: DraftScale
     choices: tuple[Choice, ...] = ()
     coding: Coding | None = None
+    suffix: str = ""
     holes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.column.name + self.suffix
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,10 +120,10 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
                     left_out[column.name] = f"one of several choices that tell {name}; a person has one text"
                     continue
             found = _asked(column, question, values, everybody_ticked=_is_told(export, column, ticked))
-            if isinstance(found, Asked):
-                asked.append(found)
-            else:
+            if isinstance(found, str):
                 left_out[column.name] = found
+            else:
+                asked += found if isinstance(found, list) else [found]
         elif column.role == "text":
             left_out[column.name] = "what people wrote beside a choice"
     for attribute in _of_fields(export):
@@ -146,8 +152,8 @@ def _is_told(export: Export, column: Column, known: dict[tuple[str, str, str], b
 
 def _asked(
     column: Column, question: Question, values: Sequence[str], *, everybody_ticked: bool
-) -> Asked | str:
-    """The column as asked, or the reason why it is no outcome."""
+) -> Asked | list[Asked] | str:
+    """The column as asked (several times where a cell holds several choices), or why it is no outcome."""
     place = question.choice_by_id.get(column.row)
     label = place.text if place is not None and question.kind != "single" else ""
     match question.kind:
@@ -158,7 +164,8 @@ def _asked(
             if question.kind == "matrix_multiple" and place is not None:
                 picked = next((a for a in question.answers if a.id == column.choice), None)
             if picked is None:
-                return "several choices stand in one cell; export them as columns of their own"
+                options = question.answers if question.kind == "matrix_multiple" else question.choices
+                return _joined(column, question, label, options, values)
             label = " - ".join(text for text in (label, picked.text) if text)
             return Asked(
                 column=column,
@@ -175,6 +182,30 @@ def _asked(
         case "slider":
             return _slid(column, question, label)
     return _written(column, question, label, values)
+
+
+def _joined(
+    column: Column, question: Question, label: str, options: Sequence[Choice], values: Sequence[str]
+) -> list[Asked] | str:
+    """One outcome per choice of cells that hold several."""
+    cells_ = joined_choices(values, options)
+    if not cells_:
+        return "several choices stand in one cell, in a way that is not understood; export them as columns of their own"
+    return [
+        Asked(
+            column=column,
+            question=question,
+            label=" - ".join(text for text in (label, choice.text) if text),
+            scale=dataclasses.replace(
+                chosen_or_not(told=False),
+                recoded={cell: "1" if choice.id in ids else "0" for cell, ids in sorted(cells_.items())},
+            ),
+            choices=(choice,),
+            suffix=f"_{choice.id}",
+            holes=("an empty cell may mean that nothing was chosen, or that it was not asked",),
+        )
+        for choice in options
+    ]
 
 
 def _chosen(column: Column, question: Question, label: str, values: Sequence[str]) -> Asked | str:

@@ -75,7 +75,7 @@ def _set(factor: str, levels: Sequence[str], row: Mapping[int, Asked]) -> Column
     return ColumnSet(
         factor=factor,
         by_level=row,
-        name=_common_name([one.column.header for one in row.values()]) or first.column.name,
+        name=_common_name([one.column.header + one.suffix for one in row.values()]) or first.name,
         same_labels=all(found == labels[0] for found in labels),
     )
 

@@ -54,7 +54,7 @@ def draft_outcomes(design: Design, asked: Sequence[Asked]) -> tuple[DraftOutcome
     """One outcome per column, or per set of columns that different levels answered in its place."""
     sets = aligned(design, asked)
     followers = {
-        one.column.name: (first, one_set)
+        one.name: (first, one_set)
         for one_set in sets
         for first in [min(one_set.by_level)]
         for i, one in one_set.by_level.items()
@@ -62,7 +62,7 @@ def draft_outcomes(design: Design, asked: Sequence[Asked]) -> tuple[DraftOutcome
     outcomes = []
     taken: set[str] = set()
     for one in asked:
-        first, one_set = followers.get(one.column.name, (0, None))
+        first, one_set = followers.get(one.name, (0, None))
         if one_set is not None and one_set.by_level[first] is not one:
             continue
         outcome = _outcome(design, one, one_set)
@@ -108,7 +108,7 @@ def _outcome(design: Design, one: Asked, one_set: ColumnSet | None) -> DraftOutc
                 holes += unfilled(wording, other)
     variants += _variants_of_fields(wording, one, own)
     return DraftOutcome(
-        name=one_set.name if one_set is not None else one.column.name,
+        name=one_set.name if one_set is not None else one.name,
         asked=one,
         question=wording.parts(one),
         scale=wording.scale(one),

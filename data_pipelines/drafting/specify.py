@@ -112,12 +112,12 @@ def _study(
         tree["stimulus"] = stimulus(draft, first)
     tree["outcomes"] = {}
     holes: dict[str, list[str]] = {}
-    templates: set[str] = set()
+    templates: set[tuple[str, str]] = set()
     for outcome in outcomes:
         name, column = _looped_names(outcome, is_loop=loop is not None)
-        if column in templates:
+        if (column, outcome.asked.suffix) in templates:
             continue
-        templates.add(column)
+        templates.add((column, outcome.asked.suffix))
         tree["outcomes"][name] = _outcome(draft, f"{at}outcomes.{name}", outcome, name=name, column=column)
         for reason in outcome.holes:
             holes.setdefault(reason, []).append(name)
@@ -140,7 +140,7 @@ def _looped_names(outcome: DraftOutcome, *, is_loop: bool) -> tuple[str, str]:
     if not column.name.startswith(prefix):
         return outcome.name, column.name
     rest = column.name.removeprefix(prefix)
-    return rest, "{" + LOOP + "}_" + rest
+    return rest + outcome.asked.suffix, "{" + LOOP + "}_" + rest
 
 
 def _outcome(draft: Draft, key: str, outcome: DraftOutcome, *, name: str, column: str) -> dict:
@@ -218,7 +218,7 @@ def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
         }
         found["codes"] = {text: place for text, place in unfilled.items() if "${" in text}
     found = {key: value for key, value in found.items() if value != {}}
-    if outcome.asked.question.kind in ("multiple", "matrix_multiple"):
+    if outcome.asked.question.kind in ("multiple", "matrix_multiple") and not scale.recoded:
         found["codes"] = {one_line(choice.text): "1" for choice in outcome.asked.choices if choice.text}
     return found
 

@@ -45,7 +45,7 @@ _RECORD_HEADERS = {header.casefold(): key for key, header in RECORD.items()} | {
     "v1": "_recordId",
 }
 _QUESTION = re.compile(r"(?:(?P<loop>x?\d+)_)?(?P<question>QID\d+(?:#\d+)?)(?:_(?P<rest>.+))?")
-_ORDER = re.compile(r"(?:x?\d+_)?(?P<of>FL_\d+|BL_\w+?|QID\d+)_DO")
+_ORDER = re.compile(r"(?:x?\d+_)?(?P<of>FL_\w+?|BL_\w+?|QID\d+)_DO")
 _TIMING = frozenset({"FIRST_CLICK", "LAST_CLICK", "PAGE_SUBMIT", "CLICK_COUNT"})
 _IMPORT_ID = re.compile(r"""["']?ImportId["']?\s*:\s*["'](?P<id>[^"']+)["']""")
 _CHOICE_ID = re.compile(r"""["']?choiceId["']?\s*:\s*["'](?P<id>[^"']+)["']""")
@@ -199,7 +199,7 @@ def link_by_name(
     """The column with what its name says, and a note where several questions could be meant."""
     if (record := _RECORD_HEADERS.get(column.header.strip().casefold())) is not None:
         return dataclasses.replace(column, role="record", import_id=record), ""
-    if order := re.fullmatch(r"(FL_\d+|BL_\w+?|.+?)_DO(?:_(?P<shown>.+))?", column.header.strip()):
+    if order := re.fullmatch(r"(FL_\w+?|BL_\w+?|.+?)_DO(?:_(?P<shown>.+))?", column.header.strip()):
         of = order[1] if order[1].startswith(("FL_", "BL_")) else ""
         return dataclasses.replace(column, role="order", order_of=of, shown=order["shown"] or ""), ""
     candidates = names.get(key_of(column.header), ())
