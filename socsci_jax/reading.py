@@ -144,7 +144,9 @@ class JsonLine:
     problem: str | None = None
 
 
-def json_lines(path: Path, *, longest: int = bounds.JSON_LINE_BYTES, hint: str = "") -> Iterator[JsonLine]:
+def json_lines(
+    path: Path, *, longest: int = bounds.JSON_LINE_BYTES, finite: bool = True, hint: str = ""
+) -> Iterator[JsonLine]:
     """The lines of a file, numbered from 1, blank ones left out; a damaged line costs no other one."""
     try:
         file = path.open("rb")
@@ -162,7 +164,7 @@ def json_lines(path: Path, *, longest: int = bounds.JSON_LINE_BYTES, hint: str =
                 yield JsonLine(number, problem=f"longer than {longest:,} bytes")
             elif line.strip():
                 try:
-                    yield JsonLine(number, parse_json(line, where="line"))
+                    yield JsonLine(number, parse_json(line, where="line", finite=finite))
                 except InputError as error:
                     yield JsonLine(number, problem=str(error).removeprefix("line: ").removesuffix("."))
 

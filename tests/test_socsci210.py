@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_pipelines.archives import socsci210
+from data_pipelines.archives import socsci210, socsci210_files
 from socsci_jax.errors import InputError
 from socsci_jax.studies.prompts import PERSONA_FIRST
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES
@@ -184,7 +184,7 @@ def test_a_broken_line_is_rejected(tmp_path: Path) -> None:
 def test_places_count_the_rows_of_a_shard_across_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socsci210, "BATCH_ROWS", 2)
+    monkeypatch.setattr(socsci210_files, "BATCH_ROWS", 2)
     rows = [row(i, response=9 if i == 4 else 1) for i in range(6)]
     assert build(write_shards(tmp_path / "in", rows)).rejects["place"].to_list() == ["train-00000.parquet:5"]
 
@@ -290,3 +290,85 @@ def test_a_mapping_of_another_form_is_an_error(tmp_path: Path) -> None:
     (folder / "metadata" / "task_mapping.json").write_text('{"abcde": [1, 2]}')
     with pytest.raises(InputError, match=r"task_mapping\.json: study 'abcde' needs the keys"):
         build(folder)
+
+
+def lines_store(tmp_path: Path, *lines: str | bytes) -> StudyStore:
+    """A store from one whole record and the given lines."""
+    folder = write_lines(tmp_path / "in", [row(0)])
+    with (folder / "rows.jsonl").open("ab") as file:
+        for line in lines:
+            file.write((line if isinstance(line, bytes) else line.encode()) + b"\n")
+    return build(folder)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"sample_id": "caf\xe9"}', "not UTF-8"),
+        ("7", "instead of a JSON object"),
+        ('{"a": 1, "a": 2}', "given twice"),
+        ("{}", "missing columns"),
+        (json.dumps(row(1, response=10**30)), "response missing or of the wrong type"),
+        (json.dumps(row(1, response=2.5)), "response missing or of the wrong type"),
+        (json.dumps(row(1) | {"demographic": 7}), "an object of attributes is needed"),
+        (json.dumps(row(1) | {"demographic": {"age": [3]}}), "a text or number is needed"),
+        (json.dumps(row(1) | {"demographic": {"shoe_size": 3}}), "has the field 'shoe_size'"),
+    ],
+)
+def test_a_damaged_record_among_good_ones_is_rejected_and_counted(line, reason, tmp_path: Path) -> None:
+    store = lines_store(tmp_path, line, json.dumps(row(2)))
+    assert store.responses["sample_id"].to_list() == [0, 2]
+    ((place, said),) = store.rejects.select("place", "reason").rows()
+    assert place == "rows.jsonl:2" and reason in said
+
+
+def test_a_byte_order_mark_costs_no_record(tmp_path: Path) -> None:
+    folder = write_lines(tmp_path / "in", [row(0), row(1)])
+    path = folder / "rows.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert build(folder).responses["sample_id"].to_list() == [0, 1]
+
+
+def test_whole_numbers_written_as_floats_are_integers_in_every_format(tmp_path: Path) -> None:
+    rows = [row(0, response=3.0, demographic=persona(age=34.0)), row(1, response=2.5)]
+    lines = build(write_lines(tmp_path / "lines", rows))
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    demographic = pa.struct([("age", pa.float64())])
+    columns = {name: pa.array([r[name] for r in rows]) for name in rows[0] if name != "demographic"}
+    columns["demographic"] = pa.array([{"age": 34.0}, {"age": None}], demographic)
+    pq.write_table(pa.table(columns), folder / "rows.parquet")
+    for store in (lines, build(folder)):
+        assert store.responses["value"].to_list() == [3]
+        assert store.participants["attributes"][0]["age"] == "34"
+        assert store.rejects["reason"].to_list() == ["response missing or of the wrong type"]
+
+
+def test_an_age_with_a_fraction_stays_what_it_is(tmp_path: Path) -> None:
+    store = build(write_lines(tmp_path / "in", [row(0, demographic=persona(age=34.5))]))
+    assert store.participants["attributes"][0]["age"] == "34.5"
+
+
+def test_what_is_not_known_of_a_person_is_left_out_whatever_the_file_writes(tmp_path: Path) -> None:
+    unknown = persona(age=float("nan"), gender="", income="NA", party_id=" ", location="Ohio")
+    store = build(write_lines(tmp_path / "in", [row(0, demographic=unknown)]))
+    known = {k: v for k, v in store.participants["attributes"][0].items() if v is not None}
+    assert known == {"location": "Ohio"}
+    assert "income: 'NA' (1)" in store.manifest["notes"][-1]
+
+
+def test_a_text_column_of_another_type_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    columns = {name: pa.array([value]) for name, value in row(0).items()}
+    columns["stimuli"] = pa.array([{"text": "Q"}])
+    pq.write_table(pa.table(columns), folder / "rows.parquet")
+    with pytest.raises(InputError, match="column 'stimuli' is of type struct"):
+        build(folder)
+
+
+def test_a_scale_of_a_billion_levels_is_an_open_number(tmp_path: Path) -> None:
+    told = "Please answer with a number from 1 to 1000000000000."
+    store = build(write_lines(tmp_path / "in", [row(0, told=told)]))
+    (item,) = store.item_by_id.values()
+    assert (item.scale.kind, item.scale.hi) == ("open", 1e12)
