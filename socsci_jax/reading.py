@@ -190,9 +190,9 @@ def parse_yaml(text: str, *, where: str, texts: bool = False, hint: str = "") ->
     except (yaml.YAMLError, UnicodeError) as error:
         said = "; ".join(filter(None, (getattr(error, "context", None), getattr(error, "problem", None))))
         mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
+        line = f"line {mark.line + 1}: " if mark else ""
         raise InputError(
-            _sentence(f"{where}{line}: not valid YAML ({said or _short(error)})", hint)
+            _sentence(f"{where}: not valid YAML ({line}{said or _short(error)})", hint)
         ) from None
 
 

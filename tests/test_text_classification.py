@@ -278,7 +278,7 @@ def changed(**changes) -> dict:
         (changed(question=""), r"key 'variables\[0\]\.question'"),
         (changed(labels=[{"code": 1, "label": "One"}]), r"key 'variables\[0\]\.labels': tuple should"),
         (
-            changed(labels=[{"code": 1, "label": "One"}] * 2),
+            changed(labels=[{"code": 1, "label": "One"}, {"code": 1, "label": "One"}]),
             r"variables\[0\]\.labels': code 1 is given twice",
         ),
         (

@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Annotated
 
 import pydantic
-import yaml
 
 from socsci_jax.errors import InputError
+from socsci_jax.reading import read_yaml
 from socsci_jax.studies.answer_formats import answer_format
+from socsci_jax.studies.scale import LARGEST_ANSWER, MAX_LEVELS
 from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.store import StoreBuilder, StudyStore
 
@@ -49,7 +50,7 @@ class _Block(pydantic.BaseModel):
 class Label(_Block):
     """One answer that a variable allows: the code in `documents.csv`, its name, and what falls under it."""
 
-    code: int
+    code: Annotated[int, pydantic.Field(ge=-LARGEST_ANSWER, le=LARGEST_ANSWER)]
     label: _Words
     definition: str = ""
 
@@ -60,7 +61,7 @@ class Variable(_Block):
     name: _Words
     question: _Words
     definition: str = ""
-    labels: Annotated[tuple[Label, ...], pydantic.Field(min_length=2)]
+    labels: Annotated[tuple[Label, ...], pydantic.Field(min_length=2, max_length=MAX_LEVELS)]
 
     @pydantic.field_validator("name")
     @classmethod
@@ -135,15 +136,9 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
 
 def read_codebook(path: Path) -> Codebook:
     """Raises InputError, naming file and key, if it is missing or wrong."""
-    try:
-        # Every scalar as text: YAML would make a boolean of the label `no`.
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: file not found; the folder of a text classification holds {CODEBOOK} and {DOCUMENTS}."
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML in UTF-8 ({' '.join(str(error).split())}).") from error
+    # Every scalar as text: YAML would make a boolean of the label `no`.
+    hint = f"the folder of a text classification holds {CODEBOOK} and {DOCUMENTS}"
+    tree = read_yaml(path, texts=True, hint=hint)
     if not isinstance(tree, dict):
         raise InputError(f"{path}: a codebook is a mapping with the keys {', '.join(Codebook.model_fields)}.")
     try:
@@ -251,13 +246,20 @@ def _rows(path: Path, codebook: Codebook, builder: StoreBuilder) -> Iterator[_Ro
     try:
         # Bytes that are no UTF-8 come as lone surrogates, so that one such row does not lose the others.
         file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
-    except FileNotFoundError:
+    except OSError as error:
         raise InputError(
-            f"{path}: file not found; the folder of a text classification holds {CODEBOOK} and {DOCUMENTS}."
+            f"{path}: cannot be read ({error.strerror}); the folder of a text classification holds {CODEBOOK} and "
+            f"{DOCUMENTS}."
         ) from None
     with file:
         reader = csv.reader(file, strict=True)
-        header = _header(path, next(reader, []), codebook, builder)
+        try:
+            names = next(reader, [])
+        except csv.Error as error:
+            raise InputError(
+                f"{path}, line 1: not a header of CSV ({error}); save the file as CSV in UTF-8."
+            ) from None
+        header = _header(path, names, codebook, builder)
         number = 0
         while True:
             line = reader.line_num + 1

@@ -19,11 +19,13 @@ from data_pipelines.formats.markup import without_markup
 from data_pipelines.scales.codebooks import read_codebook, read_range
 from data_pipelines.scales.nonresponse import USUAL_CODES
 from socsci_jax.errors import InputError
+from socsci_jax.reading import panics_as_errors
 from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.scale import MAX_LEVELS, Scale
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item
 from socsci_jax.studies.specification_files import refusal
 from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.tables import decompressed, unreadable
 
 SOURCE = (
     "Replication archive of 'Predicting results of social science experiments using large language models': "
@@ -136,12 +138,13 @@ def _read(path: Path) -> pl.DataFrame:
     """All columns as text; an empty field is null."""
     if not path.is_file():
         raise InputError(f"{path}: file not found; the archive's folder holds {', '.join(COLUMNS)}.")
+    hint = "fetch the file from the archive again"
+    content = decompressed(path, hint=hint)
     try:
-        table = pl.read_csv(path, infer_schema_length=0)
-    except pl.exceptions.PolarsError as error:
-        raise InputError(
-            f"{path}: not a readable CSV table ({str(error).splitlines()[0]}); fetch the file from the archive again."
-        ) from error
+        with panics_as_errors():
+            table = pl.read_csv(content, infer_schema_length=0)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise unreadable(path, error, hint=hint) from error
     return table.with_columns(
         pl.when(pl.col(pl.String).str.strip_chars() == "").then(None).otherwise(pl.col(pl.String)).name.keep()
     )
@@ -150,7 +153,8 @@ def _read(path: Path) -> pl.DataFrame:
 def _titles(conditions: pl.DataFrame, outcomes: pl.DataFrame) -> dict[str, str]:
     titles: dict[str, str] = {}
     for study, title in pl.concat([t.select("study", "title") for t in (conditions, outcomes)]).iter_rows():
-        titles[study] = titles.get(study) or plain_text(title)
+        if study is not None:
+            titles[study] = titles.get(study) or plain_text(title)
     return titles
 
 
@@ -159,6 +163,9 @@ def _conditions(table: pl.DataFrame, builder: StoreBuilder) -> dict[tuple[str, s
     own_texts: dict[tuple[str, str], str] = {}
     for row_number, row in enumerate(table.iter_rows(named=True), start=2):
         key = (row["study"], row["condition.name"])
+        if None in key:
+            _reject_nameless("condition", f"{CONDITIONS}, row {row_number}", key, builder)
+            continue
         if row["Exclude"] not in (None, "0"):
             builder.reject(
                 "condition",
@@ -185,6 +192,13 @@ def _conditions(table: pl.DataFrame, builder: StoreBuilder) -> dict[tuple[str, s
         key: _Condition(name=key[1], stimulus=stimulus, is_control=controls[key])
         for key, stimulus in kept.items()
     }
+
+
+def _reject_nameless(
+    kind: str, place: str, key: tuple[str | None, str | None], builder: StoreBuilder
+) -> None:
+    record = {"study": key[0], kind: key[1]}
+    builder.reject(kind, place=place, reason=f"no name of study or {kind}", record=record)
 
 
 def _joined(blurb: str, own: str) -> str:
@@ -240,6 +254,9 @@ def _outcomes(
     outcomes: dict[tuple[str, str], _Outcome] = {}
     for row_number, row in enumerate(table.iter_rows(named=True), start=2):
         key = (row["study"], row["outcome.name"])
+        if None in key:
+            _reject_nameless("outcome", f"{OUTCOMES}, row {row_number}", key, builder)
+            continue
         question = plain_text(row["outcome.text"])
         place = f"{OUTCOMES}, row {row_number}"
         outcome = _Outcome(
