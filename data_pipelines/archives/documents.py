@@ -248,7 +248,7 @@ def _rows(path: Path, codebook: Codebook, builder: StoreBuilder) -> Iterator[_Ro
         file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}); the folder of a text classification holds {CODEBOOK} and "
+            f"{path}: {'file not found' if isinstance(error, FileNotFoundError) else error.strerror}; the folder of a text classification holds {CODEBOOK} and "
             f"{DOCUMENTS}."
         ) from None
     with file:
