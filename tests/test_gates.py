@@ -141,6 +141,24 @@ def test_arms_with_the_scenarios_of_their_own_experiment_pass(tmp_path):
     build(write_deposit(tmp_path / "d", rows=rows, codebook=TWO_EXPERIMENTS, spec=spec))
 
 
+def test_words_of_another_experiment_that_the_specification_copies_are_refused(tmp_path):
+    spec, rows = two_experiments(("Loss frame", "Gain frame"))
+    levels = spec["factors"]["arm"]["levels"]
+    levels["A"]["text"] = "Is the tower higher than 900 meters?"
+    levels["B"]["text"] = "Is the tower higher than 20 meters?"
+    message = refused(write_deposit(tmp_path / "d", rows=rows, codebook=TWO_EXPERIMENTS, spec=spec))
+    assert gates_in(message) == {"texts-of-this-study"}
+
+
+def test_a_numbered_experiment_whose_columns_are_not_in_the_data_is_another_one(tmp_path):
+    spec, rows = two_experiments(("High anchor", "Low anchor"))
+    rows = [{key: value for key, value in row.items() if key != "height"} for row in rows]
+    message = refused(write_deposit(tmp_path / "d", rows=rows, codebook=TWO_EXPERIMENTS, spec=spec))
+    assert (
+        "is in a part of 'Experiment 2', and the columns of this study are named in 'Experiment 1'" in message
+    )
+
+
 def test_fifteen_experiments_merged_into_two_arms_are_refused(tmp_path):
     spec = specification()
     levels = spec["factors"]["arm"]["levels"]
@@ -155,6 +173,85 @@ def test_rows_of_experiments_that_no_level_names_are_refused(tmp_path):
     message = refused(write_deposit(tmp_path / "d", rows=rows))
     assert gates_in(message) == {"assignment-counts"}
     assert "104 rows are at no level of factor 'arm'" in message
+
+
+def test_a_column_of_experiments_that_nothing_uses_is_refused(tmp_path):
+    rows = [row | {"experiment": 1 + i // 2 % 15} for i, row in enumerate(answers())]
+    message = refused(write_deposit(tmp_path / "d", rows=rows))
+    assert gates_in(message) == {"assignments-used"}
+    assert "column 'experiment' (15 values): its name says that it is an assignment" in message
+
+
+def test_a_factor_that_only_the_codebook_tells_of_is_missed(tmp_path):
+    spec, rows, codebook = twelve_arms()
+    del spec["factors"]["tone"], spec["factors"]["length"]
+    codebook += "- `tone`: tone of the speaker, randomly assigned\n- `length`: randomized\n"
+    message = refused(write_deposit(tmp_path / "d", rows=rows, codebook=codebook, spec=spec))
+    assert gates_in(message) == {"assignments-used"}
+    assert "column 'tone' (2 values): the codebook says that it was assigned" in message
+    assert "column 'length' (2 values)" in message
+
+
+def test_an_unused_assignment_may_be_ignored_with_a_reason(tmp_path):
+    rows = [row | {"version": 1 + i // 2 % 3} for i, row in enumerate(answers())]
+    spec = specification()
+    spec["ignored"] = {"version": "the order of the pages"}
+    build(write_deposit(tmp_path / "d", rows=rows, spec=spec))
+
+
+def test_a_label_beside_the_code_of_an_arm_is_no_other_assignment(tmp_path):
+    rows = [row | {"condition": ["Human", "Machine"][row["arm"] - 1]} for row in answers()]
+    build(write_deposit(tmp_path / "d", rows=rows))
+
+
+def test_levels_by_when_that_pool_experiments_are_refused(tmp_path):
+    rows = [row | {"arm": 1 + i % 15} for i, row in enumerate(answers())]
+    spec = specification()
+    for name, codes in (("Human", list(range(1, 9))), ("Machine", list(range(9, 16)))):
+        spec["factors"]["arm"]["levels"][name] |= {"when": {"arm": codes}}
+        del spec["factors"]["arm"]["levels"][name]["values"]
+    message = refused(write_deposit(tmp_path / "d", rows=rows, spec=spec))
+    assert "factors.arm.levels.Human: pools 8 codes of 'arm' into one arm" in message
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["(1 = Human, 2 = Machine)", "Human = 1, Machine = 2", "(1) Human (2) Machine", "1: Human\n  2: Machine"],
+)
+def test_swapped_codes_are_seen_however_the_codebook_tells_them(tmp_path, entry):
+    spec = specification()
+    levels = spec["factors"]["arm"]["levels"]
+    levels["Human"]["values"], levels["Machine"]["values"] = 2, 1
+    codebook = CODEBOOK.replace("assignment. 1 = Human; 2 = Machine", f"assignment {entry}")
+    message = refused(write_deposit(tmp_path / "d", codebook=codebook, spec=spec))
+    assert gates_in(message) == {"labels-agree"}
+
+
+def test_levels_that_swap_the_names_in_the_column_are_refused(tmp_path):
+    rows = [row | {"arm": ["Human", "Machine"][row["arm"] - 1]} for row in answers()]
+    spec = specification()
+    levels = spec["factors"]["arm"]["levels"]
+    levels["Human"]["values"], levels["Machine"]["values"] = "Machine", "Human"
+    message = refused(write_deposit(tmp_path / "d", rows=rows, spec=spec))
+    assert gates_in(message) == {"labels-agree"}
+    assert "its code 'Machine' is the name of level 'Machine'" in message
+
+
+def test_a_band_that_a_recode_makes_a_number_is_refused(tmp_path):
+    rows = [row | {"income": ["$0-$1,000", "$1,001-$2,500"][i // 2 % 2]} for i, row in enumerate(answers())]
+    spec = specification()
+    spec["attributes"]["income"] = {"recode": {"$0-$1,000": "0", "$1,001-$2,500": "1"}}
+    message = refused(write_deposit(tmp_path / "d", rows=rows, spec=spec))
+    assert gates_in(message) == {"bands"}
+
+
+def test_the_codebooks_number_of_people_in_an_arm_is_compared(tmp_path):
+    codebook = (
+        CODEBOOK.replace("reads the scan", "reads the scan", 1) + "\nHuman (n = 58), Machine (n = 60)\n"
+    )
+    message = refused(write_deposit(tmp_path / "d", codebook=codebook))
+    assert gates_in(message) == {"assignment-counts"}
+    assert "factors.arm.levels.Human: the codebook says n = 58, found are 60 people" in message
 
 
 BANDS = "- `price`: What would you pay for it, in dollars? 1 = $1,001-$2,500; 2 = $2,501-$5,000; 3 = more than $5,000\n"

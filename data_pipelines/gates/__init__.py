@@ -54,6 +54,11 @@ GATES = (
         asks="Are as many people in each arm as the deposit says?",
         check=assignment.counts,
     ),
+    Gate(
+        name="assignments-used",
+        asks="Is every column used by which the deposit assigned people?",
+        check=assignment.unused,
+    ),
     Gate(name="balance", asks="Are the arms alike in size and in who is in them?", check=assignment.balance),
     Gate(name="people-once", asks="Is every person counted once for an item?", check=assignment.people_once),
     Gate(name="values-on-scale", asks="Does every answer lie on its scale?", check=values.on_scale),

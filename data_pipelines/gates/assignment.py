@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import collections
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 from scipy import stats
+
+from data_pipelines.specified.codebook_entries import entries
+from data_pipelines.specified.rows import ROW, named_columns
 
 if TYPE_CHECKING:
     from data_pipelines.specified.deposit import Deposit
@@ -17,6 +22,18 @@ if TYPE_CHECKING:
 _RARE = 1e-4
 _RARE_SIZES = 1e-6
 _MOST_CATEGORIES = 12
+# Names of columns that say who was in which arm, and codebooks' words for them.
+_ASSIGNED_NAME = re.compile(
+    r"^(?:(?:.*[_. ])?(?:cond(?:ition)?|treat(?:ment|ed)?|arm|vignette|scenario|manipulation|assign(?:ed|ment))"
+    r"|(?:exp(?:eriment(?:al)?)?[_. ]?)?(?:group|version|cell)|exp(?:eriment)?|stimulus|frame|framing|random(?:i[sz]ed)?)"
+    r"(?:[_. ]?(?:id|no|num|number|name|code|label|\d+))?$",
+    re.IGNORECASE,
+)
+_ASSIGNED_WORDS = re.compile(
+    r"\brandom(?:ly|i[sz]ed)?\b|\bassigned\b|\bassignment\b|\bexperimental (?:condition|group|factor)|\bmanipulated\b",
+    re.IGNORECASE,
+)
+_MOST_ARMS = 200
 
 
 def counts(built: BuiltStudy, deposit: Deposit) -> list[str]:
@@ -49,8 +66,86 @@ def counts(built: BuiltStudy, deposit: Deposit) -> list[str]:
     found += [
         f"{key}: nobody is at this level" for key, count, seen in declared if not seen and count is None
     ]
+    found += _counts_of_documents(built, deposit, people)
+    found += _pooled(built)
     for name in deposit.specification.files:
         found += _table_size(name, deposit)
+    return found
+
+
+def unused(built: BuiltStudy, deposit: Deposit) -> list[str]:
+    """Columns by which people were assigned, it seems, that the specification does not use.
+
+    A column that is constant within each condition (a label beside a code) adds nothing.
+    """
+    rows = built.rows[0]
+    used = {rows.column(name) for rows in built.rows for _, name in named_columns(built.study)}
+    told = {}
+    for name in deposit.documents:
+        if deposit.format(name) not in ("json", "qualtrics"):
+            told |= entries(deposit.text(name), deposit.columns)
+    found = []
+    arms = rows.frame[ROW].replace_strict(built.arm_of_row, default=None, return_dtype=pl.String)
+    for column in rows.frame.columns:
+        if column in used or column in built.study.ignored or column.startswith("\0"):
+            continue
+        by_words = _ASSIGNED_WORDS.search(told.get(column, "")) is not None
+        if not by_words and not _ASSIGNED_NAME.match(column):
+            continue
+        pairs = pl.DataFrame({"arm": arms, "code": rows.frame[column]}).drop_nulls().unique()
+        codes = pairs["code"].n_unique()
+        if 2 <= codes <= min(_MOST_ARMS, rows.frame.height // 2) and pairs.height > pairs["arm"].n_unique():
+            why = (
+                "the codebook says that it was assigned"
+                if by_words
+                else "its name says that it is an assignment"
+            )
+            found.append(
+                f"column {column!r} ({codes} values): {why}, and no factor uses it; make it one, select its `rows`, or say "
+                "under `ignored` why it changes nothing"
+            )
+    return found
+
+
+def _pooled(built: BuiltStudy) -> list[str]:
+    """Levels told apart by `when` that take in several codes of a column without saying why."""
+    found = []
+    for factor, what in built.study.factors.items():
+        for level, of in what.levels.items():
+            for column, match in of.when.items():
+                if match.present is not None or match.not_ is not None or of.pooled is not None:
+                    continue
+                codes = {
+                    c
+                    for rows in built.rows
+                    for c in rows.codes(column).filter(rows.where({column: match})).unique()
+                }
+                if len(codes) > 1:
+                    found.append(
+                        f"factors.{factor}.levels.{level}: pools {len(codes)} codes of {column!r} into one arm; make a level "
+                        "of each, or say why under `pooled`"
+                    )
+    return found
+
+
+def _counts_of_documents(
+    built: BuiltStudy, deposit: Deposit, people: Mapping[tuple[str, str], set]
+) -> list[str]:
+    """Levels of which a codebook says another number of people: "Control (n = 250)"."""
+    found = []
+    texts = [
+        deposit.text(name) for name in deposit.documents if deposit.format(name) not in ("json", "qualtrics")
+    ]
+    for factor, what in built.study.factors.items():
+        for level, of in what.levels.items():
+            for name in dict.fromkeys((level, of.label or level)):
+                pattern = rf"(?<!\w){re.escape(name)}\W{{1,4}}n\s*=\s*(\d[\d,]*)"
+                for said in (m[1] for text in texts for m in re.finditer(pattern, text, re.IGNORECASE)):
+                    count, seen = int(said.replace(",", "")), len(people[factor, level])
+                    if count != seen and of.count is None:
+                        found.append(
+                            f"factors.{factor}.levels.{level}: the codebook says n = {count:,}, found are {seen:,} people"
+                        )
     return found
 
 

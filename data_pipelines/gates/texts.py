@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from data_pipelines.formats.markup import without_markup
-from data_pipelines.specified.texts import all_texts, parts_of, shown
+from data_pipelines.specified.texts import Part, all_texts, parts_of, shown
 from socsci_jax.studies.specification_checks import SLOT
 from socsci_jax.studies.specification_checks import texts as study_texts
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # A fragment of fewer letters stands in any text.
 _FEWEST_LETTERS = 8
 _HEADING = re.compile(r"^(#{1,6})\s+\S")
+_NUMBERED = re.compile(
+    r"#{1,6}\s+(?:the\s+)?(study|experiment|trial|scenario set|part|module|survey|section)\s+(\d+|[A-Z]\b|[IVX]+\b)",
+    re.IGNORECASE,
+)
 # "[The participant answers.]": an editor's note, in brackets as is usual.
 _NOTE = re.compile(r"\[[^\[\]]{1,60}\]")
 
@@ -134,27 +138,61 @@ def own_part(built: BuiltStudy, deposit: Deposit) -> list[str]:
         if name not in own and len(name) > 1 and not name.startswith("\x00")
     } - _of_everybody(built)
     found, compared = [], 0
+    documents = {
+        name: deposit.text(name)
+        for name in deposit.documents
+        if deposit.format(name) in ("text", "docx", "pdf")
+    }
     for key, text in study_texts(built.study):
         if not key.startswith(("factors.", "conditions.", "stimulus")):
             continue
         for part in parts_of(text, deposit):
-            if part.file is None or deposit.format(part.file) not in ("text", "docx", "pdf"):
-                continue
-            for section in _sections_around(deposit.text(part.file), part.words):
-                named = {name for name in own | others if _names(section, name)}
-                if named:
-                    compared += 1
-                    if not named & own:
-                        what = ", ".join(sorted(named)[:5])
-                        found.append(
-                            f"{key}: {part.place} is in a part about {what}, none of which is a column of this study"
+            # What the specification itself says may be the words of any document.
+            for name in documents if part.file is None else {part.file} & set(documents):
+                for section in _sections_around(documents[name], part.words):
+                    named = {column for column in own | others if _names(section, column)}
+                    elsewhere = _another_experiment(documents[name], section, own)
+                    compared += bool(named or elsewhere)
+                    if named - own and not named & own:
+                        elsewhere = (
+                            f"about {', '.join(sorted(named)[:5])}, none of which is a column of this study"
                         )
-                    break
+                    if elsewhere:
+                        found.append(f"{key}: {_place(part, deposit, name)} is in a part {elsewhere}")
+                    if named or elsewhere:
+                        break
     if not compared:
         raise NothingToCompare(
             "no document of the deposit names columns of the data near the texts of the arms"
         )
     return found
+
+
+def _place(part: Part, deposit: Deposit, name: str) -> str:
+    return part.place if part.file is not None else f"{shown(part.words)} in {deposit.path(name).name}"
+
+
+def _another_experiment(text: str, section: str, own: set[str]) -> str:
+    """ "of 'Experiment 2', ..." where the section's heading numbers it, and this study's columns are in another one."""
+    mine = _NUMBERED.match(section)
+    if mine is None or any(_names(section, column) for column in own):
+        return ""
+    for other in _numbered_sections(text):
+        heading = _NUMBERED.match(other)
+        if heading is None or heading[1].casefold() != mine[1].casefold() or heading[2] == mine[2]:
+            continue
+        if any(_names(other, column) for column in own):
+            return f"of '{mine[1]} {mine[2]}', and the columns of this study are named in '{heading[1]} {heading[2]}'"
+    return ""
+
+
+def _numbered_sections(text: str) -> Iterator[str]:
+    lines = text.split("\n")
+    ranks = [len(m[1]) if (m := _HEADING.match(line)) else 0 for line in lines]
+    for start, rank in enumerate(ranks):
+        if rank and _NUMBERED.match(lines[start]):
+            end = next((i for i in range(start + 1, len(lines)) if 0 < ranks[i] <= rank), len(lines))
+            yield "\n".join(lines[start:end])
 
 
 def _own_columns(built: BuiltStudy) -> set[str]:
@@ -173,7 +211,12 @@ def _of_everybody(built: BuiltStudy) -> set[str]:
 
 
 def _names(section: str, column: str) -> bool:
-    return re.search(rf"(?<![\w.]){re.escape(column)}(?!\w)", section) is not None
+    """Whether a section names the column; a name that is also a word ("trust") must be marked as a name."""
+    name = re.escape(column)
+    if re.fullmatch(r"[^\W\d_]+", column) and column == column.lower():
+        begins = rf"^[\s>*+•|–-]*{name}(?:\s*[:|=]|\s{{2,}}|\t|\s[–—-]\s)"
+        return re.search(rf"[`'\"]{name}[`'\"]|\*{name}\*|{begins}", section, re.MULTILINE) is not None
+    return re.search(rf"(?<![\w.]){name}(?!\w)", section) is not None
 
 
 def _sections_around(text: str, words: str) -> Iterator[str]:

@@ -28,9 +28,15 @@ _BAND = re.compile(
 )
 # "1 = Human", "2) AI", "3: $1,001-$2,500", "4 - Other" in a codebook's entry, line by line or one behind the other.
 _CODED = re.compile(
-    r"(?<![\w.$£€,(-])(-?\d{1,4})\s*(?:[=:)]\s*(?=[$£€\w])|[–-]\s*(?=[^\W\d]))([^;\n|]+?)"
-    r"\s*(?=;|\n|\||,\s|\.\s|\.?$|\s(?:and|or)\s-?\d)"
+    r"(?<![\w.$£€,-])(-?\d{1,4})\s*(?:[=:]\s*(?=[$£€\w])|(?<!\(\d)(?<!\(\d\d)\)\s*(?=[$£€\w])|[–-]\s*(?=[^\W\d]))([^;\n|]+?)"
+    r"\s*(?=;|\n|\||,\s|\.\s|\)|\.?$|\s(?:and|or)\s-?\d)"
 )
+# "Human = 1", "Machine: 2": the label comes first.
+_LABEL_FIRST = re.compile(
+    r"(?<![\w=])([^\W\d][\w'’ /-]{0,60}?)\s*[=:]\s*(-?\d{1,4})(?=\s*(?:[;,)|\n]|\.\s|\.?$|\s(?:and|or)\s))"
+)
+# "0 Human 1 Machine", "(1) Human (2) Machine"
+_BRACKETED = re.compile(r"\((-?\d{1,4})\)\s*([^\W\d][^();\n|]*?)\s*(?=[,;.]?\s*\(-?\d|[;\n|]|\.?$)")
 _ENOUGH = 30
 
 
@@ -54,7 +60,7 @@ def codebook_labels(built: BuiltStudy, deposit: Deposit) -> dict[str, dict[str, 
         if deposit.format(name) in ("json", "qualtrics"):
             continue
         for column, words in entries(deposit.text(name), deposit.columns).items():
-            found = {code(c): label.strip() for c, label in _CODED.findall(words)}
+            found = _coded_in(words)
             if len(found) > 1:
                 labels.setdefault(column, found)
     for rows in built.rows[:1]:
@@ -62,10 +68,20 @@ def codebook_labels(built: BuiltStudy, deposit: Deposit) -> dict[str, dict[str, 
     return labels
 
 
+def _coded_in(words: str) -> dict[str, str]:
+    """Code -> label in one entry, in whichever of the usual ways it tells them."""
+    ways = (
+        [(code(c), label) for c, label in _CODED.findall(words)],
+        [(code(c), label) for label, c in _LABEL_FIRST.findall(words)],
+        [(code(c), label) for c, label in _BRACKETED.findall(words)],
+    )
+    return {c: label.strip() for c, label in max(ways, key=len)}
+
+
 def labels_agree(built: BuiltStudy, deposit: Deposit) -> list[str]:
     """Levels, answers and recodes that are called otherwise than the deposit calls them."""
     told = codebook_labels(built, deposit)
-    found = [*_headings(built)]
+    found = [*_headings(built), *_names_as_codes(built)]
     rows = built.rows[0]
     for factor, what in built.study.factors.items():
         column = rows.column(what.column or factor)
@@ -89,6 +105,21 @@ def labels_agree(built: BuiltStudy, deposit: Deposit) -> list[str]:
                 found.append(
                     f"attributes.{name}: code {value} is {attribute.recode[value]!r} here, the deposit calls it {said!r}"
                 )
+    return found
+
+
+def _names_as_codes(built: BuiltStudy) -> list[str]:
+    """Levels whose codes are the name of another level."""
+    found = []
+    for factor, what in built.study.factors.items():
+        names = {_plain(n): level for level, of in what.levels.items() for n in (level, of.label or level)}
+        for level, of in what.levels.items():
+            for value in of.values or ():
+                owner = names.get(_plain(value))
+                if owner is not None and owner != level and not value.lstrip("-").isdigit():
+                    found.append(
+                        f"factors.{factor}.levels.{level}: its code {value!r} is the name of level {owner!r}"
+                    )
     return found
 
 
@@ -172,6 +203,9 @@ def bands(built: BuiltStudy, deposit: Deposit) -> list[str]:
                 f"outcomes.{outcome}: cells such as {cells[0]!r} are bands, and the scale has no such labels"
             )
     for name, attribute in built.study.attributes.items():
+        for cell, text in attribute.recode.items():
+            if _BAND.match(cell) and re.fullmatch(r"\W*\d[\d,.]*\W*", text):
+                found.append(f"attributes.{name}: the band {cell!r} becomes the number {text!r}")
         column = built.rows[0].column(attribute.column or name)
         labeled = {c: label for c, label in told.get(column, {}).items() if _BAND.match(label)}
         in_file = built.rows[0].table.value_labels.get(column, {})

@@ -180,14 +180,14 @@ def study_rows(study: Study, deposit: Deposit) -> list[Rows]:
 
 
 def missing_columns(study: Study, rows: Rows) -> Iterator[str]:
-    for key, name in _columns(study):
+    for key, name in named_columns(study):
         column = rows.column(name)
         if column not in rows.frame.columns:
             near = difflib.get_close_matches(column, rows.frame.columns, n=1)
             yield f"{key}: {column!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def _columns(study: Study) -> Iterator[tuple[str, str]]:
+def named_columns(study: Study) -> Iterator[tuple[str, str]]:
     """Every column that the study's keys name."""
 
     def of_where(at: str, where: Where) -> Iterator[tuple[str, str]]:

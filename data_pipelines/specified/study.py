@@ -62,6 +62,7 @@ class BuiltStudy:
     people: People = dataclasses.field(default_factory=lambda: People(()))
     # Of every row that is not excluded: its participant and condition.
     assigned: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    arm_of_row: dict[int, str] = dataclasses.field(default_factory=dict)
     repeated: collections.Counter[tuple[str, str]] = dataclasses.field(default_factory=collections.Counter)
     provenance: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
@@ -141,6 +142,7 @@ def _add_rows(
         arms.append(arm)
         built.arms.setdefault(arm.name, arm)
         built.assigned.append((people[i], arm.name))
+        built.arm_of_row.setdefault(number, arm.name)
         built.people.add(people[i], {name: column[i] for name, column in attributes.items()}, row_weights[i])
     for name, outcome in study.outcomes.items():
         _read_outcome(name, outcome, rows, arms, people, built, specification, deposit, builder)

@@ -181,6 +181,8 @@ class Study(Block):
     attributes: dict[Name, Annotated[Attribute, also(Attribute | str, read=_column)]] = pydantic.Field({})
     """In the order in which prompts list them."""
     exclude: tuple[Exclusion, ...] = ()
+    ignored: dict[Name, Name] = pydantic.Field({})
+    """Columns that look like an assignment and are none, or change nothing of what people read: column -> why."""
     factors: dict[Name, Factor] = pydantic.Field({})
     conditions: dict[Name, Condition] = pydantic.Field({})
     """By default every combination of levels that occurs is a condition."""
