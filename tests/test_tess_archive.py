@@ -11,7 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data_pipelines.archives.tess import build, plain_text
+from data_pipelines.archives.tess import build
+from data_pipelines.archives.tess_tables import plain_text
 from data_pipelines.scales.sentences import read_scale
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
