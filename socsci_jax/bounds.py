@@ -32,6 +32,8 @@ RENDER_BYTES = 1024 * MIB
 DRAWS = 10_000
 ANSWER_TOKENS = 2**16
 TEMPERATURE = 100.0
+SEED = 2**32 - 1  # of everything random
+DEVICES = 2**20
 
 # Processes of one run, what one of them sends at a time, and the seconds in which a caller says who it is.
 PROCESSES = 100_000

@@ -220,6 +220,32 @@ def test_the_nucleus_holds_the_token_that_crosses_top_p():
     assert whole[0]
 
 
+@pytest.mark.parametrize("top_p", [0.1, 1.0])
+def test_at_temperature_0_the_nucleus_is_the_most_probable_token(top_p):
+    ids, cumulative, whole = nucleus(
+        jnp.asarray([[0.5, 4.0, 2.0], [3.0, 3.0, 0.0]]), temperature=0.0, top_p=top_p, largest=2
+    )
+    picked = ids[jnp.arange(2), jnp.argmax(cumulative >= 0.99, axis=-1)]
+    assert picked.tolist() == [1, 0]
+    assert whole.all()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"temperature": float("nan")},
+        {"temperature": -1.0},
+        {"top_p": 0.0},
+        {"draws": 10**9},
+        {"max_tokens": 0},
+        {"seed": -1},
+    ],
+)
+def test_settings_of_sampling_that_are_none_are_refused(setting):
+    with pytest.raises(InputError, match=f"{next(iter(setting))} is"):
+        Sampling(**setting)
+
+
 def test_the_nucleus_says_whether_the_largest_are_enough():
     logits = jnp.log(jnp.array([[0.5, 0.3, 0.15, 0.05]]))
     assert nucleus(logits, temperature=1.0, top_p=0.7, largest=2)[2][0]

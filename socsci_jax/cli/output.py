@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from socsci_jax.bounds import SEED
 from socsci_jax.foreign_text import for_terminal, say
 
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there already.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=SEED, help="Seed of everything random.")]
 
 
 class ManyValues(TyperCommand):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from socsci_jax.bounds import DEVICES
 from socsci_jax.cli.output import Replace, Seed, command_line, print_rich
 from socsci_jax.errors import InputError
 from socsci_jax.foreign_text import say
@@ -35,7 +36,10 @@ def simulate_command(
     draws: Annotated[
         int, typer.Option(help="Sample this many answers per person instead of exact probabilities.")
     ] = 0,
-    temperature: Annotated[float, typer.Option(help="Temperature of sampling (the paper's: 0.6).")] = 0.6,
+    temperature: Annotated[
+        float,
+        typer.Option(help="Temperature of sampling (the paper's: 0.6; 0 takes the most probable token)."),
+    ] = 0.6,
     top_p: Annotated[float, typer.Option(help="Nucleus of sampling (the paper's: 0.9).")] = 0.9,
     max_tokens: Annotated[
         int, typer.Option(help="Longest answer that is drawn; more for a model that writes rationales.")
@@ -47,8 +51,12 @@ def simulate_command(
     other_layout: Annotated[
         bool, typer.Option("--allow-other-layout", help="Allow a layout that the model was not trained with.")
     ] = False,
-    fsdp: Annotated[int, typer.Option(help="Cut the parameters over this many devices.")] = 1,
-    tensor: Annotated[int, typer.Option(help="Cut every layer over this many devices.")] = 1,
+    fsdp: Annotated[
+        int, typer.Option(min=1, max=DEVICES, help="Cut the parameters over this many devices.")
+    ] = 1,
+    tensor: Annotated[
+        int, typer.Option(min=1, max=DEVICES, help="Cut every layer over this many devices.")
+    ] = 1,
     replace: Replace = False,
 ) -> None:
     """Predict how held-out people would answer: exact probabilities over the levels, or draws."""
@@ -84,9 +92,11 @@ def simulate_command(
             raise InputError(f"--fsdp {fsdp} x --tensor {tensor} does not divide the {len(devices)} devices.")
         data = len(devices) // (fsdp * tensor)
         mesh = make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices)
-        sampling = Sampling(
-            draws=draws, temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens
-        )
+        sampling = None
+        if draws:
+            sampling = Sampling(
+                draws=draws, temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens
+            )
         opened = open_model(model, mesh=mesh)
         processes.peers.agree(attention=attention_for(opened.config.head_dim, opened.compute_dtype).name)
         rows = simulate(
@@ -97,7 +107,7 @@ def simulate_command(
             layout=layout,
             allow_other_layout=other_layout,
             parts=parts or (),
-            sampling=sampling if draws else None,
+            sampling=sampling,
             metadata={"command": command_line()},
             processes=processes,
         )

@@ -18,9 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from socsci_jax import bounds
 from socsci_jax.data.prompt_table import PromptTable
 from socsci_jax.data.trees import Branch, grow_branch
 from socsci_jax.data.tries import NO_ANSWERS, AnswerTrie
+from socsci_jax.errors import InputError
 from socsci_jax.models.slots import read_logits
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.simulation.requests import RequestRows, branches_of, distinct_requests, rows_of_requests
@@ -37,6 +39,7 @@ FEW_TOKENS = 256
 class Sampling:
     """How answers are drawn; the paper's settings are one draw, temperature 0.6, top_p 0.9.
 
+    Temperature 0 takes the most probable token each time.  Raises InputError for settings that are none.
     `number_after` is what a model that was trained with rationales writes before its number.
     """
 
@@ -46,6 +49,18 @@ class Sampling:
     seed: int = 0
     max_tokens: int = MAX_ANSWER_TOKENS
     number_after: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("draws", 1, bounds.DRAWS),
+            ("temperature", 0, bounds.TEMPERATURE),
+            ("top_p", 0, 1),
+            ("seed", 0, bounds.SEED),
+            ("max_tokens", 1, bounds.ANSWER_TOKENS),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high or (name == "top_p" and value == 0):
+                raise InputError(f"sampling: {name} is {value}; allowed is {low} to {high:,}.")
 
     def number(self, text: str) -> float | None:
         """The number of a whole answer; None if it has none where one is expected."""
@@ -245,7 +260,11 @@ def nucleus(
     The nucleus is the smallest set of most probable tokens whose probability reaches `top_p` (Holtzman et al.
     2020); the token that crosses it belongs to it.  Outside of it the cumulative probability grows no more.  Of
     the V logits [N,V] only the L = `largest` are sorted: whole [N] says whether the nucleus lies within them.
+    At temperature 0 the nucleus is the most probable token, of equal ones the first.
     """
+    if temperature == 0:
+        _, ids = jax.lax.top_k(logits, largest)
+        return ids, jnp.ones(ids.shape, logits.dtype), jnp.ones(len(ids), bool)
     scaled = logits / temperature
     values, ids = jax.lax.top_k(scaled, largest)
     probs = jnp.exp(values - jax.nn.logsumexp(scaled, axis=-1, keepdims=True))

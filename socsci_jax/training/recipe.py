@@ -11,12 +11,15 @@ from typing import Annotated, Literal
 import pydantic
 import yaml
 
+from socsci_jax import bounds
 from socsci_jax.hardware import Machine, parse_machine
 from socsci_jax.models.config import LINEAR_MAPS, Adapter
 from socsci_jax.studies.prompts import Alternatives
 from socsci_jax.studies.splits import SubsetUnit
 
-Positive = Annotated[int, pydantic.Field(ge=1)]
+Positive = Annotated[int, pydantic.Field(ge=1, le=2**31 - 1)]
+Width = Annotated[int, pydantic.Field(ge=1, le=bounds.WIDTH)]
+Seed = Annotated[int, pydantic.Field(ge=0, le=bounds.SEED)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Dtype = Literal["float32", "bfloat16"]
 
@@ -32,12 +35,12 @@ class ArchitectureConfig(Block):
     """Shape of a decoder that starts from random weights."""
 
     model_type: Literal["qwen2", "qwen3", "llama"]
-    hidden_size: Positive
-    intermediate_size: Positive
-    num_hidden_layers: Positive
-    num_attention_heads: Positive
-    num_key_value_heads: Positive
-    head_dim: Positive | None = None
+    hidden_size: Width
+    intermediate_size: Width
+    num_hidden_layers: Annotated[int, pydantic.Field(ge=1, le=bounds.LAYERS)]
+    num_attention_heads: Width
+    num_key_value_heads: Width
+    head_dim: Width | None = None
     rope_theta: float = 1_000_000.0
     rms_norm_eps: float = 1e-6
     tie_word_embeddings: bool = True
@@ -50,7 +53,9 @@ class ModelConfig(Block):
 
     init_from: str  # "random", a folder or hub id in the Hugging Face format, or a GGUF file
     tokenizer: str | None = None  # "train", a folder, hub id or GGUF file; by default the one of `init_from`
-    vocab_size: Positive = 4096  # of a tokenizer that is trained here
+    vocab_size: Annotated[int, pydantic.Field(ge=1, le=bounds.VOCABULARY)] = (
+        4096  # of a tokenizer that is trained here
+    )
     architecture: ArchitectureConfig | None = None  # of a random start
     param_dtype: Dtype = "float32"
     compute_dtype: Dtype = "float32"
@@ -75,7 +80,7 @@ class SubsetConfig(Block):
 
     of: SubsetUnit
     share: Annotated[float, pydantic.Field(gt=0, le=1)]
-    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    seed: Seed = 0
 
 
 class DataConfig(Block):
@@ -208,7 +213,7 @@ class Recipe(Block):
     name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     output: Path
     hardware: str  # the machine that it is meant for, as 8xh200 or v5p-16; `plan` checks that it fits
-    seed: int = 0
+    seed: Seed = 0
     model: ModelConfig
     data: DataConfig
     objective: ObjectiveConfig = ObjectiveConfig()
