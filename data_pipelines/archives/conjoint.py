@@ -97,8 +97,7 @@ def find_tasks(survey: Questionnaire, export: Export, conjoint: Conjoint) -> tup
             continue
         (number,) = numbers
         values = [_level(choice.value, position) for position, choice in enumerate(question.choices, start=1)]
-        cells_ = list(cells(export.table, columns[0].name))
-        in_words = coding(cells_, question.choices).kind == "text"
+        in_words = coding(export.counts(columns[0].name), question.choices).kind == "text"
         told = {
             (choice.text if in_words else code_key(choice.value)): value
             for choice, value in zip(question.choices, values, strict=True)

@@ -9,6 +9,8 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from data_pipelines.drafting.choice_scales import (
     Coding,
     DraftScale,
@@ -22,7 +24,7 @@ from data_pipelines.drafting.holes import ATTENTION, NO_ORDER, UNEXPLAINED
 from data_pipelines.drafting.joined_choices import joined_choices
 from data_pipelines.formats.qualtrics.columns import Column
 from data_pipelines.formats.qualtrics.conjoint import find_conjoint
-from data_pipelines.formats.qualtrics.export import Export, cells
+from data_pipelines.formats.qualtrics.export import Export
 from data_pipelines.formats.qualtrics.questionnaire import Choice, Question, Questionnaire
 from data_pipelines.formats.qualtrics.text import piped_fields
 
@@ -97,13 +99,17 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
     left_out: dict[str, str] = {}
     attributes: dict[str, DraftAttribute] = {}
     ticked: dict[tuple[str, str, str], bool] = {}
+    boxes = {(c.question, c.row, c.iteration): [] for c in export.columns if c.role == "answer"}
+    for c in export.columns:
+        if c.role == "answer":
+            boxes[c.question, c.row, c.iteration].append(c.name)
     conjoint = find_conjoint(export)
     profiles = conjoint.fields if conjoint is not None else frozenset()
     looped = {q for b in survey.blocks.values() if b.loop is not None for q in b.questions}
     for column in export.columns:
         if column.role == "answer":
             question = survey.find(column.question)
-            values = [cell for cell in cells(export.table, column.name) if cell]
+            values = export.counts(column.name)
             if not values:
                 left_out[column.name] = "nobody answered it"
                 continue
@@ -119,7 +125,11 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
                 if name not in attributes:
                     left_out[column.name] = f"one of several choices that tell {name}; a person has one text"
                     continue
-            found = _asked(column, question, values, everybody_ticked=_is_told(export, column, ticked))
+            place = (column.question, column.row, column.iteration)
+            if question.kind in ("multiple", "matrix_multiple") and place not in ticked:
+                # If in every response some box is ticked, then all were asked.
+                ticked[place] = bool(np.any([export.filled(name) for name in boxes[place]], axis=0).all())
+            found = _asked(column, question, values, everybody_ticked=ticked.get(place, False))
             if isinstance(found, str):
                 left_out[column.name] = found
             else:
@@ -136,22 +146,8 @@ def is_attention_check(question: str, label: str) -> bool:
     return bool(_CHECK.search(label) if label else _CHECK.search(question[-600:]))
 
 
-def _is_told(export: Export, column: Column, known: dict[tuple[str, str, str], bool]) -> bool:
-    """True if in every response some box of the column's question (and row) is ticked: then all were asked."""
-    key = (column.question, column.row, column.iteration)
-    if key not in known:
-        boxes = [
-            export.table[c.name]
-            for c in export.of_question(column.question)
-            if (c.question, c.row, c.iteration) == key
-        ]
-        empty = [all(not (cell or "").strip() for cell in row) for row in zip(*boxes, strict=True)]
-        known[key] = not any(empty)
-    return known[key]
-
-
 def _asked(
-    column: Column, question: Question, values: Sequence[str], *, everybody_ticked: bool
+    column: Column, question: Question, values: Mapping[str, int], *, everybody_ticked: bool
 ) -> Asked | list[Asked] | str:
     """The column as asked (several times where a cell holds several choices), or why it is no outcome."""
     place = question.choice_by_id.get(column.row)
@@ -185,7 +181,7 @@ def _asked(
 
 
 def _joined(
-    column: Column, question: Question, label: str, options: Sequence[Choice], values: Sequence[str]
+    column: Column, question: Question, label: str, options: Sequence[Choice], values: Mapping[str, int]
 ) -> list[Asked] | str:
     """One outcome per choice of cells that hold several."""
     cells_ = joined_choices(values, options)
@@ -208,14 +204,13 @@ def _joined(
     ]
 
 
-def _chosen(column: Column, question: Question, label: str, values: Sequence[str]) -> Asked | str:
+def _chosen(column: Column, question: Question, label: str, values: Mapping[str, int]) -> Asked | str:
     choices = question.answers or question.choices
     if question.kind == "single":
         choices = question.choices
     if len(choices) < 2:
         return "there is only one choice" if choices else "its choices are not in the survey file"
-    distinct = set(values)
-    if len(distinct) == 1 and _CONSENT.search(question.text):
+    if len(values) == 1 and _CONSENT.search(question.text):
         return "consent, which everybody gave"
     found = coding(values, choices)
     holes = []
@@ -250,13 +245,14 @@ def _slid(column: Column, question: Question, label: str) -> Asked:
     return Asked(column=column, question=question, label=label, scale=scale, holes=holes)
 
 
-def _written(column: Column, question: Question, label: str, values: Sequence[str]) -> Asked | str:
-    numbers = sum(_is_number(value) for value in values)
-    if numbers < NUMERIC_SHARE * len(values) or question.content in ("postcode", "phone", "date", "email"):
+def _written(column: Column, question: Question, label: str, values: Mapping[str, int]) -> Asked | str:
+    numbers = sum(count for value, count in values.items() if _is_number(value))
+    total = sum(values.values())
+    if numbers < NUMERIC_SHARE * total or question.content in ("postcode", "phone", "date", "email"):
         return "free text, which has no scale"
     holes = []
-    if numbers < len(values):
-        holes.append(f"{len(values) - numbers} of {len(values)} cells are no number")
+    if numbers < total:
+        holes.append(f"{total - numbers} of {total} cells are no number")
     if is_attention_check(question.text, label):
         holes.append(ATTENTION)
     return Asked(
@@ -265,7 +261,7 @@ def _written(column: Column, question: Question, label: str, values: Sequence[st
 
 
 def _attribute(
-    name: str, column: Column, question: Question, values: Sequence[str], survey_file: str
+    name: str, column: Column, question: Question, values: Mapping[str, int], survey_file: str
 ) -> DraftAttribute:
     origin = f"{survey_file}, {question.id}"
     if not question.choices or question.kind in ("entry", "slider"):
@@ -296,7 +292,7 @@ def _of_fields(export: Export) -> Iterator[DraftAttribute]:
     for column in export.columns:
         if column.role != "field" or (name := attribute_of_name(column.header)) is None:
             continue
-        values = [cell for cell in cells(export.table, column.name) if cell]
+        values = export.counts(column.name)
         if not values:
             continue
         coded = all(_is_number(value) for value in values)

@@ -8,7 +8,10 @@ say otherwise is counted.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
+
+import numpy as np
 
 from data_pipelines.drafting.display import Appearance
 from data_pipelines.drafting.factors import Factor
@@ -48,6 +51,11 @@ class Assignment:
     levels: tuple[int | None, ...]
     traces: tuple[Trace, ...]
     conflicts: int
+
+    @functools.cached_property
+    def codes(self) -> np.ndarray:
+        """The levels as numbers [R], -1 where not known."""
+        return np.array([-1 if level is None else level for level in self.levels], dtype=np.int64)
 
     @property
     def counts(self) -> Mapping[int | None, int]:

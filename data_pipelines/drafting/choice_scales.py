@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from data_pipelines.formats.qualtrics.questionnaire import Choice, Question
 
@@ -168,22 +168,24 @@ class Coding:
         return "numeric" if self.codes >= self.labels else "text"
 
 
-def coding(values: Iterable[str], choices: Sequence[Choice]) -> Coding:
-    """Whether cells hold codes or labels of the choices (labels compared without white space and case)."""
+def coding(counts: Mapping[str, int], choices: Sequence[Choice]) -> Coding:
+    """Whether cells hold codes or labels of the choices (labels compared without white space and case).
+
+    `counts` says how often each cell occurs.
+    """
     codes = {code_key(choice.value) for choice in choices}
     labels = {_squeezed(t) for choice in choices for t in (choice.text, choice.name) if t}
     coded = labelled = 0
     strange: dict[str, int] = {}
-    for value in values:
-        if not value:
-            continue
+    for value, count in counts.items():
+        is_label = _squeezed(value) in labels
         if code_key(value) in codes:
-            coded += 1
-            labelled += _squeezed(value) in labels
-        elif _squeezed(value) in labels:
-            labelled += 1
+            coded += count
+            labelled += count * is_label
+        elif is_label:
+            labelled += count
         elif code_key(value) != UNANSWERED:
-            strange[value] = strange.get(value, 0) + 1
+            strange[value] = count
     often = sorted(strange, key=lambda value: (-strange[value], value))
     return Coding(codes=coded, labels=labelled, strange=tuple(often[:5]), strange_count=sum(strange.values()))
 

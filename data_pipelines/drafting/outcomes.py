@@ -6,6 +6,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from data_pipelines.drafting.asked import Asked
 from data_pipelines.drafting.choice_scales import DraftScale
 from data_pipelines.drafting.column_sets import ColumnSet, aligned
@@ -140,10 +142,7 @@ def _earlier_factors(design: Design, one: Asked, own: Sequence[str]) -> tuple[li
             (len(contents) > 1 and _mostly_assigned(design, name, one)) or _elsewhere(design, name, one)
         ):
             found.append(name)
-    levels = [design.assignments[name].levels for name in (*own, *found)]
-    answered = [bool(cell) for cell in design.export.table[one.column.name]]
-    met = [row for row, a in zip(zip(*levels, strict=True), answered, strict=False) if a]
-    if len(found) > 1 and len(set(met)) * FEWEST_PER_COMBINATION > len(met):
+    if len(found) > 1 and _too_few(design, one, (*own, *found)):
         here = design.shown[question].block
         near = [n for n in found if any(design.shown[t].block == here for t in design.arm_texts[n])]
         return near, [n for n in found if n not in near]
@@ -178,26 +177,31 @@ def _looped_before(design: Design, question: str) -> list[str]:
     return list(found)
 
 
+def _too_few(design: Design, one: Asked, factors: Sequence[str]) -> bool:
+    """True if the combinations of levels that occur hold too few answers on average."""
+    answered = design.export.filled(one.column.name)
+    combination = np.zeros(len(answered), dtype=np.int64)
+    for name in factors:
+        combination = (
+            combination * (len(design.factors[name].levels) + 1) + design.assignments[name].codes + 1
+        )
+    met = combination[answered]
+    return len(np.unique(met)) * FEWEST_PER_COMBINATION > len(met)
+
+
 def _mostly_assigned(design: Design, factor: str, one: Asked) -> bool:
-    levels = design.assignments[factor].levels
-    answered = [bool(cell) for cell in design.export.table[one.column.name]]
-    people = sum(answered)
-    without = sum(a and level is None for a, level in zip(answered, levels, strict=True))
+    answered = design.export.filled(one.column.name)
+    without = int((design.assignments[factor].codes[answered] < 0).sum())
+    people = int(answered.sum())
     return without <= MOST_UNASSIGNED * people or without == people
 
 
 def _elsewhere(design: Design, factor: str, one: Asked) -> bool:
     """True if whoever answered without a level of the factor was at a level of another where it is not met."""
-    levels = design.assignments[factor].levels
-    answered = [bool(cell) for cell in design.export.table[one.column.name]]
+    without = design.export.filled(one.column.name) & (design.assignments[factor].codes < 0)
     for outer, within in design.nested[factor].items():
-        others = design.assignments[outer].levels
-        known = [
-            other is not None and other not in within
-            for a, level, other in zip(answered, levels, others, strict=True)
-            if a and level is None
-        ]
-        if known and all(known):
+        others = design.assignments[outer].codes[without]
+        if len(others) and ((others >= 0) & ~np.isin(others, sorted(within))).all():
             return True
     return False
 

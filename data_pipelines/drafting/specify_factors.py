@@ -74,12 +74,9 @@ def _add_not_met(tree: dict, written: Trace) -> None:
 
 def has_others(draft: Draft, name: str, outcomes: Sequence[DraftOutcome]) -> bool:
     """True if people answered some of the outcomes who never met the nested factor."""
-    levels = draft.design.assignments[name].levels
-    table = draft.design.export.table
+    export, codes = draft.design.export, draft.design.assignments[name].codes
     return bool(draft.design.nested[name]) and any(
-        cell and level is None
-        for outcome in outcomes
-        for cell, level in zip(table[outcome.asked.column.name], levels, strict=True)
+        bool((codes[export.filled(outcome.asked.column.name)] < 0).any()) for outcome in outcomes
     )
 
 

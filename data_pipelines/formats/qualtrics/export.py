@@ -10,9 +10,10 @@ import collections
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from data_pipelines.formats.csv_table import read_csv
@@ -73,6 +74,31 @@ class Export:
             return exact[0]
         alike = [c for c in named if not c.import_id and key_of(c.header) == key_of(name) != ""]
         return alike[0] if len(alike) == 1 else None
+
+    def counts(self, name: str) -> Mapping[str, int]:
+        """How often the column has each cell, without outer spaces and without empty cells."""
+        if name not in self._counts:
+            found: collections.Counter[str] = collections.Counter()
+            for cell, count in self.table[name].value_counts().iter_rows():
+                if text := plain_cell(cell):
+                    found[text] += count
+            self._counts[name] = found
+        return self._counts[name]
+
+    def filled(self, name: str) -> np.ndarray:
+        """For each response whether the column says something [R]."""
+        if name not in self._filled:
+            cells_ = self.table[name].str.strip_chars().fill_null("")
+            self._filled[name] = ~cells_.is_in(["", *sorted(_EMPTY)]).to_numpy()
+        return self._filled[name]
+
+    @functools.cached_property
+    def _counts(self) -> dict[str, Mapping[str, int]]:
+        return {}
+
+    @functools.cached_property
+    def _filled(self) -> dict[str, np.ndarray]:
+        return {}
 
     @functools.cached_property
     def is_preview(self) -> tuple[bool, ...]:
@@ -169,6 +195,10 @@ def _are_labels(row: list[str], survey: Questionnaire) -> bool:
 
 def cells(table: pl.DataFrame, name: str) -> Iterator[str]:
     """The column's cells without outer spaces; "" for an empty one, also where a data frame wrote NA for it."""
-    for cell in table[name]:
-        text = (cell or "").strip()
-        yield "" if text in _EMPTY else text
+    return map(plain_cell, table[name].to_list())
+
+
+def plain_cell(cell: str | None) -> str:
+    """The cell without outer spaces; "" where it says nothing."""
+    text = (cell or "").strip()
+    return "" if text in _EMPTY else text
