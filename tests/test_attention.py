@@ -15,6 +15,7 @@ from socsci_jax.models import attention_choice
 from socsci_jax.models.attention_choice import (
     CHOICE,
     KERNEL,
+    ROWS,
     XLA,
     attention_for,
     dense_attention,
@@ -25,7 +26,7 @@ from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.models.slots import read_logits
 
-WAYS = {"xla": XLA, "kernel": KERNEL}
+WAYS = {"xla": XLA, "rows": ROWS, "kernel": KERNEL}
 HEAD_DIM = 16
 
 
@@ -151,7 +152,7 @@ def test_without_a_gpu_the_kernel_is_not_asked_for(monkeypatch):
 
 def test_a_choice_that_there_is_not_is_refused(monkeypatch):
     monkeypatch.setenv(CHOICE, "flash")
-    with pytest.raises(InputError, match="SOCSCI_JAX_ATTENTION is 'flash'; set it to xla or kernel"):
+    with pytest.raises(InputError, match="SOCSCI_JAX_ATTENTION is 'flash'; set it to xla, rows or kernel"):
         attention_for(HEAD_DIM, jnp.float32)
 
 
@@ -164,16 +165,23 @@ def test_a_kernel_that_errs_is_not_admitted(monkeypatch, capsys):
     def wrong(q, k, v, see):
         return kernel_attention(q, k, v, see, True) * 1.001
 
-    # On a GPU nobody has to ask for it, so the plain way is taken and said.
+    # On a GPU nobody has to ask for it, so another way is taken and said.
     monkeypatch.delenv(CHOICE, raising=False)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(attention_choice, "_kernel", wrong)
     kernel_problem.cache_clear()
-    assert attention_for(HEAD_DIM, jnp.float32) is XLA
-    assert (
-        "computed without its kernel, so slower (its results are off by 1.0e-03)" in capsys.readouterr().err
-    )
+    assert attention_for(HEAD_DIM, jnp.float32) is ROWS
+    said = capsys.readouterr().err
+    assert "computed without a kernel, over whole rows" in said
+    assert "(its results are off by 1.0e-03)" in said
     kernel_problem.cache_clear()
+
+
+def test_an_accelerator_without_a_kernel_computes_whole_rows_and_says_so(monkeypatch, capsys):
+    monkeypatch.delenv(CHOICE, raising=False)
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert attention_for(HEAD_DIM, jnp.float32) is ROWS
+    assert "over whole rows, so that long rows take several times as long" in capsys.readouterr().err
 
 
 def test_heads_that_no_kernel_takes(kernel):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from small import small_config
 from tiny_models import huggingface_model, path_to, random_rows, real_tokens, save
 
-from socsci_jax.models import slots
+from socsci_jax.models import vocabulary
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.decoder import read_hidden, unembedding
 from socsci_jax.models.huggingface import load_checkpoint
@@ -128,7 +128,7 @@ def test_reading_few_tokens_gives_what_reading_all_gives():
 def test_normalizers_in_pieces_equal_those_at_once(monkeypatch):
     batch, weight, target = rows_weights_targets(9)
     at_once = loss_and_gradient(CONFIG)(parameters(), batch, weight, target)
-    monkeypatch.setattr(slots, "LOGITS_AT_A_TIME", 96 * 128)
+    monkeypatch.setattr(vocabulary, "LOGITS_AT_A_TIME", 96 * 128)
     in_pieces = loss_and_gradient.__wrapped__(CONFIG)(parameters(), batch, weight, target)
     np.testing.assert_allclose(in_pieces[0][0], at_once[0][0], rtol=1e-6)
     assert_gradients_agree(in_pieces[1], at_once[1])

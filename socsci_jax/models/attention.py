@@ -8,6 +8,7 @@ beginnings of their personas, each other), and only these are gathered and multi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -58,16 +59,19 @@ def sight(at: jax.Array, end: jax.Array) -> Sight:
     )
 
 
-@jax.custom_vjp
-def tree_attention(q: jax.Array, k: jax.Array, v: jax.Array, sight: Sight) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def tree_attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, sight: Sight, whole_rows: bool = False
+) -> jax.Array:
     """q [G,N,K,R,H] at the tokens of `sight`, k and v [G,T,K,H] -> [G,N,K,R,H].
 
-    A query that sees nothing gets a finite value.
+    A query that sees nothing gets a finite value.  With `whole_rows` every block of queries is computed with all keys
+    of its row: more work, and no conditional, for which an accelerator would wait for the host at every block.
     """
-    return _forward(q, k, v, sight)[0]
+    return _forward(q, k, v, sight, whole_rows)[0]
 
 
-def _forward(q, k, v, sight: Sight):
+def _forward(q, k, v, sight: Sight, whole_rows: bool):
     keys, values = _key_blocks(k), _key_blocks(v)
 
     def attend(blocks: int, q: jax.Array, at: jax.Array, order: jax.Array):
@@ -80,14 +84,14 @@ def _forward(q, k, v, sight: Sight):
         mixed = _dot("kqp,kph->kqh", weights.astype(v.dtype), v) / total[..., None]
         return mixed.astype(q.dtype), highest + jnp.log(total)
 
-    attend = _for_enough_blocks(attend, sight)
+    attend = _for_enough_blocks(attend, sight, whole_rows)
     mixed, normalizer = jax.lax.map(
         lambda xs: attend(*xs), (sight.count, _query_blocks(_scaled(q), sight), sight.at, sight.order)
     )
     return _unblock_queries(mixed, q), (q, k, v, sight, mixed, normalizer)
 
 
-def _backward(saved, cotangent):
+def _backward(whole_rows: bool, saved, cotangent):
     q, k, v, sight, mixed, normalizer = saved
     keys, values = _key_blocks(k), _key_blocks(v)
     to_mixed = _query_blocks(cotangent, sight)
@@ -105,7 +109,7 @@ def _backward(saved, cotangent):
         totals = (totals[0].at[chosen].add(to_keys), totals[1].at[chosen].add(to_values))
         return totals, _dot("kqp,kph->kqh", to_scores, k)
 
-    backward = _for_enough_blocks(backward, sight)
+    backward = _for_enough_blocks(backward, sight, whole_rows)
     zeros = (jnp.zeros(keys.shape, jnp.float32), jnp.zeros(values.shape, jnp.float32))
     (to_keys, to_values), to_q = jax.lax.scan(
         lambda totals, xs: backward(xs[0], totals, *xs[1:]),
@@ -119,9 +123,11 @@ def _backward(saved, cotangent):
 tree_attention.defvjp(_forward, _backward)
 
 
-def _for_enough_blocks(function: Callable, sight: Sight) -> Callable:
+def _for_enough_blocks(function: Callable, sight: Sight, whole_rows: bool) -> Callable:
     """(count, *operands) -> function(blocks, *operands), with a static number of blocks that holds `count`."""
     every = sight.order.shape[1]
+    if whole_rows:
+        return lambda count, *operands: function(every, *operands)
     sizes = np.array(sorted({min(keys // KEY_BLOCK, every) for keys in KEYS} | {every}))
 
     def with_blocks(blocks: int) -> Callable:

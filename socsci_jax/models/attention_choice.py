@@ -1,6 +1,7 @@
-"""Which of the ways to compute attention is taken: the plain one everywhere, the kernel on GPUs that it is right on.
+"""Which of the ways to compute attention is taken: the plain one on processors, the kernel on GPUs that it is right on.
 
-Both compute the same (tests/test_attention.py holds them against a dense reference).  A GPU's own compiler comes
+Other accelerators, and GPUs without the kernel, compute whole rows: without conditionals, but all pairs of tokens.
+All compute the same (tests/test_attention.py holds them against a dense reference).  A GPU's own compiler comes
 between this kernel and its results, so before a run relies on it the device itself is asked: the kernel's values and
 gradients are compared with those of the dense reference, once.
 """
@@ -22,7 +23,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.models.attention import Sight, sight, tree_attention
 from socsci_jax.models.attention_kernel import Blocks, blocks, kernel_attention
 
-# xla or kernel, for those who want to compare; by default the one that is faster on the device.
+# xla, rows or kernel, for those who want to compare; by default the one that is faster on the device.
 CHOICE = "SOCSCI_JAX_ATTENTION"
 
 
@@ -50,6 +51,7 @@ XLA = TreeAttention(
     tree_attention,
     Sight(at=("row", None), end=("row", None), order=("row", None), count=("row",)),
 )
+ROWS = TreeAttention("rows", sight, lambda q, k, v, see: tree_attention(q, k, v, see, True), XLA.axes)
 KERNEL = TreeAttention(
     "kernel",
     blocks,
@@ -71,16 +73,31 @@ def attention_for(head_dim: int, compute_dtype: Any) -> TreeAttention:
     Raises InputError if SOCSCI_JAX_ATTENTION asks for what there is not, or for a kernel that does not work here.
     """
     asked = os.environ.get(CHOICE)
-    if asked not in (None, "xla", "kernel"):
-        raise InputError(f"{CHOICE} is {asked!r}; set it to xla or kernel, or not at all.")
-    if asked == "xla" or (asked is None and jax.default_backend() != "gpu"):
+    if asked not in (None, "xla", "rows", "kernel"):
+        raise InputError(f"{CHOICE} is {asked!r}; set it to xla, rows or kernel, or not at all.")
+    if asked in ("xla", "rows"):
+        return XLA if asked == "xla" else ROWS
+    backend = jax.default_backend()
+    if asked is None and backend == "cpu":
         return XLA
+    if asked is None and backend != "gpu":
+        _say_slow(f"there is no kernel for {backend}")
+        return ROWS
     problem = kernel_problem(head_dim, jnp.dtype(compute_dtype))
     if problem is None:
         return KERNEL
     if asked == "kernel":
         raise InputError(f"{CHOICE} is kernel, which does not work here ({problem}); unset it.")
-    return XLA
+    return ROWS
+
+
+@functools.cache
+def _say_slow(why: str) -> None:
+    print(
+        f"attention: computed without a kernel, over whole rows, so that long rows take several times as long ({why})",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 @functools.cache
@@ -93,7 +110,7 @@ def kernel_problem(head_dim: int, dtype: np.dtype) -> str | None:
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
             problem = thread.submit(_compared, head_dim, dtype).result()
     if problem is not None:
-        print(f"attention: computed without its kernel, so slower ({problem})", file=sys.stderr, flush=True)
+        _say_slow(problem)
     return problem
 
 

@@ -10,8 +10,10 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from socsci_jax.models.attention_choice import TreeAttention, attention_for
+from socsci_jax.models.embedding import embed
 from socsci_jax.models.modules import Attention, Decoder, Layer
 from socsci_jax.models.rotary import rotate, rotations
 from socsci_jax.models.sharding import constrain, per_device
@@ -45,7 +47,7 @@ def read_hidden(
     compile and may run a few percent faster.  With a `dropout_key` the adapter drops features.
     """
     rope = rotations(model.config, position)
-    x = constrain(model.model.embed_tokens.weight[...][ids].astype(compute_dtype), *_TOKENS)
+    x = embed(model.model.embed_tokens.weight[...], ids, jnp.dtype(compute_dtype))
     every = jnp.broadcast_to(jnp.arange(end.shape[1], dtype=end.dtype), end.shape)
     attention = attention_for(model.config.head_dim, compute_dtype)
     all_see, reads_see = (_Seen.of(attention, at, end) for at in (every, read))
@@ -54,24 +56,38 @@ def read_hidden(
         _give_dropout_keys(model, dropout_key)
     graph, layers = nnx.split(model.model.layers)
 
-    def unless_last(x: jax.Array, params: Any, is_last: jax.Array) -> jax.Array:
-        def layer(x: jax.Array, params: Any) -> jax.Array:
-            return _layer(nnx.merge(graph, params), x, rope, all_see, config=model.config)
+    def layer(x: jax.Array, layers: Any, number: jax.Array) -> jax.Array:
+        return _layer(nnx.merge(graph, _take(layers, number)), x, rope, all_see, config=model.config)
 
-        return jax.lax.cond(is_last, lambda x, _: x, layer, x, params)
+    layer = _rematerialized(layer, remat)
 
-    # The choice is within what is rematerialized: outside, the backward would keep a copy of every layer's weights.
-    unless_last = _rematerialized(unless_last, remat)
+    # The last layer follows the loop, for it has fewer rows.  Every layer is taken from the whole stack by its number:
+    # scanning a slice of all but the last would copy the parameters, and their gradients again; scanning all and
+    # passing over the last takes a conditional, for which an accelerator waits for the host in every layer.
+    last = model.config.num_hidden_layers - 1
+    x, _ = jax.lax.scan(
+        lambda x, number: (layer(x, layers, number), None),
+        x,
+        jnp.arange(last),
+        unroll=max(1, min(unroll, last)),
+    )
+    last_layer = nnx.merge(graph, _take(layers, jnp.int32(last)))
+    return model.model.norm(_last_layer(last_layer, x, rope, read, reads_see, config=model.config))
 
-    def step(x: jax.Array, xs: tuple[Any, jax.Array]) -> tuple[jax.Array, None]:
-        return unless_last(x, *xs), None
 
-    # The last layer follows the scan, for it has fewer rows. Passing over it within the scan costs nothing;
-    # scanning a slice of all but the last would copy the parameters, and their gradients again.
-    count = model.config.num_hidden_layers
-    x, _ = jax.lax.scan(step, x, (layers, jnp.arange(count) == count - 1), unroll=min(unroll, count))
-    last = nnx.merge(graph, jax.tree.map(lambda w: w[-1], layers))
-    return model.model.norm(_last_layer(last, x, rope, read, reads_see, config=model.config))
+def _take(layers: Any, number: jax.Array) -> Any:
+    """One layer's weights, named so that no policy keeps them: they are in the stack."""
+
+    def of(stack: jax.Array) -> jax.Array:
+        weight = jax.lax.dynamic_index_in_dim(stack, number, keepdims=False)
+        # Keys of a dropout are no numbers, and cannot be named.
+        return (
+            checkpoint_name(weight, "weight")
+            if not jnp.issubdtype(weight.dtype, jax.dtypes.extended)
+            else weight
+        )
+
+    return jax.tree.map(of, layers)
 
 
 def _give_dropout_keys(model: Decoder, key: jax.Array) -> None:
@@ -146,6 +162,13 @@ def _after_attention(layer: Layer, x, mixed):
 
 def _rematerialized(function, remat: RematPolicy):
     if remat == "none":
-        return function
+        return jax.checkpoint(function, policy=_all_but_weights, prevent_cse=False)
     keep = ("matmul",) if remat == "matmuls" else ()
     return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(*keep))
+
+
+def _all_but_weights(primitive: Any, *_: Any, **settings: Any) -> bool:
+    """Keeps everything but a layer's weights, and what stands between them and the stack that they are taken from."""
+    if primitive.name in ("dynamic_slice", "squeeze", "reshape"):
+        return False
+    return not (primitive.name == "name" and settings["name"] == "weight")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -106,13 +108,15 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
 def per_device(function: Callable[..., Any], *, inputs: Sequence[Any], output: Any) -> Callable[..., Any]:
     """`function` on each device's own part of its arrays; without a mesh, `function` itself.
 
-    Inputs and output are logical axes, one tuple of names for each array, or NamedTuples of such.  Right where the
-    cut axes do not mix (rows and heads in attention), and then needs no communication.
+    Inputs and output are logical axes, one tuple of names for each array, or NamedTuples or lists of such.  Where the
+    cut axes do not mix (rows and heads in attention) no communication is needed; else `function` says what is told.
     """
     if jax.sharding.get_abstract_mesh().empty:
         return function
 
     def specs(axes: Any) -> Any:
+        if isinstance(axes, list):
+            return tuple(map(specs, axes))
         return type(axes)(*map(specs, axes)) if hasattr(axes, "_fields") else RULES.spec(axes)
 
     # Every mesh axis cuts the output or leaves it equal, so there is no replication that the check could find
@@ -120,6 +124,56 @@ def per_device(function: Callable[..., Any], *, inputs: Sequence[Any], output: A
     return jax.shard_map(
         function, in_specs=tuple(map(specs, inputs)), out_specs=specs(output), check_vma=False
     )
+
+
+def parts(axis: str) -> int:
+    """Into how many parts a logical axis is cut; 1 without a mesh."""
+    return math.prod(jax.sharding.get_abstract_mesh().shape[name] for name in _cut(axis))
+
+
+def _cut(axis: str) -> MeshAxes:
+    """The mesh axes that cut a logical axis into more than one part."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return () if mesh.empty else tuple(name for name in RULES._of(axis) if mesh.shape[name] > 1)
+
+
+# What devices tell each other within `per_device`; each is the identity where the axis is not cut.
+
+
+def sum_over(x: jax.Array, axis: str, *, but: str | None = None) -> jax.Array:
+    """Sum of x over the devices that hold other parts of a logical axis, those of the axis `but` apart."""
+    axes = tuple(name for name in _cut(axis) if but is None or name not in _cut(but))
+    return jax.lax.psum(x, axes) if axes else x
+
+
+def max_over(x: jax.Array, axis: str) -> jax.Array:
+    return jax.lax.pmax(x, _cut(axis)) if _cut(axis) else x
+
+
+def sum_scattered(x: jax.Array, axis: str, *, dimension: int) -> jax.Array:
+    """Sum of x over the devices along `axis`, of which each keeps its part of `dimension`."""
+    if not _cut(axis):
+        return x
+    return jax.lax.psum_scatter(x, _cut(axis), scatter_dimension=dimension, tiled=True)
+
+
+def gather_over(x: jax.Array, axis: str, *, dimension: int) -> jax.Array:
+    """The parts of x that the devices along `axis` hold, one after the other along `dimension`."""
+    return jax.lax.all_gather(x, _cut(axis), axis=dimension, tiled=True) if _cut(axis) else x
+
+
+def exchange_over(x: jax.Array, axis: str, *, split: int, join: int) -> jax.Array:
+    """Gives every device along `axis` its part of the dimension `split`, and joins what it gets along `join`."""
+    return jax.lax.all_to_all(x, _cut(axis), split, join, tiled=True) if _cut(axis) else x
+
+
+def own_part(index: jax.Array, axis: str, *, size: int) -> tuple[jax.Array, jax.Array]:
+    """Where an index into `axis` lies in this device's part of `size`, and whether it does."""
+    if not _cut(axis):
+        return index, jnp.ones_like(index, bool)
+    index = index - jax.lax.axis_index(_cut(axis)) * size
+    own = (index >= 0) & (index < size)
+    return jnp.where(own, index, 0), own
 
 
 def _check_divides(mesh: Mesh, axis: str, size: int, *, what: str) -> None:

@@ -1,0 +1,122 @@
+"""What a sharded recipe's compiled step holds: each collective where it belongs, no conditional, and no way to the host.
+
+Attention is computed over whole rows here, as accelerators without the kernel do; on processors it takes conditionals.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import pytest
+from compiled_text import HOST, Operation, operations
+
+from socsci_jax.data.trees import RowShape
+from socsci_jax.feasibility import LIKE_AN_ACCELERATOR, step_operands
+from socsci_jax.models import vocabulary
+from socsci_jax.models.attention_choice import CHOICE
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.sharding import make_mesh
+from socsci_jax.training.optimizer import make_optimizer
+from socsci_jax.training.program import step_program
+from socsci_jax.training.recipe_files import parse_recipe
+
+V, D, ROW, READS = 4096, 64, 128, 64
+SIZES = {
+    "model_type": "qwen3",
+    "hidden_size": D,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+}
+MESHES = {
+    "data": {"data": 8},
+    "fsdp": {"fsdp": 8},
+    "tensor": {"tensor": 2, "data": 4},
+    "all": {"data": 2, "fsdp": 2, "tensor": 2},
+}
+MATRICES = 7  # of a layer
+# Each compiles for some seconds.
+EVERY_MESH = pytest.mark.parametrize(
+    "mesh",
+    [
+        "fsdp",
+        "all",
+        pytest.param("data", marks=pytest.mark.slow),
+        pytest.param("tensor", marks=pytest.mark.slow),
+    ],
+)
+
+
+@functools.cache
+def compiled(mesh: str) -> tuple[Operation, ...]:
+    recipe = parse_recipe(
+        {
+            "name": "compiled",
+            "output": "runs/compiled",
+            "hardware": "8xcpu",
+            "model": {"init_from": "random", "tokenizer": "train", "remat": "layers", "architecture": SIZES},
+            "data": {"store": "runs/store", "split": "main"},
+            "batch": {"rows": 8, "tokens_per_row": ROW, "branches_per_tree": 4},
+            "optimizer": {"epochs": 1, "learning_rate": 1e-3},
+            "checkpoints": {"every_steps": 1},
+            "parallelism": MESHES[mesh],
+        },
+        where="test",
+    )
+    config = DecoderConfig(**SIZES, vocab_size=V, max_position_embeddings=512, tie_word_embeddings=True)
+    on = make_mesh(**{"data": 1, "fsdp": 1, "tensor": 1} | MESHES[mesh])
+    operands = step_operands(recipe, config, RowShape(ROW, READS, READS), on)
+    optimizer = make_optimizer(recipe.optimizer, total_steps=10)
+    with pytest.MonkeyPatch.context() as patch, jax.set_mesh(on):
+        patch.setenv(CHOICE, "rows")
+        # Reads go through the vocabulary in several pieces.
+        patch.setattr(vocabulary, "LOGITS_AT_A_TIME", V * READS // 8)
+        lowered = step_program(recipe, config, optimizer).lower(*operands)
+    return tuple(operations(lowered.compile(compiler_options=LIKE_AN_ACCELERATOR).as_text()))
+
+
+def sizes(mesh: str, kind: str, *, loops: bool) -> list[int]:
+    """Elements of the results of one kind of operation, inside loops or outside."""
+    return sorted(n for o in compiled(mesh) if o.kind == kind and bool(o.loops) == loops for n in o.sizes)
+
+
+@EVERY_MESH
+def test_a_step_has_no_conditional_and_no_way_to_the_host(mesh):
+    found = {o.kind for o in compiled(mesh)}
+    assert not found & {*HOST, "conditional", "callback", "host-copy"}
+
+
+@EVERY_MESH
+def test_no_loop_passes_anything_of_the_vocabularys_size(mesh):
+    # What layers pass on: their matrices, and features of a batch where heads and columns are cut.
+    largest = max(D * SIZES["intermediate_size"], 8 * ROW * D if "tensor" in MESHES[mesh] else 0)
+    assert largest < V * D // 2
+    assert max((n for o in compiled(mesh) if o.loops for n in o.sizes), default=0) <= largest
+
+
+def test_under_fsdp_a_layer_is_gathered_once_in_each_pass_and_reduced_once():
+    assert len(sizes("fsdp", "all-gather", loops=True)) == 2 * MATRICES
+    assert sum(o.kind == "all-reduce" and o.loops > 0 for o in compiled("fsdp")) == 1
+    assert not [o for o in compiled("fsdp") if o.loops > 1]
+
+
+def test_under_fsdp_the_vocabulary_is_gathered_once_and_its_gradient_scattered_once():
+    assert [n for n in sizes("fsdp", "all-gather", loops=False) if n >= V * D] == [V * D]
+    assert sizes("fsdp", "reduce-scatter", loops=False) == [V * D // 8]
+    assert max(sizes("fsdp", "all-reduce", loops=False)) < V * D // 8
+
+
+def test_embeddings_are_exchanged_by_columns_once_in_each_pass():
+    exchanged = [o for o in compiled("fsdp") if o.kind == "all-to-all"]
+    assert [(o.loops, sum(o.sizes)) for o in exchanged] == [(0, ROW * D)] * 2
+
+
+@pytest.mark.slow
+def test_data_parallel_gradients_are_reduced_once_a_layer():
+    assert sum(o.kind == "all-reduce" and o.loops > 0 for o in compiled("data")) == 1
+    assert not sizes("data", "all-gather", loops=True) + sizes("data", "all-gather", loops=False)
+    # The table's two gradients, as embedding and as output projection.
+    assert sizes("data", "all-reduce", loops=False).count(V * D) == 2
