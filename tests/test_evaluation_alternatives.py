@@ -1,5 +1,7 @@
 """Alternatives beside the order of a scale: their shares are kept, and no distance runs through them."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,9 +9,11 @@ from evaluation_example import filled
 
 from socsci_jax.evaluation.alternatives import alternatives_of
 from socsci_jax.evaluation.cells import PredictionIndex
+from socsci_jax.evaluation.evaluate import evaluate, label_without_split
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import Item
+from socsci_jax.studies.store import StoreBuilder
 
 SCALE = Scale.of_levels((1, 2, 3), origin="codebook", alternatives={8: "Don't know", 9: "Refused"})
 ITEM = Item(
@@ -65,3 +69,44 @@ def test_answers_beside_the_scale_are_not_counted_as_off_it():
 def test_a_prediction_that_gives_all_to_alternatives_says_nothing_of_the_levels():
     everything = EXACT.with_columns(probs=pl.Series([[0.0, 0.0, 0.0, 1.0]]))
     assert PredictionIndex(Predictions(frame=filled(everything))).cell("i", ITEM, ANSWERS) is None
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    """Two arms of 20 people, of whom 4 and 8 say don't know; predicted are 0.6 and none refused."""
+    builder = StoreBuilder(attributes=("age",), source="made up", license="CC0", command="test")
+    builder.add_study("s")
+    rows = []
+    for arm, unsure in (("a", 4), ("b", 8)):
+        item_id = builder.add_item(dataclasses.replace(ITEM, condition=arm))
+        rows.append(EXACT.with_columns(item_id=pl.lit(item_id)))
+        for k in range(20):
+            person = f"{arm}{k}"
+            builder.add_participant("s", person, {})
+            builder.add_response(item_id, person, 8 if k < unsure else 1 + k % 3, sample_id=k)
+    store = builder.write(tmp_path_factory.mktemp("alternatives") / "store")
+    predictions = Predictions(frame=filled(pl.concat(rows)))
+    return evaluate(predictions, store, label_without_split(store), minimum_n=5)
+
+
+def value(evaluation, metric: str, predictor: str, group: str | None = None) -> float:
+    rows = evaluation.table.filter(
+        (pl.col("metric") == metric)
+        & (pl.col("predictor") == predictor)
+        & pl.col("reference").is_null()
+        & pl.col("study").is_null()
+        & pl.col("group").eq_missing(pl.lit(group, pl.String))
+    )
+    return rows["value"].item()
+
+
+def test_the_table_holds_observed_and_predicted_shares(evaluation):
+    assert value(evaluation, "alternatives_share", "human") == pytest.approx(0.3)
+    assert value(evaluation, "alternatives_share", "model") == pytest.approx(0.6)
+    assert value(evaluation, "alternatives_share", "human", "Refused") == 0
+    assert value(evaluation, "alternatives_error", "model") == pytest.approx(0.3)
+
+
+def test_distances_and_counts_rest_on_the_levels_alone(evaluation):
+    assert evaluation.counts["all"]["answers"] == 28
+    assert evaluation.counts["all"]["answers_off_scale"] == 0

@@ -24,6 +24,18 @@ class Alternatives:
     predicted_a: np.ndarray
     people: int
 
+    def share(self, shares_a: np.ndarray, label: str | None) -> float:
+        """Sum of shares [A], or that of the alternative with this label; NaN where there is none."""
+        if label is None:
+            return float(shares_a.sum())
+        return float(shares_a[self.labels.index(label)]) if label in self.labels else float("nan")
+
+    @property
+    def error(self) -> float:
+        """Total variation between observed and predicted shares, all levels being one answer."""
+        gap_a = self.predicted_a - self.observed_a
+        return 0.5 * float(np.abs(gap_a).sum() + abs(gap_a.sum()))
+
 
 def alternatives_of(
     scale: Scale, answers: pl.DataFrame, *, exact: pl.DataFrame | None, drawn: pl.DataFrame | None

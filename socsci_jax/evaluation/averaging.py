@@ -15,7 +15,7 @@ from socsci_jax.evaluation.metric import Metric
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.metrics.effects import ZERO
 from socsci_jax.evaluation.parts import Part
-from socsci_jax.evaluation.table import MODEL, SPLIT_HALF, columns_of, row, table_of
+from socsci_jax.evaluation.table import HUMAN, MODEL, SPLIT_HALF, columns_of, row, table_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,6 +138,28 @@ def validity_rows(part: Part) -> list[pl.DataFrame]:
         share = np.where(draws > 0, valid / np.maximum(draws, 1), np.nan)
         rows += mean_rows(part, Key("parse_rate", None, "sampled", MODEL), share, None)
     return [table_of(rows)]
+
+
+def alternatives_rows(part: Part) -> list[pl.DataFrame]:
+    """Observed and predicted shares of the alternatives beside scales, all together and each by its label."""
+    beside = [cell.alternatives for cell in part.cells]
+    if all(one is None for one in beside):
+        return []
+    labels = sorted({label for one in beside if one is not None for label in one.labels})
+    human, model = (Key("alternatives_share", None, part.source, who) for who in (HUMAN, MODEL))
+    frames: list[pl.DataFrame] = []
+    rows: list[dict[str, object]] = []
+    for group in (None, *labels):
+        observed = np.array([np.nan if one is None else one.share(one.observed_a, group) for one in beside])
+        predicted = np.array([np.nan if one is None else one.share(one.predicted_a, group) for one in beside])
+        for key, values in ((human, observed), (model, predicted)):
+            rows += mean_rows(part, key, values, None, group=group)
+            if group is None:
+                frames.append(_item_rows(part, key, values))
+        rows += mean_rows(part, model, predicted - observed, None, reference=HUMAN, group=group)
+    errors = np.array([np.nan if one is None else one.error for one in beside])
+    rows += mean_rows(part, Key("alternatives_error", None, part.source, MODEL), errors, None)
+    return [*frames, table_of(rows)]
 
 
 def _item_rows(part: Part, key: Key, values: np.ndarray) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.evaluation import classification
 from socsci_jax.evaluation.averaging import (
     PartValues,
+    alternatives_rows,
     distribution_table,
     metric_rows,
     part_values,
@@ -203,7 +204,7 @@ def _judge(part: Part, baselines: Baselines, truth: pl.DataFrame | None) -> _Jud
     if truth is not None:
         rows += true_effect_rows(part, items, truth)
     return _Judged(
-        frames=[*metric_rows(part, values), *validity_rows(part), table_of(rows)],
+        frames=[*metric_rows(part, values), *validity_rows(part), *alternatives_rows(part), table_of(rows)],
         counts={**part.counts, **_counts(part, items, baselines)},
         distributions=distribution_table(part, items, values),
         condition_means=mean_table(part, means),
