@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small import rehash
 
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import alternatives_sentence, answer_format
@@ -114,6 +115,7 @@ def test_a_store_whose_scale_is_none_is_refused_with_the_item(tmp_path):
     row = table.to_pylist()[0]
     row["scale"]["levels"] = [float(v) for v in range(MAX_LEVELS + 1)]
     pq.write_table(pa.Table.from_pylist([row], schema=table.schema), path / "items.parquet")
+    rehash(path)
     with pytest.raises(InputError, match=r"items.parquet: the scale of item 's\..*open number"):
         _ = StudyStore(path).item_by_id
 

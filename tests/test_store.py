@@ -2,13 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
-from small import small_item, small_store
+from small import rehash, small_item, small_store
 
 from socsci_jax.errors import InputError
 from socsci_jax.studies.inspect import inspect_store
 from socsci_jax.studies.schema import Scale
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import TABLES, StoreBuilder, StudyStore
 
 
 def builder() -> StoreBuilder:
@@ -106,6 +107,7 @@ def test_a_store_is_not_overwritten_unasked(tmp_path):
 def test_a_missing_column_is_named_with_its_file(tmp_path):
     store = small_store(tmp_path / "store")
     store.items.drop("question").write_parquet(store.path / "items.parquet")
+    rehash(store.path)
     with pytest.raises(InputError, match=r"items\.parquet: column 'question' is missing"):
         _ = StudyStore(store.path).items
 
@@ -114,6 +116,7 @@ def test_a_truncated_table_is_named(tmp_path):
     store = small_store(tmp_path / "store")
     path = store.path / "responses.parquet"
     path.write_bytes(path.read_bytes()[:100])
+    rehash(store.path)
     with pytest.raises(InputError, match=r"responses\.parquet: not a readable table"):
         _ = StudyStore(store.path).responses
 
@@ -125,3 +128,20 @@ def test_arms_that_state_different_scales_are_reported(tmp_path):
         made.add_response(made.add_item(small_item("s", condition, "taxes", scale)), "p", 1, sample_id=hi)
     found = inspect_store(made.write(tmp_path / "store")).disagreements
     assert found.rows() == [("s", "taxes", 2, "1 to 5; 1 to 7")]
+
+
+def test_one_flipped_bit_in_any_table_is_noticed(tmp_path):
+    store = small_store(tmp_path / "store", studies=2, people=3)
+    rng = np.random.default_rng(0)
+    for name in TABLES:
+        path = store.path / f"{name}.parquet"
+        content = path.read_bytes()
+        for bit in rng.integers(8 * len(content), size=40):
+            flipped = bytearray(content)
+            flipped[bit // 8] ^= 1 << (bit % 8)
+            path.write_bytes(flipped)
+            with pytest.raises(
+                InputError, match=rf"{name}\.parquet: this file is not the one that was written"
+            ):
+                getattr(StudyStore(store.path), name)
+        path.write_bytes(content)

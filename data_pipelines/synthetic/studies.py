@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -174,9 +175,10 @@ def build(
     builder = StoreBuilder(attributes=ATTRIBUTES, source=SOURCE, license=LICENSE, command=command)
     builder.notes.append(f"Invented studies, {config}; the true distributions are in truth.parquet.")
     truth_rows = [row for index in range(config.n_studies) for row in _add_study(builder, index, config)]
-    store = builder.write(out, replace=replace)
-    pq.write_table(pa.Table.from_pylist(truth_rows, schema=TRUTH_SCHEMA), store.path / "truth.parquet")
-    return store
+    content = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(truth_rows, schema=TRUTH_SCHEMA), content)
+    builder.files["truth.parquet"] = content.getvalue()
+    return builder.write(out, replace=replace)
 
 
 def item_truths(config: SyntheticConfig) -> dict[str, ItemTruth]:

@@ -83,22 +83,19 @@ def evaluate_files(
     notes = []
     if name is None:
         labeled = label_without_split(store)
-        notes.append(
-            "No split was named: all answers are judged together, and nothing here says whether the model "
-            "had seen them."
-        )
+        notes.append("No split was named: all answers are judged together.")
     else:
-        labeled = Split.load(store, str(name)).label(store)
+        split = Split.load(store, str(name))
+        labeled = split.label(store)
         if named not in (None, name):
-            notes.append(
-                f"The predictions were made under split {named!r} and are judged under {name!r}: answers that "
-                "count as unseen here may have been used in training."
-            )
+            notes.append(f"The predictions were made under split {named!r} and are judged under {name!r}.")
+        elif named is not None and predictions.metadata.get("split_hash") not in (None, split.content_hash):
+            notes.append(f"Split {name!r} was replaced since the predictions were made under it.")
     evaluation = evaluate(predictions, store, labeled, seed=seed, minimum_n=minimum_n, resample=resample)
     settings = {**evaluation.metadata["evaluation"], "predictions": str(predictions_path), "split": name}
     evaluation = dataclasses.replace(
         evaluation,
-        notes=(*notes, *evaluation.notes),
+        notes=(*evaluation.notes, *notes),
         metadata={**evaluation.metadata, "evaluation": settings},
     )
     evaluation.write(out_dir)
@@ -221,9 +218,13 @@ def _with_weights(labeled: pl.DataFrame, store: People) -> pl.DataFrame:
     return labeled.join(weights, on=["study_id", "participant_id"], how="left", maintain_order="left")
 
 
+TRUTH_FILE = "truth.parquet"
+
+
 def _truth(store: People) -> pl.DataFrame | None:
-    path = store.path / "truth.parquet"
-    return pl.read_parquet(path) if path.is_file() else None
+    if not isinstance(store, StudyStore) or not (store.path / TRUTH_FILE).is_file():
+        return None
+    return pl.read_parquet(store.check_file(TRUTH_FILE))
 
 
 def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

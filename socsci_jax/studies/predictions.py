@@ -114,10 +114,24 @@ def read_predictions(path: str | Path, store: StudyStore) -> Predictions:
     """
     path = Path(path)
     frame, schema = _read(path)
+    metadata = _metadata(path, schema)
+    made_of = metadata.get("store_hash")
+    if made_of not in (None, store.content_hash):
+        raise InputError(
+            f"{path}: these predictions were made of another content of the study store (hash {str(made_of)[:12]}, that of "
+            f"{store.path} is {store.content_hash[:12]}); give the store that they were made of, or simulate again."
+        )
     _check_ids(path, frame, store)
     _check_duplicates(path, frame)
     _check_probs(path, frame, store)
-    return Predictions(frame=frame, metadata=_metadata(path, schema))
+    return Predictions(frame=frame, metadata=metadata, pairs=_pairs(frame, store))
+
+
+def _pairs(frame: pl.DataFrame, store: StudyStore) -> Pairs:
+    """What was asked and of whom, where every row names a person."""
+    asked = frame.select("item_id", "participant_id").drop_nulls().unique(maintain_order=True)
+    studies = store.items.select("item_id", "study_id")
+    return Pairs.of_store(store, asked.join(studies, on="item_id", how="left", maintain_order="left"))
 
 
 def read_metadata(path: str | Path) -> dict:

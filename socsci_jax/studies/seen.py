@@ -41,8 +41,8 @@ class Correction:
             )
         if self.unknown:
             found.append(
-                f"It is not known what the model was trained on, so {self.unknown:,} answers that the split calls unseen may "
-                "have been."
+                f"It is not known what the model was trained on: {self.unknown:,} answers that are called unseen "
+                "may have been used in training."
             )
         return found
 

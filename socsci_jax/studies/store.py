@@ -73,6 +73,7 @@ class StudyStore:
             "license": str,
             "command": str,
             "rows": dict,
+            "files": dict,
             "notes": list,
         }
         for key, kind in kinds.items():
@@ -83,8 +84,32 @@ class StudyStore:
     def content_hash(self) -> str:
         return self.manifest["content_hash"]
 
+    def check_file(self, name: str) -> Path:
+        """The path of one of the store's files, whose bytes are those that were written.
+
+        Raises InputError if they are not: one flipped bit changes an answer, and Parquet does not notice it.
+        """
+        path = self.path / name
+        if name not in self._checked:
+            try:
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except FileNotFoundError:
+                raise InputError(f"{path}: this file of the study store is missing; {_REBUILD}.") from None
+            if found != self.manifest["files"].get(name):
+                raise InputError(
+                    f"{path}: this file is not the one that was written with the store (its hash differs); restore it, or "
+                    f"{_REBUILD}."
+                )
+            self._checked.add(name)
+        return path
+
+    @functools.cached_property
+    def _checked(self) -> set[str]:
+        return set()
+
     def _read(self, name: str, expected: pa.Schema, *, filled: Sequence[str] = ()) -> pl.DataFrame:
-        path = self.path / f"{name}.parquet"
+        path = self.check_file(f"{name}.parquet")
         return pl.from_arrow(read_parquet(path, expected, hint=_REBUILD, filled=filled))
 
     @functools.cached_property
@@ -103,7 +128,7 @@ class StudyStore:
 
     @functools.cached_property
     def participants(self) -> pl.DataFrame:
-        with open_parquet(self.path / "participants.parquet", hint=_REBUILD) as opened:
+        with open_parquet(self.check_file("participants.parquet"), hint=_REBUILD) as opened:
             schema = opened.schema_arrow
         attributes = schema.field("attributes").type if "attributes" in schema.names else pa.struct([])
         names = tuple(field.name for field in attributes) if pa.types.is_struct(attributes) else ()
@@ -389,6 +414,10 @@ class StoreBuilder:
                 pq.write_table(table, partial / f"{name}.parquet", compression="zstd")
             for name, content in self.files.items():
                 (partial / name).write_bytes(content)
+            manifest["files"] = {
+                name: hashlib.sha256((partial / name).read_bytes()).hexdigest()
+                for name in (*(f"{table}.parquet" for table in tables), *self.files)
+            }
             (partial / "store.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         return StudyStore(out)
 

@@ -1,0 +1,166 @@
+"""Whatever a split, a store or a folder is called: what a model was trained on is never averaged as unseen."""
+
+import dataclasses
+import shutil
+
+import polars as pl
+import pytest
+from small import write_run_metadata
+from test_trained_on import WORDS, build
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.evaluate import evaluate, evaluate_files, label_without_split
+from socsci_jax.model_io import _together
+from socsci_jax.studies.pairs import Pairs
+from socsci_jax.studies.predictions import Predictions, read_predictions, write_predictions
+from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
+from socsci_jax.studies.splits import make_split
+from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn, read_trained_on
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Study a was trained on, but for one of its conditions and some people; study b was not."""
+    store = build(tmp_path_factory.mktemp("leakage") / "store")
+    split = make_split(store, name="main", seed=1, studies=["b"], conditions=0.34, participants=0.3)
+    return store, split, TrainedOn.of(store, split.training_responses(store))
+
+
+def predictions_of(store, trained):
+    """A prediction for every answer of a store, marked as `simulate` marks it."""
+    answers = store.responses.select("item_id", "participant_id").unique(maintain_order=True)
+    pairs = Pairs.of_store(
+        store, answers.join(store.items.select("item_id", "study_id"), on="item_id", how="left")
+    )
+    frame = answers.with_columns(
+        levels=pl.lit([1.0, 2.0, 3.0, 4.0, 5.0]), probs=pl.lit([0.1, 0.2, 0.4, 0.2, 0.1]), mass_on_levels=1.0
+    ).with_columns(trained.label(pairs))
+    absent = [pl.lit(None).alias(name) for name in PREDICTIONS_SCHEMA.names if name not in frame.columns]
+    return Predictions(frame=frame.with_columns(absent).select(PREDICTIONS_SCHEMA.names))
+
+
+def unseen_answers(evaluation):
+    """Answers that the evaluation averages under an unseen name."""
+    return sum(
+        counts["answers"]
+        for part, counts in evaluation.counts.items()
+        if part.startswith("unseen") or part == "all"
+    )
+
+
+def judged(store, trained, labeled):
+    return evaluate(predictions_of(store, trained), store, labeled, minimum_n=1)
+
+
+def true_unseen(store, trained):
+    return (~predictions_of(store, trained).frame["seen"]).sum()
+
+
+def test_another_split_that_calls_the_training_study_unseen(world):
+    store, _, trained = world
+    evaluation = judged(store, trained, make_split(store, name="o", seed=0, studies=["a"]).label(store))
+    assert "were trained on; they are excluded" in evaluation.notes[0]
+    marks = predictions_of(store, trained).frame.join(store.items.select("item_id", "study_id"), on="item_id")
+    assert unseen_answers(evaluation) == marks.filter(pl.col("study_id") == "a", ~pl.col("seen")).height > 0
+    assert "unseen_studies" not in evaluation.counts
+
+
+def test_a_replaced_split_of_the_same_name(world):
+    store, _, trained = world
+    replaced = make_split(store, name="main", seed=9, participants=0.5)
+    evaluation = judged(store, trained, replaced.label(store))
+    assert "were trained on" in evaluation.notes[0]
+
+
+def test_no_split_at_all(world):
+    store, _, trained = world
+    evaluation = judged(store, trained, label_without_split(store))
+    assert "were trained on" in evaluation.notes[0]
+    assert unseen_answers(evaluation) == true_unseen(store, trained)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"studies": ("x", "y")},
+        {"names": lambda person: f"renamed {person}"},
+        {"studies": ("x", "y"), "names": lambda person: f"renamed {person}"},
+        {"studies": ("x", "y"), "words": WORDS.upper().replace("{C}", "{c}")},
+    ],
+    ids=["another id", "renamed participants", "both", "other letters"],
+)
+def test_the_same_study_in_another_store(world, tmp_path, changes):
+    _, _, trained = world
+    other = build(tmp_path / "other", **changes)
+    first = other.studies["study_id"].sort()[0]
+    split = make_split(other, name="o", seed=0, studies=[first])
+    evaluation = judged(other, trained, split.label(other))
+    assert "were trained on; they are excluded" in evaluation.notes[0]
+    assert "unseen_studies" not in evaluation.counts
+
+
+def test_the_folder_of_an_export_and_a_copied_run_say_it(world, tmp_path):
+    trained = world[2]
+    (tmp_path / "run").mkdir()
+    write_run_metadata(tmp_path / "run", trained_on_hash=trained.digest)
+    trained.write(tmp_path / "run" / TRAINED_ON_FILE)
+    copied = shutil.copytree(tmp_path / "run", tmp_path / "copied")
+    assert read_trained_on(copied, {"trained_on_hash": trained.digest}).digest == trained.digest
+
+
+def test_what_another_model_was_trained_on_is_not_taken_for_it(world, tmp_path):
+    world[2].write(tmp_path / TRAINED_ON_FILE)
+    with pytest.raises(InputError, match="this is what another model was trained on"):
+        read_trained_on(tmp_path, {"trained_on_hash": "0" * 64})
+    (tmp_path / TRAINED_ON_FILE).unlink()
+    with pytest.raises(InputError, match="nobody knows what this model has seen"):
+        read_trained_on(tmp_path, {"trained_on_hash": "0" * 64})
+
+
+def test_an_adapter_over_a_tuned_model_has_seen_what_both_have(world, tmp_path):
+    store, _, trained = world
+    trained.write(tmp_path / TRAINED_ON_FILE)
+    of_b = make_split(store, name="b", seed=0, studies=["a"])
+    adapter = TrainedOn.of(store, of_b.training_responses(store))
+    both = _together(adapter, tmp_path)
+    evaluation = judged(store, both, make_split(store, name="o", seed=0, studies=["b"]).label(store))
+    assert "were trained on; they are excluded" in evaluation.notes[0]
+    assert _together(None, tmp_path) is None  # an adapter of which nobody knows
+
+
+def test_preference_training_from_a_tuned_start_has_seen_what_its_start_had(world):
+    store, _, trained = world
+    later = TrainedOn.of(store, make_split(store, name="b", seed=0, studies=["a"]).training_responses(store))
+    evaluation = judged(
+        store, later.with_earlier(trained), make_split(store, name="o", seed=0, studies=["a"]).label(store)
+    )
+    assert "were trained on; they are excluded" in evaluation.notes[0]
+
+
+def test_where_it_is_not_known_that_is_the_first_finding(world):
+    store, split, trained = world
+    predictions = predictions_of(store, trained)
+    unknown = dataclasses.replace(
+        predictions,
+        frame=predictions.frame.with_columns(seen=pl.lit(None, pl.Boolean), unseen=pl.lit(None, pl.String)),
+    )
+    evaluation = evaluate(unknown, store, split.label(store), minimum_n=1)
+    assert evaluation.notes[0].startswith("It is not known what the model was trained on")
+
+
+def test_predictions_of_another_store_are_refused(world, tmp_path):
+    store, _, trained = world
+    frame = predictions_of(store, trained).frame
+    write_predictions(tmp_path / "p.parquet", frame, metadata={"store_hash": "1" * 64})
+    with pytest.raises(InputError, match="made of another content of the study store"):
+        read_predictions(tmp_path / "p.parquet", store)
+
+
+def test_a_split_that_was_replaced_is_named(world, tmp_path):
+    store, split, trained = world
+    split.save(store, replace=True)
+    frame = predictions_of(store, trained).frame
+    told = {"store_hash": store.content_hash, "split": "main", "split_hash": "1" * 64}
+    write_predictions(tmp_path / "p.parquet", frame, metadata=told)
+    evaluation = evaluate_files(tmp_path / "p.parquet", store.path, tmp_path / "out", minimum_n=1)
+    assert any("was replaced since the predictions were made" in note for note in evaluation.notes)
