@@ -12,6 +12,7 @@ import pandas as pd
 import pyreadstat
 import pytest
 import rdata
+from small_deposit import CODEBOOK
 
 from data_pipelines.formats import isolated, limits
 from data_pipelines.formats.documents import read_document, unwrapped
@@ -86,6 +87,13 @@ def test_cells_that_mean_nothing_are_empty_and_counted(tmp_path):
 def test_columns_of_one_name_cannot_be_taken_for_each_other(tmp_path):
     table = read(written(tmp_path / "a.csv", b"q,q,\n1,2,3\n"))
     assert table.frame.columns == ["q (1)", "q (2)", "(column 3)"]
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "a b", '"q"'])
+def test_a_column_may_have_any_name(tmp_path, name):
+    header = '"' + name.replace('"', '""') + '"'
+    table = read(written(tmp_path / "a.csv", f"id,{header}\n1,NA\n2,5\n".encode()))
+    assert table.frame[name].to_list() == [None, "5"]
 
 
 def test_rows_under_the_header_that_hold_no_answers_are_skipped(tmp_path):
@@ -296,7 +304,8 @@ def samples(folder: Path) -> list[Path]:
     workbook(folder / "a.xlsx", answers=[["id", "q"], [1, 2]])
     docx.Document().save(folder / "a.docx")
     written(folder / "a.pdf", pdf([(50, 740, "Variables")]))
-    written(folder / "a.csv", b"id;q\n1;2\n3;4\n")
+    written(folder / "a.csv", 'id;q;t\n1;2;"a ""b"""\n3;4;"für\nzwei"\n'.encode())
+    written(folder / "a.md", CODEBOOK.encode())
     return sorted(folder.iterdir())
 
 
@@ -313,8 +322,8 @@ def test_damaged_files_are_read_or_refused_in_one_sentence(tmp_path):
                 bytes(damaged[: draw.randint(1, len(damaged))] if draw.random() < 0.3 else damaged)
             )
             try:
-                if path.suffix in (".docx", ".pdf"):
-                    read_document(path, kind=path.suffix[1:])
+                if path.suffix in (".docx", ".pdf", ".md"):
+                    read_document(path, kind="text" if path.suffix == ".md" else path.suffix[1:])
                 else:
                     read(path)
             except InputError as error:

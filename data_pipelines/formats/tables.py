@@ -156,8 +156,10 @@ def _without(table: Table, *, skipped: Sequence[int], empty: Sequence[str]) -> T
     frame = table.frame.select(stripped)
     is_marker = stripped.str.to_lowercase().is_in(markers)
     counts: collections.Counter[str] = collections.Counter()
-    for name in frame.columns:
-        found = frame.filter(pl.col(name).str.to_lowercase().is_in([m for m in markers if m]))[name]
+    shown = [marker for marker in markers if marker]
+    # A column may be called "*" or "^.*$", which an expression would take for many.
+    for cells in frame.iter_columns():
+        found = cells.filter(cells.str.to_lowercase().is_in(shown).fill_null(False))
         counts.update(dict(found.value_counts().iter_rows()))
     notes = [
         f"{table.name}: {count:,} cells {text!r} count as empty." for text, count in sorted(counts.items())

@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from data_pipelines.specified.codebook_entries import entries
 from data_pipelines.specified.rows import ROW, named_columns
 
 if TYPE_CHECKING:
@@ -81,9 +80,8 @@ def unused(built: BuiltStudy, deposit: Deposit) -> list[str]:
     rows = built.rows[0]
     used = {rows.column(name) for rows in built.rows for _, name in named_columns(built.study)}
     told = {}
-    for name in deposit.documents:
-        if deposit.format(name) not in ("json", "qualtrics"):
-            told |= entries(deposit.text(name), deposit.columns)
+    for name in deposit.codebooks:
+        told |= deposit.entries(name)
     found = []
     arms = rows.frame[ROW].replace_strict(built.arm_of_row, default=None, return_dtype=pl.String)
     for column in rows.frame.columns:
@@ -133,9 +131,7 @@ def _counts_of_documents(
 ) -> list[str]:
     """Levels of which a codebook says another number of people: "Control (n = 250)"."""
     found = []
-    texts = [
-        deposit.text(name) for name in deposit.documents if deposit.format(name) not in ("json", "qualtrics")
-    ]
+    texts = [deposit.text(name) for name in deposit.codebooks]
     for factor, what in built.study.factors.items():
         for level, of in what.levels.items():
             for name in dict.fromkeys((level, of.label or level)):

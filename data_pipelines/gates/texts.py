@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -121,6 +122,7 @@ def _is_read(built: BuiltStudy, factor: str) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=4096)
 def _letters(text: str) -> str:
     return "".join(re.findall(r"\w+", without_markup(text).casefold()))
 

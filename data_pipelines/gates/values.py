@@ -8,7 +8,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from data_pipelines.scales.codebooks import read_codebook_scale
-from data_pipelines.specified.codebook_entries import entries
 from data_pipelines.specified.people import attribute_texts
 from data_pipelines.specified.rows import codes_of
 from socsci_jax.errors import InputError
@@ -38,6 +37,8 @@ _LABEL_FIRST = re.compile(
 # "0 Human 1 Machine", "(1) Human (2) Machine"
 _BRACKETED = re.compile(r"\((-?\d{1,4})\)\s*([^\W\d][^();\n|]*?)\s*(?=[,;.]?\s*\(-?\d|[;\n|]|\.?$)")
 _ENOUGH = 30
+# An entry is a few lines; of what a hostile file makes one of, no more is looked at.
+LONGEST_ENTRY = 5_000
 
 
 def on_scale(built: BuiltStudy, deposit: Deposit) -> list[str]:
@@ -56,10 +57,8 @@ def on_scale(built: BuiltStudy, deposit: Deposit) -> list[str]:
 def codebook_labels(built: BuiltStudy, deposit: Deposit) -> dict[str, dict[str, str]]:
     """What codes of the data's columns mean: by the file's own labels, else by the codebooks' entries."""
     labels: dict[str, dict[str, str]] = {}
-    for name in deposit.documents:
-        if deposit.format(name) in ("json", "qualtrics"):
-            continue
-        for column, words in entries(deposit.text(name), deposit.columns).items():
+    for name in deposit.codebooks:
+        for column, words in deposit.entries(name).items():
             found = _coded_in(words)
             if len(found) > 1:
                 labels.setdefault(column, found)
@@ -70,6 +69,7 @@ def codebook_labels(built: BuiltStudy, deposit: Deposit) -> dict[str, dict[str, 
 
 def _coded_in(words: str) -> dict[str, str]:
     """Code -> label in one entry, in whichever of the usual ways it tells them."""
+    words = words[:LONGEST_ENTRY]
     ways = (
         [(code(c), label) for c, label in _CODED.findall(words)],
         [(code(c), label) for label, c in _LABEL_FIRST.findall(words)],
@@ -141,11 +141,9 @@ def _headings(built: BuiltStudy) -> list[str]:
 
 def _range_of_entry(outcome: str, column: str, reading, deposit: Deposit) -> list[str]:
     """The scale against the one that the codebook's entry tells, where it can be read."""
-    for name in deposit.documents:
-        if deposit.format(name) in ("json", "qualtrics"):
-            continue
-        words = entries(deposit.text(name), deposit.columns).get(column)
-        if words is None:
+    for name in deposit.codebooks:
+        words = deposit.entries(name).get(column, "")[:LONGEST_ENTRY]
+        if not words:
             continue
         try:
             told = read_codebook_scale(words, lo=None, hi=None)

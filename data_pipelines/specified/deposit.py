@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_pipelines.formats.documents import read_document
 from data_pipelines.formats.tables import TABLE_FORMATS, Table, format_of, read_table
+from data_pipelines.specified.codebook_entries import entries
 from socsci_jax.errors import InputError
 from socsci_jax.reading import read_json
 from socsci_jax.studies.specification import Specification
@@ -74,6 +75,16 @@ class Deposit:
         """Columns of the tables of answers."""
         tables = sorted({study.data for study in self.specification.studies.values()})
         return tuple(name for table in tables for name in self.table(table).frame.columns)
+
+    @functools.cache  # noqa: B019
+    def entries(self, name: str) -> dict[str, str]:
+        """What a document says of each column of the tables of answers."""
+        return entries(self.text(name), self.columns)
+
+    @property
+    def codebooks(self) -> list[str]:
+        """Names of the documents that are prose or tables, not a survey program's files."""
+        return [name for name in self.documents if self.format(name) not in ("json", "qualtrics")]
 
     @property
     def documents(self) -> list[str]:

@@ -153,9 +153,13 @@ def study_rows(study: Study, deposit: Deposit) -> list[Rows]:
                 f"join: {other.name} has {int(repeated.sum()):,} rows whose {key!r} others have too; one row a key is "
                 "needed."
             )
-        right = other.frame.drop(key).with_columns(keys.alias("\x00key"))
-        clash = [name for name in right.columns if name in frame.columns]
-        right = right.rename({name: f"{join.file}.{name}" for name in clash})
+        taken = set(frame.columns)
+        columns = [
+            c.alias(f"{join.file}.{c.name}" if c.name in taken else c.name)
+            for c in other.frame
+            if c.name != key
+        ]
+        right = pl.DataFrame([*columns, keys.alias("\x00key")])
         frame = (
             frame.with_columns(coded(frame[join.on]).alias("\x00key"))
             .join(right, on="\x00key", how="left", maintain_order="left")

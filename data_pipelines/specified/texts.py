@@ -7,15 +7,14 @@ import json
 import re
 from collections.abc import Iterator
 
-import polars as pl
-
 from data_pipelines.formats.markup import without_markup
 from data_pipelines.formats.qualtrics.text import plain_text
 from data_pipelines.specified.codebook_entries import entry
 from data_pipelines.specified.deposit import Deposit
+from data_pipelines.specified.rows import coded
 from socsci_jax.errors import InputError
 from socsci_jax.reading import kind_of
-from socsci_jax.studies.specification_parts import Text, TextFrom, code
+from socsci_jax.studies.specification_parts import Text, TextFrom
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*\s*$")
 
@@ -76,7 +75,7 @@ def _cell(where: TextFrom, deposit: Deposit) -> str:
         )
     rows = table.frame
     for name, value in where.row.items():
-        rows = rows.filter(pl.col(name).map_elements(code, return_dtype=pl.String) == value)
+        rows = rows.filter((coded(rows[name]) == value).fill_null(False))
     found = rows[where.column].drop_nulls().unique().to_list()
     if rows.height and not found:
         return ""
@@ -122,6 +121,13 @@ def _question(where: TextFrom, deposit: Deposit) -> str:
             f"{deposit.path(where.file)}: {count} the id or tag {where.question!r} and a text; use the id (QID7)."
         )
     return found[0]["QuestionText"]
+
+
+def _entry(column: str, name: str, deposit: Deposit) -> str:
+    """What a codebook says of a column, also of one that the tables do not have."""
+    if column in deposit.entries(name):
+        return deposit.entries(name)[column]
+    return entry(deposit.text(name), column, deposit.columns, deposit.path(name).name)
 
 
 def _under(text: str, heading: str, place: str) -> str:
