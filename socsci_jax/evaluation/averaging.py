@@ -14,8 +14,19 @@ from socsci_jax.evaluation.items import ItemPredictions, Key, item_replicates, i
 from socsci_jax.evaluation.metric import Metric
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.metrics.effects import ZERO
+from socsci_jax.evaluation.metrics.summaries import simbench_score
 from socsci_jax.evaluation.parts import Part
-from socsci_jax.evaluation.table import HUMAN, MODEL, SPLIT_HALF, columns_of, row, table_of
+from socsci_jax.evaluation.table import (
+    EXACT,
+    HUMAN,
+    MODEL,
+    SAMPLED,
+    SPLIT_HALF,
+    UNIFORM,
+    columns_of,
+    row,
+    table_of,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,6 +171,26 @@ def alternatives_rows(part: Part) -> list[pl.DataFrame]:
     errors = np.array([np.nan if one is None else one.error for one in beside])
     rows += mean_rows(part, Key("alternatives_error", None, part.source, MODEL), errors, None)
     return [*frames, table_of(rows)]
+
+
+def simbench_rows(part: Part, found: PartValues) -> list[dict[str, object]]:
+    """SimBench's score of each predictor, from mean total variation."""
+    distance, metric = BY_NAME["total_variation"], BY_NAME["simbench_score"]
+    rows = []
+    for source in (EXACT, SAMPLED):
+        means = {
+            key.predictor: averaged(part, distance, values, (found.replicates or {}).get(key))
+            for key, values in found.values.items()
+            if key.metric == distance.name and key.source == source
+        }
+        uniform = means.get(UNIFORM)
+        for name, own in means.items() if uniform is not None else ():
+            size = min(len(own.overall), len(uniform.overall))
+            score = simbench_score(own.overall[:size], uniform.overall[:size])
+            estimate = part.resampling.estimate(metric, score, clusters=own.clusters)
+            n = int((own.items > 0).sum())
+            rows.append(row(metric.name, estimate, part=part.name, predictor=name, n=n, source=source))
+    return rows
 
 
 def _item_rows(part: Part, key: Key, values: np.ndarray) -> pl.DataFrame:

@@ -10,10 +10,10 @@ import polars as pl
 
 from socsci_jax.evaluation.cells import Cell, answers_by_item, level_codes
 from socsci_jax.evaluation.metrics.distributions import histogram
+from socsci_jax.evaluation.parts import Items
 from socsci_jax.evaluation.table import CONDITION_POOLED, TRAINING_MARGINAL, UNIFORM
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import TRAIN
-from socsci_jax.studies.store import StudyStore
 
 Outcome = tuple[str, str, tuple[int, ...]]  # study, outcome, levels
 
@@ -26,7 +26,7 @@ class Baselines:
     counts: Mapping[Outcome, np.ndarray]
 
     @classmethod
-    def of(cls, labeled: pl.DataFrame, store: StudyStore) -> Baselines:
+    def of(cls, labeled: pl.DataFrame, store: Items) -> Baselines:
         """From the answers with their part, as `Split.label` gives them."""
         counts: dict[Outcome, np.ndarray] = {}
         for item, codes in _codes_by_item(labeled, store):
@@ -55,7 +55,7 @@ def _outcome(item: Item) -> Outcome:
     return (item.study_id, item.outcome, item.scale.levels)
 
 
-def _codes_by_item(labeled: pl.DataFrame, store: StudyStore) -> Iterator[tuple[Item, np.ndarray]]:
+def _codes_by_item(labeled: pl.DataFrame, store: Items) -> Iterator[tuple[Item, np.ndarray]]:
     """Level indices of the answers to each item with a scale of levels."""
     for item_id, answers in answers_by_item(labeled):
         item = store.item_by_id[item_id]

@@ -24,15 +24,21 @@ from socsci_jax.evaluation.averaging import (
     distribution_table,
     metric_rows,
     part_values,
+    simbench_rows,
     validity_rows,
 )
 from socsci_jax.evaluation.baselines import Baselines
+from socsci_jax.evaluation.calibration import calibration
 from socsci_jax.evaluation.cells import PredictionIndex
+from socsci_jax.evaluation.choices import choice_rows
 from socsci_jax.evaluation.condition_means import condition_means, contrast_table, mean_table
+from socsci_jax.evaluation.controls import trained_controls, with_controls
 from socsci_jax.evaluation.effects import PERMUTATIONS, contrast_rows, sensitivity_rows, true_effect_rows
+from socsci_jax.evaluation.equivalents import equivalent_rows
+from socsci_jax.evaluation.groups import Demographics, group_rows
 from socsci_jax.evaluation.intervals import RESAMPLES
 from socsci_jax.evaluation.items import HALVES, ItemPredictions, item_predictions
-from socsci_jax.evaluation.parts import Part, excluded_table, find_parts
+from socsci_jax.evaluation.parts import Items, Part, excluded_table, find_parts
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import CONDITION_POOLED, table_of
 from socsci_jax.studies.predictions import Predictions, read_predictions
@@ -42,7 +48,7 @@ from socsci_jax.studies.splits import TRAIN, Split
 from socsci_jax.studies.store import StudyStore
 
 
-class People(Protocol):
+class People(Items, Protocol):
     """Items and people that answers belong to: a study store, or a table made into one."""
 
     @property
@@ -50,11 +56,7 @@ class People(Protocol):
     @property
     def content_hash(self) -> str: ...
     @property
-    def items(self) -> pl.DataFrame: ...
-    @property
     def participants(self) -> pl.DataFrame: ...
-    @property
-    def item_by_id(self) -> dict[str, Item]: ...
 
 
 def evaluate_files(
@@ -142,9 +144,15 @@ def evaluate(
             f"not one answer of {store.path} has a prediction on a scale of levels; predict items and participants "
             "of this store that have answers."
         )
-    baselines = Baselines.of(ordered, store)
-    truth = _truth(store)
-    judged = [_judge(part, baselines, truth) for part in parts]
+    context = _Context(
+        labeled=ordered,
+        item_by_id=store.item_by_id,
+        index=index,
+        baselines=Baselines.of(ordered, store),
+        people=Demographics.of(store.participants),
+        truth=_truth(store),
+    )
+    judged = [_judge(part, context) for part in parts]
     unused = _predictions_without_answer(predictions.frame, labeled)
     if unused:
         notes.append(f"Not used, because the person did not answer the item: {unused:,} predictions.")
@@ -169,9 +177,21 @@ def evaluate(
         condition_means=_stacked([one.condition_means for one in judged]),
         contrasts=_stacked([one.contrasts for one in judged]),
         excluded=excluded_table(found + coded, store),
-        reliability=pl.DataFrame(),
+        reliability=_stacked([one.reliability for one in judged]),
         coding=coding,
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Context:
+    """What all parts are judged with."""
+
+    labeled: pl.DataFrame
+    item_by_id: dict[str, Item]
+    index: PredictionIndex
+    baselines: Baselines
+    people: Demographics
+    truth: pl.DataFrame | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,9 +203,11 @@ class _Judged:
     distributions: pl.DataFrame
     condition_means: pl.DataFrame
     contrasts: pl.DataFrame
+    reliability: pl.DataFrame
 
 
-def _judge(part: Part, baselines: Baselines, truth: pl.DataFrame | None) -> _Judged:
+def _judge(part: Part, context: _Context) -> _Judged:
+    baselines = context.baselines
     items = [
         item_predictions(
             cell,
@@ -197,15 +219,25 @@ def _judge(part: Part, baselines: Baselines, truth: pl.DataFrame | None) -> _Jud
     ]
     values: PartValues = part_values(part, items)
     means = condition_means(part, part.cells, items)
-    rows = sensitivity_rows(part, means) + contrast_rows(part, means)
-    if truth is not None:
-        rows += true_effect_rows(part, items, truth)
+    compared = means
+    if part.name != TRAIN:
+        controls = trained_controls(part, context.labeled, context.item_by_id, context.index, baselines)
+        if controls.cells:
+            both = with_controls(part, items, controls)
+            compared = condition_means(part, *both, borrowed=len(controls.cells))
+    calibrated = calibration(part)
+    rows = sensitivity_rows(part, means) + contrast_rows(part, compared) + choice_rows(part, means)
+    rows += group_rows(part, context.people) + equivalent_rows(part, items, values) + calibrated.rows
+    rows += simbench_rows(part, values)
+    if context.truth is not None:
+        rows += true_effect_rows(part, items, context.truth)
     return _Judged(
         frames=[*metric_rows(part, values), *validity_rows(part), *alternatives_rows(part), table_of(rows)],
         counts={**part.counts, **_counts(part, items, baselines)},
         distributions=distribution_table(part, items, values),
         condition_means=mean_table(part, means),
-        contrasts=contrast_table(part, means),
+        contrasts=contrast_table(part, compared),
+        reliability=calibrated.bins,
     )
 
 

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import functools
 import zlib
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -14,8 +15,17 @@ from socsci_jax.evaluation import resampling
 from socsci_jax.evaluation.cells import Cell, PredictionIndex, answers_by_item
 from socsci_jax.evaluation.resampling import Resampling
 from socsci_jax.evaluation.table import EXACT, SAMPLED
+from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import PARTS, TRAIN
-from socsci_jax.studies.store import StudyStore
+
+
+class Items(Protocol):
+    """Where items are looked up: a study store, or a table made into one."""
+
+    @property
+    def items(self) -> pl.DataFrame: ...
+    @property
+    def item_by_id(self) -> dict[str, Item]: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,7 +117,7 @@ class Part:
 
 def find_parts(
     labeled: pl.DataFrame,
-    store: StudyStore,
+    store: Items,
     index: PredictionIndex,
     *,
     minimum_n: int,
@@ -124,7 +134,7 @@ def find_parts(
 def _part(
     name: str,
     labeled: pl.DataFrame,
-    store: StudyStore,
+    store: Items,
     index: PredictionIndex,
     *,
     minimum_n: int,
@@ -158,7 +168,7 @@ def _part(
     )
 
 
-def excluded_table(parts: list[Part], store: StudyStore) -> pl.DataFrame:
+def excluded_table(parts: list[Part], store: Items) -> pl.DataFrame:
     """part, item_id, reason, study_id, condition and outcome of the items that are in no average."""
     rows = [(part.name, *item) for part in parts for item in part.excluded]
     schema = {"part": pl.String, "item_id": pl.String, "reason": pl.String}

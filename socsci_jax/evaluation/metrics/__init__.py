@@ -6,8 +6,11 @@ from socsci_jax.evaluation.metric import Metric
 from socsci_jax.evaluation.metrics import (
     calibration,
     classification,
+    decisions,
     distributions,
     effects,
+    groups,
+    humans,
     individuals,
     summaries,
 )
@@ -16,7 +19,10 @@ FAMILIES: dict[str, tuple[Metric, ...]] = {
     "Distributions": distributions.METRICS,
     "Individuals": individuals.METRICS,
     "Effects of conditions": effects.METRICS,
+    "Decisions by prediction": decisions.METRICS,
+    "Groups": groups.METRICS,
     "Calibration": calibration.METRICS,
+    "People that a prediction is worth": humans.METRICS,
     "Summaries of a part": summaries.METRICS,
     "Labels without an order": classification.METRICS,
 }

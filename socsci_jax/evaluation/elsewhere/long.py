@@ -1,0 +1,131 @@
+"""Answers as one row each, from a table that is long already or has one row a person and one column a question."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.elsewhere.columns import (
+    CONDITION,
+    CONTROL,
+    DRAW,
+    OUTCOME,
+    PERSON,
+    STUDY,
+    VALUE,
+    WEIGHT,
+    Rejected,
+    find,
+    rejected,
+)
+
+PLACE = ("study", "condition", "outcome")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LongTable:
+    """`answers`: row, study, condition, outcome, participant_id, value; `people`: study, participant_id, weight, attributes.
+
+    `controls` are the conditions that a column marks as controls; `attributes` names what is known of people.
+    """
+
+    answers: pl.DataFrame
+    people: pl.DataFrame
+    attributes: tuple[str, ...]
+    controls: frozenset[str]
+    rejected: Rejected
+
+
+def is_long(frame: pl.DataFrame) -> bool:
+    """Whether a row is one answer: the table has a column for the question and one for the answer."""
+    return find(frame, OUTCOME) is not None and find(frame, VALUE) is not None
+
+
+def as_long(frame: pl.DataFrame, *, table: str, id_column: str | None = None) -> LongTable:
+    """One row an answer; empty cells are no answers, and what is no number is rejected.
+
+    In a wide table a column of numbers is a question, and any other column is an attribute of people.  Raises
+    InputError where no column is a question.
+    """
+    frame = frame.with_row_index("row", offset=1)
+    person = _column(frame, id_column, table) if id_column else find(frame, PERSON)
+    if person is None:
+        person = frame.columns[1]
+        if is_long(frame.drop("row")):
+            raise InputError(
+                f"{table}: no column says who answered; found {frame.columns[1:20]}, name one participant_id."
+            )
+    study, condition = find(frame, STUDY), find(frame, CONDITION)
+    base = frame.with_columns(
+        participant_id=pl.col(person),
+        study=pl.col(study).fill_null("study") if study else pl.lit("study"),
+        condition=pl.col(condition).fill_null("all") if condition else pl.lit("all"),
+    )
+    taken = {"row", person, study, condition} - {None}
+    weight, control = find(frame, WEIGHT), find(frame, CONTROL)
+    taken |= {weight, control, find(frame, DRAW)} - {None}
+    if is_long(frame.drop("row")):
+        outcome, value = find(frame, OUTCOME), find(frame, VALUE)
+        assert outcome is not None and value is not None
+        attributes = [name for name in frame.columns if name not in taken | {outcome, value}]
+        melted = base.select("row", *PLACE[:2], "participant_id", outcome=pl.col(outcome), raw=pl.col(value))
+    else:
+        questions = [name for name in frame.columns if name not in taken and _is_numeric(frame[name])]
+        if not questions:
+            raise InputError(
+                f"{table}: no column is a question with numbers; found {frame.columns[1:20]}. A long table has columns "
+                "participant_id, outcome and value; a wide one a column of numbers for each question."
+            )
+        attributes = [name for name in frame.columns if name not in taken | set(questions)]
+        melted = base.select("row", *PLACE[:2], "participant_id", *questions).unpivot(
+            questions, index=["row", *PLACE[:2], "participant_id"], variable_name="outcome", value_name="raw"
+        )
+    answers, bad = _numbers(melted, table)
+    people = base.select(
+        "study",
+        "participant_id",
+        (pl.col(weight).cast(pl.Float64, strict=False) if weight else pl.lit(None, pl.Float64)).alias(
+            "weight"
+        ),
+        *(pl.col(name).alias(f"attribute {name}") for name in attributes),
+    ).filter(pl.col("participant_id").is_not_null())
+    marked = frozenset[str]()
+    if control:
+        true = pl.col(control).str.to_lowercase().is_in(["true", "1", "yes"])
+        marked = frozenset(base.filter(true)["condition"].unique())
+    return LongTable(
+        answers=answers,
+        people=people.unique(["study", "participant_id"], keep="first", maintain_order=True),
+        attributes=tuple(attributes),
+        controls=marked,
+        rejected=bad,
+    )
+
+
+def _column(frame: pl.DataFrame, name: str, table: str) -> str:
+    if name not in frame.columns:
+        raise InputError(f"{table}: there is no column {name!r}; found {frame.columns[1:20]}.")
+    return name
+
+
+def _is_numeric(column: pl.Series) -> bool:
+    """Whether most of what stands in it is a number."""
+    known = column.drop_nulls()
+    return len(known) > 0 and known.cast(pl.Float64, strict=False).is_finite().sum() > 0.5 * len(known)
+
+
+def _numbers(melted: pl.DataFrame, table: str) -> tuple[pl.DataFrame, Rejected]:
+    known = melted.filter(pl.col("raw").is_not_null())
+    value = pl.col("raw").cast(pl.Float64, strict=False)
+    known = known.with_columns(value=pl.when(value.is_finite()).then(value))
+    nobody = known.filter(pl.col("participant_id").is_null())
+    nowhere = known.filter(pl.col("outcome").is_null() & pl.col("participant_id").is_not_null())
+    kept = known.filter(pl.col("participant_id").is_not_null(), pl.col("outcome").is_not_null())
+    bad = kept.filter(pl.col("value").is_null())
+    found = rejected(table, nobody, reason="nobody is named") + rejected(
+        table, nowhere, reason="no question is named"
+    )
+    found = found + rejected(table, bad, reason="not a number")
+    return kept.filter(pl.col("value").is_not_null()).drop("raw"), found

@@ -1,0 +1,201 @@
+"""Predicted means or effects with intervals, as the Silicon Sample Benchmark's tiers T2 and T3 have them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.cells import PredictionIndex
+from socsci_jax.evaluation.classification import judge
+from socsci_jax.evaluation.condition_means import ConditionMeans, condition_means, contrast_table, mean_table
+from socsci_jax.evaluation.effects import clusters_of, contrast_rows, sensitivity_rows
+from socsci_jax.evaluation.elsewhere.columns import (
+    CONDITION,
+    LOWER,
+    MEAN,
+    OUTCOME,
+    STUDY,
+    UPPER,
+    Rejected,
+    find,
+    rejected,
+)
+from socsci_jax.evaluation.elsewhere.people import TablePeople
+from socsci_jax.evaluation.items import ItemPredictions, human_histogram
+from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.metrics.calibration import winkler
+from socsci_jax.evaluation.parts import Part, excluded_table, find_parts
+from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.table import EXACT, MODEL, SCALE, row, table_of
+from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
+
+ALPHA = 0.05
+
+
+def evaluate_means(
+    frame: pl.DataFrame, people: TablePeople, *, path: Path, seed: int, minimum_n: int, resample: str | None
+) -> tuple[Evaluation, Rejected]:
+    """Judges predicted condition means (column mean), or effects against the control (column ate).
+
+    Only what needs no distribution is computed: effects, condition means, and the intervals' coverage and Winkler
+    score, where intervals are given (taken for 95 %).
+    """
+    given, bad = _given(frame, people, path)
+    effects_given = frame.columns and find(frame, ("ate",)) is not None
+    part = _part(people, minimum_n=minimum_n, seed=seed, resample=resample)
+    items = [
+        ItemPredictions(
+            human_l=human_histogram(cell),
+            single={EXACT: {MODEL: human_histogram(cell)}},
+            samples={},
+            baselines={},
+        )
+        for cell in part.cells
+    ]
+    means = condition_means(part, part.cells, items)
+    if means.frame.is_empty():
+        raise InputError(
+            f"{people.path}: no outcome has two conditions of {minimum_n} answers, so effects cannot be judged."
+        )
+    means = _with_model(means, given, ate=bool(effects_given))
+    # Where people are resampled, predicted means stay as they were given.
+    if means.human_bm is not None:
+        fixed = np.broadcast_to(means.column("model"), means.human_bm.shape)
+        means = dataclasses.replace(means, model_bm=fixed)
+    rows = contrast_rows(part, means)
+    if not effects_given:
+        rows += sensitivity_rows(part, means)
+    if given["lo"].count() and not effects_given:
+        rows += _interval_rows(part, means, given)
+    counts = {
+        "studies": len(part.studies),
+        "items": len(part.cells),
+        "answers": int(part.n_c.sum()),
+        "median_answers_per_item": int(np.median(part.n_c)),
+        "items_without_probabilities": 0,
+    }
+    found = Evaluation(
+        table=table_of(rows),
+        counts={part.name: counts},
+        notes=("Means were predicted, no distributions: distances and single people cannot be judged.",),
+        metadata={
+            "predictions": {},
+            "evaluation": {"store": str(people.path), "seed": seed, "minimum_n": minimum_n},
+        },
+        distributions=pl.DataFrame(),
+        condition_means=mean_table(part, means),
+        contrasts=contrast_table(part, means),
+        excluded=excluded_table([part], people),  # type: ignore[arg-type]
+        reliability=pl.DataFrame(),
+        coding=judge([], people.labeled.clear()),
+    )
+    return found, bad
+
+
+def _given(frame: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.DataFrame, Rejected]:
+    """study, condition, outcome, value, lo, hi in units of the scale's range; what is no number is rejected."""
+    study, condition, outcome = (find(frame, names) for names in (STUDY, CONDITION, OUTCOME))
+    value, lower, upper = (find(frame, names) for names in (MEAN, LOWER, UPPER))
+    if condition is None or outcome is None or value is None:
+        raise InputError(
+            f"{path}: columns condition, outcome and mean (or ate) are needed; found {frame.columns[:20]}."
+        )
+
+    def numbers(name: str | None) -> pl.Expr:
+        return pl.col(name).cast(pl.Float64, strict=False) if name else pl.lit(None, pl.Float64)
+
+    rows = frame.with_row_index("row", offset=1).select(
+        "row",
+        (pl.col(study) if study else pl.lit(people.item_ids["study"][0])).alias("study"),
+        pl.col(condition).alias("condition"),
+        pl.col(outcome).alias("outcome"),
+        pl.col(value).alias("raw"),
+        numbers(value).alias("value"),
+        numbers(lower).alias("lo"),
+        numbers(upper).alias("hi"),
+    )
+    ends = rows["lo"].is_null() | rows["hi"].is_null() | (rows["lo"] <= rows["hi"])
+    usable = rows["value"].is_finite().fill_null(False) & ends
+    twice = ~rows.select(pl.struct("study", "condition", "outcome").is_first_distinct()).to_series()
+    bad = rejected(str(path), rows.filter(~usable), reason="no mean with an interval around it")
+    bad = bad + rejected(str(path), rows.filter(usable & twice), reason="given twice")
+    return rows.filter(usable & ~twice), bad
+
+
+def _with_model(means: ConditionMeans, given: pl.DataFrame, *, ate: bool) -> ConditionMeans:
+    """The condition means with what was predicted of them, on the scale's range; conditions without it are dropped."""
+    ends = [tuple(float(x) for x in scale.strip("()").split(", ")) for scale in means.frame["scale"]]
+    lo, width = np.array([e[0] for e in ends]), np.array([e[-1] - e[0] for e in ends])
+    frame = means.frame.with_columns(_lo=pl.Series(lo), _width=pl.Series(width)).join(
+        given.select("study", "condition", "outcome", "value"),
+        on=["study", "condition", "outcome"],
+        how="left",
+        maintain_order="left",
+    )
+    if ate:
+        model = pl.when(pl.col("is_control")).then(0.0).otherwise(pl.col("value") / pl.col("_width"))
+    else:
+        model = (pl.col("value") - pl.col("_lo")) / pl.col("_width")
+    frame = frame.with_columns(model=model)
+    kept = frame["model"].is_not_null().to_numpy()
+    frame = frame.filter(pl.Series(kept)).with_columns(
+        group=pl.struct("study", "outcome", "scale").rank("dense").cast(pl.Int64) - 1
+    )
+    human_bm = None if means.human_bm is None else means.human_bm[:, kept]
+    return ConditionMeans(frame=frame, samples={}, people_ratio={}, human_bm=human_bm, model_bm=None)
+
+
+def _interval_rows(part: Part, means: ConditionMeans, given: pl.DataFrame) -> list[dict[str, object]]:
+    """Coverage of people's condition means by the predicted intervals, and their Winkler score."""
+    joined = means.frame.join(
+        given.select("study", "condition", "outcome", "lo", "hi"),
+        on=["study", "condition", "outcome"],
+        maintain_order="left",
+    ).filter(pl.col("lo").is_not_null(), pl.col("hi").is_not_null())
+    if joined.is_empty():
+        return []
+    width, least = joined["_width"].to_numpy(), joined["_lo"].to_numpy()
+    lo, hi = ((joined[name].to_numpy() - least) / width for name in ("lo", "hi"))
+    h = joined["human"].to_numpy()
+    terms = np.stack([(lo <= h) & (h <= hi), winkler(lo, hi, h, alpha=ALPHA)], axis=1).astype(float)
+    cluster = clusters_of(part, joined)
+    found = part.resampling.means(terms, cluster)
+    found = found[:1] if part.resampling.by_participants else found
+    rows = []
+    for k, name in enumerate(("mean_interval_coverage", "mean_interval_winkler")):
+        estimate = part.resampling.estimate(BY_NAME[name], found[:, k], clusters=len(np.unique(cluster)))
+        rows.append(
+            row(
+                name,
+                estimate,
+                part=part.name,
+                predictor=MODEL,
+                n=joined.height,
+                normalization=SCALE,
+                source=EXACT,
+            )
+        )
+    return rows
+
+
+def _part(people: TablePeople, *, minimum_n: int, seed: int, resample: str | None) -> Part:
+    """The people's answers as a part; a prediction that nobody looks at stands in for distributions."""
+    empty = pl.from_arrow(PREDICTIONS_SCHEMA.empty_table())
+    assert isinstance(empty, pl.DataFrame)
+    levels = [list(map(float, item.scale.levels)) for item in people.item_by_id.values()]
+    rows = pl.DataFrame(
+        {
+            "item_id": list(people.item_by_id),
+            "levels": levels,
+            "probs": [[1 / len(of)] * len(of) for of in levels],
+        }
+    )
+    frame = pl.concat([empty, rows.cast({n: empty.schema[n] for n in rows.columns})], how="diagonal")
+    index = PredictionIndex(Predictions(frame=frame))
+    parts = find_parts(people.labeled, people, index, minimum_n=minimum_n, seed=seed, resample=resample)  # type: ignore[arg-type]
+    return parts[0]

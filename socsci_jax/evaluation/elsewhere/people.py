@@ -1,0 +1,125 @@
+"""People's answers of a plain table as the evaluation takes them: items with scales, people, labeled answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.elsewhere.columns import Rejected, rejected
+from socsci_jax.evaluation.elsewhere.long import PLACE, LongTable
+from socsci_jax.evaluation.elsewhere.scales import TableScale, declared_for, observed_scale
+from socsci_jax.studies.schema import Item
+
+CONTROL_NAMES = ("control", "control group", "placebo")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TablePeople:
+    """What `evaluate` needs of a study store, made from a table.
+
+    `labeled` are the answers on their scales, all in one part; `item_ids` maps (study, condition, outcome) to items.
+    """
+
+    path: Path
+    items: pl.DataFrame
+    participants: pl.DataFrame
+    item_by_id: dict[str, Item]
+    labeled: pl.DataFrame
+    item_ids: pl.DataFrame
+    scales: Mapping[tuple[str, str], TableScale]
+    rejected: Rejected
+    notes: tuple[str, ...]
+
+    @property
+    def content_hash(self) -> str:
+        """Of the answers, in their order."""
+        return hashlib.sha256(self.labeled.write_csv().encode()).hexdigest()
+
+
+def people_of(
+    human: LongTable, *, path: Path, scales: Mapping[str, TableScale], controls: Collection[str] = ()
+) -> TablePeople:
+    """Finds a scale for every outcome, and puts the answers on it; what fits no scale is rejected."""
+    answers = human.answers
+    if answers.is_empty():
+        raise InputError(f"{path}: not one answer is a number; give people's answers as numbers.")
+    by_outcome: dict[tuple[str, str], TableScale] = {}
+    kept, bad, notes = [], human.rejected, []
+    for (study, outcome), rows in answers.partition_by(
+        ["study", "outcome"], as_dict=True, maintain_order=True
+    ).items():
+        scale = declared_for(str(outcome), scales) or observed_scale(rows["value"])
+        by_outcome[str(study), str(outcome)] = scale
+        rows = rows.with_columns(value=pl.Series(scale.levels_of(rows["value"].to_numpy())))
+        if scale.scale.kind != "levels":
+            bad = bad + rejected(
+                str(path), rows, reason="people gave one answer only: no scale", value="value"
+            )
+            continue
+        levels = np.asarray(scale.scale.levels, dtype=float)
+        on_scale = pl.Series(np.isin(rows["value"].to_numpy(), levels))
+        bad = bad + rejected(str(path), rows.filter(~on_scale), reason="not on the scale", value="value")
+        kept.append(rows.filter(on_scale))
+        if scale.rounded:
+            notes.append(
+                f"Answers to {outcome!r} are quantities: people's and predicted ones were put into {levels.size} levels."
+            )
+    on_scales = pl.concat(kept) if kept else answers.clear()
+    if on_scales.is_empty():
+        raise InputError(
+            f"{path}: not one question has two different answers on a scale; declare the scales."
+        )
+    names = frozenset(controls) or human.controls
+    items = _items(on_scales, by_outcome, names)
+    item_by_id = {item.item_id: item for item in items}
+    item_ids = pl.DataFrame(
+        [(item.study_id, item.condition, item.outcome, item_id) for item_id, item in item_by_id.items()],
+        schema=[*PLACE, "item_id"],
+        orient="row",
+    )
+    labeled = on_scales.join(item_ids, on=list(PLACE), how="left", maintain_order="left").select(
+        "item_id", "participant_id", "value", "condition", "outcome", study_id="study", part=pl.lit("all")
+    )
+    return TablePeople(
+        path=path,
+        items=item_ids.rename({"study": "study_id"}),
+        participants=_participants(human),
+        item_by_id=item_by_id,
+        labeled=labeled,
+        item_ids=item_ids,
+        scales=by_outcome,
+        rejected=bad,
+        notes=tuple(notes),
+    )
+
+
+def _items(
+    answers: pl.DataFrame, scales: Mapping[tuple[str, str], TableScale], controls: Collection[str]
+) -> list[Item]:
+    places = answers.select(PLACE).unique(maintain_order=True)
+    return [
+        Item(
+            study_id=study,
+            condition=condition,
+            outcome=outcome,
+            stimulus="",
+            question=outcome,
+            answer_format="",
+            scale=scales[study, outcome].scale,
+            is_control=condition in controls if controls else condition.lower() in CONTROL_NAMES,
+        )
+        for study, condition, outcome in places.iter_rows()
+    ]
+
+
+def _participants(human: LongTable) -> pl.DataFrame:
+    columns = [pl.col(f"attribute {name}").alias(name) for name in human.attributes]
+    attributes = pl.struct(columns).alias("attributes") if columns else pl.lit(None).alias("attributes")
+    people = human.people.select(pl.col("study").alias("study_id"), "participant_id", "weight", attributes)
+    return people if columns else people.drop("attributes")

@@ -1,0 +1,222 @@
+"""Predictions of a plain table: draws for people or for nobody in particular, or probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.elsewhere.columns import (
+    CONDITION,
+    LEVEL,
+    OUTCOME,
+    PERSON,
+    PROB,
+    STUDY,
+    Rejected,
+    find,
+    rejected,
+)
+from socsci_jax.evaluation.elsewhere.long import PLACE, as_long
+from socsci_jax.evaluation.elsewhere.people import TablePeople
+from socsci_jax.studies.predictions import SUM_TOLERANCE, Predictions
+from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
+
+_PROBABILITY_COLUMN = re.compile(r"^p(?:rob)?[_=](-?\d+(?:\.\d+)?)$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """Predictions in the project's form, and the rows that could not be used."""
+
+    predictions: Predictions
+    rejected: Rejected
+    notes: tuple[str, ...] = ()
+
+
+def read_predicted(
+    frame: pl.DataFrame, people: TablePeople, *, path: Path, id_column: str | None = None
+) -> Read:
+    """Predictions of the questions that people answered, as draws or probabilities, from any of the known forms.
+
+    People who are named in both tables are matched; predictions for others are for nobody in particular.  Raises
+    InputError where no question of the two tables has the same name.
+    """
+    probability_columns = {
+        name: float(m[1]) for name in frame.columns if (m := _PROBABILITY_COLUMN.match(name))
+    }
+    if probability_columns and find(frame, OUTCOME):
+        return _probabilities(_melted(frame, probability_columns), people, path)
+    if find(frame, LEVEL) and find(frame, PROB) and find(frame, OUTCOME):
+        return _probabilities(frame, people, path)
+    return _draws(frame, people, path, id_column)
+
+
+def _placed(rows: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.DataFrame, Rejected]:
+    """The rows with their item; a question that people have no answers to is rejected.
+
+    Where people's table has conditions and the predictions have none, or the other way round, nothing fits; one
+    condition on both sides needs no common name.
+    """
+    known = people.item_ids
+    conditions = known["condition"].unique()
+    if rows["condition"].n_unique() == 1 and len(conditions) == 1:
+        rows = rows.with_columns(condition=pl.lit(conditions[0]))
+    if rows["study"].n_unique() == 1 and known["study"].n_unique() == 1:
+        rows = rows.with_columns(study=pl.lit(known["study"][0]))
+    joined = rows.join(known, on=list(PLACE), how="left", maintain_order="left")
+    missing = joined.filter(pl.col("item_id").is_null())
+    kept = joined.filter(pl.col("item_id").is_not_null())
+    if kept.is_empty():
+        first, asked = rows.select(PLACE).row(0), known.select(PLACE).row(0)
+        raise InputError(
+            f"{path}: no prediction is of a question that {people.path} has answers to: predicted are for instance "
+            f"{first}, answered {asked} (study, condition, outcome); give both tables the same names."
+        )
+    return kept, rejected(
+        str(path), missing, reason="people have no answers to this question", value="outcome"
+    )
+
+
+def _matched(rows: pl.DataFrame, people: TablePeople) -> pl.DataFrame:
+    """`participant_id` null where the person did not answer in people's table."""
+    known = people.labeled.select("study_id", "participant_id").unique().with_columns(_known=pl.lit(True))
+    joined = rows.join(
+        known,
+        left_on=["study", "participant_id"],
+        right_on=["study_id", "participant_id"],
+        how="left",
+        maintain_order="left",
+    )
+    return joined.with_columns(participant_id=pl.when(pl.col("_known")).then("participant_id")).drop("_known")
+
+
+def _draws(frame: pl.DataFrame, people: TablePeople, path: Path, id_column: str | None) -> Read:
+    if id_column is None and find(frame, PERSON) is None and find(frame, OUTCOME) is not None:
+        frame = frame.with_columns(participant_id=pl.lit("nobody"))
+        id_column = "participant_id"
+    long = as_long(frame, table=str(path), id_column=id_column)
+    rows, bad = _placed(long.answers, people, path)
+    rows = _matched(rows, people)
+    values = rows["value"].to_numpy().copy()
+    for (study, outcome), scale in people.scales.items():
+        if scale.rounded:
+            of = ((rows["study"] == study) & (rows["outcome"] == outcome)).to_numpy()
+            values[of] = scale.levels_of(values[of])
+    rows = rows.with_columns(value=pl.Series(values)).with_columns(
+        draw=pl.int_range(pl.len()).over("item_id", "participant_id").cast(pl.Int32)
+    )
+    notes = []
+    nobody = rows["participant_id"].null_count()
+    if nobody == rows.height:
+        notes.append(
+            "No predicted person is one of those who answered: predictions stand for everybody alike."
+        )
+    elif nobody:
+        notes.append(f"{nobody:,} predictions of people who did not answer stand for everybody alike.")
+    return Read(Predictions(frame=_filled(rows)), long.rejected + bad, tuple(notes))
+
+
+def _melted(frame: pl.DataFrame, columns: dict[str, float]) -> pl.DataFrame:
+    """Probabilities in one column for each level as one row each."""
+    long = frame.with_row_index("_owner").unpivot(
+        list(columns),
+        index=["_owner", *(n for n in frame.columns if n not in columns)],
+        variable_name="level",
+        value_name="prob",
+    )
+    levels = {name: str(level) for name, level in columns.items()}
+    return (
+        long.with_columns(level=pl.col("level").replace_strict(levels))
+        .sort("_owner", maintain_order=True)
+        .drop("_owner")
+    )
+
+
+def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path) -> Read:
+    person, study, condition = (find(frame, names) for names in (PERSON, STUDY, CONDITION))
+    outcome, level, prob = (find(frame, names) for names in (OUTCOME, LEVEL, PROB))
+    assert outcome and level and prob
+    rows = (
+        frame.with_row_index("row", offset=1)
+        .select(
+            "row",
+            (pl.col(person) if person else pl.lit(None, pl.String)).alias("participant_id"),
+            (pl.col(study).fill_null("study") if study else pl.lit("study")).alias("study"),
+            (pl.col(condition).fill_null("all") if condition else pl.lit("all")).alias("condition"),
+            pl.col(outcome).alias("outcome"),
+            pl.col(prob).alias("raw"),
+            pl.col(level).cast(pl.Float64, strict=False).alias("_level"),
+            pl.col(prob).cast(pl.Float64, strict=False).alias("_prob"),
+        )
+        .filter(pl.col("raw").is_not_null())
+    )
+    usable = pl.col("_level").is_finite().fill_null(False) & (
+        pl.col("_prob").is_finite() & (pl.col("_prob") >= 0)
+    ).fill_null(False)
+    usable = usable & pl.col("outcome").is_not_null()
+    found = rejected(str(path), rows.filter(~usable), reason="no level with a probability of 0 or more")
+    placed, bad = _placed(rows.filter(usable), people, path)
+    placed = _matched(placed, people)
+    levels_of = {i: set(map(float, item.scale.levels)) for i, item in people.item_by_id.items()}
+    on_scale = pl.Series(
+        [level in levels_of[item] for item, level in placed.select("item_id", "_level").iter_rows()],
+        dtype=pl.Boolean,
+    )
+    key = ["item_id", "participant_id"]
+    off = placed.filter(~on_scale & (placed["_prob"] > 0))
+    grouped = placed.group_by(key, maintain_order=True).agg(
+        pl.col("row").first(),
+        pl.col("outcome").first(),
+        pl.col("_level").alias("levels"),
+        pl.col("_prob").alias("probs"),
+        pl.col("_prob").sum().alias("total"),
+        pl.col("_level").n_unique().alias("different"),
+    )
+    wrong = grouped.filter((pl.col("total") - 1).abs() > SUM_TOLERANCE)
+    twice = grouped.filter(pl.col("different") < pl.col("levels").list.len())
+    outside = grouped.join(off.select(key), on=key, how="semi", nulls_equal=True)
+    reasons = {
+        "the probabilities do not sum to 1": wrong,
+        "a level is given twice": twice,
+        "a level is not on the scale": outside,
+    }
+    for reason, rows_of in reasons.items():
+        found = found + rejected(str(path), rows_of, reason=reason, value="total")
+    refused = pl.concat([rows_of.select(key) for rows_of in reasons.values()])
+    kept = grouped.join(refused, on=key, how="anti", nulls_equal=True)
+    if kept.is_empty():
+        raise InputError(
+            f"{path}: no prediction has probabilities that sum to 1 over the levels of its scale."
+        )
+    cleaned = [
+        _on_scale(levels, probs, levels_of[item])
+        for item, levels, probs in kept.select("item_id", "levels", "probs").iter_rows()
+    ]
+    frame = kept.select(key).with_columns(
+        levels=pl.Series([levels for levels, _ in cleaned], dtype=pl.List(pl.Float64)),
+        probs=pl.Series([probs for _, probs in cleaned], dtype=pl.List(pl.Float64)),
+    )
+    return Read(Predictions(frame=_filled(frame)), found + bad)
+
+
+def _on_scale(
+    levels: list[float], probs: list[float], allowed: set[float]
+) -> tuple[list[float], list[float]]:
+    pairs = sorted((level, p) for level, p in zip(levels, probs, strict=True) if level in allowed)
+    total = sum(p for _, p in pairs)
+    return [level for level, _ in pairs], [p / total for _, p in pairs]
+
+
+def _filled(frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns of a predictions table, the missing ones null."""
+    empty = pl.from_arrow(PREDICTIONS_SCHEMA.empty_table())
+    assert isinstance(empty, pl.DataFrame)
+    known = [name for name in empty.columns if name in frame.columns]
+    missing = [
+        pl.lit(None, dtype=empty.schema[name]).alias(name) for name in empty.columns if name not in known
+    ]
+    return frame.with_columns(missing).select(pl.col(name).cast(empty.schema[name]) for name in empty.columns)

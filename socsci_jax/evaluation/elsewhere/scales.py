@@ -1,0 +1,124 @@
+"""Scales of questions in a plain table: declared in a small specification, or observed in people's answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.reading import read_yaml
+from socsci_jax.studies.scale import MAX_LEVELS, Scale
+
+# Answers that are quantities are put into so many levels over their range.
+BINS = 101
+_RANGE = re.compile(
+    r"^\s*(-?\d+(?:\.\d+)?)\s*(?:to|\.\.)\s*(-?\d+(?:\.\d+)?)(?:\s+by\s+(\d+(?:\.\d+)?))?\s*$"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TableScale:
+    """A scale; `rounded` where answers between two levels belong to the nearer one."""
+
+    scale: Scale
+    rounded: bool = False
+
+    def levels_of(self, values: np.ndarray) -> np.ndarray:
+        """Values as levels; what is no level, or outside a rounded scale, stays as it is."""
+        if not self.rounded:
+            return values
+        levels = np.asarray(self.scale.levels, dtype=float)
+        at = (
+            np.abs(values[:, None] - levels[None, :]).argmin(axis=1)
+            if values.size * levels.size < 5e6
+            else _nearest(values, levels)
+        )
+        inside = (values >= levels[0]) & (values <= levels[-1])
+        return np.where(inside, levels[at], values)
+
+
+def _nearest(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    at = np.searchsorted(levels, values).clip(1, levels.size - 1)
+    return np.where(values - levels[at - 1] <= levels[at] - values, at - 1, at)
+
+
+def read_scales(path: str | Path) -> dict[str, TableScale]:
+    """Scales by the name of a question, or a pattern with *, from a YAML file.
+
+    Each is "1 to 5", "0 to 100 by 5", "0 to 100 rounded", a list of levels, or {levels: ..., nominal: true}.  Raises
+    InputError that names the question whose scale is none.
+    """
+    tree = read_yaml(Path(path))
+    scales = tree.get("scales", tree) if isinstance(tree, Mapping) else None
+    if not isinstance(scales, Mapping) or not scales:
+        raise InputError(f"{path}: a mapping of questions to scales is needed, for instance `q1: 1 to 5`.")
+    return {str(name): _scale(declared, where=f"{path}: {name!r}") for name, declared in scales.items()}
+
+
+def _scale(declared: object, *, where: str) -> TableScale:
+    nominal, rounded = False, False
+    if isinstance(declared, Mapping):
+        unknown = set(declared) - {"levels", "nominal", "rounded"}
+        if unknown or "levels" not in declared:
+            raise InputError(
+                f"{where}: keys levels, nominal and rounded are known, found {sorted(map(str, declared))}."
+            )
+        nominal, rounded = bool(declared.get("nominal")), bool(declared.get("rounded"))
+        declared = declared["levels"]
+    if isinstance(declared, str):
+        text = declared.strip()
+        if text.endswith(" rounded"):
+            rounded, text = True, text.removesuffix(" rounded")
+        match = _RANGE.match(text)
+        if match is None:
+            raise InputError(
+                f"{where}: {declared!r} is no scale; write it as `1 to 5` or as a list of levels."
+            )
+        lo, hi, step = float(match[1]), float(match[2]), float(match[3] or 1)
+        count = (hi - lo) / step
+        if not 1 <= count < MAX_LEVELS or abs(count - round(count)) > 1e-9:
+            raise InputError(
+                f"{where}: {declared!r} has to have 2 to {MAX_LEVELS} levels from its first to its last."
+            )
+        levels = tuple(lo + step * k for k in range(round(count) + 1))
+    elif isinstance(declared, list):
+        levels = tuple(declared)
+    else:
+        raise InputError(f"{where}: {declared!r} is no scale; write it as `1 to 5` or as a list of levels.")
+    try:
+        return TableScale(Scale.of_levels(levels, origin="stated", nominal=nominal), rounded)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{where}: {error}.") from error
+
+
+def declared_for(outcome: str, scales: Mapping[str, TableScale]) -> TableScale | None:
+    """The scale under the outcome's own name, else under the first pattern that fits."""
+    if outcome in scales:
+        return scales[outcome]
+    fitting = (
+        scale for pattern, scale in scales.items() if "*" in pattern and fnmatch.fnmatchcase(outcome, pattern)
+    )
+    return next(fitting, None)
+
+
+def observed_scale(values: pl.Series) -> TableScale:
+    """All integers between the least and the greatest answer; BINS levels where answers are quantities.
+
+    An unknown scale where there are not two different answers.
+    """
+    distinct = values.unique().sort().to_numpy()
+    if distinct.size < 2:
+        return TableScale(Scale.unknown())
+    lo, hi = float(distinct[0]), float(distinct[-1])
+    if (distinct == np.round(distinct)).all() and hi - lo < MAX_LEVELS:
+        return TableScale(Scale.of_levels(range(int(lo), int(hi) + 1), origin="observed"))
+    levels = tuple(np.linspace(lo, hi, BINS).tolist())
+    if len(set(levels)) < BINS or abs(lo) > 1e15 or abs(hi) > 1e15:
+        return TableScale(Scale.unknown())
+    return TableScale(Scale.of_levels(levels, origin="observed"), rounded=True)

@@ -1,0 +1,248 @@
+"""Metrics by group of people: what each group gets, how far groups are apart, and stereotyping."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.evaluation.averaging import averaged, mean_rows
+from socsci_jax.evaluation.cells import Cell
+from socsci_jax.evaluation.effects import Effects, replicates
+from socsci_jax.evaluation.items import Key
+from socsci_jax.evaluation.metric import EffectMetric, Pair
+from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.metrics.distributions import positions
+from socsci_jax.evaluation.metrics.groups import LEAST_ANSWERS, METRICS, disparity
+from socsci_jax.evaluation.metrics.individuals import draw_accuracy
+from socsci_jax.evaluation.parts import Part
+from socsci_jax.evaluation.table import MODEL, SCALE, SPLIT_HALF, row
+
+MOST_GROUPS = 8
+HALVES = 5
+OF_GROUPS = ("wasserstein", "mean_error", "individual_accuracy_draw")
+AGE_BANDS = ((18, 29), (30, 44), (45, 59), (60, 200))
+
+
+@dataclasses.dataclass(frozen=True)
+class Attribute:
+    """One attribute of people: its groups, and the group [P] of each person of `people`, -1 where unknown."""
+
+    name: str
+    groups: tuple[str, ...]
+    code_p: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Demographics:
+    """Attributes with few groups, and the row of each (study, participant)."""
+
+    row_of: dict[tuple[str, str], int]
+    attributes: tuple[Attribute, ...]
+
+    @classmethod
+    def of(cls, participants: pl.DataFrame) -> Demographics:
+        """From a store's participants; attributes of more than MOST_GROUPS values are left alone, but ages are banded."""
+        keys = participants.select("study_id", "participant_id").iter_rows()
+        row_of = {key: k for k, key in enumerate(keys)}
+        found = []
+        if "attributes" in participants.columns and participants.height:
+            for name, values in participants["attributes"].struct.unnest().to_dict().items():
+                values = _banded(values) if name == "age" else values
+                groups = tuple(sorted(values.drop_nulls().unique().to_list()))
+                if 2 <= len(groups) <= MOST_GROUPS:
+                    number = {group: k for k, group in enumerate(groups)}
+                    codes = [number.get(value, -1) for value in values.to_list()]
+                    found.append(Attribute(name, groups, np.array(codes)))
+        return cls(row_of, tuple(found))
+
+
+def _banded(ages: pl.Series) -> pl.Series:
+    """Ages in years as bands; other texts as they are."""
+    numbers = ages.cast(pl.Float64, strict=False)
+    if numbers.null_count() > ages.null_count():
+        return ages
+
+    def band(age: float | None) -> str | None:
+        return next(
+            (f"{lo}–{hi}" if hi < 200 else f"{lo}+" for lo, hi in AGE_BANDS if age and lo <= age <= hi), None
+        )
+
+    return pl.Series([band(age) for age in numbers.to_list()], dtype=pl.String)
+
+
+@dataclasses.dataclass
+class _Values:
+    """Of one attribute: values [C, G] by metric and predictor, and human and predicted means with se² [C, G]."""
+
+    by_key: dict[tuple[str, str], np.ndarray]
+    human: np.ndarray
+    model: np.ndarray
+    se2: np.ndarray
+    n: np.ndarray
+
+
+def group_rows(part: Part, people: Demographics) -> list[dict[str, object]]:
+    """Rows of every group with answers enough, of the differences between groups, and of stereotyping."""
+    if not people.attributes:
+        return []
+    rows: list[dict[str, object]] = []
+    row_of_person = [
+        np.array([people.row_of.get((cell.item.study_id, person), -1) for person in cell.people_n])
+        for cell in part.cells
+    ]
+    accuracy = [_accuracy(cell) for cell in part.cells]
+    for attribute in people.attributes:
+        values = _values(part, attribute, row_of_person, accuracy)
+        known = values.n.sum(axis=0) >= LEAST_ANSWERS
+        if known.sum() >= 2:
+            rows += _level_rows(part, attribute, values, known)
+            rows += _gap_rows(part, attribute, values, known)
+    return rows
+
+
+def _accuracy(cell: Cell) -> np.ndarray:
+    probs = cell.probs_nl if cell.probs_nl is not None else cell.draws_nl
+    assert probs is not None
+    return draw_accuracy(probs, cell.codes_n, levels_l=cell.levels_l)
+
+
+def _values(
+    part: Part, attribute: Attribute, row_of_person: list[np.ndarray], accuracy: list[np.ndarray]
+) -> _Values:
+    shape = (len(part.cells), len(attribute.groups))
+    by_key = {(metric, name): np.full(shape, np.nan) for metric in OF_GROUPS for name in (MODEL, SPLIT_HALF)}
+    found = _Values(by_key, *(np.full(shape, np.nan) for _ in range(3)), np.zeros(shape))
+    for c, cell in enumerate(part.cells):
+        code = np.where(row_of_person[c] >= 0, attribute.code_p[row_of_person[c]], -1)
+        readable = (code >= 0) & np.isfinite(accuracy[c])
+        kept = np.flatnonzero(readable)
+        if kept.size:
+            rng = part.rng(f"groups of {cell.item_id}")
+            _of_cell(found, c, cell, code[kept], kept, accuracy[c][kept], part.minimum_n, rng)
+    return found
+
+
+def _of_cell(
+    found: _Values,
+    c: int,
+    cell: Cell,
+    code: np.ndarray,
+    kept: np.ndarray,
+    accuracy: np.ndarray,
+    minimum_n: int,
+    rng: np.random.Generator,
+) -> None:
+    size, groups = cell.levels_l.size, found.n.shape[1]
+    answer = cell.codes_n[kept]
+    n_g = np.bincount(code, minlength=groups)
+    enough = n_g >= minimum_n
+    found.n[c] = np.where(enough, n_g, 0)
+    if not enough.any():
+        return
+    probs = cell.probs_nl if cell.probs_nl is not None else cell.draws_nl
+    assert probs is not None
+    member = np.zeros((groups, kept.size))
+    member[code, np.arange(kept.size)] = 1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        member /= n_g[:, None]
+        human = member @ np.eye(size)[answer]
+        model = member @ probs[kept]
+    pair = Pair(predicted=model, human=human, levels_l=cell.levels_l, n=kept.size)
+    half = rng.random((HALVES, kept.size)) < 0.5
+    for name in ("wasserstein", "mean_error"):
+        metric = BY_NAME[name].of  # type: ignore[attr-defined]
+        found.by_key[name, MODEL][c] = np.where(enough, metric(pair), np.nan)
+        between = []
+        for chosen in half:
+            one, other = (_histograms(code[side], answer[side], groups, size) for side in (chosen, ~chosen))
+            between.append(metric(Pair(predicted=one, human=other, levels_l=cell.levels_l, n=kept.size)))
+        found.by_key[name, SPLIT_HALF][c] = np.where(enough, np.mean(between, axis=0), np.nan)
+    own = member @ accuracy
+    found.by_key["individual_accuracy_draw", MODEL][c] = np.where(enough, own, np.nan)
+    at = positions(cell.levels_l)
+    # Of two different people of the group: nobody predicts himself.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pairs = n_g / (n_g - 1)
+    people = 1 - pairs * np.einsum("gl,lk,gk->g", human, np.abs(at[:, None] - at[None, :]), human)
+    found.by_key["individual_accuracy_draw", SPLIT_HALF][c] = np.where(enough, people, np.nan)
+    found.human[c], found.model[c] = (
+        np.where(enough, human @ at, np.nan),
+        np.where(enough, model @ at, np.nan),
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found.se2[c] = (human @ at**2 - (human @ at) ** 2) / (n_g - 1)
+
+
+def _histograms(code: np.ndarray, answer: np.ndarray, groups: int, size: int) -> np.ndarray:
+    counts = np.bincount(code * size + answer, minlength=groups * size).reshape(groups, size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return counts / counts.sum(axis=1, keepdims=True)
+
+
+def _level_rows(
+    part: Part, attribute: Attribute, values: _Values, known: np.ndarray
+) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for (name, predictor), of in values.by_key.items():
+        metric = BY_NAME[name]
+        key = Key(name, SCALE, part.source, predictor)
+        overall = []
+        for g in np.flatnonzero(known):
+            group = f"{attribute.name}={attribute.groups[g]}"
+            # Only the row of the part: a row for each study and group would be most of the table.
+            one = mean_rows(part, key, of[:, g], None, group=group)[-1]
+            rows.append({**one, "n": int(values.n[:, g].sum())})
+            overall.append(averaged(part, metric, of[:, g], None).overall)
+        apart = np.stack(overall, axis=-1)
+        apart = disparity(np.abs(apart) if name == "mean_error" else apart)
+        clusters = len(np.unique(part.cluster_c[part.averaged_c]))
+        parity = BY_NAME[f"parity_{name}"]
+        estimate = part.resampling.estimate(parity, apart, clusters=clusters)
+        n = int(values.n[:, known].sum())
+        rows.append(
+            row(parity.name, estimate, part=part.name, n=n, group=attribute.name, **_place(key))  # type: ignore[arg-type]
+        )
+    return rows
+
+
+def _place(key: Key) -> dict[str, str | None]:
+    return {name: value for name, value in key._asdict().items() if name != "metric"}
+
+
+def _gap_rows(
+    part: Part, attribute: Attribute, values: _Values, known: np.ndarray
+) -> list[dict[str, object]]:
+    """Gaps: the mean of a group less the mean of the item's groups, for people and model."""
+    usable = known & np.isfinite(values.human) & np.isfinite(values.model) & np.isfinite(values.se2)
+    usable &= (usable.sum(axis=1) >= 2)[:, None] & part.averaged_c[:, None]
+    cell, group = np.nonzero(usable)
+    if not cell.size:
+        return []
+    size = np.bincount(cell, minlength=len(part.cells))
+
+    def centered(of: np.ndarray) -> np.ndarray:
+        kept = of[cell, group]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return kept - (np.bincount(cell, weights=kept, minlength=size.size) / size)[cell]
+
+    v = values.se2[cell, group]
+    se2 = v * (1 - 2 / size[cell]) + np.bincount(cell, weights=v, minlength=size.size)[cell] / size[cell] ** 2
+    gaps = Effects(
+        h=centered(values.human),
+        l=centered(values.model),
+        se2=se2,
+        undirected=np.zeros(cell.size, dtype=bool),
+    )
+    cluster = part.cluster_c[cell]
+    rows = []
+    for metric in METRICS:
+        if isinstance(metric, EffectMetric):
+            found = replicates(part, metric, gaps, cluster)
+            estimate = part.resampling.estimate(metric, found, clusters=len(np.unique(cluster)))
+            key = Key(metric.name, SCALE, part.source, MODEL)
+            rows.append(
+                row(metric.name, estimate, part=part.name, n=cell.size, group=attribute.name, **_place(key))  # type: ignore[arg-type]
+            )
+    return rows
