@@ -87,6 +87,9 @@ TEST = [
     "peft>=0.18,<0.30",
     "trl>=1.16,<2",
     "scikit-learn>=1.5",
+    # More references of the metrics: differences between groups, and proper scores.
+    "fairlearn>=0.12",
+    "scoringrules>=0.8",
     # The references of the estimators: regressions with robust errors, and prediction-powered inference.
     "statsmodels>=0.14.4",
     "ppi-python>=0.2.3",

@@ -1,4 +1,4 @@
-"""`socsci-jax simulate` and `evaluate`."""
+"""`socsci-jax simulate`, `evaluate` and `compare`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from socsci_jax.bounds import DEVICES
-from socsci_jax.cli.output import Replace, Seed, command_line, print_rich
+from socsci_jax.cli.output import Replace, Seed, command_line, print_rich, print_table
 from socsci_jax.errors import InputError
 from socsci_jax.foreign_text import say
 from socsci_jax.storage import only_writer
@@ -117,26 +117,103 @@ def simulate_command(
 
 @app.command()
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Predictions table (anybody's).")],
-    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the study store.")],
+    predictions: Annotated[Path, typer.Argument(help="Predictions (anybody's), as Parquet or CSV.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the evaluation table and the report.")],
+    store_path: Annotated[
+        Path | None, typer.Argument(metavar="STORE", help="Folder of the study store; not with --human.")
+    ] = None,
+    human: Annotated[
+        Path | None,
+        typer.Option(help="People's answers as a plain table, long or wide, instead of a store."),
+    ] = None,
+    scales: Annotated[
+        Path | None,
+        typer.Option(help="With --human: YAML, `question: 1 to 5`; without it scales are observed."),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", help="With --human: the column that says who answered.")
+    ] = None,
+    control: Annotated[
+        list[str] | None, typer.Option(help="With --human: name of a control condition (repeatable).")
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="Split; by default the one named in the predictions.")
+    ] = None,
+    resample: Annotated[
+        str | None,
+        typer.Option(help="studies, conditions, outcomes or participants; by default as the design says."),
     ] = None,
     seed: Seed = 0,
     minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
 ) -> None:
     """Say how far the predictions can be trusted: an evaluation table and one self-contained HTML report."""
     from socsci_jax.evaluation import coding_report
+    from socsci_jax.evaluation.elsewhere.tables import evaluate_tables
     from socsci_jax.evaluation.evaluate import evaluate_files
     from socsci_jax.evaluation.report import summary_table
 
-    with only_writer(out):
-        evaluation = evaluate_files(
-            predictions, store_path, out, split_name=split, seed=seed, minimum_n=minimum_n
+    if (store_path is None) == (human is None):
+        raise InputError(
+            "give either STORE, the folder of a study store, or --human, a table of people's answers."
         )
+    with only_writer(out):
+        if human is not None:
+            judged = evaluate_tables(
+                predictions,
+                human,
+                scales=scales,
+                id_column=id_column,
+                controls=control or (),
+                seed=seed,
+                minimum_n=minimum_n,
+                resample=resample,
+            )
+            judged.write(out)
+            evaluation = judged.evaluation
+        else:
+            assert store_path is not None
+            evaluation = evaluate_files(
+                predictions,
+                store_path,
+                out,
+                split_name=split,
+                seed=seed,
+                minimum_n=minimum_n,
+                resample=resample,
+            )
     if evaluation.parts:
         print_rich(summary_table(evaluation))
     if evaluation.coding.parts:
         print_rich(coding_report.summary_table(evaluation.coding))
+    for note in evaluation.notes if human is not None else ():
+        say(f"note: {note}")
     say(f"report: {out / 'report.html'}")
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Predictions table.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another predictions table.")],
+    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the study store.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="CSV file for every metric of both and A − B.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split; by default the one named in both.")] = None,
+    seed: Seed = 0,
+    minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
+) -> None:
+    """Compare two predictors on the answers that both predict: paired differences, the same resamples."""
+    from socsci_jax.evaluation.compare import compare_files
+    from socsci_jax.foreign_text import write_csv
+
+    found = compare_files(a, b, store_path, split_name=split, seed=seed, minimum_n=minimum_n)
+    print_table("A against B", found.headline())
+    for sentence in found.sentences():
+        say(sentence)
+    if found.excluded:
+        say(
+            f"{found.excluded:,} answers are not predicted by both and were left aside; {found.answers:,} were used."
+        )
+    if out is not None:
+        write_csv(found.table, out)
+        say(f"table: {out}")

@@ -223,6 +223,8 @@ def mean_rows(
     estimate = part.resampling.estimate(
         metric, means.overall, clusters=means.clusters, difference=reference is not None
     )
+    if reference is None and key.predictor == MODEL:
+        part.keep(**key._asdict(), values_b=means.overall, clusters=means.clusters, group=group)
     return [*rows, row(estimate=estimate, n=int((means.items > 0).sum()), **same)]
 
 

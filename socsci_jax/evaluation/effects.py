@@ -146,6 +146,10 @@ def _metric_rows(
         if not isinstance(metric, EffectMetric) or metric.centered != centered:
             continue
         by_predictor = {name: replicates(part, metric, of, cluster) for name, of in found.items()}
+        own = by_predictor[MODEL]
+        part.keep(
+            metric.name, own, clusters=clusters, normalization=SCALE, source=part.source, predictor=MODEL
+        )
         for name, values in by_predictor.items():
             estimate = part.resampling.estimate(metric, values, clusters=clusters)
             if metric.flag_at_zero and estimate.value == 0:
@@ -153,7 +157,7 @@ def _metric_rows(
             rows.append(_row(part, metric.name, name, estimate, n=n))
             if name != MODEL:
                 # Samples of people have no replicates where people themselves are resampled.
-                paired = by_predictor[MODEL][: len(values)] - values
+                paired = own[: len(values)] - values
                 estimate = part.resampling.estimate(metric, paired, clusters=clusters, difference=True)
                 rows.append(_row(part, metric.name, MODEL, estimate, n=n, reference=name))
     return rows

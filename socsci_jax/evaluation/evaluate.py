@@ -179,6 +179,7 @@ def evaluate(
         excluded=excluded_table(found + coded, store),
         reliability=_stacked([one.reliability for one in judged]),
         coding=coding,
+        replicates={key: values for part in parts for key, values in part.replicates.items()},
     )
 
 

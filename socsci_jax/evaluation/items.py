@@ -71,7 +71,7 @@ class ItemPredictions:
     @property
     def model_l(self) -> np.ndarray:
         """From probabilities where there are any, else from draws."""
-        return self.single.get(EXACT, self.single[SAMPLED])[MODEL]
+        return self.single[EXACT if EXACT in self.single else SAMPLED][MODEL]
 
 
 def item_predictions(

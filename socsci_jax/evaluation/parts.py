@@ -13,7 +13,7 @@ import polars as pl
 
 from socsci_jax.evaluation import resampling
 from socsci_jax.evaluation.cells import Cell, PredictionIndex, answers_by_item
-from socsci_jax.evaluation.resampling import Resampling
+from socsci_jax.evaluation.resampling import ReplicateKey, Replicates, Resampling
 from socsci_jax.evaluation.table import EXACT, SAMPLED
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import PARTS, TRAIN
@@ -43,6 +43,23 @@ class Part:
     minimum_n: int
     seed: int
     resample: str | None = None
+    # What was averaged, kept for paired comparisons with another predictor.
+    replicates: dict[ReplicateKey, Replicates] = dataclasses.field(default_factory=dict, compare=False)
+
+    def keep(
+        self,
+        metric: str,
+        values_b: np.ndarray,
+        *,
+        clusters: int,
+        normalization: str | None,
+        source: str | None,
+        predictor: str,
+        group: str | None = None,
+    ) -> None:
+        """Keeps the replicates of one value of the part as a whole."""
+        key = ReplicateKey(self.name, metric, normalization, source, predictor, group)
+        self.replicates[key] = Replicates(values_b, self.resampling, clusters)
 
     @property
     def source(self) -> str:

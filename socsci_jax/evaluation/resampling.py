@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -61,6 +61,26 @@ class Resampling:
             low=-np.inf if difference else metric.low,
             high=np.inf if difference else metric.high,
         )
+
+
+class ReplicateKey(NamedTuple):
+    """Of what a series of replicates is: columns of the evaluation table."""
+
+    part: str
+    metric: str
+    normalization: str | None
+    source: str | None
+    predictor: str
+    group: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Replicates:
+    """A value of a part in the sample and in each resample [1 + B], over so many clusters."""
+
+    values: np.ndarray
+    resampling: Resampling
+    clusters: int
 
 
 def choose(

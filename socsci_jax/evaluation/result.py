@@ -16,6 +16,7 @@ from socsci_jax.evaluation.classification import Coding
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metric import DistributionMetric, Metric
 from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.resampling import ReplicateKey, Replicates
 from socsci_jax.evaluation.table import EXACT, MODEL, SAMPLED, SCALE
 
 
@@ -39,7 +40,8 @@ class Evaluation:
 
     All but `table`, `excluded` and `coding` are about items whose levels have an order; `coding` is about the others.
     `condition_means` and `contrasts` have a row each with people's standard errors, `distributions` a row for each item,
-    `excluded` the items that are in no average, `reliability` the bins of the reliability diagram.
+    `excluded` the items that are in no average, `reliability` the bins of the reliability diagram, `replicates` the model's
+    values in every resample.
     """
 
     table: pl.DataFrame
@@ -52,6 +54,9 @@ class Evaluation:
     excluded: pl.DataFrame
     reliability: pl.DataFrame
     coding: Coding
+    replicates: Mapping[ReplicateKey, Replicates] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def parts(self) -> tuple[str, ...]:

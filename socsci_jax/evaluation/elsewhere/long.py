@@ -11,8 +11,10 @@ from socsci_jax.evaluation.elsewhere.columns import (
     CONDITION,
     CONTROL,
     DRAW,
+    MEAN,
     OUTCOME,
     PERSON,
+    PROB,
     STUDY,
     VALUE,
     WEIGHT,
@@ -22,6 +24,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
 )
 
 PLACE = ("study", "condition", "outcome")
+INTERNAL = ["__row", "__participant_id", "__study", "__condition"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,43 +52,47 @@ def as_long(frame: pl.DataFrame, *, table: str, id_column: str | None = None) ->
     In a wide table a column of numbers is a question, and any other column is an attribute of people.  Raises
     InputError where no column is a question.
     """
-    frame = frame.with_row_index("row", offset=1)
     person = _column(frame, id_column, table) if id_column else find(frame, PERSON)
+    outcome, value = find(frame, OUTCOME), find(frame, VALUE)
+    if outcome is not None and value is None and find(frame, (*MEAN, *PROB)) is None:
+        raise InputError(
+            f"{table}: column {outcome!r} names a question in each row, but no column holds the answer; name it value."
+        )
     if person is None:
-        person = frame.columns[1]
-        if is_long(frame.drop("row")):
+        if is_long(frame):
             raise InputError(
-                f"{table}: no column says who answered; found {frame.columns[1:20]}, name one participant_id."
+                f"{table}: no column says who answered; found {frame.columns[:20]}, name one participant_id."
             )
+        person = frame.columns[0]
     study, condition = find(frame, STUDY), find(frame, CONDITION)
-    base = frame.with_columns(
-        participant_id=pl.col(person),
-        study=pl.col(study).fill_null("study") if study else pl.lit("study"),
-        condition=pl.col(condition).fill_null("all") if condition else pl.lit("all"),
+    # Names that no table has, so that any column may be a question.
+    base = frame.with_row_index("__row", offset=1).with_columns(
+        __participant_id=pl.col(person),
+        __study=pl.col(study).fill_null("study") if study else pl.lit("study"),
+        __condition=pl.col(condition).fill_null("all") if condition else pl.lit("all"),
     )
-    taken = {"row", person, study, condition} - {None}
     weight, control = find(frame, WEIGHT), find(frame, CONTROL)
-    taken |= {weight, control, find(frame, DRAW)} - {None}
-    if is_long(frame.drop("row")):
-        outcome, value = find(frame, OUTCOME), find(frame, VALUE)
+    taken = {person, study, condition, weight, control, find(frame, DRAW)} - {None}
+    if is_long(frame):
         assert outcome is not None and value is not None
         attributes = [name for name in frame.columns if name not in taken | {outcome, value}]
-        melted = base.select("row", *PLACE[:2], "participant_id", outcome=pl.col(outcome), raw=pl.col(value))
+        melted = base.select(*INTERNAL, __outcome=pl.col(outcome), __raw=pl.col(value))
     else:
         questions = [name for name in frame.columns if name not in taken and _is_numeric(frame[name])]
         if not questions:
             raise InputError(
-                f"{table}: no column is a question with numbers; found {frame.columns[1:20]}. A long table has columns "
+                f"{table}: no column is a question with numbers; found {frame.columns[:20]}. A long table has columns "
                 "participant_id, outcome and value; a wide one a column of numbers for each question."
             )
         attributes = [name for name in frame.columns if name not in taken | set(questions)]
-        melted = base.select("row", *PLACE[:2], "participant_id", *questions).unpivot(
-            questions, index=["row", *PLACE[:2], "participant_id"], variable_name="outcome", value_name="raw"
+        melted = base.select(*INTERNAL, *questions).unpivot(
+            questions, index=INTERNAL, variable_name="__outcome", value_name="__raw"
         )
+    melted = melted.rename(lambda name: name.removeprefix("__"))
     answers, bad = _numbers(melted, table)
     people = base.select(
-        "study",
-        "participant_id",
+        pl.col("__study").alias("study"),
+        pl.col("__participant_id").alias("participant_id"),
         (pl.col(weight).cast(pl.Float64, strict=False) if weight else pl.lit(None, pl.Float64)).alias(
             "weight"
         ),
@@ -94,7 +101,7 @@ def as_long(frame: pl.DataFrame, *, table: str, id_column: str | None = None) ->
     marked = frozenset[str]()
     if control:
         true = pl.col(control).str.to_lowercase().is_in(["true", "1", "yes"])
-        marked = frozenset(base.filter(true)["condition"].unique())
+        marked = frozenset(base.filter(true)["__condition"].unique())
     return LongTable(
         answers=answers,
         people=people.unique(["study", "participant_id"], keep="first", maintain_order=True),

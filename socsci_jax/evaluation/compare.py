@@ -1,0 +1,178 @@
+"""Two predictors on the same people's answers: every metric of both, and their paired difference."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.evaluate import evaluate, label_without_split
+from socsci_jax.evaluation.intervals import Estimate
+from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.table import MODEL
+from socsci_jax.evaluation.verdicts import HEADLINE, number, with_interval
+from socsci_jax.studies.predictions import Predictions, read_predictions
+from socsci_jax.studies.splits import Split
+from socsci_jax.studies.store import StudyStore
+
+COLUMNS = ("part", "metric", "normalization", "source", "group")
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """`table` has a row for each part and metric: values of A and B, and A − B with its interval.
+
+    Differences rest on the same answers and the same resamples.  `a` and `b` are the evaluations themselves.
+    """
+
+    table: pl.DataFrame
+    a: Evaluation
+    b: Evaluation
+    answers: int
+    excluded: int
+
+    def headline(self) -> pl.DataFrame:
+        """The headline metrics of each part as text: A, B, and A − B with its interval."""
+        rows = []
+        for row in self.table.filter(pl.col("metric").is_in(HEADLINE), pl.col("group").is_null()).iter_rows(
+            named=True
+        ):
+            digits = BY_NAME[row["metric"]].digits
+            difference = Estimate(row["difference"], row["lo"], row["hi"])
+            names = [row["metric"], row["normalization"], row["source"]]
+            rows.append(
+                {
+                    "part": row["part"],
+                    "metric": " ".join(name for name in names if name),
+                    "A": number(row["a"], digits=digits),
+                    "B": number(row["b"], digits=digits),
+                    "A − B": with_interval(difference, digits=digits),
+                }
+            )
+        return pl.DataFrame(rows, schema=dict.fromkeys(("part", "metric", "A", "B", "A − B"), pl.String))
+
+    def sentences(self) -> list[str]:
+        """Which is better by the distance, part by part, or that it cannot be told."""
+        found = []
+        rows = self.table.filter(pl.col("group").is_null(), metric="wasserstein", normalization="scale")
+        for row in rows.iter_rows(named=True):
+            difference = Estimate(row["difference"], row["lo"], row["hi"])
+            if difference.hi is not None and difference.hi < 0:
+                words = "A is better than B"
+            elif difference.lo is not None and difference.lo > 0:
+                words = "B is better than A"
+            else:
+                words = "which is better cannot be told"
+            found.append(
+                f"{row['part']} ({row['source']}): {words}; A − B = {with_interval(difference)} in Wasserstein distance."
+            )
+        return found
+
+
+def compare_files(
+    a: str | Path,
+    b: str | Path,
+    store_path: str | Path,
+    *,
+    split_name: str | None = None,
+    seed: int = 0,
+    minimum_n: int = 10,
+) -> Comparison:
+    """Compares two predictions files; the split is `split_name`, else the one that both name, else none.
+
+    Raises InputError where they name different splits, or where no answer is predicted by both.
+    """
+    store = StudyStore(store_path)
+    first, second = read_predictions(a, store), read_predictions(b, store)
+    named = {str(p.metadata["split"]) for p in (first, second) if p.metadata.get("split") is not None}
+    if split_name is None and len(named) > 1:
+        raise InputError(
+            f"{a} and {b} were made under different splits, {sorted(named)}; name the split to judge under."
+        )
+    name = split_name or (named.pop() if named else None)
+    labeled = label_without_split(store) if name is None else Split.load(store, name).label(store)
+    return compare(first, second, store, labeled, seed=seed, minimum_n=minimum_n)
+
+
+def compare(
+    a: Predictions,
+    b: Predictions,
+    store: StudyStore,
+    labeled: pl.DataFrame,
+    *,
+    seed: int = 0,
+    minimum_n: int = 10,
+) -> Comparison:
+    """Judges both on the answers that both predict, as `evaluate` does, and takes the paired difference of every metric."""
+    common = _predicted(labeled, a).join(
+        _predicted(labeled, b).select("item_id", "participant_id").unique(),
+        on=["item_id", "participant_id"],
+        how="semi",
+    )
+    if common.is_empty():
+        raise InputError("no answer is predicted by both; predict the same items and people.")
+    judged = [
+        evaluate(
+            dataclasses.replace(one, frame=one.frame.drop("unseen", strict=False)),
+            store,
+            common,
+            seed=seed,
+            minimum_n=minimum_n,
+        )
+        for one in (a, b)
+    ]
+    return Comparison(
+        table=_paired(*judged),
+        a=judged[0],
+        b=judged[1],
+        answers=common.height,
+        excluded=labeled.height - common.height,
+    )
+
+
+def _predicted(labeled: pl.DataFrame, predictions: Predictions) -> pl.DataFrame:
+    frame = predictions.frame.select("item_id", "participant_id").unique()
+    whole = frame.filter(pl.col("participant_id").is_null())
+    own = labeled.join(frame, on=["item_id", "participant_id"], how="semi", maintain_order="left")
+    everybody = labeled.join(whole.select("item_id"), on="item_id", how="semi", maintain_order="left")
+    return pl.concat([own, everybody]).unique(maintain_order=True)
+
+
+def _paired(a: Evaluation, b: Evaluation) -> pl.DataFrame:
+    rows = []
+    for key, replicates in a.replicates.items():
+        other = b.replicates.get(key)
+        if key.predictor != MODEL or other is None:
+            continue
+        size = min(len(replicates.values), len(other.values))
+        metric = BY_NAME[key.metric]
+        difference = replicates.resampling.estimate(
+            metric,
+            replicates.values[:size] - other.values[:size],
+            clusters=replicates.clusters,
+            difference=True,
+        )
+        rows.append(
+            {
+                "part": key.part,
+                "metric": key.metric,
+                "normalization": key.normalization,
+                "source": key.source,
+                "group": key.group,
+                "a": float(replicates.values[0]),
+                "b": float(other.values[0]),
+                "difference": difference.value,
+                "lo": difference.lo,
+                "hi": difference.hi,
+                "resampled": difference.resampled if difference.lo is not None else None,
+            }
+        )
+    schema = {
+        **dict.fromkeys(COLUMNS, pl.String),
+        **dict.fromkeys(("a", "b", "difference", "lo", "hi"), pl.Float64),
+        "resampled": pl.String,
+    }
+    return pl.DataFrame(rows, schema=schema).with_columns(pl.col("a", "b").fill_nan(None))

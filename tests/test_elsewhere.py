@@ -1,0 +1,261 @@
+"""Predictions and answers as plain tables: long, wide, probabilities, means with intervals, and malformed ones."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.elsewhere.columns import read_table
+from socsci_jax.evaluation.elsewhere.scales import declared_for, read_scales
+from socsci_jax.evaluation.elsewhere.tables import TableEvaluation, evaluate_tables
+
+
+def people(n: int = 40, *, seed: int = 0, effect: int = 1) -> pl.DataFrame:
+    """Long answers on 1 to 5 to two questions in two arms."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        (f"{arm}{k}", arm, question, int(np.clip(rng.integers(1, 5) + effect * (arm == "b"), 1, 5)))
+        for arm in ("control", "b")
+        for k in range(n)
+        for question in ("q1", "q2")
+    ]
+    return pl.DataFrame(rows, schema=["participant_id", "condition", "outcome", "value"], orient="row")
+
+
+def wide(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.pivot("outcome", index=["participant_id", "condition"], values="value")
+
+
+def judged(folder: Path, answers: pl.DataFrame, human: pl.DataFrame, **settings) -> TableEvaluation:
+    answers.write_csv(folder / "answers.csv")
+    human.write_csv(folder / "human.csv")
+    return evaluate_tables(folder / "answers.csv", folder / "human.csv", **settings)
+
+
+@pytest.fixture(scope="module")
+def long_result(tmp_path_factory) -> TableEvaluation:
+    return judged(tmp_path_factory.mktemp("long"), people(seed=1), people())
+
+
+def test_long_tables_are_evaluated_without_a_store(long_result):
+    evaluation = long_result.evaluation
+    human, predicted = people(), people(seed=1)
+    both = human.join(predicted, on=["participant_id", "condition", "outcome"], suffix="_predicted")
+    error = (both["value"] - both["value_predicted"]).abs() / 4
+    per_item = both.with_columns(e=error).group_by("condition", "outcome").agg(pl.col("e").mean())["e"].mean()
+    assert evaluation.metric("individual_accuracy_draw").value == pytest.approx(1 - per_item)
+    assert long_result.rejected.is_empty()
+
+
+def test_wide_and_long_tables_give_the_same_table(tmp_path, long_result):
+    other = judged(tmp_path, wide(people(seed=1)), wide(people()))
+    names = ["metric", "normalization", "source", "predictor", "reference", "study", "condition", "outcome"]
+    one, two = (r.evaluation.table.drop("group").sort(names) for r in (long_result, other))
+    assert one.equals(two)
+
+
+def test_parquet_is_read_as_csv_is(tmp_path, long_result):
+    for name, frame in (("a", people(seed=1)), ("h", people())):
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+    found = evaluate_tables(tmp_path / "a.parquet", tmp_path / "h.parquet")
+    assert found.evaluation.table.equals(long_result.evaluation.table)
+
+
+def test_probabilities_in_columns_and_in_rows_are_the_same_prediction(tmp_path):
+    shares = pl.DataFrame(
+        [(arm, q, 0.1, 0.2, 0.3, 0.2, 0.2) for arm in ("control", "b") for q in ("q1", "q2")],
+        schema=["condition", "outcome", *(f"p_{k}" for k in range(1, 6))],
+        orient="row",
+    )
+    rows = shares.unpivot(
+        [f"p_{k}" for k in range(1, 6)], index=["condition", "outcome"], value_name="prob"
+    ).with_columns(level=pl.col("variable").str.slice(2))
+    columns = judged(tmp_path, shares, people()).evaluation
+    assert columns.source("all") == "exact"
+    assert judged(tmp_path, rows.drop("variable"), people()).evaluation.table.equals(columns.table)
+    expected = people().filter(condition="control", outcome="q1")["value"].to_numpy()
+    human = np.bincount(expected - 1, minlength=5) / expected.size
+    w = np.abs(np.cumsum(human - np.array([0.1, 0.2, 0.3, 0.2, 0.2])))[:-1].sum() / 4
+    item = columns.table.filter(
+        pl.col("reference").is_null(), metric="wasserstein", normalization="scale", source="exact", predictor="model",
+        condition="control", outcome="q1",
+    )  # fmt: skip
+    assert item["value"].item() == pytest.approx(w)
+
+
+def test_means_with_intervals_are_judged_by_effects_and_coverage(tmp_path):
+    human = people()
+    means = human.group_by("condition", "outcome", maintain_order=True).agg(mean=pl.col("value").mean())
+    exact = means.with_columns(pi_lower=pl.col("mean") - 0.1, pi_upper=pl.col("mean") + 0.1)
+    found = judged(tmp_path, exact, human).evaluation
+    assert found.metric("effect_rmse").value == pytest.approx(0, abs=1e-12)
+    assert found.metric("mean_interval_coverage").value == 1
+    assert found.metric("mean_interval_winkler").value == pytest.approx(0.2 / 4)
+    assert found.metric("wasserstein") is None
+
+
+def test_effects_against_the_control_are_read_as_such(tmp_path):
+    human = people()
+    means = (
+        human.group_by("condition", "outcome")
+        .agg(pl.col("value").mean())
+        .pivot("condition", index="outcome", values="value")
+    )
+    ate = means.select("outcome", condition=pl.lit("b"), ate=pl.col("b") - pl.col("control"))
+    found = judged(tmp_path, ate, human).evaluation
+    assert found.metric("effect_rmse").value == pytest.approx(0, abs=1e-12)
+    assert found.metric("effect_rmse", predictor="no_effect").value > 0.1
+
+
+def test_predictions_for_other_people_stand_for_everybody(tmp_path):
+    others = people(seed=1).with_columns(participant_id=pl.lit("sim") + pl.col("participant_id"))
+    found = judged(tmp_path, others, people())
+    assert any("stand for everybody alike" in note for note in found.evaluation.notes)
+    assert found.evaluation.metric("wasserstein").value is not None
+
+
+def test_scales_are_declared_by_name_or_pattern(tmp_path):
+    path = tmp_path / "scales.yaml"
+    path.write_text("q1: 1 to 7\n'q*': 0 to 10 by 5\nnames: {levels: [1, 2], nominal: true}\n")
+    scales = read_scales(path)
+    assert declared_for("q1", scales).scale.levels == tuple(range(1, 8))
+    assert declared_for("q9", scales).scale.levels == (0, 5, 10)
+    assert declared_for("names", scales).scale.nominal
+    assert declared_for("other", scales) is None
+
+
+def test_a_declared_scale_is_the_one_that_distances_are_divided_by(tmp_path):
+    (tmp_path / "scales.yaml").write_text("'q*': 1 to 9\n")
+    narrow = judged(tmp_path, people(seed=1), people()).evaluation.metric("wasserstein").value
+    wide_scale = judged(tmp_path, people(seed=1), people(), scales=tmp_path / "scales.yaml")
+    assert wide_scale.evaluation.metric("wasserstein").value == pytest.approx(narrow / 2)
+
+
+@pytest.mark.parametrize(
+    "scale", ["5 to 1", "a lot", "0 to 100000", "[1]", "{values: [1, 2]}", "1 to 5 by 3"]
+)
+def test_a_scale_that_is_none_is_named(tmp_path, scale):
+    (tmp_path / "scales.yaml").write_text(f"q1: {scale}\n")
+    with pytest.raises(InputError, match="q1"):
+        read_scales(tmp_path / "scales.yaml")
+
+
+# ---- malformed tables ----
+
+
+def test_what_cannot_be_used_is_listed_with_its_row_and_reason(tmp_path):
+    answers = people(seed=1).with_columns(pl.col("value").cast(pl.String))
+    broken = answers.with_row_index().with_columns(
+        value=pl.when(pl.col("index") == 3).then(pl.lit("often")).otherwise("value"),
+        participant_id=pl.when(pl.col("index") == 5).then(None).otherwise("participant_id"),
+        outcome=pl.when(pl.col("index") == 7).then(pl.lit("q9")).otherwise("outcome"),
+    )
+    found = judged(tmp_path, broken.drop("index"), people())
+    reasons = {(row["row"], row["reason"]) for row in found.rejected.iter_rows(named=True)}
+    assert reasons == {
+        (4, "not a number"),
+        (6, "nobody is named"),
+        (8, "people have no answers to this question"),
+    }
+    assert any("3 cells could not be used" in note for note in found.evaluation.notes)
+    found.write(tmp_path / "out")
+    assert pl.read_csv(tmp_path / "out" / "rejects.csv").height == 3
+
+
+def test_probabilities_that_do_not_sum_to_one_are_rejected_and_not_renormalized(tmp_path):
+    shares = pl.DataFrame(
+        {"condition": ["control", "b"], "outcome": ["q1", "q1"], "p_1": [0.5, 0.5], "p_2": [0.5, 0.9]}
+    )
+    found = judged(tmp_path, shares, people())
+    assert found.rejected["reason"].to_list() == ["the probabilities do not sum to 1"]
+    assert found.evaluation.counts["all"]["items"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "not a readable table"),
+        ("participant_id,outcome,value\n", "no rows"),
+        ("a,b\nx,y\n", "no column is a question"),
+        ("outcome,value\nq1,3\n", "no column says who answered"),
+        ("participant_id,outcome,value\np,q1,x\n", "not one answer is a number"),
+        ("participant_id,outcome,value,value\np,q1,1,2\n", "twice"),
+    ],
+)
+def test_a_table_that_is_none_gets_one_sentence(tmp_path, content, words):
+    (tmp_path / "human.csv").write_text(content)
+    people().write_csv(tmp_path / "answers.csv")
+    with pytest.raises(InputError, match=words):
+        evaluate_tables(tmp_path / "answers.csv", tmp_path / "human.csv")
+
+
+def test_tables_without_a_common_question_are_refused_with_an_example_of_each(tmp_path):
+    with pytest.raises(InputError, match="no prediction is of a question"):
+        judged(tmp_path, people().with_columns(outcome=pl.lit("other")), people())
+
+
+CELLS = st.sampled_from(
+    ["1", "3", "5", "", "NA", "7", "-99", "2.5", "1e308", "inf", "nan", "often", "=1+1", "\ufeff", "é", "1,5"]
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=25), st.integers(0, 3))
+def test_a_malformed_table_gives_a_sentence_or_rejected_cells_and_never_a_silent_number(
+    tmp_path, rows, missing
+):
+    header = ["participant_id", "outcome", "value"]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([name for k, name in enumerate(header) if k != missing])
+    for k, (who, what, answer) in enumerate(rows):
+        cells = [f"control{k}" if who == "1" else who, "q1" if what in ("1", "3") else what, answer]
+        writer.writerow([cell for j, cell in enumerate(cells) if j != missing])
+    (tmp_path / "answers.csv").write_text(text.getvalue(), encoding="utf-8")
+    people(12).write_csv(tmp_path / "human.csv")
+    try:
+        found = evaluate_tables(tmp_path / "answers.csv", tmp_path / "human.csv", minimum_n=5)
+    except InputError as error:
+        assert str(error).strip()
+        return
+    given_cells = read_table(tmp_path / "answers.csv").select(pl.col("value").count()).item()
+    used = sum(counts["draws"] for counts in found.evaluation.counts.values())
+    assert used + found.rejected.height >= given_cells - people(12).height
+    assert not found.evaluation.table["value"].is_nan().any()
+    w = found.evaluation.metric("wasserstein")
+    assert w is None or w.value is None or 0 <= w.value <= 1
+
+
+# ---- published files ----
+
+
+@pytest.mark.parametrize("setting", ["demographics_only", "text_persona"])
+def test_a_published_simulator_is_scored_from_its_files_as_an_independent_computation_does(
+    shared_data, setting
+):
+    folder = shared_data / "syn_digits" / setting
+    found = evaluate_tables(folder / "LLM.csv.gz", folder / "real.csv.gz", id_column="TWIN_ID").evaluation
+    real, model = (
+        pl.read_csv(folder / name, infer_schema_length=None).cast(pl.Float64)
+        for name in ("real.csv.gz", "LLM.csv.gz")
+    )
+    assert real["TWIN_ID"].equals(model["TWIN_ID"])
+    accuracy, correlation = [], []
+    for question in real.columns[1:]:
+        x, y = real[question].to_numpy(), model[question].to_numpy()
+        lo, hi = np.nanmin(x), np.nanmax(x)
+        known = np.isfinite(x) & np.isfinite(y) & (y >= lo) & (y <= hi)
+        x, y = x[known], y[known]
+        accuracy.append(1 - np.abs(x - y).mean() / (hi - lo))
+        if x.std() > 0 and y.std() > 0:
+            correlation.append(np.corrcoef(x, y)[0, 1])
+    assert found.metric("individual_accuracy_draw").value == pytest.approx(np.mean(accuracy), abs=1e-10)
+    assert found.metric("individual_r").value == pytest.approx(np.mean(correlation), abs=1e-10)
