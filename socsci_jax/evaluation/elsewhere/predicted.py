@@ -62,7 +62,9 @@ def _placed(rows: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.Dat
     condition on both sides needs no common name.
     """
     if rows.is_empty():
-        raise InputError(f"{path}: not one prediction is a number; give values, or levels with probabilities.")
+        raise InputError(
+            f"{path}: not one prediction is a number; give values, or levels with probabilities."
+        )
     known = people.item_ids
     conditions = known["condition"].unique()
     if rows["condition"].n_unique() == 1 and len(conditions) == 1:
