@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from rich.table import Table
 
-from socsci_jax.data.plan import MULTIPLE, round_up
+from socsci_jax.data.plan import MULTIPLE, EpochPlan, round_up
 from socsci_jax.data.shards import TreeShards
 from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.data.trees import RowShape
@@ -60,6 +61,7 @@ class DataFigures:
     sharing: float
     reads_used: float
     slots_used: float
+    arms_per_step: float  # 0 where nothing is contrasted
     source: str
 
 
@@ -173,7 +175,7 @@ def _check_mesh(recipe: Recipe, machine: Machine) -> None:
 # Without data: as SocSci210 and the TESS archive have about, with Qwen's tokenizer.
 ASSUMED_READS = 1 / 8  # of a row's tokens; as many target slots
 ASSUMED_COMPARISONS = 1 / 32  # of a row's tokens
-ASSUMED_ANSWERS = {"sft": 0, "dpo": 2, "soft": 11, "wasserstein": 11}
+ASSUMED_ANSWERS = {"sft": 0, "dpo": 2, "soft": 11, "wasserstein": 11, "contrast": 11, "profiled": 11}
 ASSUMED_PATH = 3  # tokens of an answer with its end
 ASSUMED_KEYS = 512
 
@@ -186,7 +188,15 @@ def assumed_row(recipe: Recipe) -> RowShape:
     if not answers:
         return RowShape(tokens, reads, reads)
     comparisons = round_up(math.ceil(tokens * ASSUMED_COMPARISONS), MULTIPLE)
-    return RowShape(tokens, reads, reads, comparisons=comparisons, answers=answers, path=ASSUMED_PATH)
+    return RowShape(
+        tokens,
+        reads,
+        reads,
+        comparisons=comparisons,
+        answers=answers,
+        path=ASSUMED_PATH,
+        contrasts=recipe.objective.sees_treatments,
+    )
 
 
 def _data_and_config(recipe: Recipe) -> tuple[DataFigures | None, DecoderConfig, list[str]]:
@@ -241,12 +251,22 @@ def _measure_data(recipe: Recipe) -> tuple[DataFigures, int]:
     return data_figures(recipe, shards, source=str(inputs.store.path)), tokenizer.vocab_size
 
 
+def _arms_per_step(plan: EpochPlan, steps: int) -> float:
+    """Arms of outcomes that a step of the first epoch contrasts on average: the weights of an arm's people sum to 1."""
+    rows = [row.contrasted for step in range(steps) for row in plan.batch(step) if row.contrasted is not None]
+    return float(sum(row.weight.sum() for row in rows)) / steps
+
+
 def data_figures(recipe: Recipe, shards: TreeShards, *, source: str = "") -> DataFigures:
     lengths = shards.lengths
     plan = batch_plan(recipe, lengths)
     steps = plan.steps(1)
     processed = steps * plan.rows * plan.shape.tokens
-    whole = lengths.branch_whole
+    # What a branch stands for: its responses, or one person who is asked about an arm.
+    stands_for = np.maximum(shards.branch_index["responses"].to_numpy(), 1)
+    whole = lengths.branch_whole * stands_for
+    planned = [row.branch for step in range(steps) for row in plan.batch(step)]
+    branches = np.concatenate(planned)
     work = [plan.work(step) for step in range(steps)]
     used, seen = (sum(of_step) for of_step in zip(*work))
     return DataFigures(
@@ -256,9 +276,10 @@ def data_figures(recipe: Recipe, shards: TreeShards, *, source: str = "") -> Dat
         responses=int(shards.metadata["responses"]),
         keys=seen / used,
         padding=1 - used / processed,
-        sharing=float(shards.branch_index["responses"].to_numpy() @ whole) / processed,
-        reads_used=float(lengths.branch_reads.sum()) / (steps * plan.rows * plan.shape.reads),
-        slots_used=float(lengths.branch_slots.sum()) / (steps * plan.rows * plan.shape.slots),
+        sharing=float(whole[branches].sum()) / processed,
+        reads_used=float(lengths.branch_reads[branches].sum()) / (steps * plan.rows * plan.shape.reads),
+        slots_used=float(lengths.branch_slots[branches].sum()) / (steps * plan.rows * plan.shape.slots),
+        arms_per_step=_arms_per_step(plan, steps),
         source=source,
     )
 
@@ -413,11 +434,17 @@ def _data_rows(plan: Plan, efficiency: float) -> Iterator[tuple[str, str, str]]:
         f"{data.reads_used:.0%}, {data.slots_used:.0%}",
         f"of {plan.row.reads:,} and {plan.row.slots:,} a row",
     )
+    if data.arms_per_step:
+        yield (
+            "arms per step",
+            f"{data.arms_per_step:,.1f}",
+            "of outcomes that are contrasted, each with all its people",
+        )
     yield "steps", f"{data.steps:,}", f"{plan.recipe.optimizer.epochs:g} epochs"
     seconds = plan.seconds_per_step(efficiency)
     if seconds is not None:
         yield "hours", f"{data.steps * seconds / 3600:,.2f}", "without validation and checkpoints"
-    programs = ["the step"] + ["the reference"] * (plan.recipe.objective.kind == "dpo")
+    programs = ["the step"] + ["the reference"] * plan.recipe.objective.needs_reference
     yield "programs to compile", f"{len(programs)}", " and ".join(programs)
 
 

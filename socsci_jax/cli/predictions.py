@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,11 @@ from socsci_jax.cli.output import Replace, Seed, command_line, print_rich, print
 from socsci_jax.errors import InputError
 from socsci_jax.foreign_text import say
 from socsci_jax.storage import only_writer
+
+if TYPE_CHECKING:
+    from socsci_jax.models.sharding import Mesh
+    from socsci_jax.studies.splits import Split
+    from socsci_jax.studies.store import StudyStore
 
 app = typer.Typer()
 
@@ -51,6 +57,14 @@ def simulate_command(
     other_layout: Annotated[
         bool, typer.Option("--allow-other-layout", help="Allow a layout that the model was not trained with.")
     ] = False,
+    effects_from: Annotated[
+        str | None,
+        typer.Option(help="Take the differences between arms from this model, and only levels from MODEL."),
+    ] = None,
+    kappa: Annotated[
+        str,
+        typer.Option(help="How much of these differences is believed: 0 to 1, or `validation` to learn it."),
+    ] = "validation",
     fsdp: Annotated[
         int, typer.Option(min=1, max=DEVICES, help="Cut the parameters over this many devices.")
     ] = 1,
@@ -97,6 +111,12 @@ def simulate_command(
             sampling = Sampling(
                 draws=draws, temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens
             )
+        if effects_from is not None:
+            names = (model, effects_from)
+            settings = {"mesh": mesh, "out": out, "parts": parts or (), "kappa": kappa, "draws": draws}
+            if processes.is_main:  # not cut into chunks
+                _two_parts(names, store, held_out, **settings)
+            return
         opened = open_model(model, mesh=mesh)
         processes.peers.agree(attention=attention_for(opened.config.head_dim, opened.compute_dtype).name)
         rows = simulate(
@@ -113,6 +133,43 @@ def simulate_command(
         )
         if processes.is_main:
             say(f"predictions: {out} ({rows:,} rows)")
+
+
+def _two_parts(
+    names: tuple[str, str],
+    store: StudyStore,
+    split: Split,
+    *,
+    mesh: Mesh,
+    out: Path,
+    parts: Sequence[str],
+    kappa: str,
+    draws: int,
+) -> None:
+    from socsci_jax.model_io import open_model
+    from socsci_jax.simulation.two_parts import simulate_two_parts
+
+    if draws:
+        raise InputError("--effects-from combines exact probabilities; leave --draws out.")
+    if kappa != "validation":
+        try:
+            given = float(kappa)
+        except ValueError:
+            given = -1.0
+        if not 0 <= given <= 1:
+            raise InputError(f"--kappa {kappa}: give a number from 0 to 1, or `validation`.")
+    levels, effects = (open_model(name, mesh=mesh) for name in names)
+    found = simulate_two_parts(
+        levels,
+        effects,
+        store,
+        split,
+        out=out,
+        parts=tuple(parts),
+        kappa=None if kappa == "validation" else given,
+        metadata={"command": command_line()},
+    )
+    say(f"predictions: {out} (kappa {found:.2f})")
 
 
 @app.command()

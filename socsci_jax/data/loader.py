@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import grain
 import numpy as np
 
-from socsci_jax.data.plan import BatchPlan
+from socsci_jax.data.plan import EpochPlan, PlannedRow
 from socsci_jax.data.shards import TreeShards
-from socsci_jax.data.trees import Path, empty_rows, put_row
+from socsci_jax.data.trees import Path, TreeRows, empty_rows, put_row
 
 
 class PlannedRows:
@@ -24,7 +24,7 @@ class PlannedRows:
     def __init__(
         self,
         shards: TreeShards,
-        plan: BatchPlan,
+        plan: EpochPlan,
         *,
         steps: int,
         micro_batches: int,
@@ -49,12 +49,27 @@ class PlannedRows:
             if place < len(planned):
                 row = planned[place]
                 put_row(batch, g, self._paths(row.prefix.tolist(), row.branch.tolist(), row.shared.tolist()))
+                if row.contrasted is not None:
+                    self._put_contrasts(batch, g, row)
                 if self._reference is not None:
                     compared = self._plan.lengths.comparisons_of(row.branch)
                     batch.answer_reference[g, : len(compared)] = self._reference[compared]
         return {
             name: array.reshape(*places.shape, *array.shape[1:]) for name, array in batch.arrays().items()
         }
+
+    def _put_contrasts(self, batch: TreeRows, g: int, row: PlannedRow) -> None:
+        """Every prompt of the row has one comparison, in the order of the prompts."""
+        found = row.contrasted
+        here = slice(0, len(row.branch))
+        batch.contrast_cell[g, here] = found.local_cell
+        batch.contrast_set[g, here] = found.group
+        batch.contrast_half[g, here] = found.half
+        batch.contrast_weight[g, here] = found.weight
+        statistics = self._shards.cell_statistics
+        batch.contrast_mean[g, here] = statistics.mean[found.cell]
+        batch.contrast_error[g, here] = statistics.error[found.cell]
+        batch.contrast_answers[g, here] = statistics.answers[found.cell]
 
     def digest(self, arrays: dict[str, np.ndarray]) -> int:
         """Of what `self[step]` gave: digests of several processes add up to that of the whole step (modulo 2^64).

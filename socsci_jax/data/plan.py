@@ -37,6 +37,24 @@ class Lengths:
     branch_comparisons: np.ndarray
     answers_of_comparison: int = 0
     slots_of_answer: int = 0
+    # Of branches that belong to contrasts, which come last: the cell (-1 for the others) and the person; of cells the set.
+    branch_cell: np.ndarray | None = None
+    branch_person: np.ndarray | None = None
+    cell_set: np.ndarray | None = None
+
+    @functools.cached_property
+    def plain(self) -> Lengths:
+        """Those of the branches that belong to no contrast, under the same numbers."""
+        if self.branch_cell is None:
+            return self
+        count = int((self.branch_cell < 0).sum())
+        of_branches = {
+            field.name: getattr(self, field.name)[:count]
+            for field in dataclasses.fields(self)
+            if field.name.startswith("branch_")
+        }
+        prefixes = int(of_branches["branch_prefix"].max(initial=-1)) + 1
+        return dataclasses.replace(self, prefix_tokens=self.prefix_tokens[:prefixes], **of_branches)
 
     @property
     def branch_needs(self) -> np.ndarray:
@@ -58,15 +76,79 @@ class Lengths:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Contrasted:
+    """Where the n prompts of a row belong: the cell among all, and counted within the micro-batch its cell and set; the half
+    of the people; and the weight, 1 over the people of the cell."""
+
+    cell: np.ndarray
+    local_cell: np.ndarray
+    group: np.ndarray
+    half: np.ndarray
+    weight: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class PlannedRow:
     """The prompts of a row in their order: prefix[n], branch[n], and the tokens shared[n] with the one before."""
 
     prefix: np.ndarray
     branch: np.ndarray
     shared: np.ndarray
+    contrasted: Contrasted | None = None
 
 
-class BatchPlan:
+class EpochPlan:
+    """Random access to the rows of each step, of epochs that are planned as a whole."""
+
+    shape: RowShape
+
+    def __init__(self, lengths: Lengths, *, rows: int):
+        self.lengths = lengths
+        self.rows = rows
+        self._epoch = functools.lru_cache(maxsize=2)(self._plan_epoch)
+        self._steps: list[int] = []
+
+    def _plan_epoch(self, epoch: int) -> list[PlannedRow]:
+        raise NotImplementedError
+
+    def steps(self, epochs: float) -> int:
+        """Number of steps of so many epochs; the last one may be incomplete."""
+        whole = math.floor(epochs)
+        while len(self._steps) < math.ceil(epochs):
+            self._steps.append(-(-len(self._epoch(len(self._steps))) // self.rows))
+        rest = math.ceil((epochs - whole) * self._steps[whole]) if epochs > whole else 0
+        return max(1, sum(self._steps[:whole]) + rest)
+
+    def steps_of_all(self) -> int:
+        """Steps from the first in which every prompt stands at least once."""
+        return self.steps(1)
+
+    def batch(self, step: int) -> list[PlannedRow]:
+        """The rows of a step, at most `rows` of them."""
+        epoch = 0
+        while step >= self.steps(epoch + 1):
+            epoch += 1
+        start = (step - (self.steps(epoch) if epoch else 0)) * self.rows
+        return self._epoch(epoch)[start : start + self.rows]
+
+    def work(self, step: int) -> tuple[int, int]:
+        """Tokens that step computes, without padding; and the tokens that these see, themselves included."""
+        used = seen = 0
+        whole = self.lengths.branch_whole
+        for row in self.batch(step):
+            length = whole[row.branch]
+            used += int((length - row.shared).sum())
+            # Token number i of a prompt, counted from 0, sees i + 1.
+            seen += int((length * (length + 1) - row.shared * (row.shared + 1)).sum()) // 2
+        return used, seen
+
+    def padding_share(self) -> float:
+        """Share of the processed tokens of the first epoch that are padding."""
+        used = sum(self.work(step)[0] for step in range(self.steps(1)))
+        return 1 - used / (self.steps(1) * self.rows * self.shape.tokens)
+
+
+class BatchPlan(EpochPlan):
     """Random access to the rows of each step.
 
     In each epoch the branches of a prefix are shuffled and cut into trees of at most `branches_per_tree`, the
@@ -86,29 +168,10 @@ class BatchPlan:
                 f"batch.tokens_per_row = {tokens_per_row}: the longest prompt with its answers has {longest} tokens; "
                 f"set it to at least {round_up(longest, MULTIPLE)}, or lower data.max_tokens."
             )
-        self.lengths = lengths
-        self.rows = rows
+        super().__init__(lengths, rows=rows)
         self.seed = seed
         self.shape = _row_shape(lengths, tokens_per_row, branches_per_tree)
         self._tree_of_place = _even_trees(lengths, self.shape, branches_per_tree)
-        self._epoch = functools.lru_cache(maxsize=2)(self._plan_epoch)
-        self._steps: list[int] = []
-
-    def steps(self, epochs: float) -> int:
-        """Number of steps of so many epochs; the last one may be broken off."""
-        whole = math.floor(epochs)
-        while len(self._steps) < math.ceil(epochs):
-            self._steps.append(-(-len(self._epoch(len(self._steps))) // self.rows))
-        rest = math.ceil((epochs - whole) * self._steps[whole]) if epochs > whole else 0
-        return max(1, sum(self._steps[:whole]) + rest)
-
-    def batch(self, step: int) -> list[PlannedRow]:
-        """The rows of a step, at most `rows` of them."""
-        epoch = 0
-        while step >= self.steps(epoch + 1):
-            epoch += 1
-        start = (step - (self.steps(epoch) if epoch else 0)) * self.rows
-        return self._epoch(epoch)[start : start + self.rows]
 
     def _plan_epoch(self, epoch: int) -> list[PlannedRow]:
         rng = np.random.default_rng([self.seed, epoch])
@@ -142,22 +205,6 @@ class BatchPlan:
             tokens=np.add.reduceat(new, start[:-1]),
             needs=np.add.reduceat(lengths.branch_needs[branch], start[:-1]),
         )
-
-    def work(self, step: int) -> tuple[int, int]:
-        """Tokens that step computes, without padding; and the tokens that these see, themselves included."""
-        used = seen = 0
-        whole = self.lengths.branch_whole
-        for row in self.batch(step):
-            length = whole[row.branch]
-            used += int((length - row.shared).sum())
-            # Token number i of a prompt, counted from 0, sees i + 1.
-            seen += int((length * (length + 1) - row.shared * (row.shared + 1)).sum()) // 2
-        return used, seen
-
-    def padding_share(self) -> float:
-        """Share of the processed tokens of the first epoch that are padding."""
-        used = sum(self.work(step)[0] for step in range(self.steps(1)))
-        return 1 - used / (self.steps(1) * self.rows * self.shape.tokens)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

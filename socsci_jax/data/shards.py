@@ -6,28 +6,28 @@ and `shards.json`.  It is named by the hash of what it was made from, so that eq
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from socsci_jax.data.plan import Lengths, shared_with_previous
-from socsci_jax.data.prompt_table import SortedTokens, sort_by_tokens, tokenize_prompts
+from socsci_jax.data.contrasts import arms_by_people, contrast_table
+from socsci_jax.data.plan import Lengths
 from socsci_jax.data.rationales import Rationales
-from socsci_jax.data.targets import ANSWERS, Comparisons, Targets, target_table
+from socsci_jax.data.shard_records import decode_branch
+from socsci_jax.data.shard_writer import ShardWriter
+from socsci_jax.data.targets import ANSWERS, Targets, target_table
 from socsci_jax.data.tokenizers import Tokenizer
-from socsci_jax.data.trees import Branch, grow_branch
-from socsci_jax.data.tries import AnswerTrie, build_trie
+from socsci_jax.data.trees import Branch
 from socsci_jax.errors import InputError
-from socsci_jax.foreign_text import write_csv
 from socsci_jax.reading import kind_of, read_json_object
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
@@ -35,7 +35,6 @@ from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
 
 FORMAT_VERSION = 4
-RECORDS_PER_FILE = 1 << 17
 
 Sharing = Literal["all", "prefix"]
 """What is computed once: all equal beginnings and equal prompts, or only the prefix that a layout shares."""
@@ -80,7 +79,8 @@ def build_shards(
     """Writes the training part of a split, or a subset of it, as shards below `root`; returns their folder.
 
     `train` are its responses, as `split.training_responses(store, subset=subset)` gives them.
-    Shards that are there already are taken as they are.  With `sharing` "all", people with equal persona and item
+    Shards that are there already are taken as they are.  With `targets.contrasts`, branches of arms and people without
+    answers stand behind those with answers, and `cells.parquet` holds what people of `train` answered in each arm.  With `sharing` "all", people with equal persona and item
     become one branch whose slots carry their counts, and equal beginnings of branches stand once; with "prefix"
     every response is a branch of its own.  Prompts of more than `max_tokens`, and responses that have no targets of
     the kind asked for, are rejected and written out.
@@ -102,128 +102,65 @@ def build_shards(
     if (folder / "shards.json").is_file():
         return folder
 
-    table = tokenize_prompts(Pairs.of_store(store, train), layout=layout, tokenizer=tokenizer)
-    # Prompts by their tokens: neighbors share the longest beginnings.
-    by_tokens = sort_by_tokens(table.prompts)
-    placed = train.with_columns(
-        prefix=pl.Series(table.pair_prefix), rank=pl.Series(by_tokens.rank[table.pair_prompt])
-    )
-    wanted = target_table(
-        placed,
-        store,
-        targets,
-        merged=sharing == "all",
-        alternatives=layout.alternatives,
-        rationales=rationales,
-    )
-
-    root.mkdir(parents=True, exist_ok=True)
-    partial = root / f".{folder.name}.partial-{uuid.uuid4().hex[:8]}"
-    partial.mkdir()
-    try:
-        rejects = [
-            _reject(place=item_id, reason=reason, responses=responses)
-            for item_id, reason, responses in wanted.refused.iter_rows()
-        ]
-        tries: dict[tuple[str, ...], AnswerTrie] = {}
-        columns = ("prefix", "rank", "tokens", "reads", "slots", "comparisons", "responses")
-        answers_of_comparison = slots_of_answer = 0
-        rows: dict[str, list] = {name: [] for name in columns}
-        kept_prefixes: dict[int, int] = {}
-        writer = _RecordWriter(partial, "branches")
-        for n, ((prefix, rank), asked) in enumerate(zip(wanted.branches.iter_rows(), wanted.targets)):
-            if n % 4096 == 0:
-                progress(n, len(wanted.targets))
-            trie = tries.get(asked.texts)
-            if trie is None:
-                answers = tokenizer.encode_batch(list(asked.texts))
-                trie = tries[asked.texts] = build_trie(answers, end_id=tokenizer.end_of_answer_id)
-            branch = grow_branch(
-                table.prompts[by_tokens.order[rank]],
-                trie,
-                trie.edge_weights(asked.counts),
-                asked.comparisons(trie),
+    contrasts = None if targets.contrasts is None else contrast_table(train, store, targets.contrasts)
+    with _appears_whole(folder) as partial:
+        writer = ShardWriter(partial, tokenizer=tokenizer, max_tokens=max_tokens, shares=sharing == "all")
+        columns = ["item_id", "study_id", "participant_id"]
+        asked = [] if targets.kind == "nothing" else [train.select(columns)]
+        arms = None if contrasts is None else arms_by_people(contrasts)
+        asked += [] if arms is None else [arms.select(columns)]
+        writer.tokenize(Pairs.of_store(store, pl.concat(asked)), layout=layout)
+        if targets.kind != "nothing":
+            wanted = target_table(
+                writer.placed(train, first=0),
+                store,
+                targets,
+                merged=sharing == "all",
+                alternatives=layout.alternatives,
+                rationales=rationales,
             )
-            responses = round(sum(asked.counts))
-            tokens = len(table.prefixes[prefix]) + len(branch.ids)
-            if tokens > max_tokens:
-                reason = f"prompt of {tokens} tokens, {max_tokens} allowed"
-                rejects.append(_reject(place=table.prefix_key[prefix], reason=reason, responses=responses))
-                continue
-            rows["prefix"].append(kept_prefixes.setdefault(prefix, len(kept_prefixes)))
-            rows["rank"].append(rank)
-            rows["tokens"].append(len(branch.ids))
-            rows["reads"].append(len(branch.read))
-            rows["slots"].append(len(branch.slot_id))
-            rows["comparisons"].append(branch.comparisons.count)
-            rows["responses"].append(responses)
-            answers_of_comparison = max(answers_of_comparison, branch.comparisons.path.shape[1])
-            slots_of_answer = max(slots_of_answer, branch.comparisons.path.shape[2])
-            writer.write(_encode_branch(branch))
-        progress(len(wanted.targets), len(wanted.targets))
-        files = writer.close()
-        if not rows["prefix"]:
-            raise InputError(
-                f"{store.path}, split {split.name!r}: nothing is left to train on; the first reason of "
-                f"{len(rejects)}: {rejects[0]['place']}: {rejects[0]['reason']}."
-            )
-        prefix_writer = _RecordWriter(partial, "prefixes")
-        for prefix in kept_prefixes:
-            prefix_writer.write(table.prefixes[prefix].astype(np.int32).tobytes())
-        files |= prefix_writer.close()
-        shared = (
-            _shared_with_previous(by_tokens, rows) if sharing == "all" else np.zeros(len(rows["rank"]), int)
-        )
-        index = pl.DataFrame({**rows, "shared": shared}).drop("rank")
-        index.write_parquet(partial / "branch_index.parquet")
-        pl.DataFrame(
-            {
-                "key": [table.prefix_key[p] for p in kept_prefixes],
-                "tokens": [len(table.prefixes[p]) for p in kept_prefixes],
-            }
-        ).write_parquet(partial / "prefix_index.parquet")
-        table_of_rejects = pl.DataFrame(rejects, schema=["kind", "place", "reason", "record"], orient="row")
-        write_csv(table_of_rejects, partial / "rejects.csv")
+            writer.refuse(wanted.refused.iter_rows())
+            writer.add_targets(wanted, progress=progress)
+        if contrasts is not None:
+            writer.refuse(contrasts.refused)
+            first = 0 if targets.kind == "nothing" else train.height
+            writer.add_contrasts(contrasts, writer.placed(arms, first=first), store.item_by_id)
+        found = writer.close(where=f"{store.path}, split {split.name!r}")
         metadata = {
             "format": FORMAT_VERSION,
             "made_from": dataclasses.asdict(recipe),
             "layout": layout.to_dict(),
-            "prefixes": len(kept_prefixes),
-            "branches": len(rows["prefix"]),
-            "responses": sum(rows["responses"]),
-            "rejected": len(rejects),
-            "answers_of_comparison": answers_of_comparison,
-            "slots_of_answer": slots_of_answer,
-            "files": {name: (partial / name).stat().st_size for name in files},
+            **found,
         }
         (partial / "shards.json").write_text(json.dumps(metadata, indent=2) + "\n")
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not (
-                folder / "shards.json"
-            ).is_file():  # else another process was faster with the same content
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
-def _reject(*, place: str, reason: str, responses: int) -> dict[str, str]:
-    return {
-        "kind": "response",
-        "place": place,
-        "reason": reason,
-        "record": json.dumps({"responses": responses}),
-    }
+@contextlib.contextmanager
+def _appears_whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the name of `folder` when the block ends well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.parent / f".{folder.name}.partial-{uuid.uuid4().hex[:8]}"
+    partial.mkdir()
+    try:
+        yield partial
+        try:
+            partial.rename(folder)
+        except OSError:
+            # Else another process was faster with the same content.
+            if not (folder / "shards.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _shared_with_previous(by_tokens: SortedTokens, rows: dict[str, list]) -> np.ndarray:
-    """First tokens that each branch has in common with the one before it in the index; 0 across prefixes."""
-    prefix, rank = np.array(rows["prefix"]), np.array(rows["rank"])
-    shared = shared_with_previous(by_tokens.shared, rank)
-    shared[1:][prefix[1:] != prefix[:-1]] = 0
-    return shared
+@dataclasses.dataclass(frozen=True, eq=False)
+class CellStatistics:
+    """What people of the training part answered in each arm: mean, its standard error, number of answers."""
+
+    mean: np.ndarray
+    error: np.ndarray
+    answers: np.ndarray
 
 
 class TreeShards:
@@ -251,6 +188,12 @@ class TreeShards:
         self.prefix_index = pl.read_parquet(folder / "prefix_index.parquet")
         self._branches = self._open("branches")
         self._prefixes = self._open("prefixes")
+        self.cell_statistics: CellStatistics | None = None
+        if self.metadata["cells"]:
+            self._cells = pl.read_parquet(folder / "cells.parquet")
+            self.cell_statistics = CellStatistics(
+                *(self._cells[name].to_numpy() for name in ("mean", "error", "answers"))
+            )
 
     def _open(self, kind: str):
         from grain.sources import ArrayRecordDataSource
@@ -271,13 +214,23 @@ class TreeShards:
             branch_comparisons=self.branch_index["comparisons"].to_numpy(),
             answers_of_comparison=self.metadata["answers_of_comparison"],
             slots_of_answer=self.metadata["slots_of_answer"],
+            **self._contrasts(),
         )
+
+    def _contrasts(self) -> dict[str, np.ndarray]:
+        if self.cell_statistics is None:
+            return {}
+        return {
+            "branch_cell": self.branch_index["cell"].to_numpy(),
+            "branch_person": self.branch_index["person"].to_numpy(),
+            "cell_set": self._cells["set"].to_numpy(),
+        }
 
     def prefix(self, index: int) -> np.ndarray:
         return np.frombuffer(self._read(self._prefixes, "prefixes", index), np.int32)
 
     def branch(self, index: int) -> Branch:
-        return _decode_branch(self._read(self._branches, "branches", index))
+        return decode_branch(self._read(self._branches, "branches", index))
 
     def _read(self, source, kind: str, index: int) -> bytes:
         try:
@@ -288,69 +241,3 @@ class TreeShards:
                 f"{self.folder}: record {index} of {kind} is damaged ({reason}); delete this folder and start again, "
                 "it will be rebuilt from the study store."
             ) from error
-
-
-class _RecordWriter:
-    """ArrayRecord files of at most RECORDS_PER_FILE records each, named so that sorting gives their order."""
-
-    def __init__(self, folder: Path, kind: str):
-        self._folder, self._kind = folder, kind
-        self._files: list[str] = []
-        self._writer = None
-        self._count = 0
-
-    def write(self, record: bytes) -> None:
-        from array_record.python.array_record_module import ArrayRecordWriter
-
-        if self._count % RECORDS_PER_FILE == 0:
-            self._close_file()
-            name = f"{self._kind}-{len(self._files):05d}.array_record"
-            self._files.append(name)
-            # One record per group: every record is read on its own.
-            self._writer = ArrayRecordWriter(os.fspath(self._folder / name), "group_size:1")
-        self._writer.write(record)
-        self._count += 1
-
-    def _close_file(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def close(self) -> dict[str, None]:
-        self._close_file()
-        return dict.fromkeys(self._files)
-
-
-def _encode_branch(branch: Branch) -> bytes:
-    found = branch.comparisons
-    sizes = np.array([len(branch.ids), len(branch.read), len(branch.slot_id), *found.path.shape], np.int32)
-    integers = (sizes, branch.ids, branch.depth, branch.end, branch.read, branch.slot_read, branch.slot_id)
-    floats = (branch.slot_weight, found.target.reshape(-1), found.gap.reshape(-1), found.weight)
-    return (
-        np.concatenate([*integers, found.path.reshape(-1)]).astype(np.int32).tobytes()
-        + np.concatenate(floats).astype(np.float32).tobytes()
-    )
-
-
-def _decode_branch(record: bytes) -> Branch:
-    numbers = np.frombuffer(record, np.int32)
-    s, r, a, *shape = (int(n) for n in numbers[:6])
-    c, answers, path = shape
-    lengths = [s, s, s, r, a, a, c * answers * path, a, c * answers, c * answers]
-    parts = np.split(numbers[6:], np.cumsum(lengths))
-    weight, target, gap, compared = (part.view(np.float32) for part in parts[7:])
-    return Branch(
-        ids=parts[0],
-        depth=parts[1],
-        end=parts[2],
-        read=parts[3],
-        slot_read=parts[4],
-        slot_id=parts[5],
-        slot_weight=weight,
-        comparisons=Comparisons(
-            path=parts[6].reshape(shape),
-            target=target.reshape(c, answers),
-            gap=gap.reshape(c, answers),
-            weight=compared,
-        ),
-    )

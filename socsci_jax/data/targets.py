@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from socsci_jax.data.contrasts import ContrastTargets
 from socsci_jax.data.rationales import Rationales
 from socsci_jax.data.tries import AnswerTrie
 from socsci_jax.errors import InputError
@@ -20,7 +21,7 @@ from socsci_jax.studies.prompts import Alternatives
 from socsci_jax.studies.scale import Number, Scale, format_value
 from socsci_jax.studies.store import StudyStore
 
-Kind = Literal["answers", "pairs", "distributions"]
+Kind = Literal["answers", "pairs", "distributions", "nothing"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Targets:
     pairs: for each response `pairs_per_response` others' different answers to the same item, drawn with `seed`.
     distributions: for each response the histogram over its item's levels of all trained people who are alike in the
     attributes `condition_on` (none: all who answered the item); with `in_order` only of scales whose levels have one.
+    nothing: none but those of `contrasts`, which stand beside any kind.
     """
 
     kind: Kind = "answers"
@@ -37,6 +39,7 @@ class Targets:
     condition_on: tuple[str, ...] = ()
     in_order: bool = False
     seed: int = 0
+    contrasts: ContrastTargets | None = None
 
 
 ANSWERS = Targets()
@@ -126,6 +129,8 @@ def target_table(
     are withheld or where targets need an order.
     Raises InputError for an attribute that the store does not have.
     """
+    if targets.kind == "nothing":
+        return TargetTable(train.select("prefix", "rank").clear(), [], _no_rows())
     refused = _no_rows()
     if alternatives == "withheld" or targets.in_order:
         why = "is withheld" if alternatives == "withheld" else "has no place in the scale's order"

@@ -74,7 +74,7 @@ def grow_branch(
 @dataclasses.dataclass(frozen=True, order=True)
 class RowShape:
     """The static shape of a row: its tokens, reads and target slots; and its comparisons, if an objective has any,
-    each of at most so many answers of so many slots."""
+    each of at most so many answers of so many slots; with `contrasts` comparisons may belong to arms of an outcome."""
 
     tokens: int
     reads: int
@@ -82,6 +82,7 @@ class RowShape:
     comparisons: int = 0
     answers: int = 0
     path: int = 0
+    contrasts: bool = False
 
     @property
     def needs(self) -> tuple[int, int, int]:
@@ -97,7 +98,9 @@ class TreeRows:
     Padding: end 0 (nobody sees it), the last read again, weight 0.
     Where there are comparisons, as in `Comparisons`: answer_path [G,C,L,P] (slots of the row, -1 is padding),
     answer_target, answer_gap and answer_reference [G,C,L], comparison_weight [G,C].  The reference is for the
-    loader to fill.
+    loader to fill, as is what contrasts need [G,C]: the cell (arm) and the set that a comparison belongs to, both counted
+    within the micro-batch, the half of the people, its weight (1 over the people of its cell, 0 if it is no contrast), and
+    of people's answers in the arm the mean, its standard error and their number.
     """
 
     ids: np.ndarray
@@ -112,6 +115,13 @@ class TreeRows:
     answer_gap: np.ndarray
     answer_reference: np.ndarray
     comparison_weight: np.ndarray
+    contrast_cell: np.ndarray
+    contrast_set: np.ndarray
+    contrast_half: np.ndarray
+    contrast_weight: np.ndarray
+    contrast_mean: np.ndarray
+    contrast_error: np.ndarray
+    contrast_answers: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a step takes: without comparisons, nothing of them."""
@@ -129,6 +139,11 @@ class Path:
     prefix: np.ndarray
     branch: Branch
     shared: int
+
+
+# Arrays of contrasts: places, and values.
+CONTRAST_PLACES = ("contrast_cell", "contrast_set", "contrast_half")
+CONTRAST_VALUES = ("contrast_weight", "contrast_mean", "contrast_error", "contrast_answers")
 
 
 def empty_rows(*, rows: int, shape: RowShape) -> TreeRows:
@@ -150,6 +165,11 @@ def empty_rows(*, rows: int, shape: RowShape) -> TreeRows:
         answer_gap=np.zeros((rows, shape.comparisons, shape.answers), np.float32),
         answer_reference=np.zeros((rows, shape.comparisons, shape.answers), np.float32),
         comparison_weight=np.zeros((rows, shape.comparisons), np.float32),
+        **{name: zeros(shape.comparisons * shape.contrasts) for name in CONTRAST_PLACES},
+        **{
+            name: np.zeros((rows, shape.comparisons * shape.contrasts), np.float32)
+            for name in CONTRAST_VALUES
+        },
     )
 
 

@@ -22,7 +22,7 @@ class Begun:
     """All that the first step takes.
 
     `frozen` are the weights below an adapter, in four bits if the recipe says so; None if all weights are trained.
-    `reference` [N, L] are log-probabilities under the start, of preference training.
+    `reference` [N, L] are log-probabilities under the start, of preference training and of a prior toward its contrasts.
     """
 
     state: TrainingState
@@ -42,10 +42,10 @@ def begin(session: Session) -> Begun:
     start = functools.cache(functools.partial(start_params, recipe, config, mesh))
     # Before the state is restored, so that start and state need not fit the devices at the same time.
     reference = None
-    if recipe.objective.kind == "dpo":
+    if recipe.objective.needs_reference:
         reference = reference_log_probs(
             lambda: whole_start(recipe, config, mesh, start()),
-            prepared.rows(steps=prepared.plan.steps(1)),
+            prepared.rows(steps=prepared.plan.steps_of_all()),
             prepared.plan,
             sharding=prepared.batch_sharding,
             file=prepared.run.reference,

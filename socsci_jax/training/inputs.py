@@ -7,6 +7,7 @@ import functools
 
 import polars as pl
 
+from socsci_jax.data.contrasts import ContrastTargets
 from socsci_jax.data.prompt_table import check_cut
 from socsci_jax.data.rationales import Rationales, read_rationales
 from socsci_jax.data.shards import TreeShards, build_shards
@@ -128,6 +129,17 @@ def _trained_on_of(init_from: str) -> TrainedOn | None:
 
 
 def _targets(objective: ObjectiveConfig, *, seed: int) -> Targets:
+    if objective.sees_treatments:
+        condition_on = objective.condition_on or ()
+        contrasts = ContrastTargets(
+            personas=objective.contrasts.personas_per_study,
+            condition_on=condition_on,
+            in_order=objective.kind == "contrast",
+            seed=seed,
+        )
+        kind = {None: "nothing", "sft": "answers", "soft": "distributions"}[objective.mixed_with]
+        beside = condition_on if kind == "distributions" else ()
+        return Targets(kind=kind, condition_on=beside, contrasts=contrasts)
     if objective.kind == "dpo":
         return Targets(kind="pairs", pairs_per_response=objective.pairs_per_response or 1, seed=seed)
     if objective.kind in ("soft", "wasserstein"):

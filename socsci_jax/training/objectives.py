@@ -14,17 +14,22 @@ import jax
 import jax.numpy as jnp
 
 from socsci_jax.models.slots import answer_log_probs
+from socsci_jax.training.treatments import Effects, effects_loss
 
-Kind = Literal["sft", "dpo", "soft", "wasserstein"]
+Kind = Literal["sft", "dpo", "soft", "wasserstein", "none"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Objective:
-    """Which loss, and the share of `sft` in a mixture with it (1 for sft itself); `beta` is dpo's."""
+    """Which loss, and the share of `sft` in a mixture with it (1 for sft itself); `beta` is dpo's.
+
+    `effects` is added to it, or stands alone beside kind "none".
+    """
 
     kind: Kind = "sft"
     beta: float = 0.1
     sft_share: float = 1.0
+    effects: Effects | None = None
 
 
 def sft(log_probs: jax.Array, weight: jax.Array) -> jax.Array:
@@ -74,18 +79,25 @@ def loss(
     log_probs[G,A] of the target slots, `rows` as in `TreeRows`.
     """
     parts = []
-    if objective.sft_share > 0:
+    if objective.kind != "none" and objective.sft_share > 0:
         parts.append(objective.sft_share * sft(log_probs, rows["slot_weight"]) / total["targets"])
-    if objective.kind != "sft":
+    if objective.kind not in ("sft", "none"):
         parts.append((1 - objective.sft_share) * _compared(objective, log_probs, rows) / total["comparisons"])
+    if objective.effects is not None:
+        answers, real = answer_log_probs(log_probs, rows["answer_path"])
+        parts.append(effects_loss(objective.effects, answers, real, rows, total))
     return sum(parts)
 
 
 def total_weights(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """Summed weights of a whole batch: target tokens, and responses or pairs that are compared."""
+    """Summed weights of a whole batch: target tokens, responses or pairs that are compared, and of contrasts the cells
+    and the human answers in them."""
     weights = {"targets": batch["slot_weight"].sum()}
     if "comparison_weight" in batch:
         weights["comparisons"] = batch["comparison_weight"].sum()
+    if "contrast_weight" in batch:
+        weights["cells"] = batch["contrast_weight"].sum()
+        weights["answers"] = (batch["contrast_weight"] * batch["contrast_answers"]).sum()
     return {name: jnp.maximum(weight, 1e-9) for name, weight in weights.items()}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.data.loader import PlannedRows
-from socsci_jax.data.plan import BatchPlan
+from socsci_jax.data.plan import EpochPlan
 from socsci_jax.data.shards import TreeShards
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.distributed.processes import Processes
@@ -42,7 +42,7 @@ class Prepared:
     config: DecoderConfig
     tokenizer: Tokenizer
     shards: TreeShards
-    plan: BatchPlan
+    plan: EpochPlan
     micro_batches: int
     total_steps: int
     validator: Validator | None
@@ -149,7 +149,7 @@ def _check_model(recipe: Recipe, config: DecoderConfig, tokenizer: Tokenizer, me
 
 
 def _validator(recipe: Recipe, inputs: TrainingInputs, tokenizer: Tokenizer) -> Validator:
-    return Validator(
+    validator = Validator(
         inputs.store,
         inputs.split,
         labeled=inputs.labeled,
@@ -159,6 +159,12 @@ def _validator(recipe: Recipe, inputs: TrainingInputs, tokenizer: Tokenizer) -> 
         seed=recipe.seed,
         longest=recipe.data.max_tokens,
     )
+    if recipe.validation.metric.startswith("effect_") and not validator.sees_effects:
+        raise InputError(
+            f"validation.metric = {recipe.validation.metric}: no outcome of the {recipe.validation.responses} answers that "
+            "validate has two arms; choose another metric, or raise validation.responses."
+        )
+    return validator
 
 
 def _metadata(recipe: Recipe, inputs: TrainingInputs, tokenizer: Tokenizer) -> dict[str, Any]:

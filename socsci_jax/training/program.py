@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from socsci_jax.data.plan import BatchPlan, Lengths
+from socsci_jax.data.contrast_plan import ContrastPlan, MixedPlan
+from socsci_jax.data.plan import BatchPlan, EpochPlan, Lengths
 from socsci_jax.data.trees import RowShape, empty_rows
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.training.objectives import Objective
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.step import Batch, train_step
+from socsci_jax.training.treatments import Effects
 
 
 def step_program(recipe: Recipe, config: DecoderConfig, optimizer: optax.GradientTransformation) -> Any:
@@ -40,15 +42,31 @@ def place_rows(arrays: dict[str, np.ndarray], sharding: jax.sharding.NamedShardi
     return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in arrays.items()}
 
 
-def batch_plan(recipe: Recipe, lengths: Lengths) -> BatchPlan:
+def batch_plan(recipe: Recipe, lengths: Lengths) -> EpochPlan:
     """The batches of a run over data of these lengths."""
-    return BatchPlan(
-        lengths,
-        rows=recipe.batch.rows,
-        tokens_per_row=recipe.batch.tokens_per_row,
-        branches_per_tree=recipe.batch.branches_per_tree,
-        seed=recipe.seed,
-    )
+    batch, objective = recipe.batch, recipe.objective
+    contrast_rows = (batch.contrast_rows or batch.rows) if objective.sees_treatments else 0
+    plain = contrasts = None
+    if contrast_rows < batch.rows:
+        plain = BatchPlan(
+            lengths.plain,
+            rows=batch.rows - contrast_rows,
+            tokens_per_row=batch.tokens_per_row,
+            branches_per_tree=batch.branches_per_tree,
+            seed=recipe.seed,
+        )
+    if contrast_rows:
+        contrasts = ContrastPlan(
+            lengths,
+            rows=contrast_rows,
+            micro_batches=batch.micro_batches,
+            tokens_per_row=batch.tokens_per_row,
+            personas=objective.contrasts.personas,
+            seed=recipe.seed,
+        )
+    if plain is None or contrasts is None:
+        return plain or contrasts
+    return MixedPlan(plain, contrasts, micro_batches=batch.micro_batches)
 
 
 def model_settings(recipe: Recipe) -> dict[str, Any]:
@@ -71,6 +89,18 @@ def abstract_batch(recipe: Recipe, shape: RowShape, sharding: jax.sharding.Named
 
 def _objective(recipe: Recipe) -> Objective:
     chosen = recipe.objective
+    if chosen.sees_treatments:
+        settings = chosen.contrasts
+        effects = Effects(
+            kind=chosen.kind,
+            weight=1.0 if chosen.mixed_with is None else settings.weight,
+            tau=settings.tau,
+            huber=settings.huber,
+            prior=settings.prior,
+            prior_slope=settings.prior_slope,
+        )
+        sft_share = 0.0 if chosen.mixed_with == "soft" else 1.0
+        return Objective(kind=chosen.mixed_with or "none", sft_share=sft_share, effects=effects)
     if chosen.kind == "sft":
         return Objective()
     return Objective(kind=chosen.kind, beta=chosen.beta or 0.1, sft_share=chosen.sft_share or 0.0)

@@ -109,11 +109,19 @@ class BatchConfig(Block):
     tokens_per_row: Annotated[int, pydantic.Field(ge=64, multiple_of=64)]
     branches_per_tree: Positive
     micro_batches: Positive = 1
+    contrast_rows: Positive | None = None  # of the rows, those of contrasts that are mixed with answers
 
     @pydantic.model_validator(mode="after")
     def _divides(self) -> BatchConfig:
         if self.rows % self.micro_batches:
             raise ValueError(f"rows = {self.rows} must be a multiple of micro_batches = {self.micro_batches}")
+        if self.contrast_rows is not None and (
+            self.contrast_rows % self.micro_batches or self.contrast_rows >= self.rows
+        ):
+            raise ValueError(
+                f"contrast_rows = {self.contrast_rows} must be less than rows = {self.rows} and a multiple of "
+                f"micro_batches = {self.micro_batches}"
+            )
         return self
 
 
@@ -136,10 +144,26 @@ class OptimizerConfig(Block):
     momentum_dtype: Dtype = "float32"
 
 
-class ObjectiveConfig(Block):
-    """What is minimized; `sft` is the cross entropy of the people's own answers."""
+class EffectsConfig(Block):
+    """How the arms of an outcome are compared (docs/treatments.md)."""
 
-    kind: Literal["sft", "dpo", "soft", "wasserstein"] = "sft"
+    weight: Annotated[float, pydantic.Field(gt=0)] = 10.0  # lambda, of a mixture
+    personas: Annotated[int, pydantic.Field(ge=2)] = 8  # who are asked about all arms in one batch
+    personas_per_study: Annotated[int, pydantic.Field(ge=2)] = 32  # from whom these are drawn
+    tau: Annotated[float, pydantic.Field(gt=0)] = 0.03  # of the scale's range: what no model need explain
+    huber: Annotated[float, pydantic.Field(gt=0)] = (
+        2.0  # standardized residual beyond which none pulls harder
+    )
+    prior: Annotated[float, pydantic.Field(ge=0)] = 0.0  # rho: how strongly the start's contrasts are kept
+    prior_slope: float = 1.0  # beta_0: times so much
+
+
+class ObjectiveConfig(Block):
+    """What is minimized; `sft` is the cross entropy of the people's own answers, `contrast` and `profiled` see treatments."""
+
+    kind: Literal["sft", "dpo", "soft", "wasserstein", "contrast", "profiled"] = "sft"
+    mixed_with: Literal["sft", "soft"] | None = None  # of contrast and profiled; by default alone
+    effects: EffectsConfig | None = None  # of contrast and profiled
     sft_share: Share | None = None  # of the loss that is sft's, beside another kind; by default none of it
     beta: Annotated[float, pydantic.Field(gt=0)] | None = None  # of dpo; by default 0.1
     pairs_per_response: Positive | None = None  # of dpo; by default 1
@@ -153,11 +177,29 @@ class ObjectiveConfig(Block):
             "sft_share": ("dpo", "soft", "wasserstein"),
             "beta": ("dpo",),
             "pairs_per_response": ("dpo",),
-            "condition_on": ("soft", "wasserstein"),
+            "condition_on": ("soft", "wasserstein", "contrast", "profiled"),
+            "mixed_with": ("contrast", "profiled"),
+            "effects": ("contrast", "profiled"),
         }.items():
             if getattr(self, key) is not None and self.kind not in kinds:
                 raise ValueError(f"`{key}` goes with kind: {' or '.join(kinds)}, not with {self.kind}")
+        if self.kind == "profiled" and self.effects is not None and self.effects.prior:
+            raise ValueError("`effects.prior` goes with kind: contrast only")
         return self
+
+    @property
+    def sees_treatments(self) -> bool:
+        return self.kind in ("contrast", "profiled")
+
+    @property
+    def contrasts(self) -> EffectsConfig:
+        """How arms are compared; the defaults where nothing else is said."""
+        return self.effects or EffectsConfig()
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether log-probabilities under the start are part of the loss."""
+        return self.kind == "dpo" or (self.sees_treatments and self.contrasts.prior > 0)
 
 
 class LoraConfig(Block):
@@ -205,7 +247,8 @@ class ValidationConfig(Block):
 
     every_steps: Positive
     responses: Positive = 2048  # about so many answers, of items drawn by seed
-    metric: Literal["loss", "wasserstein", "accuracy"] = "loss"  # what "best" means
+    # What "best" means.
+    metric: Literal["loss", "wasserstein", "accuracy", "effect_r", "effect_rmse"] = "loss"
     patience: Positive | None = None  # training stops after so many validations without a better one
 
 
@@ -240,6 +283,17 @@ class Recipe(Block):
             raise ValueError(
                 f"batch.rows / batch.micro_batches = {rows} does not divide over data x fsdp = {per_device} "
                 f"devices; a multiple of {fitting} rows would"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _contrast_rows_with_a_mixture(self) -> Recipe:
+        mixed = self.objective.mixed_with is not None
+        if mixed != (self.batch.contrast_rows is not None):
+            found, needed = ("is missing", "needs") if mixed else ("is given", "goes with")
+            raise ValueError(
+                f"`batch.contrast_rows` {found}; a mixture (`objective.mixed_with`) {needed} it: how many of the rows "
+                "hold contrasts"
             )
         return self
 

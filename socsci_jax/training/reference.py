@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from socsci_jax.data.loader import PlannedRows, batches
-from socsci_jax.data.plan import BatchPlan
+from socsci_jax.data.plan import EpochPlan
 from socsci_jax.models.slots import answer_log_probs, tree_log_probs
 from socsci_jax.progress import progress
 from socsci_jax.simulation.model import fetch
@@ -22,7 +22,7 @@ from socsci_jax.training.program import place_rows
 def reference_log_probs(
     start: Callable[[], Any],
     source: PlannedRows,
-    plan: BatchPlan,
+    plan: EpochPlan,
     *,
     sharding: jax.sharding.NamedSharding,
     file: Path,
@@ -30,7 +30,7 @@ def reference_log_probs(
 ) -> np.ndarray:
     """[N, L] for the N comparisons of all branches, as the loader wants them; computed once a run and kept in `file`.
 
-    `start` gives the parameters, and is called only if they are needed; `source` holds the first epoch of `plan`;
+    `start` gives the parameters, and is called only if they are needed; `source` holds steps in which every comparison stands;
     settings as `tree_log_probs` takes them.  Computing it before training
     costs one forward pass over the data, and spares a second copy of the weights beside those that are trained.
     """

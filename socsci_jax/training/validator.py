@@ -1,4 +1,4 @@
-"""Figures on the validation part of a split during training: what a checkpoint is chosen by."""
+"""Metrics on the validation part of a split during training: what a checkpoint is chosen by."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import VALIDATION, Split
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.training.effect_metrics import effect_metrics
 
 WASSERSTEIN, ACCURACY = BY_NAME["wasserstein"], BY_NAME["individual_accuracy_draw"]
 LOWER_IS_BETTER = {
@@ -30,6 +31,8 @@ LOWER_IS_BETTER = {
         name: metric.better == "lower"
         for name, metric in {"wasserstein": WASSERSTEIN, "accuracy": ACCURACY}.items()
     },
+    "effect_r": False,
+    "effect_rmse": True,
 }
 
 
@@ -48,7 +51,7 @@ class Validator:
         seed: int,
         longest: int,
     ):
-        """Chooses at most about `responses` answers of `labeled` (as `split.label` gives them), all of each chosen item.
+        """Chooses about `responses` answers of `labeled` (as `split.label` gives them), all of each chosen outcome.
 
         Prompts of more than `longest` tokens are excluded.
 
@@ -62,10 +65,14 @@ class Validator:
                 f"split {split.name!r} of {store.path} has no validation part with scales of levels; make it with "
                 "`socsci-jax data split --validation 0.05`."
             )
-        counts = dict(answers.group_by("item_id").len().iter_rows())
-        order = np.random.default_rng(seed).permutation(len(closed))
-        reached = np.cumsum([counts[closed[i]] for i in order])
-        chosen = [closed[i] for i in order[: int(np.searchsorted(reached, responses)) + 1]]
+        # Whole outcomes, so that their arms can be compared.
+        counts = answers.filter(pl.col("item_id").is_in(closed)).group_by("study_id", "outcome").len()
+        counts = counts.sort("study_id", "outcome")
+        order = np.random.default_rng(seed).permutation(counts.height)
+        reached = np.cumsum(counts["len"].to_numpy()[order])
+        outcomes = counts[order[: int(np.searchsorted(reached, responses)) + 1]]
+        chosen = answers.join(outcomes, on=["study_id", "outcome"], how="semi")["item_id"].unique()
+        chosen = sorted(set(chosen) & set(closed))
         on_scale = pl.struct("item_id", "value").map_elements(
             lambda row: items[row["item_id"]].scale.allows(row["value"]), return_dtype=pl.Boolean
         )
@@ -95,15 +102,23 @@ class Validator:
             [np.searchsorted(levels[i], value) for i, value in zip(self._item_of_answer, answers["value"])]
         )
 
+    @property
+    def sees_effects(self) -> bool:
+        """Whether some outcome has two arms whose means can be compared."""
+        ordered = [item for item in self._items if not item.scale.nominal]
+        return len({(item.study_id, item.outcome) for item in ordered}) < len(ordered)
+
     def __call__(self, model: SimulationModel) -> dict[str, float]:
-        """Figures named validation_*: loss (nats per answer, over the whole vocabulary), wasserstein (exact, on the
+        """Metrics named validation_*: loss (nats per answer, over the whole vocabulary), wasserstein (exact, on the
         scale's range, mean over items whose levels have an order), accuracy (expected, of one draw; nominal labels are
-        right or wrong), entropy_ratio (median over items)."""
+        right or wrong), entropy_ratio (median over items), and where outcomes have several arms effect_r and effect_rmse
+        (`effect_metrics.py`)."""
         found = exact_distributions(model, self._table, tries=self._tries, trie_of_pair=self._item_of_answer)
         losses = [
             -np.log(one.probs[code]) - np.log(one.mass_on_levels) for one, code in zip(found, self._codes)
         ]
         distances, accuracies, ratios = [], [], []
+        means: list[tuple[float, float, str]] = []  # predicted, human, outcome
         for number, item in enumerate(self._items):
             levels = np.array(item.scale.levels)
             of_item = np.flatnonzero(self._item_of_answer == number)
@@ -117,15 +132,20 @@ class Validator:
             else:
                 pair = Pair(predicted=probs.mean(axis=0), human=human, levels_l=levels, n=len(codes))
                 distances.append(WASSERSTEIN.of(pair))
+                position = (levels - levels[0]) / (levels[-1] - levels[0])
+                outcome = f"{item.study_id}/{item.outcome}"
+                means.append((probs.mean(axis=0) @ position, human @ position, outcome))
                 accuracies.extend(ACCURACY.of(Answers(probs_nl=probs, codes_n=codes, levels_l=levels)))
             ratios.append(entropy_ratio(probs.mean(axis=0), human, people=len(codes)))
-        figures = {
+        metrics = {
             "loss": np.mean(losses),
             "wasserstein": np.mean(distances) if distances else np.nan,
             "accuracy": np.mean(accuracies),
             "entropy_ratio": np.nanmedian(ratios),
         }
-        return {f"validation_{name}": float(value) for name, value in figures.items()}
+        if means:
+            metrics |= effect_metrics(*map(np.array, zip(*means)))
+        return {f"validation_{name}": float(value) for name, value in metrics.items()}
 
 
 def entropy_ratio(predicted: np.ndarray, human: np.ndarray, *, people: int) -> float:

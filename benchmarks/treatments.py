@@ -1,0 +1,203 @@
+"""Objectives that see treatments beside those that do not, on invented studies with known effects.
+
+python -m benchmarks.treatments --studies 200 --people 40 60 --epochs 3 --seeds 0 1 2     # the full comparison: hours
+python -m benchmarks.treatments --studies 12 --people 6 8 --epochs 1 --seeds 0            # a look, in minutes
+
+Random weights, the quickstart's decoder.  Every side takes as many steps of as many rows as sft; `profiled` is trained so for
+the second part of "two parts".  "permuted" trains on answers whose arms are shuffled within each outcome: it must learn no
+effect; its r is what chance gives.  True means come from the generator; both sides are centered within outcomes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.objectives import _of_steps
+from benchmarks.table import save
+from data_pipelines.synthetic.studies import SyntheticConfig, build
+from socsci_jax.model_io import open_model
+from socsci_jax.quickstart import RECIPE
+from socsci_jax.simulation.simulate import simulate
+from socsci_jax.simulation.two_parts import simulate_two_parts
+from socsci_jax.studies.splits import Split, make_split
+from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.training.effect_metrics import effect_metrics
+from socsci_jax.training.loop import train
+from socsci_jax.training.prepare import prepare
+from socsci_jax.training.program import batch_plan
+from socsci_jax.training.recipe_files import parse_recipe
+
+PARTS = ("unseen_conditions", "unseen_studies")
+# Of every side, so that all see equally many tokens a step.
+BATCH = {"rows": 4, "tokens_per_row": 4096, "branches_per_tree": 8}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--studies", type=int, default=200)
+    options.add_argument("--people", type=int, nargs=2, default=(40, 60), help="fewest and most in an arm")
+    options.add_argument(
+        "--effects", type=float, default=1.0, help="factor on all effects; 0 for none at all"
+    )
+    options.add_argument("--epochs", type=float, default=3)
+    options.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options.add_argument("--work", type=Path, default=Path("runs/benchmarks/treatments"))
+    a = options.parse_args()
+    rows = [row for seed in a.seeds for row in _of_seed(a, seed)]
+    frame = pl.DataFrame(rows)
+    for part in PARTS:
+        table = Table(
+            "", "r", "spread", "RMSE / no effect", "W to truth", title=f"{part}, {len(a.seeds)} seeds"
+        )
+        for (name,), of in frame.filter(part=part).group_by("side", maintain_order=True):
+            table.add_row(name, *(f"{of[key].mean():.3f}" for key in ("r", "spread", "rmse", "wasserstein")))
+        Console(width=120).print(table)
+    command = " ".join(["python -m benchmarks.treatments", *sys.argv[1:]])
+    save(f"treatments-{a.studies}-{a.effects:g}", {"metrics": rows}, command=command)
+
+
+def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
+    work = a.work / f"{a.studies}-{a.people[0]}-{a.people[1]}-{a.effects:g}-{a.epochs:g}-{seed}"
+    store = _store(work / "store", a, seed)
+    permuted = _permuted(store, work / "permuted", seed)
+    mixed = {"batch": BATCH | {"contrast_rows": BATCH["rows"] // 2}}
+
+    def of(kind: str, weight: float) -> dict:
+        return {"objective": {"kind": kind, "mixed_with": "sft", "effects": {"weight": weight}}, **mixed}
+
+    sides = {
+        "sft": (store, {}),
+        "soft": (store, {"objective": {"kind": "soft"}}),
+        "sft + 10 contrast": (store, of("contrast", 10.0)),
+        "sft + 100 profiled": (store, of("profiled", 100.0)),
+        "profiled alone": (store, {"objective": {"kind": "profiled"}}),
+        "permuted, sft + 10 contrast": (permuted, of("contrast", 10.0)),
+    }
+    found, steps = [], None
+    truth = pl.read_parquet(store.path / "truth.parquet")
+    split = Split.load(store, "main")
+    for name, (trained_on, changes) in sides.items():
+        output = work / "".join(c if c.isalnum() else "-" for c in name)
+        recipe = _recipe(a, trained_on, output, seed, changes)
+        if steps is None:
+            planned = recipe.model_copy(update={"output": output.with_name(output.name + "-plan")})
+            steps = batch_plan(recipe, prepare(planned).shards.lengths).steps(a.epochs)
+        else:
+            recipe = _of_steps(recipe, steps)
+        train(recipe)
+        predictions = output / "predictions.parquet"
+        if not predictions.is_file():
+            simulate(open_model(str(output)), store, split, out=predictions, parts=PARTS)
+        found += [{"seed": seed, "side": name, **row} for row in _measured(predictions, store, split, truth)]
+    predictions = work / "two-parts.parquet"
+    if not predictions.is_file():
+        models = [open_model(str(work / name)) for name in ("sft", "profiled-alone")]
+        simulate_two_parts(*models, store, split, out=predictions, kappa=None, parts=PARTS)
+    return found + [
+        {"seed": seed, "side": "two parts", **row} for row in _measured(predictions, store, split, truth)
+    ]
+
+
+def _store(folder: Path, a: argparse.Namespace, seed: int) -> StudyStore:
+    if not (folder / "store.json").is_file():
+        config = SyntheticConfig(
+            n_studies=a.studies, participants_per_condition=tuple(a.people), seed=seed, effects=a.effects
+        )
+        build(folder, config=config, command="benchmark")
+    store = StudyStore(folder)
+    if not (folder / "splits" / "main.parquet").is_file():
+        make_split(store, name="main", seed=seed, studies=0.2, conditions=0.25, validation=0.1).save(store)
+    return store
+
+
+def _permuted(store: StudyStore, folder: Path, seed: int) -> StudyStore:
+    """The same store, where the people of an outcome answered arms drawn at random."""
+    if not (folder / "store.json").is_file():
+        rng = np.random.default_rng([seed, 7])
+        builder = StoreBuilder(
+            attributes=store.attributes, source="permuted", license="CC0", command="benchmark"
+        )
+        for study_id, title in store.studies.select("study_id", "title").iter_rows():
+            builder.add_study(study_id, title=title)
+        for item in store.item_by_id.values():
+            builder.add_item(item)
+        for row in store.participants.select("study_id", "participant_id", "attributes").iter_rows():
+            builder.add_participant(*row)
+        answers = store.responses.join(store.items.select("item_id", "study_id", "outcome"), on="item_id")
+        for _, of in answers.sort("study_id", "outcome", "item_id", "sample_id").group_by(
+            "study_id", "outcome", maintain_order=True
+        ):
+            values = of["value"].to_numpy()[rng.permutation(of.height)]
+            keys = of.select("item_id", "participant_id", "sample_id").iter_rows()
+            for (item_id, person, sample), value in zip(keys, values):
+                builder.add_response(item_id, person, float(value), sample_id=sample)
+        builder.write(folder)
+    permuted = StudyStore(folder)
+    if not (folder / "splits" / "main.parquet").is_file():
+        make_split(permuted, name="main", seed=seed, studies=0.2, conditions=0.25, validation=0.1).save(
+            permuted
+        )
+    return permuted
+
+
+def _recipe(a: argparse.Namespace, store: StudyStore, output: Path, seed: int, changes: dict):
+    recipe = RECIPE | {
+        "output": str(output.resolve()),
+        "seed": seed,
+        "data": {"store": str(store.path.resolve()), "split": "main"},
+        "batch": BATCH,
+        "optimizer": RECIPE["optimizer"] | {"epochs": a.epochs},
+        **changes,
+    }
+    return parse_recipe(recipe, where="benchmark")
+
+
+def _measured(predictions: Path, store: StudyStore, split: Split, truth: pl.DataFrame) -> list[dict]:
+    """Of each part: r and RMSE of arms' means against the truth, spread of predicted over true effects, W to the truth."""
+    frame = pl.read_parquet(predictions).select("item_id", "participant_id", "levels", "probs")
+    parts = split.pairs(*PARTS).frame.select("item_id", "participant_id", "part")
+    true = {row[0]: row[1:] for row in truth.select("item_id", "outcome", "study_id", "probs").iter_rows()}
+    rows = []
+    for (part, item_id), of in frame.join(parts, on=["item_id", "participant_id"]).group_by(
+        "part", "item_id"
+    ):
+        levels = np.array(of["levels"][0])
+        position = (levels - levels[0]) / (levels[-1] - levels[0])
+        predicted = np.array(of["probs"].to_list()).mean(axis=0)
+        outcome, study, probs = true[item_id]
+        gap = np.abs(np.cumsum(predicted - np.array(probs)))[:-1] @ np.diff(position)
+        rows.append((part, f"{study}/{outcome}", predicted @ position, np.array(probs) @ position, gap))
+    columns = ["part", "outcome", "predicted", "true", "wasserstein"]
+    items = pl.DataFrame(rows, schema=columns, orient="row")
+    found = []
+    for part in PARTS:
+        of = items.filter(part=part)
+        arrays = [of[name].to_numpy() for name in ("predicted", "true", "outcome")]
+        metrics = effect_metrics(*arrays)
+        deviations = of.select(
+            (pl.col(name) - pl.col(name).mean()).over("outcome").alias(name) for name in ("predicted", "true")
+        )
+        spread = float(deviations["predicted"].std() / max(deviations["true"].std(), 1e-9))
+        found.append(
+            {
+                "part": part,
+                "r": metrics.get("effect_r", float("nan")),
+                "rmse": metrics.get("effect_rmse", float("nan")),
+                "spread": spread,
+                "wasserstein": float(of["wasserstein"].mean()),
+            }
+        )
+    return found
+
+
+if __name__ == "__main__":
+    main()
