@@ -32,6 +32,8 @@ def read_bytes(path: Path, *, limit: int = bounds.TEXT_BYTES, hint: str = "") ->
             raise InputError(_sentence(f"{path}: {found}", hint))
         with path.open("rb") as file:
             content = file.read(limit + 1)
+    except InputError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(_sentence(f"{str(path)!r}: cannot be read ({reason})", hint)) from error

@@ -84,8 +84,9 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
 @pytest.mark.parametrize("name", ["absent", "folder", "nul\0l"])
 def test_what_is_no_file_is_named(tmp_path, name):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError):
-        read_text(tmp_path / name)
+    with pytest.raises(InputError) as raised:
+        read_text(tmp_path / name, hint="give another")
+    assert str(raised.value).count("give another") == 1
 
 
 def test_no_more_of_a_large_file_is_read_than_is_allowed(tmp_path):
