@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 import data_pipelines
-from data_pipelines.archives import tess
+from data_pipelines.archives import tess, tess_tables
 from socsci_jax.studies.schema import format_value
 from socsci_jax.studies.store import StudyStore
 
-FILES = (tess.CONDITIONS, tess.OUTCOMES, tess.RESPONSES)
+FILES = (tess_tables.CONDITIONS, tess_tables.OUTCOMES, tess_tables.RESPONSES)
 # What the survey program left in the archive's texts, and how the module writes it.
 MARKS = {
     "[BLANK SPACE]": "",
@@ -38,7 +38,7 @@ def cell(file: str, row: dict, keys: tuple[str, ...], column: str) -> dict:
 def stimulus(row: dict) -> list[dict]:
     """The text common to all arms and the arm's own, once where one repeats the other."""
     keys = ("study", "condition.name")
-    blurb, own = tess.plain_text(row["blurb"]), tess.plain_text(row["condition.text"])
+    blurb, own = tess_tables.plain_text(row["blurb"]), tess_tables.plain_text(row["condition.text"])
     parts = ["condition.text"] if blurb in own else ["blurb"] if own in blurb else ["blurb", "condition.text"]
     return [cell("conditions", row, keys, part) for part in parts if (row[part] or "").strip()]
 
@@ -61,10 +61,10 @@ def answer_scale(scale) -> dict:
 def specification(archive: Path, store: StudyStore) -> dict:
     """Texts by reference to the archive's tables; scales, controls and what is left out as the module decides them."""
     arms, outcomes = defaultdict(dict), defaultdict(dict)
-    for row in rows_of(archive / tess.CONDITIONS):
+    for row in rows_of(archive / tess_tables.CONDITIONS):
         if row["Exclude"] in ("", "0"):
             arms[row["study"]].setdefault(row["condition.name"], row)
-    for row in rows_of(archive / tess.OUTCOMES):
+    for row in rows_of(archive / tess_tables.OUTCOMES):
         outcomes[row["study"]].setdefault(row["outcome.name"], row)
     studies = {}
     for (study,), items in store.items.group_by("study_id", maintain_order=True):
@@ -103,7 +103,11 @@ def specification(archive: Path, store: StudyStore) -> dict:
     return {
         "source": tess.SOURCE,
         "license": tess.LICENSE,
-        "files": {"data": tess.RESPONSES, "conditions": tess.CONDITIONS, "outcomes": tess.OUTCOMES},
+        "files": {
+            "data": tess_tables.RESPONSES,
+            "conditions": tess_tables.CONDITIONS,
+            "outcomes": tess_tables.OUTCOMES,
+        },
         "studies": studies,
     }
 

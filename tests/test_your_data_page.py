@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import data_pipelines
-from data_pipelines.archives import documents, socsci210_files, tess
+from data_pipelines.archives import documents, socsci210_files, tess_tables
 from data_pipelines.gates import GATES
 from socsci_jax.studies.specification import Specification, Study
 from socsci_jax.studies.specification_parts import AnswerScale, Match, SourceFile, TextFrom
@@ -49,7 +49,7 @@ def test_the_example_is_built_as_it_stands(page, tmp_path):
     [
         [gate.name for gate in GATES],
         data_pipelines.KINDS,
-        [name for columns in tess.COLUMNS.values() for name in columns],
+        [name for columns in tess_tables.COLUMNS.values() for name in columns],
         socsci210_files.COLUMNS,
         [documents.ID, documents.TEXT, documents.CODER],
         [name for name in Study.model_fields if name not in ("data", "title")],
