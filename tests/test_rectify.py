@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from evaluation_example import filled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rectify_example import LABELED, ROWS, row
@@ -18,6 +19,7 @@ from socsci_jax.estimation.linear import fit
 from socsci_jax.estimation.ppi import Sample, ppi
 from socsci_jax.rectification.prepare import Settings
 from socsci_jax.rectification.rectify import rectify
+from socsci_jax.studies.predictions import write_predictions
 from socsci_jax.tables import read_table
 
 
@@ -270,3 +272,17 @@ def test_a_damaged_table_gives_a_sentence_or_finite_numbers(tmp_path, cell, plac
     numbers = found.table.select("estimate", "se", "lo", "hi").to_numpy()
     assert np.isfinite(numbers).all()
     assert (found.table["p"].is_between(0, 1)).all()
+
+
+def test_predictions_that_offered_alternatives_have_no_mean_and_are_refused(tmp_path):
+    asked = {
+        "item_id": ["i"],
+        "participant_id": ["p"],
+        "levels": [[1.0, 2.0, 8.0]],
+        "probs": [[0.5, 0.3, 0.2]],
+    }
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, filled(pl.DataFrame(asked)), metadata={"layout": {"alternatives": "offered"}})
+    arguments = ["rectify", str(path), str(path), "--formula", "y ~ 1", "-o", str(tmp_path / "out.csv")]
+    with pytest.raises(InputError, match="answers outside the order of scales"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from socsci_jax.cli.output import Replace, Seed, cell, print_table
+from socsci_jax.errors import InputError
 from socsci_jax.foreign_text import say
 
 if TYPE_CHECKING:
@@ -100,11 +101,11 @@ def rectify_command(
         seed=seed,
     )
     found = rectify(
-        read_table(predictions),
+        _on_their_scale(predictions),
         read_table(gold),
         formula,
         settings,
-        others=[read_table(path) for path in also or ()],
+        others=[_on_their_scale(path) for path in also or ()],
     )
     shown = found.table.rename({"n_labeled": "answers", "n_predicted": "predictions"})
     print_table(formula, _rounded(shown))
@@ -114,6 +115,27 @@ def rectify_command(
         say(f"note: {note}")
     for path in write_output(found, out):
         say(f"written: {path}")
+
+
+def _on_their_scale(path: Path) -> pl.DataFrame:
+    """A table of predictions whose numbers are all places on a scale, so that they have a mean.
+
+    Raises InputError for predictions that give shares to alternatives, whose codes are no quantities.
+    """
+    from socsci_jax.studies.predictions import read_metadata
+    from socsci_jax.tables import read_table
+
+    table = read_table(path)
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    if is_parquet and {"levels", "value"} & set(table.columns):
+        layout = read_metadata(path).get("layout")
+        if isinstance(layout, dict) and layout.get("alternatives") == "offered":
+            raise InputError(
+                f"{path}: these predictions offered answers outside the order of scales (don't know), whose codes would "
+                "enter a mean; predict with a model that was trained with data.alternatives=withheld."
+            )
+    return table
 
 
 @app.command("conjoint")

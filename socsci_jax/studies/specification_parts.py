@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from socsci_jax.studies.attributes import UNKNOWN_TEXTS
+
 FileFormat = Literal["csv", "excel", "spss", "stata", "r", "text", "docx", "pdf", "json", "qualtrics"]
 Name = Annotated[str, pydantic.Field(min_length=1, max_length=500)]
 
@@ -136,14 +138,7 @@ class SourceFile(Block):
     """CSV: by default found, and reported."""
     skip_rows: tuple[Annotated[int, pydantic.Field(ge=1)], ...] = ()
     """Rows under the header that hold no answers, counted from 1 (a Qualtrics export: [1, 2])."""
-    empty: Annotated[tuple[str, ...], also(str | list[str], read=_one_or_many)] = (
-        "",
-        "NA",
-        "N/A",
-        "NaN",
-        "NULL",
-        "#N/A",
-    )
+    empty: Annotated[tuple[str, ...], also(str | list[str], read=_one_or_many)] = tuple(sorted(UNKNOWN_TEXTS))
     """Cells that mean "nothing here", in any case of letters."""
     rows: int | None = None
     """How many rows the deposit says that the table has."""
