@@ -70,6 +70,10 @@ _STORAGE = {
     errno.EROFS: "this is read-only; give a folder that can be written",
     errno.EACCES: "this is not allowed; give a folder that you may write",
     errno.EPERM: "this is not allowed; give a folder that you may write",
+    errno.ENAMETOOLONG: "this name is too long; give a shorter one",
+    errno.ELOOP: "this is a link that leads back to itself; give another path",
+    errno.ENOTDIR: "part of this path is a file and no folder; give another path",
+    errno.EISDIR: "this is a folder; give the name of a file",
 }
 
 
@@ -83,6 +87,6 @@ def ending(error: BaseException) -> tuple[str, int]:
         case KeyboardInterrupt():
             return "stopped from the keyboard; what was finished is kept", 130
         case OSError() if error.errno in _STORAGE:
-            where = f"{error.filename}: " if error.filename else ""
+            where = f"{str(error.filename)[:200]}: " if error.filename else ""
             return f"{where}{_STORAGE[error.errno]}", BAD_INPUT
     return f"{type(error).__name__}: {error}", 1

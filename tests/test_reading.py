@@ -13,9 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from socsci_jax import bounds, tables
-from socsci_jax.errors import InputError
+from socsci_jax.errors import BAD_INPUT, InputError, ending
 from socsci_jax.reading import json_lines, kind_of, parse_json, parse_yaml, read_json, read_text, read_yaml
 from socsci_jax.tables import decompressed, read_parquet
+from socsci_jax.training.recipe_files import load_recipe
 
 DAMAGED_JSON = {
     "a key given twice": (b'{"a": 1, "a": 2}', "key 'a' is given twice"),
@@ -225,3 +226,11 @@ def test_a_table_that_states_too_many_rows_is_not_read(tmp_path, monkeypatch):
     write(tmp_path / "a.parquet")
     with pytest.raises(InputError, match="says that it has 1 rows"):
         read_parquet(tmp_path / "a.parquet", SCHEMA, hint="")
+
+
+def test_a_name_that_no_disk_takes_is_bad_input(tmp_path):
+    recipe = tmp_path / "a.yaml"
+    recipe.write_text(f"extends: {'m' * 300}.yaml\n")
+    with pytest.raises((InputError, OSError)) as raised:
+        load_recipe(recipe)
+    assert ending(raised.value)[1] == BAD_INPUT
