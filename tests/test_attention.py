@@ -177,6 +177,16 @@ def test_a_kernel_that_errs_is_not_admitted(monkeypatch, capsys):
     kernel_problem.cache_clear()
 
 
+def test_the_question_covers_fewer_queries_than_tokens(monkeypatch):
+    def wrong_for_few(q, k, v, see):
+        return kernel_attention(q, k, v, see, True) * (1 if q.shape[1] == k.shape[1] else 1.001)
+
+    monkeypatch.setattr(attention_choice, "_kernel", wrong_for_few)
+    kernel_problem.cache_clear()
+    assert kernel_problem(HEAD_DIM, jnp.dtype(jnp.float32)) == "its results are off by 1.0e-03"
+    kernel_problem.cache_clear()
+
+
 def test_an_accelerator_without_a_kernel_computes_whole_rows_and_says_so(monkeypatch, capsys):
     monkeypatch.delenv(CHOICE, raising=False)
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")

@@ -175,13 +175,16 @@ def test_bfloat16_compute_of_float32_parameters_is_near_and_has_float32_gradient
         assert np.linalg.norm(near - exact) < 0.1 * np.linalg.norm(exact)
 
 
-def test_eight_devices_compute_what_one_does():
+def test_eight_devices_compute_what_one_does_and_go_through_their_reads_in_pieces(monkeypatch):
     inputs = rows_weights_targets(6)
+    one = loss_and_gradient(CONFIG)(parameters(), *inputs)
+    # A device has one row of 128 reads and half of the vocabulary.
+    monkeypatch.setattr(vocabulary, "LOGITS_AT_A_TIME", 48 * 32)
     mesh = make_mesh(data=2, fsdp=2, tensor=2)
     params = jax.device_put(parameters(), param_shardings(CONFIG, mesh))
     with jax.set_mesh(mesh):
-        eight = loss_and_gradient(CONFIG)(params, *jax.device_put(inputs, batch_sharding(mesh, rows=4)))
-    one = loss_and_gradient(CONFIG)(parameters(), *inputs)
+        rows = jax.device_put(inputs, batch_sharding(mesh, rows=4))
+        eight = loss_and_gradient.__wrapped__(CONFIG)(params, *rows)
     np.testing.assert_allclose(eight[0][0], one[0][0], rtol=1e-5)
     seen = inputs[0]["end"][..., None] > 0
     np.testing.assert_allclose(
