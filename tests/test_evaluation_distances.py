@@ -295,7 +295,7 @@ def test_clusters_without_a_value_take_no_part():
     assert mean_estimate(counts, np.full(3, np.nan)).value is None
 
 
-@pytest.mark.parametrize("clusters", [5, 12, 39])
+@pytest.mark.parametrize("clusters", [5, 12, 60])
 def test_the_interval_of_a_mean_over_few_clusters_is_that_of_students_t(clusters):
     rng = np.random.default_rng(clusters)
     values = rng.normal(size=clusters)

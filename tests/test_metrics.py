@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import fairlearn.metrics
 import numpy as np
 import pytest
@@ -230,3 +232,10 @@ def test_which_of_two_values_is_better_follows_the_direction():
     assert BY_NAME["effect_r"].is_better(0.5, 0.2)
     assert BY_NAME["effect_slope"].is_better(1.1, 0.5)
     assert not BY_NAME["condition_sensitivity_p"].is_better(0.1, 0.2)
+
+
+def test_the_page_of_metrics_is_made_of_their_objects():
+    from socsci_jax.evaluation.metric_pages import metrics_page
+
+    page = Path(__file__).parent.parent / "docs" / "metrics.md"
+    assert page.read_text(encoding="utf-8") == metrics_page()

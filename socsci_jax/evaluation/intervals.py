@@ -18,7 +18,7 @@ RESAMPLES = 2_000
 # With fewer clusters no interval is given: a t interval over three of them is honest and says nothing.
 FEWEST_CLUSTERS = 4
 # From here on percentiles of the resamples; below, they undercover, and the resamples give only a standard error.
-PERCENTILES_FROM = 40
+PERCENTILES_FROM = 100
 
 
 @dataclasses.dataclass(frozen=True)

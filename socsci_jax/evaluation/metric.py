@@ -68,7 +68,7 @@ class Metric:
         scale = {"identity": "", "fisher_z": " on Fisher's z scale", "log": " on the log scale"}[
             self.transform
         ]
-        return f"whole clusters are resampled; each resample gives {of}; t interval{scale} below 40 clusters, percentiles from there"
+        return f"whole clusters are resampled; each resample gives {of}; t interval{scale} below 100 clusters, percentiles from there"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
