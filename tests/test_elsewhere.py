@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from evaluation_example import exact_predictions, make_world
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from socsci_jax.errors import InputError
+from socsci_jax.evaluation.elsewhere import silicon_sample
 from socsci_jax.evaluation.elsewhere.columns import read_table
 from socsci_jax.evaluation.elsewhere.scales import declared_for, read_scales
 from socsci_jax.evaluation.elsewhere.tables import TableEvaluation, evaluate_tables
@@ -259,3 +261,72 @@ def test_a_published_simulator_is_scored_from_its_files_as_an_independent_comput
             correlation.append(np.corrcoef(x, y)[0, 1])
     assert found.metric("individual_accuracy_draw").value == pytest.approx(np.mean(accuracy), abs=1e-10)
     assert found.metric("individual_r").value == pytest.approx(np.mean(correlation), abs=1e-10)
+
+
+# ---- the Silicon Sample Benchmark's form ----
+
+
+@pytest.mark.parametrize(
+    ("name", "tier"),
+    [("example_T1_first60.csv", "T1"), ("example_T2_cells_main.csv", "T2"), ("example_T3.csv", "T3")],
+)
+def test_the_benchmarks_own_examples_are_in_order(shared_data, name, tier):
+    folder = shared_data / "silicon_sample"
+    frame = read_table(folder / name)
+    ranges = silicon_sample.Ranges.of_codebook(folder / "codebook.csv")
+    assert len(ranges.by_outcome) > 30
+    assert silicon_sample.tier_of(frame) == tier
+    assert silicon_sample.problems(frame, ranges=ranges) == []
+
+
+@pytest.mark.parametrize("name", ["example_T1_first60.csv", "example_T2_cells_main.csv", "example_T3.csv"])
+def test_every_tier_is_judged_by_people_in_the_form_of_t1(shared_data, tmp_path, name):
+    rng = np.random.default_rng(0)
+    people = read_table(shared_data / "silicon_sample" / "example_T1_first60.csv")
+    arms = ["control", "Consensus", "Funding"]
+    rows = pl.concat([people] * 3).with_columns(
+        profile_id=pl.Series([f"human{k}" for k in range(3 * people.height)]),
+        condition=pl.Series(arms * people.height),
+        trust_post=pl.Series(rng.integers(0, 101, 3 * people.height).astype(str)),
+    )
+    rows.write_csv(tmp_path / "human.csv")
+    answers = shared_data / "silicon_sample" / name
+    if name.startswith("example_T1"):
+        read_table(answers).with_columns(condition=pl.Series((arms * 20)[: people.height])).write_csv(
+            tmp_path / "T1.csv"
+        )
+        answers = tmp_path / "T1.csv"
+    found = evaluate_tables(answers, tmp_path / "human.csv").evaluation
+    assert found.metric("effect_rmse").value is not None
+
+
+T2_ROWS = [("control", "q", "3", "2", "4"), ("a", "q", "4", "3", "5")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([*T2_ROWS, T2_ROWS[0]], "given twice"),
+        ([T2_ROWS[1]], "is missing"),
+        ([("control", "q", "9", "2", "4"), T2_ROWS[1]], "does not hold its mean"),
+        ([("control", "q", "x", "2", "4"), T2_ROWS[1]], "is no number"),
+        ([*T2_ROWS, ("a", "r", "1", "0", "2")], "need 4 rows"),
+    ],
+)
+def test_what_the_validator_would_refuse_is_said(rows, words):
+    frame = pl.DataFrame(rows, schema=["condition", "outcome", "mean", "pi_lower", "pi_upper"], orient="row")
+    assert any(words in problem for problem in silicon_sample.problems(frame))
+    assert silicon_sample.problems(pl.DataFrame(T2_ROWS, schema=frame.columns, orient="row")) == []
+
+
+def test_predictions_are_written_as_means_and_effects_in_units_of_the_scale(tmp_path):
+    world = make_world(tmp_path / "store", studies=1, conditions=3, outcomes=1, n=30)
+    made = exact_predictions(world, world.truth)
+    means = silicon_sample.means_table(made, world.store.item_by_id)
+    truth = {world.store.item_by_id[i].condition: p @ np.arange(1, 8) for i, p in world.truth.items()}
+    assert dict(means.select("condition", "mean").iter_rows()) == pytest.approx(truth)
+    named = means.with_columns(condition=pl.col("condition").replace("c0", "control"))
+    ates = silicon_sample.effects_table(named)
+    assert ates.filter(condition="c1")["ate"].item() == pytest.approx(truth["c1"] - truth["c0"])
+    for table in (named, ates):
+        assert silicon_sample.problems(table.with_columns(pl.all().cast(pl.String))) == []
