@@ -90,7 +90,7 @@ def _builds(kind: str, source: str = "deposit") -> Callable[[Path], object]:
 
 
 def _make_documents(folder: Path) -> None:
-    from data_pipelines.archives.documents import CODEBOOK, DOCUMENTS
+    from data_pipelines.archives.document_codebook import CODEBOOK, DOCUMENTS
 
     deposit = folder / "deposit"
     deposit.mkdir()

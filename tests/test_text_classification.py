@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 import data_pipelines
-from data_pipelines.archives.documents import build, read_codebook
+from data_pipelines.archives.document_codebook import read_codebook
+from data_pipelines.archives.documents import build
 from data_pipelines.scales.sentences import read_scale
 from data_pipelines.synthetic import documents as synthetic_documents
 from socsci_jax.errors import InputError
@@ -185,7 +186,8 @@ def test_the_invented_letters_are_the_same_every_time(tmp_path):
         (["b", "Words.", "Economy", ""], "label is not in the codebook"),
         (["b", "Words.", "3", ""], "label is not in the codebook"),
         (["b", "Words.", "1.5", ""], "label is not in the codebook"),
-        (["b", "Words.", "nan", ""], "label is not in the codebook"),
+        (["b", "Words.", "nan", ""], "no label"),
+        (["b", "Words.", "1_0", ""], "label is not in the codebook"),
     ],
 )
 def test_what_cannot_be_kept_is_rejected_with_the_reason(tmp_path, row, reason):
@@ -307,3 +309,10 @@ def test_files_that_are_not_there_or_no_yaml_stop(tmp_path):
     (tmp_path / "codebook.yaml").write_text(yaml.safe_dump(CODEBOOK))
     with pytest.raises(InputError, match=r"documents\.csv: file not found"):
         build(tmp_path, tmp_path / "store", command="test")
+
+
+@pytest.mark.parametrize("cell", ["NA", "nan", "NULL", " "])
+def test_a_label_that_is_not_known_is_no_label(tmp_path, cell):
+    store = store_of(tmp_path, [HEADER, ["a", "One.", "1", "1"], ["b", "Two.", cell, cell]])
+    assert store.responses["participant_id"].unique().to_list() == ["a"]
+    assert store.rejects["reason"].to_list() == ["no label"]

@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from data_pipelines.archives import documents as text_classification
-from data_pipelines.archives.documents import CODEBOOK, DOCUMENTS
+from data_pipelines.archives.document_codebook import CODEBOOK, DOCUMENTS
 from socsci_jax.studies.store import StudyStore
 
 PRESET = "documents"
