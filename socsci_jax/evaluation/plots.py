@@ -21,7 +21,6 @@ from socsci_jax.studies.scale import format_value
 HUMAN, MODEL = "#555555", "#0072b2"
 # Distinct for color-blind eyes, and by marker for everybody else.
 PREDICTOR_STYLE = {
-    **PLAIN_PLOTS,
     "model": (MODEL, "o"),
     "uniform": ("#d55e00", "s"),
     "training_marginal": ("#cc79a7", "D"),
@@ -33,6 +32,7 @@ MOST_POINTS = 1_500
 MOST_STUDIES = 60
 MOST_CELLS_WRITTEN = 12
 STYLE = {
+    **PLAIN_PLOTS,
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
