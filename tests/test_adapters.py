@@ -250,3 +250,27 @@ def stopped_after(run: RunFolder, *, step: int) -> None:
             shutil.rmtree(run.checkpoints / str(later))
             (run.checkpoints / f"{later}.json").unlink()
     assert checkpoints.steps() == [step]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("init_lora_weights", "pissa"),
+        ("init_lora_weights", "pissa_niter_16"),
+        ("init_lora_weights", "olora"),
+        ("init_lora_weights", "loftq"),
+        ("init_lora_weights", "corda"),
+        ("init_lora_weights", 1),
+        ("alora_invocation_tokens", [44, 21]),
+        ("layer_replication", [[0, 1]]),
+        ("exclude_modules", ["up_proj"]),
+        ("trainable_token_indices", [1]),
+        ("corda_config", {"x": 1}),
+        ("a_key_of_tomorrow", "anything"),
+    ],
+)
+def test_what_would_be_computed_differently_is_refused_by_name(tmp_path, key, value):
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], key: value}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=key):
+        read_adapter_config(tmp_path)

@@ -27,18 +27,27 @@ Name = tuple[str, ...]
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
-# Keys of adapter_config.json whose every value but these would change the function computed here.
-_ONLY_SUPPORTED: dict[str, tuple[Any, ...]] = {
+# Keys of adapter_config.json that change nothing of what is computed, whatever their value.
+_HARMLESS = {
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "megatron_core",  # read only with a megatron_config
+    "peft_version",
+    "qalora_group_size",  # read only with use_qalora
+    "revision",
+    "task_type",
+}
+# Keys that are read below.
+_READ = {"r", "lora_alpha", "lora_dropout", "target_modules"}
+# What an absent or switched-off feature of peft looks like.
+_OFF = (None, False, [], {})
+# Keys whose values must be one of these; every other key must be off.  Initializations by name (pissa, olora, ...) change
+# the base's weights, which the file does not hold.
+_ALLOWED: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
     "bias": ("none",),
-    "use_rslora": (False, None),
-    "use_dora": (False, None),
-    "fan_in_fan_out": (False, None),
-    "modules_to_save": (None, []),
-    "rank_pattern": ({}, None),
-    "alpha_pattern": ({}, None),
-    "layers_to_transform": (None,),
-    "lora_bias": (False, None),
+    "init_lora_weights": (True, False, "gaussian"),
 }
 
 
@@ -172,10 +181,14 @@ def _facts(folder: Path) -> dict[str, Any]:
 def read_adapter_config(folder: Path) -> Adapter:
     """The settings of a `peft` folder; raises InputError for anything that would be computed differently here."""
     path, facts = folder / ADAPTER_CONFIG, _facts(folder)
-    for key, allowed in _ONLY_SUPPORTED.items():
-        if key in facts and facts[key] not in allowed:
+    for key, value in facts.items():
+        if key in _HARMLESS or key in _READ:
+            continue
+        allowed = _ALLOWED.get(key, _OFF)
+        if not any(value == one and type(value) is type(one) for one in allowed):
             raise InputError(
-                f"{path}: {key} is {facts[key]!r}, supported is {allowed[0]!r}; merge the adapter with peft first."
+                f"{path}: {key} is {kind_of(value) if isinstance(value, dict | list) else repr(value)[:80]}, which this program "
+                f"does not compute (known is {allowed[0]!r}); merge the adapter with peft first."
             )
     targets = facts.get("target_modules")
     # Given by name, or by the path in each layer; `load_adapter` finds out if a layer is missing.
