@@ -9,7 +9,9 @@ from evaluation_example import World, exact_predictions, label, make_world, shap
 
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation import verdicts
+from socsci_jax.evaluation.baselines import Baselines
 from socsci_jax.evaluation.compare import compare
+from socsci_jax.evaluation.demographics import Demographics
 from socsci_jax.evaluation.evaluate import evaluate, label_without_split
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.scale import Scale
@@ -199,3 +201,49 @@ def test_exaggerated_gaps_between_groups_are_called_stereotyping(tmp_path):
         abs(groups[0].value - groups[1].value)
     )
     assert found.metric("parity_wasserstein", group="party", predictor="split_half").value >= 0
+
+
+# ---- demographics alone ----
+
+
+def test_a_regression_on_demographics_is_that_of_statsmodels_and_knows_people(tmp_path):
+    from statsmodels.miscmodels.ordinal_model import OrderedModel
+
+    rng = np.random.default_rng(1)
+    builder = StoreBuilder(attributes=("party",), source="made up", license="CC0-1.0", command="test")
+    scale = Scale.of_levels(range(1, 6), origin="stated")
+    answers, parties = [], []
+    for study in ("trained", "new"):
+        builder.add_study(study)
+        item = Item(
+            study_id=study,
+            condition="c",
+            outcome="o",
+            stimulus="",
+            question="?",
+            answer_format="",
+            scale=scale,
+        )
+        item_id = builder.add_item(item)
+        for k in range(600):
+            party = "right" if k % 2 else "left"
+            latent = rng.logistic() + (1.0 if party == "right" else 0.0)
+            answer = 1 + int(np.searchsorted([-1.0, 0.0, 1.0, 2.0], latent))
+            builder.add_participant(study, f"p{k}", {"party": party})
+            builder.add_response(item_id, f"p{k}", answer, sample_id=k)
+            if study == "trained":
+                answers.append(answer)
+                parties.append(float(party == "right"))
+    store = builder.write(tmp_path / "store")
+    labeled = label(store, trained="train")
+    people = Demographics.of(store.participants)
+    beta = Baselines.of(labeled, store, people).regression.beta
+    reference = OrderedModel(np.array(answers), np.array(parties)[:, None], distr="logit").fit(
+        method="bfgs", disp=False
+    )
+    # The cuts are those of everybody rather than fitted along, which moves the slope a little.
+    assert beta[0] == pytest.approx(reference.params[0], rel=0.1)
+    uniform = {i: np.full(5, 0.2) for i in store.item_by_id}
+    found = evaluate(exact_predictions(World(store, {}), uniform), store, labeled)
+    known = found.metric("individual_r", part="unseen_studies", predictor="demographics")
+    assert known.value > 0.15

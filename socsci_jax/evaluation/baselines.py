@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.evaluation.cells import Cell, answers_by_item, level_codes
+from socsci_jax.evaluation.demographics import Demographics, Regression, fit
 from socsci_jax.evaluation.metrics.distributions import histogram
 from socsci_jax.evaluation.parts import Items
 from socsci_jax.evaluation.table import CONDITION_POOLED, TRAINING_MARGINAL, UNIFORM
@@ -24,17 +25,30 @@ class Baselines:
 
     shapes: Mapping[int, np.ndarray]
     counts: Mapping[Outcome, np.ndarray]
+    trained: Mapping[Outcome, np.ndarray] = dataclasses.field(default_factory=dict)
+    regression: Regression | None = None
 
     @classmethod
-    def of(cls, labeled: pl.DataFrame, store: Items) -> Baselines:
-        """From the answers with their part, as `Split.label` gives them."""
+    def of(
+        cls, labeled: pl.DataFrame, store: Items, people: Demographics | None = None, *, seed: int = 0
+    ) -> Baselines:
+        """From the answers with their part, as `Split.label` gives them; `people` tells what is known of them."""
         counts: dict[Outcome, np.ndarray] = {}
         for item, codes in _codes_by_item(labeled, store):
             own = np.bincount(codes, minlength=len(item.scale.levels))
             counts[_outcome(item)] = counts.get(_outcome(item), 0) + own
         training = _codes_by_item(labeled.filter(pl.col("part") == TRAIN), store)
         shapes = training_shapes((codes, len(item.scale.levels)) for item, codes in training if codes.size)
-        return cls(shapes=shapes, counts=counts)
+        regression, trained = _regression(labeled.filter(pl.col("part") == TRAIN), store, people, seed=seed)
+        return cls(shapes=shapes, counts=counts, trained=trained, regression=regression)
+
+    def by_demographics(self, cell: Cell) -> np.ndarray | None:
+        """What the regression on demographics predicts of each person [N, L]; None without training or attributes."""
+        if self.regression is None:
+            return None
+        size = cell.levels_l.size
+        marginal = self.trained.get(_outcome(cell.item), self.shapes.get(size, uniform(size)))
+        return self.regression.predict(marginal, study=cell.item.study_id, people=cell.people_n)
 
     def distributions(self, cell: Cell) -> dict[str, np.ndarray]:
         """What each predicts of a cell [L]; condition-pooled only if others answered the outcome.
@@ -49,6 +63,30 @@ class Baselines:
         own = np.bincount(cell.codes_n, minlength=size)
         others = pooled(self.counts[_outcome(cell.item)], own)
         return found if others is None else found | {CONDITION_POOLED: others}
+
+
+def _regression(
+    training: pl.DataFrame, store: Items, people: Demographics | None, *, seed: int
+) -> tuple[Regression | None, dict[Outcome, np.ndarray]]:
+    """The regression on demographics, and the distribution of each outcome in training, over its conditions."""
+    if people is None or not people.attributes:
+        return None, {}
+    found: list[tuple[Item, list[str], np.ndarray]] = []
+    sums: dict[Outcome, np.ndarray] = {}
+    for item_id, answers in answers_by_item(training):
+        item = store.item_by_id[item_id]
+        if item.scale.kind == "levels":
+            codes = level_codes(answers["value"].to_numpy(), np.asarray(item.scale.levels))
+            names = answers["participant_id"].filter(pl.Series(codes >= 0)).to_list()
+            codes = codes[codes >= 0]
+            own = np.bincount(codes, minlength=len(item.scale.levels))
+            sums[_outcome(item)] = sums.get(_outcome(item), 0) + own
+            found.append((item, names, codes))
+    trained = {key: total / total.sum() for key, total in sums.items() if total.sum()}
+    rows = [
+        (item.study_id, names, codes, trained[_outcome(item)]) for item, names, codes in found if codes.size
+    ]
+    return fit(rows, people, rng=np.random.default_rng(seed)), trained
 
 
 def _outcome(item: Item) -> Outcome:

@@ -133,7 +133,21 @@ def contrast_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
         one, other = sample[:, pairs.treated] - sample[:, pairs.reference]
         found[name] = Effects(h=other, l=one, se2=se2 / ratio, undirected=pairs.undirected)
     cluster = clusters_of(part, means.frame[pairs.treated])
-    return _metric_rows(part, found, cluster, n=human.size, centered=False)
+    rows = _metric_rows(part, found, cluster, n=human.size, centered=False)
+    reliable = effects.benjamini_hochberg(effects.p_values(human, se2))
+    for name, predicted in {MODEL: model, **constant}.items():
+        signs = effects.sign_agreement(human, predicted)[reliable]
+        close = effects.equivalent(human, predicted, se2, margin=effects.MARGIN).astype(float)
+        for metric, values, own in (
+            ("reliable_sign_agreement", signs, cluster[reliable]),
+            ("effect_equivalence", close, cluster),
+        ):
+            replicates_b = part.resampling.means(values[:, None], own)[:, 0]
+            if part.resampling.by_participants:
+                replicates_b = replicates_b[:1]
+            estimate = part.resampling.estimate(BY_NAME[metric], replicates_b, clusters=len(np.unique(own)))
+            rows.append(_row(part, metric, name, estimate, n=values.size))
+    return rows
 
 
 def _metric_rows(

@@ -33,9 +33,10 @@ from socsci_jax.evaluation.cells import PredictionIndex
 from socsci_jax.evaluation.choices import choice_rows
 from socsci_jax.evaluation.condition_means import condition_means, contrast_table, mean_table
 from socsci_jax.evaluation.controls import trained_controls, with_controls
+from socsci_jax.evaluation.demographics import Demographics
 from socsci_jax.evaluation.effects import PERMUTATIONS, contrast_rows, sensitivity_rows, true_effect_rows
 from socsci_jax.evaluation.equivalents import equivalent_rows
-from socsci_jax.evaluation.groups import Demographics, group_rows
+from socsci_jax.evaluation.groups import group_rows
 from socsci_jax.evaluation.intervals import RESAMPLES
 from socsci_jax.evaluation.items import HALVES, ItemPredictions, item_predictions
 from socsci_jax.evaluation.parts import Items, Part, excluded_table, find_parts
@@ -144,12 +145,13 @@ def evaluate(
             f"not one answer of {store.path} has a prediction on a scale of levels; predict items and participants "
             "of this store that have answers."
         )
+    people = Demographics.of(store.participants)
     context = _Context(
         labeled=ordered,
         item_by_id=store.item_by_id,
         index=index,
-        baselines=Baselines.of(ordered, store),
-        people=Demographics.of(store.participants),
+        baselines=Baselines.of(ordered, store, people, seed=seed),
+        people=people,
         truth=_truth(store),
     )
     judged = [_judge(part, context) for part in parts]

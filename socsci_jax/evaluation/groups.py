@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import polars as pl
 
 from socsci_jax.evaluation.averaging import averaged, mean_rows
 from socsci_jax.evaluation.cells import Cell
+from socsci_jax.evaluation.demographics import Attribute, Demographics
 from socsci_jax.evaluation.effects import Effects, replicates
 from socsci_jax.evaluation.items import Key
 from socsci_jax.evaluation.metric import EffectMetric, Pair
@@ -19,57 +19,8 @@ from socsci_jax.evaluation.metrics.individuals import draw_accuracy
 from socsci_jax.evaluation.parts import Part
 from socsci_jax.evaluation.table import MODEL, SCALE, SPLIT_HALF, row
 
-MOST_GROUPS = 8
 HALVES = 5
 OF_GROUPS = ("wasserstein", "mean_error", "individual_accuracy_draw")
-AGE_BANDS = ((18, 29), (30, 44), (45, 59), (60, 200))
-
-
-@dataclasses.dataclass(frozen=True)
-class Attribute:
-    """One attribute of people: its groups, and the group [P] of each person of `people`, -1 where unknown."""
-
-    name: str
-    groups: tuple[str, ...]
-    code_p: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Demographics:
-    """Attributes with few groups, and the row of each (study, participant)."""
-
-    row_of: dict[tuple[str, str], int]
-    attributes: tuple[Attribute, ...]
-
-    @classmethod
-    def of(cls, participants: pl.DataFrame) -> Demographics:
-        """From a store's participants; attributes of more than MOST_GROUPS values are left alone, but ages are banded."""
-        keys = participants.select("study_id", "participant_id").iter_rows()
-        row_of = {key: k for k, key in enumerate(keys)}
-        found = []
-        if "attributes" in participants.columns and participants.height:
-            for name, values in participants["attributes"].struct.unnest().to_dict().items():
-                values = _banded(values) if name == "age" else values
-                groups = tuple(sorted(values.drop_nulls().unique().to_list()))
-                if 2 <= len(groups) <= MOST_GROUPS:
-                    number = {group: k for k, group in enumerate(groups)}
-                    codes = [number.get(value, -1) for value in values.to_list()]
-                    found.append(Attribute(name, groups, np.array(codes)))
-        return cls(row_of, tuple(found))
-
-
-def _banded(ages: pl.Series) -> pl.Series:
-    """Ages in years as bands; other texts as they are."""
-    numbers = ages.cast(pl.Float64, strict=False)
-    if numbers.null_count() > ages.null_count():
-        return ages
-
-    def band(age: float | None) -> str | None:
-        return next(
-            (f"{lo}–{hi}" if hi < 200 else f"{lo}+" for lo, hi in AGE_BANDS if age and lo <= age <= hi), None
-        )
-
-    return pl.Series([band(age) for age in numbers.to_list()], dtype=pl.String)
 
 
 @dataclasses.dataclass
@@ -88,10 +39,7 @@ def group_rows(part: Part, people: Demographics) -> list[dict[str, object]]:
     if not people.attributes:
         return []
     rows: list[dict[str, object]] = []
-    row_of_person = [
-        np.array([people.row_of.get((cell.item.study_id, person), -1) for person in cell.people_n])
-        for cell in part.cells
-    ]
+    row_of_person = [people.rows(cell.item.study_id, cell.people_n) for cell in part.cells]
     accuracy = [_accuracy(cell) for cell in part.cells]
     for attribute in people.attributes:
         values = _values(part, attribute, row_of_person, accuracy)

@@ -22,6 +22,7 @@ from socsci_jax.evaluation.metrics import calibration, distributions, individual
 from socsci_jax.evaluation.metrics.distributions import histogram, observed_width, positions
 from socsci_jax.evaluation.table import (
     CELL_MARGINAL,
+    DEMOGRAPHICS,
     EXACT,
     MODEL,
     OBSERVED,
@@ -67,6 +68,7 @@ class ItemPredictions:
     single: Mapping[str, Mapping[str, np.ndarray]]
     samples: Mapping[str, Samples]
     baselines: Mapping[str, np.ndarray]
+    by_demographics_nl: np.ndarray | None = None
 
     @property
     def model_l(self) -> np.ndarray:
@@ -83,6 +85,10 @@ def item_predictions(
     """
     size = cell.levels_l.size
     others = baselines.distributions(cell)
+    by_demographics = baselines.by_demographics(cell)
+    if by_demographics is not None:
+        # Last of all, so that the draws of the others stay what they are.
+        others[DEMOGRAPHICS] = weighted_mean(by_demographics, cell.weights_n)
     models = {}
     if cell.probs_nl is not None:
         models[EXACT] = weighted_mean(cell.probs_nl, cell.weights_n)
@@ -103,7 +109,13 @@ def item_predictions(
         if source == SAMPLED:
             compared = {name: sample_histogram(q, n=n, rng=rng) for name, q in others.items()}
         single[source] = {MODEL: model, **compared}
-    return ItemPredictions(human_l=human_histogram(cell), single=single, samples=samples, baselines=others)
+    return ItemPredictions(
+        human_l=human_histogram(cell),
+        single=single,
+        samples=samples,
+        baselines=others,
+        by_demographics_nl=by_demographics,
+    )
 
 
 def human_histogram(cell: Cell) -> np.ndarray:
@@ -202,7 +214,9 @@ def _answers(cell: Cell, item: ItemPredictions) -> Iterator[tuple[str, Answers, 
     readable = np.isfinite(probs[:, 0])
     yield _answers_of(MODEL, probs, codes, weights, cell, readable if not readable.all() else None)
     for name, q in item.baselines.items():
-        yield _answers_of(name, q[None, :], codes, weights, cell, None)
+        by_person = item.by_demographics_nl if name == DEMOGRAPHICS else q[None, :]
+        assert by_person is not None
+        yield _answers_of(name, by_person, codes, weights, cell, None)
     if codes.size >= 2:
         yield _answers_of(
             CELL_MARGINAL, others_of_item(codes, cell.levels_l.size), codes, weights, cell, None
@@ -238,7 +252,7 @@ def _person_values(answers: Answers, *, name: str, exact: bool) -> Iterator[tupl
                 continue
             yield metric.name, metric.of(answers) if answers.codes_n.size else math.nan
         # The others' mean falls where the person's own answer is high: a correlation that means nothing.
-        elif isinstance(metric, CellMetric) and name in (MODEL, TEST_RETEST):
+        elif isinstance(metric, CellMetric) and name in (MODEL, TEST_RETEST, DEMOGRAPHICS):
             yield metric.name, metric.of(answers)
 
 

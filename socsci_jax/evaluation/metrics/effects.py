@@ -17,6 +17,8 @@ from socsci_jax.evaluation.metric import EffectMetric, Metric
 
 # Below this a difference of means is nothing but rounding.
 ZERO = 1e-12
+# Effects are equivalent where they differ by less than this share of the scale's range.
+MARGIN = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -427,5 +429,31 @@ METRICS: tuple[Metric, ...] = (
         example="Σ l² = 2, Σ h² = 8, error 6: 1.",
         terms=moments_with_error,
         of=corrected_spread_ratio,
+    ),
+    Metric(
+        name="reliable_sign_agreement",
+        title="Sign agreement on effects that people show reliably",
+        unit="share of reliable contrasts",
+        high=1.0,
+        better="higher",
+        aggregation="clusters",
+        digits=2,
+        citation="Benjamini and Hochberg 1995, JRSS B 57(1)",
+        formula="sign agreement over contrasts whose p-value is rejected at a false discovery rate of 0.05",
+        trap="Reliable effects are the large ones: it says nothing of the others. Not a headline metric.",
+        example="Of 4 reliable contrasts 3 have the right sign: 0.75.",
+    ),
+    Metric(
+        name="effect_equivalence",
+        title=f"Effects predicted within ± {MARGIN:g} of the range, as two one-sided tests say",
+        unit="share of contrasts",
+        high=1.0,
+        better="higher",
+        aggregation="clusters",
+        digits=2,
+        citation="Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15(6)",
+        formula="mean of 1[|l − h| + 1.645 · se_h < margin]",
+        trap="Where people's errors exceed the margin nothing is equivalent, whatever the model. Not a headline metric.",
+        example="|l − h| = 0.01, se = 0.02, margin 0.05: 0.043 < 0.05, so yes.",
     ),
 )
