@@ -139,7 +139,8 @@ def main() -> None:
     row = {
         "predictions": predictions.frame.height,
         "items": a.items,
-        "seconds": ours, "processor_seconds": processor,
+        "seconds": ours,
+        "processor_seconds": processor,
         "peak_gib": peak,
         "rows": found.table.height,
     }
