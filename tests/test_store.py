@@ -145,3 +145,16 @@ def test_one_flipped_bit_in_any_table_is_noticed(tmp_path):
             ):
                 getattr(StudyStore(store.path), name)
         path.write_bytes(content)
+
+
+def test_what_has_not_been_asked_yet_can_be_kept(tmp_path):
+    made = StoreBuilder(attributes=("age",), source="x", license="x", command="x", keeps_unanswered=True)
+    made.add_study("s")
+    made.add_participant("s", "p", {"age": "34"})
+    made.add_participant("s", "q", {"age": None})
+    item_id = made.add_item(small_item("s", "c", "taxes", SCALE))
+    store = made.write(tmp_path / "store")
+    assert store.responses.is_empty() and store.item_by_id[item_id].outcome == "taxes"
+    pairs = store.pairs()
+    assert pairs.frame.rows() == [(item_id, "s", "p"), (item_id, "s", "q")]
+    assert pairs.personas["s", "p"] == {"age": "34"}

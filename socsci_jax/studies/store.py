@@ -39,6 +39,7 @@ from socsci_jax.tables import open_parquet, read_parquet
 
 _REBUILD = "build the store again from its deposit"
 if TYPE_CHECKING:
+    from socsci_jax.studies.pairs import Pairs
     from socsci_jax.studies.splits import Split
 
 TABLES = ("studies", "items", "participants", "responses", "rejects")
@@ -209,6 +210,18 @@ class StudyStore:
                 "build the store again from its deposit."
             ) from None
 
+    def pairs(self) -> Pairs:
+        """Every item with every participant of its study, whether they answered it or not, sorted by both."""
+        from socsci_jax.studies.pairs import Pairs  # which knows stores
+
+        people = self.participants.select("study_id", "participant_id")
+        frame = (
+            self.items.select("item_id", "study_id")
+            .join(people, on="study_id")
+            .sort("item_id", "participant_id")
+        )
+        return Pairs.of_store(self, frame)
+
     def split(self, name: str) -> Split:
         """The split of this name; raises InputError if there is none, or if it was made for another content."""
         from socsci_jax.studies.splits import Split  # which reads stores
@@ -237,7 +250,8 @@ class StoreBuilder:
     An answer that its scale does not allow goes to the rejects with the reason and is counted there.
     `attributes` fixes names and order of what is known of participants; values such as "NA" are null there and
     counted in the notes, unless the attribute is `verbatim` (a document may read "NA").  `facts` are added to the manifest, `files`
-    (name -> content) are written beside the tables.
+    (name -> content) are written beside the tables.  With `keeps_unanswered` items and participants without any answer stay:
+    what has not been asked yet; else items that nobody answered are rejected.
     """
 
     attributes: tuple[str, ...]
@@ -246,6 +260,7 @@ class StoreBuilder:
     command: str
     verbatim: tuple[str, ...] = ()
     notes: list[str] = dataclasses.field(default_factory=list)
+    keeps_unanswered: bool = False
     facts: dict = dataclasses.field(default_factory=dict)
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
 
@@ -351,12 +366,12 @@ class StoreBuilder:
         replaces = _WRITTEN if replace and (out / "store.json").is_file() else None
         check_free(out, replaces=replaces)
         used = set(self._responses["item_id"])
-        if not used:
+        if not used and not (self.keeps_unanswered and self._items):
             raise InputError(
                 f"{self.source}: not one answer could be read; the reasons were "
                 f"{dict(collections.Counter(r['reason'] for r in self._rejects))}."
             )
-        for item_id in [i for i in self._items if i not in used]:
+        for item_id in [] if self.keeps_unanswered else [i for i in self._items if i not in used]:
             item = self._items.pop(item_id)
             self.reject(
                 "item",
@@ -369,7 +384,7 @@ class StoreBuilder:
             (self._items[i].study_id, p)
             for i, p in zip(self._responses["item_id"], self._responses["participant_id"], strict=True)
         }
-        people = [key for key in self._participants if key in answered]
+        people = [key for key in self._participants if self.keeps_unanswered or key in answered]
         missing = answered - self._participants.keys()
         if missing:
             raise InputError(f"{self.source}: answers of a participant that was never added, {min(missing)}.")
