@@ -151,8 +151,22 @@ def test_a_codebook_that_says_nothing_gives_an_unknown_scale_without_a_note(text
     assert (found.scale, found.note) == (Scale.unknown(), "")
 
 
-def test_stated_ends_that_contradict_the_text_make_the_scale_unknown():
-    assert "other ends" in read_codebook("0-10", lo=1, hi=7).note
+@pytest.mark.parametrize(
+    ("text", "lo", "hi", "note"),
+    [
+        ("0-10", 1, 7, "other ends"),
+        ("0 Bad\n1 So\n2 Good", 1, 2, "beyond the stated ends"),
+        ("1 Bad\n2 So\n3 Good\n12", 1, 3, "beyond the stated ends"),
+        ("1 Bad\n2 So\n3 Good", 1, 5, "do not reach the stated ends"),
+    ],
+)
+def test_stated_ends_that_contradict_the_text_make_the_scale_unknown(text, lo, hi, note):
+    assert note in read_codebook(text, lo=lo, hi=hi).note
+
+
+def test_dont_know_at_a_stated_end_is_no_contradiction():
+    expected = levels({1: "For", 2: "Neutral", 3: "Against"}, alternatives={4: "Don't know"})
+    assert read("1 For\n2 Neutral\n3 Against\n4 Don't know", 1, 4) == expected
 
 
 def test_stated_ends_fill_labels_that_the_text_lacks_but_not_numbers():
@@ -252,11 +266,14 @@ def is_right(found: Scale, meant: Scale) -> bool:
     return found == meant
 
 
-@settings(max_examples=1000, deadline=None)
-@given(st.randoms(use_true_random=False))
-def test_a_codebook_is_read_right_or_not_at_all(rng):
+@settings(max_examples=600, deadline=None)
+@given(st.randoms(use_true_random=False), st.booleans())
+def test_a_codebook_is_read_right_or_not_at_all(rng, ends_are_stated):
     text, meant = written_scale(rng)
-    found = read_codebook(text, lo=None, hi=None)
+    lo, hi = (meant.lo, meant.hi) if ends_are_stated else (None, None)
+    if ends_are_stated and meant.kind == "unknown":
+        lo, hi = rng.choice([(1, 5), (0, 10), (1, 7)])
+    found = read_codebook(text, lo=lo, hi=hi)
     assert found.scale.kind == "unknown" or is_right(found.scale, meant), text
     assert found.note or found.scale.kind != "unknown"
 

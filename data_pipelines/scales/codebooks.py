@@ -147,8 +147,10 @@ def _coded_scale(
         if code not in levels:
             continue
         beyond = (lo is not None and code < lo) or (hi is not None and code > hi)
-        apart = hi is None and code in USUAL_CODES and not {code - 1, code + 1} & levels.keys()
-        if beyond or apart:
+        apart = code in USUAL_CODES and not {code - 1, code + 1} & levels.keys()
+        if beyond and not apart:
+            raise NotUnderstood(f"code {code:g} lies beyond the stated ends, and its label does not say why")
+        if beyond or (hi is None and apart):
             del levels[code]
             alternatives |= {code: label} if label else {}
             missing |= set() if label else {code}
@@ -164,7 +166,7 @@ def _coded_scale(
     lo, hi = exact_number(lo), exact_number(hi)
     if hi - lo + 1 > MAX_LEVELS:
         return Scale.open_number(lo=float(lo), hi=float(hi), origin="codebook", **beside)
-    _check_gaps(levels, ends=ends)
+    _check_gaps(levels, lo=lo, hi=hi, are_stated=None not in ends)
     if _is_list_of_options(sorted(levels), lo=lo, hi=hi, aside=aside):
         places = sorted(levels)
     else:
@@ -195,12 +197,14 @@ def _decimal_scale(
     return Scale.open_number(lo=float(lo), hi=float(hi), origin="codebook", **beside)
 
 
-def _check_gaps(levels: Mapping[Number, str], *, ends: tuple[float | None, float | None]) -> None:
+def _check_gaps(levels: Mapping[Number, str], *, lo: Number, hi: Number, are_stated: bool) -> None:
     """Without stated ends, a code that stands apart from the others may be a level or none."""
     codes = sorted(levels)
     steps = {b - a for a, b in itertools.pairwise(codes)}
-    if None in ends and len(steps) > 1:
+    if not are_stated and len(steps) > 1:
         raise NotUnderstood(f"the codes {_codes(levels)} leave gaps, and no ends are stated")
+    if len(codes) > 2 and steps == {1} and not {lo, hi} <= set(codes):
+        raise NotUnderstood(f"the codes {_codes(levels)} do not reach the stated ends")
     if len(codes) == 2 and steps != {1} and all(map(_YES_NO.match, levels.values())):
         raise NotUnderstood(f"{_codes(levels)} are two codes or the ends of a range")
 
