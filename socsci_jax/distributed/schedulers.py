@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from socsci_jax import bounds
 from socsci_jax.errors import InputError
 from socsci_jax.hardware import Machine
 
@@ -283,6 +284,10 @@ def _expand(entry: str, nodes: str) -> list[str]:
                 f"SLURM: SLURM_STEP_NODELIST is {nodes!r}, in which [{found[2]}] is no list of numbers such as "
                 f"[01-03,7]; set {OURS} by hand."
             )
+        if int(ends[2] or ends[1]) - int(ends[1]) + len(numbers) >= bounds.PROCESSES:
+            raise InputError(
+                f"SLURM: SLURM_STEP_NODELIST is {nodes[:80]!r}, more than {bounds.PROCESSES:,} hosts."
+            )
         numbers += [
             str(number).zfill(len(ends[1])) for number in range(int(ends[1]), int(ends[2] or ends[1]) + 1)
         ]
@@ -295,6 +300,10 @@ def _tasks_by_node(text: str) -> list[int]:
     if None in parts:
         raise InputError(
             f"SLURM: SLURM_STEP_TASKS_PER_NODE is {text!r}; expected numbers of tasks such as 8(x2),4."
+        )
+    if sum(min(int(part[2] or 1), bounds.PROCESSES + 1) for part in parts) > bounds.PROCESSES:
+        raise InputError(
+            f"SLURM: SLURM_STEP_TASKS_PER_NODE is {text[:80]!r}, more than {bounds.PROCESSES:,} nodes."
         )
     return [int(part[1]) for part in parts for _ in range(int(part[2] or 1))]
 
@@ -385,7 +394,7 @@ def _metadata(server: str, key: str) -> str | None:
     for attempt in range(METADATA_TRIES):
         try:
             with opener.open(request, timeout=METADATA_SECONDS) as answer:
-                return answer.read().decode()
+                return answer.read(bounds.MIB).decode(errors="replace")
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
@@ -464,6 +473,9 @@ def _need(facts: Mapping[str, str], names: Sequence[str], *, origin: str, remedy
 
 def _whole_number(name: str, value: str | int) -> int:
     try:
-        return int(value)
+        found = int(value)
     except ValueError as error:
-        raise InputError(f"{name} is {value!r}; give a whole number.") from error
+        raise InputError(f"{name} is {str(value)[:80]!r}; give a whole number.") from error
+    if abs(found) >= 2**63:
+        raise InputError(f"{name} is a number of {len(str(value))} digits; give that of the scheduler.")
+    return found

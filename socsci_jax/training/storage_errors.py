@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import fsspec
 from etils import epath
 
 from socsci_jax.errors import BAD_INPUT, InputError, StorageFailed, ending
+from socsci_jax.storage import of_file_system
 
 
 def absolute(folder: Path | epath.Path | str) -> epath.Path:
@@ -59,21 +59,11 @@ def in_short(error: BaseException, *, length: int = 300) -> str:
 
 def reason(error: BaseException) -> str:
     """What the file system said, wherever it is among the causes, or the error itself in one line."""
-    found = _of_file_system(error)
+    found = of_file_system(error)
     return in_short(error) if found is None else ending(found)[0]
 
 
 def needs_somebody(error: BaseException) -> bool:
     """Whether it is one of the file system's errors that somebody must put right: no space, not allowed."""
-    found = _of_file_system(error)
+    found = of_file_system(error)
     return found is not None and ending(found)[1] == BAD_INPUT
-
-
-def _of_file_system(error: BaseException) -> OSError | None:
-    for cause in causes(error):
-        if isinstance(cause, OSError):
-            return cause
-    # TensorStore's errors are no OSErrors, and name the number within a text.
-    if number := re.search(r"os_error_code='(\d+)'", str(error)):
-        return OSError(int(number[1]), os.strerror(int(number[1])))
-    return None
