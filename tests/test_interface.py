@@ -223,3 +223,23 @@ def test_the_lines_of_the_documentation_run(asked, monkeypatch):
     names = {}
     exec(lines, names)
     assert "people" in names
+
+
+def test_ask_shows_how_the_model_did_on_unseen_studies(world, asked, shell, tmp_path):
+    store, split, _ = world
+    evaluation = sj.evaluate(sj.predict(asked, split.pairs(), show_progress=False), store, split, minimum_n=1)
+    evaluation.write(tmp_path / "run" / "evaluation")
+    arguments = [
+        "ask",
+        str(tmp_path / "run"),
+        "--question",
+        "Trust?",
+        "--scale",
+        "1-3",
+        "--persona",
+        "age=34",
+    ]
+    found = CliRunner().invoke(app, arguments)
+    assert "did on unseen studies" in found.output and "condition_pooled" in found.output
+    value = evaluation.metric("wasserstein", part="unseen_studies")
+    assert f"{value.value:.3g}" in found.output

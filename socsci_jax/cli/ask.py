@@ -171,13 +171,11 @@ def _show_evidence(model: Path) -> None:
 
     for folder in (model / "evaluation", model.parent / "evaluation"):
         file = folder / "evaluation.parquet"
-        if not file.is_file():
-            continue
-        table = pl.read_parquet(file)
-        if "part" not in table.columns:
-            continue
-        _show_frame(f"How predictions did on unseen studies ({file})", _evidence(table))
-        return
+        if file.is_file():
+            _show_frame(
+                f"How its predictions did on unseen studies ({file})", _evidence(pl.read_parquet(file))
+            )
+            return
     print(
         "How this model did on unseen studies is not known here: evaluate it on held-out studies, into the folder "
         f"{model / 'evaluation'}."
@@ -185,13 +183,19 @@ def _show_evidence(model: Path) -> None:
 
 
 def _evidence(table: pl.DataFrame) -> pl.DataFrame:
+    """The distance and the correlation of effects, of the model and of what it is compared with."""
     import polars as pl
 
+    whole = [pl.col(name).is_null() for name in ("reference", "study", "condition", "outcome", "group")]
     return table.filter(
+        *whole,
         pl.col("part") == "unseen_studies",
-        pl.col("study").is_null() & pl.col("outcome").is_null() & pl.col("group").is_null(),
-        pl.col("metric").is_in(["wasserstein", "condition_sensitivity", "effect_correlation"]),
-    ).select("metric", "normalization", "source", "predictor", "value", "lo", "hi", "n")
+        pl.col("metric").is_in(["wasserstein", "effect_r"]),
+        pl.col("normalization").is_null() | (pl.col("normalization") == "scale"),
+        pl.col("predictor").is_in(
+            ["model", "uniform", "training_marginal", "condition_pooled", "split_half"]
+        ),
+    ).select("metric", "source", "predictor", "value", "lo", "hi", "n")
 
 
 def _write(predictions: Predictions, out: Path) -> None:
