@@ -224,6 +224,7 @@ def test_a_draw_within_one_arm_has_a_level_for_those_who_never_met_it(tmp_path):
         folder=tmp_path / "d",
     )
     assert draft.design.nested["FL_10"] == {"FL_2": frozenset({1})}
+    assert not only_study(draft).conditions
     assert read_by(draft, tmp_path / "d", tmp_path / "store") == {
         ("Control, not met", "Nothing happens."): 10,
         ("Treated, Rain", "It rains."): 5,
@@ -376,6 +377,41 @@ def test_variants_with_other_labels_are_left_open(tmp_path):
     draft = hiring(tmp_path / "d", labels=("Good", "Bad", "Very bad"))
     assert "saw other labels" in draft.specification.unresolved["outcomes.pay"]
     assert only_study(draft).outcomes["pay"].variants[0].scale.levels["1"] == "Good"
+
+
+def test_questions_that_two_factors_decide_on_together_are_no_variants(tmp_path):
+    """Who is asked what depends on both, so no column stands in another's place at the levels of one."""
+    flow = [
+        q.randomizer("FL_2", q.fields("FL_3", a="1"), q.fields("FL_4", a="2")),
+        q.randomizer("FL_5", q.fields("FL_6", b="x"), q.fields("FL_7", b="y")),
+    ]
+    for i, (a, b) in enumerate([("1", "x"), ("1", "y"), ("2", "x"), ("2", "y")]):
+        inner = q.branch(f"FL_3{i}", "b", b, q.show(f"FL_4{i}", f"BL_{i}"))
+        flow.append(q.branch(f"FL_2{i}", "a", a, inner))
+    questions = [q.single(f"QID{i}", f"v{i}", "How is it?", "Very bad", "Bad", "Good") for i in range(4)]
+    columns = [q.column("a", "a"), q.column("b", "b"), *[q.column(f"v{i}", f"QID{i}") for i in range(4)]]
+    rows = [
+        ["1", "x", "1", "", "", "", "1"],
+        ["1", "y", "", "2", "", "", "1"],
+        ["2", "x", "", "", "3", "", "1"],
+    ]
+    draft = vignettes(
+        flow, questions, [q.block(f"BL_{i}", f"B{i}", f"QID{i}") for i in range(4)],
+        columns=columns, rows=[*rows, ["2", "y", "", "", "", "1", "1"]], folder=tmp_path / "d",
+    )  # fmt: skip
+    assert {o.name: len(o.variants) for o in draft.outcomes} == {
+        "v0": 0,
+        "v1": 0,
+        "v2": 0,
+        "v3": 0,
+        "mood": 0,
+    }
+
+
+@pytest.mark.parametrize(("cells", "is_left_out"), [(["1", "1"], True), (["1", "2"], False)])
+def test_consent_that_everybody_gave_is_left_out(tmp_path, cells, is_left_out):
+    consent = q.single("QID1", "c", "Do you consent to participate in this study?", "Yes", "No")
+    assert ("answer" in drafted(tmp_path, consent, cells).reading.left_out) == is_left_out
 
 
 def test_a_loop_is_one_outcome_with_a_factor_within_people(tmp_path):
@@ -698,17 +734,16 @@ def built_values(draft, folder, out):
 
 
 @pytest.mark.parametrize(
-    ("cells", "values"),
-    [(["4", "5", "6"], [4, 5, 6]), (["1", "2 ", "4 - Much"], [1, 2, 4])],
+    ("labels", "cells", "values"),
+    [
+        (("1", "2", "3", "4", "5"), ["4", "5", "6"], [4, 5, 6]),
+        (("1", "2", "3", "4 - Much"), ["1", "2 ", "4 - Much"], [1, 2, 4]),
+    ],
     ids=["codes", "labels"],
 )
-def test_labels_that_are_codes_of_other_levels_are_not_taken_for_them(tmp_path, cells, values):
-    labels = {"4": "1", "5": "2", "6": "3", "7": "4 - Much"}
-    question = q.single("QID1", "x", "How much?", "unused")
-    question |= {
-        "Choices": {key: {"Display": label} for key, label in labels.items()},
-        "ChoiceOrder": list(labels),
-    }
+def test_labels_that_are_codes_of_other_levels_are_not_taken_for_them(tmp_path, labels, cells, values):
+    shown = {str(code): {"Display": label} for code, label in enumerate(labels, start=4)}
+    question = q.single("QID1", "x", "How much?", "unused") | {"Choices": shown, "ChoiceOrder": list(shown)}
     draft = drafted(tmp_path, question, cells)
     assert built_values(draft, tmp_path / "d", tmp_path / "store") == values
 
