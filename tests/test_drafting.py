@@ -612,6 +612,12 @@ def test_a_value_that_is_no_choice_is_left_open_with_its_count(tmp_path):
     )
 
 
+def test_a_choice_called_none_is_an_answer_and_na_is_an_empty_cell(tmp_path):
+    question = q.single("QID1", "t", "How much?", "None", "A little", "Very much")
+    draft = drafted(tmp_path, question, ["None", "A little", "NA"])
+    assert built_values(draft, tmp_path / "d", tmp_path / "store") == [1, 2]
+
+
 def test_an_attention_check_is_left_open(tmp_path):
     check = q.single("QID1", "c", 'To show that you are reading, please select "Agree" below.', *q.AGREEMENT)
     draft = drafted(tmp_path, check, ["3", "3", "1"])

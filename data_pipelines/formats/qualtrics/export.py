@@ -35,7 +35,8 @@ _LABELS = frozenset(
     for label in (*RECORD.values(), "Start Date", "End Date", "Response ID", "Recorded Date", "IP Address")
     if label != "Finished"
 ) | {"response type", "user language", "distribution channel"}
-_EMPTY = frozenset({"NA", "NaN", "nan", "N/A", "#N/A", "NULL", "None"})
+# As a specification reads them by default; "None" is a choice of many questions.
+_EMPTY = frozenset({"NA", "NaN", "nan", "N/A", "#N/A", "NULL"})
 _TRUE = frozenset({"1", "true", "yes", "1.0"})
 _PREVIEW_STATUS = frozenset({"1", "2", "9", "10", "17", "1.0", "survey preview", "survey test"})
 
