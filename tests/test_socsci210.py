@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.fuzz_readers import READERS
 from data_pipelines.archives import socsci210, socsci210_files
 from socsci_jax.errors import InputError
 from socsci_jax.studies.prompts import PERSONA_FIRST
@@ -372,3 +373,14 @@ def test_a_scale_of_a_billion_levels_is_an_open_number(tmp_path: Path) -> None:
     store = build(write_lines(tmp_path / "in", [row(0, told=told)]))
     (item,) = store.item_by_id.values()
     assert (item.scale.kind, item.scale.hi) == ("open", 1e12)
+
+
+def test_a_shard_whose_texts_are_no_utf8_is_one_sentence(tmp_path):
+    READERS["socsci210-parquet"].make(tmp_path)
+    path = tmp_path / "deposit" / "rows.parquet"
+    table = pq.read_table(path)
+    column = table["stimuli"].cast(pa.binary()).to_pylist()
+    broken = pa.array([column[0][:-1] + b"\xec", *column[1:]], pa.binary()).view(pa.string())
+    pq.write_table(table.set_column(table.column_names.index("stimuli"), "stimuli", broken), path)
+    with pytest.raises(InputError, match=r"rows\.parquet: not a readable table"):
+        READERS["socsci210-parquet"].read(tmp_path)

@@ -3,6 +3,9 @@
 import json
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from small import rehash, small_item, small_store
 
@@ -158,3 +161,65 @@ def test_what_has_not_been_asked_yet_can_be_kept(tmp_path):
     pairs = store.pairs()
     assert pairs.frame.rows() == [(item_id, "s", "p"), (item_id, "s", "q")]
     assert pairs.personas["s", "p"] == {"age": "34"}
+
+
+def test_replacing_a_store_keeps_its_splits(tmp_path):
+    store = small_store(tmp_path / "store")
+    splits = sorted(path.name for path in (store.path / "splits").iterdir())
+    made = builder()
+    made.add_response(made.add_item(small_item("s", "arm", "taxes", SCALE)), "p", 3, sample_id=0)
+    made.write(store.path, replace=True)
+    assert splits and sorted(path.name for path in (store.path / "splits").iterdir()) == splits
+    assert StudyStore(store.path).responses.height == 1
+
+
+def test_a_store_that_holds_something_else_is_not_replaced(tmp_path):
+    store = small_store(tmp_path / "store")
+    (store.path / "my_run").mkdir()
+    made = builder()
+    made.add_response(made.add_item(small_item("s", "arm", "taxes", SCALE)), "p", 3, sample_id=0)
+    with pytest.raises(InputError, match="holds 'my_run'"):
+        made.write(store.path, replace=True)
+    assert StudyStore(store.path).content_hash == store.content_hash
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "found"),
+    [
+        ("responses", "item_id", "nowhere", "unknown item_id"),
+        ("responses", "participant_id", "nobody", "unknown participant_id"),
+        ("items", "study_id", "no study", "unknown study_id"),
+        ("items", "item_id", "twice", "is there twice"),
+        ("responses", "value", float("nan"), "value is no number"),
+    ],
+)
+def test_what_tables_say_of_each_other_is_checked(tmp_path, table, column, value, found):
+    path = small_store(tmp_path / "store").path / f"{table}.parquet"
+    frame = pl.read_parquet(path)
+    rows = [value, value, *frame[column][2:]] if value == "twice" else [value, *frame[column][1:]]
+    written = pq.read_table(path)
+    changed = pa.array(rows, written.schema.field(column).type)
+    pq.write_table(written.set_column(written.column_names.index(column), column, changed), path)
+    rehash(path.parent)
+    with pytest.raises(InputError, match=found):
+        _ = StudyStore(path.parent).responses
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"[1]", "a JSON object was expected"), (b"\xff", "not UTF-8"), (b"{}", "schema version None")],
+)
+def test_a_damaged_manifest_is_one_sentence(tmp_path, content, found):
+    store = small_store(tmp_path / "store")
+    (store.path / "store.json").write_bytes(content)
+    with pytest.raises(InputError, match=found):
+        StudyStore(store.path)
+
+
+def test_a_manifest_without_a_hash_names_the_key(tmp_path):
+    path = small_store(tmp_path / "store").path / "store.json"
+    path.write_text(
+        json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "content_hash"})
+    )
+    with pytest.raises(InputError, match="content_hash is None"):
+        StudyStore(path.parent)

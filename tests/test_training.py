@@ -24,6 +24,7 @@ from socsci_jax.export import export_run
 from socsci_jax.model_io import find_checkpoint, restore_params
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
+from socsci_jax.storage import only_writer
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.splits import Split
 from socsci_jax.training.checkpoint_reader import CheckpointReader
@@ -335,3 +336,17 @@ def test_a_run_compiles_one_program(world):
     for step in range(len(source)):
         function(start, source[step])
     assert function._cache_size() == 1
+
+
+def test_a_recipe_that_is_refused_for_its_data_leaves_no_run_folder(world, tmp_path):
+    tree = small_recipe(world[0], tmp_path / "run")
+    tree["batch"] |= {"tokens_per_row": 64}
+    with pytest.raises(InputError, match="tokens_per_row"):
+        train(parse_recipe(tree, where="test"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_somebody_trains_is_not_trained_by_another(world, tmp_path):
+    recipe = parse_recipe(small_recipe(world[0], tmp_path / "run"), where="test")
+    with only_writer(recipe.output), pytest.raises(InputError, match="is being written by process"):
+        train(recipe)

@@ -91,6 +91,7 @@ def _parquet_batches(file: Path) -> Iterator[pl.DataFrame]:
         first = 1
         try:
             for batch in shard.iter_batches(batch_size=BATCH_ROWS, columns=list(COLUMNS)):
+                batch.validate(full=True)  # polars takes it on trust that texts are UTF-8
                 table = pl.DataFrame(pl.from_arrow(batch))
                 flat = table.drop("demographic").hstack(table["demographic"].struct.unnest())
                 flat = flat.with_columns(
