@@ -145,7 +145,7 @@ def main() -> None:
         "rows": found.table.height,
     }
     row |= {"seconds_of_pandas_for_w_alone": theirs, "w": w.value, "w_of_pandas": value}
-    save("evaluation", [row], command=" ".join(["python -m benchmarks.evaluation", *sys.argv[1:]]))
+    save("evaluation", {"rows": [row]}, command=" ".join(["python -m benchmarks.evaluation", *sys.argv[1:]]))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 
@@ -607,3 +608,24 @@ def test_the_summary_fits_a_terminal_of_eighty_columns(knows_truth):
         assert f"{number:.3f}" in text
     for words in ("unseen studies", "training answers", "4 studies"):
         assert words in text
+
+
+def test_the_page_has_a_paragraph_for_a_methods_section_with_its_numbers(knows_truth):
+    page = report.render(knows_truth)
+    text = verdicts.methods_paragraph(knows_truth, PART)
+    assert text.replace("'", "&#39;") in page
+    for words in (
+        "2,400 human answers to 40 items",
+        "4 studies",
+        "at least 10 answers",
+        "seed 0",
+        "resample studies",
+    ):
+        assert words in text
+
+
+def test_findings_are_exploratory_unless_the_predictions_name_a_registration(knows_truth):
+    assert verdicts.registration(knows_truth).text.startswith("Exploratory")
+    metadata = {**knows_truth.metadata, "predictions": {"registered": "osf.io/abcde, W on unseen studies"}}
+    registered = dataclasses.replace(knows_truth, metadata=metadata)
+    assert "osf.io/abcde" in verdicts.registration(registered).text

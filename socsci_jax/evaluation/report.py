@@ -173,6 +173,10 @@ def render(evaluation: Evaluation) -> str:
         halves=settings["halves"],
         resamples=settings["resamples"],
         notes=evaluation.notes,
+        registration=verdicts.registration(evaluation).text,
+        methods=[
+            (part_name(part), verdicts.methods_paragraph(evaluation, part)) for part in evaluation.parts
+        ],
         parts=[_part(evaluation, part, rng) for part in evaluation.parts],
         effect_titles=[PREDICTOR_TITLES[name] for name in EFFECT_COLUMNS],
         column_titles=[PREDICTOR_TITLES[name] for name in COLUMNS],

@@ -276,6 +276,46 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     return [Sentence("undecided", text, EFFECTS_RULE)]
 
 
+def registration(evaluation: Evaluation) -> Sentence:
+    """Whether findings may be called confirmed: only where they were registered before the answers were seen."""
+    registered = evaluation.metadata.get("predictions", {}).get("registered")
+    if isinstance(registered, str) and registered.strip():
+        return Sentence(
+            "note",
+            f"Registered before the answers were seen: {registered.strip()}. What it names may be called confirmed, all "
+            "else is exploratory.",
+        )
+    return Sentence(
+        "note",
+        "Exploratory: the predictions name no registration (metadata key `registered`), so nothing here may be called "
+        "confirmed, and with several parts and metrics some differences will look clear by chance.",
+    )
+
+
+def methods_paragraph(evaluation: Evaluation, part: str) -> str:
+    """What a methods section says of a part, to paste: data, metric, baselines, intervals."""
+    counts = evaluation.counts[part]
+    settings = evaluation.metadata["evaluation"]
+    w = evaluation.metric("wasserstein", part=part)
+    resampled = w.resampled if w is not None and w.resampled else "studies"
+    source = (
+        "probabilities over the response options"
+        if evaluation.source(part) == "exact"
+        else "one draw per person"
+    )
+    return (
+        f"Predictions were compared with {counts['answers']:,} human answers to {counts['items']:,} items "
+        f"({studies_of(evaluation, part)}; {part_name(part)}) with at least {settings['minimum_n']} answers each. The primary "
+        "metric is the Wasserstein-1 distance between predicted and human distributions on levels rescaled by the scale's "
+        f"range (Vallender 1974), from {source}, averaged over items within studies and then over studies. "
+        "It is reported with a uniform guess, human answers pooled over conditions, pilots of 5, 20 and 50 people, and one "
+        "half of the people for the other half; effects of conditions are judged by the correlation of condition means "
+        "centered within outcomes, with a permutation null. Intervals of 95 % resample "
+        f"{resampled} ({settings.get('resamples', 0):,} bootstrap resamples, seed {settings['seed']}; t-based below 100 "
+        f"clusters); differences between predictors are paired. Computed with {settings.get('software', 'socsci_jax')}."
+    )
+
+
 HEADLINE = (
     "wasserstein",
     "total_variation",
