@@ -1,4 +1,4 @@
-"""Figures of a run as JSON lines, TensorBoard scalars and, if asked for, in Weights & Biases; by the first process."""
+"""Metrics of a run as JSON lines, TensorBoard scalars and, if asked for, in Weights & Biases; by the first process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from socsci_jax.training.run import RunFolder
 
 
 class Log:
-    """`history` holds the lines up to the checkpoint that the run goes on from; later ones will be written again."""
+    """`history` holds the lines up to the checkpoint that the run resumes from; later ones will be written again."""
 
     def __init__(self, run: RunFolder, recipe: Recipe, *, from_step: int, writes: bool):
         """Raises InputError if Weights & Biases is asked for and not installed."""
@@ -22,7 +22,7 @@ class Log:
         self._wandb = _wandb(recipe) if writes else None
         lines = run.metrics.read_bytes().splitlines() if run.metrics.is_file() else []
         self.history: list[dict[str, Any]] = [
-            figures for figures in map(_parsed, lines) if figures is not None and figures["step"] <= from_step
+            metrics for metrics in map(_parsed, lines) if metrics is not None and metrics["step"] <= from_step
         ]
 
     def __enter__(self) -> Log:
@@ -31,14 +31,14 @@ class Log:
             return self
         from tensorboard.summary import Writer
 
-        self._run.metrics.write_text("".join(json.dumps(figures) + "\n" for figures in self.history))
+        self._run.metrics.write_text("".join(json.dumps(metrics) + "\n" for metrics in self.history))
         self._file = self._run.metrics.open("a")
         self._scalars = Writer(str(self._run.tensorboard))
         if self._wandb is not None:
             self._wandb = self._wandb.init(
                 project=self._recipe.tracking.wandb_project,
                 name=self._recipe.name,
-                # The same run when it goes on.
+                # The same run when it resumes.
                 id=self._run.metadata["run_id"],
                 resume="allow",
                 config=self._recipe.model_dump(mode="json"),
@@ -46,15 +46,15 @@ class Log:
             )
         return self
 
-    def write(self, step: int, figures: dict[str, float]) -> None:
+    def write(self, step: int, metrics: dict[str, float]) -> None:
         if self._file is None:
             return
-        self._file.write(json.dumps({"step": step, **figures}) + "\n")
+        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
         self._file.flush()
-        for name, value in figures.items():
+        for name, value in metrics.items():
             self._scalars.add_scalar(name, value, step=step)
         if self._wandb is not None:
-            self._wandb.log(figures, step=step)
+            self._wandb.log(metrics, step=step)
 
     def __exit__(self, *_: object) -> None:
         if self._file is None:
@@ -78,9 +78,9 @@ def _wandb(recipe: Recipe) -> Any:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """None for a line that was broken off when its process was killed."""
+    """None for a line that is incomplete because its process was killed."""
     try:
-        figures = parse_json_object(line, where="metrics", finite=False)
+        metrics = parse_json_object(line, where="metrics", finite=False)
     except InputError:
         return None
-    return figures if isinstance(figures.get("step"), int) else None
+    return metrics if isinstance(metrics.get("step"), int) else None

@@ -138,7 +138,7 @@ class OptimizerConfig(Block):
     epsilon: Annotated[float, pydantic.Field(gt=0)] = 1e-8
     clip_norm: Annotated[float, pydantic.Field(gt=0)] = 1.0
     skip_nonfinite_steps: Annotated[int, pydantic.Field(ge=0)] = (
-        0  # so many are left out, the next one ends the run
+        0  # so many are skipped, the next one ends the run
     )
     second_moment: Literal["full", "factored"] = "full"  # factored: Adafactor's, next to no memory
     momentum_dtype: Dtype = "float32"
@@ -236,7 +236,7 @@ class WatchdogConfig(Block):
 
 
 class TrackingConfig(Block):
-    """Where figures go besides metrics.jsonl and TensorBoard, and which steps are profiled."""
+    """Where metrics go besides metrics.jsonl and TensorBoard, and which steps are profiled."""
 
     wandb_project: str | None = None  # Weights & Biases, if installed
     profile_steps: tuple[Positive, Positive] | None = None  # first and last, for TensorBoard's profiler

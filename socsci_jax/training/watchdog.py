@@ -81,7 +81,7 @@ class Watchdog:
                 )
                 sentence = (
                     f"{what} has taken {waited:.0f} s{usual}: this run hangs and is ended; the stacks of all threads "
-                    f"are in {self._stacks.parent}, and the same command goes on from the last checkpoint."
+                    f"are in {self._stacks.parent}, and the same command resumes from the last checkpoint."
                 )
                 self._write_stacks(sentence)
                 self._peers.tell_end(sentence, STALLED, stacks=True)
