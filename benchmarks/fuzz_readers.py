@@ -77,6 +77,23 @@ def _read_predictions(folder: Path) -> None:
         raise refused
 
 
+def _make_rationales(folder: Path) -> None:
+    import polars as pl
+
+    frame = pl.DataFrame(
+        {"item_id": ["a", "b"], "participant_id": ["p", "p"], "rationale": ["Because.", "So."]}
+    )
+    frame.write_csv(folder / "r.csv")
+    frame.write_parquet(folder / "r.parquet")
+
+
+def _read_rationales(folder: Path) -> None:
+    from socsci_jax.data.rationales import read_rationales
+
+    for name in ("r.csv", "r.parquet"):
+        read_rationales(folder / name, end=" ")
+
+
 # --- deposits ---------------------------------------------------------------------------------------------------------
 
 
@@ -350,6 +367,7 @@ READERS = {
         Reader("run", _make_run, _read_run),
         Reader("store", _make_store, _read_store),
         Reader("predictions", _make_predictions, _read_predictions),
+        Reader("rationales", _make_rationales, _read_rationales),
         Reader("specification", _make_specification, _read_specification),
         Reader("layout", _make_layout, _read_layout),
         Reader("documents", _make_documents, _builds("text_classification")),

@@ -133,7 +133,7 @@ def test_a_rationale_stands_before_the_number_and_responses_without_one_are_coun
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ("item_id,rationale\na,x\n", "no column 'participant_id'"),
+        ("item_id,rationale\na,x\n", "column 'participant_id' is missing"),
         ("item_id,participant_id,rationale\na,p,x\na,p,y\n", "item 'a', participant 'p' twice"),
         ("item_id,participant_id,rationale\na,p, \n", "no text for item 'a', participant 'p'"),
     ],

@@ -10,8 +10,11 @@ import hashlib
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from socsci_jax.errors import InputError
+from socsci_jax.reading import panics_as_errors
+from socsci_jax.tables import decompressed, read_parquet, unreadable
 
 KEYS = ("item_id", "participant_id")
 
@@ -34,17 +37,22 @@ def read_rationales(path: Path, *, end: str) -> Rationales:
 
     Raises InputError for a file that cannot be read, a missing column, a response named twice or an empty text.
     """
-    try:
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"data.rationales: {path} cannot be read as CSV or Parquet ({reason}).") from None
+    hint = "data.rationales is a CSV or Parquet file of item_id, participant_id, rationale"
+    if path.suffix == ".parquet":
+        schema = pa.schema([(name, pa.string()) for name in (*KEYS, "rationale")])
+        frame = pl.from_arrow(read_parquet(path, schema, hint=hint, from_integers=KEYS))
+    else:
+        try:
+            with panics_as_errors():
+                frame = pl.read_csv(decompressed(path, hint=hint), infer_schema=False)
+        except (pl.exceptions.PolarsError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise unreadable(path, error, hint=hint) from error
     missing = [name for name in (*KEYS, "rationale") if name not in frame.columns]
     if missing:
-        raise InputError(
-            f"data.rationales: {path} has no column {missing[0]!r}; needed are item_id, participant_id, rationale."
-        )
-    frame = frame.select(pl.col(*KEYS, "rationale").cast(pl.String))
+        raise InputError(f"{path}: column {missing[0]!r} is missing; {hint}.")
+    frame = frame.select(*KEYS, "rationale")
     if (twice := frame.select(KEYS).is_duplicated()).any():
         row = frame.filter(twice).row(0)
         raise InputError(f"data.rationales: {path} names item {row[0]!r}, participant {row[1]!r} twice.")

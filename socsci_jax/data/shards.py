@@ -18,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from socsci_jax.data.contrasts import arms_by_people, contrast_table
 from socsci_jax.data.plan import Lengths
@@ -33,6 +34,7 @@ from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.tables import open_parquet, unreadable
 
 FORMAT_VERSION = 4
 
@@ -163,6 +165,14 @@ class CellStatistics:
     answers: np.ndarray
 
 
+def _index(path: Path, *, hint: str) -> pl.DataFrame:
+    try:
+        with open_parquet(path, hint=hint) as opened:
+            return pl.DataFrame(pl.from_arrow(opened.read()))
+    except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+        raise unreadable(path, error, hint=hint) from error
+
+
 class TreeShards:
     """A shard folder, read at random positions."""
 
@@ -184,13 +194,13 @@ class TreeShards:
                     f"{path}: this training shard is {state}, {size} bytes were written; "
                     f"delete {folder} and start again, it will be rebuilt from the study store."
                 )
-        self.branch_index = pl.read_parquet(folder / "branch_index.parquet")
-        self.prefix_index = pl.read_parquet(folder / "prefix_index.parquet")
+        self.branch_index = _index(folder / "branch_index.parquet", hint=hint)
+        self.prefix_index = _index(folder / "prefix_index.parquet", hint=hint)
         self._branches = self._open("branches")
         self._prefixes = self._open("prefixes")
         self.cell_statistics: CellStatistics | None = None
         if self.metadata["cells"]:
-            self._cells = pl.read_parquet(folder / "cells.parquet")
+            self._cells = _index(folder / "cells.parquet", hint=hint)
             self.cell_statistics = CellStatistics(
                 *(self._cells[name].to_numpy() for name in ("mean", "error", "answers"))
             )
