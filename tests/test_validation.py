@@ -1,5 +1,6 @@
 """Validation during training: its own part of the split, figures by their formulas, the best kept, an early stop."""
 
+import dataclasses
 import json
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
-from small import small_config, small_recipe, small_store, small_tokenizer
+from small import small_config, small_item, small_recipe, small_store, small_tokenizer
 
 from socsci_jax.errors import InputError
 from socsci_jax.model_io import find_checkpoint, model_metadata, open_model
@@ -17,7 +18,9 @@ from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.predictions import read_predictions
 from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.splits import make_split
+from socsci_jax.studies.store import StoreBuilder
 from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe
@@ -149,3 +152,25 @@ def test_a_run_keeps_its_best_step_stops_early_and_stays_stopped(world, tmp_path
     train(parse_recipe(recipe, where="test"))
     assert len(run.metrics.read_text().splitlines()) == len(lines)
     assert run.reference.is_file()
+
+
+@pytest.mark.parametrize("alternatives", ["offered", "withheld"])
+def test_answers_outside_the_order_have_no_part_in_validation(world, tmp_path, alternatives):
+    scale = Scale.of_levels((1, 2, 3), origin="codebook", alternatives={8: "Don't know"})
+    builder = StoreBuilder(attributes=("age",), source="made up", license="CC0", command="test")
+    builder.add_study("s")
+    item_id = builder.add_item(small_item("s", "c", "o", scale))
+    for person in range(20):
+        builder.add_participant("s", f"p{person}", {"age": str(person)})
+        builder.add_response(
+            item_id, f"p{person}", 8 if person % 4 == 0 else 1 + person % 3, sample_id=person
+        )
+    store = builder.write(tmp_path / "store")
+    split = make_split(store, name="validated", seed=0, participants=0.2, validation=0.5)
+    layout = dataclasses.replace(STUDY_FIRST, alternatives=alternatives)
+    settings = {"layout": layout, "tokenizer": world[2], "seed": 0, "longest": 512}
+    judge = Validator(store, split, labeled=split.label(store), responses=100, **settings)
+    answers = split.label(store).filter(part="validation")
+    assert (answers["value"] == 8).any()
+    assert len(judge._codes) == (answers["value"] != 8).sum()
+    assert [len(trie.path) for trie in judge._tries] == [4 if alternatives == "offered" else 3]
