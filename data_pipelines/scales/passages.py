@@ -6,10 +6,10 @@ is decided in `data_pipelines.scales.stated`.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import re
 
+from data_pipelines.scales.label_first import read_labels_first
 from data_pipelines.scales.labels import (
     NON_ANSWER,
     SEPARATOR_TAIL,
@@ -22,48 +22,13 @@ from data_pipelines.scales.labels import (
 )
 from data_pipelines.scales.nonresponse import says_alternative, says_missing
 from data_pipelines.scales.numbers import plain_text
+from data_pipelines.scales.passage import BEFORE_ANCHOR, Passage, is_range
 from data_pipelines.scales.written_numbers import REPLY_VERB, UNIT, Number, is_step, numbers_in
 from socsci_jax.studies.scale import MAX_LEVELS
 
-
-@dataclasses.dataclass
-class Passage:
-    """What one passage says about the answers that it allows."""
-
-    ranges: set[tuple[float, float]] = dataclasses.field(default_factory=set)
-    listed: list[tuple[float, ...]] = dataclasses.field(default_factory=list)
-    labels: dict[int, str] = dataclasses.field(default_factory=dict)
-    # Levels beside a range: "from 1 to 7, or 99 for Don't know".
-    extra: dict[int, str] = dataclasses.field(default_factory=dict)
-    # The labeled numbers are all that may be returned: "1 for Yes or 5 for No".
-    options: bool = False
-    # The range is introduced as a scale, or its ends are labeled.
-    on_scale: bool = False
-    # The passage says two things that cannot both hold.
-    clash: bool = False
-    # Numbers that nothing explains.
-    unused: list[float] = dataclasses.field(default_factory=list)
-
-    @property
-    def is_silent(self) -> bool:
-        return not (self.ranges or self.listed or self.labels)
-
-
-_BETWEEN = re.compile(r"\bbetween\b[^\d]{0,25}$", re.I)
-_RANGE_JOIN = re.compile(
-    rf"{UNIT}?(?:\s*(?:inclusive|, inclusive,))?\s*(?:-{{1,2}}|\bto\b|\bthrough\b|\bthru\b|\buntil\b|,?\s*\bup to\b"
-    r"|\.\.\.?|…|\band\b|\bto a\b)\s*(?:(?:a )?(?:max(?:imum)?|high|highest)(?: of)?\s*)?[\"']?",
-    re.I,
-)
 _LIST_JOIN = re.compile(rf"{UNIT}?\s*(?:,\s*(?:or|and)?|/|\||\bor\b|;\s*(?:or)?)\s*[\"']?", re.I)
 _DOTS_JOIN = re.compile(r"\s*,?\s*(?:\.\.\.|…)\s*,?\s*(?:or|and|up to)?\s*[\"']?", re.I)
 
-_BEFORE_ANCHOR = re.compile(
-    r"(?:^|[,;:.(\[\n/|\"')\]?]|\b(?:and|or|to|through|where|with|return|select|choose|use|enter|from|between|answer|"
-    r"respond|as|up to|then|if|of|reply|type|write|just|only|mark|pick|option|options|integer|number|scale|say|is|are|"
-    r"indicate|give|put|circle|otherwise|while|whereas))\s*[(\[]?\s*$",
-    re.I,
-)
 _SPAN_JOIN = re.compile(
     r"(?:\bto|\bthrough|\bthru|\bup to|\buntil|\.\.\.|…|(?:^|\s)-)[\s,]*(?:a\s+)?[(\[\"']?\s*$", re.I
 )
@@ -78,7 +43,7 @@ def read_passage(text: str, *, is_question: bool) -> Passage:
     plain = plain_text(text)
     numbers = numbers_in(plain)
     reading = Passage()
-    if _label_first(text, plain, numbers, reading):
+    if read_labels_first(text, plain, numbers, reading):
         return reading
     i = 0
     while i < len(numbers):
@@ -87,7 +52,7 @@ def read_passage(text: str, *, is_question: bool) -> Passage:
             i += 1
             continue
         nxt = numbers[i + 1] if i + 1 < len(numbers) else None
-        if nxt is not None and _is_range(plain, number, nxt):
+        if nxt is not None and is_range(plain, number, nxt):
             on_scale = _near_scale_word(plain, number.start, nxt.end)
             if not is_question or on_scale:
                 reading.ranges.add((min(number.value, nxt.value), max(number.value, nxt.value)))
@@ -105,24 +70,13 @@ def read_passage(text: str, *, is_question: bool) -> Passage:
             i += count
             continue
         kind = connector(plain, number)
-        if kind is not None and _BEFORE_ANCHOR.search(plain[: number.start]):
+        if kind is not None and BEFORE_ANCHOR.search(plain[: number.start]):
             i = _read_anchors(text, plain, numbers, i, kind, reading, is_question=is_question)
             continue
         if number.style != "word":  # "one of", "select one"
             reading.unused.append(number.value)
         i += 1
     return reading
-
-
-def _is_range(plain: str, a: Number, b: Number) -> bool:
-    join = plain[a.end : b.start]
-    match = _RANGE_JOIN.fullmatch(join.rstrip("\"'") if join.endswith(("'", '"')) else join)
-    if match is None:
-        bracketed = plain[: a.start].rstrip().endswith("[") and join.strip() == ","
-        return bracketed and plain[b.end :].lstrip().startswith("]")
-    if re.search(r"\band\b", join, re.I):
-        return _BETWEEN.search(plain[: a.start]) is not None
-    return True
 
 
 def _near_scale_word(plain: str, start: int, end: int) -> bool:
@@ -190,7 +144,7 @@ def _read_anchors(
         follows = numbers[j].value == numbers[run[-1]].value + 1
         if inside_quotes(plain, numbers[run[-1]], connector(plain, numbers[run[-1]]), numbers[j].start):
             continue
-        if _BEFORE_ANCHOR.search(plain[: numbers[j].start]) or (
+        if BEFORE_ANCHOR.search(plain[: numbers[j].start]) or (
             follows and plain[numbers[j].start - 1] == " "
         ):
             run.append(j)
@@ -290,77 +244,3 @@ def _no_place(label: str) -> bool:
 
 def _within(reading: Passage, value: float) -> bool:
     return any(lo <= value <= hi for lo, hi in reading.ranges) or any(value in v for v in reading.listed)
-
-
-_LABELED = re.compile(r"[\"']?\s*(?:[(\[]\s*|=\s*|\s(?:is|being|equals|as|coded as)\s+)[\"']?$", re.I)
-
-
-def _label_first(text: str, plain: str, numbers: list[Number], reading: Passage) -> bool:
-    """Reads "Label (1) to Label (7)" and "Yes = 1, No = 2"; False if the passage is not of this form."""
-    run = [
-        n
-        for n in numbers
-        if _LABELED.search(plain[: n.start])
-        and re.match(r"[\"']?\s*(?:[)\],;.?]|$|(?:and|or|to|through|up to)\b)", plain[n.end :], re.I)
-        and not re.search(r"[=:(]\s*$", plain[: _LABELED.search(plain[: n.start]).start()])
-    ]
-    if len(run) < 2 or any(n.value != int(n.value) for n in run) or len({n.value for n in run}) < len(run):
-        return False
-    labels: dict[int, str] = {}
-    spans = False
-    previous_end = None
-    for n in run:
-        close = re.match(r"[\"']?\s*[)\]]?", plain[n.end :]).end() + n.end
-        label_end = _LABELED.search(plain[: n.start]).start()
-        if plain[label_end : label_end + 1] in ('"', "'"):
-            label_end += 1
-        if previous_end is None:
-            begin = _first_label_start(plain, label_end)
-            if begin is None:
-                return False
-        else:
-            join = re.match(
-                r"[\s,;.]*(?:\b(to|through|thru|up to|until|and|or)\b)?\s*|\s*-\s*",
-                plain[previous_end:label_end],
-                re.I,
-            )
-            spans = spans or (join[1] or "").lower() in ("to", "through", "thru", "up to", "until")
-            begin = previous_end + join.end()
-        label = clean_label(text[begin:label_end], plain[begin:label_end])
-        if not label or re.fullmatch(r"[\W\d]*", label):
-            return False
-        labels[int(n.value)] = label
-        previous_end = close
-    used = {id(n) for n in run}
-    values = sorted(labels)
-    for n, m in itertools.pairwise(numbers):
-        if id(n) not in used and id(m) not in used and _is_range(plain, n, m):
-            reading.ranges.add((min(n.value, m.value), max(n.value, m.value)))
-    others = [n for n in numbers if id(n) not in used]
-    if any(
-        connector(plain, n) in ("copula", "option") and _BEFORE_ANCHOR.search(plain[: n.start])
-        for n in others
-    ):
-        return False
-    reading.labels = labels
-    reading.on_scale = True
-    if spans:
-        reading.ranges.add((values[0], values[-1]))
-    elif not reading.ranges:
-        reading.options = values[-1] - values[0] == len(values) - 1
-    return True
-
-
-def _first_label_start(plain: str, end: int) -> int | None:
-    before = plain[:end]
-    if before and before[-1] in "\"'":
-        opening = before.rfind(before[-1], 0, len(before) - 1)
-        return opening if opening >= 0 else None
-    lead = list(
-        re.finditer(
-            r"[.?!:;]\s+|[(\[]\s*|\b(?:from|where|with|between|return|select|choose|either|one of|ranging from|scale|options?)\b[\s:,]*",
-            before,
-            re.I,
-        )
-    )
-    return lead[-1].end() if lead else None

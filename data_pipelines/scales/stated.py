@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from data_pipelines.scales.nonresponse import says_missing, sort_codes
 from data_pipelines.scales.numbers import plain_text
-from data_pipelines.scales.passages import Passage, read_passage
+from data_pipelines.scales.passage import Passage
+from data_pipelines.scales.passages import read_passage
 from data_pipelines.scales.written_numbers import DIGITS, NUMBER_WORDS, numbers_in, step_of, unread_digits
 from socsci_jax.studies.scale import MAX_LEVELS, Scale
 
