@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
+from socsci_jax.reading import panics_as_errors
 
 if TYPE_CHECKING:
     import polars as pl
@@ -88,6 +89,15 @@ def read_parquet(
             row = checked[name].is_null().index(True).as_py()
             raise InputError(f"{path}, row {row}: column {name!r} is empty; {hint}.")
     return checked
+
+
+def to_polars(table: pa.Table | pa.RecordBatch, path: Path, *, hint: str) -> pl.DataFrame:
+    """The table for polars, which takes it on trust that names and metadata are UTF-8, and panics where they are not."""
+    try:
+        with panics_as_errors():
+            return pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None)))
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        raise unreadable(path, error, hint=hint) from error
 
 
 def unreadable(path: Path, error: Exception, *, hint: str) -> InputError:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from socsci_jax import bounds, tables
 from socsci_jax.errors import BAD_INPUT, InputError, ending
 from socsci_jax.reading import json_lines, kind_of, parse_json, parse_yaml, read_json, read_text, read_yaml
-from socsci_jax.tables import decompressed, read_parquet
+from socsci_jax.tables import decompressed, read_parquet, to_polars
 from socsci_jax.training.recipe_files import load_recipe
 
 DAMAGED_JSON = {
@@ -234,3 +234,11 @@ def test_a_name_that_no_disk_takes_is_bad_input(tmp_path):
     with pytest.raises((InputError, OSError)) as raised:
         load_recipe(recipe)
     assert ending(raised.value)[1] == BAD_INPUT
+
+
+def test_metadata_of_a_table_that_is_no_utf8_does_no_harm(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pa.table({"item": ["a"], "value": [1.0], "levels": [[1]]})
+    pq.write_table(table.replace_schema_metadata({b"pandas": b"\xec\xff"}), path)
+    table = read_parquet(path, SCHEMA, hint="write it again")
+    assert to_polars(table, path, hint="write it again")["item"].to_list() == ["a"]

@@ -16,7 +16,7 @@ from socsci_jax.reading import JsonLine, json_lines, kind_of
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES
 from socsci_jax.studies.store import StoreBuilder
-from socsci_jax.tables import alike, open_parquet, unreadable
+from socsci_jax.tables import alike, open_parquet, to_polars, unreadable
 
 INTEGERS = ("sample_id", "participant", "response", "condition_num", "task_num")
 TEXTS = ("study_id", "stimuli", "prompt")
@@ -92,7 +92,7 @@ def _parquet_batches(file: Path) -> Iterator[pl.DataFrame]:
         try:
             for batch in shard.iter_batches(batch_size=BATCH_ROWS, columns=list(COLUMNS)):
                 batch.validate(full=True)  # polars takes it on trust that texts are UTF-8
-                table = pl.DataFrame(pl.from_arrow(batch))
+                table = to_polars(batch, file, hint=hint)
                 flat = table.drop("demographic").hstack(table["demographic"].struct.unnest())
                 flat = flat.with_columns(
                     *(_whole_numbers(flat, name) for name in INTEGERS),

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from socsci_jax.errors import InputError
 from socsci_jax.reading import panics_as_errors
-from socsci_jax.tables import decompressed, read_parquet, unreadable
+from socsci_jax.tables import decompressed, read_parquet, to_polars, unreadable
 
 KEYS = ("item_id", "participant_id")
 
@@ -40,7 +40,7 @@ def read_rationales(path: Path, *, end: str) -> Rationales:
     hint = "data.rationales is a CSV or Parquet file of item_id, participant_id, rationale"
     if path.suffix == ".parquet":
         schema = pa.schema([(name, pa.string()) for name in (*KEYS, "rationale")])
-        frame = pl.from_arrow(read_parquet(path, schema, hint=hint, from_integers=KEYS))
+        frame = to_polars(read_parquet(path, schema, hint=hint, from_integers=KEYS), path, hint=hint)
     else:
         try:
             with panics_as_errors():

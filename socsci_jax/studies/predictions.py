@@ -25,7 +25,7 @@ from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.scale import Scale, format_value
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 from socsci_jax.studies.store import StudyStore
-from socsci_jax.tables import decompressed, open_parquet, read_parquet, unreadable
+from socsci_jax.tables import decompressed, open_parquet, read_parquet, to_polars, unreadable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -155,7 +155,7 @@ def _read(path: Path) -> tuple[pl.DataFrame, pa.Schema]:
             path, PREDICTIONS_SCHEMA, hint=_HINT, optional=OPTIONAL, from_integers=("participant_id",)
         )
     _check_columns(path, table)
-    return pl.from_arrow(table), table.schema
+    return to_polars(table, path, hint=_HINT), table.schema
 
 
 def _check_columns(path: Path, table: pa.Table) -> None:

@@ -25,7 +25,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.reading import kind_of, parse_json_object, read_json
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.store import StudyStore
-from socsci_jax.tables import read_parquet
+from socsci_jax.tables import read_parquet, to_polars
 
 # In order of precedence: an answer to a held-out condition of a held-out study counts for the study.
 PARTS = ("unseen_studies", "unseen_conditions", "unseen_outcomes", "unseen_participants")
@@ -156,7 +156,7 @@ class Split:
             name=facts["name"],
             seed=facts["seed"],
             store=store,
-            held_out=pl.from_arrow(table),
+            held_out=to_polars(table, path, hint=hint),
             notes=tuple(facts["notes"]),
         )
 

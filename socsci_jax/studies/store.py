@@ -35,7 +35,7 @@ from socsci_jax.studies.schema import (
     Item,
     participants_schema,
 )
-from socsci_jax.tables import open_parquet, read_parquet
+from socsci_jax.tables import open_parquet, read_parquet, to_polars
 
 _REBUILD = "build the store again from its deposit"
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ class StudyStore:
 
     def _read(self, name: str, expected: pa.Schema, *, filled: Sequence[str] = ()) -> pl.DataFrame:
         path = self.check_file(f"{name}.parquet")
-        return pl.from_arrow(read_parquet(path, expected, hint=_REBUILD, filled=filled))
+        table = read_parquet(path, expected, hint=_REBUILD, filled=filled)
+        return to_polars(table, path, hint=_REBUILD)
 
     @functools.cached_property
     def studies(self) -> pl.DataFrame:
