@@ -102,7 +102,10 @@ def test_an_export_of_the_file_and_one_of_the_run_hold_the_same_and_load_in_tran
 ):
     export_run(world[1], tmp_path / "file")
     export_run(trained, tmp_path / "run")
-    assert compare(str(tmp_path / "file"), str(tmp_path / "run")).all_equal
+    # An export of a run tells clients besides how it was asked.
+    found = compare(str(tmp_path / "file"), str(tmp_path / "run"))
+    assert not found.different + found.only[0] + found.only[1]
+    assert not found.config
     assert compare(str(tmp_path / "file"), str(world[1])).all_equal
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "run")
     text = "How likely are you to visit one?\n48,500"
