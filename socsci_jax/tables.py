@@ -93,6 +93,8 @@ def read_parquet(
 
 def to_polars(table: pa.Table | pa.RecordBatch, path: Path, *, hint: str) -> pl.DataFrame:
     """The table for polars, which takes it on trust that names and metadata are UTF-8, and panics where they are not."""
+    import polars as pl
+
     try:
         with panics_as_errors():
             return pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None)))
