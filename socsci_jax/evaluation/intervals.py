@@ -8,6 +8,7 @@ of a part, and their differences, rest on the very same resamples.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from scipy.stats import norm, t
@@ -107,7 +108,12 @@ def _log(x: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(x, 1e-12))
 
 
-_TRANSFORMS = {"identity": (_identity, _identity), "fisher_z": (_fisher, np.tanh), "log": (_log, np.exp)}
+_Function = Callable[[np.ndarray], np.ndarray]
+_TRANSFORMS: dict[Transform, tuple[_Function, _Function]] = {
+    "identity": (_identity, _identity),
+    "fisher_z": (_fisher, np.tanh),
+    "log": (_log, np.exp),
+}
 
 
 def sum_by(terms: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarray:
