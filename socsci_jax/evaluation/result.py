@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,11 @@ class Evaluation:
         """EXACT if every item of the part has probabilities, else SAMPLED."""
         return SAMPLED if self.counts[part]["items_without_probabilities"] else EXACT
 
+    @functools.cached_property
+    def _means(self) -> pl.DataFrame:
+        """The rows that are not of single items: a small part of the table, looked at many times."""
+        return self.table.filter(pl.col("outcome").is_null())
+
     def metric(
         self,
         name: str,
@@ -98,14 +104,13 @@ class Evaluation:
             raise InputError(f"part {part!r} does not exist; this evaluation has {', '.join(known)}.")
         if normalization is None and (not isinstance(metric, DistributionMetric) or metric.normalized):
             normalization = SCALE
-        rows = self.table.filter(
+        rows = self._means.filter(
             pl.col("metric") == name,
             pl.col("part") == part,
             pl.col("predictor") == predictor,
             pl.col("reference").eq_missing(pl.lit(reference, pl.String)),
             pl.col("study").eq_missing(pl.lit(study, pl.String)),
             pl.col("group").eq_missing(pl.lit(group, pl.String)),
-            pl.col("outcome").is_null(),
             pl.col("normalization").is_null() | (pl.col("normalization") == pl.lit(normalization, pl.String)),
         )
         if source is None and part in self.counts and rows["source"].n_unique() > 1:
