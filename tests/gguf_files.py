@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gguf
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 ARCHITECTURES = {
     "llama": gguf.MODEL_ARCH.LLAMA,

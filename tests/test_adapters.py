@@ -7,9 +7,7 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
-import peft
 import pytest
-import torch
 from small import small_config, small_recipe, small_store, small_tokenizer
 from transformers import AutoModelForCausalLM
 
@@ -96,6 +94,7 @@ def test_only_the_maps_that_are_named_get_an_adapter(base):
 
 
 def test_an_exported_adapter_loads_in_peft_and_gives_our_logits(base, tmp_path):
+    peft, torch = pytest.importorskip("peft"), pytest.importorskip("torch")
     folder, config, params = base
     adapted = dataclasses.replace(config, adapter=ADAPTER)
     adapter = lively(adapted)
@@ -109,6 +108,7 @@ def test_an_exported_adapter_loads_in_peft_and_gives_our_logits(base, tmp_path):
 
 
 def test_an_adapter_made_by_peft_loads_here(base, tmp_path):
+    peft, torch = pytest.importorskip("peft"), pytest.importorskip("torch")
     folder, config, params = base
     torch.manual_seed(0)
     settings = peft.LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)

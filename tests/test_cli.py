@@ -117,6 +117,7 @@ def test_an_unknown_recipe_key(tmp_path):
 
 def test_a_tokenizer_that_does_not_fit_the_model(store, tmp_path):
     """A checkpoint with fewer embedding rows than the tokenizer has ids."""
+    pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     from small import small_tokenizer
 
@@ -139,6 +140,7 @@ def test_a_tokenizer_that_does_not_fit_the_model(store, tmp_path):
 
 
 def test_a_model_that_does_not_say_its_layout(store, tmp_path):
+    pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     from small import small_tokenizer
 

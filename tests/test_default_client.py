@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 import transformers
 from small import SCALE_1_5, small_item, tokenizer_folder
 from test_export import one_device, run_of_folder
@@ -18,6 +17,8 @@ from socsci_jax.model_io import open_model
 from socsci_jax.simulation.predict import predict
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
+
+torch = pytest.importorskip("torch")
 
 THINKING = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"

@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-import torch
 import transformers
 from safetensors.numpy import load_file
 from small import tokenizer_folder, write_run_metadata
@@ -40,6 +39,8 @@ from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.state import initial_state, state_shardings
 from socsci_jax.training.stored import StoredParams, restore_state
+
+torch = pytest.importorskip("torch")
 
 HERE = Path(__file__).parent
 # The tiny models' largest tensors have 12 KB.

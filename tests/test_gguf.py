@@ -9,7 +9,6 @@ import gguf
 import jax
 import numpy as np
 import pytest
-import torch
 import transformers
 from gguf_files import write_gguf
 from tiny_models import LLAMA3_ROPE, huggingface_model, path_to, random_rows, real_tokens
@@ -24,6 +23,8 @@ from socsci_jax.models.gguf_model import gguf_config
 from socsci_jax.models.huggingface import load_checkpoint, locate_model, locate_tensors, read_config_json
 from socsci_jax.models.modules import with_params
 from socsci_jax.models.sharding import make_mesh
+
+torch = pytest.importorskip("torch")
 
 # Rows of quantized matrices are whole blocks of 32.
 SIZES = {"hidden_size": 64, "intermediate_size": 96}

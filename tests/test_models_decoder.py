@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import small_config
@@ -21,6 +20,8 @@ from socsci_jax.models.huggingface import load_checkpoint
 from socsci_jax.models.modules import init, with_params
 from socsci_jax.models.sharding import batch_sharding, make_mesh, param_shardings
 from socsci_jax.models.slots import slot_log_probs
+
+torch = pytest.importorskip("torch")
 
 FAMILIES = [("qwen2", True), ("qwen2", False), ("qwen3", False), ("llama", False)]
 

@@ -10,10 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 import transformers
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from tiny_models import huggingface_model, save
 
 from socsci_jax.errors import InputError
@@ -22,6 +20,9 @@ from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.huggingface import COMPANIONS, export_checkpoint, load_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh
+
+torch = pytest.importorskip("torch")
+safetensors_torch = pytest.importorskip("safetensors.torch")
 
 
 def one_device():
@@ -35,7 +36,7 @@ def eight_devices():
 def tensor_hashes(folder: Path) -> dict[str, str]:
     hashes = {}
     for file in folder.glob("*.safetensors"):
-        for name, tensor in load_file(file).items():
+        for name, tensor in safetensors_torch.load_file(file).items():
             content = tensor.contiguous().view(torch.uint8).numpy().tobytes()
             hashes[name] = hashlib.sha256(
                 f"{tensor.dtype} {tuple(tensor.shape)}".encode() + content
@@ -155,22 +156,24 @@ def test_each_device_holds_only_its_part(checkpoint):
 
 def test_a_tied_checkpoint_may_repeat_the_embedding_but_no_other_output(tmp_path):
     source = save(huggingface_model("qwen2", tied=True), tmp_path / "in")
-    tensors = load_file(source / "model.safetensors")
+    tensors = safetensors_torch.load_file(source / "model.safetensors")
     embedding = tensors["model.embed_tokens.weight"]
-    save_file({**tensors, "lm_head.weight": embedding.clone()}, source / "model.safetensors")
+    safetensors_torch.save_file(
+        {**tensors, "lm_head.weight": embedding.clone()}, source / "model.safetensors"
+    )
     load_checkpoint(source, mesh=one_device())
-    save_file({**tensors, "lm_head.weight": embedding + 1}, source / "model.safetensors")
+    safetensors_torch.save_file({**tensors, "lm_head.weight": embedding + 1}, source / "model.safetensors")
     with pytest.raises(InputError, match=r"unexpected tensors: lm_head\.weight"):
         load_checkpoint(source, mesh=one_device())
 
 
 def test_all_problems_are_told_at_once(checkpoint):
-    tensors = load_file(checkpoint / "model.safetensors")
+    tensors = safetensors_torch.load_file(checkpoint / "model.safetensors")
     del tensors["model.norm.weight"]
     tensors["model.layers.0.self_attn.rel_pos.weight"] = torch.zeros(3)
     tensors["model.layers.1.mlp.up_proj.weight"] = torch.zeros(48, 31)
     tensors["model.layers.0.mlp.up_proj.weight"] = tensors["model.layers.0.mlp.up_proj.weight"].to(torch.int8)
-    save_file(tensors, checkpoint / "model.safetensors")
+    safetensors_torch.save_file(tensors, checkpoint / "model.safetensors")
     with pytest.raises(InputError) as error:
         load_checkpoint(checkpoint, mesh=one_device())
     for part in (
@@ -191,9 +194,11 @@ def test_a_truncated_file_is_named(checkpoint):
 
 
 def test_layers_of_different_dtypes_need_a_param_dtype(checkpoint):
-    tensors = load_file(checkpoint / "model.safetensors")
+    tensors = safetensors_torch.load_file(checkpoint / "model.safetensors")
     name = "model.layers.1.mlp.up_proj.weight"
-    save_file({**tensors, name: tensors[name].to(torch.bfloat16)}, checkpoint / "model.safetensors")
+    safetensors_torch.save_file(
+        {**tensors, name: tensors[name].to(torch.bfloat16)}, checkpoint / "model.safetensors"
+    )
     with pytest.raises(InputError, match=r"up_proj\.weight is BF16, unlike layer 0 \(give param_dtype\)"):
         load_checkpoint(checkpoint, mesh=one_device())
     load_checkpoint(checkpoint, mesh=one_device(), param_dtype=jnp.float32)

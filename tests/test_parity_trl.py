@@ -7,11 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import peft
 import pytest
-import torch
-import trl
-from datasets import Dataset
 from safetensors.numpy import load_file
 from small import small_config
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -29,6 +25,11 @@ from socsci_jax.training.objectives import Objective
 from socsci_jax.training.optimizer import decayed
 from socsci_jax.training.state import TrainingState
 from socsci_jax.training.step import train_step
+
+datasets = pytest.importorskip("datasets")
+peft = pytest.importorskip("peft")
+torch = pytest.importorskip("torch")
+trl = pytest.importorskip("trl")
 
 pytestmark = pytest.mark.slow
 
@@ -187,7 +188,7 @@ def train_with_trl(model, folder, *, kind, learning_rate) -> list[float]:
     trainer = trainer_class(
         model=model,
         args=config,
-        train_dataset=Dataset.from_dict(data),
+        train_dataset=datasets.Dataset.from_dict(data),
         processing_class=words(),
         optimizers=optimizers,
     )

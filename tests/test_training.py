@@ -257,6 +257,7 @@ def test_a_finished_run_started_again_changes_nothing(world, finished):
 @pytest.mark.slow
 def test_a_run_may_start_from_a_hugging_face_folder(world, tmp_path):
     """Its config comes out byte for byte, its tensors where nothing was learned bit for bit."""
+    pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     store, tokenizer, _ = world
     config = transformers.Qwen2Config(

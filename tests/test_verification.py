@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file, save_file
 from small import write_run_metadata
 from tiny_models import huggingface_model, save
@@ -23,6 +22,8 @@ from socsci_jax.training.checkpoint_writer import CheckpointWriter
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.verification import compare, tensor_difference
+
+torch = pytest.importorskip("torch")
 
 NAME = "model.layers.1.mlp.up_proj.weight"
 

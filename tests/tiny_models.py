@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+import pytest
 import transformers
+
+if TYPE_CHECKING:
+    import torch
 
 LLAMA3_ROPE = {
     "rope_type": "llama3",
@@ -34,7 +38,11 @@ SIZES = {
 def huggingface_model(
     family: str, *, tied: bool = False, seed: int = 0, rope: dict | None = None, **sizes: int
 ) -> torch.nn.Module:
-    """A random `transformers` model; also its biases and norms are random, for they must not be forgotten."""
+    """A random `transformers` model; also its biases and norms are random, for they must not be forgotten.
+
+    Skips the test where there is no torch (its CPU build may lack for a Python).
+    """
+    torch = pytest.importorskip("torch")
     sizes = {**SIZES, "tie_word_embeddings": tied, **sizes}
     if family == "qwen2":
         config = transformers.Qwen2Config(**sizes, rope_parameters=_rope(1e4))
@@ -54,10 +62,10 @@ def huggingface_model(
 
 
 def save(
-    model: torch.nn.Module, folder: Path, *, dtype: torch.dtype = torch.float32, **settings: object
+    model: torch.nn.Module, folder: Path, *, dtype: torch.dtype | None = None, **settings: object
 ) -> Path:
-    """As `save_pretrained`, in `dtype`."""
-    model.to(dtype).save_pretrained(folder, **settings)
+    """As `save_pretrained`, in `dtype` (float32 if none is given)."""
+    model.to(dtype or pytest.importorskip("torch").float32).save_pretrained(folder, **settings)
     return folder
 
 
