@@ -85,7 +85,7 @@ def fit_game(duels: Duels) -> Game:
     dummies = np.hstack([conjoint.dummies(name) for name in conjoint.levels])
     one, other = dummies[duels.first], dummies[duels.second]
     own = np.flatnonzero(~levels.baseline)
-    pairs, crossed = levels.pairs(), list(itertools.combinations(own, 2))
+    pairs, crossed = levels.pairs(), list(itertools.combinations(own.tolist(), 2))
     X = np.column_stack(
         [
             np.ones(len(one)),

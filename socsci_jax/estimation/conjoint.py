@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import numpy as np
 
 from socsci_jax.errors import InputError
-from socsci_jax.estimation.linear import Estimates, check_weights, fit, sum_by_cluster, wald
+from socsci_jax.estimation.linear import Estimates, Weights, check_weights, fit, sum_by_cluster, wald
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Conjoint:
     attributes: Mapping[str, np.ndarray]
     choice: np.ndarray
     respondent: np.ndarray
-    weights: np.ndarray | None = None
+    weights: Weights = Weights()
     levels: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -51,8 +51,14 @@ class Conjoint:
                 raise InputError(f"Levels of {name!r}, which is no attribute; there are {sorted(columns)}.")
         order = {name: self._order(name, values) for name, values in columns.items()}
         weights = np.ones(len(choice)) if self.weights is None else check_weights(self.weights, len(choice))
-        values = {"attributes": columns, "choice": choice, "respondent": respondent}
-        for name, value in (values | {"weights": weights, "levels": order}).items():
+        checked = {
+            "attributes": columns,
+            "choice": choice,
+            "respondent": respondent,
+            "weights": weights,
+            "levels": order,
+        }
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     def _order(self, name: str, values: np.ndarray) -> tuple[str, ...]:

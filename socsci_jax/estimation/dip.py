@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 
 from socsci_jax.errors import InputError
-from socsci_jax.estimation.linear import assign_folds, check_weights, degrees, sum_by_cluster, wald
+from socsci_jax.estimation.linear import Weights, assign_folds, check_weights, degrees, sum_by_cluster, wald
 from socsci_jax.estimation.ppi import Rectified
 
 
@@ -28,8 +28,8 @@ class Experiment:
     s1: np.ndarray
     u0: np.ndarray
     u1: np.ndarray
-    weights: np.ndarray | None = None
-    weights_unlabeled: np.ndarray | None = None
+    weights: Weights = Weights()
+    weights_unlabeled: Weights = Weights()
     clusters: np.ndarray | None = None
     clusters_unlabeled: np.ndarray | None = None
 
@@ -57,12 +57,16 @@ class Experiment:
 
     def keep(self, people: np.ndarray, others: np.ndarray) -> Experiment:
         return Experiment(
-            *(values[people] for values in (self.y, self.arm, self.s0, self.s1)),
-            *(values[others] for values in (self.u0, self.u1)),
-            self.weights[people],
-            self.weights_unlabeled[others],
-            None if self.clusters is None else self.clusters[people],
-            None if self.clusters_unlabeled is None else self.clusters_unlabeled[others],
+            y=self.y[people],
+            arm=self.arm[people],
+            s0=self.s0[people],
+            s1=self.s1[people],
+            u0=self.u0[others],
+            u1=self.u1[others],
+            weights=self.weights[people],
+            weights_unlabeled=self.weights_unlabeled[others],
+            clusters=None if self.clusters is None else self.clusters[people],
+            clusters_unlabeled=None if self.clusters_unlabeled is None else self.clusters_unlabeled[others],
         )
 
     def influence(

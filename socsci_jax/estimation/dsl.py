@@ -114,11 +114,31 @@ def dsl_over_splits(
     rng = np.random.default_rng(seed)
     # A row that is not labeled has no probability to weigh by, and needs none.
     pi = np.where(labeled, np.broadcast_to(np.asarray(probability, float), np.shape(y)), 1.0)
-    shared = {"y": y, "labeled": labeled, "probability": pi, "weights": weights, "clusters": clusters}
     fits = []
     for _ in range(splits):
-        g = recalibrate(X, prediction=prediction, rng=rng, folds=folds, **shared)
-        fits.append(dsl(X, prediction=g, family=family, names=names, **shared))
+        g = recalibrate(
+            X,
+            prediction=prediction,
+            y=y,
+            labeled=labeled,
+            probability=pi,
+            weights=weights,
+            clusters=clusters,
+            rng=rng,
+            folds=folds,
+        )
+        one = dsl(
+            X,
+            prediction=g,
+            y=y,
+            labeled=labeled,
+            probability=pi,
+            weights=weights,
+            clusters=clusters,
+            family=family,
+            names=names,
+        )
+        fits.append(one)
     return median_of_splits(fits)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 import scipy.special
@@ -51,7 +51,7 @@ class Estimates:
 
 
 def wald(
-    estimate: np.ndarray,
+    estimate: np.ndarray | float,
     covariance: np.ndarray,
     *,
     names: Sequence[str] = (),
@@ -250,6 +250,24 @@ def check_design(X: np.ndarray, *columns: np.ndarray) -> None:
     length = np.linalg.norm(X, axis=0)
     if not length.all() or np.linalg.eigvalsh((X / length).T @ (X / length))[0] < 1e-11:
         raise InputError(_DEPENDENT)
+
+
+class Weights:
+    """Field of a dataclass for sampling weights [N]: may be given as None, in whose place `__post_init__` puts an array."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = f"_{name}"
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> None: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> np.ndarray: ...
+    def __get__(self, instance: object | None, owner: type) -> np.ndarray | None:
+        # What a dataclass finds at the class is the field's default.
+        return None if instance is None else vars(instance)[self.name]
+
+    def __set__(self, instance: object, value: np.ndarray | None) -> None:
+        vars(instance)[self.name] = value
 
 
 def check_weights(weights: np.ndarray, rows: int) -> np.ndarray:

@@ -46,9 +46,9 @@ class Worth:
     def se(self, n: np.ndarray | float, others: float, *, lam: float | None = None) -> np.ndarray:
         """Standard error for n answers; `lam` None is the best, 0 the answers alone."""
         n = np.asarray(n, float)
-        lam = self.lam(n, others) if lam is None else lam
-        of_answers = self.answers - 2 * lam * self.mixed + lam**2 * self.labeled
-        return np.sqrt(of_answers / n + lam**2 * self.unlabeled / others)
+        weight = self.lam(n, others) if lam is None else np.asarray(lam, float)
+        of_answers = self.answers - 2 * weight * self.mixed + weight**2 * self.labeled
+        return np.sqrt(of_answers / n + weight**2 * self.unlabeled / others)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def worth_of_regression(
     if labeled.clusters is not None:
         raise InputError("The worth of answers is for single people; give one row for each cluster.")
     answers, predicted = (
-        _influence(labeled, target, family, coefficient) for target in (labeled.y, labeled.prediction)
+        _influence(labeled, target, family, coefficient) for target in (labeled.answers, labeled.prediction)
     )
     others = _influence(unlabeled, unlabeled.prediction, family, coefficient)
     return Worth(*(float(np.mean(product)) for product in (

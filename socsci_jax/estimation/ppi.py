@@ -18,6 +18,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.estimation.linear import (
     Estimates,
     Family,
+    Weights,
     assign_folds,
     check_design,
     check_weights,
@@ -44,7 +45,7 @@ class Sample:
     X: np.ndarray
     prediction: np.ndarray
     y: np.ndarray | None = None
-    weights: np.ndarray | None = None
+    weights: Weights = Weights()
     clusters: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -59,6 +60,13 @@ class Sample:
 
     def __len__(self) -> int:
         return len(self.X)
+
+    @property
+    def answers(self) -> np.ndarray:
+        """y [n]; raises InputError for a sample without answers."""
+        if self.y is None:
+            raise InputError("The labeled sample has no answers; give y.")
+        return self.y
 
     def rows(self, chosen: np.ndarray) -> Sample:
         return Sample(
@@ -100,8 +108,6 @@ def ppi(
     Intervals use t with n - P degrees of freedom, or the labeled clusters - 1 where clusters are given; the
     source's are normal.
     """
-    if labeled.y is None:
-        raise InputError("The labeled sample has no answers; give y.")
     if (labeled.clusters is None) != (unlabeled.clusters is None):
         raise InputError("Clusters are given for one of the two samples; give them for both, or for none.")
     if lam is None:
@@ -141,13 +147,15 @@ def _solve(
 ) -> np.ndarray:
     """Coefficients [P] for the weights of the predictions, row by row."""
     if family == "linear":
-        rectifier = fit(labeled.X, labeled.y - lam_labeled * labeled.prediction, weights=labeled.weights)
+        rectifier = fit(
+            labeled.X, labeled.answers - lam_labeled * labeled.prediction, weights=labeled.weights
+        )
         if not lam_unlabeled.any():
             return rectifier.coefficients
         imputed = fit(unlabeled.X, lam_unlabeled * unlabeled.prediction, weights=unlabeled.weights)
         return imputed.coefficients + rectifier.coefficients
     rows = np.concatenate([unlabeled.X, labeled.X, labeled.X])
-    target = np.concatenate([unlabeled.prediction, labeled.prediction, labeled.y])
+    target = np.concatenate([unlabeled.prediction, labeled.prediction, labeled.answers])
     weight = np.concatenate(
         [
             lam_unlabeled * unlabeled.weights / len(unlabeled),
@@ -170,7 +178,7 @@ def _influence(
 ) -> np.ndarray:
     """What each row [n + N, P] moves in the estimate, with this weight of the answers and of the predictions."""
     if family == "linear" and errors != "gradients":
-        corrected = answers * labeled.y - lam_labeled * labeled.prediction
+        corrected = answers * labeled.answers - lam_labeled * labeled.prediction
         fits = (
             fit(labeled.X, corrected, weights=labeled.weights),
             fit(unlabeled.X, lam_unlabeled * unlabeled.prediction, weights=unlabeled.weights),
@@ -186,7 +194,7 @@ def _influence(
     if family == "logit":
         means = [scipy.special.expit(mean) for mean in means]
     gradients = (
-        answers * (labeled.y - means[0]) - lam_labeled * (labeled.prediction - means[0]),
+        answers * (labeled.answers - means[0]) - lam_labeled * (labeled.prediction - means[0]),
         lam_unlabeled * (unlabeled.prediction - means[1]),
     )
     # The unlabeled rows have no part in the answers alone.
@@ -204,7 +212,7 @@ def _hessian(theta: np.ndarray, family: Family, *samples: Sample) -> np.ndarray:
     """Mean Hessian [P, P] over all rows of the samples."""
     total = np.zeros((len(theta), len(theta)))
     for sample in samples:
-        slope = 1.0
+        slope = np.ones(len(sample))
         if family == "logit":
             mean = scipy.special.expit(sample.X @ theta)
             slope = mean * (1 - mean)
@@ -233,7 +241,7 @@ def best_lam(
 
     With a, b the influences of answers and predictions: cov_L(a, b) / n over var_L(b) / n + var_U(b) / N.
     """
-    theta = fit(labeled.X, labeled.y, family=family, weights=labeled.weights).coefficients
+    theta = fit(labeled.X, labeled.answers, family=family, weights=labeled.weights).coefficients
     none, all_ = ([np.full(len(sample), value) for sample in (labeled, unlabeled)] for value in (0.0, -1.0))
     answers = _influence(labeled, unlabeled, family, errors, theta, 1.0, *none)
     subtracted = _influence(labeled, unlabeled, family, errors, theta, 0.0, *all_)

@@ -43,7 +43,7 @@ class Levels:
         """Pairs of levels of different attributes that have a coefficient: neither is a baseline."""
         own = np.flatnonzero(~self.baseline)
         same = self.members.T @ self.members
-        return [(j, k) for j, k in itertools.combinations(own, 2) if not same[j, k]]
+        return [(j, k) for j, k in itertools.combinations(own.tolist(), 2) if not same[j, k]]
 
     def shares(self, conjoint: Conjoint) -> np.ndarray:
         """Share [K] of each level among the profiles of its attribute."""

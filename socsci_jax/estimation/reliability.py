@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 
@@ -21,6 +22,10 @@ RESAMPLES = 2_000
 MOST_UNDEFINED = 0.05
 
 
+@overload
+def swap_error(irr: float) -> float: ...
+@overload
+def swap_error(irr: np.ndarray) -> np.ndarray: ...
 def swap_error(irr: np.ndarray | float) -> np.ndarray | float:
     """Probability tau of a mistaken choice from the reliability IRR; NaN where IRR is at most 1/2."""
     irr = np.asarray(irr, float)

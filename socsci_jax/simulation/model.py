@@ -61,18 +61,21 @@ class SimulationModel:
     @property
     def rows_at_a_time(self) -> int:
         """One row of prompt trees for each group of devices that takes rows of its own."""
-        return self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+        return int(self.mesh.shape["data"] * self.mesh.shape["fsdp"])
 
     def place(self, arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         """Arrays [rows, ...] on the devices that take their rows."""
-        return jax.device_put(arrays, batch_sharding(self.mesh, rows=self.rows_at_a_time))
+        placed: dict[str, jax.Array] = jax.device_put(
+            arrays, batch_sharding(self.mesh, rows=self.rows_at_a_time)
+        )
+        return placed
 
 
 def fetch(array: jax.Array) -> np.ndarray:
     """The whole of an array on the host of every process."""
     if array.is_fully_addressable:
         return np.asarray(array)
-    return process_allgather(array, tiled=True)
+    return np.asarray(process_allgather(array, tiled=True))
 
 
 def params_hash(params: Any) -> str:

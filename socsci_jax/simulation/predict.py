@@ -248,7 +248,7 @@ def _tries_of_pairs(
     return tries, np.array([index[levels_of_item[item_id]] for item_id in pairs["item_id"]])
 
 
-def _frame(**columns: list) -> pl.DataFrame:
+def _frame(**columns: list[Any]) -> pl.DataFrame:
     rows = len(columns["item_id"])
     table = pa.table(
         {name: columns.get(name, [None] * rows) for name in PREDICTIONS_SCHEMA.names},

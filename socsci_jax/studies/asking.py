@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
-from socsci_jax.studies.scale import MAX_LEVELS, Scale
+from socsci_jax.studies.scale import MAX_LEVELS, Number, Scale
 from socsci_jax.studies.schema import Item
 
 # A scale in short: a Scale, labels from the first level to the last, code to label, or a text that `scale` reads.
@@ -60,7 +60,7 @@ def read_short_scale(scale: ScaleLike) -> Scale:
     if isinstance(scale, Scale):
         return scale
     if isinstance(scale, Mapping):
-        return _of_labels(dict(scale), shown=repr(scale))
+        return _of_labels(dict(scale.items()), shown=repr(scale))
     if not isinstance(scale, str):
         return _of_labels(dict(enumerate(scale, start=1)), shown=repr(scale))
     if match := _RANGE.fullmatch(scale):
@@ -69,7 +69,7 @@ def read_short_scale(scale: ScaleLike) -> Scale:
             raise InputError(
                 f"scale {scale!r}: a range goes up, and has at most {MAX_LEVELS} levels; {_FORMS}."
             )
-        labels = dict.fromkeys(range(lo, hi + 1), "")
+        labels: dict[Number, str] = dict.fromkeys(range(lo, hi + 1), "")
         if match[3] is not None:
             ends = [end.strip() for end in match[3].split("|")]
             if len(ends) not in (2, len(labels)) or not all(ends):
@@ -77,7 +77,7 @@ def read_short_scale(scale: ScaleLike) -> Scale:
                     f"scale {scale!r}: {len(ends)} labels after the colon; give those of the two ends, or of all "
                     f"{len(labels)} levels, separated by |."
                 )
-            labels |= dict(zip((lo, hi) if len(ends) == 2 else labels, ends, strict=True))
+            labels |= dict(zip([lo, hi] if len(ends) == 2 else list(labels), ends, strict=True))
         return Scale.of_levels(labels, origin="stated")
     parts = [_CODED.fullmatch(part) for part in scale.split("|")]
     if len(parts) > 1 and all(parts):
@@ -87,7 +87,7 @@ def read_short_scale(scale: ScaleLike) -> Scale:
     raise InputError(f"scale {scale!r} cannot be read; {_FORMS}.")
 
 
-def _of_labels(labels: dict[int, str], *, shown: str) -> Scale:
+def _of_labels(labels: Mapping[Number, str], *, shown: str) -> Scale:
     if len(labels) < 2 or not all(isinstance(code, int) for code in labels):
         raise InputError(f"scale {shown}: give at least two levels, each a whole number; {_FORMS}.")
     return Scale.of_levels(labels, origin="stated")

@@ -21,6 +21,7 @@ def attribute_text(value: object) -> str | None:
     if value is None:
         return None
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return format_value(value) if math.isfinite(value) else None
+        number = int(value) if isinstance(value, numbers.Integral) else float(value)
+        return format_value(number) if math.isfinite(number) else None
     text = str(value).strip()
     return None if text.casefold() in UNKNOWN_TEXTS else text

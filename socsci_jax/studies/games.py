@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from socsci_jax.studies.schema import Item, Scale
 
 DICTATOR, ROCK_PAPER_SCISSORS, RING = "dictator", "rock_paper_scissors", "ring_of_two"
 Role = Literal["action", "belief"]
+Option = TypeVar("Option")
 
 # What the player gets and what the other one gets.
 SPLITS = ((500, 100), (100, 500), (400, 300), (325, 325))
@@ -109,19 +110,23 @@ def _rock_paper_scissors() -> list[GameItem]:
         )
         for order in range(len(MOVES)):
             turned = _rotated(range(len(MOVES)), order)
-            shared = {
-                "game": ROCK_PAPER_SCISSORS,
-                "case": f"{name}, order {order + 1}",
-                "payoffs": tuple(tuple(float(POINTS[mine][theirs]) for theirs in turned) for mine in turned),
-                "truth": tuple(truth[theirs] for theirs in turned),
+            case = f"{name}, order {order + 1}"
+            moves = [MOVES[move] for move in turned]
+            questions: dict[Role, str] = {
+                "belief": "What will the other player do in the next round?",
+                "action": "What do you do in the next round?",
             }
-            for role, question in (
-                ("belief", "What will the other player do in the next round?"),
-                ("action", "What do you do in the next round?"),
-            ):
-                moves = [MOVES[move] for move in turned]
-                item = _item(ROCK_PAPER_SCISSORS, shared["case"], role, situation, question, moves)
-                found.append(GameItem(item=item, role=role, **shared))
+            found += [
+                GameItem(
+                    item=_item(ROCK_PAPER_SCISSORS, case, role, situation, question, moves),
+                    game=ROCK_PAPER_SCISSORS,
+                    case=case,
+                    role=role,
+                    payoffs=tuple(tuple(float(POINTS[mine][theirs]) for theirs in turned) for mine in turned),
+                    truth=tuple(truth[theirs] for theirs in turned),
+                )
+                for role, question in questions.items()
+            ]
     return found
 
 
@@ -166,23 +171,26 @@ def _ring() -> list[GameItem]:
             "You and another player choose at the same time, once, without talking. The other player knows all of this "
             f"too and wants to get as much as possible. {table}"
         )
-        shared = {
-            "game": RING,
-            "case": f"one shot, order {order + 1}",
-            "payoffs": tuple(tuple(float(RING_OWN[mine][theirs]) for theirs in other) for mine in own),
-            # Y gives the other one more whatever the player does.
-            "truth": tuple(float(theirs == 1) for theirs in other),
-        }
-        for role, question, options in (
-            ("belief", "What will the other player choose?", ["XY"[theirs] for theirs in other]),
-            (
-                "action",
+        case = f"one shot, order {order + 1}"
+        asked: dict[Role, tuple[str, list[str]]] = {
+            "belief": ("What will the other player choose?", ["XY"[theirs] for theirs in other]),
+            "action": (
                 "You want to get as much as possible. What do you choose?",
                 ["UV"[mine] for mine in own],
             ),
-        ):
-            item = _item(RING, shared["case"], role, situation, question, options)
-            found.append(GameItem(item=item, role=role, **shared))
+        }
+        found += [
+            GameItem(
+                item=_item(RING, case, role, situation, question, options),
+                game=RING,
+                case=case,
+                role=role,
+                payoffs=tuple(tuple(float(RING_OWN[mine][theirs]) for theirs in other) for mine in own),
+                # Y gives the other one more whatever the player does.
+                truth=tuple(float(theirs == 1) for theirs in other),
+            )
+            for role, (question, options) in asked.items()
+        ]
     return found
 
 
@@ -199,7 +207,7 @@ def _item(game: str, case: str, role: Role, situation: str, question: str, optio
     )
 
 
-def _rotated(options: Sequence, order: int) -> tuple:
+def _rotated(options: Sequence[Option], order: int) -> tuple[Option, ...]:
     return (*options[order:], *options[:order])
 
 

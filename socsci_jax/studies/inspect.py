@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import polars as pl
 
@@ -68,7 +69,7 @@ def inspect_store(store: StudyStore) -> Inspection:
     )
 
 
-def _range(scale: dict) -> str:
+def _range(scale: dict[str, Any]) -> str:
     ends = [scale["lo"], scale["hi"]]
     if ends == [None, None]:
         return "-"

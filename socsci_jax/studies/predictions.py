@@ -12,7 +12,7 @@ import os
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -134,13 +134,13 @@ def _pairs(frame: pl.DataFrame, store: StudyStore) -> Pairs:
     return Pairs.of_store(store, asked.join(studies, on="item_id", how="left", maintain_order="left"))
 
 
-def read_metadata(path: str | Path) -> dict:
+def read_metadata(path: str | Path) -> dict[str, Any]:
     """What a predictions table says of itself, without its rows; raises InputError as `read_predictions`."""
     with open_parquet(Path(path), hint=_HINT) as opened:
         return _metadata(Path(path), opened.schema_arrow)
 
 
-def _metadata(path: Path, schema: pa.Schema) -> dict:
+def _metadata(path: Path, schema: pa.Schema) -> dict[str, Any]:
     packed = (schema.metadata or {}).get(METADATA_KEY, b"{}")
     # Figures of a run that diverged are no numbers, and were written as such.
     return parse_json_object(packed, where=f"{path}: the metadata under key 'socsci_jax'", finite=False)
@@ -199,7 +199,7 @@ def _cell(text: str | None, kind: pa.DataType, *, where: str) -> object:
     if pa.types.is_string(kind):
         return text
     found = parse_json(text, where=where, hint="a number is written 0.5, a list [0.5, 0.5]")
-    numbers = found if isinstance(found, list) else [found]
+    numbers: list[Any] = found if isinstance(found, list) else [found]
     inner = kind.value_type if pa.types.is_list(kind) else kind
     bound = 2 ** (inner.bit_width - 1) if pa.types.is_integer(inner) else float("inf")
     for number in numbers:
@@ -208,7 +208,8 @@ def _cell(text: str | None, kind: pa.DataType, *, where: str) -> object:
             raise InputError(f"{where}: {kind_of(number)} found, needed {kind}.")
     if isinstance(found, list) != pa.types.is_list(kind):
         raise InputError(f"{where}: {kind_of(found)} found, needed {kind}.")
-    return [inner_value(inner, n) for n in found] if isinstance(found, list) else inner_value(inner, found)
+    values = [inner_value(inner, number) for number in numbers]
+    return values if isinstance(found, list) else values[0]
 
 
 def inner_value(kind: pa.DataType, number: float) -> float:

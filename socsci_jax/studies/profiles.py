@@ -38,10 +38,10 @@ def profile_table(store: StudyStore, *, outcome: str | None = None) -> pl.DataFr
         raise InputError(
             f"{store.path}: no item holds profiles of a conjoint (factors named `1: attribute`)."
         )
-    profiles = pl.DataFrame(rows, infer_schema_length=None)
+    shown = pl.DataFrame(rows, infer_schema_length=None)
     answers = store.responses.select("item_id", participant="participant_id", value="value")
     return (
-        answers.join(profiles, on="item_id", how="inner", maintain_order="left")
+        answers.join(shown, on="item_id", how="inner", maintain_order="left")
         .with_columns(chosen=(pl.col("value") == pl.col("level")).cast(pl.Float64))
         .drop("value")
     )

@@ -38,7 +38,7 @@ CODING_SYSTEM = (
 
 def _fields(template: str) -> list[str]:
     try:
-        parsed = [field for field in string.Formatter().parse(template) if field[1] is not None]
+        parsed = list(string.Formatter().parse(template))
     except ValueError as error:
         raise InputError(
             f"layout template {template[:40]!r}: {error}; write {{{{ for a plain brace."
@@ -47,7 +47,7 @@ def _fields(template: str) -> list[str]:
         raise InputError(
             f"layout template {template[:40]!r}: a field is a name alone, without : or ! after it."
         )
-    return [name for _, name, _, _ in parsed]
+    return [name for _, name, _, _ in parsed if name is not None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 ScaleKind = Literal["levels", "open", "unknown"]
 ScaleOrigin = Literal["stated", "codebook", "observed", "none"]
@@ -134,7 +134,7 @@ class Scale:
     def _codes_beside(self) -> frozenset[Number]:
         return frozenset((*self.alternatives, *self.missing))
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The scale as a row of the store's items table."""
         return {
             "kind": self.kind,
@@ -150,7 +150,7 @@ class Scale:
         }
 
     @classmethod
-    def from_dict(cls, row: Mapping) -> Scale:
+    def from_dict(cls, row: Mapping[str, Any]) -> Scale:
         """Raises ValueError for a row that is no scale."""
         lists = ("levels", "labels", "alternatives", "alternative_labels", "missing")
         return cls(
@@ -163,7 +163,7 @@ class Scale:
         )
 
 
-def _beside(alternatives: Mapping[Number, str] | None, missing: Iterable[Number]) -> dict:
+def _beside(alternatives: Mapping[Number, str] | None, missing: Iterable[Number]) -> dict[str, Any]:
     alternatives = alternatives or {}
     return {
         "alternatives": tuple(sorted(alternatives)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from socsci_jax.studies.specification import Arms, Factor, Specification, Study
@@ -43,9 +43,9 @@ def _study_problems(study: Study, specification: Specification) -> Iterator[str]
         if not condition.factors and len(study.factors) > 1:
             yield f"conditions.{name}.factors: say at which levels of {', '.join(study.factors)} it is"
         elif not condition.factors and study.factors:
-            ((factor, what),) = study.factors.items()
+            ((only, what),) = study.factors.items()
             if what.levels and name not in what.levels:
-                yield f"conditions.{name}: not a level of {factor} ({', '.join(what.levels)}); say its factors"
+                yield f"conditions.{name}: not a level of {only} ({', '.join(what.levels)}); say its factors"
     for at, text in texts(study):
         yield from _text_problems(at, text, study, specification)
     for name, outcome in study.outcomes.items():
@@ -104,8 +104,10 @@ def _factor_problems(name: str, factor: Factor, study: Study) -> Iterator[str]:
 
 def _arms_problems(at: str, arms: Arms, study: Study) -> Iterator[str]:
     for factor, levels in arms.items():
+        known: Collection[str]
         if factor == "condition":
-            known = study.conditions or next(iter(study.factors.values()), Factor()).levels
+            first = next(iter(study.factors.values()), None)
+            known = study.conditions or (first.levels if first is not None else ())
         elif factor in study.factors:
             known = study.factors[factor].levels
         else:

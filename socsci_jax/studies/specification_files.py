@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
+from typing import Any
 
 import pydantic
 import yaml
+from pydantic_core import ErrorDetails
 
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
@@ -40,16 +42,15 @@ def parse_specification(text: str, *, where: str) -> Specification:
             f"{where}: a specification is a mapping of keys such as study, files, factors, outcomes."
         )
     try:
-        found = Specification.model_validate(tree)
+        specification = Specification.model_validate(tree)
     except pydantic.ValidationError as error:
         found = _structure_problems(error)
         if "study" in tree:
             found = [problem.removeprefix(f"studies.{tree['study']}.") for problem in found]
         raise refusal(where, found) from None
-    found_problems = problems(found)
-    if found_problems:
-        raise refusal(where, found_problems)
-    return found
+    if found := list(problems(specification)):
+        raise refusal(where, found)
+    return specification
 
 
 def refusal(where: str, found: list[str]) -> InputError:
@@ -67,10 +68,10 @@ def render(specification: Specification) -> str:
     if len(specification.studies) == 1:
         ((name, study),) = tree.pop("studies").items()
         tree = {"study": name, **tree, **study}
-    return yaml.safe_dump(_short(tree), sort_keys=False, allow_unicode=True, width=110)
+    return str(yaml.safe_dump(_short(tree), sort_keys=False, allow_unicode=True, width=110))
 
 
-def json_schema() -> dict:
+def json_schema() -> dict[str, Any]:
     """JSON Schema of `study.yaml` for editors: one study beside the deposit's keys, or several under `studies`."""
     schema = Specification.model_json_schema()
     study = schema["$defs"]["Study"]["properties"]
@@ -106,13 +107,13 @@ def _structure_problems(error: pydantic.ValidationError) -> list[str]:
     return list(dict.fromkeys(map(_explain, inner or found)))
 
 
-def _is_branch(steps: tuple) -> bool:
+def _is_branch(steps: tuple[int | str, ...]) -> bool:
     return any(
         isinstance(s, str) and (s in _BRANCHES or s.startswith(("tuple[", "function-"))) for s in steps
     )
 
 
-def _explain(problem: dict) -> str:
+def _explain(problem: ErrorDetails) -> str:
     steps = [step for step in problem["loc"] if not _is_branch((step,))]
     key = "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).removeprefix(".")
     message = problem["msg"].removeprefix("Value error, ")
@@ -143,6 +144,6 @@ def _blocks() -> list[type]:
     ]
 
 
-def to_json(schema: dict) -> str:
+def to_json(schema: dict[str, Any]) -> str:
     """The schema as a file's text."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -219,7 +219,7 @@ class Split:
         return train if subset is None else subset.take(train)
 
 
-def _split_facts(path: Path, schema: pa.Schema, *, hint: str) -> dict:
+def _split_facts(path: Path, schema: pa.Schema, *, hint: str) -> dict[str, Any]:
     packed = (schema.metadata or {}).get(b"socsci_jax", b"")
     facts = parse_json_object(packed, where=f"{path}: the metadata under key 'socsci_jax'", hint=hint)
     kinds = {"name": str, "seed": int, "store_hash": str, "notes": list}
@@ -325,7 +325,7 @@ def split_of_units(
     """A split from given held-out units: dicts with `part` and the columns that name the unit."""
     if not rows:
         raise InputError(f"split {name!r} of {store.path}: it would hold out nothing; name what to hold out.")
-    frame = pl.from_arrow(pa.Table.from_pylist(list(rows), schema=SPLIT_SCHEMA))
+    frame = pl.DataFrame(pl.from_arrow(pa.Table.from_pylist(list(rows), schema=SPLIT_SCHEMA)))
     return Split(name=name, seed=seed, store=store, held_out=frame, notes=tuple(notes))
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
@@ -83,7 +83,7 @@ class StudyStore:
 
     @property
     def content_hash(self) -> str:
-        return self.manifest["content_hash"]
+        return str(self.manifest["content_hash"])
 
     def check_file(self, name: str) -> Path:
         """The path of one of the store's files, whose bytes are those that were written.
@@ -151,7 +151,7 @@ class StudyStore:
         )
         self._check_known("responses", given, self.participants, ["study_id", "participant_id"])
         if not responses["value"].is_finite().all():
-            row = int(responses["value"].is_finite().arg_min())
+            row = responses["value"].is_finite().to_list().index(False)
             raise InputError(f"{self.path / 'responses.parquet'}, row {row}: value is no number; {_REBUILD}.")
         return responses
 
@@ -186,7 +186,7 @@ class StudyStore:
     def _check_distinct(self, name: str, rows: pl.DataFrame, *key: str) -> None:
         again = rows.select(key).is_duplicated()
         if again.any():
-            row = int(again.arg_max())
+            row = again.to_list().index(True)
             raise InputError(
                 f"{self.path / f'{name}.parquet'}, row {row}: {' '.join(map(repr, rows.select(key).row(row)))[:120]} is "
                 f"there twice; {_REBUILD}."
@@ -202,7 +202,7 @@ class StudyStore:
                 f"{strangers[key[-1]].sort()[0]!r:.80}); {_REBUILD}."
             )
 
-    def _scale(self, row: Mapping) -> Scale:
+    def _scale(self, row: Mapping[str, Any]) -> Scale:
         try:
             return Scale.from_dict(row["scale"])
         except (TypeError, ValueError) as error:
@@ -240,8 +240,8 @@ class StudyStore:
     @functools.cached_property
     def attributes(self) -> tuple[str, ...]:
         """Names of the attributes known of participants, in the order in which prompts list them."""
-        fields = self.participants.schema["attributes"].fields
-        return tuple(field.name for field in fields if field.name != NOTHING_KNOWN)
+        names = self.participants["attributes"].struct.fields
+        return tuple(name for name in names if name != NOTHING_KNOWN)
 
 
 @dataclasses.dataclass
@@ -262,15 +262,15 @@ class StoreBuilder:
     verbatim: tuple[str, ...] = ()
     notes: list[str] = dataclasses.field(default_factory=list)
     keeps_unanswered: bool = False
-    facts: dict = dataclasses.field(default_factory=dict)
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._studies: dict[str, dict] = {}
+        self._studies: dict[str, dict[str, Any]] = {}
         self._items: dict[str, Item] = {}
         self._participants: dict[tuple[str, str], tuple[float | None, tuple[str | None, ...]]] = {}
-        self._responses: dict[str, list] = {name: [] for name in RESPONSES_SCHEMA.names}
-        self._rejects: list[dict] = []
+        self._responses: dict[str, list[Any]] = {name: [] for name in RESPONSES_SCHEMA.names}
+        self._rejects: list[dict[str, Any]] = []
         self._unknown_values: dict[str, collections.Counter[str]] = collections.defaultdict(
             collections.Counter
         )
@@ -351,7 +351,7 @@ class StoreBuilder:
             self._responses[name].append(field)
         return True
 
-    def reject(self, kind: str, *, place: str, reason: str, record: Mapping | None = None) -> None:
+    def reject(self, kind: str, *, place: str, reason: str, record: Mapping[str, Any] | None = None) -> None:
         self._rejects.append(
             {
                 "kind": kind,

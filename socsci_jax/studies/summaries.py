@@ -79,7 +79,9 @@ def differences(predictions: Predictions) -> pl.DataFrame:
                 change = second["mean"] - first["mean"]
                 percent = 100 * change / (second["hi"] - second["lo"])
                 rows.append((study, outcome, second["condition"], first["condition"], change, percent))
-    schema = dict.fromkeys(("study", "outcome", "condition", "compared_with"), pl.String)
+    schema: dict[str, type[pl.DataType]] = dict.fromkeys(
+        ("study", "outcome", "condition", "compared_with"), pl.String
+    )
     schema |= dict.fromkeys(("difference", "percent_of_range"), pl.Float64)
     return pl.DataFrame(rows, schema=schema, orient="row")
 

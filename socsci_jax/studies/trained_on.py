@@ -276,7 +276,7 @@ def _study_rows(store: StudyStore) -> pl.DataFrame:
         study: sorted(s for s in all_of if len(all_of) <= FEW_SEQUENCES or s % SEQUENCE_SAMPLE == 0)
         for study, all_of in of_study.items()
     }
-    schema = {"study_id": pl.String, "sequences": pl.List(pl.UInt32)}
+    schema = {"study_id": pl.String(), "sequences": pl.List(pl.UInt32)}
     return pl.DataFrame({"study_id": list(sampled), "sequences": list(sampled.values())}, schema=schema)
 
 
