@@ -23,6 +23,7 @@ test-fast: .venv/installed-test
 lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 format: .venv/installed-test
 	$(BIN)/ruff format .

@@ -55,7 +55,11 @@ INSTALL = [
     "tensorboard>=2.19,<3",
 ]
 
-LINT = ["ruff>=0.14,<0.16"]
+LINT = [
+    "ruff>=0.14,<0.16",
+    # Types of the public interface and of what runs without JAX; the settings are in pyproject.toml.
+    "mypy>=2.4,<3",
+]
 # Checkpoints in Google's object storage (recipe: checkpoints.folder).
 GCS = ["gcsfs>=2025.3"]
 # Deposits in other formats than CSV and Markdown; R data are parsed, never run.

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import polars as pl
+    from matplotlib.typing import RcKeyType
 
 # Control characters and escape sequences, marks that turn the direction of writing, halves of characters.
 _UNSEEN = re.compile(
@@ -40,7 +41,7 @@ def say(*parts: object, file: IO[str] | None = None) -> None:
 
 
 # Settings of matplotlib under which a text is neither mathematics nor TeX.
-PLAIN_PLOTS = {"text.parse_math": False, "text.usetex": False}
+PLAIN_PLOTS: dict[RcKeyType, Any] = {"text.parse_math": False, "text.usetex": False}
 
 
 def without_formulas(frame: pl.DataFrame) -> pl.DataFrame:

@@ -179,12 +179,16 @@ def simbench_rows(part: Part, found: PartValues) -> list[dict[str, object]]:
     rows = []
     for source in (EXACT, SAMPLED):
         means = {
-            key.predictor: averaged(part, distance, values, (found.replicates or {}).get(key))
+            key.predictor: mean
             for key, values in found.values.items()
-            if key.metric == distance.name and key.source == source
+            if key.metric == distance.name
+            and key.source == source
+            and (mean := averaged(part, distance, values, (found.replicates or {}).get(key))) is not None
         }
         uniform = means.get(UNIFORM)
-        for name, own in means.items() if uniform is not None else ():
+        if uniform is None:
+            continue
+        for name, own in means.items():
             size = min(len(own.overall), len(uniform.overall))
             score = simbench_score(own.overall[:size], uniform.overall[:size])
             estimate = part.resampling.estimate(metric, score, clusters=own.clusters)

@@ -13,10 +13,11 @@ from socsci_jax.evaluation.demographics import Demographics, Regression, fit
 from socsci_jax.evaluation.metrics.distributions import histogram
 from socsci_jax.evaluation.parts import Items
 from socsci_jax.evaluation.table import CONDITION_POOLED, TRAINING_MARGINAL, UNIFORM
+from socsci_jax.studies.scale import Number
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import TRAIN
 
-Outcome = tuple[str, str, tuple[int, ...]]  # study, outcome, levels
+Outcome = tuple[str, str, tuple[Number, ...]]  # study, outcome, levels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import polars as pl
 
+from socsci_jax.evaluation.cells import Cell
 from socsci_jax.evaluation.intervals import sum_by
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.metrics.calibration import BINS
@@ -37,7 +38,7 @@ def calibration(part: Part) -> Calibration:
     }
     rows, frames = [], []
     for kind, inner in edges.items():
-        sums_c = np.stack([_binned(cell.probs_nl, cell.codes_n, inner) for cell in cells])
+        sums_c = np.stack([_binned(cell.predicted_nl, cell.codes_n, inner) for cell in cells])
         replicates = part.resampling.counts_bs @ sum_by(
             sums_c.reshape(len(cells), -1), cluster, len(part.resampling.names)
         )
@@ -76,14 +77,14 @@ _BINS = {
 }
 
 
-def _some(part: Part, cells: list) -> np.ndarray:
+def _some(part: Part, cells: list[Cell]) -> np.ndarray:
     """Probabilities of a seeded choice of people."""
-    total = sum(cell.probs_nl.size for cell in cells)
+    total = sum(cell.predicted_nl.size for cell in cells)
     share = min(1.0, PROBABILITIES_FOR_EDGES / total)
     rng = part.rng("edges of bins")
     return np.concatenate(
-        [cell.probs_nl[rng.random(len(cell.probs_nl)) <= share].ravel() for cell in cells]
-        or [cells[0].probs_nl.ravel()]
+        [cell.predicted_nl[rng.random(len(cell.predicted_nl)) <= share].ravel() for cell in cells]
+        or [cells[0].predicted_nl.ravel()]
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -38,6 +39,14 @@ class Cell:
     answers_without_prediction: int
     answers_off_scale: int
     alternatives: Alternatives | None
+
+    @property
+    def predicted_nl(self) -> np.ndarray:
+        """What is predicted of each answer's person [N, L]: probabilities, else shares of draws."""
+        if self.probs_nl is not None:
+            return self.probs_nl
+        assert self.draws_nl is not None, "a cell has one or the other"
+        return self.draws_nl
 
 
 def level_codes(values: np.ndarray, levels_l: np.ndarray) -> np.ndarray:
@@ -107,7 +116,7 @@ class PredictionIndex:
         kept = np.flatnonzero(covered)
         rows = rows[kept]
         personal = [own[i] for i in kept]
-        distinct = {person: own[i] for i, person in enumerate(people) if own[i] is not None}
+        distinct = {person: draws for person, draws in zip(people, own, strict=True) if draws is not None}
         made = [code for draws in distinct.values() for code in draws] + anonymous
 
         probs = None
@@ -115,7 +124,7 @@ class PredictionIndex:
         if exact is not None and (rows >= 0).all():
             probs = dense[rows]
             masses = exact["mass_on_levels"].drop_nulls()
-            mass = float(masses.mean()) if len(masses) else float("nan")
+            mass = cast(float, masses.mean()) if len(masses) else float("nan")
         shares, sampled = None, None
         if made:
             fallback = _shares(anonymous, levels.size)

@@ -100,7 +100,7 @@ def judge(parts: Sequence[Part], training: pl.DataFrame) -> Coding:
     )
 
 
-_ITEMS = {
+_ITEMS: dict[str, pl.DataType | type[pl.DataType]] = {
     **dict.fromkeys(("part", "item_id", "study", "condition", "outcome"), pl.String),
     "n": pl.Int64,
     "averaged": pl.Boolean,
@@ -269,7 +269,7 @@ class _Judged:
             **{name: self.counted_before[name] for name in _COUNTED_BEFORE},
         }
 
-    def items(self) -> Iterator[dict]:
+    def items(self) -> Iterator[dict[str, object]]:
         for c, cell in enumerate(self.cells):
             counts = self.counts_c[c][0] if c in self.counts_c else np.zeros([cell.levels_l.size] * 2)
             names = cell.item.scale.labels or [""] * cell.levels_l.size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.table import Table
 
 from socsci_jax.evaluation import plots
@@ -75,7 +77,7 @@ def _value(
     predictor: str,
     *,
     reference: str | None = None,
-    item: dict | None = None,
+    item: dict[str, Any] | None = None,
 ) -> Estimate:
     row = coding.value(metric, part=part, predictor=predictor, reference=reference, item=item)
     return Estimate(None) if row is None else Estimate(row["value"], row["lo"], row["hi"])
@@ -88,7 +90,7 @@ def _two_lines(found: Estimate) -> str:
     return f"{number(found.value)}\n{interval}"
 
 
-def sections(coding: Coding) -> list[dict]:
+def sections(coding: Coding) -> list[dict[str, Any]]:
     """What the template shows of each part."""
     return [
         {
@@ -114,14 +116,14 @@ def sections(coding: Coding) -> list[dict]:
     ]
 
 
-def _item_name(coding: Coding, part: str, row: dict) -> str:
+def _item_name(coding: Coding, part: str, row: dict[str, Any]) -> str:
     """The variable; with its codebook where the part has several."""
     if coding.items.filter(part=part)["study"].n_unique() == 1:
-        return row["outcome"]
+        return str(row["outcome"])
     return f"{row['study']} · {row['outcome']}"
 
 
-def _metric_rows(coding: Coding, part: str, item: dict | None) -> list[tuple[str, list[str]]]:
+def _metric_rows(coding: Coding, part: str, item: dict[str, Any] | None) -> list[tuple[str, list[str]]]:
     return [
         (
             metric.title,
@@ -188,11 +190,12 @@ def difference_sentence(coding: Coding, part: str, predictor: str) -> str:
     name = PREDICTOR_NAMES[predictor]
     if found.value is None:
         return f"There is nothing to compare with {name} here."
-    if found.lo is not None and found.lo > 0:
-        return f"The model is better than {name} by {with_interval(found)} in accuracy."
-    if found.hi is not None and found.hi < 0:
-        size = Estimate(-found.value, -found.hi, -found.lo)
-        return f"The model is worse than {name} by {with_interval(size)} in accuracy."
+    if found.lo is not None and found.hi is not None:
+        if found.lo > 0:
+            return f"The model is better than {name} by {with_interval(found)} in accuracy."
+        if found.hi < 0:
+            size = Estimate(-found.value, -found.hi, -found.lo)
+            return f"The model is worse than {name} by {with_interval(size)} in accuracy."
     return f"No difference from {name} can be claimed: {with_interval(found)} in accuracy."
 
 

@@ -88,8 +88,9 @@ def condition_means(
     samples, ratio = {}, {}
     for name in sorted({name for item in items for name in item.samples}):
         found = [_sample_means(name, own, cells, items, at) for own in members]
-        if found and all(means is not None for means, _ in found):
-            samples[name] = np.stack([means for means, _ in found], axis=1)
+        known = [means for means, _ in found if means is not None]
+        if found and len(known) == len(found):
+            samples[name] = np.stack(known, axis=1)
             ratio[name] = np.array([share for _, share in found])
     human_bm, model_bm = None, None
     if part.resampling.by_participants and not borrowed and members:

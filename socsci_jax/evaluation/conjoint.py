@@ -59,12 +59,19 @@ def conjoint_table(
     rows: list[dict[str, object]] = []
     for group in groups:
         part = conjoint
-        if group is not None:
+        if columns.by is not None and group is not None:
             part = conjoint.rows((frame[columns.by] == group).fill_null(False).to_numpy())
         for estimand, estimate in found.items():
             rows += _component_rows(estimand, group, estimate(part), part)
     if columns.agrees is not None:
-        rows += _corrected_rows(conjoint, frame, columns, restricted, seed)
+        rows += _corrected_rows(
+            conjoint,
+            frame,
+            respondent=columns.respondent,
+            agrees=columns.agrees,
+            restricted=restricted,
+            seed=seed,
+        )
     return pl.DataFrame([{"source": source, **row} for row in rows], schema=SCHEMA)
 
 
@@ -123,18 +130,24 @@ def _component_rows(estimand: str, group: object, of: Components, part: Conjoint
 
 
 def _corrected_rows(
-    conjoint: Conjoint, frame: pl.DataFrame, columns: Columns, restricted: Sequence[Sequence[str]], seed: int
+    conjoint: Conjoint,
+    frame: pl.DataFrame,
+    *,
+    respondent: str,
+    agrees: str,
+    restricted: Sequence[Sequence[str]],
+    seed: int,
 ) -> list[dict[str, object]]:
     people = (
-        frame.select(pl.col(columns.respondent).cast(pl.String), agrees=pl.col(columns.agrees))
+        frame.select(pl.col(respondent).cast(pl.String), agrees=pl.col(agrees))
         .drop_nulls()
         .unique(maintain_order=True)
     )
     if not people["agrees"].dtype.is_numeric() and people["agrees"].dtype != pl.Boolean:
-        raise InputError(f"{columns.agrees!r} is not 1 or 0; it holds {people['agrees'][0]!r}.")
+        raise InputError(f"{agrees!r} is not 1 or 0; it holds {people['agrees'][0]!r}.")
     found = corrected(
         conjoint,
-        respondent=people[columns.respondent].to_numpy(),
+        respondent=people[respondent].to_numpy(),
         agrees=people["agrees"].cast(pl.Float64).to_numpy(),
         restricted=restricted,
         seed=seed,

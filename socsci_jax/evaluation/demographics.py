@@ -123,7 +123,7 @@ def fit(
     for study, names, codes, marginal_l in answers:
         kept = np.flatnonzero(rng.random(codes.size) < share)
         cuts = np.concatenate([[-np.inf], _cuts(marginal_l), [np.inf]])
-        x.append(people.dummies(people.rows(study, [names[k] for k in kept])))
+        x.append(people.dummies(people.rows(study, [names[k] for k in kept.tolist()])))
         upper.append(cuts[codes[kept] + 1])
         lower.append(cuts[codes[kept]])
     x_nx, hi, lo = np.concatenate(x), np.concatenate(upper), np.concatenate(lower)

@@ -135,9 +135,10 @@ def evaluate(
     is_nominal = pl.col("item_id").is_in([i for i, item in store.item_by_id.items() if item.scale.nominal])
     ordered, nominal = labeled.filter(~is_nominal), labeled.filter(is_nominal)
     index = PredictionIndex(predictions)
-    settings = {"minimum_n": minimum_n, "seed": seed, "resample": resample}
-    found = find_parts(ordered, store, index, **settings)
-    coded = find_parts(nominal, store, index, **settings)
+    found, coded = (
+        find_parts(answers, store, index, minimum_n=minimum_n, seed=seed, resample=resample)
+        for answers in (ordered, nominal)
+    )
     coding = classification.judge(coded, nominal.filter(pl.col("part") == TRAIN))
     parts = [part for part in found if part.cells]
     if not parts and not coding.parts:

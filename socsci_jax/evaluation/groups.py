@@ -51,7 +51,7 @@ def group_rows(part: Part, people: Demographics) -> list[dict[str, object]]:
 
 
 def _accuracy(cell: Cell) -> np.ndarray:
-    probs = cell.probs_nl if cell.probs_nl is not None else cell.draws_nl
+    probs = cell.predicted_nl
     assert probs is not None
     return draw_accuracy(probs, cell.codes_n, levels_l=cell.levels_l)
 
@@ -61,7 +61,8 @@ def _values(
 ) -> _Values:
     shape = (len(part.cells), len(attribute.groups))
     by_key = {(metric, name): np.full(shape, np.nan) for metric in OF_GROUPS for name in (MODEL, SPLIT_HALF)}
-    found = _Values(by_key, *(np.full(shape, np.nan) for _ in range(3)), np.zeros(shape))
+    human, model, se2 = (np.full(shape, np.nan) for _ in range(3))
+    found = _Values(by_key, human, model, se2, np.zeros(shape))
     for c, cell in enumerate(part.cells):
         code = np.where(row_of_person[c] >= 0, attribute.code_p[row_of_person[c]], -1)
         readable = (code >= 0) & np.isfinite(accuracy[c])
@@ -89,7 +90,7 @@ def _of_cell(
     found.n[c] = np.where(enough, n_g, 0)
     if not enough.any():
         return
-    probs = cell.probs_nl if cell.probs_nl is not None else cell.draws_nl
+    probs = cell.predicted_nl
     assert probs is not None
     member = np.zeros((groups, kept.size))
     member[code, np.arange(kept.size)] = 1

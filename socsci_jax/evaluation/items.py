@@ -92,7 +92,7 @@ def item_predictions(
     models = {}
     if cell.probs_nl is not None:
         models[EXACT] = weighted_mean(cell.probs_nl, cell.weights_n)
-    sampled = cell.sampled if cell.sampled is not None else sample_rows(cell.probs_nl, rng=rng)
+    sampled = cell.sampled if cell.sampled is not None else sample_rows(cell.predicted_nl, rng=rng)
     models[SAMPLED] = histogram(sampled, levels=size)
     samples = {}
     n = cell.codes_n.size
@@ -152,8 +152,8 @@ def item_values(cell: Cell, item: ItemPredictions, *, source: str) -> dict[Key, 
             for of_source in item.single:
                 values[Key(*key, of_source, name)] = float(np.mean(found))
     for name, answers, weights_n in _answers(cell, item):
-        for metric, found in _person_values(answers, name=name, exact=cell.probs_nl is not None):
-            value = found if isinstance(found, float) else float(weighted_mean(found, weights_n))
+        for metric, of_people in _person_values(answers, name=name, exact=cell.probs_nl is not None):
+            value = of_people if isinstance(of_people, float) else float(weighted_mean(of_people, weights_n))
             values[Key(metric, SCALE, source, name)] = value
     if SPLIT_HALF in item.samples:
         halves = item.samples[SPLIT_HALF]
@@ -190,10 +190,10 @@ def item_replicates(
                 found[Key(*key, of_source, name)] = values[:, k]
     for name, answers, _ in _answers(cell, item):
         if answers.codes_n.size == cell.codes_n.size:
-            for metric, values in _person_values(answers, name=name, exact=cell.probs_nl is not None):
-                if not isinstance(values, float):
+            for metric, of_people in _person_values(answers, name=name, exact=cell.probs_nl is not None):
+                if not isinstance(of_people, float):
                     with np.errstate(invalid="ignore"):
-                        found[Key(metric, SCALE, source, name)] = share_bn @ values
+                        found[Key(metric, SCALE, source, name)] = share_bn @ of_people
     return found
 
 
@@ -209,7 +209,7 @@ def _distribution_values(pair: Pair, width: float) -> Iterator[tuple[tuple[str, 
 def _answers(cell: Cell, item: ItemPredictions) -> Iterator[tuple[str, Answers, np.ndarray | None]]:
     """Predictor, what it says of each person, and the people's weights."""
     codes, weights = cell.codes_n, cell.weights_n
-    probs = cell.probs_nl if cell.probs_nl is not None else cell.draws_nl
+    probs = cell.predicted_nl
     # People none of whose draws could be read have no accuracy.
     readable = np.isfinite(probs[:, 0])
     yield _answers_of(MODEL, probs, codes, weights, cell, readable if not readable.all() else None)

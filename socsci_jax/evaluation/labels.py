@@ -25,7 +25,7 @@ class Labels:
 
     @classmethod
     def of(cls, cell: Cell) -> Labels:
-        rows = cell.probs_nl if cell.probs_nl is not None else cell.draws_nl
+        rows = cell.predicted_nl
         # Documents none of whose draws could be read have no prediction.
         readable = np.flatnonzero(np.isfinite(rows[:, 0]))
         names, first, document_n = np.unique(

@@ -157,7 +157,8 @@ def _part(
     minimum_n: int,
     seed: int,
 ) -> Part:
-    cells, counts, excluded = [], collections.Counter(), []
+    cells, excluded = [], []
+    counts: collections.Counter[str] = collections.Counter()
     for item_id, answers in answers_by_item(labeled.filter(pl.col("part") == name)):
         item = store.item_by_id[item_id]
         if item_id in index and item.scale.kind != "levels":

@@ -7,16 +7,21 @@ import dataclasses
 import io
 import itertools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.verdicts import number
 from socsci_jax.foreign_text import PLAIN_PLOTS
 from socsci_jax.studies.scale import format_value
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 HUMAN, MODEL = "#555555", "#0072b2"
 # Distinct for color-blind eyes, and by marker for everybody else.
@@ -31,7 +36,7 @@ PREDICTOR_STYLE = {
 MOST_POINTS = 1_500
 MOST_STUDIES = 60
 MOST_CELLS_WRITTEN = 12
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     **PLAIN_PLOTS,
     "font.size": 9,
     "axes.spines.top": False,
@@ -68,7 +73,7 @@ def choose_items(distributions: pl.DataFrame, *, count: int, rng: np.random.Gene
     return ranked[[int(rng.integers(a, b)) for a, b in itertools.pairwise(edges)]]
 
 
-def distribution(row: dict) -> Plot:
+def distribution(row: dict[str, Any]) -> Plot:
     """Bars (lines where there are many levels) of one item, people beside model."""
     levels, human, model = (np.array(row[name]) for name in ("levels", "human", "model"))
     with matplotlib.rc_context(STYLE):
@@ -96,8 +101,8 @@ def distribution(row: dict) -> Plot:
 
 
 def scatter(
-    human: Sequence[float],
-    model: Sequence[float],
+    human: ArrayLike,
+    model: ArrayLike,
     *,
     what: str,
     caption: str,
@@ -147,7 +152,7 @@ def forest(
             color, marker = PREDICTOR_STYLE[predictor]
             mean = overall[predictor] or Estimate(None)
             top = wide.height + 0.6 + 0.5 * (len(predictors) - 1 - k)
-            if mean.lo is not None:
+            if mean.lo is not None and mean.hi is not None:
                 axes.plot([mean.lo, mean.hi], [top, top], color=color, linewidth=2)
             if mean.value is not None:
                 axes.plot(mean.value, top, marker=marker, color=color, markersize=6, linestyle="none")
@@ -175,7 +180,11 @@ def forest(
 
 
 def agreement(
-    figures: dict[str, list[dict | None]], *, places: Sequence[str], names: dict[str, str], caption: str
+    figures: dict[str, list[dict[str, Any] | None]],
+    *,
+    places: Sequence[str],
+    names: dict[str, str],
+    caption: str,
 ) -> Plot:
     """One figure with its interval for each place and predictor; `figures` maps predictors to rows of the table."""
     heights = np.arange(len(places))[::-1]
@@ -185,7 +194,11 @@ def agreement(
         for k, (predictor, found) in enumerate(figures.items()):
             color, marker = PREDICTOR_STYLE[predictor]
             at = heights + 0.13 * (len(figures) - 1 - 2 * k)
-            known = [(row, y) for row, y in zip(found, at, strict=True) if row["value"] is not None]
+            known = [
+                (row, y)
+                for row, y in zip(found, at, strict=True)
+                if row is not None and row["value"] is not None
+            ]
             for row, y in known:
                 if row["lo"] is not None:
                     axes.plot([row["lo"], row["hi"]], [y, y], color=color, linewidth=1.5)
@@ -210,7 +223,7 @@ def agreement(
         )
 
 
-def confusion(row: dict) -> Plot:
+def confusion(row: dict[str, Any]) -> Plot:
     """Shares of the model's labels (columns) among documents to which people gave each label (rows)."""
     counts = np.array(row["counts"])
     given = counts.sum(axis=1, keepdims=True)

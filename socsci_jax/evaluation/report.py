@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -193,7 +194,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _part(evaluation: Evaluation, part: str, rng: np.random.Generator) -> dict:
+def _part(evaluation: Evaluation, part: str, rng: np.random.Generator) -> dict[str, Any]:
     counts = evaluation.counts[part]
     source = evaluation.source(part)
     return {

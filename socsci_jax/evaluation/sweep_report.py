@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import minimize_scalar
 
@@ -29,6 +31,7 @@ from socsci_jax.evaluation.table import CONDITION_POOLED, EXACT, MODEL, OBSERVED
 from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES, number, part_name, with_interval
 from socsci_jax.foreign_text import write_csv
 from socsci_jax.storage import new_file
+from socsci_jax.tables import to_frame
 
 METRIC = BY_NAME["wasserstein"]
 PREDICTORS = (MODEL, UNIFORM, CONDITION_POOLED)
@@ -142,7 +145,7 @@ def sweep_table(points: Sequence[Point], *, of: str, seed: int = 0) -> pl.DataFr
             }
             for name, estimate in laws.items()
         ]
-    return pl.DataFrame(rows, schema=pl.from_arrow(SWEEP_SCHEMA.empty_table()).schema)
+    return pl.DataFrame(rows, schema=to_frame(SWEEP_SCHEMA.empty_table()).schema)
 
 
 def _law_of_part(points: Sequence[Point], part: str, kind: tuple[str, ...], *, seed: int) -> Saturation:
@@ -251,7 +254,7 @@ def summary(table: pl.DataFrame) -> pl.DataFrame:
     """The headline's distances for a terminal: one row a run and part."""
     rows = table.filter(pl.col("metric") == "wasserstein", _of_kind(*PRIMARY))
     keys = ["part", "share", "seed", "units", "responses"]
-    shown: dict[tuple, dict[str, str]] = {}
+    shown: dict[tuple[object, ...], dict[str, str]] = {}
     for row in rows.iter_rows(named=True):
         cells = shown.setdefault(tuple(row[key] for key in keys), {})
         cells[row["predictor"]] = (
@@ -262,7 +265,7 @@ def summary(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _estimate(row: dict) -> Estimate:
+def _estimate(row: dict[str, Any]) -> Estimate:
     return Estimate(row["value"], row["lo"], row["hi"])
 
 
@@ -271,16 +274,16 @@ def law_sentences(table: pl.DataFrame) -> list[str]:
     return [f"{part_name(part)}: {_law_words(law)}" for part, law in _laws(table).items()]
 
 
-def _laws(table: pl.DataFrame) -> dict[str, dict[str, dict]]:
+def _laws(table: pl.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
     """Part -> a, b, c -> row, of the headline's kind."""
-    laws: dict[str, dict[str, dict]] = {}
+    laws: dict[str, dict[str, dict[str, Any]]] = {}
     rows = table.filter(pl.col("metric").str.starts_with("saturation_"), _of_kind(*PRIMARY))
     for row in rows.iter_rows(named=True):
         laws.setdefault(row["part"], {})[row["metric"].removeprefix("saturation_")] = row
     return laws
 
 
-def _law_words(law: dict[str, dict]) -> str:
+def _law_words(law: dict[str, dict[str, Any]]) -> str:
     if law["a"]["value"] is None:
         return f"no saturation law, because {law['a']['note']}"
     if law["a"]["value"] == 0:
@@ -314,7 +317,7 @@ def plot(table: pl.DataFrame) -> Figure:
     return figure
 
 
-def _panel(axes, rows: pl.DataFrame, law: dict[str, dict]) -> None:
+def _panel(axes: Axes, rows: pl.DataFrame, law: dict[str, dict[str, Any]]) -> None:
     model = rows.filter(pl.col("predictor") == MODEL)
     seeds = sorted(model["seed"].unique())
     color, marker = PREDICTOR_STYLE[MODEL]
@@ -330,7 +333,9 @@ def _panel(axes, rows: pl.DataFrame, law: dict[str, dict]) -> None:
         values = rows.filter(pl.col("predictor") == predictor)["value"].drop_nulls()
         if values.len():
             color, _ = PREDICTOR_STYLE[predictor]
-            axes.axhline(values.mean(), color=color, linewidth=1.2, label=PREDICTOR_NAMES[predictor])
+            axes.axhline(
+                cast(float, values.mean()), color=color, linewidth=1.2, label=PREDICTOR_NAMES[predictor]
+            )
     shares = model["share"].unique().sort().to_numpy()
     if law["a"]["value"] is not None:
         a, b, c = (law[name]["value"] for name in "abc")
@@ -355,7 +360,7 @@ def _panel(axes, rows: pl.DataFrame, law: dict[str, dict]) -> None:
 def write_sweep(table: pl.DataFrame, out: Path) -> None:
     """Writes sweep.csv, sweep.parquet and sweep.png to the folder `out`, each whole or not at all."""
 
-    def write(name: str, content) -> None:
+    def write(name: str, content: Callable[[Path], object]) -> None:
         with new_file(out / name) as partial:
             content(partial)
 

@@ -90,7 +90,7 @@ def evaluate_means(
         distributions=pl.DataFrame(),
         condition_means=mean_table(part, means),
         contrasts=contrast_table(part, means),
-        excluded=excluded_table([part], people),  # type: ignore[arg-type]
+        excluded=excluded_table([part], people),
         reliability=pl.DataFrame(),
         coding=judge([], people.labeled.clear()),
     )
@@ -197,5 +197,5 @@ def _part(people: TablePeople, *, minimum_n: int, seed: int, resample: str | Non
     )
     frame = pl.concat([empty, rows.cast({n: empty.schema[n] for n in rows.columns})], how="diagonal")
     index = PredictionIndex(Predictions(frame=frame))
-    parts = find_parts(people.labeled, people, index, minimum_n=minimum_n, seed=seed, resample=resample)  # type: ignore[arg-type]
+    parts = find_parts(people.labeled, people, index, minimum_n=minimum_n, seed=seed, resample=resample)
     return parts[0]
