@@ -132,7 +132,7 @@ def degrees(clusters: np.ndarray | None, *, rows: float = np.inf) -> float:
 def sum_by_cluster(rows: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     """Sums [G, ...] of rows [N, ...] by cluster [N]."""
     _, at = np.unique(np.asarray(clusters), return_inverse=True)
-    sums = np.zeros((at.max() + 1, *rows.shape[1:]))
+    sums = np.zeros((np.max(at) + 1, *rows.shape[1:]))
     np.add.at(sums, at, rows)
     return sums
 

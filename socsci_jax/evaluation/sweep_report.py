@@ -222,7 +222,7 @@ def _resampled_seeds(share_r: np.ndarray, *, resamples: int, rng: np.random.Gene
 def _fit(n_r: np.ndarray, w_r: np.ndarray) -> tuple[float, float, float]:
     """a, b, c of the best law; c is an end of EXPONENTS where the best lies there or beyond."""
     x_r = n_r / n_r.max()
-    best = int(_profile(EXPONENTS, x_r, w_r)[2].argmin())
+    best = int(np.argmin(_profile(EXPONENTS, x_r, w_r)[2]))
     c = EXPONENTS[best]
     if 0 < best < EXPONENTS.size - 1:
         # The best exponent of a grid, then the best between its neighbors.
