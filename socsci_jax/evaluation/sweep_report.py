@@ -31,7 +31,6 @@ from socsci_jax.evaluation.table import CONDITION_POOLED, EXACT, MODEL, OBSERVED
 from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES, number, part_name, with_interval
 from socsci_jax.foreign_text import write_csv
 from socsci_jax.storage import new_file
-from socsci_jax.tables import to_frame
 
 METRIC = BY_NAME["wasserstein"]
 PREDICTORS = (MODEL, UNIFORM, CONDITION_POOLED)
@@ -145,7 +144,7 @@ def sweep_table(points: Sequence[Point], *, of: str, seed: int = 0) -> pl.DataFr
             }
             for name, estimate in laws.items()
         ]
-    return pl.DataFrame(rows, schema=to_frame(SWEEP_SCHEMA.empty_table()).schema)
+    return pl.DataFrame(rows, schema=pl.DataFrame(pl.from_arrow(SWEEP_SCHEMA.empty_table())).schema)
 
 
 def _law_of_part(points: Sequence[Point], part: str, kind: tuple[str, ...], *, seed: int) -> Saturation:
