@@ -6,9 +6,15 @@ the prompt from chat_template.jinja.  Those of the start speak of the start.
 
 from __future__ import annotations
 
+import collections
 import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from socsci_jax.data.tokenizers import Tokenizer
+from socsci_jax.models.huggingface import StoredTensor
 from socsci_jax.reading import parse_json_object
 
 GENERATION_CONFIG = "generation_config.json"
@@ -41,6 +47,14 @@ def companions(*, config_json: bytes, tokenizer: Tokenizer, dtype: str) -> dict[
             _json(_without(tree, "chat_template")) if "chat_template" in tree else content
         )
     return written
+
+
+def common_dtype(held: Mapping[StoredTensor, Any], dtype: str | None = None) -> str:
+    """The dtype in which most values are written (all, if `dtype` is given): what a client should load them in."""
+    values: collections.Counter[str] = collections.Counter()
+    for tensor, of_tensor in held.items():
+        values[np.dtype(dtype or of_tensor).name] += int(np.prod(tensor.shape)) * len(tensor.names)
+    return values.most_common(1)[0][0]
 
 
 def _config(config_json: bytes, *, dtype: str, end: int) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from socsci_jax.companions import companions
+from socsci_jax.companions import common_dtype, companions
 from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import is_gguf, resolve_folder
@@ -90,7 +90,7 @@ def export_run(
     told = companions(
         config_json=run.model_config.read_bytes(),
         tokenizer=tokenizer,
-        dtype=_common_dtype(source, dtype),
+        dtype=common_dtype(source.dtypes, dtype),
     )
     write_checkpoint(
         source,
@@ -107,15 +107,6 @@ def export_run(
             "checkpoint": stored.fingerprint,
         },
     )
-
-
-def _common_dtype(source: TensorSource, dtype: str | None) -> str:
-    """The dtype in which most values are written: the one that a client should load them in."""
-    values: dict[str, int] = {}
-    for tensor, held in source.dtypes.items():
-        name = np.dtype(dtype or held).name
-        values[name] = values.get(name, 0) + int(np.prod(tensor.shape)) * len(tensor.names)
-    return max(values, key=values.__getitem__)
 
 
 def _license_of_start(recipe: Recipe) -> str | None:

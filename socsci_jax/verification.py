@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from socsci_jax.companions import common_dtype, companions
 from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import is_gguf, resolve_folder
-from socsci_jax.model_io import find_checkpoint
+from socsci_jax.model_io import METADATA_FILE, find_checkpoint
 from socsci_jax.models.huggingface import (
     CHECKPOINT_FILES,
     COMPANIONS,
@@ -105,7 +106,9 @@ def compare(a: str, b: str) -> Comparison:
 
     Memory holds two tensors at a time.  Raises InputError for a side that is no checkpoint or cannot be read.
     """
-    left, right = _open(a), _open(b)
+    # Beside an export a run is seen as an export of it would be; beside anything else as it began.
+    exported = any((Path(name) / METADATA_FILE).is_file() for name in (a, b))
+    left, right = _open(a, as_export=exported), _open(b, as_export=exported)
     shared = sorted(left.names & right.names, key=_parameter_first)
     equal, different = [], []
     with progress("verify", total=len(shared)) as report:
@@ -192,17 +195,17 @@ def _unequal(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (x != y) & ~(np.isnan(x) & np.isnan(y))
 
 
-def _open(name_or_path: str) -> _Side:
+def _open(name_or_path: str, *, as_export: bool) -> _Side:
     path = Path(name_or_path).absolute()
     if RunFolder(path).is_run():
-        return _open_run(RunFolder(path), step=None)
+        return _open_run(RunFolder(path), step=None, as_export=as_export)
     run = RunFolder(path.parent.parent)
     if path.name.isdigit() and run.is_run() and path.parent == run.checkpoints:
-        return _open_run(run, step=int(path.name))
+        return _open_run(run, step=int(path.name), as_export=as_export)
     return _open_huggingface(name_or_path)
 
 
-def _open_run(run: RunFolder, *, step: int | None) -> _Side:
+def _open_run(run: RunFolder, *, step: int | None, as_export: bool) -> _Side:
     if run.recipe.lora is not None:
         raise InputError(
             f"{run.path}: this run trained an adapter, which is no whole model; export it with `socsci-jax export` and "
@@ -219,13 +222,22 @@ def _open_run(run: RunFolder, *, step: int | None) -> _Side:
     def read(name: str) -> np.ndarray:
         return np.concatenate(list(stored.blocks(*tensors[name])))
 
-    return _Side(
+    side = _Side(
         where=str(stored.folder),
         names=frozenset(tensors),
         read=read,
         config=_config(run.model_config),
         files=_hashes(run.tokenizer),
     )
+    if not as_export:
+        return side
+    told = companions(
+        config_json=run.model_config.read_bytes(),
+        tokenizer=run.load_tokenizer(),
+        dtype=common_dtype({t: stored.arrays[t.path].dtype for t in stored_tensors(run.config())}),
+    )
+    config = dict(_leaves(json.loads(told.pop("config.json"))))
+    return dataclasses.replace(side, config=config, files=side.files | _hashes_of(told))
 
 
 def _open_huggingface(name_or_path: str) -> _Side:

@@ -155,7 +155,7 @@ def test_a_model_that_does_not_say_its_layout(store, tmp_path):
     )
     transformers.Qwen2ForCausalLM(config).save_pretrained(tmp_path / "model")
     message = fails("simulate", tmp_path / "model", store.path, "-o", tmp_path / "p.parquet")
-    assert "name one with --layout" in message
+    assert "name one as layout" in message
     assert not (tmp_path / "p.parquet").exists()
 
 
