@@ -60,7 +60,7 @@ def test_the_whole_chain_from_deposit_to_exported_model(tmp_path):
     assert both.height == table.height
     difference = (both["probs"].explode() - both["probs_again"].explode()).abs().max()
     assert difference < 1e-6
-    assert "asked to simulate with" in fails(
+    assert "asked to predict with" in fails(
         "simulate", tmp_path / "exported", store, "-o", tmp_path / "x", "--layout", "persona_first"
     )
 
