@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import AbstractDevice, AbstractMesh
 from small import small_config
 
 from socsci_jax.errors import InputError
@@ -212,10 +213,13 @@ def test_the_kernel_is_written_out_for_cuda(head_dim):
     def total(q, k, v, see):
         return kernel_attention(q, k, v, see).astype(jnp.float32).sum()
 
-    traced = jax.jit(jax.grad(total, argnums=(0, 1, 2))).trace(
-        of(g, n, kv, r, head_dim), of(g, n, kv, head_dim), of(g, n, kv, head_dim), see
-    )
-    written = traced.lower(lowering_platforms=("cuda",)).as_text()
+    gpu = AbstractDevice(device_kind="NVIDIA H100 80GB HBM3", num_cores=132, platform="gpu")
+    # Newer releases of JAX ask which GPU it is for.
+    with jax.sharding.use_abstract_mesh(AbstractMesh((), (), abstract_device=gpu)):
+        traced = jax.jit(jax.grad(total, argnums=(0, 1, 2))).trace(
+            of(g, n, kv, r, head_dim), of(g, n, kv, head_dim), of(g, n, kv, head_dim), see
+        )
+        written = traced.lower(lowering_platforms=("cuda",)).as_text()
     names = ("forward", "backward_queries", "backward_keys")
     assert all(f"tree_attention_{name}" in written for name in names)
     assert written.count("__gpu$xla.gpu.triton") == 3
