@@ -103,12 +103,27 @@ def test_answers_outside_the_order_have_shares_and_no_part_in_means():
     assert predictions.means()["mean"].to_list() == [1.5]
 
 
-def test_draws_have_shares_too(asked, versions):
-    sampling = sj.Sampling(draws=40, temperature=1.0, top_p=1.0)
+def test_draws_are_rows_of_their_own(asked, versions):
+    sampling = sj.Sampling(draws=3, max_tokens=1)
     predictions = sj.predict(asked, versions[0], PEOPLE, sampling=sampling, show_progress=False)
-    assert predictions.frame.height == 80
-    if predictions.frame["value"].is_in([1.0, 2.0, 3.0]).any():
-        assert predictions.shares()["share"].sum() == pytest.approx(1)
+    assert predictions.frame.group_by("participant_id").len()["len"].to_list() == [3, 3]
+
+
+def test_draws_have_shares_too(versions):
+    drawn = {"0": [1.0, 3.0], "1": [3.0, None]}
+    frame = pl.DataFrame(
+        [
+            {"item_id": versions[0].item_id, "participant_id": person, "draw": draw, "value": value}
+            for person, values in drawn.items()
+            for draw, value in enumerate(values)
+        ],
+    ).with_columns(
+        levels=pl.lit(None, pl.List(pl.Float64)),
+        probs=pl.lit(None, pl.List(pl.Float64)),
+        mass_on_levels=pl.lit(None, pl.Float64),
+    )
+    predictions = sj.Predictions(frame=frame, pairs=sj.Pairs.cross(versions[0], PEOPLE))
+    assert predictions.shares()["share"].to_list() == [0.25, 0, 0.75]
 
 
 def test_a_plot_shows_hostile_labels_as_they_are(asked, versions, tmp_path):
