@@ -200,7 +200,7 @@ def test_draws_follow_the_exact_distribution(world, tmp_path, fed):
 
 def test_draws_do_not_depend_on_what_else_is_asked(world, tmp_path):
     store, split, _ = world
-    sampling = Sampling(draws=2, seed=4)
+    sampling = Sampling(draws=2, seed=4, max_tokens=4)
     asked = model(world)
     simulate(asked, store, split, out=tmp_path / "all", layout=STUDY_FIRST, sampling=sampling)
     parts = ["unseen_conditions"]
