@@ -198,16 +198,25 @@ def test_draws_follow_the_exact_distribution(world, tmp_path, fed):
         assert abs(share - expected) < 5 * np.sqrt(expected * (1 - expected) / 500) + 2e-3
 
 
+def writes_numbers(asked: SimulationModel) -> SimulationModel:
+    """The model with a head that gives all tokens but digits and the end of an answer a logit of 0."""
+    digits = [ids[0] for ids in asked.tokenizer.encode_batch([str(n) for n in range(10)])]
+    head = asked.params["lm_head"]["weight"]
+    written = jnp.zeros(head.shape[1]).at[jnp.array([*digits, asked.tokenizer.end_of_answer_id])].set(8.0)
+    return dataclasses.replace(asked, params={**asked.params, "lm_head": {"weight": head * written}})
+
+
 def test_draws_do_not_depend_on_what_else_is_asked(world, tmp_path):
     store, split, _ = world
-    sampling = Sampling(draws=2, seed=4, max_tokens=4)
-    asked = model(world)
+    sampling = Sampling(draws=2, seed=4, max_tokens=4, temperature=1.5)
+    asked = writes_numbers(model(world))
     simulate(asked, store, split, out=tmp_path / "all", layout=STUDY_FIRST, sampling=sampling)
     parts = ["unseen_conditions"]
     simulate(asked, store, split, out=tmp_path / "some", layout=STUDY_FIRST, parts=parts, sampling=sampling)
     keys = ["item_id", "participant_id", "draw"]
     every, some = (read_predictions(tmp_path / name, store).frame for name in ("all", "some"))
     joined = some.join(every, on=keys, how="left", suffix="_all")
+    assert joined["value"].drop_nulls().n_unique() > 1
     assert joined["value"].eq_missing(joined["value_all"]).all()
 
 
