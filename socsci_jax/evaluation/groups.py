@@ -114,7 +114,7 @@ def _of_cell(
     # Of two different people of the group: nobody predicts himself.
     with np.errstate(invalid="ignore", divide="ignore"):
         pairs = n_g / (n_g - 1)
-    people = 1 - pairs * np.einsum("gl,lk,gk->g", human, np.abs(at[:, None] - at[None, :]), human)
+        people = 1 - pairs * np.einsum("gl,lk,gk->g", human, np.abs(at[:, None] - at[None, :]), human)
     found.by_key["individual_accuracy_draw", SPLIT_HALF][c] = np.where(enough, people, np.nan)
     found.human[c], found.model[c] = (
         np.where(enough, human @ at, np.nan),
