@@ -62,13 +62,14 @@ def evaluate_tables(
         controls=controls,
     )
     frame = read_table(answers)
-    settings = {"seed": seed, "minimum_n": minimum_n, "resample": resample}
     notes = [
         "No split is known: nothing here says whether the predictor had seen these answers.",
         *people.notes,
     ]
     if find(frame, MEAN) and find(frame, OUTCOME) and not find(frame, VALUE):
-        found, bad = evaluate_means(frame, people, path=answers, **settings)  # type: ignore[arg-type]
+        found, bad = evaluate_means(
+            frame, people, path=answers, seed=seed, minimum_n=minimum_n, resample=resample
+        )
     else:
         read = read_predicted(frame, people, path=answers, id_column=_own_id(frame, id_column))
         bad = read.rejected
@@ -76,7 +77,7 @@ def evaluate_tables(
         known = dataclasses.replace(
             read.predictions, frame=read.predictions.frame.drop("unseen", strict=False)
         )
-        found = evaluate(known, people, people.labeled, **settings)  # type: ignore[arg-type]
+        found = evaluate(known, people, people.labeled, seed=seed, minimum_n=minimum_n, resample=resample)
     every = (people.rejected + bad).frame
     if every.height:
         notes.append(
