@@ -21,7 +21,7 @@ from socsci_jax.hardware import parse_machine
 from socsci_jax.models.config import Adapter, DecoderConfig
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.studies.splits import Split
-from socsci_jax.training import loop
+from socsci_jax.training import compiled_step, loop
 from socsci_jax.training.flops import step_flops
 from socsci_jax.training.inputs import load_inputs
 from socsci_jax.training.optimizer import make_optimizer
@@ -80,7 +80,7 @@ def test_the_predicted_peak_is_that_of_the_program_that_a_run_compiles(store, tm
 
         return step
 
-    monkeypatch.setattr(loop, "step_program", watched)
+    monkeypatch.setattr(compiled_step, "step_program", watched)
     loop.train(recipe)
     analysis = found[0]
     real = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
