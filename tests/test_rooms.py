@@ -1,6 +1,7 @@
-"""The house: which room may import which, and that nothing heavy is loaded before it is needed."""
+"""The architecture: which package may import which, and that nothing heavy is loaded before it is needed."""
 
 import ast
+import graphlib
 import resource
 import subprocess
 import sys
@@ -31,6 +32,26 @@ WITHOUT_JAX = (
 )
 
 
+# From the bottom up: whatever stands in a line may import what stands in earlier lines, and packages their own modules.
+LAYERS = (
+    ("errors", "bounds"),
+    ("progress", "foreign_text", "compilation", "hardware", "reading", "hub"),
+    ("storage", "tables", "gguf_header", "distributed"),
+    ("studies", "models", "estimation"),
+    ("evaluation", "data", "rectification"),
+    ("simulation",),
+    ("training",),
+    ("model_io", "model_card", "companions"),
+    ("export",),
+    ("verification", "sweep", "feasibility", "quickstart"),
+    ("pretrained",),
+    ("interface",),
+    ("cli",),
+    ("__main__",),
+)
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
+
+
 def imports(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -50,6 +71,56 @@ def test_a_room_imports_only_what_the_design_allows(room):
         modules = own - {"__version__"}
         assert modules <= allowed, f"{path.name} imports {modules - allowed}"
         assert not any(name.startswith("data_pipelines") for name in imports(path))
+
+
+def test_every_package_and_every_loose_module_has_a_layer():
+    there = {path.stem for path in (ROOT / "socsci_jax").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert there - {"__init__", "__pycache__", "py"} == set(LAYER)
+
+
+@pytest.mark.parametrize("name", sorted(LAYER))
+def test_no_import_goes_upward(name):
+    place = ROOT / "socsci_jax" / name
+    for path in place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]:
+        for imported in imports(path):
+            head, _, rest = imported.partition(".")
+            other = rest.split(".")[0]
+            if head == "socsci_jax" and other in LAYER and other != name:
+                assert LAYER[other] < LAYER[name], f"{path.relative_to(ROOT)} imports {imported}"
+
+
+def run_at_import(tree: ast.Module) -> list[ast.stmt]:
+    """The statements that importing a module runs: not those of functions, nor those for type checkers alone."""
+    found, todo = [], list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        found.append(node)
+        todo += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+    return found
+
+
+def test_no_import_goes_in_a_circle():
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for folder in ("socsci_jax", "data_pipelines")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    graph = {}
+    for module, path in files.items():
+        statements = run_at_import(ast.parse(path.read_text()))
+        named = set()
+        for node in statements:
+            if isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                parts = {f"{node.module}.{alias.name}" for alias in node.names}
+                named |= {part if part in files else node.module for part in parts}
+        graph[module] = (named & files.keys()) - {module}
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("place", WITHOUT_JAX)
