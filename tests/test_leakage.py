@@ -9,11 +9,14 @@ from small import write_run_metadata
 from test_trained_on import WORDS, build
 
 from socsci_jax.errors import InputError
+from socsci_jax.evaluation.compare import compare
 from socsci_jax.evaluation.evaluate import evaluate, evaluate_files, label_without_split
 from socsci_jax.model_io import _together
+from socsci_jax.simulation import two_parts
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import Predictions, read_predictions, write_predictions
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
+from socsci_jax.studies.seen import correct_parts
 from socsci_jax.studies.splits import make_split
 from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn, read_trained_on
 
@@ -164,3 +167,73 @@ def test_a_split_that_was_replaced_is_named(world, tmp_path):
     write_predictions(tmp_path / "p.parquet", frame, metadata=told)
     evaluation = evaluate_files(tmp_path / "p.parquet", store.path, tmp_path / "out", minimum_n=1)
     assert any("was replaced since the predictions were made" in note for note in evaluation.notes)
+
+
+def test_what_one_of_two_predictors_was_trained_on_is_compared_as_unseen_for_neither(world):
+    store, _, trained = world
+    labeled = make_split(store, name="o", seed=0, studies=["a"]).label(store)
+    known = predictions_of(store, trained)
+    fresh = dataclasses.replace(
+        known,
+        frame=known.frame.with_columns(seen=pl.lit(False), unseen=pl.lit("study")),
+    )
+    for pair in ((known, fresh), (fresh, known)):
+        found = compare(*pair, store, labeled, minimum_n=1)
+        expected = judged(store, trained, labeled)
+        assert unseen_answers(found.a) == unseen_answers(found.b) == unseen_answers(expected)
+        assert "were trained on; they are excluded" in found.sentences()[0]
+
+
+@pytest.mark.parametrize("columns", [["unseen"], ["seen"]])
+def test_one_of_the_two_columns_is_enough_to_exclude_what_was_trained_on(world, columns):
+    store, _, trained = world
+    predictions = predictions_of(store, trained)
+    for frame in (
+        predictions.frame.drop(columns),
+        predictions.frame.with_columns(pl.lit(None).alias(name) for name in columns),
+    ):
+        labeled = label_without_split(store)
+        evaluation = evaluate(dataclasses.replace(predictions, frame=frame), store, labeled, minimum_n=1)
+        assert unseen_answers(evaluation) == true_unseen(store, trained)
+
+
+def test_one_draw_that_was_trained_on_makes_the_answer_seen(world):
+    store, _, trained = world
+    frame = predictions_of(store, trained).frame
+    other = frame.with_columns(seen=pl.lit(False), unseen=pl.lit("study"))
+    for rows in ([frame, other], [other, frame]):
+        correction = correct_parts(label_without_split(store), pl.concat(rows))
+        assert correction.labeled.filter(part="all").height == true_unseen(store, trained)
+
+
+def test_a_prediction_for_everybody_says_what_is_unseen_of_every_answer(world):
+    store, _, trained = world
+    frame = (
+        predictions_of(store, trained)
+        .frame.unique("item_id")
+        .with_columns(
+            participant_id=pl.lit(None, pl.String), seen=pl.lit(False), unseen=pl.lit("participant")
+        )
+    )
+    labeled = make_split(store, name="o", seed=0, studies=["a"]).label(store)
+    correction = correct_parts(labeled, frame)
+    assert "unseen_studies" not in correction.labeled["part"].to_list() and correction.unknown == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("study", "nothing", "nothing"),
+        ("participant", "outcome", "participant"),
+        (None, "nothing", "nothing"),
+        (None, "study", None),
+        ("study", "study", "study"),
+    ],
+)
+def test_of_two_models_answers_the_smaller_unseen_thing_holds(one, other, both):
+    assert two_parts._unseen_by_both(one, other) == two_parts._unseen_by_both(other, one) == both
+
+
+def test_an_answer_that_one_of_two_models_may_have_seen_is_not_called_unseen():
+    assert two_parts._either_saw(None, False) is two_parts._either_saw(False, None) is None
+    assert two_parts._either_saw(None, True) and two_parts._either_saw(False, False) is False

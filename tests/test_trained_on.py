@@ -16,13 +16,22 @@ from socsci_jax.studies.trained_on import TrainedOn
 WORDS = "People of the town read in the paper that the council wants to build plan {c}, which costs much money and time."
 
 
-def build(folder, *, studies=("a", "b"), names=lambda person: person, words=WORDS, seed=0):
+def build(
+    folder,
+    *,
+    studies=("a", "b"),
+    names=lambda person: person,
+    words=WORDS,
+    seed=0,
+    attributes=("age", "gender"),
+    outcomes=("taxes", "parks"),
+):
     """Studies of three conditions with two outcomes, each answered by six people."""
-    builder = StoreBuilder(attributes=("age", "gender"), source="made up", license="CC0-1.0", command="test")
+    builder = StoreBuilder(attributes=attributes, source="made up", license="CC0-1.0", command="test")
     for number, study in enumerate(studies):
         builder.add_study(study)
         for c in range(3):
-            for o, outcome in enumerate(("taxes", "parks")):
+            for o, outcome in enumerate(outcomes):
                 item = dataclasses.replace(
                     small_item(study, f"c{c}", outcome, SCALE_1_5),
                     stimulus=f"Study {number} is about something. " + words.format(c=c) + "\n\n",
@@ -30,9 +39,8 @@ def build(folder, *, studies=("a", "b"), names=lambda person: person, words=WORD
                 item_id = builder.add_item(item)
                 for p in range(6):
                     person = names(f"{c}-{p}")
-                    builder.add_participant(
-                        study, person, {"age": str(20 + p + 10 * c), "gender": GENDERS[p % 2]}
-                    )
+                    known = {"age": str(20 + p + 10 * c), "gender": GENDERS[p % 2], "party": "none"}
+                    builder.add_participant(study, person, {name: known.get(name) for name in attributes})
                     value = 1 + (p * (o + 2) + c + number + seed) % 5
                     builder.add_response(item_id, person, value, sample_id=p)
     return builder.write(folder)
@@ -84,6 +92,24 @@ def test_the_same_study_in_another_store_is_known_by_its_words_and_people(world,
     other = build(tmp_path / "other", **changes)
     assert other.content_hash != store.content_hash
     assert labels(trained, other)["seen"].to_list() == labels(trained, store)["seen"].to_list()
+
+
+@pytest.mark.parametrize("attributes", [("gender", "age"), ("age", "gender", "unknown of everybody")])
+def test_order_of_attributes_and_those_that_nobody_has_make_nobody_another(world, tmp_path, attributes):
+    store, _, trained = world
+    other = build(tmp_path / "other", attributes=attributes)
+    assert labels(trained, other)["seen"].to_list() == labels(trained, store)["seen"].to_list()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"attributes": ("age", "gender", "party")}, {"attributes": ()}, {"outcomes": ("taxes",)}],
+)
+def test_people_of_a_known_study_with_other_columns_or_items_are_not_called_unseen(world, tmp_path, changes):
+    _, _, trained = world
+    labeled = labels(trained, build(tmp_path / "other", names=lambda person: f"x{person}", **changes))
+    assert set(labeled["unseen"]) == {"study", "condition", None}
+    assert labeled.filter(pl.col("unseen").is_null())["seen"].null_count() > 0
 
 
 def test_punctuation_case_and_breaks_do_not_make_a_text_another(world, tmp_path):

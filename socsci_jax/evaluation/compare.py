@@ -15,6 +15,7 @@ from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import MODEL
 from socsci_jax.evaluation.verdicts import HEADLINE, number, with_interval
 from socsci_jax.studies.predictions import Predictions, read_predictions
+from socsci_jax.studies.seen import correct_parts
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 
@@ -25,7 +26,8 @@ COLUMNS = ("part", "metric", "normalization", "source", "group")
 class Comparison:
     """`table` has a row for each part and metric: values of A and B, and A − B with its interval.
 
-    Differences rest on the same answers and the same resamples.  `a` and `b` are the evaluations themselves.
+    Differences rest on the same answers and the same resamples.  `a` and `b` are the evaluations themselves; `notes`
+    say what was moved or excluded because one of them was trained on it.
     """
 
     table: pl.DataFrame
@@ -33,6 +35,7 @@ class Comparison:
     b: Evaluation
     answers: int
     excluded: int
+    notes: tuple[str, ...] = ()
 
     def headline(self) -> pl.DataFrame:
         """The headline metrics of each part as text: A, B, and A − B with its interval."""
@@ -55,8 +58,8 @@ class Comparison:
         return pl.DataFrame(rows, schema=dict.fromkeys(("part", "metric", "A", "B", "A − B"), pl.String))
 
     def sentences(self) -> list[str]:
-        """Which is better by the distance, part by part, or that it cannot be told."""
-        found = []
+        """What was trained on, then which is better by the distance, part by part, or that it cannot be told."""
+        found = list(self.notes)
         rows = self.table.filter(pl.col("group").is_null(), metric="wasserstein", normalization="scale")
         for row in rows.iter_rows(named=True):
             difference = Estimate(row["difference"], row["lo"], row["hi"])
@@ -114,9 +117,18 @@ def compare(
     )
     if common.is_empty():
         raise InputError("no answer is predicted by both; predict the same items and people.")
+    # What either was trained on is unseen for neither, else the two would be judged on different answers.
+    told = [
+        one.frame.select("item_id", "participant_id", *({"seen", "unseen"} & set(one.frame.columns)))
+        for one in (a, b)
+    ]
+    notes: tuple[str, ...] = ()
+    if any(len(frame.columns) > 2 for frame in told):
+        correction = correct_parts(common, pl.concat(told, how="diagonal_relaxed"))
+        common, notes = correction.labeled, tuple(correction.sentences)
     judged = [
         evaluate(
-            dataclasses.replace(one, frame=one.frame.drop("unseen", strict=False)),
+            dataclasses.replace(one, frame=one.frame.drop("seen", "unseen", strict=False)),
             store,
             common,
             seed=seed,
@@ -130,6 +142,7 @@ def compare(
         b=judged[1],
         answers=common.height,
         excluded=labeled.height - common.height,
+        notes=notes,
     )
 
 

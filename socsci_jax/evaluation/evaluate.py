@@ -123,13 +123,13 @@ def evaluate(
     """Judges predictions against the answers in `labeled`, as `Split.label` gives them, part by part.
 
     Only answers that have a prediction are used, for the model and for every other predictor.  Answers that the
-    model was trained on, by the predictions' column `unseen`, leave the parts that are called unseen.  Items with fewer than
+    model was trained on, by the predictions' columns `seen` and `unseen`, leave the parts that are called unseen.  Items with fewer than
     `minimum_n` answers stay in the table but enter no average.  `resample` (studies, conditions, outcomes or
     participants) overrides what intervals resample.  Raises InputError if no answer has a prediction.
     """
     labeled = _with_weights(labeled, store)
     notes: list[str] = []
-    if "unseen" in predictions.frame.columns:
+    if {"seen", "unseen"} & set(predictions.frame.columns):
         correction = correct_parts(labeled, predictions.frame)
         labeled, notes = correction.labeled, correction.sentences
     is_nominal = pl.col("item_id").is_in([i for i, item in store.item_by_id.items() if item.scale.nominal])

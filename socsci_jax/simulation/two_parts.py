@@ -22,6 +22,7 @@ from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import write_predictions
 from socsci_jax.studies.splits import VALIDATION, Split
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.trained_on import UNSEEN
 
 # Of the scale's range: what no model need explain of an arm's mean.
 TAU = 0.03
@@ -170,11 +171,8 @@ def _predicted(
     for n, (study, outcome, person, offered) in enumerate(keys):
         places.setdefault((study, outcome, person, tuple(offered)), []).append(n)
     items = frame["item_id"].to_list()
-    # An answer was seen if either model was trained on it.
-    seen = [
-        a if b is None else b if a is None else a or b for a, b in zip(*(t["seen"].to_list() for t in tables))
-    ]
-    unseen = [a if a == b else None for a, b in zip(*(t["unseen"].to_list() for t in tables))]
+    seen = [_either_saw(*both) for both in zip(*(t["seen"].to_list() for t in tables))]
+    unseen = [_unseen_by_both(*both) for both in zip(*(t["unseen"].to_list() for t in tables))]
     beside = list(zip(tables[0]["mass_on_levels"].to_list(), seen, unseen))
     found: dict[tuple[str, str, str], Arms] = {}
     for (study, outcome, person, offered), rows in places.items():
@@ -188,6 +186,20 @@ def _predicted(
             effects_cl=np.stack([other_logs[n] for n in rows]),
         )
     return found
+
+
+def _either_saw(one: bool | None, other: bool | None) -> bool | None:
+    """Whether either model was trained on an answer; not known where one may have been."""
+    if one or other:
+        return True
+    return None if one is None or other is None else False
+
+
+def _unseen_by_both(one: str | None, other: str | None) -> str | None:
+    """The largest thing that neither model was trained on: the smaller of what each was not."""
+    if UNSEEN[-1] in (one, other):
+        return UNSEEN[-1]
+    return None if one is None or other is None else max(one, other, key=UNSEEN.index)
 
 
 def _positions(levels: list[float]) -> np.ndarray:

@@ -50,13 +50,20 @@ class Correction:
 def correct_parts(labeled: pl.DataFrame, predictions: pl.DataFrame) -> Correction:
     """Moves every answer to the part that it belongs to for the model that made `predictions`.
 
-    `labeled` has item_id, participant_id and part, as `Split.label` gives them; `predictions` has `unseen`, null where it
-    is not known.  An answer of a study that the model never saw stays in whichever part claims it.
+    `labeled` has item_id, participant_id and part, as `Split.label` gives them; `predictions` has `seen` or `unseen` or
+    both, null where it is not known; a row without a participant is about everybody.  Where several rows are about one
+    answer, that which leaves least unseen counts.  An answer of a study that the model never saw stays in whichever part
+    claims it.
     """
-    unseen = predictions.select("item_id", "participant_id", "unseen").drop_nulls("unseen")
-    unseen = unseen.unique(["item_id", "participant_id"], keep="any")
+    unseen = _least_unseen(predictions)
     held_out = ~pl.col("part").is_in([TRAIN, "validation"])
-    joined = labeled.join(unseen, on=["item_id", "participant_id"], how="left", maintain_order="left")
+    everybody = unseen.filter(pl.col("participant_id").is_null()).select("item_id", for_all="unseen")
+    joined = (
+        labeled.join(unseen, on=["item_id", "participant_id"], how="left", maintain_order="left")
+        .join(everybody, on="item_id", how="left", maintain_order="left")
+        .with_columns(unseen=pl.coalesce("unseen", "for_all"))
+        .drop("for_all")
+    )
     true = pl.col("unseen").replace_strict(_PART_OF, default=None)
     stays = ~held_out | pl.col("unseen").is_null() | (pl.col("unseen") == "study") | (true == pl.col("part"))
     # Without a split all answers are one part, from which only what was trained on is taken.
@@ -76,6 +83,27 @@ def correct_parts(labeled: pl.DataFrame, predictions: pl.DataFrame) -> Correctio
         claimed=asked.height,
         unknown=asked["unseen"].null_count(),
     )
+
+
+def _least_unseen(predictions: pl.DataFrame) -> pl.DataFrame:
+    """item_id, participant_id, unseen: one row each, null where one of its rows is not known and none was trained on."""
+    columns = [
+        pl.col(name) if name in predictions.columns else pl.lit(None).alias(name)
+        for name in ("seen", "unseen")
+    ]
+    told = pl.when(pl.col("seen").fill_null(False)).then(pl.lit(UNSEEN[-1])).otherwise("unseen")
+    rank = told.replace_strict(
+        {name: at for at, name in enumerate(UNSEEN)}, default=None, return_dtype=pl.Int8
+    )
+    rows = predictions.select("item_id", "participant_id", *columns)
+    least = (
+        rows.select("item_id", "participant_id", rank=rank)
+        .group_by("item_id", "participant_id")
+        .agg(pl.col("rank").max(), known=pl.col("rank").is_not_null().all())
+    )
+    certain = pl.col("known") | (pl.col("rank") == len(UNSEEN) - 1)
+    name = pl.col("rank").replace_strict(dict(enumerate(UNSEEN)), default=None, return_dtype=pl.String)
+    return least.select("item_id", "participant_id", unseen=pl.when(certain).then(name))
 
 
 def _words(part: str) -> str:

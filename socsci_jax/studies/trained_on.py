@@ -2,12 +2,15 @@
 
 Ids alone do not tell: a deposit may be built twice, split anew, or renamed.  So texts and people are kept as digests:
 
-- a study has its id and the digests of its eight-word sequences (a sample), by which a resembling study is found;
+- a study has its id and the digests of its eight-word sequences (a sample), by which a resembling study is found, and
+  the digest of what its participants' fingerprints are made of (attributes and items);
 - an item has its study, condition and outcome, and the digest of its words;
 - a participant has an id, and a fingerprint: the digest of persona, items and answers.
 
 Under the split that the model was trained with, an answer was trained on exactly where both its item and its
-participant were.  Within the store of training ids decide; in another store equal texts and fingerprints decide.
+participant were.  Within the store of training ids decide; in another store equal texts and fingerprints decide.  Of a
+known study that has other attributes or items there, who has no equal fingerprint may still be a participant of training:
+that is not known.
 """
 
 from __future__ import annotations
@@ -119,7 +122,7 @@ class TrainedOn:
         """`seen` and `unseen` of each pair, in their order.
 
         `seen` is true where the answer itself was trained on; `unseen` is the largest thing that was not: one of UNSEEN.
-        Pairs of no store have no answers: a text that was trained on makes them unseen participants.
+        Both are null where it cannot be told whether the participant was trained on.  Pairs of no store have no answers: a text that was trained on makes them unseen participants.
         """
         if pairs.store is None:
             known = {i for i, item in pairs.items.items() if self._knows_text(item)}
@@ -141,13 +144,13 @@ class TrainedOn:
 
     def _label(self, store: StudyStore, pairs: pl.DataFrame) -> pl.DataFrame:
         labeled = pairs.join(self._items(store), on="item_id", how="left", maintain_order="left")
-        labeled = labeled.join(
-            self._people(store), on=["study_id", "participant_id"], how="left", maintain_order="left"
-        )
+        people = self._people(store).with_columns(answered=pl.lit(True))
+        labeled = labeled.join(people, on=["study_id", "participant_id"], how="left", maintain_order="left")
         known = [
             pl.col(name).fill_null(False) for name in ("knows_study", "knows_condition", "knows_outcome")
         ]
-        person = pl.col("knows_person").fill_null(False)
+        # Who answered nothing was not trained on.
+        person = pl.when("answered").then("knows_person").otherwise(pl.lit(False))
         unseen = (
             pl.when(~known[0])
             .then(pl.lit("study"))
@@ -157,7 +160,8 @@ class TrainedOn:
             .then(pl.lit("outcome"))
             .when(~person)
             .then(pl.lit("participant"))
-            .otherwise(pl.lit("nothing"))
+            .when(person)
+            .then(pl.lit("nothing"))
         )
         return labeled.select(unseen=unseen).select(seen=pl.col("unseen") == "nothing", unseen="unseen")
 
@@ -205,7 +209,7 @@ class TrainedOn:
         )
 
     def _people(self, store: StudyStore) -> pl.DataFrame:
-        """Of each participant of a store: study_id, participant_id, knows_person."""
+        """Of each participant of a store: study_id, participant_id, knows_person (null where it cannot be told)."""
         theirs, mine = _fingerprints(store), self._of("participant")
         here = mine.filter(pl.col("store_hash") == store.content_hash)
         ids = here.select(pl.struct("study_id", "participant_id").unique()).to_series()
@@ -213,7 +217,16 @@ class TrainedOn:
         # In another store people are told by what they are and answered; their ids may be anybody's.
         elsewhere = ~pl.col("study_id").is_in(here["study_id"].unique().implode())
         alike = pl.col("digest").is_in(mine["digest"].unique().implode())
-        return theirs.select("study_id", "participant_id", knows_person=by_id | (elsewhere & alike))
+        shapes = _study_rows(store).select("study_id", shape="digest")
+        theirs = theirs.join(shapes, on="study_id", how="left", maintain_order="left")
+        comparable = pl.col("shape").is_in(self._of("study")["digest"].drop_nulls().unique().implode())
+        known = (
+            pl.when(by_id | (elsewhere & alike))
+            .then(pl.lit(True))
+            .when(~elsewhere | comparable)
+            .then(pl.lit(False))
+        )
+        return theirs.select("study_id", "participant_id", knows_person=known)
 
 
 def read_trained_on(folder: Path, metadata: Mapping[str, object]) -> TrainedOn:
@@ -263,7 +276,7 @@ def _item_rows(store: StudyStore) -> pl.DataFrame:
 
 
 def _study_rows(store: StudyStore) -> pl.DataFrame:
-    """study_id, sequences: sampled digests of the eight-word sequences of its stimuli and questions."""
+    """study_id, digest of its attributes and items, sequences: sampled digests of the eight-word sequences of its texts."""
     of_study: dict[str, set[int]] = {}
     for study, stimulus, question in store.items.select("study_id", "stimulus", "question").iter_rows():
         words = _words(f"{stimulus} {question}")
@@ -276,8 +289,30 @@ def _study_rows(store: StudyStore) -> pl.DataFrame:
         study: sorted(s for s in all_of if len(all_of) <= FEW_SEQUENCES or s % SEQUENCE_SAMPLE == 0)
         for study, all_of in of_study.items()
     }
-    schema = {"study_id": pl.String(), "sequences": pl.List(pl.UInt32)}
-    return pl.DataFrame({"study_id": list(sampled), "sequences": list(sampled.values())}, schema=schema)
+    shapes = _shapes(store)
+    schema = {"study_id": pl.String(), "digest": pl.UInt64(), "sequences": pl.List(pl.UInt32)}
+    columns = {
+        "study_id": list(sampled),
+        "digest": [shapes[study] for study in sampled],
+        "sequences": list(sampled.values()),
+    }
+    return pl.DataFrame(columns, schema=schema)
+
+
+def _shapes(store: StudyStore) -> dict[str, int]:
+    """Of each study the digest of what its fingerprints are made of: attributes that are known of anybody, and items."""
+    names = store.participants["attributes"].struct.fields
+    known = {
+        study: [name for name, is_known in zip(names, row, strict=True) if is_known]
+        for study, *row in store.participants.group_by("study_id")
+        .agg(pl.col("attributes").struct.field(name).is_not_null().any() for name in names)
+        .iter_rows()
+    }
+    items = _item_rows(store).group_by("study_id").agg(pl.col("digest").unique().sort())
+    return {
+        study: _digest([*sorted(known.get(study, [])), "", *map(str, digests)])
+        for study, digests in items.iter_rows()
+    }
 
 
 def _fingerprints(store: StudyStore) -> pl.DataFrame:
@@ -290,8 +325,12 @@ def _fingerprints(store: StudyStore) -> pl.DataFrame:
         .group_by("study_id", "participant_id")
         .agg(pl.col("answer").sort().str.join("\x1f"))
     )
+    # What is not known of a person, and in which order the rest is asked, makes nobody another.
+    names = sorted(store.participants["attributes"].struct.fields)
+    attributes = pl.col("attributes").struct
+    parts = [pl.concat_str(pl.lit(f"{name}="), attributes.field(name)) for name in names]
     personas = store.participants.select(
-        "study_id", "participant_id", persona=pl.col("attributes").struct.json_encode()
+        "study_id", "participant_id", persona=pl.concat_str(parts, separator="\x1f", ignore_nulls=True)
     )
     joined = answers.join(personas, on=["study_id", "participant_id"], how="left").sort(
         "study_id", "participant_id"
