@@ -219,7 +219,8 @@ def test_one_study_of_few_arms_has_intervals_over_its_people_and_says_so(world):
         assert found.resampled == "participants"
         assert found.lo < found.value < found.hi
     sentences = [s.text for s in verdicts.verdict(alone, PART)]
-    assert sentences[0].startswith("For unseen studies the model does better than a uniform guess")
+    assert sentences[0].startswith("In this study the model does better than a uniform guess")
+    assert "in other unseen studies cannot be told" in sentences[0]
     assert any("other people in these very studies" in s for s in sentences)
 
 

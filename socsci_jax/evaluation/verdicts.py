@@ -1,7 +1,7 @@
 """What the values allow one to say, in plain sentences, each with the rule by which it is said.
 
 A sentence of kind "claim" is said wrongly at most once in twenty times where there is nothing to claim
-(benchmarks/verdicts.py simulates how often); "cannot be told" is not "there is no difference".
+(tests/test_verdicts.py simulates how often); "cannot be told" is not "there is no difference".
 """
 
 from __future__ import annotations
@@ -166,6 +166,12 @@ def verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     return sentences
 
 
+def _speaks_for_studies(evaluation: Evaluation, part: str) -> bool:
+    """Whether a claim about a part may be made: about unseen studies only where studies were resampled."""
+    w = evaluation.metric("wasserstein", part=part)
+    return part != "unseen_studies" or (w is not None and w.resampled == "studies")
+
+
 def _distance_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     name = part_name(part)
     found = {p: difference(evaluation, part, p) for p in (UNIFORM, CONDITION_POOLED)}
@@ -190,9 +196,16 @@ def _distance_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     if worse:
         text = f"Do not rely on this model for {name}: it does worse than {words(worse)}."
         sentences.append(Sentence("warning", text, DISTANCE_RULE))
-    if better:
+    if better and _speaks_for_studies(evaluation, part):
         text = f"For {name} the model does better than {words(better)}."
         sentences.append(Sentence("claim", text, DISTANCE_RULE))
+    elif better:
+        n = evaluation.counts[part]["studies"]
+        text = (
+            f"In {'this study' if n == 1 else f'these {n} studies'} the model does better than {words(better)}; whether it does in other "
+            "unseen studies cannot be told from so few."
+        )
+        sentences.append(Sentence("undecided", text, DISTANCE_RULE))
     if open_:
         text = f"Whether the model does better than {words(open_)} cannot be told from {studies_of(evaluation, part)}."
         sentences.append(Sentence("undecided", text, DISTANCE_RULE))
