@@ -94,6 +94,10 @@ def evaluate(
       split: which answers were held out, by name or itself; without one all answers are one part, "all".
       seed: of everything that is resampled.
       minimum_n: items with fewer human answers are excluded from averages.
+
+    Returns:
+      An Evaluation: `summary()` is the table that reports begin with, `metric("wasserstein")` one value with its interval
+      (docs/metrics.md lists the names), `table` all of them.
     """
     from socsci_jax.evaluation import evaluate as module
 

@@ -24,6 +24,7 @@ class Progress:
     started: float = field(default_factory=time.monotonic)
     first: int | None = None
     last_line: float = field(default_factory=time.monotonic)
+    ended: bool = False  # the end was reported before: some work does so twice, which is one line
 
     def update(self, done: int, figures: str = "") -> None:
         if self.bar is not None:
@@ -32,7 +33,9 @@ class Progress:
         if self.first is None:
             self.first = done
         now = time.monotonic()
-        if now - self.last_line >= SECONDS_BETWEEN_LINES or (done == self.total and self.last_line <= now):
+        self.ended, had_ended = done == self.total, self.ended
+        ends_now = self.ended and not had_ended and self.last_line <= now
+        if ends_now or now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
             rate = (done - self.first) / max(now - self.started, 1e-9)
             left = f", {(self.total - done) / rate:.0f} s left" if rate > 0 and done < self.total else ""

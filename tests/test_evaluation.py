@@ -45,7 +45,7 @@ def ignoring_conditions(world: World) -> dict[str, np.ndarray]:
     """Each outcome's mean distribution over its conditions."""
     items = world.store.items
     known = {}
-    for _, rows in items.group_by("study_id", "outcome"):
+    for _, rows in items.group_by("study_id", "outcome", maintain_order=True):
         ids = rows["item_id"].to_list()
         known |= dict.fromkeys(ids, np.mean([world.truth[i] for i in ids], axis=0))
     return known

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import socsci_jax as sj
 from socsci_jax.cli import app
+from socsci_jax.evaluation.table import EVALUATION_SCHEMA
 from socsci_jax.studies.asking import read_short_scale
 from socsci_jax.studies.scale import Scale
 
@@ -133,6 +134,11 @@ def test_a_plot_shows_hostile_labels_as_they_are(asked, versions, tmp_path):
     assert len(figure.axes) == 2 and figure.axes[1].get_title(loc="left") == r"$x^"
 
 
+def test_a_plot_is_shown_by_a_notebook_that_has_not_imported_pyplot(asked, versions):
+    figure = sj.predict(asked, versions, PEOPLE, show_progress=False).plot()
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("scale", "levels", "labels"),
     [
@@ -206,6 +212,17 @@ def test_ask_shows_shares_and_the_difference_between_versions(shell, tmp_path):
     assert written.height == 6 and written["share"].sum() == pytest.approx(2)
 
 
+def test_ask_says_that_an_evaluation_judges_no_unseen_studies(asked, monkeypatch, tmp_path):
+    monkeypatch.setattr(sj, "open_model", lambda name: asked)
+    (tmp_path / "evaluation").mkdir()
+    pl.from_arrow(EVALUATION_SCHEMA.empty_table()).write_parquet(
+        tmp_path / "evaluation" / "evaluation.parquet"
+    )
+    question = ("--question", "Trust?", "--scale", "1-3", "--persona", "age=34")
+    found = CliRunner().invoke(app, ["ask", str(tmp_path), *question])
+    assert found.exit_code == 0 and "judges none" in " ".join(found.output.split()), found.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -238,6 +255,15 @@ def test_the_lines_of_the_documentation_run(asked, monkeypatch):
     names = {}
     exec(lines, names)
     assert "people" in names
+
+
+def test_the_lines_of_the_readme_that_evaluate_a_split_run(world, asked, monkeypatch):
+    lines = re.search(r"```python\n(store = .*?)```", (REPOSITORY / "README.md").read_text(), re.S)[1]
+    monkeypatch.setattr(sj, "open_model", lambda name: asked)
+    monkeypatch.setattr(sj, "open_store", lambda path: world[0])
+    names = {"sj": sj}
+    exec(lines, names)
+    assert "unseen_participants" in names["evaluation"].table["part"].to_list()
 
 
 def test_ask_shows_how_the_model_did_on_unseen_studies(world, asked, shell, tmp_path):

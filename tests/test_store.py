@@ -223,3 +223,14 @@ def test_a_manifest_without_a_hash_names_the_key(tmp_path):
     )
     with pytest.raises(InputError, match="content_hash is None"):
         StudyStore(path.parent)
+
+
+def test_an_inspection_lists_what_is_known_of_people_in_the_store_s_words(tmp_path):
+    made = StoreBuilder(attributes=("gender", "age"), source="here", license="CC0", command="test")
+    made.add_study("s")
+    item_id = made.add_item(small_item("s", "arm", "taxes", SCALE))
+    for person, gender, age in (("p", "Male", "34 years"), ("q", "Female", None), ("r", "Female", None)):
+        made.add_participant("s", person, {"gender": gender, "age": age})
+        made.add_response(item_id, person, 3, sample_id=0)
+    found = inspect_store(made.write(tmp_path / "store")).attributes
+    assert found.rows() == [("gender", 3, 2, "Female | Male"), ("age", 1, 1, "34 years")]

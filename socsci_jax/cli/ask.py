@@ -10,6 +10,7 @@ import typer
 
 from socsci_jax.cli.output import print_rich
 from socsci_jax.errors import InputError
+from socsci_jax.foreign_text import say
 
 if TYPE_CHECKING:
     import polars as pl
@@ -172,9 +173,13 @@ def _show_evidence(model: Path) -> None:
     for folder in (model / "evaluation", model.parent / "evaluation"):
         file = folder / "evaluation.parquet"
         if file.is_file():
-            _show_frame(
-                f"How its predictions did on unseen studies ({file})", _evidence(pl.read_parquet(file))
-            )
+            evidence = _evidence(pl.read_parquet(file))
+            if evidence.is_empty():
+                say(
+                    f"How this model did on unseen studies is not known: {file} judges none, because its split "
+                    "held none out or people gave too few answers."
+                )
+            _show_frame(f"How its predictions did on unseen studies ({file})", evidence)
             return
     print(
         "How this model did on unseen studies is not known here: evaluate it on held-out studies, into the folder "

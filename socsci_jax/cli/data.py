@@ -60,7 +60,7 @@ def data_inspect(
     ] = None,
     layout: Annotated[str, typer.Option(help="Prompt layout for token lengths.")] = "study_first",
 ) -> None:
-    """Show what is in a store: studies, items, scales and where they were read from, rejects, lengths."""
+    """Show what is in a store: studies, items, people, scales and where they were read from, rejects, lengths."""
     from data_pipelines.review.signatures import signatures
     from socsci_jax.studies.inspect import inspect_store
     from socsci_jax.studies.store import StudyStore
@@ -71,6 +71,7 @@ def data_inspect(
     say(f"content hash {store.content_hash}; built by `{store.manifest['command']}`")
     print_table("Studies", found.studies)
     print_table("Scales: kind, range, where read", found.scales)
+    print_table("What is known of people, in the words that models are trained with", found.attributes)
     print_table("Outcomes whose arms state different scales", found.disagreements)
     print_table("Arms that read the same", found.equal_texts)
     print_rejects(store)

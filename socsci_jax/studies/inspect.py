@@ -10,18 +10,22 @@ import polars as pl
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.store import StudyStore
 
+# How many values of an attribute are named.
+MOST_VALUES = 5
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inspection:
     """Small tables about a store, ready to be shown.
 
     studies: one row per study with its counts; scales: items and answers by kind, number of levels and origin;
-    disagreements: outcomes whose arms state different scales; equal_texts: arms of one outcome that read the
+    attributes: of how many people each attribute is known, and its most frequent values; disagreements: outcomes whose arms state different scales; equal_texts: arms of one outcome that read the
     same; rejects: counts by kind and reason.
     """
 
     studies: pl.DataFrame
     scales: pl.DataFrame
+    attributes: pl.DataFrame
     disagreements: pl.DataFrame
     equal_texts: pl.DataFrame
     rejects: pl.DataFrame
@@ -53,6 +57,7 @@ def inspect_store(store: StudyStore) -> Inspection:
         scales=items.group_by("kind", "range", "origin")
         .agg(items=pl.len(), responses=pl.col("responses").sum())
         .sort("responses", descending=True),
+        attributes=_attributes(store),
         disagreements=items.group_by(of_outcome)
         .agg(
             scales=pl.struct("kind", "range", "labels").n_unique(),
@@ -67,6 +72,22 @@ def inspect_store(store: StudyStore) -> Inspection:
         .sort(of_outcome),
         rejects=store.rejects.group_by("kind", "reason").len("count").sort("count", descending=True),
     )
+
+
+def _attributes(store: StudyStore) -> pl.DataFrame:
+    """One row per attribute, in the order in which prompts list them: name, people, values, most frequent values."""
+    rows = []
+    for name in store.attributes:
+        known = store.participants["attributes"].struct.field(name).drop_nulls()
+        counts = known.value_counts().sort("count", name, descending=[True, False])
+        rows.append((name, known.len(), counts.height, " | ".join(counts[name].head(MOST_VALUES))))
+    schema = {
+        "attribute": pl.String,
+        "participants": pl.Int64,
+        "values": pl.Int64,
+        "most frequent": pl.String,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _range(scale: dict[str, Any]) -> str:

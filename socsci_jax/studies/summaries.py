@@ -88,11 +88,11 @@ def differences(predictions: Predictions) -> pl.DataFrame:
 
 def plot_shares(predictions: Predictions) -> Figure:
     """Bars of the share of each answer, a panel per question and a color per condition."""
-    from matplotlib.figure import Figure
+    from socsci_jax.studies.figures import ShownFigure
 
     table = shares(predictions)
     outcomes = list(table.group_by(["study", "outcome"], maintain_order=True))
-    figure = Figure(figsize=(7, 0.8 + 2.6 * len(outcomes)), layout="constrained")
+    figure = ShownFigure(figsize=(7, 0.8 + 2.6 * len(outcomes)), layout="constrained")
     panels = figure.subplots(len(outcomes), squeeze=False)[:, 0]
     for axes, ((_, outcome), group) in zip(panels, outcomes, strict=True):
         conditions = group["condition"].unique(maintain_order=True).to_list()

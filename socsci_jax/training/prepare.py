@@ -102,7 +102,9 @@ def prepare(recipe: Recipe) -> Prepared:
         run.begin(recipe, metadata=_metadata(recipe, inputs, tokenizer), trained_on=inputs.trained_on)
     rejected = shards.metadata["rejected"]
     if rejected and jax.process_index() == 0:
-        print(f"{rejected} prompts or items are excluded; see {shards.folder / 'rejects.csv'}")
+        print(
+            f"some answers are not trained on; {shards.folder / 'rejects.csv'} says which and why, in {rejected} rows"
+        )
     return Prepared(
         run=RunFolder(recipe.output),
         mesh=mesh,
