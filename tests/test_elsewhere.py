@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere import silicon_sample
 from socsci_jax.evaluation.elsewhere.columns import read_table
-from socsci_jax.evaluation.elsewhere.scales import declared_for, read_scales
+from socsci_jax.evaluation.elsewhere.long import as_long
+from socsci_jax.evaluation.elsewhere.scales import codes_of_no_answer, declared_for, read_scales
 from socsci_jax.evaluation.elsewhere.tables import TableEvaluation, evaluate_tables
 
 
@@ -330,3 +331,72 @@ def test_predictions_are_written_as_means_and_effects_in_units_of_the_scale(tmp_
     assert ates.filter(condition="c1")["ate"].item() == pytest.approx(truth["c1"] - truth["c0"])
     for table in (named, ates):
         assert silicon_sample.problems(table.with_columns(pl.all().cast(pl.String))) == []
+
+
+# ---- tables that would give a wrong number ----
+
+
+def test_a_person_who_answers_a_question_twice_counts_once(tmp_path):
+    human = people()
+    once = judged(tmp_path, human, human)
+    twice = judged(tmp_path, human, pl.concat([human, human.with_columns(value=pl.lit(1, pl.Int64))]))
+    assert twice.evaluation.counts["all"]["answers"] == once.evaluation.counts["all"]["answers"]
+    assert twice.rejected["reason"].str.contains("in an earlier row").sum() == human.height
+
+
+@pytest.mark.parametrize("which", ["answers", "human"])
+def test_a_first_column_of_answers_is_not_taken_for_people(tmp_path, which):
+    tables = {"answers": wide(people()), "human": wide(people())}
+    tables[which] = tables[which].select("q1", "q2", "condition")
+    with pytest.raises(InputError, match=r"the first, 'q1', holds '.' in several rows"):
+        judged(tmp_path, **tables)
+
+
+def test_a_first_column_of_any_name_may_tell_people(tmp_path):
+    table = wide(people()).rename({"participant_id": "who"})
+    assert judged(tmp_path, table, table).evaluation.counts["all"]["answers"] == people().height
+
+
+def test_codes_of_no_answer_do_not_stretch_the_scale(tmp_path):
+    human = people()
+    coded = human.with_columns(value=pl.when(pl.int_range(pl.len()) % 9 == 0).then(-99).otherwise("value"))
+    found = judged(tmp_path, human, coded)
+    assert found.rejected["reason"].str.contains("codes of no answer").all() and found.rejected.height == 18
+    assert any("1 to 5 for 'q1', 'q2'" in note for note in found.evaluation.notes)
+    (tmp_path / "scales.yaml").write_text("q*: [-99, 1, 2, 3, 4, 5]\n")
+    assert judged(tmp_path, human, coded, scales=tmp_path / "scales.yaml").rejected.is_empty()
+
+
+@pytest.mark.parametrize(
+    "values", [[1, 2, 99, 50], [18, 60, 99], [-9, -5, 5, 9], [1.0, 99.0], [99, 100, 101]]
+)
+def test_answers_among_others_are_no_codes(values):
+    assert codes_of_no_answer(pl.Series(values, dtype=pl.Float64)) == []
+
+
+def test_a_control_that_is_no_condition_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no condition 'kontrol'; found \\['b', 'control'\\]"):
+        judged(tmp_path, people(), people(), controls=["kontrol"])
+
+
+@pytest.mark.parametrize("yes", ["1.0", "1", "TRUE", "yes"])
+def test_controls_are_marked_as_other_programs_write_yes(tmp_path, yes):
+    human = people().with_columns(
+        is_control=pl.when(pl.col("condition") == "b").then(pl.lit(yes)).otherwise(pl.lit("0"))
+    )
+    human.write_csv(tmp_path / "human.csv")
+    assert as_long(read_table(tmp_path / "human.csv"), table="t").controls == {"b"}
+
+
+@pytest.mark.parametrize(("column", "cell"), [("weight", "1,5"), ("weight", "-2"), ("is_control", "perhaps")])
+def test_a_weight_or_control_that_is_none_is_refused(tmp_path, column, cell):
+    with pytest.raises(InputError, match=f"column '{column}' holds '{cell}'"):
+        judged(tmp_path, people(), people().with_columns(pl.lit(cell).alias(column)))
+
+
+@pytest.mark.parametrize("form", ["{}%", "{},5"])
+def test_columns_of_percent_or_decimal_commas_are_named_as_not_used(tmp_path, form):
+    table = wide(people()).with_columns(q2=pl.format(form, "q2"))
+    found = judged(tmp_path, table, table)
+    assert set(found.rejected["column"]) == {"q2"}
+    assert "% or a decimal comma" in found.evaluation.notes[2]

@@ -24,6 +24,8 @@ from socsci_jax.evaluation.elsewhere.columns import (
 )
 
 PLACE = ("study", "condition", "outcome")
+YES, NO = ("true", "1", "yes"), ("false", "0", "no")
+_SIGNED = r"^[-+]?\d+(?:[.,]\d+)?\s*%$|^[-+]?\d+,\d{1,2}$"
 INTERNAL = ["__row", "__participant_id", "__study", "__condition"]
 
 
@@ -64,6 +66,7 @@ def as_long(frame: pl.DataFrame, *, table: str, id_column: str | None = None) ->
                 f"{table}: no column says who answered; found {frame.columns[:20]}, name one participant_id."
             )
         person = frame.columns[0]
+        _check_names_people(frame, person, table)
     study, condition = find(frame, STUDY), find(frame, CONDITION)
     # Names that no table has, so that any column may be a question.
     base = frame.with_row_index("__row", offset=1).with_columns(
@@ -90,18 +93,17 @@ def as_long(frame: pl.DataFrame, *, table: str, id_column: str | None = None) ->
         )
     melted = melted.rename(lambda name: name.removeprefix("__"))
     answers, bad = _numbers(melted, table)
+    if not is_long(frame):
+        bad = bad + _numbers_with_signs(base, attributes, table)
     people = base.select(
         pl.col("__study").alias("study"),
         pl.col("__participant_id").alias("participant_id"),
-        (pl.col(weight).cast(pl.Float64, strict=False) if weight else pl.lit(None, pl.Float64)).alias(
-            "weight"
-        ),
+        _weights(frame[weight], table) if weight else pl.lit(None, pl.Float64).alias("weight"),
         *(pl.col(name).alias(f"attribute {name}") for name in attributes),
     ).filter(pl.col("participant_id").is_not_null())
     marked = frozenset[str]()
     if control:
-        true = pl.col(control).str.to_lowercase().is_in(["true", "1", "yes"])
-        marked = frozenset(base.filter(true)["__condition"].unique())
+        marked = frozenset(base.filter(_yes(frame[control], table))["__condition"].unique())
     return LongTable(
         answers=answers,
         people=people.unique(["study", "participant_id"], keep="first", maintain_order=True),
@@ -115,6 +117,54 @@ def _column(frame: pl.DataFrame, name: str, table: str) -> str:
     if name not in frame.columns:
         raise InputError(f"{table}: there is no column {name!r}; found {frame.columns[1:20]}.")
     return name
+
+
+def _check_names_people(frame: pl.DataFrame, first: str, table: str) -> None:
+    """Raises InputError if the first column, which no name calls that of people, holds one value for several."""
+    one_row = [first, *(name for names in (STUDY, CONDITION, DRAW) if (name := find(frame, names)))]
+    again = frame.filter(pl.struct(one_row).is_duplicated(), pl.col(first).is_not_null())
+    if again.height:
+        raise InputError(
+            f"{table}: no column is named for people, and the first, {first!r}, holds {again[first][0]!r} in several rows; "
+            "name the column that says who answered participant_id, or give its name (id_column)."
+        )
+
+
+def _weights(column: pl.Series, table: str) -> pl.Series:
+    """Survey weights, null where the cell is empty; raises InputError for what is no weight."""
+    weights = column.cast(pl.Float64, strict=False)
+    good = (weights.is_finite() & (weights >= 0)).fill_null(False) | column.is_null()
+    if not good.all():
+        row = int(good.arg_min() or 0)
+        raise InputError(
+            f"{table}, row {row + 1}: column {column.name!r} holds {column[row]!r}, which is no weight; give numbers of 0 or "
+            "more."
+        )
+    return weights.alias("weight")
+
+
+def _yes(column: pl.Series, table: str) -> pl.Series:
+    """Where a column of yes and no says yes; raises InputError for other words."""
+    words = column.str.to_lowercase().str.strip_suffix(".0")
+    unknown = column.filter(words.is_not_null() & ~words.is_in([*YES, *NO]))
+    if len(unknown):
+        raise InputError(
+            f"{table}: column {column.name!r} holds {unknown[0]!r}; write {', '.join(YES)} for yes and {', '.join(NO)} for "
+            "no."
+        )
+    return words.is_in(YES).fill_null(False)
+
+
+def _numbers_with_signs(base: pl.DataFrame, attributes: list[str], table: str) -> Rejected:
+    """Cells of columns that would be questions if 20% and 3,5 were numbers: they are not used as answers."""
+    found = Rejected.none()
+    for name in attributes:
+        cells = base.select(row="__row", outcome=pl.lit(name), raw=name).drop_nulls("raw")
+        signed = cells.filter(pl.col("raw").str.contains(_SIGNED))
+        if signed.height > 0.5 * cells.height:
+            reason = "a number with % or a decimal comma, taken for an attribute of people"
+            found = found + rejected(table, signed, reason=reason)
+    return found
 
 
 def _is_numeric(column: pl.Series) -> bool:

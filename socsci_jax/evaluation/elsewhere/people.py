@@ -13,9 +13,16 @@ import polars as pl
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere.columns import Rejected, rejected
 from socsci_jax.evaluation.elsewhere.long import PLACE, LongTable
-from socsci_jax.evaluation.elsewhere.scales import TableScale, declared_for, observed_scale
+from socsci_jax.evaluation.elsewhere.scales import (
+    TableScale,
+    codes_of_no_answer,
+    declared_for,
+    observed_scale,
+)
 from socsci_jax.studies.schema import Item
 
+ANSWERED_BEFORE = "the person answered this question in an earlier row"
+NO_ANSWER = "far from all other answers, as codes of no answer are (declare the scale to keep it)"
 CONTROL_NAMES = ("control", "control group", "placebo")
 
 
@@ -50,11 +57,22 @@ def people_of(
     if answers.is_empty():
         raise InputError(f"{path}: not one answer is a number; give people's answers as numbers.")
     by_outcome: dict[tuple[str, str], TableScale] = {}
-    kept, bad, notes = [], human.rejected, []
+    answers, again = _first_answers(answers)
+    bad = human.rejected + rejected(str(path), again, reason=ANSWERED_BEFORE, value="value")
+    kept, notes = [], []
+    observed: dict[str, list[str]] = {}
     for (study, outcome), rows in answers.partition_by(
         ["study", "outcome"], as_dict=True, maintain_order=True
     ).items():
-        scale = declared_for(str(outcome), scales) or observed_scale(rows["value"])
+        declared = declared_for(str(outcome), scales)
+        if declared is None:
+            code = rows["value"].is_in(codes_of_no_answer(rows["value"]))
+            bad = bad + rejected(str(path), rows.filter(code), reason=NO_ANSWER, value="value")
+            rows = rows.filter(~code)
+        scale = declared or observed_scale(rows["value"])
+        if declared is None and scale.scale.kind == "levels":
+            ends = f"{scale.scale.levels[0]:g} to {scale.scale.levels[-1]:g}"
+            observed.setdefault(ends, []).append(str(outcome))
         by_outcome[str(study), str(outcome)] = scale
         rows = rows.with_columns(value=pl.Series(scale.levels_of(rows["value"].to_numpy())))
         if scale.scale.kind != "levels":
@@ -75,7 +93,12 @@ def people_of(
         raise InputError(
             f"{path}: not one question has two different answers on a scale; declare the scales."
         )
+    if observed:
+        notes.append(_observed(observed))
     names = frozenset(controls) or human.controls
+    conditions = on_scales["condition"].unique().sort().to_list()
+    if unknown := sorted(set(controls) - set(conditions)):
+        raise InputError(f"{path}: there is no condition {unknown[0]!r}; found {conditions[:20]}.")
     items = _items(on_scales, by_outcome, names)
     item_by_id = {item.item_id: item for item in items}
     item_ids = pl.DataFrame(
@@ -97,6 +120,22 @@ def people_of(
         rejected=bad,
         notes=tuple(notes),
     )
+
+
+def _first_answers(answers: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The first answer of each person to each question, and the later ones."""
+    first = answers.select(pl.struct(*PLACE, "participant_id").is_first_distinct()).to_series()
+    return answers.filter(first), answers.filter(~first)
+
+
+def _observed(outcomes: Mapping[str, list[str]]) -> str:
+    """Which scales were taken from the answers."""
+    told = [
+        f"{ends} for {', '.join(map(repr, names[:3]))}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+        for ends, names in list(outcomes.items())[:5]
+    ]
+    more = f"; and {len(outcomes) - 5} more scales" if len(outcomes) > 5 else ""
+    return f"Scales are those of people's answers, as none were declared: {'; '.join(told)}{more}."
 
 
 def _items(

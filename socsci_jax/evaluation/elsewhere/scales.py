@@ -17,6 +17,14 @@ from socsci_jax.studies.scale import MAX_LEVELS, Scale
 
 # Answers that are quantities are put into so many levels over their range.
 BINS = 101
+# What surveys write for don't know, refused, or not asked.
+CODES = tuple(
+    float(sign * int(digit * length))
+    for sign in (-1, 1)
+    for digit in "6789"
+    for length in range(1, 6)
+    if sign < 0 or length > 1
+)
 _RANGE = re.compile(
     r"^\s*(-?\d+(?:\.\d+)?)\s*(?:to|\.\.)\s*(-?\d+(?:\.\d+)?)(?:\s+by\s+(\d+(?:\.\d+)?))?\s*$"
 )
@@ -105,6 +113,17 @@ def declared_for(outcome: str, scales: Mapping[str, TableScale]) -> TableScale |
         scale for pattern, scale in scales.items() if "*" in pattern and fnmatch.fnmatchcase(outcome, pattern)
     )
     return next(fitting, None)
+
+
+def codes_of_no_answer(values: pl.Series) -> list[float]:
+    """Answers such as -99 or 999 that lie farther from all others than twice these others' range."""
+    distinct = values.unique().sort()
+    others = distinct.filter(~distinct.is_in(CODES))
+    if len(others) < 2:
+        return []
+    lo, hi = float(others[0]), float(others[-1])
+    far = (distinct < lo - 2 * (hi - lo)) | (distinct > hi + 2 * (hi - lo))
+    return distinct.filter(distinct.is_in(CODES) & far).to_list()
 
 
 def observed_scale(values: pl.Series) -> TableScale:
