@@ -55,3 +55,36 @@ def test_each_study_is_predicted_by_a_model_that_has_not_seen_it(people):
     assert row(found, "naive", "Intercept")["estimate"] == pytest.approx(expected, abs=1e-9)
     with pytest.raises(InputError, match="1 studies were seen by every model, the first 'even'"):
         rectify(first, gold, "y ~ 1", others=[first])
+
+
+@pytest.mark.parametrize("words", [("True", "False"), ("true", "false"), (" TRUE", "FALSE")])
+def test_seen_may_be_written_as_text(people, words):
+    frame, gold = people
+    seen = frame.with_columns(seen=pl.Series([words[at >= 10] for at in range(ROWS)]))
+    found = rectify(seen, gold, "y ~ 1", Settings(exclude_seen=True))
+    assert found.rejects.height == 10 and row(found, "DSL", "Intercept")["n_labeled"] == LABELED - 10
+
+
+@pytest.mark.parametrize("word", ["perhaps", ""])
+def test_what_another_models_table_says_of_seen_is_checked(people, word):
+    frame, gold = people
+    known = frame.with_columns(study_id=pl.lit("s"), seen=pl.lit(True))
+    other = known.with_columns(seen=pl.lit(word))
+    with pytest.raises(InputError, match="'seen' of PREDICTIONS is not true or false"):
+        rectify(known, gold, "y ~ 1", others=[other])
+
+
+def test_answers_of_one_arm_alone_do_not_correct_the_effect(people):
+    frame, gold = people
+    apart = frame.with_columns(
+        arm=(~pl.col("participant_id").is_in(gold["participant_id"].implode())).cast(pl.Int64)
+    )
+    found = rectify(apart, gold, "y ~ arm")
+    assert set(found.table["method"]) == {"naive"}
+    assert any("DSL is left out" in note and "ask people of every group" in note for note in found.notes)
+
+
+def test_as_many_answers_as_coefficients_correct_nothing(people):
+    frame, gold = people
+    found = rectify(frame, gold.head(1), "y ~ 1")
+    assert "DSL" not in found.table["method"].to_list()

@@ -95,6 +95,11 @@ def _number(table: pl.DataFrame, name: str) -> pl.Expr:
 def flag(table: pl.DataFrame) -> pl.Expr:
     """The column seen as true or false, null where it is not known."""
     column = table[SEEN]
+    if column.dtype == pl.String:
+        # Tables written elsewhere say True, which is a text to readers that know true alone.
+        words = column.str.strip_chars().str.to_lowercase()
+        if words.is_in(["true", "false"]).fill_null(True).all():
+            return pl.col(SEEN).str.strip_chars().str.to_lowercase() == "true"
     if not zero_or_one(column):
         raise InputError(
             f"Column 'seen' of PREDICTIONS is not true or false; it holds {column.drop_nulls()[0]!r}."

@@ -133,6 +133,7 @@ def _labels_only(data: Prepared, settings: Settings) -> list[dict]:
 def _dsl(data: Prepared, settings: Settings) -> list[dict]:
     if data.labeled.all():
         raise InputError(_NOTHING_PREDICTED)
+    _check_asked(data)
     known = {
         "prediction": data.prediction, "y": data.y, "labeled": data.labeled, "probability": data.probability,
         "family": settings.family, "weights": data.weights, "clusters": data.clusters, "names": data.terms,
@@ -142,6 +143,18 @@ def _dsl(data: Prepared, settings: Settings) -> list[dict]:
     else:
         found = dsl(data.X, **known)
     return _rows(data, found, int(data.labeled.sum()), len(data.y))
+
+
+def _check_asked(data: Prepared) -> None:
+    """Raises InputError if the answers are of too few people, or of one group alone, to correct each coefficient."""
+    asked = data.X[data.labeled & (data.weights > 0)]
+    size = np.sqrt((data.X**2).sum(axis=0))
+    rank = 0 if asked.size == 0 else np.linalg.matrix_rank(asked / np.where(size > 0, size, 1))
+    if len(asked) <= len(data.terms) or rank < len(data.terms):
+        raise InputError(
+            f"the {len(asked)} answers cannot tell {len(data.terms)} coefficients apart, so that predictions would stand "
+            "uncorrected; ask people of every group."
+        )
 
 
 def _samples(data: Prepared) -> tuple[Sample, Sample]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.rectification.predicted import ROW_SEEN, SEEN, one_row_each
+from socsci_jax.rectification.predicted import ROW_SEEN, SEEN, flag, one_row_each
 
 KEYS = ("study_id", "item_id", "participant_id")
 STUDY = "study_id"
@@ -118,11 +118,7 @@ def _unseen(predictions: pl.DataFrame, others: Sequence[pl.DataFrame], keys: tup
             if needed not in table.columns:
                 raise InputError(f"Predictions table {at + 1} of {len(tables)} has no column {needed!r}; choosing "
                                  "models by study needs it in each.")  # fmt: skip
-        clean = (
-            table.group_by(STUDY)
-            .agg(pl.col(SEEN).cast(pl.Boolean).fill_null(True).any())
-            .filter(~pl.col(SEEN))
-        )
+        clean = table.group_by(STUDY).agg(flag(table).fill_null(True).any()).filter(~pl.col(SEEN))
         now = set(clean[STUDY].to_list()) - done
         chosen.append(table.filter(pl.col(STUDY).is_in(list(now))))
         done |= now
