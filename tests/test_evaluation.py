@@ -575,6 +575,13 @@ def test_a_model_that_does_worse_than_the_baselines_is_not_to_be_relied_on(world
     )
 
 
+def test_where_nothing_can_be_said_for_want_of_answers_the_least_number_is_named(world):
+    predictions = exact_predictions(world, world.truth)
+    found = evaluate(predictions, world.store, label(world.store, **TRAINING), minimum_n=1_000)
+    first = verdicts.verdict(found, PART)[0]
+    assert first.kind == "warning" and "no item has enough answers (1000 are the least)" in first.text
+
+
 def test_a_model_that_beats_both_is_said_to(knows_truth):
     first = verdicts.verdict(knows_truth, PART)[0]
     assert first.kind == "claim"

@@ -485,6 +485,13 @@ def test_a_failing_study_is_refused_with_the_whole_list(tmp_path):
     assert "--allow assignment-counts --allow balance --allow values-on-scale" in message
 
 
+def test_a_code_beside_the_scale_is_told_where_it_belongs(tmp_path):
+    rows = [row | {"trust": 98 if i == 3 else 1 + i % 3} for i, row in enumerate(answers())]
+    message = refused(write_deposit(tmp_path / "d", rows=rows))
+    assert "1 gate refuses it" in message
+    assert "'98' (1); codes beside the scale go under its `missing` (no answer) or `alternatives`" in message
+
+
 def test_a_waiver_is_recorded_in_the_store(tmp_path):
     rows = [row | {"trust": 9 if i == 3 else 1 + i % 3} for i, row in enumerate(answers())]
     store = build(write_deposit(tmp_path / "d", rows=rows), allow=("values-on-scale",))

@@ -105,6 +105,11 @@ def test_every_problem_is_reported_at_once():
         assert found in message
 
 
+def test_another_word_for_the_end_of_a_scale_is_answered_with_ours():
+    message = refused(GOOD.replace("lo: ", "min: ", 1))
+    assert "min: key is not known; did you mean 'lo'?" in message
+
+
 def test_every_mistyped_key_is_reported_at_once_with_the_nearest():
     message = refused(GOOD.replace('question: "', 'qestion: "').replace("factors:", "factor:"))
     assert "factor: key is not known; did you mean 'factors'?" in message

@@ -37,6 +37,7 @@ _LABEL_FIRST = re.compile(
 # "0 Human 1 Machine", "(1) Human (2) Machine"
 _BRACKETED = re.compile(r"\((-?\d{1,4})\)\s*([^\W\d][^();\n|]*?)\s*(?=[,;.]?\s*\(-?\d|[;\n|]|\.?$)")
 _ENOUGH = 30
+_OUTSIDE = '; codes beside the scale go under its `missing` (no answer) or `alternatives` ("don\'t know")'
 # An entry is a few lines; of what a hostile file makes one of, no more is looked at.
 LONGEST_ENTRY = 5_000
 
@@ -45,10 +46,15 @@ def on_scale(built: BuiltStudy, deposit: Deposit) -> list[str]:
     """Answers that are no level, missing code or alternative of their scale."""
     found = []
     for outcome, tally in built.tallies.items():
-        for cells, what in ((tally.outside, "outside the scale"), (tally.unread, "neither codes nor labels")):
+        for cells, what, advice in (
+            (tally.outside, "outside the scale", _OUTSIDE),
+            (tally.unread, "neither codes nor labels", ""),
+        ):
             if cells:
                 most = ", ".join(f"{cell[:40]!r} ({count:,})" for cell, count in cells.most_common(5))
-                found.append(f"outcome {outcome!r}: {sum(cells.values()):,} answers are {what}: {most}")
+                found.append(
+                    f"outcome {outcome!r}: {sum(cells.values()):,} answers are {what}: {most}{advice}"
+                )
         if not tally.answers:
             found.append(f"outcome {outcome!r}: not one answer")
     return found

@@ -75,7 +75,9 @@ def attribute_names(specification: Specification) -> tuple[str, ...]:
 
 
 def _refused(path: Path, refused: list[GateResult]) -> InputError:
-    lines = [f"{path}: not built, {len(refused)} gates refuse it:"]
+    lines = [
+        f"{path}: not built, {len(refused)} {'gate refuses' if len(refused) == 1 else 'gates refuse'} it:"
+    ]
     for result in refused:
         lines.append(f"  {result.gate} ({result.study}):")
         lines += [f"    {finding}" for finding in result.findings]

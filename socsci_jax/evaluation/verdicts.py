@@ -177,10 +177,11 @@ def _distance_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     found = {p: difference(evaluation, part, p) for p in (UNIFORM, CONDITION_POOLED)}
     known = {p: value for p, value in found.items() if value is not None and is_known(value)}
     if not known:
+        least = evaluation.metadata.get("evaluation", {}).get("minimum_n")
+        enough = "enough answers" if least is None else f"enough answers ({least} are the least)"
         return [
             Sentence(
-                "warning",
-                f"Nothing can be said about {name}: no item has enough answers on a scale of levels.",
+                "warning", f"Nothing can be said about {name}: no item has {enough} on a scale of levels."
             )
         ]
 

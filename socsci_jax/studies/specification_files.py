@@ -126,11 +126,16 @@ def _explain(problem: ErrorDetails) -> str:
     return f"{key or 'file'}: {message[0].lower()}{message[1:]}{shown}"
 
 
+# Words that other tools have for ours, and that resemble a key that means something else.
+_SYNONYMS = {"min": "lo", "minimum": "lo", "max": "hi", "maximum": "hi"}
+
+
 def _nearest(key: str) -> str:
     known = {
         name for model in (Specification, Study, *_blocks()) for name in getattr(model, "model_fields", {})
     }
-    near = difflib.get_close_matches(key, known, n=1)
+    meant = _SYNONYMS.get(key)
+    near = [meant] if meant else difflib.get_close_matches(key, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
