@@ -400,3 +400,9 @@ def test_columns_of_percent_or_decimal_commas_are_named_as_not_used(tmp_path, fo
     found = judged(tmp_path, table, table)
     assert set(found.rejected["column"]) == {"q2"}
     assert "% or a decimal comma" in found.evaluation.notes[2]
+
+
+def test_answers_of_people_without_a_weight_are_counted_in_a_note(tmp_path):
+    human = people().with_columns(weight=pl.when(pl.col("participant_id") == "b3").then(None).otherwise(1.5))
+    notes = judged(tmp_path, people(), human).evaluation.notes
+    assert any(note.startswith("2 answers are of people without a survey weight") for note in notes)

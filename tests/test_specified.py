@@ -94,6 +94,24 @@ def test_labels_in_cells_and_declared_codes_are_read(tmp_path):
     assert [found.get(str(100 + 2 * i)) for i in range(4)] == [1, 2, 3, None]
 
 
+def test_cells_with_labels_that_are_codes_of_other_levels_are_refused_until_they_are_declared(tmp_path):
+    words = {1: "Completely", 2: "4", 3: "3", 4: "2", 5: "Not at all"}
+    codes = [1 + i % 5 for i in range(120)]
+    rows = [row | {"trust": words[c]} for row, c in zip(answers(), codes, strict=True)]
+    spec = specification()
+    del spec["files"]["codebook"]
+    for name, level in spec["factors"]["arm"]["levels"].items():
+        level["text"] = f"{name} reads the scan and tells you what it shows."
+    scale = spec["outcomes"]["trust"]["scale"] = {"levels": {str(c): label for c, label in words.items()}}
+    assert "'Completely' (24)" in refused(write_deposit(tmp_path / "d", rows=rows, spec=spec))
+    scale["codes"] = {label: str(c) for c, label in words.items()}
+    declared = values(build(write_deposit(tmp_path / "d", rows=rows, spec=spec)), "trust")
+    assert declared == {str(row["id"]): c for row, c in zip(rows, codes, strict=True)}
+    del scale["codes"]
+    rows = [row | {"trust": c} for row, c in zip(rows, codes, strict=True)]
+    assert values(build(write_deposit(tmp_path / "d", rows=rows, spec=spec)), "trust") == declared
+
+
 def test_a_reversed_scale_is_turned_to_what_people_saw(tmp_path):
     spec = specification()
     spec["outcomes"]["trust"]["scale"]["reversed"] = True

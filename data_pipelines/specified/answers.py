@@ -29,18 +29,27 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How the cells of one outcome's column are read."""
+    """How the cells of one outcome's column are read.
+
+    `undecided` are labels that tell that cells hold labels, where other levels' labels are numbers that are codes too:
+    of "4" nobody knows which is meant.
+    """
 
     scale: Scale
     declared: AnswerScale
     codes: Mapping[str, str]
     missing: frozenset[str]
+    undecided: frozenset[str] = frozenset()
 
     def read(self, cell: str | None) -> Answer:
         if cell is None:
             cell = self.declared.empty
         if cell is None:
             return Answer(status="missing", reason="missing answer")
+        if _key(cell) in self.undecided:
+            return Answer(
+                status="unread", reason="answer is a label where other labels are codes of other levels"
+            )
         text = self.codes.get(_key(cell), self.codes.get(_key(code(cell)), cell))
         number = code(text)
         if number in self.missing:
@@ -89,10 +98,19 @@ def reading_of(
         for c, label in own.items()
         if label and counts[_key(label)] == 1 and (code(label) not in own or code(label) == c)
     }
-    told |= {_key(cell): c for cell, c in declared.codes.items()}
+    coded = {_key(cell): c for cell, c in declared.codes.items()}
+    clash = any(
+        code(label) in own and code(label) != c and _key(label) not in coded for c, label in own.items()
+    )
+    undecided = frozenset(told.keys() - coded.keys() - set(map(_key, own))) if clash else frozenset()
+    told |= coded
     absent = (missing | set(declared.missing)) - set(declared.alternatives)
     return Reading(
-        scale=scale, declared=declared, codes=told, missing=frozenset(absent - set(map(code, scale.levels)))
+        scale=scale,
+        declared=declared,
+        codes=told,
+        missing=frozenset(absent - set(map(code, scale.levels))),
+        undecided=undecided,
     )
 
 

@@ -132,6 +132,10 @@ def evaluate(
     if {"seen", "unseen"} & set(predictions.frame.columns):
         correction = correct_parts(labeled, predictions.frame)
         labeled, notes = correction.labeled, correction.sentences
+    if "weight" in labeled.columns and (without := labeled["weight"].null_count()):
+        notes.append(
+            f"{without:,} answers are of people without a survey weight; beside others they weigh nothing."
+        )
     is_nominal = pl.col("item_id").is_in([i for i, item in store.item_by_id.items() if item.scale.nominal])
     ordered, nominal = labeled.filter(~is_nominal), labeled.filter(is_nominal)
     index = PredictionIndex(predictions)
