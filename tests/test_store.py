@@ -234,3 +234,13 @@ def test_an_inspection_lists_what_is_known_of_people_in_the_store_s_words(tmp_pa
         made.add_response(item_id, person, 3, sample_id=0)
     found = inspect_store(made.write(tmp_path / "store")).attributes
     assert found.rows() == [("gender", 3, 2, "Female | Male"), ("age", 1, 1, "34 years")]
+
+
+def test_an_inspection_counts_the_answers_that_are_alternatives(tmp_path):
+    made = builder()
+    scale = Scale.of_levels({1: "no", 2: "yes"}, origin="codebook", alternatives={98: "Don't know"})
+    item_id = made.add_item(small_item("s", "arm", "taxes", scale))
+    for sample, value in enumerate((1, 98)):
+        assert made.add_response(item_id, "p", value, sample_id=sample)
+    found = inspect_store(made.write(tmp_path / "store")).scales
+    assert found.select("responses", "alternatives").rows() == [(2, 1)]

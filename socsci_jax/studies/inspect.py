@@ -18,9 +18,10 @@ MOST_VALUES = 5
 class Inspection:
     """Small tables about a store, ready to be shown.
 
-    studies: one row per study with its counts; scales: items and answers by kind, number of levels and origin;
-    attributes: of how many people each attribute is known, and its most frequent values; disagreements: outcomes whose arms state different scales; equal_texts: arms of one outcome that read the
-    same; rejects: counts by kind and reason.
+    studies: one row per study with its counts; scales: items and answers by kind, range and origin, and how many
+    answers are alternatives; attributes: of how many people each attribute is known, and its most frequent values;
+    disagreements: outcomes whose arms state different scales; equal_texts: arms of one outcome that read the same;
+    rejects: counts by kind and reason.
     """
 
     studies: pl.DataFrame
@@ -40,7 +41,7 @@ def inspect_store(store: StudyStore) -> Inspection:
         range=pl.Series([_range(scale) for scale in store.items["scale"]], dtype=pl.String),
         labels=pl.col("scale").struct.field("labels").list.join(" | "),
         text=pl.col("stimulus") + pl.col("question") + pl.col("answer_format"),
-    ).join(store.responses.group_by("item_id").len("responses"), on="item_id")
+    ).join(_answers(store), on="item_id")
     people = store.participants.group_by("study_id").len("participants")
     of_outcome = ["study_id", "outcome"]
     return Inspection(
@@ -55,7 +56,7 @@ def inspect_store(store: StudyStore) -> Inspection:
         .join(store.studies.select("study_id", "title"), on="study_id")
         .sort("study_id"),
         scales=items.group_by("kind", "range", "origin")
-        .agg(items=pl.len(), responses=pl.col("responses").sum())
+        .agg(items=pl.len(), responses=pl.col("responses").sum(), alternatives=pl.col("alternatives").sum())
         .sort("responses", descending=True),
         attributes=_attributes(store),
         disagreements=items.group_by(of_outcome)
@@ -71,6 +72,19 @@ def inspect_store(store: StudyStore) -> Inspection:
         .select(*of_outcome, pl.col("conditions").list.join("; "))
         .sort(of_outcome),
         rejects=store.rejects.group_by("kind", "reason").len("count").sort("count", descending=True),
+    )
+
+
+def _answers(store: StudyStore) -> pl.DataFrame:
+    """Responses of each item, and how many of them are alternatives ("don't know")."""
+    beside = store.items.select("item_id", beside=pl.col("scale").struct.field("alternatives"))
+    return (
+        store.responses.join(beside, on="item_id")
+        .group_by("item_id")
+        .agg(
+            responses=pl.len(),
+            alternatives=pl.col("value").is_in(pl.col("beside")).sum(),
+        )
     )
 
 
