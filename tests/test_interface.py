@@ -1,5 +1,6 @@
 """The Python interface: what a notebook does in five lines, and the same at the shell."""
 
+import dataclasses
 import json
 import re
 
@@ -284,3 +285,12 @@ def test_ask_shows_how_the_model_did_on_unseen_studies(world, asked, shell, tmp_
     assert "did on unseen studies" in found.output and "condition_pooled" in found.output
     value = evaluation.metric("wasserstein", part="unseen_studies")
     assert f"{value.value:.3g}" in found.output
+
+
+def test_an_attribute_that_the_model_was_not_trained_with_is_named(asked, versions, caplog):
+    knowing = dataclasses.replace(asked, metadata=asked.metadata | {"attributes": ["age", "gender"]})
+    sj.predict(knowing, versions[:1], [{"age": "34", "sex": "f"}], show_progress=False)
+    assert "not trained with 'sex'; it knows 'age', 'gender'" in caplog.text
+    caplog.clear()
+    sj.predict(knowing, versions[:1], [{"age": "34", "sex": None}], show_progress=False)
+    assert not caplog.text

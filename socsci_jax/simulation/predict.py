@@ -117,6 +117,7 @@ def prepare_prediction(
             logger.warning(
                 "%d items without a finite set of levels are excluded; draw answers for them.", excluded
             )
+    _warn_of_unknown_attributes(model, pairs)
     table = tokenize_prompts(pairs, layout=layout, tokenizer=model.tokenizer)
     longest = max(map(len, table.prefixes)) + max(map(len, table.prompts))
     if longest > model.config.max_position_embeddings:
@@ -133,6 +134,22 @@ def prepare_prediction(
         excluded_items=excluded,
         seen=None if model.trained_on is None else model.trained_on.label(pairs),
     )
+
+
+def _warn_of_unknown_attributes(model: SimulationModel, pairs: Pairs) -> None:
+    """Logs the attributes of personas that the model was not trained with: it reads them as words like any others."""
+    known = model.metadata.get("attributes")
+    if not isinstance(known, list) or pairs.store is not None:
+        return
+    given = {
+        name for persona in pairs.personas.values() for name, value in persona.items() if value is not None
+    }
+    if unknown := sorted(given - set(known)):
+        logger.warning(
+            "The model was not trained with %s; it knows %s.",
+            ", ".join(map(repr, unknown)),
+            ", ".join(map(repr, known)),
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
