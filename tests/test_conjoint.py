@@ -284,6 +284,16 @@ def test_a_column_that_is_not_what_it_is_said_to_be_is_refused(profiles, change,
         conjoint_table(profiles, dataclasses.replace(COLUMNS, **change))
 
 
+def test_choices_in_codes_of_yes_and_no_are_refused(profiles):
+    with pytest.raises(InputError, match="are 1 and 2, codes of yes and no"):
+        conjoint_table(profiles.with_columns(pl.col(COLUMNS.choice) + 1), COLUMNS)
+
+
+def test_weights_that_are_texts_are_refused(profiles):
+    with pytest.raises(InputError, match="weights 'w' are not numbers"):
+        conjoint_table(profiles.with_columns(w=pl.lit("heavy")), dataclasses.replace(COLUMNS, weights="w"))
+
+
 def test_the_command_writes_the_tidy_table(profiles, tmp_path):
     profiles.write_csv(tmp_path / "profiles.csv")
     arguments = [

@@ -406,3 +406,27 @@ def test_answers_of_people_without_a_weight_are_counted_in_a_note(tmp_path):
     human = people().with_columns(weight=pl.when(pl.col("participant_id") == "b3").then(None).otherwise(1.5))
     notes = judged(tmp_path, people(), human).evaluation.notes
     assert any(note.startswith("2 answers are of people without a survey weight") for note in notes)
+
+
+@pytest.mark.parametrize(("column", "cell"), [("seen", "True"), ("seen", "1.0"), ("unseen", "nothing")])
+def test_predictions_that_say_that_they_were_trained_on_are_refused(tmp_path, column, cell):
+    with pytest.raises(InputError, match="160 of 160 rows are marked as seen in training"):
+        judged(tmp_path, people().with_columns(pl.lit(cell).alias(column)), people())
+
+
+def test_of_tables_without_marks_one_sentence_says_that_nothing_is_known(long_result):
+    notes = long_result.evaluation.notes
+    assert (
+        sum(
+            "No split is known" in note or "not known what the model was trained on" in note for note in notes
+        )
+        == 1
+    )
+
+
+def test_predictions_of_another_condition_are_not_judged_by_the_only_one_of_people(tmp_path):
+    control, other = (people().filter(condition=name) for name in ("control", "b"))
+    with pytest.raises(InputError, match="no prediction is of a question"):
+        judged(tmp_path, other, control)
+    unnamed = other.drop("condition")
+    assert judged(tmp_path, unnamed, control).evaluation.counts["all"]["answers"] == control.height

@@ -87,6 +87,12 @@ def read_conjoint(profiles: pl.DataFrame, columns: Columns) -> tuple[Conjoint, p
     for name in (*columns.named(), *columns.attributes):
         if name not in profiles.columns:
             raise InputError(f"There is no column {name!r}; the table has {profiles.columns[:40]}.")
+    if sorted(profiles[columns.choice].drop_nulls().unique().to_list()) == [1, 2]:
+        raise InputError(
+            f"The choices {columns.choice!r} are 1 and 2, codes of yes and no; write 1 for chosen and 0 for not."
+        )
+    if columns.weights is not None and not profiles[columns.weights].dtype.is_numeric():
+        raise InputError(f"The weights {columns.weights!r} are not numbers.")
     attributes = columns.attributes or tuple(c for c in profiles.columns if c not in columns.named())
     if not 1 <= len(attributes) <= MOST_ATTRIBUTES:
         raise InputError(f"{len(attributes)} columns would be attributes; name those that are (attributes).")

@@ -23,6 +23,8 @@ from socsci_jax.evaluation.elsewhere.columns import (
     rejected,
 )
 
+# The condition of tables that name none.
+NO_CONDITION = "all"
 PLACE = ("study", "condition", "outcome")
 YES, NO = ("true", "1", "yes"), ("false", "0", "no")
 _SIGNED = r"^[-+]?\d+(?:[.,]\d+)?\s*%$|^[-+]?\d+,\d{1,2}$"
@@ -72,7 +74,7 @@ def as_long(frame: pl.DataFrame, *, table: str, id_column: str | None = None) ->
     base = frame.with_row_index("__row", offset=1).with_columns(
         __participant_id=pl.col(person),
         __study=pl.col(study).fill_null("study") if study else pl.lit("study"),
-        __condition=pl.col(condition).fill_null("all") if condition else pl.lit("all"),
+        __condition=pl.col(condition).fill_null(NO_CONDITION) if condition else pl.lit(NO_CONDITION),
     )
     weight, control = find(frame, WEIGHT), find(frame, CONTROL)
     taken = {person, study, condition, weight, control, find(frame, DRAW)} - {None}

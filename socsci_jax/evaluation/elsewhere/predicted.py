@@ -20,7 +20,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
     find,
     rejected,
 )
-from socsci_jax.evaluation.elsewhere.long import PLACE, as_long
+from socsci_jax.evaluation.elsewhere.long import NO_CONDITION, PLACE, as_long
 from socsci_jax.evaluation.elsewhere.people import TablePeople
 from socsci_jax.studies.predictions import SUM_TOLERANCE, Predictions
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
@@ -58,8 +58,8 @@ def read_predicted(
 def _placed(rows: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.DataFrame, Rejected]:
     """The rows with their item; a question that people have no answers to is rejected.
 
-    Where people's table has conditions and the predictions have none, or the other way round, nothing fits; one
-    condition on both sides needs no common name.
+    Where people's table has conditions and the predictions have none, or the other way round, nothing fits, unless it is
+    one condition, which needs no name on the other side.
     """
     if rows.is_empty():
         raise InputError(
@@ -67,7 +67,11 @@ def _placed(rows: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.Dat
         )
     known = people.item_ids
     conditions = known["condition"].unique()
-    if rows["condition"].n_unique() == 1 and len(conditions) == 1:
+    if (
+        rows["condition"].n_unique() == 1
+        and len(conditions) == 1
+        and NO_CONDITION in (rows["condition"][0], conditions[0])
+    ):
         rows = rows.with_columns(condition=pl.lit(conditions[0]))
     if rows["study"].n_unique() == 1 and known["study"].n_unique() == 1:
         rows = rows.with_columns(study=pl.lit(known["study"][0]))
@@ -150,7 +154,9 @@ def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path) -> Read
             "row",
             (pl.col(person) if person else pl.lit(None, pl.String)).alias("participant_id"),
             (pl.col(study).fill_null("study") if study else pl.lit("study")).alias("study"),
-            (pl.col(condition).fill_null("all") if condition else pl.lit("all")).alias("condition"),
+            (pl.col(condition).fill_null(NO_CONDITION) if condition else pl.lit(NO_CONDITION)).alias(
+                "condition"
+            ),
             pl.col(outcome).alias("outcome"),
             pl.col(prob).alias("raw"),
             pl.col(level).cast(pl.Float64, strict=False).alias("_level"),

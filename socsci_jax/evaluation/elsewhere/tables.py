@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere.columns import MEAN, OUTCOME, VALUE, find, read_table
 from socsci_jax.evaluation.elsewhere.long import as_long
 from socsci_jax.evaluation.elsewhere.means import evaluate_means
@@ -17,6 +18,7 @@ from socsci_jax.evaluation.elsewhere.scales import read_scales
 from socsci_jax.evaluation.evaluate import evaluate
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.foreign_text import write_csv
+from socsci_jax.studies.trained_on import UNSEEN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +64,7 @@ def evaluate_tables(
         controls=controls,
     )
     frame = read_table(answers)
+    _check_unseen(frame, answers)
     notes = [
         "No split is known: nothing here says whether the predictor had seen these answers.",
         *people.notes,
@@ -74,9 +77,8 @@ def evaluate_tables(
         read = read_predicted(frame, people, path=answers, id_column=_own_id(frame, id_column))
         bad = read.rejected
         notes += read.notes
-        known = dataclasses.replace(
-            read.predictions, frame=read.predictions.frame.drop("unseen", strict=False)
-        )
+        frame = read.predictions.frame.drop("seen", "unseen", strict=False)
+        known = dataclasses.replace(read.predictions, frame=frame)
         found = evaluate(known, people, people.labeled, seed=seed, minimum_n=minimum_n, resample=resample)
     every = (people.rejected + bad).frame
     if every.height:
@@ -85,6 +87,21 @@ def evaluate_tables(
         )
     metadata = {**found.metadata, "predictions": {"table": str(answers)}}
     return TableEvaluation(dataclasses.replace(found, notes=(*notes, *found.notes), metadata=metadata), every)
+
+
+def _check_unseen(frame: pl.DataFrame, path: Path) -> None:
+    """Raises InputError if the table itself says of rows that they were trained on."""
+    told = [
+        pl.col(name).str.to_lowercase().str.strip_suffix(".0").is_in(words)
+        for names, words in ((("seen",), ["true", "1"]), (("unseen",), [UNSEEN[-1]]))
+        if (name := find(frame, names))
+    ]
+    seen = frame.filter(pl.any_horizontal(told)).height if told else 0
+    if seen:
+        raise InputError(
+            f"{path}: {seen:,} of {frame.height:,} rows are marked as seen in training; what was trained on says nothing "
+            "of new answers. Remove these rows, and with them the answers that they are about."
+        )
 
 
 def _own_id(frame: pl.DataFrame, id_column: str | None) -> str | None:
