@@ -430,3 +430,27 @@ def test_predictions_of_another_condition_are_not_judged_by_the_only_one_of_peop
         judged(tmp_path, other, control)
     unnamed = other.drop("condition")
     assert judged(tmp_path, unnamed, control).evaluation.counts["all"]["answers"] == control.height
+
+
+def cell_means(value: float) -> pl.DataFrame:
+    return (
+        people().select("condition", "outcome").unique(maintain_order=True).with_columns(mean=pl.lit(value))
+    )
+
+
+def test_means_on_another_scale_are_noted(tmp_path):
+    notes = judged(tmp_path, cell_means(0.7), people()).evaluation.notes
+    assert any(
+        note.startswith("4 of 4 predicted means lie outside the scale, the first 0.7") for note in notes
+    )
+    assert not any(
+        "outside the scale" in note for note in judged(tmp_path, cell_means(3), people()).evaluation.notes
+    )
+
+
+def test_means_that_nobody_answered_are_rejected(tmp_path):
+    means = pl.concat([cell_means(3.0), cell_means(3.0).head(1).with_columns(outcome=pl.lit("q9"))])
+    rejects = judged(tmp_path, means, people()).rejected
+    assert rejects.rows() == [
+        (str(tmp_path / "answers.csv"), 5, "q9", "people have no answers to this question", "q9")
+    ]

@@ -24,6 +24,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
     find,
     rejected,
 )
+from socsci_jax.evaluation.elsewhere.long import PLACE
 from socsci_jax.evaluation.elsewhere.people import TablePeople
 from socsci_jax.evaluation.items import ItemPredictions, human_histogram
 from socsci_jax.evaluation.metrics import BY_NAME
@@ -82,7 +83,10 @@ def evaluate_means(
     found = Evaluation(
         table=table_of(rows),
         counts={part.name: counts},
-        notes=("Means were predicted, no distributions: distances and single people cannot be judged.",),
+        notes=(
+            *(() if effects_given else _off_scale(given, people)),
+            "Means were predicted, no distributions: distances and single people cannot be judged.",
+        ),
         metadata={
             "predictions": {},
             "evaluation": {"store": str(people.path), "seed": seed, "minimum_n": minimum_n},
@@ -124,7 +128,37 @@ def _given(frame: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.Dat
     twice = ~rows.select(pl.struct("study", "condition", "outcome").is_first_distinct()).to_series()
     bad = rejected(str(path), rows.filter(~usable), reason="no mean with an interval around it")
     bad = bad + rejected(str(path), rows.filter(usable & twice), reason="given twice")
-    return rows.filter(usable & ~twice), bad
+    rows = rows.filter(usable & ~twice)
+    if rows["study"].n_unique() == 1 and people.item_ids["study"].n_unique() == 1:
+        rows = rows.with_columns(study=pl.lit(people.item_ids["study"][0]))
+    missing = rows.join(people.item_ids, on=list(PLACE), how="anti", maintain_order="left")
+    reason = "people have no answers to this question"
+    bad = bad + rejected(str(path), missing, reason=reason, value="outcome")
+    return rows.join(people.item_ids, on=list(PLACE), how="semi", maintain_order="left"), bad
+
+
+def _off_scale(given: pl.DataFrame, people: TablePeople) -> tuple[str, ...]:
+    """A sentence if predicted means lie outside their scale, as means of shares or of another coding do."""
+    ends = [
+        (
+            item.study_id,
+            item.condition,
+            item.outcome,
+            float(min(item.scale.levels)),
+            float(max(item.scale.levels)),
+        )
+        for item in people.item_by_id.values()
+    ]
+    scales = pl.DataFrame(ends, schema=[*PLACE, "least", "most"], orient="row")
+    joined = given.join(scales, on=list(PLACE), how="inner", maintain_order="left")
+    off = joined.filter((pl.col("value") < pl.col("least")) | (pl.col("value") > pl.col("most")))
+    if off.is_empty():
+        return ()
+    first = off.row(0, named=True)
+    return (
+        f"{off.height:,} of {given.height:,} predicted means lie outside the scale, the first {first['value']:g} for "
+        f"{first['outcome']!r}, {first['least']:g} to {first['most']:g}: they may be on another scale.",
+    )
 
 
 def _with_model(means: ConditionMeans, given: pl.DataFrame, *, ate: bool) -> ConditionMeans:
