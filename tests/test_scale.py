@@ -123,3 +123,11 @@ def test_a_store_whose_scale_is_none_is_refused_with_the_item(tmp_path):
 def test_the_items_table_holds_levels_as_float64(tmp_path):
     items = built(tmp_path / "store", HALF_STEPS, (1, 2)).items
     assert items["scale"].struct.field("levels").dtype == pl.List(pl.Float64)
+
+
+def test_codes_that_lie_far_apart_are_named_and_never_walked_between():
+    scale = Scale.of_levels({1: "no", 10**15: "yes"}, origin="codebook")
+    assert answer_format(scale, style="range") == "Only return one of 1 or 1000000000000000, nothing else."
+    assert answer_format(Scale.of_levels((0, 10**14, 2 * 10**14), origin="codebook"), style="range") == (
+        "Only return a multiple of 100000000000000 between 0 and 200000000000000, nothing else."
+    )

@@ -76,9 +76,12 @@ def _allowed(levels: tuple[Number, ...]) -> str:
     lo, hi = levels[0], levels[-1]
     step = levels[1] - lo
     if isinstance(lo, int) and isinstance(hi, int) and isinstance(step, int):
-        if levels == tuple(range(lo, hi + 1)):
+        # Codes may lie far apart: only a range of as many levels is walked through.
+        evenly = range(lo, hi + 1, step)
+        is_even = len(evenly) == len(levels) and levels == tuple(evenly)
+        if is_even and step == 1:
             return f"an integer from {lo} to {hi}"
-        if levels == tuple(range(lo, hi + 1, step)) and lo % step == 0:
+        if is_even and lo % step == 0:
             return f"a multiple of {step} between {lo} and {hi}"
     return f"one of {', '.join(map(format_value, levels[:-1]))} or {format_value(hi)}"
 
