@@ -294,3 +294,9 @@ def test_an_attribute_that_the_model_was_not_trained_with_is_named(asked, versio
     caplog.clear()
     sj.predict(knowing, versions[:1], [{"age": "34", "sex": None}], show_progress=False)
     assert not caplog.text
+
+
+@pytest.mark.parametrize("scale", ["1 = yes | 2 = YES", ["no", "no"], {1: "a", 3: " a"}])
+def test_levels_with_the_same_label_are_refused(scale):
+    with pytest.raises(sj.InputError, match="nobody could tell them apart"):
+        read_short_scale(scale)

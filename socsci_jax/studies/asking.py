@@ -90,4 +90,13 @@ def read_short_scale(scale: ScaleLike) -> Scale:
 def _of_labels(labels: Mapping[Number, str], *, shown: str) -> Scale:
     if len(labels) < 2 or not all(isinstance(code, int) for code in labels):
         raise InputError(f"scale {shown}: give at least two levels, each a whole number; {_FORMS}.")
+    words = [
+        " ".join(label.split()).casefold()
+        for label in labels.values()
+        if isinstance(label, str) and label.strip()
+    ]
+    if again := sorted({word for word in words if words.count(word) > 1}):
+        raise InputError(
+            f"scale {shown}: two levels have the label {again[0]!r}; nobody could tell them apart."
+        )
     return Scale.of_levels(labels, origin="stated")
