@@ -33,6 +33,7 @@ from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.splits import Split, make_split
 from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.trained_on import TrainedOn
 
 
 @pytest.fixture(scope="module")
@@ -339,3 +340,15 @@ def test_offered_alternatives_are_predicted_with_the_levels(world, tmp_path):
     found = read_predictions(tmp_path / "p.parquet", store)
     assert found.frame["levels"].to_list() == [[1, 1.5, 2, 8]] * 2
     assert found.metadata["layout"]["alternatives"] == "offered"
+
+
+def test_held_out_studies_that_resemble_what_was_trained_on_are_named(world, tmp_path, caplog):
+    """The studies of this store differ in one word of their texts."""
+    store, split, _ = world
+    trained = TrainedOn.of(store, split.training_responses(store))
+    asked = dataclasses.replace(model(world), trained_on=trained)
+    simulate(asked, store, split, out=tmp_path / "p.parquet", parts=["unseen_studies"])
+    found = read_predictions(tmp_path / "p.parquet", store).metadata["resembling"]
+    held = split.units("unseen_studies")["study_id"].to_list()
+    assert [study for study, _, _ in found] == held and found[0][1] not in held
+    assert f"Held-out study {held[0]} resembles" in caplog.text

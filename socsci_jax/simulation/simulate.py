@@ -65,6 +65,7 @@ def simulate(
         "store_hash": store.content_hash,
         "parts": sorted(prepared.pairs.frame["part"].unique()),
         "held_out": dict(split.held_out["part"].value_counts(sort=True).iter_rows()),
+        "resembling": _resembling(model, store, split),
         **(metadata or {}),
     }
     finished = FinishedChunks(out, described, pairs_per_chunk=pairs_per_chunk)
@@ -98,3 +99,22 @@ def simulate(
             ) from error
         finished.remove()
     return prepared.rows
+
+
+def _resembling(model: SimulationModel, store: StudyStore, split: Split) -> list[list[str | float]]:
+    """Held-out studies that share much of their words with one that was trained on: study, training study, overlap.
+
+    They may be one fielding in two deposits, which ids do not tell; each is logged.
+    """
+    if model.trained_on is None:
+        return []
+    studies = split.units("unseen_studies")["study_id"].unique().sort().to_list()
+    found = model.trained_on.resembling(store, studies)
+    for pair in found:
+        logger.warning(
+            "Held-out study %s resembles %s, which the model was trained on: text overlap %.0f %%.",
+            pair.study,
+            pair.training,
+            100 * pair.overlap,
+        )
+    return [[pair.study, pair.training, round(pair.overlap, 3)] for pair in found]
