@@ -21,8 +21,6 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 ).strip()
 
-# The reference of prediction-powered inference compiles its loops, which takes longer than these tests' few rows.
-os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Many tests compile the same programs, also in processes of their own.
