@@ -292,7 +292,8 @@ def kind_of(found: object) -> str:
         case int() | float():
             return repr(found) if abs(found) < 1e18 or found != found else "a huge number"
         case str():
-            return repr(found if len(found) <= 60 else f"{found[:59]}…")
+            shown = repr(found if len(found) <= 60 else f"{found[:59]}…")
+            return shown if len(shown) <= 80 else f"{shown[:79]}…"  # control characters are written out
         case list():
             return f"a list of {len(found)}"
         case dict():

@@ -8,7 +8,8 @@ import pytest
 import quick_programs
 
 # How long an example takes says how busy the machine is, not whether the code is right.
-hypothesis.settings.register_profile("patient", deadline=None)
+# The same examples in every run: whether a change lands is no matter of chance; benchmarks/fuzz.py looks for new ones.
+hypothesis.settings.register_profile("patient", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("patient")
 
 # Eight simulated devices, on which the sharded code runs as it would on eight real ones; JAX reads this once,

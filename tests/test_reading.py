@@ -133,6 +133,10 @@ def test_what_is_written_as_json_is_read_back(value):
     assert len(kind_of(value)) < 100
 
 
+def test_a_text_of_control_characters_is_shown_short():
+    assert len(kind_of("\x1f\U00016b90" * 30)) == 80
+
+
 def _only_input_errors(function, *arguments, **options) -> None:
     try:
         function(*arguments, where="input", **options)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_pipelines.scales.nonresponse import says_alternative, says_missing
 from data_pipelines.scales.sentences import TextParts, read_scale, split_text
 from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.schema import MAX_LEVELS, Scale
@@ -272,7 +273,12 @@ def test_a_question_at_odds_with_the_format_or_about_other_numbers_gives_no_scal
 
 # Words that tie a number to its label would make another sentence of the same letters.
 words = st.text("bcdfghklmprstv", min_size=2, max_size=9)
-label_texts = st.lists(words, min_size=1, max_size=4).map(lambda some: " ".join(some).capitalize())
+# "Rf" says that somebody refused: what is no answer is no label.
+label_texts = (
+    st.lists(words, min_size=1, max_size=4)
+    .map(lambda some: " ".join(some).capitalize())
+    .filter(lambda label: not says_missing(label) and not says_alternative(label, at_the_end=True))
+)
 
 
 @st.composite
