@@ -16,8 +16,8 @@ import numpy as np
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.models.huggingface import StoredTensor
 from socsci_jax.reading import parse_json_object
+from socsci_jax.training.model_files import GENERATION_CONFIG
 
-GENERATION_CONFIG = "generation_config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 

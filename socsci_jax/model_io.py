@@ -34,7 +34,7 @@ from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.reading import kind_of, read_json_object
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.prompts import Layout
-from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn, read_trained_on
+from socsci_jax.studies.trained_on import TrainedOn, read_trained_on
 from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.start import start_params
@@ -100,9 +100,7 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
 
 def _together(of_adapter: TrainedOn | None, base: Path) -> TrainedOn | None:
     """What an adapter and its base have seen; not known if only the base says it."""
-    file = base / TRAINED_ON_FILE
-    of_base = TrainedOn.read(file) if file.is_file() else None
-    return None if of_adapter is None else of_adapter.with_earlier(of_base)
+    return None if of_adapter is None else of_adapter.with_earlier(TrainedOn.of_folder(base))
 
 
 def _exported_metadata(path: Path) -> dict[str, Any]:

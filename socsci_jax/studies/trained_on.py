@@ -113,6 +113,12 @@ class TrainedOn:
             raise InputError(f"{path}: a kind of rows is not known; {hint}.")
         return cls(frame)
 
+    @classmethod
+    def of_folder(cls, folder: Path) -> TrainedOn | None:
+        """What a model's folder says that it has seen; None where it says nothing, as those of base models."""
+        file = folder / TRAINED_ON_FILE
+        return cls.read(file) if file.is_file() else None
+
     @property
     def digest(self) -> str:
         """Hash of all rows."""

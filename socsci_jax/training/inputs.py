@@ -21,7 +21,7 @@ from socsci_jax.studies.prompts import Layout, load_layout
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
-from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn
+from socsci_jax.studies.trained_on import TrainedOn
 from socsci_jax.training.recipe import DataConfig, ObjectiveConfig, Recipe
 
 
@@ -124,8 +124,7 @@ def _trained_on_of(init_from: str) -> TrainedOn | None:
     """What the start of training had seen; None for random weights and where its folder does not say."""
     if init_from == "random":
         return None
-    file = resolve_folder(init_from, allow_patterns=CHECKPOINT_FILES) / TRAINED_ON_FILE
-    return TrainedOn.read(file) if file.is_file() else None
+    return TrainedOn.of_folder(resolve_folder(init_from, allow_patterns=CHECKPOINT_FILES))
 
 
 def _targets(objective: ObjectiveConfig, *, seed: int) -> Targets:
