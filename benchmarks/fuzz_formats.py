@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--formats", nargs="*", help="such as .csv .pdf; by default all")
     settings = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "data_pipelines"))
     from test_formats import samples
 
     with tempfile.TemporaryDirectory() as folder:

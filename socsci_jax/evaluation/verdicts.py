@@ -1,7 +1,7 @@
 """What the values allow one to say, in plain sentences, each with the rule by which it is said.
 
 A sentence of kind "claim" is said wrongly at most once in twenty times where there is nothing to claim
-(tests/test_verdicts.py simulates how often); "cannot be told" is not "there is no difference".
+(tests/evaluation/test_verdicts.py simulates how often); "cannot be told" is not "there is no difference".
 """
 
 from __future__ import annotations

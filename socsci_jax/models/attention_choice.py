@@ -1,7 +1,7 @@
 """Which of the ways to compute attention is taken: the plain one on processors, the kernel on GPUs that it is right on.
 
 Other accelerators, and GPUs without the kernel, compute whole rows: without conditionals, but all pairs of tokens.
-All compute the same (tests/test_attention.py holds them against a dense reference).  A GPU's own compiler comes
+All compute the same (tests/models/test_attention.py holds them against a dense reference).  A GPU's own compiler comes
 between this kernel and its results, so before a run relies on it the device itself is asked: the kernel's values and
 gradients are compared with those of the dense reference, once.
 """

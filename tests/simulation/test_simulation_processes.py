@@ -35,7 +35,7 @@ from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 SIX_PEOPLE = 6
 # Some dozen chunks.
 PAIRS = 4
@@ -81,7 +81,7 @@ def simulate_small(folder: Path, out: Path, *, processes: Processes) -> None:
 def started(folder: Path, out: Path, *, number: int, of: int) -> subprocess.Popen:
     """A process of its own that takes its place among `of`."""
     code = (
-        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+        f"import sys; sys.path[:0] = [{str(HERE)!r}, {str(HERE / 'simulation')!r}]\n"
         "from pathlib import Path\n"
         "from socsci_jax.distributed.processes import Processes\n"
         "from test_simulation_processes import simulate_small\n"

@@ -19,7 +19,7 @@ from socsci_jax.estimation.conjoint import Conjoint, amce
 from socsci_jax.studies.profiles import profile_table
 from socsci_jax.studies.store import StudyStore
 
-PROJOINT = Path(__file__).parent.parent.parent / "shared" / "data" / "projoint"
+PROJOINT = Path(__file__).parent.parent.parent.parent / "shared" / "data" / "projoint"
 
 
 def task(id_, tag, number, first, second):

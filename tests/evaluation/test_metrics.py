@@ -237,5 +237,5 @@ def test_which_of_two_values_is_better_follows_the_direction():
 def test_the_page_of_metrics_is_made_of_their_objects():
     from socsci_jax.evaluation.metric_pages import metrics_page
 
-    page = Path(__file__).parent.parent / "docs" / "metrics.md"
+    page = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
     assert page.read_text(encoding="utf-8") == metrics_page()

@@ -9,7 +9,7 @@ from socsci_jax.models.config import from_huggingface, to_huggingface
 from socsci_jax.models.modules import parameter_count
 from socsci_jax.training.recipe_files import load_recipe
 
-RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*.yaml"))
 
 # Billions, to the digits that the model cards give; Llama's card says 8, the hub counts 8.03 in the stored tensors.
 PUBLISHED = {

@@ -16,7 +16,7 @@ from data_pipelines.drafting.rules import draft_by_rules, write_draft
 from data_pipelines.specified.build import build
 from socsci_jax.studies.specification_files import parse_specification, render
 
-DEPOSITS = Path(__file__).parent.parent.parent / "shared" / "data" / "qualtrics"
+DEPOSITS = Path(__file__).parent.parent.parent.parent / "shared" / "data" / "qualtrics"
 pytestmark = pytest.mark.skipif(
     not (DEPOSITS / "variables.json").is_file(), reason="the nine Qualtrics deposits are not here"
 )

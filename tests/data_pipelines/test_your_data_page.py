@@ -11,7 +11,7 @@ from data_pipelines.gates import GATES
 from socsci_jax.studies.specification import Specification, Study
 from socsci_jax.studies.specification_parts import AnswerScale, Match, SourceFile, TextFrom
 
-PAGE = Path(__file__).parent.parent / "docs" / "your-data.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "your-data.md"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.models.catalog import CATALOG
 from socsci_jax.training.recipe_files import load_recipe, parse_recipe
 
-FOLDER = Path(__file__).parent.parent / "recipes"
+FOLDER = Path(__file__).parent.parent.parent / "recipes"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
 
 

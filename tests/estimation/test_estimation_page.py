@@ -3,7 +3,7 @@
 import doctest
 from pathlib import Path
 
-PAGE = Path(__file__).parent.parent / "docs" / "estimation.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "estimation.md"
 
 
 def test_the_examples_worked_by_hand_come_out_as_the_page_says():

@@ -19,7 +19,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.hardware import parse_machine
 from socsci_jax.training.recipe_files import load_recipe
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
 LAUNCH = REPOSITORY / "launch"
 RECIPE = REPOSITORY / "recipes" / "tiny.yaml"
 # The first in which failing pods are judged by their status without a feature gate, and the newest that is known.

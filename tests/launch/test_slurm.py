@@ -12,7 +12,7 @@ import yaml
 from slurm import start
 from small import small_recipe, small_store
 
-SUBMIT = Path(__file__).resolve().parent.parent / "launch" / "submit.py"
+SUBMIT = Path(__file__).resolve().parent.parent.parent / "launch" / "submit.py"
 
 
 @pytest.fixture(scope="module")
