@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,29 @@ from socsci_jax.foreign_text import say
 from socsci_jax.storage import only_writer
 
 app = typer.Typer()
+recipe_app = typer.Typer(help="Recipes: show one whole, help editors.", no_args_is_help=True)
+app.add_typer(recipe_app, name="recipe")
+
+
+@recipe_app.command("show")
+def show(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file; see recipes/.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, for instance optimizer.epochs=2.")
+    ] = None,
+) -> None:
+    """Check a recipe, and print it with every key: what it extends, changes and defaults included."""
+    from socsci_jax.training.recipe_files import load_recipe
+
+    print(load_recipe(recipe, overrides or ()).rendered(), end="")
+
+
+@recipe_app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors that complete and check keys while one types."""
+    from socsci_jax.training.recipe_files import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
 
 
 @app.command()

@@ -22,7 +22,8 @@ from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.trained_on import TrainedOn
-from socsci_jax.training.recipe import DataConfig, ObjectiveConfig, Recipe
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.recipe_blocks import DataConfig, ObjectiveConfig
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -12,7 +12,7 @@ from socsci_jax.hub import resolve_folder
 from socsci_jax.models.config import DecoderConfig, to_huggingface
 from socsci_jax.models.huggingface import CHECKPOINT_FILES, read_config_json
 from socsci_jax.training.inputs import TrainingInputs
-from socsci_jax.training.recipe import ModelConfig
+from socsci_jax.training.recipe_blocks import ModelConfig
 from socsci_jax.training.run import RunFolder, copy_tokenizer
 
 # Travels with the tokenizer's files: how `transformers` ends and pads what the model writes.

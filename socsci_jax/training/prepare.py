@@ -23,7 +23,8 @@ from socsci_jax.models.sharding import Mesh, make_mesh, micro_batch_sharding, pa
 from socsci_jax.training.inputs import TrainingInputs, load_inputs
 from socsci_jax.training.model_files import run_config, run_tokenizer
 from socsci_jax.training.program import batch_plan
-from socsci_jax.training.recipe import ParallelismConfig, Recipe
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.recipe_blocks import ParallelismConfig
 from socsci_jax.training.run import RunFolder, run_folder, software_versions
 from socsci_jax.training.validator import Validator
 

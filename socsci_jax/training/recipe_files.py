@@ -11,7 +11,8 @@ import pydantic
 
 from socsci_jax.errors import InputError
 from socsci_jax.reading import kind_of, parse_yaml, read_yaml
-from socsci_jax.training.recipe import Block, Recipe
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.recipe_blocks import Block
 
 # Files that a recipe extends one after the other, and blocks within blocks.
 LONGEST_CHAIN = 16
@@ -38,6 +39,19 @@ def recipe_with(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, An
     files: list[Path] = []
     tree = _merged(_read(Path(recipe), files), dict(changes))
     return parse_recipe(tree, where=" over ".join(map(str, files)))
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe's file, for editors.  No key is required: a file may extend one that has it."""
+    schema = Recipe.model_json_schema()
+    for block in (schema, *schema["$defs"].values()):
+        block.pop("required", None)
+    extends = {
+        "type": "string",
+        "description": "Recipe file that this one extends; relative to its own folder.",
+    }
+    schema["properties"] = {"extends": extends, **schema["properties"]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "recipe"}
 
 
 def _read(path: Path, files: list[Path]) -> dict:

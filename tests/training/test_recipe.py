@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
 from socsci_jax.errors import InputError
 from socsci_jax.models.catalog import CATALOG
+from socsci_jax.training import recipe_files
 from socsci_jax.training.recipe_files import load_recipe, parse_recipe
 
 FOLDER = Path(__file__).parent.parent.parent / "recipes"
@@ -164,3 +166,20 @@ def test_extending_a_block_with_nothing_takes_it_away(tmp_path):
 def test_a_mistake_in_extending_names_the_file(tmp_path, files, message):
     with pytest.raises(InputError, match=message):
         load_recipe(written(tmp_path, **files))
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_editors_accept_what_the_reader_accepts(path):
+    jsonschema.validate(yaml.safe_load(path.read_text()), recipe_files.json_schema())
+
+
+def test_editors_are_told_of_keys_that_do_not_exist():
+    with pytest.raises(jsonschema.ValidationError, match="epoch"):
+        jsonschema.validate({"optimizer": {"epoch": 2}}, recipe_files.json_schema())
+
+
+def test_every_key_has_a_description():
+    schema = recipe_files.json_schema()
+    for block in (schema, *schema["$defs"].values()):
+        for name, key in block.get("properties", {}).items():
+            assert key.get("description") or "$ref" in key, f"{block['title']}.{name}"

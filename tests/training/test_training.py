@@ -31,7 +31,7 @@ from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.loop import train
 from socsci_jax.training.objectives import Objective
 from socsci_jax.training.optimizer import learning_rate_schedule, make_optimizer
-from socsci_jax.training.recipe import OptimizerConfig
+from socsci_jax.training.recipe_blocks import OptimizerConfig
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.state import initial_state, state_shardings

@@ -11,7 +11,7 @@ from socsci_jax.distributed.peers import Peers
 from socsci_jax.errors import STALLED
 from socsci_jax.training import watchdog as module
 from socsci_jax.training.clock import Clock
-from socsci_jax.training.recipe import WatchdogConfig
+from socsci_jax.training.recipe_blocks import WatchdogConfig
 from socsci_jax.training.watchdog import FEWEST_STEPS, Watchdog
 
 LIMITS = WatchdogConfig(slow_step=10, seconds=0.05, other_seconds=600)
@@ -88,7 +88,7 @@ def test_the_exit_status_is_that_of_a_stall(tmp_path):
     code = (
         "import time, pathlib\n"
         "from socsci_jax.distributed.peers import Peers\n"
-        "from socsci_jax.training.recipe import WatchdogConfig\n"
+        "from socsci_jax.training.recipe_blocks import WatchdogConfig\n"
         "from socsci_jax.training.watchdog import Watchdog\n"
         "with Watchdog(WatchdogConfig(other_seconds=0.1), peers=Peers(), stacks=pathlib.Path('stacks.txt')):\n"
         "    time.sleep(60)\n"
