@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import random
 import zipfile
 from pathlib import Path
 
@@ -302,29 +301,11 @@ def samples(folder: Path) -> list[Path]:
     pyreadstat.write_dta(ANSWERS, str(folder / "a.dta"), variable_value_labels=LABELS)
     rdata.write_rds(folder / "a.rds", r_frame())
     workbook(folder / "a.xlsx", answers=[["id", "q"], [1, 2]])
-    docx.Document().save(folder / "a.docx")
+    document = docx.Document()
+    document.add_heading("Variables", 2)
+    document.add_table(1, 2).rows[0].cells[0].text = "How warm?"
+    document.save(folder / "a.docx")
     written(folder / "a.pdf", pdf([(50, 740, "Variables")]))
     written(folder / "a.csv", 'id;q;t\n1;2;"a ""b"""\n3;4;"für\nzwei"\n'.encode())
     written(folder / "a.md", CODEBOOK.encode())
     return sorted(folder.iterdir())
-
-
-@pytest.mark.slow
-def test_damaged_files_are_read_or_refused_in_one_sentence(tmp_path):
-    draw = random.Random(0)
-    for path in samples(tmp_path):
-        content = path.read_bytes()
-        for _ in range(2):
-            damaged = bytearray(content)
-            for _ in range(draw.randint(1, 8)):
-                damaged[draw.randrange(len(damaged))] = draw.randrange(256)
-            path.write_bytes(
-                bytes(damaged[: draw.randint(1, len(damaged))] if draw.random() < 0.3 else damaged)
-            )
-            try:
-                if path.suffix in (".docx", ".pdf", ".md"):
-                    read_document(path, kind="text" if path.suffix == ".md" else path.suffix[1:])
-                else:
-                    read(path)
-            except InputError as error:
-                assert str(error)
