@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Whole files go to two workers, so that what a file's tests share is made once; in the order of tests/conftest.py.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart quickstart-pretrained test test-fast lint format clean
+.PHONY: quickstart quickstart-pretrained test test-fast docs lint format clean
 
 quickstart: .venv/installed
 	$(BIN)/socsci-jax quickstart quickstart
@@ -19,6 +19,10 @@ test: .venv/installed-test
 
 test-fast: .venv/installed-test
 	$(BIN)/pytest $(PARALLEL) -m "not slow"
+
+# The site, with its notebooks executed: docs/_build/html/index.html.
+docs: .venv/installed-test
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 lint: .venv/installed-test
 	$(BIN)/ruff format --check .
@@ -43,4 +47,4 @@ format: .venv/installed-test
 	touch $@ .venv/installed
 
 clean:
-	rm -rf .venv quickstart quickstart-pretrained
+	rm -rf .venv docs/_build quickstart quickstart-pretrained

@@ -70,8 +70,18 @@ FORMATS = [
     "python-docx>=1.1,<2",
     "pdfplumber>=0.11,<0.12",  # PDF, with its tables
 ]
+# The documentation site: pages in Markdown, notebooks that are executed when it is built.
+DOCS = [
+    "sphinx>=8.2,<10",
+    "myst-nb>=1.3,<2",
+    "ipykernel>=6.29,<8",
+    "furo>=2025.7.19",
+    "sphinx-copybutton>=0.5.2,<0.6",
+    "sphinx-design>=0.6,<0.9",
+]
 TEST = [
     *LINT,
+    *DOCS,
     *GCS,
     *FORMATS,
     # Workbooks that the tests write.
@@ -119,6 +129,7 @@ setup(
     install_requires=INSTALL,
     extras_require={
         "lint": LINT,
+        "docs": DOCS,
         "gcs": GCS,
         "formats": FORMATS,
         # Weights & Biases, for those who keep their figures there (recipe: tracking.wandb_project).

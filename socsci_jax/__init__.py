@@ -19,12 +19,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from socsci_jax.errors import InputError as InputError
+    from socsci_jax.evaluation.elsewhere.tables import evaluate_tables as evaluate_tables
     from socsci_jax.interface import build_store as build_store
     from socsci_jax.interface import evaluate as evaluate
     from socsci_jax.interface import export as export
     from socsci_jax.interface import open_model as open_model
     from socsci_jax.interface import open_store as open_store
     from socsci_jax.interface import read_predictions as read_predictions
+    from socsci_jax.interface import split_store as split_store
     from socsci_jax.interface import train as train
     from socsci_jax.simulation.predict import predict as predict
     from socsci_jax.simulation.sampling import Sampling as Sampling
@@ -48,12 +50,14 @@ _INTERFACE = {
     "StudyStore": "studies.store",
     "build_store": "interface",
     "evaluate": "interface",
+    "evaluate_tables": "evaluation.elsewhere.tables",
     "export": "interface",
     "item": "studies.asking",
     "open_model": "interface",
     "open_store": "interface",
     "predict": "simulation.predict",
     "read_predictions": "interface",
+    "split_store": "interface",
     "train": "interface",
 }
 

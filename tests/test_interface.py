@@ -300,3 +300,11 @@ def test_an_attribute_that_the_model_was_not_trained_with_is_named(asked, versio
 def test_levels_with_the_same_label_are_refused(scale):
     with pytest.raises(sj.InputError, match="nobody could tell them apart"):
         read_short_scale(scale)
+
+
+def test_a_split_is_made_saved_and_found_by_its_name(tmp_path):
+    store = small_store(tmp_path / "store", people=4)
+    made = sj.split_store(store, name="other", participants=0.25, seed=3)
+    assert store.split("other").content_hash == made.content_hash
+    with pytest.raises(sj.InputError, match="other"):
+        sj.split_store(store, name="other", participants=0.5)
