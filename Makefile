@@ -1,10 +1,11 @@
 # `make quickstart` runs the main job on the built-in demonstration, `make test` all tests; both create .venv.
+# `make test CONSTRAINTS=constraints.txt` installs exactly the versions of that file.
 PYTHON ?= python3
 BIN := .venv/bin
 # Whole files go to two workers, so that what a file's tests share is made once; in the order of tests/conftest.py.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart quickstart-pretrained test test-fast docs lint format clean
+.PHONY: quickstart quickstart-pretrained test test-fast docs lint format constraints clean
 
 quickstart: .venv/installed
 	$(BIN)/socsci-jax quickstart quickstart
@@ -39,12 +40,18 @@ format: .venv/installed-test
 	touch $@
 
 .venv/installed: setup.py .venv/created
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable .
 	touch $@
 
 .venv/installed-test: setup.py .venv/created
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[test]'
 	touch $@ .venv/installed
+
+# Exact versions for every supported Python, from the ranges of setup.py.
+constraints: .venv/created
+	$(BIN)/pip install --quiet --disable-pip-version-check "uv>=0.9"
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --extra test --extra wandb setup.py -o constraints.new
+	(sed '/^#/!d' constraints.txt; cat constraints.new) > constraints.txt.new && mv constraints.txt.new constraints.txt && rm constraints.new
 
 clean:
 	rm -rf .venv docs/_build quickstart quickstart-pretrained

@@ -1,0 +1,86 @@
+"""The documentation says what the program does: commands exist, tables have the columns that are described."""
+
+import itertools
+import re
+import shlex
+
+import pytest
+import typer
+from conftest import REPOSITORY
+
+from socsci_jax.cli import app
+from socsci_jax.evaluation.sweep_report import SWEEP_SCHEMA
+from socsci_jax.evaluation.table import EVALUATION_SCHEMA
+from socsci_jax.studies import schema
+from socsci_jax.studies.splits import SPLIT_SCHEMA
+from socsci_jax.studies.trained_on import TRAINED_ON_SCHEMA
+
+PAGES = sorted(
+    [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "recipes/README.md"]
+)
+PAGES = [path for path in PAGES if "_build" not in path.parts]
+BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.M | re.S)
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+SCHEMAS = {
+    "Study store": (
+        schema.STUDIES_SCHEMA,
+        schema.ITEMS_SCHEMA,
+        schema.participants_schema(()),
+        schema.RESPONSES_SCHEMA,
+        schema.RETESTS_SCHEMA,
+        schema.REJECTS_SCHEMA,
+    ),
+    "Split": (SPLIT_SCHEMA,),
+    "Predictions": (schema.PREDICTIONS_SCHEMA,),
+    "Evaluation": (EVALUATION_SCHEMA,),
+    "Sweep": (SWEEP_SCHEMA,),
+    "What a model was trained on": (TRAINED_ON_SCHEMA,),
+}
+
+
+def commands(text: str) -> list[list[str]]:
+    """Every call of the program in the shell blocks of a page, in words, lines joined."""
+    found = []
+    for block in BLOCK.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            _, name, rest = line.removeprefix("$ ").partition("socsci-jax ")
+            if name and not line.lstrip().startswith("#"):
+                found.append(words(rest))
+    return found
+
+
+def words(line: str) -> list[str]:
+    """The words of a shell's line, up to its end, a comment, a pipe or a redirection."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    return list(itertools.takewhile(lambda word: not set(word) <= set("();<>|&"), lexer))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_command_of_a_page_exists_with_its_options(path):
+    for line in commands(path.read_text()):
+        command, rest = typer.main.get_command(app), list(line)
+        while rest and rest[0] in getattr(command, "commands", {}):
+            command = command.commands[rest.pop(0)]
+        assert not hasattr(command, "commands"), f"{line}: {rest[:1]} is no command"
+        known = {
+            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        given = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
+        assert given <= known, f"{line}: {given - known}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_link_within_the_project_leads_somewhere(path):
+    made_at_the_build = {"commands.md", "recipe-keys.md", "recipes.md"}
+    for target in LINK.findall(path.read_text()):
+        assert (path.parent / target).exists() or target.rpartition("/")[2] in made_at_the_build, target
+
+
+@pytest.mark.parametrize("title", SCHEMAS)
+def test_every_column_of_a_table_is_described(title):
+    page = (REPOSITORY / "docs" / "reference" / "tables.md").read_text()
+    section = re.search(rf"^## {title}$(.*?)(?=^## |\Z)", page, re.M | re.S)[1]
+    described = set(re.findall(r"`(\w+)`", section))
+    for table in SCHEMAS[title]:
+        assert set(table.names) - {schema.NOTHING_KNOWN} <= described
