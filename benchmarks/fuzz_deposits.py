@@ -22,9 +22,8 @@ _TESTS = Path(__file__).resolve().parent.parent / "tests"
 
 
 def _of_tests(name: str) -> ModuleType:
-    for folder in (_TESTS / "data_pipelines", _TESTS):
-        if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
+    if str(_TESTS) not in sys.path:
+        sys.path.insert(0, str(_TESTS))
     return importlib.import_module(name)
 
 
@@ -33,7 +32,7 @@ def _of_tests(name: str) -> ModuleType:
 
 def _makes_file(suffix: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
-        for path in _of_tests("test_formats").samples(folder):
+        for path in _of_tests("deposit_files").samples(folder):
             if path.suffix != suffix:
                 path.unlink()
 
@@ -147,7 +146,7 @@ def _read_survey(folder: Path) -> Any:
 
 
 def _make_conjoint(folder: Path) -> None:
-    _of_tests("test_conjoint_store").towns(folder / "deposit")
+    _of_tests("invented_conjoint").towns(folder / "deposit")
 
 
 # --- a review -----------------------------------------------------------------------------------------------------------

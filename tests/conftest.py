@@ -6,6 +6,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import quick_programs
+from tokenizer_files import llama_tokenizer
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 # The same examples in every run: whether a change lands is no matter of chance; benchmarks/fuzz.py looks for new ones.
@@ -44,3 +45,9 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real data at {path} (set SOCSCI_JAX_DATA to the folder that holds it)")
     return path
+
+
+@pytest.fixture
+def llama(tmp_path) -> Path:
+    """Folder of a small tokenizer as Llama 3 has it."""
+    return llama_tokenizer(tmp_path / "llama")

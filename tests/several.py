@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import quick_programs
+
+from socsci_jax.distributed.peers import Peers
 
 # One device a process, not the tests' eight; and programs that are compiled quickly.
 ENVIRONMENT = {
@@ -110,3 +113,22 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def in_each(*functions):
+    """What each function gives or raises, all run at once."""
+
+    def outcome(function):
+        try:
+            return function()
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(len(functions)) as pool:
+        return list(pool.map(outcome, functions))
+
+
+def meet(number: int, *, of: int, port: int, seconds: float = 10, silence: float = 30) -> Peers:
+    return Peers.meet(
+        address=f"127.0.0.1:{port}", process_id=number, num_processes=of, seconds=seconds, silence=silence
+    )

@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 import transformers
+from exported_runs import one_device, run_of_folder
 from small import SCALE_1_5, small_item, tokenizer_folder
-from test_export import one_device, run_of_folder
 from tiny_models import huggingface_model, save
 
 from socsci_jax.data.prompt_table import tokenize_prompts

@@ -9,8 +9,8 @@ import pytest
 import transformers
 from gguf_files import write_gguf
 from small import small_recipe, small_store
-from test_tokenizers import CORPUS, ODD_TEXTS, llama, small_vocab_and_merges, write_config  # noqa: F401
 from tiny_models import huggingface_model
+from tokenizer_files import CORPUS, ODD_TEXTS, small_vocab_and_merges, write_config
 
 from socsci_jax.data.tokenizers import CHATML_TEMPLATE, load_tokenizer
 from socsci_jax.errors import InputError
@@ -38,7 +38,7 @@ def assert_same_tokenizer(one, other):
     assert one.vocab_size == other.vocab_size
 
 
-def test_llama_3s_tokenizer_comes_back(llama, tmp_path):  # noqa: F811
+def test_llama_3s_tokenizer_comes_back(llama, tmp_path):
     assert_same_tokenizer(
         load_tokenizer(gguf_of(llama, tmp_path / "m.gguf", pre="llama-bpe")), load_tokenizer(llama)
     )
@@ -60,7 +60,7 @@ def test_qwens_published_tokenizer_comes_back(shared_data, tmp_path):
         ({"tokenizer.ggml.merges": ["a b c"]}, "merges are not pairs of tokens"),
     ],
 )
-def test_an_unknown_tokenizer_is_refused(llama, tmp_path, metadata, message):  # noqa: F811
+def test_an_unknown_tokenizer_is_refused(llama, tmp_path, metadata, message):
     path = gguf_of(llama, tmp_path / "m.gguf", pre="llama-bpe", metadata=metadata)
     with pytest.raises(InputError, match=message):
         load_tokenizer(path)

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import REPOSITORY
+from random_model import random_model
 from small import small_store, small_tokenizer
-from test_simulation import model
 from typer.testing import CliRunner
 
 import socsci_jax as sj
@@ -30,7 +30,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def asked(world):
-    return model(world)
+    return random_model(world)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from gguf_files import write_gguf
 from small import small_store
-from test_tokenizers import small_vocab_and_merges, write_config
 from tiny_models import huggingface_model
+from tokenizer_files import small_vocab_and_merges, write_config
 
 from socsci_jax import pretrained
 from socsci_jax.data.tokenizers import CHATML_TEMPLATE

@@ -1,7 +1,6 @@
 """One file becomes a table with labels and missing codes, or a text; a damaged or hostile file becomes one sentence."""
 
 import gzip
-import io
 import zipfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pandas as pd
 import pyreadstat
 import pytest
 import rdata
-from small_deposit import CODEBOOK
+from deposit_files import ANSWERS, LABELS, pdf, r_frame, workbook, written
 
 from data_pipelines.formats import isolated, limits
 from data_pipelines.formats.documents import read_document, unwrapped
@@ -22,11 +21,6 @@ from socsci_jax.studies.specification import SourceFile
 
 def read(path: Path, **told) -> Table:
     return read_table(path, SourceFile(path=path.name, **told))
-
-
-def written(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 def rows(table: Table) -> list[tuple]:
@@ -127,17 +121,6 @@ def test_a_gzip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
 # --- Excel, SPSS, Stata, R ------------------------------------------------------------------------------------------------
 
 
-def workbook(path: Path, **sheets: list[list]) -> Path:
-    book = openpyxl.Workbook()
-    book.remove(book.active)
-    for name, lines in sheets.items():
-        sheet = book.create_sheet(name)
-        for line in lines:
-            sheet.append(line)
-    book.save(path)
-    return path
-
-
 def test_a_workbook_gives_whole_numbers_without_a_point(tmp_path):
     table = read(
         workbook(tmp_path / "a.xlsx", answers=[["id", "q"], [1, 2.0], [2, None], [3, 1.5]], notes=[])
@@ -150,10 +133,6 @@ def test_a_workbook_of_several_tables_needs_a_sheet(tmp_path):
     with pytest.raises(InputError, match=r"2 sheets hold cells \('one', 'two'\); say which one"):
         read(path)
     assert rows(read(path, sheet="two")) == [("2",)]
-
-
-ANSWERS = pd.DataFrame({"id": [1, 2, 3], "arm": [1.0, 2.0, None], "q": [5.0, -99.0, 2.5]})
-LABELS = {"arm": {1: "Control", 2: "Machine"}}
 
 
 def test_an_spss_file_keeps_labels_and_missing_codes(tmp_path):
@@ -182,12 +161,6 @@ def test_a_stata_file_keeps_labels_and_its_letters_of_missing_values(tmp_path):
     assert table.frame["q"].to_list() == ["5", ".a", "2"]
     assert table.missing == {"q": frozenset({".a"})}
     assert table.value_labels["arm"] == {"1": "Control", "2": "Machine"}
-
-
-def r_frame() -> pd.DataFrame:
-    return ANSWERS.assign(
-        arm=pd.Categorical(["Control", "Machine", None]), yes=pd.array([True, None, False], dtype="boolean")
-    )
 
 
 def test_an_r_data_frame_gives_factors_as_their_labels_and_na_as_empty(tmp_path):
@@ -221,29 +194,6 @@ def test_a_docx_keeps_headings_lists_and_tables(tmp_path):
     assert "## Variables\n" in text
     assert "- one item" in text
     assert "q | How warm? | 1 = cold; 7 = warm" in text
-
-
-def pdf(lines: list[tuple[int, int, str]], rules: str = "") -> bytes:
-    """One page with texts at places, and lines drawn by `rules`."""
-    texts = "".join(f"BT /F1 10 Tf {x} {y} Td ({text}) Tj ET\n" for x, y, text in lines)
-    stream = (rules + texts).encode("latin-1")
-    objects = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R "
-        b"/Resources << /Font << /F1 5 0 R >> >> >>",
-        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-    ]
-    out, offsets = io.BytesIO(b"%PDF-1.4\n"), []
-    out.seek(0, io.SEEK_END)
-    for number, body in enumerate(objects, start=1):
-        offsets.append(out.tell())
-        out.write(b"%d 0 obj\n%s\nendobj\n" % (number, body))
-    start = out.tell()
-    out.write(b"xref\n0 6\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % o for o in offsets))
-    out.write(b"trailer << /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % start)
-    return out.getvalue()
 
 
 def test_a_pdf_keeps_the_order_of_text_and_the_cells_of_tables(tmp_path):
@@ -294,18 +244,3 @@ def test_a_reader_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
     crowded = pdf([(i % 500, i % 700, "many words on one page") for i in range(4_000)])
     with pytest.raises(InputError, match=r"its reader broke off .* 1 s"):
         read_document(written(tmp_path / "a.pdf", crowded), kind="pdf")
-
-
-def samples(folder: Path) -> list[Path]:
-    pyreadstat.write_sav(ANSWERS, str(folder / "a.sav"), variable_value_labels=LABELS)
-    pyreadstat.write_dta(ANSWERS, str(folder / "a.dta"), variable_value_labels=LABELS)
-    rdata.write_rds(folder / "a.rds", r_frame())
-    workbook(folder / "a.xlsx", answers=[["id", "q"], [1, 2]])
-    document = docx.Document()
-    document.add_heading("Variables", 2)
-    document.add_table(1, 2).rows[0].cells[0].text = "How warm?"
-    document.save(folder / "a.docx")
-    written(folder / "a.pdf", pdf([(50, 740, "Variables")]))
-    written(folder / "a.csv", 'id;q;t\n1;2;"a ""b"""\n3;4;"für\nzwei"\n'.encode())
-    written(folder / "a.md", CODEBOOK.encode())
-    return sorted(folder.iterdir())

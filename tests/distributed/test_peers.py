@@ -4,33 +4,13 @@ import json
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from several import free_port
+from several import free_port, in_each, meet
 
 from socsci_jax.distributed import peers as module
 from socsci_jax.distributed.peers import Peers, differences
 from socsci_jax.errors import LOST, InputError, ProcessLost
-
-
-def in_each(*functions):
-    """What each function gives or raises, all run at once."""
-
-    def outcome(function):
-        try:
-            return function()
-        except Exception as error:
-            return error
-
-    with ThreadPoolExecutor(len(functions)) as pool:
-        return list(pool.map(outcome, functions))
-
-
-def meet(number: int, *, of: int, port: int, seconds: float = 10, silence: float = 30) -> Peers:
-    return Peers.meet(
-        address=f"127.0.0.1:{port}", process_id=number, num_processes=of, seconds=seconds, silence=silence
-    )
 
 
 @pytest.fixture

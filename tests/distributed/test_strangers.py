@@ -10,8 +10,7 @@ import threading
 import time
 
 import pytest
-from several import free_port
-from test_peers import in_each, meet
+from several import free_port, in_each, meet
 
 from socsci_jax import bounds
 from socsci_jax.distributed import links, roll_call

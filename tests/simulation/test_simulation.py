@@ -11,14 +11,13 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small import small_config, small_item, small_store, small_tokenizer
+from random_model import random_model
+from small import small_item, small_store, small_tokenizer
 
 from socsci_jax.data.prompt_table import tokenize_prompts
 from socsci_jax.data.trees import grow_branch
 from socsci_jax.data.tries import build_trie
 from socsci_jax.errors import InputError
-from socsci_jax.models.modules import init
-from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.models.slots import read_logits
 from socsci_jax.simulation import predict as predict_module
 from socsci_jax.simulation.chunks import FinishedChunks
@@ -41,24 +40,6 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulation")
     store = small_store(folder / "store", people=4)
     return store, Split.load(store, "main"), small_tokenizer(store, folder / "tokenizer")
-
-
-def model(world, *, sizes=(1, 1, 1)) -> SimulationModel:
-    tokenizer = world[2]
-    config = small_config(tokenizer, model_type="llama", tie_word_embeddings=False)
-    data, fsdp, tensor = sizes
-    mesh = make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=jax.devices()[: data * fsdp * tensor])
-    # Large weights, so that answers differ clearly.
-    params = jax.tree.map(lambda w: 4 * w, init(config, key=jax.random.key(3)))
-    return SimulationModel(
-        config=config,
-        params=jax.device_put(params, param_shardings(config, mesh)),
-        mesh=mesh,
-        tokenizer=tokenizer,
-        layout=STUDY_FIRST,
-        compute_dtype=jnp.float32,
-        metadata={"name": "random"},
-    )
 
 
 def brute_force(asked: SimulationModel, prompt: list[int], levels) -> tuple[np.ndarray, float]:
@@ -85,7 +66,7 @@ def brute_force(asked: SimulationModel, prompt: list[int], levels) -> tuple[np.n
 def test_exact_distributions_equal_brute_force(world, tmp_path, layout):
     """Invariant 6, on 1 to 5 and on 0 to 100, where answers share digits and "1" is not "10"."""
     store, split, _ = world
-    asked = model(world)
+    asked = random_model(world)
     simulate(asked, store, split, out=tmp_path / "p.parquet", layout=layout, allow_other_layout=True)
     frame = read_predictions(tmp_path / "p.parquet", store).frame
     for levels in ([1, 2, 3, 4, 5], list(range(101))):
@@ -103,7 +84,7 @@ def test_exact_distributions_equal_brute_force(world, tmp_path, layout):
 
 def test_every_held_out_person_gets_a_distribution(world, tmp_path):
     store, split, _ = world
-    simulate(model(world), store, split, out=tmp_path / "p.parquet", layout=STUDY_FIRST)
+    simulate(random_model(world), store, split, out=tmp_path / "p.parquet", layout=STUDY_FIRST)
     predictions = read_predictions(tmp_path / "p.parquet", store)
     held_out = split.label(store).filter(pl.col("part") != "train")
     keys = ["item_id", "participant_id"]
@@ -115,15 +96,17 @@ def test_every_held_out_person_gets_a_distribution(world, tmp_path):
 def test_a_part_can_be_asked_for_alone(world, tmp_path):
     store, split, _ = world
     parts = ["unseen_participants"]
-    count = simulate(model(world), store, split, out=tmp_path / "p", layout=STUDY_FIRST, parts=parts)
+    count = simulate(random_model(world), store, split, out=tmp_path / "p", layout=STUDY_FIRST, parts=parts)
     assert count == split.label(store).filter(pl.col("part") == "unseen_participants").height
     with pytest.raises(InputError, match="'unseen_people' is not known"):
-        simulate(model(world), store, split, out=tmp_path / "q", layout=STUDY_FIRST, parts=["unseen_people"])
+        simulate(
+            random_model(world), store, split, out=tmp_path / "q", layout=STUDY_FIRST, parts=["unseen_people"]
+        )
 
 
 def test_a_simulation_that_was_stopped_goes_on_and_ends_with_the_same_bytes(world, tmp_path, monkeypatch):
     store, split, _ = world
-    asked = model(world)
+    asked = random_model(world)
     settings = {"layout": STUDY_FIRST, "pairs_per_chunk": 4}
     simulate(asked, store, split, out=tmp_path / "whole.parquet", **settings)
 
@@ -164,7 +147,9 @@ def test_eight_devices_predict_as_one_does(world, tmp_path):
     store, split, _ = world
     frames = []
     for sizes in ((1, 1, 1), (2, 2, 2)):
-        simulate(model(world, sizes=sizes), store, split, out=tmp_path / f"{sizes}", layout=STUDY_FIRST)
+        simulate(
+            random_model(world, sizes=sizes), store, split, out=tmp_path / f"{sizes}", layout=STUDY_FIRST
+        )
         frames.append(read_predictions(tmp_path / f"{sizes}", store).frame)
     for name in ("probs", "mass_on_levels"):
         one, eight = (np.concatenate([np.ravel(v) for v in frame[name].to_list()]) for frame in frames)
@@ -178,7 +163,7 @@ def test_eight_devices_predict_as_one_does(world, tmp_path):
 def test_draws_follow_the_exact_distribution(world, tmp_path, fed):
     """With temperature 1 and the whole nucleus, the draws of one person are draws from the model."""
     store, split, _ = world
-    asked = model(world)
+    asked = random_model(world)
     simulate(asked, store, split, out=tmp_path / "exact", layout=STUDY_FIRST)
     exact = read_predictions(tmp_path / "exact", store).frame
     row = exact.sort("mass_on_levels", descending=True).row(0, named=True)
@@ -210,7 +195,7 @@ def writes_numbers(asked: SimulationModel) -> SimulationModel:
 def test_draws_do_not_depend_on_what_else_is_asked(world, tmp_path):
     store, split, _ = world
     sampling = Sampling(draws=2, seed=4, max_tokens=4, temperature=1.5)
-    asked = writes_numbers(model(world))
+    asked = writes_numbers(random_model(world))
     simulate(asked, store, split, out=tmp_path / "all", layout=STUDY_FIRST, sampling=sampling)
     parts = ["unseen_conditions"]
     simulate(asked, store, split, out=tmp_path / "some", layout=STUDY_FIRST, parts=parts, sampling=sampling)
@@ -283,7 +268,7 @@ def test_a_longer_text_is_not_a_number(text):
 
 def test_a_model_that_writes_rationales_is_sampled_and_its_number_read_after_them(world, tmp_path):
     store, split, _ = world
-    asked = model(world)
+    asked = random_model(world)
     asked.metadata["recipe"] = {"data": {"rationales": "texts.csv", "rationale_end": " So: "}}
     with pytest.raises(InputError, match="writes a rationale before its number"):
         simulate(asked, store, split, out=tmp_path / "p.parquet", layout=STUDY_FIRST)
@@ -295,7 +280,7 @@ def test_a_model_that_writes_rationales_is_sampled_and_its_number_read_after_the
 
 
 def test_another_layout_than_that_of_training_must_be_asked_for(world):
-    asked = model(world)
+    asked = random_model(world)
     assert asked.choose_layout() == STUDY_FIRST
     with pytest.raises(InputError, match="trained with layout 'study_first', asked to predict with"):
         asked.choose_layout("persona_first")
@@ -304,7 +289,7 @@ def test_another_layout_than_that_of_training_must_be_asked_for(world):
 
 def test_the_order_of_answers_is_that_of_levels(world, tmp_path):
     store, split, _ = world
-    simulate(model(world), store, split, out=tmp_path / "p", layout=STUDY_FIRST)
+    simulate(random_model(world), store, split, out=tmp_path / "p", layout=STUDY_FIRST)
     frame = read_predictions(tmp_path / "p", store).frame
     assert all(list(levels) == sorted(levels) for levels in frame["levels"])
     assert {len(levels) for levels in frame["levels"]} == {5, 101}
@@ -335,7 +320,7 @@ def test_offered_alternatives_are_predicted_with_the_levels(world, tmp_path):
     store = builder.write(tmp_path / "store")
     split = make_split(store, name="some", seed=0, participants=0.5)
     layout = dataclasses.replace(STUDY_FIRST, alternatives="offered")
-    asked = dataclasses.replace(model(world), layout=layout)
+    asked = dataclasses.replace(random_model(world), layout=layout)
     simulate(asked, store, split, out=tmp_path / "p.parquet", layout="study_first")
     found = read_predictions(tmp_path / "p.parquet", store)
     assert found.frame["levels"].to_list() == [[1, 1.5, 2, 8]] * 2
@@ -346,7 +331,7 @@ def test_held_out_studies_that_resemble_what_was_trained_on_are_named(world, tmp
     """The studies of this store differ in one word of their texts."""
     store, split, _ = world
     trained = TrainedOn.of(store, split.training_responses(store))
-    asked = dataclasses.replace(model(world), trained_on=trained)
+    asked = dataclasses.replace(random_model(world), trained_on=trained)
     simulate(asked, store, split, out=tmp_path / "p.parquet", parts=["unseen_studies"])
     found = read_predictions(tmp_path / "p.parquet", store).metadata["resembling"]
     held = split.units("unseen_studies")["study_id"].to_list()

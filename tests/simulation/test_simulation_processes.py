@@ -12,83 +12,31 @@ import sys
 import time
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import polars as pl
 import pytest
-from small import small_config, small_store, small_tokenizer
+from conftest import REPOSITORY
+from simulated_world import simulate_small, world_of
 
-from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.distributed.processes import Processes
 from socsci_jax.errors import InputError
-from socsci_jax.models.modules import init
-from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.simulation import chunks as chunks_module
 from socsci_jax.simulation import predict as predict_module
 from socsci_jax.simulation.chunks import FinishedChunks
 from socsci_jax.simulation.exact import exact_distributions
-from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.predictions import write_predictions
-from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
-from socsci_jax.studies.splits import Split
-from socsci_jax.studies.store import StudyStore
-
-HERE = Path(__file__).parent.parent
-SIX_PEOPLE = 6
-# Some dozen chunks.
-PAIRS = 4
-
-
-def world_of(folder: Path):
-    """The store, split and tokenizer in a folder; made if it is new."""
-    if not (folder / "store").is_dir():
-        small_tokenizer(small_store(folder / "store", people=SIX_PEOPLE), folder / "tokenizer")
-    store = StudyStore(folder / "store")
-    return store, Split.load(store, "main"), load_tokenizer(folder / "tokenizer")
-
-
-def small_model(tokenizer) -> SimulationModel:
-    """Random weights, on this process's first device."""
-    config = small_config(tokenizer)
-    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.local_devices()[:1])
-    params = init(config, key=jax.random.key(3), shardings=param_shardings(config, mesh))
-    return SimulationModel(
-        config=config,
-        params=params,
-        mesh=mesh,
-        tokenizer=tokenizer,
-        layout=STUDY_FIRST,
-        compute_dtype=jnp.float32,
-        metadata={"name": "random"},
-    )
-
-
-def simulate_small(folder: Path, out: Path, *, processes: Processes) -> None:
-    store, split, tokenizer = world_of(folder)
-    simulate(
-        small_model(tokenizer),
-        store,
-        split,
-        out=out,
-        layout=STUDY_FIRST,
-        processes=processes,
-        pairs_per_chunk=PAIRS,
-    )
 
 
 def started(folder: Path, out: Path, *, number: int, of: int) -> subprocess.Popen:
     """A process of its own that takes its place among `of`."""
     code = (
-        f"import sys; sys.path[:0] = [{str(HERE)!r}, {str(HERE / 'simulation')!r}]\n"
         "from pathlib import Path\n"
         "from socsci_jax.distributed.processes import Processes\n"
-        "from test_simulation_processes import simulate_small\n"
+        "from simulated_world import simulate_small\n"
         f"place = Processes(num_processes={of}, process_id={number})\n"
         f"simulate_small(Path({str(folder)!r}), Path({str(out)!r}), processes=place)\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}"}
     return subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
 
 

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from random_model import random_model
 from small import small_tokenizer
-from test_simulation import model as random_model
 from typer.testing import CliRunner
 
 import data_pipelines

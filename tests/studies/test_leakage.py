@@ -5,8 +5,8 @@ import shutil
 
 import polars as pl
 import pytest
+from council_store import WORDS, build
 from small import write_run_metadata
-from test_trained_on import WORDS, build
 
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.compare import compare

@@ -1,41 +1,16 @@
 """Checkpoints are kept as the recipe says and trusted only if every array is as it was saved."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
+from saved_arrays import abstract, arrays, flip_a_byte, placed
 
 from socsci_jax.distributed.peers import Peers
 from socsci_jax.errors import InputError
-from socsci_jax.models.sharding import make_mesh
 from socsci_jax.training import checkpoint_writer as module
 from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.checkpoint_writer import CheckpointWriter
 from socsci_jax.training.digest import device_digests, digest_texts, host_digest, to_text
-
-
-def arrays(seed: int = 0) -> dict:
-    rng = np.random.default_rng(seed)
-    return {
-        "matrix": rng.normal(size=(24, 40)).astype(np.float32),
-        "half": jnp.asarray(rng.normal(size=(8, 16)), jnp.bfloat16),
-        "step": np.int32(7),
-    }
-
-
-def placed(tree, *, devices: int = 1):
-    mesh = make_mesh(data=devices, fsdp=1, tensor=1, devices=jax.devices()[:devices])
-
-    def put(a):
-        spec = PartitionSpec("data") if np.ndim(a) else PartitionSpec()
-        return jax.device_put(a, NamedSharding(mesh, spec))
-
-    return jax.tree.map(put, tree)
-
-
-def abstract(tree):
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), tree)
 
 
 def saved(folder, *, steps=(1, 2, 3), keep: int = 10, keep_every: int | None = None) -> CheckpointReader:
@@ -48,12 +23,6 @@ def saved(folder, *, steps=(1, 2, 3), keep: int = 10, keep_every: int | None = N
 
 def largest_file(folder):
     return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-
-
-def flip_a_byte(path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 def truncate(path) -> None:

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from bucket import BUCKET, bucket, failing
 from etils import epath
+from saved_arrays import abstract, arrays, flip_a_byte, placed
 from several import TRAIN, start
 from small import small_recipe, small_store
-from test_checkpoints import abstract, arrays, flip_a_byte, placed
 
 from socsci_jax.distributed.peers import Peers
 from socsci_jax.errors import BAD_INPUT, STORAGE_FAILED, StorageFailed

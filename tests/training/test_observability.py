@@ -7,8 +7,8 @@ import types
 from pathlib import Path
 
 import pytest
+from saved_arrays import arrays, placed
 from small import small_recipe, small_store
-from test_checkpoints import arrays, placed
 
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.distributed.processes import Processes
