@@ -17,7 +17,7 @@ from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import is_gguf, resolve_folder
 from socsci_jax.model_card import model_card
-from socsci_jax.model_io import METADATA_FILE, find_checkpoint, model_metadata, restore_trained
+from socsci_jax.model_io import find_checkpoint, model_metadata, restore_trained
 from socsci_jax.models.adapters import export_adapter, merge_adapter
 from socsci_jax.models.config import DecoderConfig, parse_config
 from socsci_jax.models.huggingface import (
@@ -34,7 +34,7 @@ from socsci_jax.models.modules import parameter_axes
 from socsci_jax.models.quantization import quantize
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.models.tensor_files import DTYPES
-from socsci_jax.studies.trained_on import TRAINED_ON_FILE
+from socsci_jax.studies.trained_on import METADATA_FILE, TRAINED_ON_FILE
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.start import start_params

@@ -31,17 +31,15 @@ from socsci_jax.models.huggingface import (
 from socsci_jax.models.modules import flattened, nested
 from socsci_jax.models.placing import place
 from socsci_jax.models.sharding import make_mesh, param_shardings
-from socsci_jax.reading import kind_of, read_json_object
+from socsci_jax.reading import as_object, check_kinds, kind_of, read_json_object
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.prompts import Layout
-from socsci_jax.studies.trained_on import TrainedOn, read_trained_on
+from socsci_jax.studies.trained_on import METADATA_FILE, TrainedOn
 from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.start import start_params
 from socsci_jax.training.stored import StoredParams
 
-# Beside an exported model: what a Hugging Face folder has no place for.
-METADATA_FILE = "socsci_jax.json"
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 
 
@@ -62,12 +60,10 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
         compute_dtype = run.recipe.model.compute_dtype
         trained_on: TrainedOn | None = run.trained_on
     else:
-        folder = resolve_folder(
-            name_or_path, allow_patterns=(*CHECKPOINT_FILES, *ADAPTER_FILES, METADATA_FILE)
-        )
+        folder = resolve_folder(name_or_path, allow_patterns=(*CHECKPOINT_FILES, *ADAPTER_FILES))
         metadata_file = folder / METADATA_FILE
-        metadata = _exported_metadata(metadata_file) if metadata_file.is_file() else {}
-        trained_on = read_trained_on(folder, metadata) if "trained_on_hash" in metadata else None
+        metadata = exported_metadata(metadata_file) if metadata_file.is_file() else {}
+        trained_on = TrainedOn.of_folder(folder)
         adapter = read_adapter_config(folder) if (folder / ADAPTER_CONFIG).is_file() else None
         if adapter is not None:
             base = resolve_folder(base_of_adapter(folder), allow_patterns=CHECKPOINT_FILES)
@@ -103,10 +99,31 @@ def _together(of_adapter: TrainedOn | None, base: Path) -> TrainedOn | None:
     return None if of_adapter is None else of_adapter.with_earlier(TrainedOn.of_folder(base))
 
 
-def _exported_metadata(path: Path) -> dict[str, Any]:
-    """What an export says of its model; raises InputError for a precision or a layout that is none."""
+# What is read from the metadata of an export.
+_KINDS = {
+    **dict.fromkeys(("run_id", "store_hash", "split", "split_hash", "tokenizer_hash", "recipe_hash"), str),
+    **dict.fromkeys(("recipe", "data", "held_out", "metrics", "layout"), dict),
+    **dict.fromkeys(("attributes", "trained_studies"), list),
+    **dict.fromkeys(("step", "total_steps", "trained_responses"), int),
+}
+
+
+def exported_metadata(path: Path) -> dict[str, Any]:
+    """What an export says of its model; raises InputError for a value of another kind than is written there."""
     hint = "restore the file as it was exported, or remove it"
     metadata = read_json_object(path, hint=hint)
+    check_kinds(metadata, _KINDS, where=str(path), hint=hint, optional=True)
+    data = (metadata.get("recipe") or {}).get("data") or {}
+    check_kinds(
+        as_object(data, where=f"{path}: recipe.data", hint=hint),
+        {"rationales": str, "rationale_end": str},
+        where=f"{path}: recipe.data",
+        hint=hint,
+        optional=True,
+    )
+    for key in ("attributes", "trained_studies"):
+        if not all(isinstance(name, str) for name in metadata.get(key) or ()):
+            raise InputError(f"{path}: {key} holds something else than names; {hint}.")
     dtype = metadata.get("compute_dtype")
     if dtype not in (None, "float32", "bfloat16"):
         raise InputError(

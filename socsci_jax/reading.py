@@ -11,7 +11,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -282,6 +282,21 @@ def panics_as_errors() -> Iterator[None]:
         if type(error).__name__ != "PanicException":
             raise
         raise ValueError(_short(error)) from None
+
+
+def check_kinds(
+    found: Mapping[str, object],
+    kinds: Mapping[str, type],
+    *,
+    where: str,
+    hint: str = "",
+    optional: bool = False,
+) -> None:
+    """Raises InputError where a key is of another kind than the one named, or, unless `optional`, absent or null."""
+    for key, kind in kinds.items():
+        value = found.get(key)
+        if not (isinstance(value, kind) or (optional and value is None)) or (kind is int and value is True):
+            raise InputError(_sentence(f"{where}: {key} is {kind_of(value)}", hint))
 
 
 def kind_of(found: object) -> str:

@@ -24,7 +24,7 @@ from socsci_jax.companions import common_dtype, companions
 from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import is_gguf, resolve_folder
-from socsci_jax.model_io import METADATA_FILE, find_checkpoint
+from socsci_jax.model_io import find_checkpoint
 from socsci_jax.models.huggingface import (
     CHECKPOINT_FILES,
     COMPANIONS,
@@ -35,6 +35,7 @@ from socsci_jax.models.huggingface import (
 from socsci_jax.models.tensor_files import DTYPES
 from socsci_jax.progress import progress
 from socsci_jax.reading import read_json_object
+from socsci_jax.studies.trained_on import METADATA_FILE
 from socsci_jax.training.run import RunFolder
 
 # Values compared at a time: what is made in between stays small beside the tensor itself.

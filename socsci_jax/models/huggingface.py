@@ -52,8 +52,10 @@ COMPANIONS = (
     "added_tokens.json",
     "chat_template.jinja",
 )
-# What to fetch of a model on a hub.
-CHECKPOINT_FILES = ("*.safetensors", INDEX, "config.json", *COMPANIONS, "trained_on.parquet")
+# What to fetch of a model on a hub; the last two say what it has seen.
+CHECKPOINT_FILES = (
+    *("*.safetensors", INDEX, "config.json", *COMPANIONS, "trained_on.parquet", "socsci_jax.json"),
+)
 # Of an export, beside its files: what each is, and which checkpoint it was made from.
 RECEIPTS = "receipts"
 _DTYPES = ("F32", "BF16", "F16")

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from socsci_jax import __version__
 from socsci_jax.errors import InputError
-from socsci_jax.reading import kind_of, read_json_object
+from socsci_jax.reading import check_kinds, read_json_object
 from socsci_jax.storage import check_free, new_folder
 from socsci_jax.studies.attributes import UNKNOWN_TEXTS, attribute_text
 from socsci_jax.studies.scale import Scale
@@ -77,9 +77,7 @@ class StudyStore:
             "files": dict,
             "notes": list,
         }
-        for key, kind in kinds.items():
-            if not isinstance(self.manifest.get(key), kind):
-                raise InputError(f"{manifest}: {key} is {kind_of(self.manifest.get(key))}; {_REBUILD}.")
+        check_kinds(self.manifest, kinds, where=str(manifest), hint=_REBUILD)
 
     @property
     def content_hash(self) -> str:

@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from socsci_jax.errors import InputError
+from socsci_jax.reading import read_json_object
 from socsci_jax.storage import new_file
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.schema import Item
@@ -36,6 +37,8 @@ from socsci_jax.studies.store import StudyStore
 from socsci_jax.tables import read_parquet
 
 TRAINED_ON_FILE = "trained_on.parquet"
+# Beside an exported model: what a Hugging Face folder has no place for.
+METADATA_FILE = "socsci_jax.json"
 TRAINED_ON_SCHEMA = pa.schema(
     [
         ("kind", pa.string()),  # study, item or participant
@@ -115,7 +118,14 @@ class TrainedOn:
 
     @classmethod
     def of_folder(cls, folder: Path) -> TrainedOn | None:
-        """What a model's folder says that it has seen; None where it says nothing, as those of base models."""
+        """What a model's folder says that it has seen; None where it says nothing, as those of base models.
+
+        Raises InputError where its metadata name what it was trained on, and the file is absent, damaged or another.
+        """
+        if (folder / METADATA_FILE).is_file():
+            metadata = read_json_object(folder / METADATA_FILE, hint="restore the file as it was exported")
+            if "trained_on_hash" in metadata:
+                return read_trained_on(folder, metadata)
         file = folder / TRAINED_ON_FILE
         return cls.read(file) if file.is_file() else None
 

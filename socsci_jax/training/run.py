@@ -30,7 +30,7 @@ from socsci_jax import __version__
 from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig, from_huggingface
-from socsci_jax.reading import kind_of, read_json_object, read_yaml
+from socsci_jax.reading import check_kinds, read_json_object, read_yaml
 from socsci_jax.storage import new_folder
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn, read_trained_on
@@ -91,7 +91,10 @@ class RunFolder:
     @functools.cached_property
     def metadata(self) -> dict[str, Any]:
         """What run.json says; raises InputError if the folder is not that of a training run."""
-        return read_json_object(self.path / "run.json", hint="give the `output` of a recipe that was trained")
+        path, hint = self.path / "run.json", "restore the file, or train into another `output`"
+        found = read_json_object(path, hint="give the `output` of a recipe that was trained")
+        check_kinds(found, _KINDS, where=str(path), hint=hint)
+        return found
 
     @functools.cached_property
     def recipe(self) -> Recipe:
@@ -119,11 +122,6 @@ class RunFolder:
         """
         if self.is_run():
             earlier = self.metadata
-            if not isinstance(earlier.get("run_id"), str):
-                raise InputError(
-                    f"{self.path / 'run.json'}: run_id is {kind_of(earlier.get('run_id'))}; restore the file, or choose "
-                    "another `output`."
-                )
             for key, what in _IDENTITY.items():
                 if earlier.get(key) != metadata[key]:
                     changed = _changed_keys(self.recipe, recipe) if key == "recipe_hash" else ""
@@ -155,6 +153,7 @@ def run_folder(path: Path) -> Iterator[RunFolder]:
         yield RunFolder(partial)
 
 
+_KINDS = {"run_id": str}
 _IDENTITY = {
     "recipe_hash": "another recipe",
     "store_hash": "another content of the study store",

@@ -12,6 +12,7 @@ from socsci_jax.data import chat
 from socsci_jax.data.tokenizers import load_tokenizer, train_sentencepiece
 from socsci_jax.distributed.schedulers import find_place
 from socsci_jax.errors import InputError
+from socsci_jax.model_io import exported_metadata
 from socsci_jax.models.adapters import base_of_adapter, read_adapter_config
 from socsci_jax.models.config import from_huggingface
 from socsci_jax.studies.prompts import STUDY_FIRST, Layout
@@ -169,3 +170,25 @@ def test_a_list_of_hosts_is_not_written_out_without_end(name, value):
     }
     with pytest.raises(InputError, match=f"{name} is"):
         find_place(environment=environment | {name: value})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"recipe": [1]},
+        {"recipe": {"data": 3}},
+        {"recipe": {"data": {"rationales": True}}},
+        {"attributes": 3},
+        {"attributes": [1]},
+        {"trained_studies": "a"},
+        {"layout": "x"},
+        {"metrics": []},
+        {"step": "3"},
+        {"store_hash": []},
+    ],
+)
+def test_metadata_of_an_export_of_another_kind_are_one_sentence(told, tmp_path):
+    path = tmp_path / "socsci_jax.json"
+    path.write_text(json.dumps(told))
+    with pytest.raises(InputError, match="restore the file as it was exported"):
+        exported_metadata(path)

@@ -1,6 +1,7 @@
 """Whatever a split, a store or a folder is called: what a model was trained on is never averaged as unseen."""
 
 import dataclasses
+import json
 import shutil
 
 import polars as pl
@@ -18,7 +19,7 @@ from socsci_jax.studies.predictions import Predictions, read_predictions, write_
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 from socsci_jax.studies.seen import correct_parts
 from socsci_jax.studies.splits import make_split
-from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn, read_trained_on
+from socsci_jax.studies.trained_on import METADATA_FILE, TRAINED_ON_FILE, TrainedOn, read_trained_on
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,15 @@ def test_the_folder_of_an_export_and_a_copied_run_say_it(world, tmp_path):
     trained.write(tmp_path / "run" / TRAINED_ON_FILE)
     copied = shutil.copytree(tmp_path / "run", tmp_path / "copied")
     assert read_trained_on(copied, {"trained_on_hash": trained.digest}).digest == trained.digest
+
+
+def test_a_folder_that_lost_what_it_was_trained_on_is_no_start_and_no_base(world, tmp_path):
+    _, _, trained = world
+    (tmp_path / METADATA_FILE).write_text(json.dumps({"trained_on_hash": trained.digest}))
+    with pytest.raises(InputError, match="without it nobody knows what this model has seen"):
+        TrainedOn.of_folder(tmp_path)
+    trained.write(tmp_path / TRAINED_ON_FILE)
+    assert TrainedOn.of_folder(tmp_path).digest == trained.digest
 
 
 def test_what_another_model_was_trained_on_is_not_taken_for_it(world, tmp_path):
