@@ -5,12 +5,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
-import io
 import json
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_pipelines.formats.tables import TABLE_FORMATS
 from data_pipelines.gates import GateResult, check_gates
@@ -18,7 +14,6 @@ from data_pipelines.specified.deposit import Deposit
 from data_pipelines.specified.problems import check_deposit
 from data_pipelines.specified.study import BuiltStudy, build_study
 from socsci_jax.errors import InputError
-from socsci_jax.studies.schema import RETESTS_SCHEMA
 from socsci_jax.studies.specification import Specification
 from socsci_jax.studies.specification_files import load_specification
 from socsci_jax.studies.store import StoreBuilder, StudyStore
@@ -64,8 +59,9 @@ def build(source: Path, out: Path, *, replace: bool = False, allow: tuple[str, .
         "gates": [dataclasses.asdict(result) for result in results],
     }
     builder.files |= {SPECIFICATION: path.read_bytes(), "provenance.json": _provenance(studies)}
-    if retests := _retests(studies):
-        builder.files["retests.parquet"] = retests
+    for study in studies:
+        for again in study.retests:
+            builder.add_retest(again.item.item_id, again.person, again.value, occasion=again.occasion)
     return builder.write(out, replace=replace)
 
 
@@ -88,20 +84,6 @@ def _refused(path: Path, refused: list[GateResult]) -> InputError:
         + ", which the store records."
     )
     return InputError("\n".join(lines))
-
-
-def _retests(studies: list[BuiltStudy]) -> bytes:
-    """The table of answers of people who were asked again; empty where nobody was."""
-    rows = [
-        {"item_id": g.item.item_id, "participant_id": g.person, "occasion": g.occasion, "value": g.value}
-        for study in studies
-        for g in study.retests
-    ]
-    if not rows:
-        return b""
-    file = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=RETESTS_SCHEMA), file, compression="zstd")
-    return file.getvalue()
 
 
 def _provenance(studies: list[BuiltStudy]) -> bytes:

@@ -128,6 +128,12 @@ def _refuse(
                 (item_id, "its levels have no order, so there are no means to contrast", responses)
             )
     train = train.filter(~pl.col("item_id").is_in([item_id for item_id, *_ in refused]))
+    weighted = train.filter(pl.col("weight").is_not_null())
+    refused += [
+        (item_id, "its answers are shares of groups, whose means have no standard error", responses)
+        for item_id, responses in weighted.group_by("item_id").len().sort("item_id").iter_rows()
+    ]
+    train = train.filter(pl.col("weight").is_null())
     levels = [(i, float(v)) for i in train["item_id"].unique() for v in items[i].scale.levels]
     on_scale = pl.DataFrame(levels, schema={"item_id": pl.String, "value": pl.Float64}, orient="row")
     beside = train.join(on_scale, on=["item_id", "value"], how="anti")

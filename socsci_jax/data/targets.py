@@ -44,6 +44,9 @@ class Targets:
 
 ANSWERS = Targets()
 
+# How often an answer was given, or what answers with weights count.
+_COUNT = pl.col("weight").fill_null(1.0).sum().alias("count")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Comparisons:
@@ -194,7 +197,7 @@ def _answers(train: pl.DataFrame, keys: list[str], rationales: Rationales | None
         train = train.filter(pl.col("rationale").is_not_null()).with_columns(
             text=pl.concat_str("rationale", pl.lit(rationales.end), "text")
         )
-    counted = train.group_by([*keys, "value", "text"]).len("count").sort([*keys, "value", "text"])
+    counted = train.group_by([*keys, "value", "text"]).agg(_COUNT).sort([*keys, "value", "text"])
     branches = counted.group_by(keys, maintain_order=True).agg("text", "count")
     found = [
         BranchTargets(tuple(texts), tuple(counts))
@@ -207,6 +210,12 @@ def _pairs(train: pl.DataFrame, keys: list[str], targets: Targets) -> TargetTabl
     """Demographic contrastive pairs (Kolluri et al. 2025): chosen is the person's own answer, rejected a different
     one that another person gave to the same item; the prompt is the person's own."""
     drawn, refused = [], []
+    weighted = train.filter(pl.col("weight").is_not_null())
+    for item_id, responses in weighted.group_by("item_id").len().sort("item_id").iter_rows():
+        refused.append(
+            (item_id, "its answers are shares of groups, of whom no two people can be paired", responses)
+        )
+    train = train.filter(pl.col("weight").is_null())
     for (item_id,), answers in train.sort("item_id", "participant_id", "sample_id").group_by(
         "item_id", maintain_order=True
     ):
@@ -282,7 +291,7 @@ def _distributions(
         known = [pl.col("attributes").struct.field(name).alias(column) for name, column in alike.items()]
         people = store.participants.select("study_id", "participant_id", *known)
         train = train.join(people, on=["study_id", "participant_id"], how="left", maintain_order="left")
-    histogram = train.group_by([*group, "value"]).len("count").sort([*group, "value"])
+    histogram = train.group_by([*group, "value"]).agg(_COUNT).sort([*group, "value"])
     shares: dict[tuple, tuple[float, ...]] = {}
     for key, answers in histogram.group_by(group, maintain_order=True):
         levels = _answers_of(items[key[0]].scale, targets, alternatives)
@@ -291,7 +300,7 @@ def _distributions(
         shares[key] = tuple(given.get(level, 0) / total for level in levels)
     branches = (
         train.group_by([*keys, *alike.values(), "value"])
-        .len("count")
+        .agg(_COUNT)
         .sort([*keys, *alike.values(), "value"], nulls_last=True)
         .group_by([*keys, *alike.values()], maintain_order=True)
         .agg("value", "count")

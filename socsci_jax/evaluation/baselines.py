@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import polars as pl
 
-from socsci_jax.evaluation.cells import Cell, answers_by_item, level_codes
+from socsci_jax.evaluation.cells import Cell, answers_by_item, level_codes, weights_of
 from socsci_jax.evaluation.demographics import Demographics, Regression, fit
-from socsci_jax.evaluation.metrics.distributions import histogram
 from socsci_jax.evaluation.parts import Items
 from socsci_jax.evaluation.table import CONDITION_POOLED, TRAINING_MARGINAL, UNIFORM
 from socsci_jax.studies.scale import Number
@@ -35,11 +34,10 @@ class Baselines:
     ) -> Baselines:
         """From the answers with their part, as `Split.label` gives them; `people` tells what is known of them."""
         counts: dict[Outcome, np.ndarray] = {}
-        for item, codes in _codes_by_item(labeled, store):
-            own = np.bincount(codes, minlength=len(item.scale.levels))
+        for item, own in _counts_by_item(labeled, store):
             counts[_outcome(item)] = counts.get(_outcome(item), 0) + own
-        training = _codes_by_item(labeled.filter(pl.col("part") == TRAIN), store)
-        shapes = training_shapes((codes, len(item.scale.levels)) for item, codes in training if codes.size)
+        training = _counts_by_item(labeled.filter(pl.col("part") == TRAIN), store)
+        shapes = training_shapes(own for _, own in training if own.any())
         regression, trained = _regression(labeled.filter(pl.col("part") == TRAIN), store, people, seed=seed)
         return cls(shapes=shapes, counts=counts, trained=trained, regression=regression)
 
@@ -61,7 +59,7 @@ class Baselines:
         found = {UNIFORM: uniform(size)}
         if self.shapes:
             found[TRAINING_MARGINAL] = self.shapes.get(size, uniform(size))
-        own = np.bincount(cell.codes_n, minlength=size)
+        own = np.bincount(cell.codes_n, weights=cell.weights_n, minlength=size)
         others = pooled(self.counts[_outcome(cell.item)], own)
         return found if others is None else found | {CONDITION_POOLED: others}
 
@@ -94,13 +92,15 @@ def _outcome(item: Item) -> Outcome:
     return (item.study_id, item.outcome, item.scale.levels)
 
 
-def _codes_by_item(labeled: pl.DataFrame, store: Items) -> Iterator[tuple[Item, np.ndarray]]:
-    """Level indices of the answers to each item with a scale of levels."""
+def _counts_by_item(labeled: pl.DataFrame, store: Items) -> Iterator[tuple[Item, np.ndarray]]:
+    """How often each level [L] was answered, weighted where there are weights, of each item with a scale of levels."""
     for item_id, answers in answers_by_item(labeled):
         item = store.item_by_id[item_id]
         if item.scale.kind == "levels":
             codes = level_codes(answers["value"].to_numpy(), np.asarray(item.scale.levels))
-            yield item, codes[codes >= 0]
+            kept = np.flatnonzero(codes >= 0)
+            weights = weights_of(answers, kept)
+            yield item, np.bincount(codes[kept], weights=weights, minlength=len(item.scale.levels))
 
 
 def uniform(levels: int) -> np.ndarray:
@@ -108,17 +108,18 @@ def uniform(levels: int) -> np.ndarray:
     return np.full(levels, 1 / levels)
 
 
-def training_shapes(training_items: Iterable[tuple[np.ndarray, int]]) -> Mapping[int, np.ndarray]:
+def training_shapes(counts: Iterable[np.ndarray]) -> Mapping[int, np.ndarray]:
     """Mean histogram of training items by number of levels, each item counting once, oriented as it is.
 
-    `training_items` are (level indices of the training answers [N], number of levels).
+    `counts` [L] say how often each level of an item was answered in training.
     """
     sums: dict[int, np.ndarray] = {}
-    counts: dict[int, int] = {}
-    for codes_n, levels in training_items:
-        sums[levels] = sums.get(levels, np.zeros(levels)) + histogram(codes_n, levels=levels)
-        counts[levels] = counts.get(levels, 0) + 1
-    return {levels: total / counts[levels] for levels, total in sums.items()}
+    items: dict[int, int] = {}
+    for counts_l in counts:
+        levels = counts_l.size
+        sums[levels] = sums.get(levels, np.zeros(levels)) + counts_l / counts_l.sum()
+        items[levels] = items.get(levels, 0) + 1
+    return {levels: total / items[levels] for levels, total in sums.items()}
 
 
 def pooled(all_counts_l: np.ndarray, own_counts_l: np.ndarray) -> np.ndarray | None:

@@ -18,8 +18,8 @@ from socsci_jax.studies.schema import Item
 class Cell:
     """The answers to one item that have a prediction, who gave them, and these predictions.
 
-    Answers and draws are level indices.  `weights_n` are the people's survey weights, None where there are none.  `probs_nl` is None unless every answer has exact probabilities;
-    `draws_nl` is None where there are no draws, else the shares of the valid draws made for each answer's
+    Answers and draws are level indices.  `weights_n` are the people's survey weights, None where there are none; with `are_shares` what whole groups of people
+    answered.  `probs_nl` is None unless every answer has exact probabilities; `draws_nl` is None where there are no draws, else the shares of the valid draws made for each answer's
     person (rows of NaN where none was valid).  `sampled` holds one draw per participant, valid ones only; draws
     that were made for nobody in particular are all in it.
     """
@@ -39,6 +39,7 @@ class Cell:
     answers_without_prediction: int
     answers_off_scale: int
     alternatives: Alternatives | None
+    are_shares: bool = False
 
     @property
     def predicted_nl(self) -> np.ndarray:
@@ -137,7 +138,7 @@ class PredictionIndex:
             levels_l=levels,
             codes_n=codes[kept],
             people_n=tuple(people[i] for i in kept),
-            weights_n=_weights(answers.filter(pl.Series(on_scale)), kept),
+            weights_n=weights_of(answers.filter(pl.Series(on_scale)), kept),
             probs_nl=probs,
             draws_nl=shares,
             sampled=sampled,
@@ -147,12 +148,15 @@ class PredictionIndex:
             answers_without_prediction=int((~covered).sum()),
             answers_off_scale=int((~on_scale).sum()),
             alternatives=beside,
+            are_shares="share" in answers.columns and bool(answers["share"].any()),
         )
 
 
 def answers_by_item(labeled: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """The answers of each item, items in order of their ids."""
-    wanted = [name for name in ("item_id", "participant_id", "value", "weight") if name in labeled.columns]
+    wanted = [
+        name for name in ("item_id", "participant_id", "value", "weight", "share") if name in labeled.columns
+    ]
     parts = _by_item(labeled.select(wanted))
     for item_id in sorted(parts):
         yield item_id, parts[item_id]
@@ -162,7 +166,7 @@ def _by_item(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {key[0]: rows for key, rows in frame.partition_by("item_id", as_dict=True).items()}
 
 
-def _weights(answers: pl.DataFrame, kept: np.ndarray) -> np.ndarray | None:
+def weights_of(answers: pl.DataFrame, kept: np.ndarray) -> np.ndarray | None:
     """Weights of the kept answers; people without one weigh nothing beside people who have one."""
     if "weight" not in answers.columns:
         return None

@@ -132,6 +132,11 @@ def evaluate(
     if {"seen", "unseen"} & set(predictions.frame.columns):
         correction = correct_parts(labeled, predictions.frame)
         labeled, notes = correction.labeled, correction.sentences
+    if "share" in labeled.columns and (shares := int(labeled["share"].sum())):
+        notes.append(
+            f"{shares:,} answers are shares of groups, not people's: nothing is said of how far people agree with each "
+            "other, and intervals do not hold the error of the shares."
+        )
     if "weight" in labeled.columns and (without := labeled["weight"].null_count()):
         notes.append(
             f"{without:,} answers are of people without a survey weight; beside others they weigh nothing."
@@ -250,12 +255,18 @@ def _judge(part: Part, context: _Context) -> _Judged:
 
 
 def _with_weights(labeled: pl.DataFrame, store: People) -> pl.DataFrame:
-    """The answers with their people's survey weights, where there are any."""
+    """The answers with their own weights (`share`: those of whole groups) or else their people's survey weights."""
     people = store.participants
-    if "weight" in labeled.columns or "weight" not in people.columns or not people["weight"].count():
-        return labeled
-    weights = people.select("study_id", "participant_id", "weight")
-    return labeled.join(weights, on=["study_id", "participant_id"], how="left", maintain_order="left")
+    own = labeled["weight"] if "weight" in labeled.columns else pl.Series(dtype=pl.Float64)
+    if own.count():
+        labeled = labeled.with_columns(share=pl.col("weight").is_not_null())
+    if "weight" not in people.columns or not people["weight"].count():
+        return labeled if own.count() else labeled.drop("weight", strict=False)
+    weights = people.select("study_id", "participant_id", person_weight="weight")
+    both = labeled.join(weights, on=["study_id", "participant_id"], how="left", maintain_order="left")
+    if not own.count():
+        return both.drop("weight", strict=False).rename({"person_weight": "weight"})
+    return both.with_columns(weight=pl.coalesce("weight", "person_weight")).drop("person_weight")
 
 
 TRUTH_FILE = "truth.parquet"

@@ -96,11 +96,13 @@ def item_predictions(
     models[SAMPLED] = histogram(sampled, levels=size)
     samples = {}
     n = cell.codes_n.size
-    if n >= 2:
+    # Shares of groups say nothing of how far one person answers like another.
+    people_told = 0 if cell.are_shares else n
+    if people_told >= 2:
         halves = half_histograms(cell.codes_n, levels=size, splits=HALVES, rng=rng)
         samples[SPLIT_HALF] = Samples(*halves, n // 2)
     for people in PILOTS:
-        if n >= 2 * people:
+        if people_told >= 2 * people:
             pair = pilot_histograms(cell.codes_n, people=people, levels=size, splits=HALVES, rng=pilot_rng)
             samples[pilot(people)] = Samples(*pair, n - people)
     single = {}

@@ -51,6 +51,10 @@ def sample_responses(
         )
     for answer in kept.iter_rows(named=True):
         builder.add_response(
-            answer["item_id"], answer["participant_id"], answer["value"], sample_id=answer["sample_id"]
+            answer["item_id"],
+            answer["participant_id"],
+            answer["value"],
+            sample_id=answer["sample_id"],
+            weight=answer["weight"],
         )
     return builder.write(out, replace=replace)

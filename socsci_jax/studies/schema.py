@@ -17,7 +17,7 @@ from socsci_jax.studies.scale import MAX_LEVELS as MAX_LEVELS
 from socsci_jax.studies.scale import Scale as Scale
 from socsci_jax.studies.scale import format_value as format_value
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # The sixteen attributes of SocSci210's personas, in the order in which the published prompt lists them.
 SOCSCI210_ATTRIBUTES = (
@@ -121,12 +121,15 @@ def participants_schema(attributes: tuple[str, ...]) -> pa.Schema:
     )
 
 
+# `weight`: what the answer counts beside the others to its item, such as the share of a group that gave it; null where
+# an answer counts as its participant does (the survey weight, or 1).
 RESPONSES_SCHEMA = pa.schema(
     [
         ("item_id", pa.string()),
         ("participant_id", pa.string()),
         ("value", pa.float64()),
         ("sample_id", pa.int64()),
+        ("weight", pa.float64()),
     ]
 )
 

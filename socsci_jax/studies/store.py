@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from socsci_jax.studies.pairs import Pairs
     from socsci_jax.studies.splits import Split
 
+_LARGEST_WEIGHT = 1e12
 TABLES = ("studies", "items", "participants", "responses", "rejects")
 # All that this program writes into a store's folder.
 _WRITTEN = (
@@ -142,7 +143,8 @@ class StudyStore:
 
     @functools.cached_property
     def responses(self) -> pl.DataFrame:
-        responses = self._read("responses", RESPONSES_SCHEMA, filled=RESPONSES_SCHEMA.names)
+        filled = [name for name in RESPONSES_SCHEMA.names if name != "weight"]
+        responses = self._read("responses", RESPONSES_SCHEMA, filled=filled)
         self._check_known("responses", responses, self.items, ["item_id"])
         given = responses.select("item_id", "participant_id").join(
             self.items.select("item_id", "study_id"), on="item_id", how="left", maintain_order="left"
@@ -151,6 +153,10 @@ class StudyStore:
         if not responses["value"].is_finite().all():
             row = responses["value"].is_finite().to_list().index(False)
             raise InputError(f"{self.path / 'responses.parquet'}, row {row}: value is no number; {_REBUILD}.")
+        if not (responses["weight"].drop_nulls().is_between(0, _LARGEST_WEIGHT)).all():
+            raise InputError(
+                f"{self.path / 'responses.parquet'}: a weight is no number of at least 0; {_REBUILD}."
+            )
         return responses
 
     @functools.cached_property
@@ -268,6 +274,7 @@ class StoreBuilder:
         self._items: dict[str, Item] = {}
         self._participants: dict[tuple[str, str], tuple[float | None, tuple[str | None, ...]]] = {}
         self._responses: dict[str, list[Any]] = {name: [] for name in RESPONSES_SCHEMA.names}
+        self._retests: list[tuple[str, str, int, float]] = []
         self._rejects: list[dict[str, Any]] = []
         self._unknown_values: dict[str, collections.Counter[str]] = collections.defaultdict(
             collections.Counter
@@ -321,10 +328,18 @@ class StoreBuilder:
         return text
 
     def add_response(
-        self, item_id: str, participant_id: str, value: float, *, sample_id: int, place: str = ""
+        self,
+        item_id: str,
+        participant_id: str,
+        value: float,
+        *,
+        sample_id: int,
+        weight: float | None = None,
+        place: str = "",
     ) -> bool:
         """Keeps an answer that is on the item's scale or one of its alternatives.
 
+        `weight` is what it counts beside other answers to the item, where that is not its participant's weight.
         Returns False, and rejects the answer, for a missing code and for what the scale does not allow.
         """
         item = self._items[item_id]
@@ -344,10 +359,14 @@ class StoreBuilder:
             )
             return False
         for name, field in zip(
-            self._responses, (item_id, participant_id, float(value), sample_id), strict=True
+            self._responses, (item_id, participant_id, float(value), sample_id, weight), strict=True
         ):
             self._responses[name].append(field)
         return True
+
+    def add_retest(self, item_id: str, participant_id: str, value: float, *, occasion: int = 2) -> None:
+        """Keeps a participant's later answer to an item that they answered before; `occasion` counts from 2."""
+        self._retests.append((item_id, participant_id, occasion, float(value)))
 
     def reject(self, kind: str, *, place: str, reason: str, record: Mapping[str, Any] | None = None) -> None:
         self._rejects.append(
@@ -428,9 +447,15 @@ class StoreBuilder:
                 pq.write_table(table, partial / f"{name}.parquet", compression="zstd")
             for name, content in self.files.items():
                 (partial / name).write_bytes(content)
+            beside = list(self.files)
+            if self._retests:
+                columns = zip(RETESTS_SCHEMA.names, zip(*self._retests, strict=True), strict=True)
+                retests = pa.table({name: list(cells) for name, cells in columns}, schema=RETESTS_SCHEMA)
+                pq.write_table(retests, partial / "retests.parquet", compression="zstd")
+                beside.append("retests.parquet")
             manifest["files"] = {
                 name: hashlib.sha256((partial / name).read_bytes()).hexdigest()
-                for name in (*(f"{table}.parquet" for table in tables), *self.files)
+                for name in (*(f"{table}.parquet" for table in tables), *beside)
             }
             (partial / "store.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         return StudyStore(out)

@@ -253,8 +253,8 @@ def test_there_are_no_pooled_answers_where_nobody_else_answered():
 
 
 def test_training_shapes_count_each_item_once_and_keep_numbers_of_levels_apart():
-    few, many = np.array([0]), np.array([1] * 99)
-    shapes = baselines.training_shapes([(few, 2), (many, 2), (np.array([2]), 3)])
+    few, many = np.array([1, 0]), np.array([0, 99])
+    shapes = baselines.training_shapes([few, many, np.array([0, 0, 1])])
     np.testing.assert_allclose(shapes[2], [0.5, 0.5])
     np.testing.assert_allclose(shapes[3], [0, 0, 1])
     assert set(shapes) == {2, 3}

@@ -37,6 +37,7 @@ def test_an_item_comes_back_as_it_was_written(tmp_path):
         "participant_id": "p",
         "value": 3.0,
         "sample_id": 0,
+        "weight": None,
     }
     assert store.participants.row(0, named=True)["attributes"] == {"age": "34"}
 

@@ -53,6 +53,7 @@ def responses(*answers: tuple[str, float]) -> pl.DataFrame:
             "value": [float(value) for _, value in answers],
             "prefix": [0] * n,
             "rank": list(range(n)),
+            "weight": pl.Series([None] * n, dtype=pl.Float64),
         }
     )
 
