@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from socsci_jax.errors import InputError
-from socsci_jax.reading import kind_of, parse_json_object, read_json
+from socsci_jax.reading import check_kinds, parse_json_object, read_json
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.tables import read_parquet, to_polars
@@ -128,6 +128,7 @@ class Split:
             "notes": self.notes,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
+        facts["file_hash"] = _file_hash(self, facts)
         table = self.held_out.select(SPLIT_SCHEMA.names).to_arrow().cast(SPLIT_SCHEMA)
         partial = path.with_suffix(f".partial-{os.getpid()}")
         pq.write_table(table.replace_schema_metadata({b"socsci_jax": json.dumps(facts).encode()}), partial)
@@ -152,13 +153,18 @@ class Split:
                 f"{path}: this split was made for another content of the store (hash {facts['store_hash'][:12]}, "
                 f"now {store.content_hash[:12]}); make it again with `socsci-jax data split --replace`."
             )
-        return cls(
+        split = cls(
             name=facts["name"],
             seed=facts["seed"],
             store=store,
             held_out=to_polars(table, path, hint=hint),
             notes=tuple(facts["notes"]),
         )
+        if facts["file_hash"] != _file_hash(split, facts):
+            raise InputError(
+                f"{path}: this split is not the one that was written (its hash differs); restore it, or {hint}."
+            )
+        return split
 
     @property
     def content_hash(self) -> str:
@@ -219,13 +225,17 @@ class Split:
         return train if subset is None else subset.take(train)
 
 
+def _file_hash(split: Split, facts: Mapping[str, object]) -> str:
+    """Hash of all that a split's file says: one flipped bit trains on whom the split holds out, and Parquet does not notice."""
+    told = {key: value for key, value in facts.items() if key != "file_hash"}
+    return hashlib.sha256(f"{json.dumps(told, sort_keys=True)}\n{split.content_hash}".encode()).hexdigest()
+
+
 def _split_facts(path: Path, schema: pa.Schema, *, hint: str) -> dict[str, Any]:
     packed = (schema.metadata or {}).get(b"socsci_jax", b"")
     facts = parse_json_object(packed, where=f"{path}: the metadata under key 'socsci_jax'", hint=hint)
-    kinds = {"name": str, "seed": int, "store_hash": str, "notes": list}
-    for key, kind in kinds.items():
-        if not isinstance(facts.get(key), kind):
-            raise InputError(f"{path}: {key} of its metadata is {kind_of(facts.get(key))}; {hint}.")
+    kinds = {"name": str, "seed": int, "store_hash": str, "notes": list, "file_hash": str}
+    check_kinds(facts, kinds, where=f"{path}: metadata", hint=hint)
     return facts
 
 

@@ -12,6 +12,7 @@ from small import rehash, small_item, small_store
 from socsci_jax.errors import InputError
 from socsci_jax.studies.inspect import inspect_store
 from socsci_jax.studies.schema import Scale
+from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import TABLES, StoreBuilder, StudyStore
 
 
@@ -149,6 +150,26 @@ def test_one_flipped_bit_in_any_table_is_noticed(tmp_path):
             ):
                 getattr(StudyStore(store.path), name)
         path.write_bytes(content)
+
+
+def test_one_flipped_bit_in_a_split_that_changes_a_value_is_noticed(tmp_path):
+    store = small_store(tmp_path / "store", studies=2, people=3)
+    path = store.path / "splits" / "main.parquet"
+    content, whole = path.read_bytes(), pq.read_table(path)
+    changed = 0
+    for bit in np.random.default_rng(0).integers(8 * len(content), size=60):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << (bit % 8)
+        try:
+            same = pq.read_table(pa.BufferReader(bytes(flipped))).equals(whole)
+        except (OSError, pa.ArrowException):
+            same = False
+        if not same:
+            path.write_bytes(flipped)
+            with pytest.raises(InputError):
+                Split.load(store, "main")
+            changed += 1
+    assert changed > 20
 
 
 def test_what_has_not_been_asked_yet_can_be_kept(tmp_path):
