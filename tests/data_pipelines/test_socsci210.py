@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.fuzz_readers import READERS
+from benchmarks.fuzz import READERS
 from data_pipelines.archives import socsci210, socsci210_files
 from socsci_jax.errors import InputError
 from socsci_jax.studies.prompts import PERSONA_FIRST
