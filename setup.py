@@ -36,6 +36,8 @@ INSTALL = [
     "pyyaml>=6",
     "typer>=0.16,<0.30",
     "rich>=13",
+    # Progress bars, in terminals and notebooks.
+    "tqdm>=4.67,<5",
     "scipy>=1.14",
     "matplotlib>=3.9",
     # Chat templates come with models: they are rendered in Jinja's sandbox.
@@ -84,6 +86,9 @@ TEST = [
     *DOCS,
     *GCS,
     *FORMATS,
+    # Notebooks are executed, to see what they show.
+    "nbclient>=0.10,<0.12",
+    "ipykernel>=6.29,<8",
     # Workbooks that the tests write.
     "openpyxl>=3.1,<4",
     "pytest>=8",

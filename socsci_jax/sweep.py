@@ -7,6 +7,7 @@ and the plot of all of them.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -25,6 +26,8 @@ from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import recipe_mesh
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_files import parse_recipe
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,12 +67,12 @@ def sweep(
     runs = _planned(recipe, store, split, of=of, shares=shares, seeds=seeds, out=out)
     points = []
     for number, run in enumerate(runs, start=1):
-        print(
+        logger.info(
             f"{number}/{len(runs)}  share {run.subset.share:g}, seed {run.subset.seed}: {run.units:,} {of}, "
             f"{run.responses:,} responses"
         )
         if _has_predictions(run, store, split):
-            print(f"     predictions are there already: {run.predictions}")
+            logger.info(f"     predictions are there already: {run.predictions}")
         else:
             _train_and_simulate(run, store, split, command=command)
         evaluation = evaluate_files(

@@ -14,6 +14,7 @@ from tiny_models import huggingface_model
 from tokenizer_files import small_vocab_and_merges, write_config
 
 from socsci_jax import pretrained
+from socsci_jax.cli.output import print_rich
 from socsci_jax.data.tokenizers import CHATML_TEMPLATE
 from socsci_jax.errors import InputError
 from socsci_jax.gguf_header import read_header
@@ -99,8 +100,9 @@ def test_the_chain_compares_the_fine_tuned_with_the_zero_shot_model(tmp_path, mo
     batch = {"rows": 1, "tokens_per_row": 2048, "branches_per_tree": 8}
     monkeypatch.setattr(pretrained, "RECIPE", pretrained.RECIPE | {"batch": batch})
 
-    pretrained.run_pretrained(tmp_path / "out", deposit="demonstration")
+    evaluations = pretrained.run_pretrained(tmp_path / "out", deposit="demonstration")
 
+    print_rich(pretrained.comparison(*evaluations))
     printed = capsys.readouterr().out
     for title in ("zero-shot", "fine-tuned", "a uniform guess"):
         assert re.search(rf"{title} +0\.\d{{3}} +0\.\d{{3}} to 0\.\d{{3}}", printed)

@@ -136,6 +136,27 @@ def test_pipelines_import_only_studies():
         assert own <= {"studies"} | EVERYBODY
 
 
+# A process of its own, whose answer to the one that started it is what it writes.
+WRITES_ITS_ANSWER = "socsci_jax/data/template_process.py"
+
+
+PRINTS = ("print", "rich.print", "sys.stdout.write", "sys.stderr.write")
+
+
+def test_only_the_command_line_prints():
+    files = [path for folder in ("socsci_jax", "data_pipelines") for path in (ROOT / folder).rglob("*.py")]
+    library = [path for path in files if "cli" not in path.relative_to(ROOT).parts]
+    printing = {
+        path.relative_to(ROOT).as_posix()
+        for path in library
+        if any(
+            isinstance(node, ast.Call) and ast.unparse(node.func) in PRINTS
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
+    }
+    assert printing == {WRITES_ITS_ANSWER}
+
+
 def test_evaluation_runs_without_jax_installed():
     script = (
         "import sys; sys.modules['jax'] = None; "

@@ -48,11 +48,11 @@ def test_another_name_of_the_same_folder_is_held_as_well(tmp_path, holder):
         pass
 
 
-def test_the_lock_of_a_killed_holder_is_taken_over(tmp_path, holder, capsys):
+def test_the_lock_of_a_killed_holder_is_taken_over(tmp_path, holder, caplog):
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     with only_writer(tmp_path / "out"):
-        assert f"taken over from process {holder.pid}" in capsys.readouterr().err
+        assert f"taken over from process {holder.pid}" in caplog.text
     assert os.listdir(tmp_path) == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +10,8 @@ import typer
 
 from socsci_jax import __version__
 from socsci_jax.cli import ask, checkpoints, data, inference, predictions, training
-from socsci_jax.cli.output import Seed
+from socsci_jax.cli.output import Seed, print_rich, say, show_log_lines
 from socsci_jax.errors import InputError, ending
-from socsci_jax.foreign_text import say
 
 app = typer.Typer(
     name="socsci-jax",
@@ -38,8 +36,7 @@ def main() -> None:
         from socsci_jax.compilation import before_jax
 
         before_jax()
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    logging.getLogger("socsci_jax").setLevel(logging.INFO)
+    show_log_lines()
     try:
         app(prog_name="socsci-jax")
     except (Exception, KeyboardInterrupt) as error:
@@ -78,15 +75,28 @@ def quickstart(
 ) -> None:
     """Run the whole chain on the built-in demonstration: build, split, train, simulate, evaluate, export."""
     if pretrained:
-        from socsci_jax.pretrained import run_pretrained
+        from socsci_jax.pretrained import comparison, run_pretrained
 
         source = {} if deposit is None else {"kind": kind, "deposit": str(deposit)}
-        run_pretrained(out, seed=seed, **source)
+        before, after = run_pretrained(out, seed=seed, **source)
+        print_rich(comparison(before, after))
+        say(f"report:   {out / 'evaluation_fine_tuned' / 'report.html'}")
+        say(f"exported: {out / 'exported'}")
         return
     if deposit is not None:
         raise InputError(
             "--deposit goes with --pretrained: random weights learn too little of a deposit here."
         )
+    from socsci_jax.evaluation.report import summary_table
     from socsci_jax.quickstart import run
 
-    run(out, seed=seed)
+    evaluation = run(out, seed=seed)
+    print_rich(summary_table(evaluation))
+    for part in evaluation.parts:
+        found = evaluation.metric("true_effect_correlation", part=part)
+        if found is not None and found.value is not None:
+            say(
+                f"correlation of predicted with true effects, {part}: {found.value:.2f} (n = {found.n} items)"
+            )
+    say(f"report:   {out / 'evaluation' / 'report.html'}")
+    say(f"exported: {out / 'exported'}")

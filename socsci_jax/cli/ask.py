@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from socsci_jax.cli.output import print_rich
+from socsci_jax.cli.output import print_rich, say
 from socsci_jax.errors import InputError
-from socsci_jax.foreign_text import say
 
 if TYPE_CHECKING:
     import polars as pl

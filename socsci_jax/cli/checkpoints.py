@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from socsci_jax.cli.output import cell, print_rich
-from socsci_jax.foreign_text import say
+from socsci_jax.cli.output import cell, print_rich, say
 from socsci_jax.storage import only_writer
 
 app = typer.Typer()

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from socsci_jax.cli.output import Replace, Seed, command_line, print_rejects, print_table
+from socsci_jax.cli.output import Replace, Seed, command_line, print_rejects, print_table, say
 from socsci_jax.cli.spec import spec_app
-from socsci_jax.foreign_text import say
 from socsci_jax.storage import only_writer
 
 app = typer.Typer(help="Build, inspect and split study stores.", no_args_is_help=True)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from socsci_jax.cli.output import Replace, Seed, cell, print_table
+from socsci_jax.cli.output import Replace, Seed, cell, print_table, say
 from socsci_jax.errors import InputError
-from socsci_jax.foreign_text import say
 
 if TYPE_CHECKING:
     import polars as pl

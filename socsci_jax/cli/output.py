@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 import sys
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
 from socsci_jax.bounds import SEED
-from socsci_jax.foreign_text import for_terminal, say
+from socsci_jax.foreign_text import for_terminal
 
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there already.")]
 Seed = Annotated[int, typer.Option(min=0, max=SEED, help="Seed of everything random.")]
@@ -34,6 +35,42 @@ class ManyValues(TyperCommand):
 
 def command_line() -> str:
     return shlex.join(["socsci-jax", *sys.argv[1:]])
+
+
+def say(*parts: object, file: IO[str] | None = None) -> None:
+    """Prints a line that may hold text from elsewhere."""
+    stream = sys.stdout if file is None else file
+    text = for_terminal(" ".join(map(str, parts)))
+    # A terminal may know fewer characters than the text has.
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def show_log_lines() -> None:
+    """Sends what the library logs to standard error: above a progress bar in a terminal, one line each elsewhere."""
+    handler: logging.Handler = _AboveBars() if sys.stderr.isatty() else logging.StreamHandler()
+    handler.setFormatter(_Line())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.getLogger("socsci_jax").setLevel(logging.INFO)
+
+
+class _AboveBars(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        from rich.console import Console
+        from rich.text import Text
+        from tqdm import tqdm
+
+        style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno, "")
+        with tqdm.external_write_mode(file=sys.stderr):
+            Console(stderr=True, soft_wrap=True).print(Text(self.format(record), style))
+
+
+class _Line(logging.Formatter):
+    """The message, after what is wrong with it; it may hold text from elsewhere."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        kind = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        return for_terminal(kind + super().format(record))
 
 
 def print_rejects(store) -> None:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from socsci_jax.bounds import DEVICES
-from socsci_jax.cli.output import Replace, Seed, command_line, print_rich, print_table
+from socsci_jax.cli.output import Replace, Seed, command_line, print_rich, print_table, say
 from socsci_jax.errors import InputError
-from socsci_jax.foreign_text import say
 from socsci_jax.storage import only_writer
 
 if TYPE_CHECKING:

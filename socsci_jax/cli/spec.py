@@ -83,7 +83,7 @@ def draft(
     """
     from data_pipelines.drafting.report import describe
     from data_pipelines.drafting.rules import check_free_draft, draft_by_rules, write_draft
-    from socsci_jax.foreign_text import say
+    from socsci_jax.cli.output import say
 
     check_free_draft(out, replace=replace)
     found = draft_by_rules(deposit)

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from socsci_jax.cli.output import ManyValues, command_line, print_rich, print_table
+from socsci_jax.cli.output import ManyValues, command_line, print_rich, print_table, say
 from socsci_jax.errors import InputError
-from socsci_jax.foreign_text import say
 from socsci_jax.storage import only_writer
 
 app = typer.Typer()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import faulthandler
+import logging
 import math
 import os
 import socket
@@ -24,7 +25,9 @@ from socsci_jax import bounds
 from socsci_jax.distributed.links import SECRET, Link, run_secret
 from socsci_jax.distributed.roll_call import Reception, check_host
 from socsci_jax.errors import BAD_INPUT, LOST, InputError, ProcessesDiffer, ProcessLost
-from socsci_jax.foreign_text import say
+from socsci_jax.foreign_text import for_terminal
+
+logger = logging.getLogger(__name__)
 
 START = "SOCSCI_JAX_START_SECONDS"
 SILENCE = "SOCSCI_JAX_SILENCE_SECONDS"
@@ -83,10 +86,8 @@ class Peers:
         host = host.strip("[]")
         check_host(host)
         if process_id == 0 and not secret:
-            print(
-                f"{SECRET} is not set: whoever reaches {host}:{port} could pose as a process of this run; launch/ sets it",
-                file=sys.stderr,
-                flush=True,
+            logger.warning(
+                f"{SECRET} is not set: whoever reaches {host}:{port} could pose as a process of this run; launch/ sets it"
             )
         meet = _receive_all if process_id == 0 else _call
         peers._watch(meet(peers, host, int(port), secret, seconds), silence=silence)
@@ -108,7 +109,7 @@ class Peers:
                 if not self._changed.wait(NOTICE_SECONDS):
                     waited += NOTICE_SECONDS
                     missing = ", ".join(self._missing(number)) if self.process_id == 0 else "others"
-                    print(f"{what}: waiting for {missing} for {waited:.0f} s", file=sys.stderr, flush=True)
+                    logger.warning(f"{what}: waiting for {missing} for {waited:.0f} s")
             return self._gathered.pop(number)
 
     def agree(self, **facts: str) -> None:
@@ -256,7 +257,7 @@ def end_process(sentence: str, status: int, stacks: bool) -> NoReturn:
     """Ends this process where it stands, also in the middle of a collective that will never return."""
     if stacks:
         faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-    say(f"error: {sentence}", file=sys.stderr)
+    logger.error(for_terminal(sentence))
     os._exit(status)
 
 
@@ -413,7 +414,7 @@ class _Notice:
 
     def _say(self) -> None:
         while not self._done.wait(NOTICE_SECONDS):
-            print(f"still waiting for {self._what()} of this run", file=sys.stderr, flush=True)
+            logger.warning(f"still waiting for {self._what()} of this run")
 
     def __exit__(self, *_: object) -> None:
         self._done.set()

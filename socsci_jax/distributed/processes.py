@@ -6,13 +6,13 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
+import logging
 import os
 import platform
 import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,9 @@ from socsci_jax import __version__
 from socsci_jax.distributed.peers import Peers
 from socsci_jax.distributed.schedulers import find_place
 from socsci_jax.errors import ProcessesDiffer, RunEnded, RunStopped, StorageFailed, ending
-from socsci_jax.foreign_text import say
+from socsci_jax.foreign_text import for_terminal
+
+logger = logging.getLogger(__name__)
 
 # Peers are missed at once by their connections; JAX's own heartbeat, which can only abort, comes last.
 HEARTBEAT_SECONDS = 600
@@ -58,9 +60,7 @@ class Processes:
         # A save fails also because a process is gone without which it cannot be completed.
         if isinstance(error, StorageFailed) or not isinstance(error, RunEnded | ProcessesDiffer):
             self.peers.let_others_explain()
-        if status == 1:
-            traceback.print_exception(error)
-        say(f"error: {sentence}", file=sys.stderr)
+        logger.error(for_terminal(sentence), exc_info=error if status == 1 else None)
         whose = "" if isinstance(error, ProcessesDiffer) else f"process {self.process_id} ended: "
         self.peers.tell_end(f"{whose}{sentence}", status)
         sys.stdout.flush()
@@ -139,7 +139,7 @@ class StopSignals:
         self.asked = name
         if not self.deferred:
             raise RunStopped(f"{name} was received; start the same command again to go on.")
-        print(f"{name} was received: stopping with a checkpoint", file=sys.stderr, flush=True)
+        logger.warning(f"{name} was received: stopping with a checkpoint")
 
 
 @functools.cache

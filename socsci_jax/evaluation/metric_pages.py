@@ -1,8 +1,10 @@
-"""docs/metrics.md, made of the Metric objects: `python -m socsci_jax.evaluation.metric_pages > docs/metrics.md`."""
+"""docs/metrics.md, made of the Metric objects: `python -m socsci_jax.evaluation.metric_pages docs/metrics.md`."""
 
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 from socsci_jax.evaluation.metric import DistributionMetric, EffectMetric, Metric
 from socsci_jax.evaluation.metrics import FAMILIES
@@ -10,7 +12,7 @@ from socsci_jax.evaluation.metrics import FAMILIES
 INTRODUCTION = """# Metrics
 
 Every metric of an evaluation: formula, source, how it misleads, and an example worked by hand. This page is made of the
-objects in `socsci_jax/evaluation/metrics/` (`python -m socsci_jax.evaluation.metric_pages > docs/metrics.md`); the values
+objects in `socsci_jax/evaluation/metrics/` (`python -m socsci_jax.evaluation.metric_pages docs/metrics.md`); the values
 are read with `evaluation.metric("NAME")` and stand in the column `metric` of the evaluation table.
 
 Answers are positions on their scale, 0 at its lowest and 1 at its highest level (normalization `scale`); metrics in units
@@ -54,4 +56,4 @@ def _range(metric: Metric) -> str:
 
 
 if __name__ == "__main__":
-    print(metrics_page(), end="")
+    Path(sys.argv[1]).write_text(metrics_page(), encoding="utf-8")

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import logging
 import os
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +22,8 @@ import numpy as np
 from socsci_jax.errors import InputError
 from socsci_jax.models.attention import Sight, sight, tree_attention
 from socsci_jax.models.attention_kernel import Blocks, blocks, kernel_attention
+
+logger = logging.getLogger(__name__)
 
 # xla, rows or kernel, for those who want to compare; by default the one that is faster on the device.
 CHOICE = "SOCSCI_JAX_ATTENTION"
@@ -81,7 +83,7 @@ def attention_for(head_dim: int, compute_dtype: Any) -> TreeAttention:
     if asked is None and backend == "cpu":
         return XLA
     if asked is None and backend != "gpu":
-        _say_slow(f"there is no kernel for {backend}")
+        _warn_slow(f"there is no kernel for {backend}")
         return ROWS
     problem = kernel_problem(head_dim, jnp.dtype(compute_dtype))
     if problem is None:
@@ -92,17 +94,15 @@ def attention_for(head_dim: int, compute_dtype: Any) -> TreeAttention:
 
 
 @functools.cache
-def _say_slow(why: str) -> None:
-    print(
-        f"attention: computed without a kernel, over whole rows, so that long rows take several times as long ({why})",
-        file=sys.stderr,
-        flush=True,
+def _warn_slow(why: str) -> None:
+    logger.warning(
+        f"attention: computed without a kernel, over whole rows, so that long rows take several times as long ({why})"
     )
 
 
 @functools.cache
 def kernel_problem(head_dim: int, dtype: np.dtype) -> str | None:
-    """Why the kernel is not to be used on this process's devices; said once on stderr."""
+    """Why the kernel is not to be used on this process's devices; logged once."""
     if head_dim < 16 or head_dim & (head_dim - 1):
         problem = f"heads have {head_dim} features, a power of two from 16 on is needed"
     else:
@@ -110,7 +110,7 @@ def kernel_problem(head_dim: int, dtype: np.dtype) -> str | None:
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
             problem = thread.submit(_compared, head_dim, dtype).result()
     if problem is not None:
-        _say_slow(problem)
+        _warn_slow(problem)
     return problem
 
 

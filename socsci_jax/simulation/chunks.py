@@ -8,6 +8,7 @@ import glob
 import hashlib
 import io
 import json
+import logging
 import math
 import os
 import shutil
@@ -24,6 +25,8 @@ from socsci_jax.distributed.processes import Processes
 from socsci_jax.errors import InputError
 from socsci_jax.progress import progress
 from socsci_jax.studies.predictions import read_metadata
+
+logger = logging.getLogger(__name__)
 
 # Chunks hold whole prefixes, so what a prefix shares is lost at no border; their results are some megabytes. How they
 # are cut is the same for any number of processes; smaller ones would spread better over many, but fill fewer rows.
@@ -216,7 +219,9 @@ def compute_chunks(
                 signs, since = now, time.monotonic()
             elif time.monotonic() - since > SECONDS_WITHOUT_LIFE:
                 owner = missing[0] % processes.num_processes
-                print(f"process {owner} shows no sign of life; chunk {missing[0]} is computed by process 0.")
+                logger.warning(
+                    f"process {owner} shows no sign of life; chunk {missing[0]} is computed by process 0."
+                )
                 compute(missing[0], functools.partial(shown, missing[0]))
             report.update(sum(sizes) - sum(sizes[n] for n in missing))
             time.sleep(SECONDS_BETWEEN_LOOKS)

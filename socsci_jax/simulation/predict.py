@@ -55,7 +55,7 @@ def predict(
       layout: the order in which a prompt is written, by name or itself; by default the model's own.
       allow_other_layout: allows a layout that the model was not trained with.
       sampling: draws instead of exact probabilities; items without a finite set of levels need it.
-      show_progress: on standard error, a bar in a terminal and a line now and then elsewhere (logs, notebooks).
+      show_progress: a bar in a terminal or notebook, a log line now and then elsewhere.
 
     Returns:
       Predictions whose `frame` has one row per pair: item_id, participant_id, levels [L], probs [L] that sum to one, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from socsci_jax.training.reference import reference_log_probs
 from socsci_jax.training.session import Session
 from socsci_jax.training.start import abstract_state, first_state, start_params, whole_start
 from socsci_jax.training.state import TrainingState
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,8 +72,5 @@ def _restored(session: Session) -> Restored | None:
     for sentence in restored.damaged if restored is not None else ():
         session.journal.write("damaged", reason=sentence)
         if processes.is_main:
-            print(
-                f"warning: {sentence}; it is quarantined, and the run resumes from step {restored.step}",
-                flush=True,
-            )
+            logger.warning(f"{sentence}; it is quarantined, and the run resumes from step {restored.step}")
     return restored

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 from pathlib import Path
 
 from socsci_jax.compilation import set_up_compiler
@@ -28,6 +29,8 @@ from socsci_jax.training.saving import Saver
 from socsci_jax.training.session import Session, open_session
 from socsci_jax.training.speed import Speed
 from socsci_jax.training.validation import Validation
+
+logger = logging.getLogger(__name__)
 
 # Steps that the devices are given before the metrics of the first of them are waited for: they never stand idle, and
 # what goes wrong is known two steps later.
@@ -112,7 +115,7 @@ def _take_steps(session: Session, signals: StopSignals) -> None:
             speed.restart(finished)
             if due.last or reached.stopped_early:
                 if reached.stopped_early and is_main:
-                    print(
+                    logger.info(
                         f"stopped after step {finished}: validation {recipe.validation.metric} is no better"
                     )
                 journal.write("finished", step=finished, seconds=clock.rounded_seconds())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import math
 from typing import Any
 
@@ -27,6 +28,8 @@ from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_blocks import ParallelismConfig
 from socsci_jax.training.run import RunFolder, run_folder, software_versions
 from socsci_jax.training.validator import Validator
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,7 +106,7 @@ def prepare(recipe: Recipe) -> Prepared:
         run.begin(recipe, metadata=_metadata(recipe, inputs, tokenizer), trained_on=inputs.trained_on)
     rejected = shards.metadata["rejected"]
     if rejected and jax.process_index() == 0:
-        print(
+        logger.warning(
             f"some answers are not trained on; {shards.folder / 'rejects.csv'} says which and why, in {rejected} rows"
         )
     return Prepared(

@@ -162,7 +162,7 @@ def test_a_kernel_that_is_right_is_admitted(kernel, dtype):
     assert attention_for(HEAD_DIM, dtype) is KERNEL
 
 
-def test_a_kernel_that_errs_is_not_admitted(monkeypatch, capsys):
+def test_a_kernel_that_errs_is_not_admitted(monkeypatch, caplog):
     def wrong(q, k, v, see):
         return kernel_attention(q, k, v, see, True) * 1.001
 
@@ -172,7 +172,7 @@ def test_a_kernel_that_errs_is_not_admitted(monkeypatch, capsys):
     monkeypatch.setattr(attention_choice, "_kernel", wrong)
     kernel_problem.cache_clear()
     assert attention_for(HEAD_DIM, jnp.float32) is ROWS
-    said = capsys.readouterr().err
+    said = caplog.text
     assert "computed without a kernel, over whole rows" in said
     assert "(its results are off by 1.0e-03)" in said
     kernel_problem.cache_clear()
@@ -188,11 +188,11 @@ def test_the_question_covers_fewer_queries_than_tokens(monkeypatch):
     kernel_problem.cache_clear()
 
 
-def test_an_accelerator_without_a_kernel_computes_whole_rows_and_says_so(monkeypatch, capsys):
+def test_an_accelerator_without_a_kernel_computes_whole_rows_and_says_so(monkeypatch, caplog):
     monkeypatch.delenv(CHOICE, raising=False)
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     assert attention_for(HEAD_DIM, jnp.float32) is ROWS
-    assert "over whole rows, so that long rows take several times as long" in capsys.readouterr().err
+    assert "over whole rows, so that long rows take several times as long" in caplog.text
 
 
 def test_heads_that_no_kernel_takes(kernel):

@@ -86,12 +86,12 @@ def test_each_process_computes_its_chunks_and_the_first_writes_the_table(
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]
 
 
-def test_the_first_process_computes_what_a_silent_one_owes(folder, whole, tmp_path, monkeypatch, capsys):
+def test_the_first_process_computes_what_a_silent_one_owes(folder, whole, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(chunks_module, "SECONDS_WITHOUT_LIFE", 0.0)
     out = tmp_path / "p.parquet"
     simulate_small(folder, out, processes=Processes(num_processes=3, process_id=0))
     assert out.read_bytes() == whole
-    assert "process 1 shows no sign of life; chunk 1 is computed by process 0" in capsys.readouterr().out
+    assert "process 1 shows no sign of life; chunk 1 is computed by process 0" in caplog.text
 
 
 def test_a_process_that_is_alive_is_waited_for(tmp_path, monkeypatch):
