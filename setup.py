@@ -128,8 +128,9 @@ setup(
     packages=find_packages(include=["socsci_jax*", "data_pipelines*"]),
     package_data={
         "socsci_jax": ["py.typed"],
-        "socsci_jax.evaluation": ["*.html.jinja"],
-        "data_pipelines.review": ["*.html.jinja", "*.css"],
+        "socsci_jax.pages": ["*.jinja", "*.css", "*.js"],
+        "socsci_jax.evaluation": ["*.jinja"],
+        "data_pipelines.review": ["*.html.jinja"],
     },
     install_requires=INSTALL,
     extras_require={

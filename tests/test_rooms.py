@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 EVERYBODY = {"errors", "progress", "hub", "gguf_header", "compilation", "hardware", "distributed"}
-EVERYBODY |= {"bounds", "reading", "tables", "foreign_text", "storage"}
+EVERYBODY |= {"bounds", "reading", "tables", "foreign_text", "storage", "pages"}
 MAY_IMPORT = {
     "studies": set(),
     "evaluation": {"studies", "estimation"},
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "distributed": set(),
 }
 WITHOUT_JAX = (
+    "socsci_jax/pages",
     "socsci_jax/studies",
     "socsci_jax/evaluation",
     "socsci_jax/estimation",
@@ -35,7 +36,7 @@ WITHOUT_JAX = (
 # From the bottom up: whatever stands in a line may import what stands in earlier lines, and packages their own modules.
 LAYERS = (
     ("errors", "bounds"),
-    ("progress", "foreign_text", "compilation", "hardware", "reading", "hub"),
+    ("pages", "progress", "foreign_text", "compilation", "hardware", "reading", "hub"),
     ("storage", "tables", "gguf_header", "distributed"),
     ("studies", "models", "estimation"),
     ("evaluation", "data", "rectification"),

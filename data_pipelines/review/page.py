@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-import jinja2
 import polars as pl
 
 from data_pipelines.gates import GATES
@@ -15,6 +14,7 @@ from data_pipelines.review.charts import Histogram, highest_share, histogram
 from data_pipelines.review.differences import Run, differences, shortened
 from data_pipelines.review.signatures import Signature, signatures
 from socsci_jax.errors import InputError
+from socsci_jax.pages.page import environment
 from socsci_jax.reading import read_json_object
 from socsci_jax.storage import new_folder
 from socsci_jax.studies.scale import Scale, format_value
@@ -62,14 +62,10 @@ class Question:
 
 def write_review(store: StudyStore) -> list[Path]:
     """Writes `review/` into the store: one page a study and an index; returns the pages' paths, the index first."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("data_pipelines.review", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+    template, index = (
+        environment("data_pipelines.review").get_template(name)
+        for name in ("page.html.jinja", "index.html.jinja")
     )
-    template, index = (environment.get_template(name) for name in ("page.html.jinja", "index.html.jinja"))
     signed = signatures(store)
     rows = list(store.studies.iter_rows(named=True))
     names = _file_names([row["study_id"] for row in rows])

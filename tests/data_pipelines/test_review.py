@@ -39,7 +39,7 @@ def test_differences_of_arms_are_marked(store):
 def test_the_page_shows_scales_gates_counts_and_origins(store):
     page = page_of(store)
     shown = words(page)
-    assert 'title="codebook.md, heading &#39;Machine&#39;"' in page
+    assert 'data-tip="codebook.md, heading &#39;Machine&#39;"' in page
     assert "1 = Not at all; 2 = A little; 3 = A lot. Missing: -99. Read from: codebook." in shown
     assert "120 people, 239 answers, 2 conditions, 4 items" in shown
     assert "different-texts Do different conditions give different texts? ✓ passed" in shown
@@ -54,7 +54,7 @@ def test_text_from_a_deposit_is_text_on_the_page(tmp_path):
     page = page_of(
         build(write_deposit(tmp_path / "d", codebook=codebook, spec=spec), allow=("labels-agree",))
     )
-    assert "<script" not in page and "<img" not in page
+    assert page.count("<script") == 1 and "<img" not in page  # the page's own, which its policy names
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 

@@ -1,0 +1,1 @@
+"""Self-contained HTML pages and SVG plots: one look, one script and one policy for every page that is written."""
