@@ -110,6 +110,11 @@ def _prompting(metadata: Mapping[str, Any]) -> str:
         + "\n\n".join(_fenced(part) for part in (layout.shared, layout.own))
         + "\n\nSystem message:\n\n"
         + _fenced(layout.system)
+        + "".join(
+            f"\n\nEarlier turn {number}, {'for each known attribute, ' if turn.of_attribute else ''}question and answer:\n\n"
+            f"{_fenced(turn.user)}\n\n{_fenced(turn.assistant)}"
+            for number, turn in enumerate(layout.turns, start=1)
+        )
     )
 
 

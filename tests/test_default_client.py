@@ -1,5 +1,6 @@
 """What a default `transformers` client does with an exported folder is what was trained: prompt, distribution, end."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -16,7 +17,7 @@ from socsci_jax.export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.simulation.predict import predict
 from socsci_jax.studies.pairs import Pairs
-from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
+from socsci_jax.studies.prompts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST, Turn
 
 torch = pytest.importorskip("torch")
 
@@ -62,39 +63,46 @@ def exported(request, tmp_path):
     return tmp_path / "out"
 
 
-def user_text(layout, pair):
+# An example that was answered comes before the item, and texts look like what they are not.
+EXAMPLE = dataclasses.replace(
+    STUDY_FIRST, name="example", turns=(Turn(user="{question}", assistant="Turn1Text 5"),)
+)
+SEVERAL = dataclasses.replace(
+    INTERVIEW, name="several", turns=(Turn(user=" Who are you?", assistant="{persona}\n"), *INTERVIEW.turns)
+)
+
+
+def messages_of(layout, pair):
     item, person = PAIRS.items[pair["item_id"]], PAIRS.personas[pair["study_id"], pair["participant_id"]]
-    return layout.prompt(item=item, attributes=person)
+    return layout.messages(item=item, attributes=person)
 
 
-@pytest.mark.parametrize("layout", [STUDY_FIRST, PERSONA_FIRST], ids=lambda layout: layout.name)
+@pytest.mark.parametrize(
+    "layout", [STUDY_FIRST, PERSONA_FIRST, INTERVIEW, EXAMPLE, SEVERAL], ids=lambda layout: layout.name
+)
 def test_prompt_ids_are_those_of_training(exported, layout):
     client = transformers.AutoTokenizer.from_pretrained(exported)
     model = open_model(str(exported), mesh=one_device())
     table = tokenize_prompts(PAIRS, layout=layout, tokenizer=model.tokenizer)
     for n, pair in enumerate(PAIRS.frame.iter_rows(named=True)):
-        messages = [
-            {"role": "system", "content": layout.system},
-            {"role": "user", "content": user_text(layout, pair)},
-        ]
+        messages = messages_of(layout, pair)
         ids = client.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
         ours = [*table.prefixes[table.pair_prefix[n]], *table.prompts[table.pair_prompt[n]]]
         assert ids == [int(i) for i in ours]
 
 
-def test_the_distribution_is_that_of_the_default_client(exported):
+@pytest.mark.parametrize("layout", [STUDY_FIRST, SEVERAL], ids=lambda layout: layout.name)
+def test_the_distribution_is_that_of_the_default_client(exported, layout):
     client = transformers.AutoTokenizer.from_pretrained(exported)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(exported).eval()
     assert theirs.dtype == torch.float32
-    model = open_model(str(exported), mesh=one_device())
+    model = dataclasses.replace(open_model(str(exported), mesh=one_device()), layout=layout)
     found = predict(model, PAIRS, show_progress=False).frame
     end = model.tokenizer.end_of_answer_id
     for n, pair in enumerate(PAIRS.frame.iter_rows(named=True)):
-        text = user_text(STUDY_FIRST, pair)
-        messages = [{"role": "system", "content": STUDY_FIRST.system}, {"role": "user", "content": text}]
-        prompt = client.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)[
-            "input_ids"
-        ]
+        prompt = client.apply_chat_template(
+            messages_of(layout, pair), add_generation_prompt=True, return_dict=True
+        )["input_ids"]
         totals = []
         for level in range(1, 6):
             answer = [*model.tokenizer.encode(str(level)), end]

@@ -24,7 +24,13 @@ from socsci_jax.reading import read_text
 # messages does not give these back.
 SYSTEM_MARK = "SystemText  \n\"of\" <the> 'prompt' & 71f0"
 USER_MARK = "UserText  \n\"of\" <the> 'prompt' & 52c9"
+TURN_MARK = "Turn{number}Text  \n\"of\" <the> 'prompt' & 3e17"
 ANSWER_MARK = "AnswerText 0b6e"
+
+
+def turn_mark(number: int) -> str:
+    return TURN_MARK.format(number=number)
+
 
 # For models that come without a template, as base models do.
 DEFAULT_TEMPLATE = """\
@@ -79,12 +85,16 @@ class ChatTemplate:
                 "or leave the system text empty if the template takes none."
             ) from error
 
-    def around_user_text(self, *, system: str) -> tuple[str, str]:
-        """What stands before and after the user's text; SYSTEM_MARK stands in the first for the system text.
+    def around_user_text(self, *, system: str, earlier: int = 0) -> tuple[str, str]:
+        """What stands before and after the user's last text.
 
+        In the first, SYSTEM_MARK stands for the system text, and `turn_mark(n)` for the text of earlier turn n of so many
+        `earlier` ones, the user's and the assistant's by turns.
         An empty `system` sends no system message: a template may then write its own.
-        Raises InputError if the template loses, repeats or changes one of the two texts.
+        Raises InputError if the template loses, repeats or changes one of these texts.
         """
+        if earlier:
+            return self._around_several(system=system, earlier=earlier)
         user = {"role": "user", "content": USER_MARK}
         head = [{"role": "system", "content": SYSTEM_MARK}] if system else []
         text = self.render([*head, user], add_generation_prompt=True)
@@ -106,6 +116,26 @@ class ChatTemplate:
                     f"{self.origin}: the chat template changes the system text {system[:40]!r}; begin and end it "
                     "without white space."
                 )
+        return before, after
+
+    def _around_several(self, *, system: str, earlier: int) -> tuple[str, str]:
+        # Looks at the system text alone, which is compared with what is rendered of it.
+        self.around_user_text(system=system)
+        marks = [turn_mark(number) for number in range(earlier)]
+        messages = [
+            {"role": ("user", "assistant")[number % 2], "content": text}
+            for number, text in enumerate([*marks, USER_MARK])
+        ]
+        head = [{"role": "system", "content": SYSTEM_MARK}] if system else []
+        text = self.render([*head, *messages], add_generation_prompt=True)
+        whole = [*([SYSTEM_MARK] if system else []), *marks, USER_MARK]
+        places = [text.find(mark) for mark in whole]
+        if any(text.count(mark) != 1 for mark in whole) or places != sorted(places):
+            raise InputError(
+                f"{self.origin}: the chat template must write each of several turns once, unchanged and in their order; "
+                "correct the template, or use a layout without earlier turns."
+            )
+        before, after = text.split(USER_MARK)
         return before, after
 
     def after_answer(self) -> str | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 
-from socsci_jax.data.tokenizers import Tokenizer
+from socsci_jax.data.tokenizers import PromptTemplate, Tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
@@ -49,33 +50,54 @@ def tokenize_prompts(pairs: Pairs, *, layout: Layout, tokenizer: Tokenizer) -> P
 
     The chat template of the tokenizer is applied around the layout's text; equal texts become one prompt.
     """
-    template = tokenizer.prompt_template(layout.system)
     items = pairs.items
     item_ids, pair_item = _distinct(pairs.frame["item_id"].to_list())
     people, pair_person = _distinct(list(pairs.frame.select("study_id", "participant_id").iter_rows()))
     personas = [pairs.personas[person] for person in people]
     if layout.shared_by == "item":
-        shared = [layout.shared_text(item=items[i]) for i in item_ids]
+        sharing: list[dict[str, Any]] = [{"item": items[i]} for i in item_ids]
         own = [layout.own_text(attributes=persona) for persona in personas]
         keys = item_ids
         pair_shared, pair_own = pair_item, pair_person
     else:
-        shared = [layout.shared_text(attributes=persona) for persona in personas]
+        sharing = [{"attributes": persona} for persona in personas]
         own = [layout.own_text(item=items[i]) for i in item_ids]
         keys = ["/".join(person) for person in people]
         pair_shared, pair_own = pair_person, pair_item
-    shared_texts, text_of_shared = _distinct([template.lead + text for text in shared])
-    own_texts, text_of_own = _distinct([text + template.trail for text in own])
+    templates = [
+        tokenizer.prompt_template(layout.system, layout.earlier_texts(**values)) for values in sharing
+    ]
+    trail, tail = _one_ending(templates, layout)
+    shared, text_of_shared = _distinct(
+        [
+            (tuple(template.head), template.lead + layout.shared_text(**values))
+            for template, values in zip(templates, sharing, strict=True)
+        ]
+    )
+    own_texts, text_of_own = _distinct([text + trail for text in own])
+    encoded = tokenizer.encode_batch([text for _, text in shared])
     key_of_text: dict[int, str] = {}
     for text, key in zip(text_of_shared.tolist(), keys):
         key_of_text.setdefault(text, key)
     return PromptTable(
-        prefixes=[np.array([*template.head, *ids], np.int32) for ids in tokenizer.encode_batch(shared_texts)],
-        prefix_key=[key_of_text[i] for i in range(len(shared_texts))],
-        prompts=[np.array([*ids, *template.tail], np.int32) for ids in tokenizer.encode_batch(own_texts)],
+        prefixes=[np.array([*head, *ids], np.int32) for (head, _), ids in zip(shared, encoded, strict=True)],
+        prefix_key=[key_of_text[i] for i in range(len(shared))],
+        prompts=[np.array([*ids, *tail], np.int32) for ids in tokenizer.encode_batch(own_texts)],
         pair_prefix=text_of_shared[pair_shared],
         pair_prompt=text_of_own[pair_own],
     )
+
+
+def _one_ending(templates: list[PromptTemplate], layout: Layout) -> tuple[str, list[int]]:
+    """What stands after every user text, which does not depend on the turns before it."""
+    endings = {(template.trail, tuple(template.tail)) for template in templates}
+    if len(endings) > 1:
+        raise InputError(
+            f"layout {layout.name!r}: this tokenizer's chat template ends a conversation in {len(endings)} ways, by the "
+            "number of its turns; use a layout without earlier turns."
+        )
+    [(trail, tail)] = endings or {("", ())}
+    return trail, list(tail)
 
 
 def check_cut(pairs: Pairs, *, layout: Layout, tokenizer: Tokenizer) -> None:
@@ -85,13 +107,15 @@ def check_cut(pairs: Pairs, *, layout: Layout, tokenizer: Tokenizer) -> None:
     """
     chosen = np.random.default_rng(0).permutation(len(pairs))[:CHECKED_CUTS]
     sample = dataclasses.replace(pairs, frame=pairs.frame[chosen])
-    template = tokenizer.prompt_template(layout.system)
     items = [pairs.items[i] for i in sample.frame["item_id"]]
     people = [pairs.personas[p] for p in sample.frame.select("study_id", "participant_id").iter_rows()]
-    parts = [
-        (template.lead + layout.shared_text(**values), layout.own_text(**values) + template.trail)
-        for values in ({"item": i, "attributes": p} for i, p in zip(items, people, strict=True))
-    ]
+    parts = []
+    for item, person in zip(items, people, strict=True):
+        values: dict[str, Any] = {"item": item, "attributes": person}
+        template = tokenizer.prompt_template(layout.system, layout.earlier_texts(**values))
+        parts.append(
+            (template.lead + layout.shared_text(**values), layout.own_text(**values) + template.trail)
+        )
     shared, own, whole = (
         tokenizer.encode_batch([choose(a, b) for a, b in parts])
         for choose in (lambda a, b: a, lambda a, b: b, lambda a, b: a + b)

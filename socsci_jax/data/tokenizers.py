@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from socsci_jax import bounds
-from socsci_jax.data.chat import CHATML_TEMPLATE, SYSTEM_MARK, ChatTemplate, read_chat_template
+from socsci_jax.data.chat import CHATML_TEMPLATE, SYSTEM_MARK, ChatTemplate, read_chat_template, turn_mark
 from socsci_jax.data.default_template import default_template
 from socsci_jax.data.gguf_tokenizer import QWEN2_PATTERN, tokenizer_files
 from socsci_jax.errors import InputError
@@ -74,6 +74,14 @@ class ControlToken:
         return (space if self.lstrip else "") + re.escape(self.content) + (space if self.rstrip else "")
 
 
+def _filled(piece: str, texts: Mapping[str, str]) -> str:
+    """The piece with each mark replaced by its text; a mark that a text holds is not one."""
+    if not texts:
+        return piece
+    marks = "|".join(map(re.escape, texts))
+    return re.sub(marks, lambda mark: texts[mark[0]], piece)
+
+
 class TextModel(Protocol):
     """Encodes ordinary text only; ids of control tokens are never given nor taken."""
 
@@ -102,6 +110,7 @@ class Tokenizer:
         self._text_model = text_model
         self._special = special
         self._template = template
+        self._rendered: dict[tuple[str, int], tuple[str, str]] = {}
         # Longest first, so that a token is not cut short by another one that it begins with.
         self._control = sorted(control_tokens, key=lambda token: -len(token.content))
         self._control_ids = {token.content: token.id for token in self._control}
@@ -137,17 +146,17 @@ class Tokenizer:
 
     def encode_template(self, text: str) -> list[int]:
         """Ids of a text in which control tokens count: for what a chat template wrote, never for a study's text."""
-        return self._encode_pieces(text, system="")
+        return self._encode_pieces(text, texts={})
 
-    def _encode_pieces(self, text: str, *, system: str) -> list[int]:
-        # The system text is put in only after control tokens were found, so it holds none; it stays in one piece
-        # with the template's text around it, since tokens may reach across.
+    def _encode_pieces(self, text: str, *, texts: Mapping[str, str]) -> list[int]:
+        # What stands at the marks is put in only after control tokens were found, so it holds none; it stays in one
+        # piece with the template's text around it, since tokens may reach across.
         ids: list[int] = []
         for piece in self._cut(text):
             if isinstance(piece, ControlToken):
                 ids.append(piece.id)
             else:
-                ids.extend(self.encode(piece.replace(SYSTEM_MARK, system)))
+                ids.extend(self.encode(_filled(piece, texts)))
         return ids
 
     def _cut(self, text: str) -> Iterator[str | ControlToken]:
@@ -179,27 +188,36 @@ class Tokenizer:
                     parts.append("\N{REPLACEMENT CHARACTER}" * len(list(run)))
         return "".join(parts)
 
-    def prompt_template(self, system: str) -> PromptTemplate:
-        """Ids that the chat template puts around the user's text, the system text included.
+    def prompt_template(self, system: str, earlier: Sequence[str] = ()) -> PromptTemplate:
+        """Ids that the chat template puts around the user's last text, the system text included.
+
+        `earlier` are the texts of the turns before it, the user's and the assistant's by turns.
 
         The template writes the user's text as it is only if that neither begins nor ends with white space (some
         trim it). An empty `system` sends no system message; a template may then write its own.
         Raises InputError if the template does not keep the texts as they are.
         """
-        before, after = self._template.around_user_text(system=system)
+        before, after = self._around(system, len(earlier))
+        texts = {SYSTEM_MARK: system} | {turn_mark(n): text for n, text in enumerate(earlier)}
         lead = next(reversed(list(self._cut(before))), "")
         trail = next(self._cut(after), "")
         # The system text may stand in the lead: it stays in one piece with what follows it.
         lead = "" if isinstance(lead, ControlToken) else lead
         trail = "" if isinstance(trail, ControlToken) else trail
         return PromptTemplate(
-            head=self._encode_pieces(before[: len(before) - len(lead)], system=system),
-            lead=lead.replace(SYSTEM_MARK, system),
+            head=self._encode_pieces(before[: len(before) - len(lead)], texts=texts),
+            lead=_filled(lead, texts),
             trail=trail,
             tail=self.encode_template(after[len(trail) :]),
-            before=self._encode_pieces(before, system=system),
+            before=self._encode_pieces(before, texts=texts),
             after=self.encode_template(after),
         )
+
+    def _around(self, system: str, earlier: int) -> tuple[str, str]:
+        key = (system, earlier)
+        if key not in self._rendered:
+            self._rendered[key] = self._template.around_user_text(system=system, earlier=earlier)
+        return self._rendered[key]
 
     def default_chat_template(self) -> str:
         """Source of a chat template that renders by default, for any client, what is rendered here."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from socsci_jax.errors import InputError
 from socsci_jax.reading import kind_of, read_json
@@ -51,11 +52,34 @@ def _fields(template: str) -> list[str]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Layout:
-    """A template in two named parts: `shared` is the prefix of a prompt tree, `own` continues it in a branch.
+class Turn:
+    """An earlier question of a conversation and the answer to it: two templates.
 
-    `shared_by` says what all prompts of one tree have in common, the item or the persona; `shared` may name
-    only fields of that.  The user text of a prompt is `shared + own`.  `attribute` is the template of one known
+    A turn that names {value} (and {name}) is repeated for each known attribute: the persona as an interview.
+    """
+
+    user: str
+    assistant: str
+
+    def fields(self) -> set[str]:
+        return {*_fields(self.user), *_fields(self.assistant)}
+
+    @property
+    def of_attribute(self) -> bool:
+        return "value" in self.fields()
+
+    def texts(self, values: Mapping[str, str]) -> tuple[str, str]:
+        """Question and answer, without white space around them: some chat templates trim it, others do not."""
+        return self.user.format_map(values).strip(), self.assistant.format_map(values).strip()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A conversation: a system text, earlier `turns`, and a user text in two named parts.
+
+    `shared` is the prefix of a prompt tree, `own` continues it in a branch; the user text is `shared + own`.
+    `shared_by` says what all prompts of one tree have in common, the item or the persona; `turns` and `shared` may
+    name only fields of that.  `attribute` is the template of one known
     attribute in {persona}; attributes stand below each other.  `alternatives` says whether a scale's alternatives
     ("don't know") are offered: named after the answer format, and answers that a model may give.
     """
@@ -67,9 +91,15 @@ class Layout:
     own: str
     attribute: str = "- {name}: {value}"
     alternatives: Alternatives = "withheld"
+    turns: tuple[Turn, ...] = ()
 
     def __post_init__(self) -> None:
         named = {part: set(_fields(getattr(self, part))) for part in ("shared", "own")}
+        for number, turn in enumerate(self.turns, start=1):
+            if turn.of_attribute and turn.fields() <= {"name", "value"}:
+                named[f"turn {number}"] = {"persona"}
+            else:
+                named[f"turn {number}"] = turn.fields()
         for part, fields in named.items():
             forbidden = fields - set(FIELDS)
             if forbidden:
@@ -78,15 +108,15 @@ class Layout:
                     f"a prompt is built from {', '.join(FIELDS)} only."
                 )
         common = {"persona"} if self.shared_by == "persona" else set(ITEM_FIELDS)
-        stray = named["shared"] - common
-        if stray:
-            raise InputError(
-                f"layout {self.name!r}: part 'shared' holds {{{sorted(stray)[0]}}}, which differs between the "
-                f"prompts that share one {self.shared_by}; move it to part 'own'."
-            )
-        if named["shared"] | named["own"] != set(FIELDS):
-            absent = sorted(set(FIELDS) - named["shared"] - named["own"])
-            raise InputError(f"layout {self.name!r}: field {{{absent[0]}}} appears in neither part.")
+        for part, fields in named.items():
+            if part != "own" and fields - common:
+                raise InputError(
+                    f"layout {self.name!r}: part {part!r} holds {{{sorted(fields - common)[0]}}}, which differs between "
+                    f"the prompts that share one {self.shared_by}; move it to part 'own'."
+                )
+        absent = sorted(set(FIELDS).difference(*named.values()))
+        if absent:
+            raise InputError(f"layout {self.name!r}: field {{{absent[0]}}} appears in no part.")
         if self.alternatives not in get_args(Alternatives):
             raise InputError(
                 f"layout {self.name!r}: alternatives is {self.alternatives!r}; allowed are "
@@ -109,8 +139,31 @@ class Layout:
         """The branch's text; needs what `shared_by` does not name (giving both is fine)."""
         return self.own.format_map(self._values(item, attributes))
 
+    def earlier_texts(
+        self, *, item: Item | None = None, attributes: Mapping[str, str | None] | None = None
+    ) -> tuple[str, ...]:
+        """The texts of the earlier turns, the user's and the assistant's by turns; needs what `shared_by` names."""
+        values = self._values(item, attributes) if self.turns else {}
+        known = [(_title(n), v) for n, v in (attributes or {}).items() if v is not None]
+        texts: list[str] = []
+        for turn in self.turns:
+            if turn.of_attribute:
+                for name, value in known:
+                    texts.extend(turn.texts({"name": name, "value": value}))
+            else:
+                texts.extend(turn.texts(values))
+        return tuple(texts)
+
+    def messages(self, *, item: Item, attributes: Mapping[str, str | None]) -> list[dict[str, str]]:
+        """The whole conversation, as a chat template takes it."""
+        earlier = self.earlier_texts(item=item, attributes=attributes)
+        texts = [*earlier, self.prompt(item=item, attributes=attributes)]
+        head = [{"role": "system", "content": self.system}] if self.system else []
+        roles = itertools.cycle(("user", "assistant"))
+        return head + [{"role": role, "content": text} for role, text in zip(roles, texts)]
+
     def prompt(self, *, item: Item, attributes: Mapping[str, str | None]) -> str:
-        """The whole user text."""
+        """The text of the last turn, the user's."""
         values = self._values(item, attributes)
         return self.shared.format_map(values) + self.own.format_map(values)
 
@@ -132,12 +185,16 @@ class Layout:
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
-    def to_dict(self) -> dict[str, str]:
-        return dataclasses.asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        tree = dataclasses.asdict(self)
+        turns = [dataclasses.asdict(turn) for turn in self.turns]
+        return {name: value for name, value in tree.items() if name != "turns"} | (
+            {"turns": turns} if turns else {}
+        )
 
     @classmethod
     def from_dict(cls, row: object, *, where: str = "layout") -> Layout:
-        """Raises InputError for anything but a mapping of the fields of `Layout` to texts."""
+        """Raises InputError for anything but a mapping of the fields of `Layout` to texts, and turns to a list of pairs."""
         known = {field.name: field.default for field in dataclasses.fields(cls)}
         if not isinstance(row, Mapping):
             raise InputError(f"{where}: a mapping of {', '.join(known)} is needed, found {kind_of(row)}.")
@@ -149,13 +206,27 @@ class Layout:
         for name, default in known.items():
             if default is dataclasses.MISSING and name not in row:
                 raise InputError(f"{where}: key {name!r} is missing; needed are {', '.join(known)}.")
-            if name in row and not isinstance(row[name], str):
+            if name in row and name != "turns" and not isinstance(row[name], str):
                 raise InputError(f"{where}: {name} must be a text, found {kind_of(row[name])}.")
         if row["shared_by"] not in ("item", "persona"):
             raise InputError(
                 f"{where}: shared_by is {row['shared_by'][:40]!r}, allowed are 'item' and 'persona'."
             )
-        return cls(**row)
+        return cls(**{**row, "turns": _turns(row.get("turns", []), where=where)})
+
+
+def _turns(rows: object, *, where: str) -> tuple[Turn, ...]:
+    needed = {"user", "assistant"}
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and row.keys() == needed and all(isinstance(text, str) for text in row.values())
+        for row in rows
+    ):
+        raise InputError(f"{where}: turns must be a list, each with the texts `user` and `assistant`.")
+    return tuple(Turn(**row) for row in rows)
+
+
+def _title(attribute: str) -> str:
+    return attribute.replace("_", " ").title()
 
 
 # The published prompt of SocSci210 and the Socrates models, letter for letter.
@@ -196,7 +267,20 @@ CODEBOOK_FIRST = Layout(
     attribute="{name}: {value}",
 )
 
-LAYOUTS = {layout.name: layout for layout in (PERSONA_FIRST, STUDY_FIRST, CODEBOOK_FIRST)}
+# The persona as an interview that went before: a turn for each attribute that is known.
+INTERVIEW = Layout(
+    name="interview",
+    shared_by="persona",
+    system=SYSTEM,
+    turns=(Turn(user="{name}?", assistant="{value}"),),
+    shared=(
+        "Read the question below and answer it as the person you are. "
+        "Follow the response instructions precisely.\n\n"
+    ),
+    own="{stimulus}{question}{answer_format}",
+)
+
+LAYOUTS = {layout.name: layout for layout in (PERSONA_FIRST, STUDY_FIRST, CODEBOOK_FIRST, INTERVIEW)}
 
 
 def load_layout(name_or_file: str | Path, *, alternatives: Alternatives | None = None) -> Layout:
@@ -220,7 +304,7 @@ def _layout_of_file(name_or_file: str | Path) -> Layout:
 def persona_text(attributes: Mapping[str, str | None], *, attribute: str = PERSONA_FIRST.attribute) -> str:
     """Each known attribute by the template `attribute`, "- Household Size: 4"; what is not known is left out."""
     lines = [
-        attribute.format(name=name.replace("_", " ").title(), value=value)
+        attribute.format(name=_title(name), value=value)
         for name, value in attributes.items()
         if value is not None
     ]

@@ -57,6 +57,12 @@ class TrainingInputs:
         )
         texts = {of_items(item=item) for item in items}
         texts |= {of_personas(attributes=attributes) for attributes in people["attributes"]}
+        if layout.shared_by == "item":
+            texts |= {text for item in items for text in layout.earlier_texts(item=item)}
+        else:
+            texts |= {
+                text for known in people["attributes"] for text in layout.earlier_texts(attributes=known)
+            }
         texts |= {format_value(value) for value in self.responses["value"].unique()}
         return sorted(texts)
 

@@ -113,7 +113,7 @@ class DataConfig(Block):
     """Ids of studies that training refuses to see."""
     layout: str = "study_first"
     """Order in which a prompt is written: `persona_first` is the paper's, `study_first` shares more, `codebook_first` is
-    for documents."""
+    for documents, `interview` has the persona as earlier turns; or a JSON file."""
     alternatives: Alternatives = "withheld"
     """Whether answers outside a scale's order ("don't know") are named in prompts, trained on and predicted."""
     sharing: Literal["all", "prefix"] = "all"

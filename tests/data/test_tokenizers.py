@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizer_files import CORPUS, LLAMA3_TEMPLATE, ODD_TEXTS, small_vocab_and_merges, write_config
 
+from socsci_jax.data.chat import SYSTEM_MARK, turn_mark
 from socsci_jax.data.tokenizers import TOKENIZER_FILES, load_tokenizer, train_sentencepiece
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
@@ -425,6 +426,25 @@ def test_sentencepiece_writes_chat_turns_and_keeps_texts_out_of_them(small):
     assert small.decode([small.end_of_answer_id]) == "<|im_end|>"
     for written in ("<|im_end|>", "<|im_start|>", "<|endoftext|>", "<unk>"):
         assert small.token_id(written) not in small.encode(written)
+
+
+def test_texts_of_earlier_turns_are_neither_control_tokens_nor_marks(small):
+    earlier = ["Are you <|im_end|>?", turn_mark(0), "And then?", SYSTEM_MARK]
+    template = small.prompt_template("Be brief.", earlier)
+    assert template.before.count(small.token_id("<|im_end|>")) == 1 + len(earlier)
+    turns = small.decode(template.before).split("<|im_start|>")[2:-1]
+    roles = ["user", "assistant", "user", "assistant"]
+    assert turns == [f"{role}\n{text}<|im_end|>\n" for role, text in zip(roles, earlier, strict=True)]
+
+
+def test_a_template_that_loses_an_earlier_turn_is_an_error(llama):
+    last = "{{ messages[0].content }}{{ messages[-1].content }}"
+    tokenizer = load_tokenizer(write_config(llama, chat_template=last))
+    tokenizer.prompt_template("Be brief.")
+    with pytest.raises(
+        InputError, match="must write each of several turns once, unchanged and in their order"
+    ):
+        tokenizer.prompt_template("Be brief.", ["Who are you?", "Nobody."])
 
 
 def test_sentencepiece_learns_from_texts_of_any_length(tmp_path):

@@ -28,7 +28,7 @@ from socsci_jax.simulation.sampling import Sampling, nucleus, parse_number, samp
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import read_predictions
-from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
+from socsci_jax.studies.prompts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.splits import Split, make_split
 from socsci_jax.studies.store import StoreBuilder
@@ -60,7 +60,7 @@ def brute_force(asked: SimulationModel, prompt: list[int], levels) -> tuple[np.n
 
 @pytest.mark.parametrize(
     "layout",
-    [STUDY_FIRST, pytest.param(PERSONA_FIRST, marks=pytest.mark.slow)],
+    [STUDY_FIRST, *(pytest.param(layout, marks=pytest.mark.slow) for layout in (PERSONA_FIRST, INTERVIEW))],
     ids=lambda layout: layout.name,
 )
 def test_exact_distributions_equal_brute_force(world, tmp_path, layout):

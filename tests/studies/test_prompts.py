@@ -1,12 +1,22 @@
 """Prompt layouts: the published prompt letter for letter, and nothing but allowed fields."""
 
+import dataclasses
 import json
 
 import pytest
 from small import SCALE_1_5, small_item
 
 from socsci_jax.errors import InputError
-from socsci_jax.studies.prompts import LAYOUTS, PERSONA_FIRST, STUDY_FIRST, Layout, load_layout, persona_text
+from socsci_jax.studies.prompts import (
+    INTERVIEW,
+    LAYOUTS,
+    PERSONA_FIRST,
+    STUDY_FIRST,
+    Layout,
+    Turn,
+    load_layout,
+    persona_text,
+)
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item, Scale
 
 ITEM = small_item("s", "c", "taxes", SCALE_1_5)
@@ -44,7 +54,12 @@ def test_shared_and_own_make_up_the_prompt(layout):
     other = "persona" if layout.shared_by == "item" else "item"
     assert prompt == layout.shared_text(**by_part[layout.shared_by]) + layout.own_text(**by_part[other])
     assert ITEM.text in prompt
-    assert layout.attribute.format(name="Age", value="34") in prompt
+    earlier = layout.earlier_texts(item=ITEM, attributes=attributes)
+    assert (
+        earlier == ("Age?", "34")
+        if layout.turns
+        else layout.attribute.format(name="Age", value="34") in prompt
+    )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
@@ -76,6 +91,47 @@ def test_a_prefix_may_hold_only_what_its_prompts_share():
         )
 
 
+EXAMPLE = Turn(user="Is water wet? Answer from 1 to 5. ", assistant="5")
+
+
+def test_a_conversation_has_its_turns_in_order():
+    layout = dataclasses.replace(INTERVIEW, turns=(EXAMPLE, *INTERVIEW.turns))
+    known = {"age": "34", "gender": None, "party_id": "{value}"}
+    messages = layout.messages(item=ITEM, attributes=known)
+    assert [message["role"] for message in messages] == ["system", *["user", "assistant"] * 3, "user"]
+    earlier = ["Is water wet? Answer from 1 to 5.", "5", "Age?", "34", "Party Id?", "{value}"]
+    assert [message["content"] for message in messages[1:-1]] == earlier
+    assert messages[-1]["content"] == layout.prompt(item=ITEM, attributes=known)
+
+
+@pytest.mark.parametrize(
+    ("layout", "turn", "message"),
+    [
+        (
+            STUDY_FIRST,
+            Turn(user="{name}?", assistant="{value}"),
+            r"'turn 1' holds \{persona\}, which differs",
+        ),
+        (
+            PERSONA_FIRST,
+            Turn(user="{question}", assistant="5"),
+            r"'turn 1' holds \{question\}, which differs",
+        ),
+        (PERSONA_FIRST, Turn(user="{name}?", assistant="5"), r"\{name\} in part 'turn 1' is not allowed"),
+        (PERSONA_FIRST, Turn(user="{question}", assistant="{value}"), "in part 'turn 1' is not allowed"),
+    ],
+)
+def test_an_earlier_turn_may_hold_only_what_its_prompts_share(layout, turn, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(layout, turns=(turn,))
+
+
+@pytest.mark.parametrize("turns", ["x", [1], [{"user": "a"}], [{"user": "a", "assistant": 1}]])
+def test_turns_that_are_none_are_refused(turns):
+    with pytest.raises(InputError, match="turns must be a list, each with the texts `user` and `assistant`"):
+        Layout.from_dict({**STUDY_FIRST.to_dict(), "turns": turns})
+
+
 def test_how_an_attribute_is_written_belongs_to_the_layout():
     attributes = {"document": "One {line}.\n\nAnother.", "year": None}
     assert persona_text(attributes, attribute="{name}: {value}") == "Document: One {line}.\n\nAnother."
@@ -83,10 +139,14 @@ def test_how_an_attribute_is_written_belongs_to_the_layout():
         Layout.from_dict({**STUDY_FIRST.to_dict(), "attribute": "- {name}"})
 
 
-def test_a_layout_is_data(tmp_path):
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_layout_is_data(tmp_path, layout):
     path = tmp_path / "layout.json"
-    path.write_text(json.dumps(STUDY_FIRST.to_dict()))
-    assert load_layout(path) == STUDY_FIRST
+    path.write_text(json.dumps(layout.to_dict()))
+    assert load_layout(path) == layout
+
+
+def test_a_name_that_is_no_layout_is_refused():
     with pytest.raises(InputError, match="neither a built-in layout"):
         load_layout("study_frist")
 
