@@ -7,7 +7,10 @@ from pathlib import Path
 from socsci_jax.errors import InputError
 from socsci_jax.studies.store import StudyStore
 
-KINDS = ("study", "conjoint", "tess_archive", "socsci210", "text_classification", "synthetic")
+KINDS = (
+    *("study", "conjoint", "tess_archive", "socsci210", "text_classification"),
+    *("subpop", "opinionqa", "twin2k", "transcripts", "synthetic"),
+)
 
 
 def build(
@@ -45,6 +48,22 @@ def build(
         from data_pipelines.archives import documents as text_classification
 
         return text_classification.build(Path(source), out, command=command, replace=replace)
+    if kind == "subpop":
+        from data_pipelines.archives import subpop
+
+        return subpop.build(Path(source), out, command=command, replace=replace)
+    if kind == "opinionqa":
+        from data_pipelines.archives import opinionqa
+
+        return opinionqa.build(Path(source), out, command=command, replace=replace)
+    if kind == "twin2k":
+        from data_pipelines.archives import twin2k
+
+        return twin2k.build(Path(source), out, command=command, replace=replace)
+    if kind == "transcripts":
+        from data_pipelines.archives import transcripts
+
+        return transcripts.build(Path(source), out, command=command, replace=replace)
     if kind == "synthetic":
         from data_pipelines.synthetic import documents as synthetic_documents
         from data_pipelines.synthetic import games

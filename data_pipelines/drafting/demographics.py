@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 from data_pipelines.formats.qualtrics.questionnaire import Question
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES
@@ -132,21 +133,29 @@ _FOLLOW_UP = re.compile(
 
 def attribute_of(question: Question) -> str | None:
     """The attribute that the question asks for, or None."""
-    if question.kind not in ("single", "multiple", "entry", "slider") or len(question.text) > 500:
+    if question.kind not in ("single", "multiple", "entry", "slider"):
         return None
-    if _SOMEBODY_ELSE.search(question.text) or _FOLLOW_UP.search(question.text):
+    return attribute_of_text(question.text, [choice.text for choice in question.choices], name=question.tag)
+
+
+def attribute_of_text(text: str, labels: Sequence[str], *, name: str = "") -> str | None:
+    """The attribute that a wording with these choices (none: a free answer) asks for, or None.
+
+    `name` is that of the question or its column.
+    """
+    if len(text) > 500 or _SOMEBODY_ELSE.search(text) or _FOLLOW_UP.search(text):
         return None
-    labels = "\n".join(choice.text for choice in question.choices)
-    for name, rule in _RULES.items():
-        tagged = re.fullmatch(rule.tags, question.tag.strip(), re.IGNORECASE)
-        asked = re.search(rule.asks, question.text, re.IGNORECASE | re.DOTALL)
+    shown = "\n".join(labels)
+    for attribute, rule in _RULES.items():
+        tagged = re.fullmatch(rule.tags, name.strip(), re.IGNORECASE)
+        asked = re.search(rule.asks, text, re.IGNORECASE | re.DOTALL)
         if not tagged and not asked:
             continue
-        if question.choices:
-            if rule.labels is None or re.search(rule.labels, labels, re.IGNORECASE):
-                return name
-        elif rule.free and (asked or tagged):
-            return name
+        if not labels:
+            if rule.free:
+                return attribute
+        elif rule.labels is None or re.search(rule.labels, shown, re.IGNORECASE):
+            return attribute
     return None
 
 

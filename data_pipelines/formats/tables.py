@@ -18,6 +18,8 @@ FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
     ".tab": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
     ".xlsx": "excel",
     ".xlsm": "excel",
     ".xlsb": "excel",
@@ -40,7 +42,7 @@ FORMATS = {
     ".json": "json",
     ".qsf": "json",
 }
-TABLE_FORMATS = ("csv", "excel", "spss", "stata", "r")
+TABLE_FORMATS = ("csv", "jsonl", "excel", "spss", "stata", "r")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,10 @@ def read_table(path: Path, source: SourceFile) -> Table:
         from data_pipelines.formats.csv_table import read_csv
 
         table = read_csv(path, encoding=source.encoding, delimiter=source.delimiter)
+    elif kind == "jsonl":
+        from data_pipelines.formats.json_table import read_json_table
+
+        table = read_json_table(path)
     elif kind in TABLE_FORMATS:
         from data_pipelines.formats.isolated import read_table_isolated
 

@@ -94,7 +94,9 @@ def _attributes(built: BuiltStudy) -> Iterator[str]:
         if _NAMED.search(column):
             yield f"attributes.{name}: column {column!r} is about who or where a person is; leave it out"
         texts = [known[name] for known in built.people.known.values() if name in known]
-        yield from (f"attributes.{name}: {finding}" for finding in _values(texts))
+        yield from (
+            f"attributes.{name}: {finding}" for finding in _values(texts, free_text=attribute.free_text)
+        )
 
 
 def _levels(built: BuiltStudy) -> Iterator[str]:
@@ -105,8 +107,11 @@ def _levels(built: BuiltStudy) -> Iterator[str]:
                 yield f"factors.{factor}: level holds {what}: {shown(match)}"
 
 
-def _values(texts: Sequence[str]) -> Iterator[str]:
-    """What a column of an attribute's values shows; each kind is named once, with a count and no value."""
+def _values(texts: Sequence[str], *, free_text: bool) -> Iterator[str]:
+    """What a column of an attribute's values shows; each kind is named once, with a count and no value.
+
+    That values are free text is no finding where the specification says so.
+    """
     distinct = collections.Counter(texts)
     kinds: collections.Counter[str] = collections.Counter()
     for text, count in distinct.items():
@@ -123,5 +128,5 @@ def _values(texts: Sequence[str]) -> Iterator[str]:
         yield f"{names:,} values look like people's names"
     elif decimals > 0.5 * len(distinct):
         yield f"{decimals:,} values look like coordinates"
-    elif sum(len(text) > 40 for text in distinct) > 0.5 * len(distinct):
-        yield "most values are free text, and different; such text can say who a person is"
+    elif not free_text and sum(len(text) > 40 for text in distinct) > 0.5 * len(distinct):
+        yield "most values are free text, and different; such text can say who a person is (`free_text: true` if it is meant)"

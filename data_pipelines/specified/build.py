@@ -37,6 +37,7 @@ def build(source: Path, out: Path, *, replace: bool = False, allow: tuple[str, .
     deposit = Deposit(path.parent, specification)
     builder = StoreBuilder(
         attributes=attribute_names(specification),
+        verbatim=free_texts(specification),
         source=specification.source or path.name,
         license=specification.license,
         command=f"socsci-jax data build study {path.name}" + "".join(f" --allow {gate}" for gate in allow),
@@ -68,6 +69,17 @@ def build(source: Path, out: Path, *, replace: bool = False, allow: tuple[str, .
 def attribute_names(specification: Specification) -> tuple[str, ...]:
     """Names of all studies' attributes, in the order of the first study that has them."""
     return tuple(dict.fromkeys(name for study in specification.studies.values() for name in study.attributes))
+
+
+def free_texts(specification: Specification) -> tuple[str, ...]:
+    """Names of the attributes that are texts to be shown as they stand."""
+    told = {
+        name
+        for study in specification.studies.values()
+        for name, a in study.attributes.items()
+        if a.free_text
+    }
+    return tuple(name for name in attribute_names(specification) if name in told)
 
 
 def _refused(path: Path, refused: list[GateResult]) -> InputError:

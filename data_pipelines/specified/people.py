@@ -29,7 +29,11 @@ def _texts(name: str, what: Attribute, rows: Rows) -> list[str | None]:
     labels = rows.table.value_labels.get(column, {})
     unknown = {*what.missing, *rows.table.missing.get(column, ())}
     cells = rows.frame[column].to_list()
-    texts = {cell: _text(code(cell), what, labels, unknown) for cell in set(cells) if cell is not None}
+    texts = {
+        cell: _text(cell if what.free_text else code(cell), what, labels, unknown)
+        for cell in set(cells)
+        if cell is not None
+    }
     return [None if cell is None else texts[cell] for cell in cells]
 
 
@@ -37,6 +41,8 @@ def _text(value: str, what: Attribute, labels: Mapping[str, str], unknown: set[s
     if value in unknown:
         return None
     text = what.recode.get(value, labels.get(value, value)).strip()
+    if what.free_text:
+        return "\n".join(line.rstrip() for line in text.splitlines()) or None
     return f"{text} {what.unit}".strip() if text else None
 
 

@@ -180,8 +180,10 @@ def _plain(text: str) -> str:
 
 
 def all_texts(deposit: Deposit) -> Iterator[str]:
-    """Everything that the deposit's documents say, and the texts of its tables that hold no answers."""
-    answers = {study.data for study in deposit.specification.studies.values()}
+    """Everything that the deposit's documents say, and the texts of its tables that hold no answers and tell of nobody."""
+    studies = deposit.specification.studies.values()
+    answers = {study.data for study in studies}
+    answers |= {join.file for study in studies for join in study.join if join.on in study.participant}
     for name in deposit.specification.files:
         if name in deposit.documents:
             if deposit.format(name) in ("json", "qualtrics"):

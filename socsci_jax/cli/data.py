@@ -19,7 +19,10 @@ app.add_typer(spec_app, name="spec")
 def data_build(
     kind: Annotated[
         str,
-        typer.Argument(help="study, conjoint, tess_archive, socsci210, text_classification or synthetic."),
+        typer.Argument(
+            help="study, conjoint, tess_archive, socsci210, text_classification, subpop, opinionqa, twin2k, transcripts "
+            "or synthetic (docs/deposits.md)."
+        ),
     ],
     source: Annotated[str, typer.Argument(help="The deposit's folder or file (synthetic: a preset's name).")],
     out: Annotated[Path, typer.Argument(help="Folder of the study store to write.")],
@@ -109,6 +112,27 @@ def data_review(
             say(f"signed off by {signature.name} on {signature.date}: content hash {signature.content_hash}")
         index, *pages = write_review(store)
     say(f"{index}: {len(pages)} studies")
+
+
+@app.command("layout")
+def data_layout(
+    layout: Annotated[
+        str, typer.Argument(help="A built-in layout (study_first, persona_first, codebook_first) or a file.")
+    ] = "study_first",
+    attributes: Annotated[
+        str, typer.Option(help="What a persona lists, with commas between: 'interview', or 'age, gender'.")
+    ] = "",
+) -> None:
+    """Print a prompt layout as JSON, to be changed and named under `data.layout` or `--layout`."""
+    import dataclasses
+    import json
+
+    from socsci_jax.studies.prompts import load_layout
+
+    found = load_layout(layout)
+    if attributes:
+        found = dataclasses.replace(found, attributes=attributes)
+    print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
 
 
 @app.command("split")

@@ -81,7 +81,8 @@ class Layout:
     `shared_by` says what all prompts of one tree have in common, the item or the persona; `turns` and `shared` may
     name only fields of that.  `attribute` is the template of one known
     attribute in {persona}; attributes stand below each other.  `alternatives` says whether a scale's alternatives
-    ("don't know") are offered: named after the answer format, and answers that a model may give.
+    ("don't know") are offered: named after the answer format, and answers that a model may give.  `attributes` names
+    those that a persona lists, with commas between them ("interview", or "age, gender"); empty lists all that are known.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Layout:
     own: str
     attribute: str = "- {name}: {value}"
     alternatives: Alternatives = "withheld"
+    attributes: str = ""
     turns: tuple[Turn, ...] = ()
 
     def __post_init__(self) -> None:
@@ -144,7 +146,8 @@ class Layout:
     ) -> tuple[str, ...]:
         """The texts of the earlier turns, the user's and the assistant's by turns; needs what `shared_by` names."""
         values = self._values(item, attributes) if self.turns else {}
-        known = [(_title(n), v) for n, v in (attributes or {}).items() if v is not None]
+        listed = {} if attributes is None else self._listed(attributes)
+        known = [(_title(n), v) for n, v in listed.items() if v is not None]
         texts: list[str] = []
         for turn in self.turns:
             if turn.of_attribute:
@@ -172,8 +175,19 @@ class Layout:
         if item is not None and self.alternatives == "offered":
             values["answer_format"] += alternatives_sentence(item.scale)
         if attributes is not None:
-            values["persona"] = persona_text(attributes, attribute=self.attribute)
+            values["persona"] = persona_text(self._listed(attributes), attribute=self.attribute)
         return values
+
+    def _listed(self, attributes: Mapping[str, str | None]) -> Mapping[str, str | None]:
+        """The attributes that personas of this layout list."""
+        names = [name.strip() for name in self.attributes.split(",") if name.strip()]
+        for name in names:
+            if name not in attributes:
+                raise InputError(
+                    f"layout {self.name!r}: attributes names {name!r}, which is none of people's; known are "
+                    f"{', '.join(attributes) or 'none'}."
+                )
+        return {name: attributes[name] for name in names} if names else attributes
 
     def answers(self, scale: Scale) -> tuple[Number, ...]:
         """The answers that a prompt of this layout allows: the levels, then what is offered; none of an open number."""

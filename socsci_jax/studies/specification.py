@@ -63,6 +63,8 @@ class Attribute(Block):
     """Codes that mean not known."""
     unit: str = ""
     """Written behind the value: "years"."""
+    free_text: bool = False
+    """People's own words or a description of them (an interview, a profile): shown as it stands, with its lines."""
 
 
 def _level(value: object) -> object:

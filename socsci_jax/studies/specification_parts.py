@@ -10,7 +10,9 @@ import pydantic
 
 from socsci_jax.studies.attributes import UNKNOWN_TEXTS
 
-FileFormat = Literal["csv", "excel", "spss", "stata", "r", "text", "docx", "pdf", "json", "qualtrics"]
+FileFormat = Literal[
+    "csv", "jsonl", "excel", "spss", "stata", "r", "text", "docx", "pdf", "json", "qualtrics"
+]
 Name = Annotated[str, pydantic.Field(min_length=1, max_length=500)]
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import data_pipelines
-from data_pipelines.archives import documents, socsci210_files, tess_tables
 from data_pipelines.gates import GATES
 from socsci_jax.studies.specification import Specification, Study
 from socsci_jax.studies.specification_parts import AnswerScale, Match, SourceFile, TextFrom
@@ -48,14 +47,10 @@ def test_the_example_is_built_as_it_stands(page, tmp_path):
     "names",
     [
         [gate.name for gate in GATES],
-        data_pipelines.KINDS,
-        [name for columns in tess_tables.COLUMNS.values() for name in columns],
-        socsci210_files.COLUMNS,
-        [documents.ID, documents.TEXT, documents.CODER],
         [name for name in Study.model_fields if name not in ("data", "title")],
         [n for n in Specification.model_fields if n not in ("studies", "provenance", "unresolved")],
     ],
-    ids=["gates", "kinds", "tess", "socsci210", "documents", "study", "specification"],
+    ids=["gates", "study", "specification"],
 )
 def test_the_page_names_all(page, names):
     assert [name for name in names if f"`{name}`" not in page and f"\n{name}:" not in page] == []

@@ -1,0 +1,191 @@
+"""OpinionQA (Santurkar et al. 2023): waves of the American Trends Panel, people with survey weights.
+
+Each wave is a folder `American_Trends_Panel_Wnn` with `responses.csv` (a person a row, answers in words),
+`info.csv` (the questions and their options) and `metadata.csv` (which columns tell of people).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import polars as pl
+
+from data_pipelines.formats.tables import Table, read_table
+from socsci_jax.errors import InputError
+from socsci_jax.studies.answer_formats import answer_format
+from socsci_jax.studies.schema import Item, Scale
+from socsci_jax.studies.specification import SourceFile
+from socsci_jax.studies.store import StoreBuilder, StudyStore
+
+FILES = {
+    "responses.csv": ("QKEY",),
+    "info.csv": ("key", "question", "references", "option_ordinal"),
+    "metadata.csv": ("key", "options"),
+}
+_REFUSED = re.compile(r"\s*(?:refused|no answer|skipped|web blank)\s*", re.IGNORECASE)
+_LONGEST_LIST = 100_000
+
+
+def build(source: Path, out: Path, *, command: str, replace: bool = False) -> StudyStore:
+    """Writes the store of one wave's folder, or of a folder of waves.
+
+    A wave is a study, a question an outcome.  Refusals are missing; an option without a place in the order
+    (`option_ordinal`) is an alternative.  People are numbered, so that the panel's ids do not enter the store.
+    Raises InputError that lists every file and column that is missing.
+    """
+    waves = _waves(Path(source))
+    tables = {wave: {name: _table(wave / name) for name in FILES} for wave in waves}
+    problems = [problem for wave in waves for problem in _problems(wave, tables[wave])]
+    if problems:
+        raise InputError(f"{source}: {len(problems)} problems:\n" + "\n".join(f"  {p}" for p in problems))
+    attributes = tuple(
+        dict.fromkeys(key for wave in waves for key in tables[wave]["metadata.csv"].frame["key"])
+    )
+    builder = StoreBuilder(
+        attributes=tuple(name.casefold() for name in attributes),
+        source="OpinionQA, American Trends Panel of the Pew Research Center",
+        license="not stated",
+        command=command,
+    )
+    for wave in waves:
+        _add_wave(builder, wave, tables[wave])
+    return builder.write(out, replace=replace)
+
+
+def _waves(source: Path) -> list[Path]:
+    if (source / "info.csv").exists() or (source / "responses.csv").exists():
+        return [source]
+    found = sorted(
+        {path.parent for path in source.rglob("responses.csv")} | {p.parent for p in source.rglob("info.csv")}
+    )
+    if not found:
+        raise InputError(
+            f"{source}: no folder with {', '.join(FILES)} here; give human_resp, or one American_Trends_Panel_Wnn of it."
+        )
+    return found
+
+
+def _table(path: Path) -> Table | None:
+    return read_table(path, SourceFile(path=path.name, format="csv", empty=("",))) if path.is_file() else None
+
+
+def _problems(wave: Path, tables: dict[str, Table | None]) -> list[str]:
+    found = []
+    for name, needed in FILES.items():
+        table = tables[name]
+        if table is None:
+            found.append(f"{wave.name}/{name}: file not found")
+            continue
+        absent = [column for column in needed if column not in table.frame.columns]
+        if absent:
+            found.append(f"{wave.name}/{name}: missing columns {', '.join(absent)}")
+    return found
+
+
+def _add_wave(builder: StoreBuilder, wave: Path, tables: dict[str, Table]) -> None:
+    people = tables["responses.csv"].frame
+    number = re.search(r"W(\d+)$", wave.name)
+    study = f"wave_{number[1]}" if number else wave.name
+    builder.add_study(study, title=f"American Trends Panel, wave {number[1]}" if number else wave.name)
+    known = [key for key in tables["metadata.csv"].frame["key"] if key in people.columns]
+    weights = _weights(people, wave, builder)
+    attributes = people.select(known).rename({name: name.casefold() for name in known})
+    for row, fields in enumerate(attributes.iter_rows(named=True)):
+        told = {
+            name: None if text is None or _REFUSED.fullmatch(text) else text for name, text in fields.items()
+        }
+        builder.add_participant(study, str(row + 1), told, weight=weights[row])
+    for question in tables["info.csv"].frame.iter_rows(named=True):
+        _add_question(builder, study, wave, people, question)
+
+
+def _weights(people: pl.DataFrame, wave: Path, builder: StoreBuilder) -> list[float | None]:
+    columns = [name for name in people.columns if re.fullmatch(r"WEIGHT(?:_W\d+)?", name)]
+    if len(columns) != 1:
+        builder.notes.append(
+            f"{wave.name}: {len(columns)} columns of weights (WEIGHT_Wnn), so people count alike."
+        )
+        return [None] * people.height
+    numbers = people[columns[0]].cast(pl.Float64, strict=False)
+    return [None if n is None or not 0 <= n < float("inf") else n for n in numbers.to_list()]
+
+
+def _add_question(
+    builder: StoreBuilder, study: str, wave: Path, people: pl.DataFrame, question: dict[str, str | None]
+) -> None:
+    key, words = question["key"], question["question"]
+    place = f"{wave.name}/info.csv, {key}"
+    levels = _levels(question)
+    if key is None or not words or isinstance(levels, str):
+        builder.reject(
+            "outcome", place=place, reason=levels if isinstance(levels, str) else "no key or no question"
+        )
+        return
+    if key not in people.columns:
+        builder.reject("outcome", place=place, reason="responses.csv has no such column")
+        return
+    places, alternatives = levels
+    scale = Scale.of_levels(
+        {code: label for label, code in places.items()},
+        origin="codebook",
+        alternatives={code: label for label, code in alternatives.items()},
+    )
+    item = Item(
+        study_id=study,
+        condition="all",
+        outcome=key,
+        stimulus="",
+        question=f"{' '.join(words.split())}\n",
+        answer_format=answer_format(scale),
+        scale=scale,
+    )
+    item_id = builder.add_item(item)
+    codes = places | alternatives
+    for row, answer in enumerate(people[key].to_list(), start=1):
+        cell = None if answer is None else " ".join(answer.split())
+        if cell in codes:
+            builder.add_response(item_id, str(row), codes[cell], sample_id=row)
+        elif cell is not None:
+            reason = "refused" if _REFUSED.fullmatch(cell) else "answer is none of the options"
+            builder.reject(
+                "response",
+                place=f"{wave.name}/responses.csv, row {row}",
+                reason=reason,
+                record={"key": key, "cell": cell[:80]},
+            )
+
+
+def _levels(question: dict[str, str | None]) -> tuple[dict[str, float], dict[str, float]] | str:
+    """Option -> code on the scale, and the options that stand beside its order; or why they cannot be told."""
+    options = _listed(question["references"])
+    ordinal = _listed(question["option_ordinal"])
+    if options is None or ordinal is None:
+        return "references or option_ordinal is no list"
+    labels = [" ".join(str(option).split()) for option in options]
+    kept = [label for label in labels if not _REFUSED.fullmatch(label)]
+    if len(set(kept)) < len(kept) or not kept:
+        return "two options have one label"
+    numbers = [float(n) for n in ordinal if isinstance(n, int | float)]
+    if (
+        len(numbers) != len(ordinal)
+        or len(set(numbers)) != len(numbers)
+        or not 2 <= len(numbers) <= len(kept)
+    ):
+        return f"{len(kept)} options and {len(ordinal)} places in their order do not go together"
+    # Options beside the order stand at the end.
+    beside = kept[len(numbers) :]
+    first = max(numbers) + 1
+    return dict(zip(kept, numbers, strict=False)), {label: first + i for i, label in enumerate(beside)}
+
+
+def _listed(text: str | None) -> list | None:
+    """The list that a text such as "['A lot', 'A little']" is; None for anything else.  Literals alone are read."""
+    if text is None or len(text) > _LONGEST_LIST:
+        return None
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return found if isinstance(found, list) else None
