@@ -16,6 +16,10 @@ TEXT_BYTES = 64 * MIB
 GROWTH = 200
 GROWN_BYTES = 64 * MIB
 TABLE_ROWS = 10**9
+# What a Parquet file's rows may take in memory: as much as this, or so many times the file.  One text that every row
+# repeats is kept once in the file.
+TABLE_BYTES = 2 * 1024 * MIB
+TABLE_GROWTH = 1_000
 TABLE_CELL_BYTES = 100_000_000
 
 # Models.
@@ -27,6 +31,8 @@ CHAT_TEMPLATE_BYTES = MIB
 RENDERED_CHARACTERS = MIB
 RENDER_SECONDS = 10
 RENDER_BYTES = 1024 * MIB
+PATTERNS = 100  # regular expressions of one tokenizer
+PATTERN_SECONDS = 10
 
 # Sampling.
 DRAWS = 10_000

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from socsci_jax import bounds
@@ -18,6 +19,7 @@ from socsci_jax.reading import panics_as_errors
 if TYPE_CHECKING:
     import polars as pl
 
+BATCH_ROWS = 65_536
 _FAILURES = (OSError, pa.ArrowException, ValueError, KeyError, TypeError, OverflowError)
 
 
@@ -73,7 +75,7 @@ def read_parquet(
                         f"{path}: column {field.name!r} has type {str(found)[:80]}, needed {str(field.type)[:200]}; {hint}."
                     )
         try:
-            table = opened.read([name for name in schema.names if name in names])
+            table = read_rows(opened, path, hint=hint, columns=[n for n in schema.names if n in names])
             columns = [
                 table[field.name].cast(field.type)
                 if field.name in names
@@ -89,6 +91,65 @@ def read_parquet(
             row = checked[name].is_null().index(True).as_py()
             raise InputError(f"{path}, row {row}: column {name!r} is empty; {hint}.")
     return checked
+
+
+def read_rows(
+    opened: pq.ParquetFile, path: Path, *, hint: str, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """All rows of an open file; raises InputError that ends with `hint` where a small file stands for very much."""
+    batches = list(packed_batches(opened, path, hint=hint, columns=columns))
+    table = pa.Table.from_batches(batches) if batches else opened.read(columns)
+    return written_out(table, opened.schema_arrow)
+
+
+def packed_batches(
+    opened: pq.ParquetFile,
+    path: Path,
+    *,
+    hint: str,
+    columns: Sequence[str] | None = None,
+    rows: int = BATCH_ROWS,
+) -> Iterator[pa.RecordBatch]:
+    """Rows with every repeated text kept once, as the file keeps it.
+
+    Raises InputError as soon as what was read would take more memory, written out, than is allowed.
+    """
+    most = max(bounds.TABLE_BYTES, bounds.TABLE_GROWTH * path.stat().st_size)
+    leaves = [opened.schema.column(i) for i in range(len(opened.schema))]
+    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    size = 0
+    with pq.ParquetFile(path, read_dictionary=texts) as packed:
+        for batch in packed.iter_batches(rows, columns=columns):
+            size += sum(map(_bytes_written_out, batch.columns))
+            if size > most:
+                raise InputError(
+                    f"{path}: its rows take more than {most:,} bytes of memory, the most for a file of this size; {hint}."
+                )
+            yield batch
+
+
+def written_out(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """What `packed_batches` gave, with the types that the file names."""
+    fields = [schema.field(name) for name in table.column_names]
+    columns = [table[field.name].cast(field.type) for field in fields]
+    return pa.table(columns, schema=pa.schema(fields, table.schema.metadata))
+
+
+def _bytes_written_out(array: pa.Array) -> int:
+    """Bytes of the array's values with every repeated text written out."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        if not (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)):
+            return 8 * len(array)
+        return pc.sum(pc.take(pc.binary_length(array.dictionary), array.indices)).as_py() or 0
+    if pa.types.is_struct(kind):
+        return sum(map(_bytes_written_out, array.flatten()))
+    if pa.types.is_map(kind):
+        first, end = array.offsets[0].as_py(), array.offsets[-1].as_py()
+        return sum(_bytes_written_out(part.slice(first, end - first)) for part in (array.keys, array.items))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _bytes_written_out(array.flatten())
+    return array.nbytes
 
 
 def to_polars(table: pa.Table | pa.RecordBatch, path: Path, *, hint: str) -> pl.DataFrame:
@@ -176,7 +237,7 @@ def read_table(path: str | Path) -> pl.DataFrame:
     try:
         if content[:4] == b"PAR1":
             with open_parquet(path, hint=hint) as opened:
-                frame = pl.DataFrame(pl.from_arrow(opened.read()))
+                frame = pl.DataFrame(pl.from_arrow(read_rows(opened, path, hint=hint)))
         else:
             frame = pl.read_csv(content, null_values=["", "NA"], infer_schema_length=None)
     except InputError:

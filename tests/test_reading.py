@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import resource
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from socsci_jax import bounds, tables
 from socsci_jax.errors import BAD_INPUT, InputError, ending
 from socsci_jax.reading import json_lines, kind_of, parse_json, parse_yaml, read_json, read_text, read_yaml
-from socsci_jax.tables import decompressed, read_parquet, to_polars
+from socsci_jax.tables import decompressed, open_parquet, read_parquet, read_rows, to_polars
 from socsci_jax.training.recipe_files import load_recipe
 
 DAMAGED_JSON = {
@@ -182,6 +184,37 @@ def test_other_sizes_of_a_type_are_read(tmp_path, columns):
     assert read_parquet(tmp_path / "a.parquet", SCHEMA, hint="").to_pylist() == [
         {"item": "a", "value": 1.0, "levels": [1]}
     ]
+
+
+def repeated() -> pa.Array:
+    """One text of 100,000 characters in 2,000 rows, once in memory."""
+    return pa.DictionaryArray.from_arrays(np.zeros(2_000, np.int32), ["x" * 10**5])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        repeated(),
+        pa.StructArray.from_arrays([repeated()], ["a"]),
+        pa.ListArray.from_arrays(np.arange(2_001, dtype=np.int32), repeated()),
+        pa.ListArray.from_arrays(2_500 * np.arange(2_001, dtype=np.int32), np.zeros(5 * 10**6)),
+    ],
+    ids=["text", "struct", "list", "numbers"],
+)
+def test_a_small_table_that_stands_for_very_much_is_refused_before_it_is_written_out(
+    tmp_path, monkeypatch, column
+):
+    monkeypatch.setattr(bounds, "TABLE_BYTES", 32 * bounds.MIB)
+    monkeypatch.setattr(bounds, "TABLE_GROWTH", 100)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"item": column}), path, compression="zstd")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with (
+        open_parquet(path, hint="write it again") as opened,
+        pytest.raises(InputError, match="bytes of memory"),
+    ):
+        read_rows(opened, path, hint="write it again")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000
 
 
 def test_names_of_folders_are_no_columns_and_a_folder_is_no_table(tmp_path):

@@ -16,7 +16,7 @@ from socsci_jax.reading import JsonLine, json_lines, kind_of
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES
 from socsci_jax.studies.store import StoreBuilder
-from socsci_jax.tables import alike, open_parquet, to_polars, unreadable
+from socsci_jax.tables import alike, open_parquet, packed_batches, to_polars, unreadable, written_out
 
 INTEGERS = ("sample_id", "participant", "response", "condition_num", "task_num")
 TEXTS = ("study_id", "stimuli", "prompt")
@@ -90,7 +90,8 @@ def _parquet_batches(file: Path) -> Iterator[pl.DataFrame]:
         _check_types(file, shard.schema_arrow)
         first = 1
         try:
-            for batch in shard.iter_batches(batch_size=BATCH_ROWS, columns=list(COLUMNS)):
+            for rows in packed_batches(shard, file, hint=hint, columns=list(COLUMNS), rows=BATCH_ROWS):
+                batch = written_out(pa.Table.from_batches([rows]), shard.schema_arrow)
                 batch.validate(full=True)  # polars takes it on trust that texts are UTF-8
                 table = to_polars(batch, file, hint=hint)
                 flat = table.drop("demographic").hstack(table["demographic"].struct.unnest())

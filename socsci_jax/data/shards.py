@@ -34,7 +34,7 @@ from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
-from socsci_jax.tables import open_parquet, to_polars, unreadable
+from socsci_jax.tables import open_parquet, read_rows, to_polars, unreadable
 
 FORMAT_VERSION = 4
 
@@ -168,7 +168,7 @@ class CellStatistics:
 def _index(path: Path, *, hint: str) -> pl.DataFrame:
     try:
         with open_parquet(path, hint=hint) as opened:
-            return to_polars(opened.read(), path, hint=hint)
+            return to_polars(read_rows(opened, path, hint=hint), path, hint=hint)
     except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
         raise unreadable(path, error, hint=hint) from error
 

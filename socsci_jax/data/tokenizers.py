@@ -23,6 +23,7 @@ from socsci_jax import bounds
 from socsci_jax.data.chat import CHATML_TEMPLATE, SYSTEM_MARK, ChatTemplate, read_chat_template, turn_mark
 from socsci_jax.data.default_template import default_template
 from socsci_jax.data.gguf_tokenizer import QWEN2_PATTERN, tokenizer_files
+from socsci_jax.data.patterns import check_patterns
 from socsci_jax.errors import InputError
 from socsci_jax.gguf_header import read_header
 from socsci_jax.hub import is_gguf, resolve_folder
@@ -464,6 +465,7 @@ class _SentencePieceModel:
 def _parse_tokenizer_json(content: dict[str, Any], *, where: Path) -> tuple[TextModel, list[ControlToken]]:
     import tokenizers
 
+    check_patterns([content.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")], where=where)
     try:
         vocabulary = content["model"]["vocab"]
         ordinary = set(vocabulary if isinstance(vocabulary, dict) else (piece for piece, _ in vocabulary))

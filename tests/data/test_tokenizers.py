@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizer_files import CORPUS, LLAMA3_TEMPLATE, ODD_TEXTS, small_vocab_and_merges, write_config
 
+from socsci_jax import bounds
 from socsci_jax.data.chat import SYSTEM_MARK, turn_mark
+from socsci_jax.data.patterns import check_patterns
 from socsci_jax.data.tokenizers import TOKENIZER_FILES, load_tokenizer, train_sentencepiece
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
@@ -501,3 +503,16 @@ def test_a_sentencepiece_model_that_adds_a_space_before_each_text_is_refused(tmp
     )
     with pytest.raises(InputError, match="cannot be put together from parts"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("pattern", [r"(a+)+$", r"(\s|\s\s)+$", r"([a-z]+)*\d", "(unclosed"])
+def test_a_regular_expression_that_goes_astray_is_refused(pattern, tmp_path, monkeypatch):
+    monkeypatch.setattr(bounds, "PATTERN_SECONDS", 2)
+    with pytest.raises(InputError, match="fails, or takes more than 2 s"):
+        check_patterns({"pre_tokenizer": [{"pattern": {"Regex": pattern}}]}, where=tmp_path)
+
+
+def test_expressions_that_come_to_an_end_are_read(tmp_path):
+    check_patterns(
+        [{"Regex": r"\p{L}+|\p{N}{1,3}"}, {"Regex": r" ?[^\s]+"}, {"String": "(a+)+$"}], where=tmp_path
+    )

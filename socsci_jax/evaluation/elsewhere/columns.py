@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.tables import decompressed, open_parquet, unreadable
+from socsci_jax.tables import decompressed, open_parquet, read_rows, unreadable
 
 HINT = "write it as CSV (UTF-8, with a header) or as Parquet"
 
@@ -47,7 +47,7 @@ def read_table(path: str | Path) -> pl.DataFrame:
     if path.suffix.lower() in (".parquet", ".pq"):
         with open_parquet(path, hint=HINT) as opened:
             try:
-                frame = pl.from_arrow(opened.read())
+                frame = pl.from_arrow(read_rows(opened, path, hint=HINT))
             except (OSError, ValueError, pl.exceptions.PolarsError) as error:
                 raise unreadable(path, error, hint=HINT) from error
         assert isinstance(frame, pl.DataFrame)
