@@ -16,10 +16,9 @@ TEXT_BYTES = 64 * MIB
 GROWTH = 200
 GROWN_BYTES = 64 * MIB
 TABLE_ROWS = 10**9
-# What a Parquet file's rows may take in memory: as much as this, or so many times the file.  One text that every row
-# repeats is kept once in the file.
+# What the rows of a small Parquet file may take in memory: one text that every row repeats is kept once in the file.
+SMALL_TABLE_BYTES = 8 * MIB
 TABLE_BYTES = 2 * 1024 * MIB
-TABLE_GROWTH = 1_000
 TABLE_CELL_BYTES = 100_000_000
 
 # Models.

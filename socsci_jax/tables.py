@@ -97,6 +97,10 @@ def read_rows(
     opened: pq.ParquetFile, path: Path, *, hint: str, columns: Sequence[str] | None = None
 ) -> pa.Table:
     """All rows of an open file; raises InputError that ends with `hint` where a small file stands for very much."""
+    if (
+        path.stat().st_size > bounds.SMALL_TABLE_BYTES
+    ):  # where repetitions are no danger, reading them apart only costs
+        return opened.read(columns)
     batches = list(packed_batches(opened, path, hint=hint, columns=columns))
     table = pa.Table.from_batches(batches) if batches else opened.read(columns)
     return written_out(table, opened.schema_arrow)
@@ -114,7 +118,7 @@ def packed_batches(
 
     Raises InputError as soon as what was read would take more memory, written out, than is allowed.
     """
-    most = max(bounds.TABLE_BYTES, bounds.TABLE_GROWTH * path.stat().st_size)
+    most = max(bounds.TABLE_BYTES, bounds.GROWTH * path.stat().st_size)
     leaves = [opened.schema.column(i) for i in range(len(opened.schema))]
     texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     size = 0

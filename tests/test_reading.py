@@ -205,7 +205,6 @@ def test_a_small_table_that_stands_for_very_much_is_refused_before_it_is_written
     tmp_path, monkeypatch, column
 ):
     monkeypatch.setattr(bounds, "TABLE_BYTES", 32 * bounds.MIB)
-    monkeypatch.setattr(bounds, "TABLE_GROWTH", 100)
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"item": column}), path, compression="zstd")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
