@@ -70,6 +70,12 @@ def rectify_command(
         list[Path] | None,
         typer.Option(help="Predictions of another model; each study is taken from one that has not seen it."),
     ] = None,
+    for_r: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the people as R's packages take them: Y, D, S0, S1 or Y, prediction, labeled."
+        ),
+    ] = None,
     seed: Seed = 0,
     replace: Replace = False,
 ) -> None:
@@ -78,12 +84,12 @@ def rectify_command(
     Compares predictions taken for answers, answers alone, and what corrects the one by the other: DSL, PPI++ and
     difference in predictions.
     """
-    from socsci_jax.rectification.output import check_output, write_output
+    from socsci_jax.rectification.output import check_output, write_output, write_table
     from socsci_jax.rectification.prepare import Settings
     from socsci_jax.rectification.rectify import rectify
     from socsci_jax.tables import read_table
 
-    check_output(out, replace=replace)
+    check_output(out, for_r=for_r, replace=replace)
     settings = Settings(
         family=family,
         keys=tuple(key or ()),
@@ -112,7 +118,11 @@ def rectify_command(
         print_table("Answers needed", _rounded(found.needed))
     for note in found.notes:
         say(f"note: {note}")
-    for path in write_output(found, out):
+    written = write_output(found, out)
+    if for_r is not None:
+        write_table(found.people, for_r)
+        written.append(for_r)
+    for path in written:
         say(f"written: {path}")
 
 

@@ -12,12 +12,13 @@ from socsci_jax.rectification.rectify import Rectification
 from socsci_jax.storage import new_file
 
 
-def check_output(out: Path, *, replace: bool) -> None:
-    """Raises InputError where the table could not be written, before anything is computed."""
-    if out.suffix not in (".csv", ".parquet"):
-        raise InputError(f"{out}: a table is written as .csv or .parquet; choose one of these names.")
-    for path in (out, _beside(out, "rejects"), _beside(out, "curve")):
-        if path.exists() and not replace:
+def check_output(out: Path, *, for_r: Path | None = None, replace: bool) -> None:
+    """Raises InputError where a table could not be written, before anything is computed."""
+    for path in (out, for_r):
+        if path is not None and path.suffix not in (".csv", ".parquet"):
+            raise InputError(f"{path}: a table is written as .csv or .parquet; choose one of these names.")
+    for path in (out, for_r, _beside(out, "rejects"), _beside(out, "curve")):
+        if path is not None and path.exists() and not replace:
             raise InputError(f"{path} exists already; choose another file or pass --replace.")
 
 

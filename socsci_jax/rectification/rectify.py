@@ -15,6 +15,7 @@ from socsci_jax.estimation.dsl import dsl, dsl_over_splits
 from socsci_jax.estimation.linear import Estimates, Family, fit
 from socsci_jax.estimation.power import curve, labels_needed, worth_of_regression
 from socsci_jax.estimation.ppi import Sample, ppi
+from socsci_jax.rectification.for_r import people_for_r
 from socsci_jax.rectification.formula import Formula, parse_formula
 from socsci_jax.rectification.predicted import ARM_0, ARM_1, PREDICTION
 from socsci_jax.rectification.prepare import Prepared, Settings, prepare
@@ -26,12 +27,14 @@ _NOTHING_PREDICTED = "every row has an answer, so that there is nothing to predi
 @dataclasses.dataclass(frozen=True)
 class Rectification:
     """`table`: method, term, estimate, se, lo, hi, p, n_labeled, n_predicted, lambda; `needed`: answers needed for
-    the half width that was asked for; `curve`: half widths and power over numbers of answers; `rejects`: keys and reason of every excluded row."""
+    the half width that was asked for; `curve`: half widths and power over numbers of answers; `rejects`: keys and reason
+    of every excluded row; `people`: the rows that were estimated from, as packages of R take them (`people_for_r`)."""
 
     table: pl.DataFrame
     needed: pl.DataFrame | None
     curve: pl.DataFrame | None
     rejects: pl.DataFrame
+    people: pl.DataFrame
     notes: tuple[str, ...]
 
 
@@ -95,7 +98,10 @@ def rectify(
         **dict.fromkeys(("estimate", "se", "lo", "hi", "p"), pl.Float64),
     }
     schema |= {"n_labeled": pl.Int64, "n_predicted": pl.Int64, "lambda": pl.Float64}
-    return Rectification(pl.DataFrame(rows, schema=schema), needed, curves, joined.rejects, tuple(notes))
+    people = people_for_r(data, joined.keys, parsed, treatment)
+    return Rectification(
+        pl.DataFrame(rows, schema=schema), needed, curves, joined.rejects, people, tuple(notes)
+    )
 
 
 def _rows(data: Prepared, found: Estimates, n: int, predicted: int, lam: float | None = None) -> list[dict]:

@@ -16,6 +16,7 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere.columns import read_table
+from socsci_jax.evaluation.elsewhere.people_tables import DRAWN
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import Item
 
@@ -133,6 +134,51 @@ def _number_problems(column: pl.Series, name: str, limits: tuple[float, float] |
     if limits and ((numbers < limits[0]) | (numbers > limits[1])).any():
         return [f"column {name!r}: an answer outside {limits[0]:g} to {limits[1]:g}"]
     return []
+
+
+# Under which names attributes of people are known elsewhere.
+_KNOWN_AS = {
+    "gender": ("gender", "sex"),
+    "race": ("race", "ethnicity", "race_ethnicity"),
+    "education": ("education",),
+    "income": ("income", "household_income"),
+    "party": ("party", "party_id", "partisanship"),
+}
+
+
+def profiles_table(wide: pl.DataFrame) -> pl.DataFrame:
+    """T1 from a wide table of one study (`people_tables.wide_table`): demographics, and one drawn answer an outcome.
+
+    Demographics are found by their usual names, age bands made of `age`; what is not known is empty.  Raises InputError
+    where a person is predicted in several conditions, since T1 has a row for each person.
+    """
+    if wide["participant_id"].is_duplicated().any():
+        raise InputError(
+            "T1 has one row a person, but people are predicted in several conditions; use T2 or T3."
+        )
+    by_name = {name.lower().replace(" ", "_"): name for name in reversed(wide.columns)}
+
+    def known(column: str) -> pl.Expr:
+        found = next((by_name[name] for name in _KNOWN_AS[column] if name in by_name), None)
+        return (pl.col(found) if found else pl.lit(None, pl.String)).alias(column)
+
+    bands = pl.lit(None, pl.String).alias("age_band")
+    if "age_band" in by_name:
+        bands = pl.col(by_name["age_band"]).alias("age_band")
+    elif "age" in by_name:
+        age = pl.col(by_name["age"]).cast(pl.Float64, strict=False)
+        bands = (
+            pl.when(age < 18).then(None).when(age < 30).then(pl.lit(AGE_BANDS[0])).when(age < 45)
+            .then(pl.lit(AGE_BANDS[1])).when(age < 60).then(pl.lit(AGE_BANDS[2])).when(age >= 60)
+            .then(pl.lit(AGE_BANDS[3])).alias("age_band")
+        )  # fmt: skip
+    drawn = [name for name in wide.columns if name.endswith(DRAWN)]
+    return wide.select(
+        pl.col("participant_id").alias("profile_id"),
+        "condition",
+        *(bands if name == "age_band" else known(name) for name in DEMOGRAPHICS),
+        *(pl.col(name).alias(name.removesuffix(DRAWN)) for name in drawn),
+    )
 
 
 def means_table(
