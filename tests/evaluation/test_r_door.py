@@ -20,7 +20,7 @@ from socsci_jax.evaluation.elsewhere.people_tables import long_table, sav_names,
 from socsci_jax.rectification.rectify import rectify
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import Item, Scale
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StoreBuilder
 
 TRUST = Scale.of_levels(
     {1: "not at all", 2: "", 3: "fully"}, origin="codebook", alternatives={9: "don't know"}
@@ -212,3 +212,15 @@ def test_profiles_have_the_benchmarks_columns_and_pass_its_rules(world):
         "60+",
     ]
     assert table["party"].drop_nulls().unique().to_list() == ["blue"]
+    assert silicon_sample.problems(table.with_columns(pl.all().cast(pl.String))) == []
+
+
+@pytest.mark.parametrize("form", ["long", "wide", "T1", "T2", "T3"])
+def test_every_form_is_written_at_the_command_line(world, tmp_path, form):
+    folder, _, predictions = world
+    predictions.frame.write_parquet(tmp_path / "p.parquet")
+    out = run("convert", tmp_path / "p.parquet", folder / "store", "--form", form, "-o", tmp_path / "out.csv")
+    assert "written" in out
+    table = pl.read_csv(tmp_path / "out.csv", infer_schema=False)
+    if form.startswith("T"):
+        assert silicon_sample.tier_of(table) == form and "would refuse" not in out
