@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -127,7 +128,7 @@ class Labels:
 
     columns: Mapping[str, str]
     values: Mapping[str, Mapping[float, str]]
-    missing: Mapping[str, list[float]]
+    missing: Mapping[str, list[Any]]
 
 
 def labels_of(wide: pl.DataFrame, item_by_id: Mapping[str, Item]) -> Labels:
@@ -138,7 +139,7 @@ def labels_of(wide: pl.DataFrame, item_by_id: Mapping[str, Item]) -> Labels:
     study = wide["study"][0]
     columns: dict[str, str] = {}
     values: dict[str, Mapping[float, str]] = {}
-    missing: dict[str, list[float]] = {}
+    missing: dict[str, list[Any]] = {}
     for item in item_by_id.values():
         if item.study_id != study or item.outcome not in wide.columns or item.outcome in columns:
             continue
