@@ -38,6 +38,11 @@ _NAMED = re.compile(
 _ENOUGH_PEOPLE = 20
 
 
+def is_about_a_person(column: str) -> bool:
+    """True for a column whose name says that it tells who or where people are."""
+    return bool(_NAMED.search(column))
+
+
 def personal_details(built: BuiltStudy, deposit: Deposit) -> list[str]:
     """Attributes, ids and texts that name people, or look as if they did."""
     found = [*_ids(built), *_attributes(built), *_levels(built)]

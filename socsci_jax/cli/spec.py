@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from socsci_jax.cli.output import Replace
+
+if TYPE_CHECKING:
+    from socsci_jax.studies.specification import Specification
 
 spec_app = typer.Typer(
     help="Study specifications (study.yaml): check them, help editors.", no_args_is_help=True
@@ -45,7 +48,8 @@ def draft(
     deposit: Annotated[
         Path,
         typer.Argument(
-            help="The deposit's folder, with a Qualtrics .qsf file and the export of its answers."
+            help="A table (CSV, Excel, SPSS, Stata, R), or a folder with a Qualtrics .qsf file and the export of its "
+            "answers."
         ),
     ],
     out: Annotated[
@@ -78,14 +82,28 @@ def draft(
 ) -> None:
     """Propose a specification: arms, texts, scales, attributes; what cannot be told is left open by name.
 
-    Rules read the survey and its export. With `--model-url`, a model is asked small questions about what they left
-    open; its answers must quote the deposit, and passages of it are sent to the endpoint.
+    Rules read a table's names, labels and codes, or a survey and its export. With `--model-url`, a model is asked
+    small questions about what they left open of a survey; its answers must quote the deposit, and passages of it are
+    sent to the endpoint.
     """
     from data_pipelines.drafting.report import describe
     from data_pipelines.drafting.rules import check_free_draft, draft_by_rules, write_draft
+    from data_pipelines.drafting.table_draft import draft_of_table, is_table
     from socsci_jax.cli.output import say
+    from socsci_jax.errors import InputError
 
     check_free_draft(out, replace=replace)
+    if is_table(deposit):
+        if model_url:
+            raise InputError(
+                f"--model-url: a model is asked about Qualtrics deposits; {deposit} is a table alone."
+            )
+        from_table = draft_of_table(deposit)
+        for line in from_table.lines:
+            say(line)
+        write_draft(from_table.specification, out, replace=replace)
+        _say_holes(out, from_table.specification)
+        return
     found = draft_by_rules(deposit)
     for line in describe(found):
         say(line)
@@ -106,4 +124,10 @@ def draft(
         for line in asked.lines:
             say(line)
     write_draft(found.specification, out, replace=replace)
-    say(f"{out}: {len(found.specification.unresolved)} values are left open; they stand under `unresolved`.")
+    _say_holes(out, found.specification)
+
+
+def _say_holes(out: Path, specification: Specification) -> None:
+    from socsci_jax.cli.output import say
+
+    say(f"{out}: {len(specification.unresolved)} values are left open; they stand under `unresolved`.")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from socsci_jax.studies.specification import Arms, Factor, Specification, Study
-from socsci_jax.studies.specification_parts import AnswerScale, Text, TextFrom
+from socsci_jax.studies.specification_parts import TO_BE_WRITTEN, AnswerScale, Text, TextFrom
 
 SLOT = re.compile(r"\{([^{}\n]{1,80})\}")
 
@@ -142,6 +142,8 @@ def texts(study: Study) -> Iterator[tuple[str, Text]]:
 
 def _text_problems(at: str, text: Text, study: Study, specification: Specification) -> Iterator[str]:
     for part in text:
+        if isinstance(part, str) and part.startswith(TO_BE_WRITTEN):
+            yield f"{at}: still to be written ({part[:80]})"
         words: Mapping[str, str] = part.replace if isinstance(part, TextFrom) else {"": part}
         if isinstance(part, TextFrom) and part.file not in specification.files:
             yield f"{at}: {part.file!r} is not one of files ({', '.join(specification.files) or 'none'})"

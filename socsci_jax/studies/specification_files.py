@@ -68,6 +68,8 @@ def render(specification: Specification) -> str:
     if len(specification.studies) == 1:
         ((name, study),) = tree.pop("studies").items()
         tree = {"study": name, **tree, **study}
+    # What a person completes stands first.
+    tree |= {key: tree.pop(key) for key in ("unresolved", "provenance") if key in tree}
     return str(yaml.safe_dump(_short(tree), sort_keys=False, allow_unicode=True, width=110))
 
 
@@ -89,10 +91,12 @@ def json_schema() -> dict[str, Any]:
 
 
 def _short(tree: object) -> object:
-    """Drops the wrapping that reading adds: one-part texts, single codes, `is`."""
+    """Drops the wrapping that reading adds: one-part texts, single codes, `is`, `path`; 1.0 is 1."""
+    if isinstance(tree, float) and tree == int(tree):
+        return int(tree)
     if isinstance(tree, dict):
-        if set(tree) == {"is"}:
-            return _short(tree["is"])
+        if set(tree) in ({"is"}, {"path"}):
+            return _short(next(iter(tree.values())))
         return {key: _short(value) for key, value in tree.items()}
     if isinstance(tree, list):
         return _short(tree[0]) if len(tree) == 1 and isinstance(tree[0], str) else [_short(v) for v in tree]

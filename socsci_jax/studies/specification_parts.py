@@ -47,6 +47,10 @@ Codes = Annotated[tuple[Code, ...], also(Code | list[Code], read=_one_or_many)]
 Names = Annotated[tuple[Name, ...], also(Name | list[Name], read=_one_or_many)]
 
 
+# How a drafted text begins that no file tells; a specification with such a text is not complete.
+TO_BE_WRITTEN = "[to be written"
+
+
 class Block(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True

@@ -27,6 +27,7 @@ from data_pipelines.formats.qualtrics.columns import (
 )
 from data_pipelines.formats.qualtrics.questionnaire import Questionnaire
 from data_pipelines.formats.qualtrics.text import words_of
+from socsci_jax.studies.attributes import UNKNOWN_TEXTS
 
 _NUMBERED = re.compile(r" \(\d+\)$")
 _NAMELESS = re.compile(r"\(column \d+\)")
@@ -35,8 +36,6 @@ _LABELS = frozenset(
     for label in (*RECORD.values(), "Start Date", "End Date", "Response ID", "Recorded Date", "IP Address")
     if label != "Finished"
 ) | {"response type", "user language", "distribution channel"}
-# As a specification reads them by default; "None" is a choice of many questions.
-_EMPTY = frozenset({"NA", "NaN", "nan", "N/A", "#N/A", "NULL"})
 _TRUE = frozenset({"1", "true", "yes", "1.0"})
 _PREVIEW_STATUS = frozenset({"1", "2", "9", "10", "17", "1.0", "survey preview", "survey test"})
 
@@ -90,7 +89,7 @@ class Export:
         """For each response whether the column says something [R]."""
         if name not in self._filled:
             cells_ = self.table[name].str.strip_chars().fill_null("")
-            self._filled[name] = ~cells_.is_in(["", *sorted(_EMPTY)]).to_numpy()
+            self._filled[name] = ~cells_.str.to_lowercase().is_in(sorted(UNKNOWN_TEXTS)).to_numpy()
         return self._filled[name]
 
     @functools.cached_property
@@ -202,4 +201,4 @@ def cells(table: pl.DataFrame, name: str) -> Iterator[str]:
 def plain_cell(cell: str | None) -> str:
     """The cell without outer spaces; "" where it says nothing."""
     text = (cell or "").strip()
-    return "" if text in _EMPTY else text
+    return "" if text.casefold() in UNKNOWN_TEXTS else text

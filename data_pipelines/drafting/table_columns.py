@@ -1,0 +1,184 @@
+"""What the columns of a table are, when the table is all there is: by their names, labels, codes and cells."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from data_pipelines.drafting.choice_scales import is_ordered
+from data_pipelines.drafting.demographics import attribute_of_name, attribute_of_text
+from data_pipelines.formats.tables import Table
+from data_pipelines.gates.personal import is_about_a_person
+from socsci_jax.studies.specification_parts import code
+
+# Which element of the survey's flow a randomizer drew: one column of names, or a column an element.
+_DRAWN = re.compile(r"^FL_\d+_DO$")
+DRAWN_ELEMENT = re.compile(r"^(FL_\d+_DO)_(.+)$")
+MOST_LEVELS = 12
+# Integers of a longer range are a quantity unless the file labels them.
+MOST_POINTS = 101
+# A column whose cells differ more than this is a text or a key, not a choice.
+MOST_DISTINCT_SHARE = 0.2
+
+_ARM = re.compile(
+    r"(?:^|[_\W])(?:conditions?|cond|treat(?:ment|ed|s)?|arms?|(?:exp(?:erimental)?|treatment|random(?:ized)?)_?group|"
+    r"manip(?:ulation)?|vignette|framing|frame|version|assign(?:ment|ed)?)(?:[_\W]|\d|$)",
+    re.IGNORECASE,
+)
+_ID = re.compile(
+    r"(?:^|[_\W])(?:id|pid|rid|uid|caseid|qkey|respondent|participant|subject|subj|response_?id|person|worker_?id)$",
+    re.IGNORECASE,
+)
+_WEIGHT = re.compile(
+    r"(?:^|[_\W])(?:weight|wt|wgt|weights|pweight|survey_?weight)(?:[_\W]?\w?)$", re.IGNORECASE
+)
+_RECORD = re.compile(
+    r"^(?:start_?date|end_?date|recorded_?date|status|progress|duration.*|finished|user_?language|distribution_?channel|"
+    r".*_(?:first|last)[ _]click|.*_page[ _]submit|.*_click[ _]count|.*_DO(?:_.*)?|q_\w+|time_?stamp|wave|date)$",
+    re.IGNORECASE,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """A column and what it is: arm, element (drawn by a randomizer), attribute, outcome, participant, weight, or left
+    out for a `reason`.
+
+    `labels`: text of each code, in the order of the codes; `told` whether the file (not the cells) says them.
+    `missing` are the file's missing codes.  `lo` and `hi` are the ends of observed numbers, `whole` if integers.
+    """
+
+    name: str
+    role: str
+    label: str = ""
+    attribute: str = ""
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    told: bool = False
+    ordered: bool = True
+    missing: tuple[str, ...] = ()
+    lo: float | None = None
+    hi: float | None = None
+    whole: bool = False
+    reason: str = ""
+
+
+def read_columns(table: Table) -> list[Found]:
+    """Every column of the table with what it is; at most one is the participant, one the weight."""
+    found: list[Found] = []
+    attributes: set[str] = set()
+    for name in table.frame.columns:
+        one = _read(name, table)
+        if one.role in ("participant", "weight") and any(other.role == one.role for other in found):
+            one = dataclasses.replace(one, role="left out", reason=f"another column is the {one.role}")
+        if one.role == "attribute" and one.attribute in attributes:
+            one = dataclasses.replace(one, role="left out", reason=f"another column tells {one.attribute}")
+        attributes.add(one.attribute)
+        found.append(one)
+    return _without_copies(found, table)
+
+
+def _read(name: str, table: Table) -> Found:
+    missing = table.missing.get(name, frozenset())
+    cells = [cell for cell in table.frame[name].drop_nulls().to_list() if code(cell) not in missing]
+    label = " ".join(table.labels.get(name, "").split())
+    distinct = collections.Counter(map(code, cells))
+    first = Found(name=name, role="left out", label=label, missing=tuple(sorted(missing, key=_by_number)))
+
+    def left_out(reason: str) -> Found:
+        return dataclasses.replace(first, reason=reason)
+
+    if not distinct:
+        return left_out("it is empty")
+    if _ID.search(name) and len(distinct) == table.frame.height:
+        return dataclasses.replace(first, role="participant")
+    is_arm = bool(_ARM.search(name)) and 2 <= len(distinct) <= MOST_LEVELS
+    if is_about_a_person(name) and not is_arm:
+        return left_out("it is about who or where a person is")
+    if _DRAWN.match(name) and 2 <= len(distinct) <= MOST_LEVELS and not any("|" in text for text in distinct):
+        return dataclasses.replace(first, role="arm", labels=_labels(dict.fromkeys(distinct, "")))
+    if DRAWN_ELEMENT.match(name) and set(distinct) == {"1"}:
+        return dataclasses.replace(first, role="element")
+    if _RECORD.match(name):
+        return left_out("the survey program's record")
+    if len(distinct) == 1:
+        boxed = len(cells) < table.frame.height
+        return left_out(
+            "one answer or nothing; if it is a box that people ticked, give it levels 0 and 1 and `empty: 0`"
+            if boxed
+            else "all its cells are alike"
+        )
+    numbers = [number for text in distinct if (number := _number(text)) is not None]
+    if _WEIGHT.search(name) and len(numbers) == len(distinct) and min(numbers) >= 0:
+        return dataclasses.replace(first, role="weight")
+    labelled = {
+        code(c): text for c, text in table.value_labels.get(name, {}).items() if code(c) not in missing
+    }
+    told = bool(labelled) and len(set(distinct) - set(labelled)) <= 0.1 * len(distinct)
+    labels = _labels(labelled if told else {text: "" for text in distinct})
+    several = len(distinct) <= MOST_LEVELS
+    if is_arm:
+        return dataclasses.replace(first, role="arm", labels=labels, told=told)
+    attribute = attribute_of_name(name) or attribute_of_text(
+        label, [t for t in labels.values() if t], name=name
+    )
+    # A number that nobody explains is a code, except where the attribute is one.
+    if attribute is not None and (told or several or attribute in ("age", "household_size", "location")):
+        return dataclasses.replace(
+            first, role="attribute", attribute=attribute, labels=labels if told else {}, told=told
+        )
+    if told:
+        return dataclasses.replace(
+            first, role="outcome", labels=labels, told=True, ordered=is_ordered([*labels.values()])
+        )
+    if len(numbers) == len(distinct):
+        whole = all(number == int(number) for number in numbers)
+        return dataclasses.replace(first, role="outcome", lo=min(numbers), hi=max(numbers), whole=whole)
+    if several and len(distinct) <= max(2, MOST_DISTINCT_SHARE * len(cells)):
+        texts = {str(i): text for i, text in enumerate(sorted(distinct), start=1)}
+        return dataclasses.replace(first, role="outcome", labels=texts, ordered=len(texts) == 2)
+    return left_out("free text, which has no scale")
+
+
+def _labels(found: Mapping[str, str]) -> dict[str, str]:
+    return {c: found[c] for c in sorted(found, key=_by_number)}
+
+
+def _by_number(text: str) -> tuple[float, str]:
+    number = _number(text)
+    return (math.inf if number is None else number, text)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _without_copies(found: Sequence[Found], table: Table) -> list[Found]:
+    """Arms of which another column says the same in other codes are left out: the one with labels or words stays."""
+    kept: list[Found] = []
+    for one in found:
+        if one.role == "arm":
+            twin = next((k for k in kept if k.role == "arm" and _same(k.name, one.name, table)), None)
+            if twin is not None:
+                stays, goes = (one, twin) if _is_worded(one) and not _is_worded(twin) else (twin, one)
+                kept = [k for k in kept if k is not twin]
+                reason = f"says the same as {stays.name}"
+                kept += [stays, dataclasses.replace(goes, role="left out", reason=reason)]
+                continue
+        kept.append(one)
+    return kept
+
+
+def _is_worded(one: Found) -> bool:
+    return one.told or any(_number(c) is None for c in one.labels)
+
+
+def _same(one: str, other: str, table: Table) -> bool:
+    pairs = table.frame.select(one, other).unique() if one != other else table.frame.select(one)
+    return pairs.height == table.frame[one].n_unique() == table.frame[other].n_unique()
