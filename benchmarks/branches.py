@@ -71,7 +71,7 @@ def demonstration_or_archive(source: str, work: Path) -> StudyStore:
         return StudyStore(path)
     origin = "demonstration" if source == "synthetic" else source
     store = data_pipelines.build(kind, origin, path, command="benchmark")
-    make_split(store, name="main", seed=0, studies=0.15, conditions=0.25, participants=0.1).save(store)
+    make_split(store, name="main", seed=0, studies=0.15, conditions=0.25, participants=0.1).save()
     return store
 
 
@@ -125,7 +125,7 @@ def held_out_loss(store: StudyStore, split: Split, predictions: pl.DataFrame) ->
     probs = predictions.select("item_id", "participant_id", value="levels", prob="probs").explode(
         "value", "prob"
     )
-    answers = split.label(store).select("item_id", "participant_id", "part", pl.col("value").cast(pl.Int64))
+    answers = split.label().select("item_id", "participant_id", "part", pl.col("value").cast(pl.Int64))
     scored = answers.join(probs, on=["item_id", "participant_id", "value"])
     means = scored.group_by("part").agg(loss=-pl.col("prob").log().mean()).sort("part")
     return dict(means.iter_rows())

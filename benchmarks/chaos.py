@@ -58,7 +58,7 @@ def main() -> None:
     a.work.mkdir(parents=True)
     build("synthetic", "small", a.work / "store", command="benchmark")
     store = StudyStore(a.work / "store")
-    make_split(store, name="main", seed=0, conditions=0.25, participants=0.1).save(store)
+    make_split(store, name="main", seed=0, conditions=0.25, participants=0.1).save()
 
     quiet, chaos = (_recipe(a, store, name) for name in ("quiet", "chaos"))
     statuses = _wait(_start(a, quiet, PROCESSES))

@@ -122,9 +122,7 @@ def _make_world(folder: Path) -> None:
 
     studies = SyntheticConfig(n_studies=12, participants_per_condition=(30, 40))
     store = build(folder / "store", config=studies, command="benchmark", replace=True)
-    make_split(store, name="main", seed=0, studies=0.5, conditions=0.25, participants=0.1).save(
-        store, replace=True
-    )
+    make_split(store, name="main", seed=0, studies=0.5, conditions=0.25, participants=0.1).save(replace=True)
     texts = [item.text for item in store.item_by_id.values()] + [str(number) for number in range(101)]
     tokenizer = load_tokenizer(train_sentencepiece(texts, folder / "tokenizer", vocab_size=1000))
     config = model_config(SHAPES["tiny"], tokenizer, vocab_size=1024)

@@ -48,7 +48,7 @@ def main() -> None:
     found = []
     for seed in a.seeds:
         split = make_split(store, name=f"{a.held_out}-{seed}", seed=seed, participants=a.held_out)
-        split.save(store, replace=True)
+        split.save(replace=True)
         clock = time.perf_counter()
         sides = _ours(a, store, split, seed) + _logistic_regression(store, split)
         for row in sides:
@@ -101,7 +101,7 @@ def _logistic_regression(store: StudyStore, split: Split) -> list[dict]:
     documents = store.participants.select(
         "study_id", "participant_id", text=pl.col("attributes").struct.field("document")
     )
-    labels = split.label(store).join(documents, on=["study_id", "participant_id"])
+    labels = split.label().join(documents, on=["study_id", "participant_id"])
     found = []
     for (outcome,), rows in sorted(labels.group_by("outcome")):
         training, held_out = rows.filter(part="train"), rows.filter(part=PART)

@@ -30,7 +30,7 @@ def make_store(folder: Path) -> None:
     from socsci_jax.studies.splits import make_split
 
     store = studies.build(folder / "store", config=studies.PRESETS["small"], command="fuzz")
-    make_split(store, name="main", seed=0, studies=0.3, conditions=0.3).save(store)
+    make_split(store, name="main", seed=0, studies=0.3, conditions=0.3).save()
 
 
 def _read_store(folder: Path) -> None:
@@ -40,7 +40,7 @@ def _read_store(folder: Path) -> None:
 
     store = StudyStore(folder / "store")
     _ = store.responses, store.rejects, store.personas, store.item_by_id
-    Split.load(store, "main").label(store)
+    Split.load(store, "main").label()
     inspect_store(store)
 
 
@@ -59,7 +59,7 @@ def _read_split(folder: Path) -> None:
     from socsci_jax.studies.store import StudyStore
 
     store = StudyStore(folder / "store")
-    Split.load(store, "main").label(store)
+    Split.load(store, "main").label()
 
 
 def _make_trained_on(folder: Path) -> None:
@@ -69,7 +69,7 @@ def _make_trained_on(folder: Path) -> None:
 
     make_store(folder)
     store = StudyStore(folder / "store")
-    train = Split.load(store, "main").training_responses(store)
+    train = Split.load(store, "main").training_responses()
     TrainedOn.of(store, train).write(folder / TRAINED_ON_FILE)
 
 

@@ -126,7 +126,7 @@ def _figures(a: argparse.Namespace, store: StudyStore, name: str, changes: dict)
     if not predictions.is_file():
         simulate(open_model(str(output)), store, split, out=predictions, layout=STUDY_FIRST, parts=PARTS)
     frame = pl.read_parquet(predictions).select("item_id", "participant_id", "levels", "probs")
-    answers = split.label(store).select("item_id", "study_id", "participant_id", "part", answer="value")
+    answers = split.label().select("item_id", "study_id", "participant_id", "part", answer="value")
     rows = []
     for (part, item_id), item in answers.join(frame, on=["item_id", "participant_id"]).group_by(
         "part", "item_id"

@@ -119,13 +119,13 @@ def data(a: argparse.Namespace) -> tuple[StudyStore, Split]:
         sample_responses(whole, path, per_item=a.people, seed=SAMPLE_SEED, command=command)
     store = StudyStore(path)
     if not (path / "splits" / "main.parquet").is_file():
-        make_split(store, name="main", seed=SPLIT_SEED, **HELD_OUT).save(store)
+        make_split(store, name="main", seed=SPLIT_SEED, **HELD_OUT).save()
     return store, Split.load(store, "main")
 
 
 def protocol(store: StudyStore, split: Split) -> dict:
     """What is held out, as docs/results.md holds it."""
-    labeled = split.label(store)
+    labeled = split.label()
     return {
         "content_hash": store.content_hash,
         "unseen_studies": sorted(labeled.filter(pl.col("part") == "unseen_studies")["study_id"].unique()),
@@ -136,7 +136,7 @@ def protocol(store: StudyStore, split: Split) -> dict:
 
 def tuning_studies(store: StudyStore, split: Split) -> list[str]:
     """Training studies on which settings are chosen."""
-    seen = sorted(split.training_responses(store)["study_id"].unique())
+    seen = sorted(split.training_responses()["study_id"].unique())
     return sorted(
         np.random.default_rng(SPLIT_SEED).choice(seen, min(TUNING_STUDIES, len(seen) // 2), replace=False)
     )
@@ -144,9 +144,9 @@ def tuning_studies(store: StudyStore, split: Split) -> list[str]:
 
 def tuning_split(store: StudyStore, split: Split) -> Split:
     """The split with its held-out studies gone from the store's training part, and the tuning studies held out."""
-    unseen = sorted(split.label(store).filter(pl.col("part") == "unseen_studies")["study_id"].unique())
+    unseen = sorted(split.label().filter(pl.col("part") == "unseen_studies")["study_id"].unique())
     held = [*unseen, *tuning_studies(store, split)]
-    make_split(store, name="tuning", seed=SPLIT_SEED, studies=held).save(store, replace=True)
+    make_split(store, name="tuning", seed=SPLIT_SEED, studies=held).save(replace=True)
     return Split.load(store, "tuning")
 
 
@@ -179,7 +179,7 @@ def run_side(
         if rate is not None:
             overrides["optimizer.learning_rate"] = rate
         if side.studies is not None:
-            training = split.training_responses(store)["study_id"].n_unique()
+            training = split.training_responses()["study_id"].n_unique()
             share = min(1.0, side.studies / training)
             overrides["data.subset"] = f"{{of: studies, share: {share}, seed: {seed}}}"
         recipe = load_recipe(
@@ -188,7 +188,7 @@ def run_side(
         )
         train(limited(recipe, steps=a.steps))
     predictions = folder / "predictions.parquet"
-    parts = [part for part in a.parts if part in set(split.label(store)["part"])]
+    parts = [part for part in a.parts if part in set(split.label()["part"])]
     if split.name == "tuning":
         parts = ["unseen_studies"]
     if not predictions.is_file():

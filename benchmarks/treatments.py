@@ -115,7 +115,7 @@ def _store(folder: Path, a: argparse.Namespace, seed: int) -> StudyStore:
         build(folder, config=config, command="benchmark")
     store = StudyStore(folder)
     if not (folder / "splits" / "main.parquet").is_file():
-        make_split(store, name="main", seed=seed, studies=0.2, conditions=0.25, validation=0.1).save(store)
+        make_split(store, name="main", seed=seed, studies=0.2, conditions=0.25, validation=0.1).save()
     return store
 
 
@@ -143,9 +143,7 @@ def _permuted(store: StudyStore, folder: Path, seed: int) -> StudyStore:
         builder.write(folder)
     permuted = StudyStore(folder)
     if not (folder / "splits" / "main.parquet").is_file():
-        make_split(permuted, name="main", seed=seed, studies=0.2, conditions=0.25, validation=0.1).save(
-            permuted
-        )
+        make_split(permuted, name="main", seed=seed, studies=0.2, conditions=0.25, validation=0.1).save()
     return permuted
 
 

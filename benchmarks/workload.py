@@ -49,7 +49,7 @@ def workload(root: Path, *, shape: str, source: str, tokenizer: Path | None) -> 
     origin = "demonstration" if source == "synthetic" else source
     store = data_pipelines.build(kind, origin, folder / "store", command="benchmark")
     split = make_split(store, name="main", seed=0, studies=0.15, conditions=0.25, participants=0.1)
-    split.save(store)
+    split.save()
     tok = _tokenizer(store, folder / "tokenizer", shape=shape, given=tokenizer)
     config = model_config(SHAPES[shape], tok, vocab_size=8192 if shape == "tiny" else 151_936)
     dtype = "float32" if shape == "tiny" else "bfloat16"
@@ -101,7 +101,7 @@ def model_config(sizes: dict[str, int], tokenizer: Tokenizer, *, vocab_size: int
 
 
 def _write_training_examples(store: StudyStore, split: Split, tokenizer: Tokenizer, out: Path) -> None:
-    train = split.training_responses(store).sample(fraction=1.0, shuffle=True, seed=0).head(PEER_EXAMPLES)
+    train = split.training_responses().sample(fraction=1.0, shuffle=True, seed=0).head(PEER_EXAMPLES)
     table = tokenize_prompts(Pairs.of_store(store, train), layout=STUDY_FIRST, tokenizer=tokenizer)
     answers = tokenizer.encode_batch([format_value(value) for value in train["value"]])
     np.savez(

@@ -78,7 +78,7 @@ def split_store(
         participants=participants,
         validation=validation,
     )
-    split.save(store, replace=replace)
+    split.save(replace=replace)
     return split
 
 
@@ -146,7 +146,7 @@ def evaluate(
 
     if isinstance(split, str):
         split = store.split(split)
-    labeled = module.label_without_split(store) if split is None else split.label(store)
+    labeled = module.label_without_split(store) if split is None else split.label()
     return module.evaluate(predictions, store, labeled, seed=seed, minimum_n=minimum_n)
 
 

@@ -91,8 +91,8 @@ def run_pretrained(
     logger.info("2/6  split: hold out some studies, whole")
     share = min(0.25, HELD_OUT_ITEMS / len(store.items))
     split = make_split(store, name="main", seed=seed, studies=share)
-    split.save(store, replace=True)
-    for part, count in split.label(store)["part"].value_counts().sort("part").iter_rows():
+    split.save(replace=True)
+    for part, count in split.label()["part"].value_counts().sort("part").iter_rows():
         logger.info(f"       {part}: {count:,} responses")
 
     def predicted(name: str, model: str) -> Evaluation:

@@ -58,8 +58,8 @@ def run(out: Path, *, seed: int = 0) -> Evaluation:
     )
     logger.info("2/6  split: hold out some studies, some conditions and some participants")
     split = make_split(store, name="main", seed=seed, studies=0.15, conditions=0.25, participants=0.15)
-    split.save(store, replace=True)
-    for part, count in split.label(store)["part"].value_counts().sort("part").iter_rows():
+    split.save(replace=True)
+    for part, count in split.label()["part"].value_counts().sort("part").iter_rows():
         logger.info(f"       {part}: {count:,} responses")
     logger.info("3/6  train: a small decoder from random weights")
     recipe = {**RECIPE, "output": str(run_path), "seed": seed}

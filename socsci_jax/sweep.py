@@ -112,7 +112,7 @@ def _planned(
     for share in shares:
         if not 0 < share <= 1:
             raise InputError(f"--shares {share:g}: a share lies above 0 and is at most 1.")
-    training = split.training_responses(store, leave_out=recipe.data.leave_out_studies)
+    training = split.training_responses(leave_out=recipe.data.leave_out_studies)
     runs = []
     for share in sorted(shares):
         for seed in seeds:

@@ -10,9 +10,7 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import re
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +33,7 @@ from socsci_jax.models.huggingface import (
 from socsci_jax.models.tensor_files import DTYPES
 from socsci_jax.progress import progress
 from socsci_jax.reading import read_json_object
+from socsci_jax.storage import new_file
 from socsci_jax.studies.trained_on import METADATA_FILE
 from socsci_jax.training.run import RunFolder
 
@@ -82,13 +81,8 @@ class Comparison:
     def write(self, path: Path) -> None:
         """All of it as JSON; numbers that JSON does not know (NaN, infinity) as texts."""
         tree = {"all_equal": self.all_equal, **dataclasses.asdict(self)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.parent / f".{path.name}.partial-{uuid.uuid4().hex[:8]}"
-        try:
+        with new_file(path) as partial:
             partial.write_text(json.dumps(_finite(tree), indent=2, ensure_ascii=False) + "\n")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ def studies_with_arms(folder):
                     value = int(rng.choice(SCALES[name].levels))
                     builder.add_response(item_id, f"{c}-{p}", value, sample_id=len(SCALES) * p)
     store = builder.write(folder / "store")
-    make_split(store, name="main", seed=0, participants=0.2).save(store)
+    make_split(store, name="main", seed=0, participants=0.2).save()
     tokenizer = small_tokenizer(store, folder / "tokenizer")
     return store, Split.load(store, "main"), tokenizer, small_config(tokenizer)
 
@@ -65,7 +65,7 @@ def contrast_shards(world, *, kind="nothing", layout=STUDY_FIRST, **changes) -> 
     folder = build_shards(
         store,
         split,
-        split.training_responses(store),
+        split.training_responses(),
         tokenizer=tokenizer,
         layout=layout,
         root=store.path / "shards",

@@ -66,7 +66,7 @@ def small_store(
                     builder.add_response(item_id, person, value, sample_id=sample)
                     sample += 1
     store = builder.write(folder)
-    make_split(store, name="main", seed=0, studies=0.25, conditions=0.34, participants=0.2).save(store)
+    make_split(store, name="main", seed=0, studies=0.25, conditions=0.34, participants=0.2).save()
     return store
 
 

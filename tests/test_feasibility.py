@@ -114,7 +114,7 @@ def test_figures_of_the_data_are_those_of_its_batches(store, tmp_path):
     # Token j is seen by those from j to end - 1.
     seen = np.where(real, ends - np.arange(ends.shape[-1]), 0).sum()
     assert figures.keys == pytest.approx(seen / real.sum(), rel=0.02)
-    answered = Split.load(store, "main").training_responses(store).height
+    answered = Split.load(store, "main").training_responses().height
     assert figures.responses == answered
     data = {"store": str(store.path), "split": "main", "sharing": "prefix"}
     alone = load_inputs(recipe_of(store, tmp_path / "run", data=data)).shards(prepared.tokenizer).lengths

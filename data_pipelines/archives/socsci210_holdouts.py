@@ -72,7 +72,7 @@ def save_splits(store: StudyStore, held_out: PublishedHoldouts, *, replace: bool
     known = set(store.studies["study_id"])
     studies = [{"part": "unseen_studies", "study_id": s} for s in held_out.studies if s in known]
     if studies:
-        split_of_units(store, name="published_studies", seed=0, rows=studies).save(store, replace=replace)
+        split_of_units(store, name="published_studies", seed=0, rows=studies).save(replace=replace)
     for name, part, column, samples in (
         ("published_conditions", "unseen_conditions", "condition", held_out.condition_samples),
         ("published_outcomes", "unseen_outcomes", "outcome", held_out.outcome_samples),
@@ -96,4 +96,4 @@ def save_splits(store: StudyStore, held_out: PublishedHoldouts, *, replace: bool
         )
         rows = [{"part": part, **unit} for unit in units.select("study_id", column).iter_rows(named=True)]
         if rows:
-            split_of_units(store, name=name, seed=0, rows=rows, notes=notes).save(store, replace=replace)
+            split_of_units(store, name=name, seed=0, rows=rows, notes=notes).save(replace=replace)

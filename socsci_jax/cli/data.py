@@ -183,8 +183,8 @@ def data_split(
         participants=participants,
         validation=validation,
     )
-    path = split.save(store, replace=replace)
-    counts = split.label(store)["part"].value_counts().sort("count", descending=True)
+    path = split.save(replace=replace)
+    counts = split.label()["part"].value_counts().sort("count", descending=True)
     print_table(f"Responses by part, {path}", counts)
     for note in split.notes:
         say(f"note: {note}")

@@ -10,8 +10,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -30,6 +28,7 @@ from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.trees import Branch
 from socsci_jax.errors import InputError
 from socsci_jax.reading import kind_of, read_json_object
+from socsci_jax.storage import beside
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.splits import Split, Subset
@@ -80,7 +79,7 @@ def build_shards(
 ) -> Path:
     """Writes the training part of a split, or a subset of it, as shards below `root`; returns their folder.
 
-    `train` are its responses, as `split.training_responses(store, subset=subset)` gives them.
+    `train` are its responses, as `split.training_responses(subset=subset)` gives them.
     Shards that are there already are taken as they are.  With `targets.contrasts`, branches of arms and people without
     answers stand behind those with answers, and `cells.parquet` holds what people of `train` answered in each arm.  With `sharing` "all", people with equal persona and item
     become one branch whose slots carry their counts, and equal beginnings of branches stand once; with "prefix"
@@ -141,10 +140,7 @@ def build_shards(
 @contextlib.contextmanager
 def _appears_whole(folder: Path) -> Iterator[Path]:
     """A folder to fill, which takes the name of `folder` when the block ends well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.parent / f".{folder.name}.partial-{uuid.uuid4().hex[:8]}"
-    partial.mkdir()
-    try:
+    with beside(folder) as partial:
         yield partial
         try:
             partial.rename(folder)
@@ -152,8 +148,6 @@ def _appears_whole(folder: Path) -> Iterator[Path]:
             # Else another process was faster with the same content.
             if not (folder / "shards.json").is_file():
                 raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -13,8 +13,6 @@ import io
 import itertools
 import json
 import re
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +26,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.gguf_header import read_header
 from socsci_jax.hub import is_gguf, resolve_folder
 from socsci_jax.reading import as_object, kind_of, panics_as_errors, read_json_object
+from socsci_jax.storage import new_folder
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -401,14 +400,9 @@ def train_sentencepiece(texts: Iterable[str], folder: str | Path, *, vocab_size:
         },
         "chat_template": CHATML_TEMPLATE,
     }
-    partial = folder.parent / f".{folder.name}.partial-{uuid.uuid4().hex[:8]}"
-    partial.mkdir(parents=True)
-    try:
+    with new_folder(folder) as partial:
         (partial / "tokenizer.model").write_bytes(model.getvalue())
         (partial / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

@@ -96,7 +96,7 @@ def compare_files(
             f"{a} and {b} were made under different splits, {sorted(named)}; name the split to judge under."
         )
     name = split_name or (named.pop() if named else None)
-    labeled = label_without_split(store) if name is None else Split.load(store, name).label(store)
+    labeled = label_without_split(store) if name is None else Split.load(store, name).label()
     return compare(first, second, store, labeled, seed=seed, minimum_n=minimum_n)
 
 

@@ -89,7 +89,7 @@ def evaluate_files(
         notes.append("No split was named: all answers are judged together.")
     else:
         split = Split.load(store, str(name))
-        labeled = split.label(store)
+        labeled = split.label()
         if named not in (None, name):
             notes.append(f"The predictions were made under split {named!r} and are judged under {name!r}.")
         elif named is not None and predictions.metadata.get("split_hash") not in (None, split.content_hash):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from socsci_jax.models.config import LINEAR_MAPS, Adapter, DecoderConfig
 from socsci_jax.models.modules import flattened, init, nested, parameter_axes
 from socsci_jax.models.quantization import BLOCK, NF4, dequantize, quantize
 from socsci_jax.reading import kind_of, read_json_object
+from socsci_jax.storage import new_folder
 
 # The path of a parameter in the pytree.
 Name = tuple[str, ...]
@@ -154,14 +154,11 @@ def export_adapter(
         "fan_in_fan_out": False,
         "inference_mode": True,
     }
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_file(tensors, partial / ADAPTER_WEIGHTS, metadata={"format": "pt"})
-    (partial / ADAPTER_CONFIG).write_text(json.dumps(facts, indent=2) + "\n")
-    for name, content in (extra_files or {}).items():
-        (partial / name).write_bytes(content)
-    partial.rename(out)
+    with new_folder(out) as partial:
+        save_file(tensors, partial / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+        (partial / ADAPTER_CONFIG).write_text(json.dumps(facts, indent=2) + "\n")
+        for name, content in (extra_files or {}).items():
+            (partial / name).write_bytes(content)
 
 
 def base_of_adapter(folder: Path) -> str:

@@ -108,7 +108,7 @@ def learn_kappa(levels: SimulationModel, effects: SimulationModel, store: StudyS
     Least squares of contrasts within outcomes, weighted by 1 / (standard error^2 + 0.03^2) of people's means.
     """
     pairs = split.pairs(VALIDATION).frame
-    answers = split.label(store).filter(pl.col("part") == VALIDATION)
+    answers = split.label().filter(pl.col("part") == VALIDATION)
     predicted: dict[tuple, list[Arms]] = {}
     for (study, outcome, _), arms in _predicted(levels, effects, store, pairs).items():
         predicted.setdefault((study, outcome), []).append(arms)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ import pyarrow.parquet as pq
 
 from socsci_jax.errors import InputError
 from socsci_jax.reading import kind_of, parse_json, parse_json_object
+from socsci_jax.storage import new_file
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.scale import Scale, format_value
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
@@ -94,15 +93,9 @@ def write_predictions(
     path = Path(path)
     packed = json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True).encode()
     schema = PREDICTIONS_SCHEMA.with_metadata({METADATA_KEY: packed})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.parent / f".{path.name}.partial-{uuid.uuid4().hex[:8]}"
-    try:
-        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-            for frame in [frames] if isinstance(frames, pl.DataFrame) else frames:
-                writer.write_table(frame.select(PREDICTIONS_SCHEMA.names).to_arrow().cast(schema))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with new_file(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        for frame in [frames] if isinstance(frames, pl.DataFrame) else frames:
+            writer.write_table(frame.select(PREDICTIONS_SCHEMA.names).to_arrow().cast(schema))
 
 
 def read_predictions(path: str | Path, store: StudyStore) -> Predictions:

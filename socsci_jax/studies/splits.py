@@ -10,7 +10,6 @@ import dataclasses
 import datetime
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 
 from socsci_jax.errors import InputError
 from socsci_jax.reading import check_kinds, parse_json_object, read_json
+from socsci_jax.storage import new_file
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.tables import read_parquet, to_polars
@@ -108,7 +108,7 @@ class Split:
         unknown = sorted(set(parts) - set(known))
         if unknown:
             raise InputError(f"part {unknown[0]!r} is not known; known are {', '.join(known)}.")
-        labeled = self.label(self.store).filter(pl.col("part").is_in(list(parts or PARTS)))
+        labeled = self.label().filter(pl.col("part").is_in(list(parts or PARTS)))
         if labeled.is_empty():
             of = f" of {', '.join(parts)}" if parts else ""
             raise InputError(f"split {self.name!r} of {self.store.path} holds out no answers{of}.")
@@ -116,11 +116,11 @@ class Split:
         frame = labeled.select(columns).unique(maintain_order=True).sort("item_id", "participant_id")
         return Pairs.of_store(self.store, frame)
 
-    def save(self, store: StudyStore, *, replace: bool = False) -> Path:
-        path = split_path(store, self.name)
+    def save(self, *, replace: bool = False) -> Path:
+        """Writes the split into its store; returns the file."""
+        path = split_path(self.store, self.name)
         if path.exists() and not replace:
             raise InputError(f"{path} exists already; choose another name or pass --replace.")
-        path.parent.mkdir(exist_ok=True)
         facts = {
             "name": self.name,
             "seed": self.seed,
@@ -130,9 +130,10 @@ class Split:
         }
         facts["file_hash"] = _file_hash(self, facts)
         table = self.held_out.select(SPLIT_SCHEMA.names).to_arrow().cast(SPLIT_SCHEMA)
-        partial = path.with_suffix(f".partial-{os.getpid()}")
-        pq.write_table(table.replace_schema_metadata({b"socsci_jax": json.dumps(facts).encode()}), partial)
-        partial.rename(path)
+        with new_file(path) as partial:
+            pq.write_table(
+                table.replace_schema_metadata({b"socsci_jax": json.dumps(facts).encode()}), partial
+            )
         return path
 
     @classmethod
@@ -174,10 +175,10 @@ class Split:
         columns = _UNIT_COLUMNS[part]
         return self.held_out.filter(pl.col("part") == part).select(columns)
 
-    def label(self, store: StudyStore) -> pl.DataFrame:
+    def label(self) -> pl.DataFrame:
         """The responses with study_id, condition, outcome and `part`: one of PARTS, "validation" or "train"."""
-        responses = store.responses.join(
-            store.items.select("item_id", "study_id", "condition", "outcome"),
+        responses = self.store.responses.join(
+            self.store.items.select("item_id", "study_id", "condition", "outcome"),
             on="item_id",
             how="left",
             maintain_order="left",
@@ -198,7 +199,6 @@ class Split:
 
     def training_responses(
         self,
-        store: StudyStore,
         *,
         leave_out: Sequence[str] = (),
         subset: Subset | None = None,
@@ -211,15 +211,15 @@ class Split:
         Raises InputError if nothing is left to train on, or if a study of `leave_out` (ids that training was
         told never to see) is not held out by this split.
         """
-        train = (self.label(store) if labeled is None else labeled).filter(pl.col("part") == TRAIN)
+        train = (self.label() if labeled is None else labeled).filter(pl.col("part") == TRAIN)
         if train.is_empty():
             raise InputError(
-                f"split {self.name!r} of {store.path}: nothing is left to train on; hold out less."
+                f"split {self.name!r} of {self.store.path}: nothing is left to train on; hold out less."
             )
         seen = sorted(set(leave_out) & set(train["study_id"].unique()))
         if seen:
             raise InputError(
-                f"split {self.name!r} of {store.path}: study {seen[0]!r} is to be left out of training but has "
+                f"split {self.name!r} of {self.store.path}: study {seen[0]!r} is to be left out of training but has "
                 f"answers in the training part; make a split that holds out all of {len(leave_out)} listed studies."
             )
         return train if subset is None else subset.take(train)

@@ -106,7 +106,7 @@ def load_inputs(recipe: Recipe) -> TrainingInputs:
     data = recipe.data
     store = StudyStore(data.store)
     split = Split.load(store, data.split)
-    labeled = split.label(store)
+    labeled = split.label()
     subset = None if data.subset is None else Subset(**data.subset.model_dump())
     rationales = None
     if data.rationales is not None:
@@ -116,9 +116,7 @@ def load_inputs(recipe: Recipe) -> TrainingInputs:
         split=split,
         layout=load_layout(data.layout, alternatives=data.alternatives),
         labeled=labeled,
-        responses=split.training_responses(
-            store, labeled=labeled, leave_out=data.leave_out_studies, subset=subset
-        ),
+        responses=split.training_responses(labeled=labeled, leave_out=data.leave_out_studies, subset=subset),
         subset=subset,
         rationales=rationales,
         targets=_targets(recipe.objective, seed=recipe.seed),

@@ -20,7 +20,7 @@ def world(tmp_path_factory):
 
 def test_statistics_are_those_of_the_training_answers_alone(world):
     store, split, *_ = world
-    train = split.training_responses(store)
+    train = split.training_responses()
     table = contrast_table(train, store, ContrastTargets(personas=5))
     for item_id, answers, mean, error, histogram, number in table.cells.select(
         "item_id", "answers", "mean", "error", "histogram", "set"
@@ -43,13 +43,13 @@ def test_statistics_are_those_of_the_training_answers_alone(world):
 
 def test_held_out_answers_do_not_touch_the_statistics(world):
     store, split, *_ = world
-    labeled = split.label(store)
+    labeled = split.label()
     changed = labeled.with_columns(
         value=pl.when(pl.col("part") == "train").then(pl.col("value")).otherwise(pl.lit(1.0))
     )
     targets = ContrastTargets(personas=5)
     found = [
-        contrast_table(split.training_responses(store, labeled=frame), store, targets)
+        contrast_table(split.training_responses(labeled=frame), store, targets)
         for frame in (labeled, changed)
     ]
     assert found[0].cells.equals(found[1].cells) and found[0].people.equals(found[1].people)
@@ -57,7 +57,7 @@ def test_held_out_answers_do_not_touch_the_statistics(world):
 
 def test_outcomes_with_one_arm_and_nominal_scales_are_refused_and_counted(world):
     store, split, *_ = world
-    train = split.training_responses(store)
+    train = split.training_responses()
     refused = pl.DataFrame(
         contrast_table(train, store, ContrastTargets(personas=5)).refused,
         schema=["item_id", "reason", "responses"],
@@ -74,7 +74,7 @@ def test_outcomes_with_one_arm_and_nominal_scales_are_refused_and_counted(world)
 
 def test_statistics_of_groups_are_asked_of_people_of_the_group(world):
     store, split, *_ = world
-    train = split.training_responses(store)
+    train = split.training_responses()
     table = contrast_table(train, store, ContrastTargets(personas=50, condition_on=("gender",)))
     gender = {
         key: attributes["gender"]

@@ -25,7 +25,7 @@ def world(tmp_path_factory):
 def build(world, root, **changes):
     store, split, tokenizer = world
     settings = {"layout": STUDY_FIRST, "sharing": "all", "max_tokens": 512, **changes}
-    train = split.training_responses(store, subset=settings.get("subset"))
+    train = split.training_responses(subset=settings.get("subset"))
     return TreeShards(build_shards(store, split, train, tokenizer=tokenizer, root=root, **settings))
 
 
@@ -44,11 +44,11 @@ def texts(shards, tokenizer) -> list[str]:
 
 
 def test_shards_hold_every_training_response_and_nothing_that_is_held_out(world, tmp_path):
-    store, split, _ = world
+    _store, split, _ = world
     shards = build(world, tmp_path)
-    train = split.training_responses(store)
+    train = split.training_responses()
     assert shards.metadata["responses"] == train.height
-    held_out = split.label(store).filter(pl.col("part") == "unseen_studies")["study_id"].unique()
+    held_out = split.label().filter(pl.col("part") == "unseen_studies")["study_id"].unique()
     seen = {key.split(".")[0] for key in shards.prefix_index["key"]}
     assert seen.isdisjoint(held_out)
 
@@ -74,7 +74,7 @@ def test_equal_input_is_tokenized_once(world, tmp_path):
 
 
 def test_a_subset_has_shards_of_its_own(world, tmp_path):
-    store, split, tokenizer = world
+    _store, split, tokenizer = world
     whole = build(world, tmp_path)
     subsets = [
         Subset(of="participants", share=share, seed=seed) for share, seed in [(0.5, 0), (0.5, 1), (1.0, 0)]
@@ -82,7 +82,7 @@ def test_a_subset_has_shards_of_its_own(world, tmp_path):
     shards = [build(world, tmp_path, subset=subset) for subset in subsets]
     assert len({s.folder for s in (whole, *shards)}) == 4
     for subset, s in zip(subsets, shards):
-        assert s.metadata["responses"] == split.training_responses(store, subset=subset).height
+        assert s.metadata["responses"] == split.training_responses(subset=subset).height
     assert texts(shards[2], tokenizer) == texts(whole, tokenizer)
 
 
@@ -94,7 +94,7 @@ def test_prompts_that_are_too_long_are_counted_and_written_out(world, tmp_path):
     rejects = pl.read_csv(shards.folder / "rejects.csv")
     assert shards.metadata["rejected"] == rejects.height == (total > limit).sum() > 0
     kept = sum(json.loads(record)["responses"] for record in rejects["record"])
-    assert kept + shards.metadata["responses"] == world[1].training_responses(world[0]).height
+    assert kept + shards.metadata["responses"] == world[1].training_responses().height
     with pytest.raises(InputError, match=r"nothing is left to train on.*3 allowed"):
         build(world, tmp_path, max_tokens=3)
 

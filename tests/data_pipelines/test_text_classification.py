@@ -134,7 +134,7 @@ def test_coders_of_one_document_are_answers_of_one_participant(tmp_path):
 
 def test_a_split_by_participants_keeps_all_labels_of_a_document_together(tmp_path):
     store = data_pipelines.build("synthetic", "documents", tmp_path / "store", command="test")
-    parts = make_split(store, name="main", seed=0, participants=0.3).label(store)
+    parts = make_split(store, name="main", seed=0, participants=0.3).label()
     assert parts.group_by("participant_id").agg(pl.col("part").n_unique())["part"].max() == 1
     assert parts.group_by("item_id", "participant_id").len()["len"].max() == 2
 

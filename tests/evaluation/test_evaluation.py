@@ -540,7 +540,7 @@ def test_the_split_of_the_metadata_is_used_and_another_one_is_warned_of(tmp_path
     world = make_world(tmp_path / "store", studies=3, conditions=2, outcomes=1, n=12)
     for name, study in (("trained", "s00"), ("other", "s01")):
         held_out = [{"part": PART, "study_id": study}]
-        split_of_units(world.store, name=name, seed=0, rows=held_out).save(world.store)
+        split_of_units(world.store, name=name, seed=0, rows=held_out).save()
     predictions = tmp_path / "predictions.parquet"
     frame = exact_predictions(world, world.truth).frame
     write_predictions(predictions, frame, metadata={"split": "trained"})

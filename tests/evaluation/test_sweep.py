@@ -183,7 +183,7 @@ def test_a_sweep_trains_nested_shares_and_repeats_nothing(tmp_path, monkeypatch)
     assert model["share"].unique().to_list() == [0.5, 1.0]
     assert {"unseen_studies", "unseen_conditions"} <= set(model["part"])
     assert model["value"].is_between(0, 1).all()
-    whole = Split.load(store, "main").training_responses(store)
+    whole = Split.load(store, "main").training_responses()
     for share, responses in model.select("share", "responses").unique().iter_rows():
         run = RunFolder(out / f"share-{share:g}-seed-0" / "run")
         assert run.metadata["trained_responses"] == responses

@@ -86,7 +86,7 @@ def test_every_held_out_person_gets_a_distribution(world, tmp_path):
     store, split, _ = world
     simulate(random_model(world), store, split, out=tmp_path / "p.parquet", layout=STUDY_FIRST)
     predictions = read_predictions(tmp_path / "p.parquet", store)
-    held_out = split.label(store).filter(pl.col("part") != "train")
+    held_out = split.label().filter(pl.col("part") != "train")
     keys = ["item_id", "participant_id"]
     assert set(predictions.frame.select(keys).rows()) == set(held_out.select(keys).rows())
     assert predictions.metadata["layout"]["name"] == "study_first"
@@ -97,7 +97,7 @@ def test_a_part_can_be_asked_for_alone(world, tmp_path):
     store, split, _ = world
     parts = ["unseen_participants"]
     count = simulate(random_model(world), store, split, out=tmp_path / "p", layout=STUDY_FIRST, parts=parts)
-    assert count == split.label(store).filter(pl.col("part") == "unseen_participants").height
+    assert count == split.label().filter(pl.col("part") == "unseen_participants").height
     with pytest.raises(InputError, match="'unseen_people' is not known"):
         simulate(
             random_model(world), store, split, out=tmp_path / "q", layout=STUDY_FIRST, parts=["unseen_people"]
@@ -330,7 +330,7 @@ def test_offered_alternatives_are_predicted_with_the_levels(world, tmp_path):
 def test_held_out_studies_that_resemble_what_was_trained_on_are_named(world, tmp_path, caplog):
     """The studies of this store differ in one word of their texts."""
     store, split, _ = world
-    trained = TrainedOn.of(store, split.training_responses(store))
+    trained = TrainedOn.of(store, split.training_responses())
     asked = dataclasses.replace(random_model(world), trained_on=trained)
     simulate(asked, store, split, out=tmp_path / "p.parquet", parts=["unseen_studies"])
     found = read_predictions(tmp_path / "p.parquet", store).metadata["resembling"]

@@ -27,7 +27,7 @@ def world(tmp_path_factory):
     """Study a was trained on, but for one of its conditions and some people; study b was not."""
     store = build(tmp_path_factory.mktemp("leakage") / "store")
     split = make_split(store, name="main", seed=1, studies=["b"], conditions=0.34, participants=0.3)
-    return store, split, TrainedOn.of(store, split.training_responses(store))
+    return store, split, TrainedOn.of(store, split.training_responses())
 
 
 def predictions_of(store, trained):
@@ -62,7 +62,7 @@ def true_unseen(store, trained):
 
 def test_another_split_that_calls_the_training_study_unseen(world):
     store, _, trained = world
-    evaluation = judged(store, trained, make_split(store, name="o", seed=0, studies=["a"]).label(store))
+    evaluation = judged(store, trained, make_split(store, name="o", seed=0, studies=["a"]).label())
     assert "were trained on; they are excluded" in evaluation.notes[0]
     marks = predictions_of(store, trained).frame.join(store.items.select("item_id", "study_id"), on="item_id")
     assert unseen_answers(evaluation) == marks.filter(pl.col("study_id") == "a", ~pl.col("seen")).height > 0
@@ -72,7 +72,7 @@ def test_another_split_that_calls_the_training_study_unseen(world):
 def test_a_replaced_split_of_the_same_name(world):
     store, _, trained = world
     replaced = make_split(store, name="main", seed=9, participants=0.5)
-    evaluation = judged(store, trained, replaced.label(store))
+    evaluation = judged(store, trained, replaced.label())
     assert "were trained on" in evaluation.notes[0]
 
 
@@ -98,7 +98,7 @@ def test_the_same_study_in_another_store(world, tmp_path, changes):
     other = build(tmp_path / "other", **changes)
     first = other.studies["study_id"].sort()[0]
     split = make_split(other, name="o", seed=0, studies=[first])
-    evaluation = judged(other, trained, split.label(other))
+    evaluation = judged(other, trained, split.label())
     assert "were trained on; they are excluded" in evaluation.notes[0]
     assert "unseen_studies" not in evaluation.counts
 
@@ -134,18 +134,18 @@ def test_an_adapter_over_a_tuned_model_has_seen_what_both_have(world, tmp_path):
     store, _, trained = world
     trained.write(tmp_path / TRAINED_ON_FILE)
     of_b = make_split(store, name="b", seed=0, studies=["a"])
-    adapter = TrainedOn.of(store, of_b.training_responses(store))
+    adapter = TrainedOn.of(store, of_b.training_responses())
     both = _together(adapter, tmp_path)
-    evaluation = judged(store, both, make_split(store, name="o", seed=0, studies=["b"]).label(store))
+    evaluation = judged(store, both, make_split(store, name="o", seed=0, studies=["b"]).label())
     assert "were trained on; they are excluded" in evaluation.notes[0]
     assert _together(None, tmp_path) is None  # an adapter of which nobody knows
 
 
 def test_preference_training_from_a_tuned_start_has_seen_what_its_start_had(world):
     store, _, trained = world
-    later = TrainedOn.of(store, make_split(store, name="b", seed=0, studies=["a"]).training_responses(store))
+    later = TrainedOn.of(store, make_split(store, name="b", seed=0, studies=["a"]).training_responses())
     evaluation = judged(
-        store, later.with_earlier(trained), make_split(store, name="o", seed=0, studies=["a"]).label(store)
+        store, later.with_earlier(trained), make_split(store, name="o", seed=0, studies=["a"]).label()
     )
     assert "were trained on; they are excluded" in evaluation.notes[0]
 
@@ -157,7 +157,7 @@ def test_where_it_is_not_known_that_is_the_first_finding(world):
         predictions,
         frame=predictions.frame.with_columns(seen=pl.lit(None, pl.Boolean), unseen=pl.lit(None, pl.String)),
     )
-    evaluation = evaluate(unknown, store, split.label(store), minimum_n=1)
+    evaluation = evaluate(unknown, store, split.label(), minimum_n=1)
     assert evaluation.notes[0].startswith("It is not known what the model was trained on")
 
 
@@ -171,7 +171,7 @@ def test_predictions_of_another_store_are_refused(world, tmp_path):
 
 def test_a_split_that_was_replaced_is_named(world, tmp_path):
     store, split, trained = world
-    split.save(store, replace=True)
+    split.save(replace=True)
     frame = predictions_of(store, trained).frame
     told = {"store_hash": store.content_hash, "split": "main", "split_hash": "1" * 64}
     write_predictions(tmp_path / "p.parquet", frame, metadata=told)
@@ -181,7 +181,7 @@ def test_a_split_that_was_replaced_is_named(world, tmp_path):
 
 def test_what_one_of_two_predictors_was_trained_on_is_compared_as_unseen_for_neither(world):
     store, _, trained = world
-    labeled = make_split(store, name="o", seed=0, studies=["a"]).label(store)
+    labeled = make_split(store, name="o", seed=0, studies=["a"]).label()
     known = predictions_of(store, trained)
     fresh = dataclasses.replace(
         known,
@@ -225,7 +225,7 @@ def test_a_prediction_for_everybody_says_what_is_unseen_of_every_answer(world):
             participant_id=pl.lit(None, pl.String), seen=pl.lit(False), unseen=pl.lit("participant")
         )
     )
-    labeled = make_split(store, name="o", seed=0, studies=["a"]).label(store)
+    labeled = make_split(store, name="o", seed=0, studies=["a"]).label()
     correction = correct_parts(labeled, frame)
     assert "unseen_studies" not in correction.labeled["part"].to_list() and correction.unknown == 0
 

@@ -17,8 +17,8 @@ def store(tmp_path_factory):
 
 def test_held_out_units_and_training_are_disjoint(store):
     split = make_split(store, name="x", seed=1, studies=0.25, conditions=0.25, participants=0.3)
-    labeled = split.label(store)
-    train = split.training_responses(store)
+    labeled = split.label()
+    train = split.training_responses()
     assert labeled.height == store.responses.height
     for part, columns in {
         "unseen_studies": ["study_id"],
@@ -49,7 +49,7 @@ def test_the_seed_decides_the_split(store):
 
 def test_a_split_comes_back_as_it_was_saved(store):
     split = make_split(store, name="saved", seed=5, studies=["s1", "s2"], outcomes=0.25)
-    split.save(store)
+    split.save()
     loaded = Split.load(store, "saved")
     assert loaded.seed == 5
     assert loaded.held_out.equals(split.held_out)
@@ -58,9 +58,9 @@ def test_a_split_comes_back_as_it_was_saved(store):
 
 def test_training_refuses_a_split_that_does_not_hold_out_what_it_was_told_to_leave(store):
     split = make_split(store, name="x", seed=0, studies=["s1"])
-    assert split.training_responses(store, leave_out=["s1"]).height > 0
+    assert split.training_responses(leave_out=["s1"]).height > 0
     with pytest.raises(InputError, match="study 's2' is to be left out"):
-        split.training_responses(store, leave_out=["s1", "s2"])
+        split.training_responses(leave_out=["s1", "s2"])
 
 
 def test_a_split_of_another_store_content_is_refused(tmp_path):
@@ -89,7 +89,7 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused(store):
     rows = [{"part": "unseen_studies", "study_id": s} for s in store.studies["study_id"]]
     split = split_of_units(store, name="x", seed=0, rows=rows)
     with pytest.raises(InputError, match="nothing is left to train on"):
-        split.training_responses(store)
+        split.training_responses()
 
 
 def units(frame: pl.DataFrame, subset: Subset) -> set[tuple]:
@@ -99,11 +99,11 @@ def units(frame: pl.DataFrame, subset: Subset) -> set[tuple]:
 @pytest.mark.parametrize("of", ["participants", "conditions", "studies"])
 def test_a_smaller_subset_is_contained_in_a_larger_one_and_all_in_the_training_part(store, of):
     split = make_split(store, name="x", seed=1, studies=0.25, conditions=0.25, participants=0.3)
-    whole = split.training_responses(store)
+    whole = split.training_responses()
     larger = whole
     for share in (1.0, 0.6, 0.5, 0.25):
         subset = Subset(of=of, share=share, seed=3)
-        taken = split.training_responses(store, subset=subset)
+        taken = split.training_responses(subset=subset)
         everything = whole.join(taken, on=subset.columns, how="semi", maintain_order="left")
         assert taken.equals(everything)  # all answers of a unit, in the order of the training part
         assert units(taken, subset) <= units(larger, subset)
@@ -111,13 +111,13 @@ def test_a_smaller_subset_is_contained_in_a_larger_one_and_all_in_the_training_p
         strata = 1 if of == "studies" else whole["study_id"].n_unique()
         assert abs(len(units(taken, subset)) - wanted) <= strata
         larger = taken
-    assert split.training_responses(store, subset=Subset(of=of, share=1.0)).equals(whole)
+    assert split.training_responses(subset=Subset(of=of, share=1.0)).equals(whole)
 
 
 def test_a_subset_has_its_share_in_expectation(store):
     """Also where no study has its share exactly: half of three conditions."""
     split = make_split(store, name="x", seed=1, conditions=0.25)
-    training = split.training_responses(store)
+    training = split.training_responses()
     subsets = [Subset(of="conditions", share=0.5, seed=seed) for seed in range(200)]
     counts = [len(units(subset.take(training), subset)) for subset in subsets]
     assert len(units(training, subsets[0])) == 24
@@ -129,7 +129,7 @@ def test_the_seed_decides_the_subset(store):
 
     def draw(seed):
         subset = Subset(of="participants", share=0.5, seed=seed)
-        return units(split.training_responses(store, subset=subset), subset)
+        return units(split.training_responses(subset=subset), subset)
 
     assert draw(3) == draw(3) != draw(4)
 
@@ -137,7 +137,7 @@ def test_the_seed_decides_the_subset(store):
 def test_a_subset_without_units_is_refused(store):
     split = make_split(store, name="x", seed=1, studies=0.5)
     with pytest.raises(InputError, match=r"share of 0.001 \(seed 0\) takes none of the 4 studies"):
-        split.training_responses(store, subset=Subset(of="studies", share=0.001))
+        split.training_responses(subset=Subset(of="studies", share=0.001))
 
 
 def test_near_duplicate_studies_across_a_split_are_reported(tmp_path):

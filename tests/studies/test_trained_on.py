@@ -16,7 +16,7 @@ def world(tmp_path_factory):
     """A store, its split, and what training on it sees: study a without a condition and without some people."""
     store = build(tmp_path_factory.mktemp("trained") / "store")
     split = make_split(store, name="main", seed=1, studies=["b"], conditions=0.34, participants=0.3)
-    return store, split, TrainedOn.of(store, split.training_responses(store))
+    return store, split, TrainedOn.of(store, split.training_responses())
 
 
 def labels(trained, store):
@@ -33,14 +33,14 @@ def test_under_its_own_split_what_is_unseen_is_what_the_split_holds_out(world):
         )
     )
     labeled = labels(trained, store)
-    assert set(split.label(store)["part"]) == set(told)
-    assert labeled["unseen"].to_list() == [told[part] for part in split.label(store)["part"]]
-    assert labeled["seen"].to_list() == [part == "train" for part in split.label(store)["part"]]
+    assert set(split.label()["part"]) == set(told)
+    assert labeled["unseen"].to_list() == [told[part] for part in split.label()["part"]]
+    assert labeled["seen"].to_list() == [part == "train" for part in split.label()["part"]]
 
 
 def test_another_split_of_the_same_store_changes_nothing(world):
     store, _, trained = world
-    make_split(store, name="other", seed=5, studies=["a"]).save(store)
+    make_split(store, name="other", seed=5, studies=["a"]).save()
     assert labels(trained, store)["seen"].sum() > 0
 
 
@@ -116,9 +116,7 @@ def test_what_the_start_had_seen_stays_seen(world, tmp_path):
         studies=("x",),
         words="Altogether other words about {c}, that nobody has read, twenty of them, or even more than twenty, I believe.",
     )
-    both = TrainedOn.of(
-        other, make_split(other, name="m", seed=0, participants=0.5).training_responses(other)
-    )
+    both = TrainedOn.of(other, make_split(other, name="m", seed=0, participants=0.5).training_responses())
     together = both.with_earlier(trained)
     assert labels(together, store).equals(labels(trained, store))
     assert labels(together, other).equals(labels(both, other))
@@ -142,11 +140,11 @@ def test_nothing_of_the_answers_or_texts_can_be_read_from_it(world):
 def test_what_was_trained_on_is_taken_out_of_every_unseen_part(world):
     store, split, trained = world
     other = make_split(store, name="another", seed=7, studies=["a"])
-    labeled = other.label(store)
+    labeled = other.label()
     pairs = Pairs.of_store(store, labeled)
     predictions = labeled.select("item_id", "participant_id").with_columns(trained.label(pairs))
     corrected = correct_parts(labeled, predictions)
-    true = split.label(store)["part"].to_list()
+    true = split.label()["part"].to_list()
     for claimed, found, is_true in zip(labeled["part"], corrected.labeled["part"], true, strict=True):
         assert found == (claimed if claimed == "train" else is_true)
     count = sum(
@@ -159,7 +157,7 @@ def test_what_was_trained_on_is_taken_out_of_every_unseen_part(world):
 
 def test_under_its_own_split_no_answer_moves(world):
     store, split, trained = world
-    labeled = split.label(store)
+    labeled = split.label()
     predictions = labeled.select("item_id", "participant_id").with_columns(
         trained.label(Pairs.of_store(store, labeled))
     )
@@ -168,8 +166,8 @@ def test_under_its_own_split_no_answer_moves(world):
 
 
 def test_where_nobody_knows_it_is_said(world):
-    store, split, _ = world
-    labeled = split.label(store)
+    _store, split, _ = world
+    labeled = split.label()
     predictions = labeled.select("item_id", "participant_id", unseen=pl.lit(None, pl.String))
     corrected = correct_parts(labeled, predictions)
     assert corrected.labeled.equals(labeled)

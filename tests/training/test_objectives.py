@@ -99,7 +99,7 @@ def test_items_that_all_answer_alike_have_no_pairs_and_are_counted(world):
 
 def test_targets_are_histograms_of_people_who_are_alike(world):
     store, split, _ = world
-    train = split.training_responses(store).with_columns(prefix=pl.lit(0), rank=pl.int_range(pl.len()))
+    train = split.training_responses().with_columns(prefix=pl.lit(0), rank=pl.int_range(pl.len()))
     found = target_table(train, store, DISTRIBUTIONS, merged=True)
     genders = dict(
         zip(
@@ -148,7 +148,7 @@ def test_a_table_of_rationales_that_is_wrong_is_refused(tmp_path, content, found
 
 def test_an_unknown_attribute_is_named(world):
     store, split, _ = world
-    train = split.training_responses(store).with_columns(prefix=pl.lit(0), rank=pl.lit(0))
+    train = split.training_responses().with_columns(prefix=pl.lit(0), rank=pl.lit(0))
     with pytest.raises(InputError, match=r"'income' is no attribute .* known are age, gender"):
         target_table(train, store, Targets(kind="distributions", condition_on=("income",)), merged=True)
 
@@ -203,7 +203,7 @@ def whole_epoch(world, config, objective, targets, *, branches, sharing, micro_b
         build_shards(
             store,
             split,
-            split.training_responses(store),
+            split.training_responses(),
             tokenizer=tokenizer,
             layout=STUDY_FIRST,
             root=store.path / "shards",

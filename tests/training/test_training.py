@@ -54,7 +54,7 @@ def shards(world, *, sharing: str = "all") -> TreeShards:
     folder = build_shards(
         store,
         split,
-        split.training_responses(store),
+        split.training_responses(),
         tokenizer=tokenizer,
         layout=STUDY_FIRST,
         root=store.path / "shards",
@@ -201,7 +201,7 @@ def test_a_run_learns_and_says_what_it_was_made_of(world, finished):
     assert lines[-1]["loss"] < lines[0]["loss"]
     metadata = RunFolder(finished).metadata
     assert metadata["store_hash"] == world[0].content_hash
-    assert metadata["trained_responses"] == Split.load(world[0], "main").training_responses(world[0]).height
+    assert metadata["trained_responses"] == Split.load(world[0], "main").training_responses().height
     assert RunFolder(finished).recipe.name == "small"
     assert list((finished / "tensorboard").iterdir())
 
@@ -326,7 +326,7 @@ def test_what_is_wrong_is_said_before_any_step_and_leaves_nothing(world, tmp_pat
 
 
 def test_training_refuses_studies_it_was_told_to_leave(world, tmp_path):
-    seen = Split.load(world[0], "main").training_responses(world[0])["study_id"][0]
+    seen = Split.load(world[0], "main").training_responses()["study_id"][0]
     data = {"store": str(world[0].path), "split": "main", "leave_out_studies": [seen]}
     with pytest.raises(InputError, match=f"study '{seen}' is to be left out"):
         train(parse_recipe(small_recipe(world[0], tmp_path / "run", data=data), where="test"))

@@ -170,7 +170,7 @@ def test_a_mixture_with_a_prior_trains_validates_by_effects_and_gives_its_effect
     """The whole chain at the shell, answers and contrasts in one run on two devices."""
     store = world[0]
     if not (store.path / "splits" / "validated.parquet").is_file():
-        make_split(store, name="validated", seed=0, participants=0.2, validation=0.3).save(store)
+        make_split(store, name="validated", seed=0, participants=0.2, validation=0.3).save()
     effects = {"personas": 4, "personas_per_study": 8, "prior": 0.5}
     recipe = run_recipe(
         world,
@@ -203,7 +203,7 @@ def test_a_metric_of_effects_needs_outcomes_with_several_arms(world, tmp_path):
             {"part": "validation", "study_id": "s3", "participant_id": person}
             for person in store.participants.filter(study_id="s3")["participant_id"].sort()[:3]
         ]
-        split_of_units(store, name="single", seed=0, rows=rows).save(store)
+        split_of_units(store, name="single", seed=0, rows=rows).save()
     recipe = run_recipe(
         world,
         tmp_path / "run",

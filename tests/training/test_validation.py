@@ -34,13 +34,13 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("validation")
     store = small_store(folder / "store", studies=2, people=12)
     split = make_split(store, name="validated", seed=0, participants=0.2, validation=0.25)
-    split.save(store)
+    split.save()
     return store, split, small_tokenizer(store, folder / "tokenizer")
 
 
 def test_the_validation_part_is_neither_trained_on_nor_tested_on(world):
-    store, split, _ = world
-    labeled = split.label(store)
+    _store, split, _ = world
+    labeled = split.label()
     people = {
         part: set(labeled.filter(part=part).select("study_id", "participant_id").iter_rows())
         for part in ("train", "validation", "unseen_participants")
@@ -54,7 +54,7 @@ def test_the_validation_part_is_neither_trained_on_nor_tested_on(world):
 def validator(world, *, responses: int) -> Validator:
     store, split, tokenizer = world
     settings = {"layout": STUDY_FIRST, "tokenizer": tokenizer, "seed": 0, "longest": 512}
-    return Validator(store, split, labeled=split.label(store), responses=responses, **settings)
+    return Validator(store, split, labeled=split.label(), responses=responses, **settings)
 
 
 def test_figures_are_those_of_the_predictions_table(world, tmp_path):
@@ -75,7 +75,7 @@ def test_figures_are_those_of_the_predictions_table(world, tmp_path):
     out = tmp_path / "predictions.parquet"
     simulate(model, store, split, out=out, layout=STUDY_FIRST, parts=("validation",))
     frame = read_predictions(out, store).frame
-    answers = split.label(store).filter(part="validation").select("item_id", "participant_id", answer="value")
+    answers = split.label().filter(part="validation").select("item_id", "participant_id", answer="value")
     losses, distances, accuracies = [], [], []
     for _, item in frame.drop("value").join(answers, on=["item_id", "participant_id"]).group_by("item_id"):
         levels = np.array(item["levels"][0])
@@ -92,8 +92,8 @@ def test_figures_are_those_of_the_predictions_table(world, tmp_path):
 
 
 def test_whole_items_are_chosen_until_there_are_answers_enough(world):
-    store, split, _ = world
-    counts = split.label(store).filter(part="validation").group_by("item_id").len()["len"]
+    _store, split, _ = world
+    counts = split.label().filter(part="validation").group_by("item_id").len()["len"]
     few = validator(world, responses=10)
     assert 10 <= len(few._codes) <= 10 + counts.max()
 
@@ -169,8 +169,8 @@ def test_answers_outside_the_order_have_no_part_in_validation(world, tmp_path, a
     split = make_split(store, name="validated", seed=0, participants=0.2, validation=0.5)
     layout = dataclasses.replace(STUDY_FIRST, alternatives=alternatives)
     settings = {"layout": layout, "tokenizer": world[2], "seed": 0, "longest": 512}
-    judge = Validator(store, split, labeled=split.label(store), responses=100, **settings)
-    answers = split.label(store).filter(part="validation")
+    judge = Validator(store, split, labeled=split.label(), responses=100, **settings)
+    answers = split.label().filter(part="validation")
     assert (answers["value"] == 8).any()
     assert len(judge._codes) == (answers["value"] != 8).sum()
     assert [len(trie.path) for trie in judge._tries] == [4 if alternatives == "offered" else 3]
