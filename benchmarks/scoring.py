@@ -25,31 +25,9 @@ from socsci_jax.studies.prompts import STUDY_FIRST
 def score_requests(a: argparse.Namespace) -> dict:
     """Times `exact_distributions` from token ids to probabilities, after one untimed pass that compiles."""
     folder = Path(a.workload)
-    requests = np.load(folder / a.data)
-    prefixes, owns, answers = (_ragged(requests, name) for name in ("prefix", "own", "answer"))
-    end_id = int(requests["eos_id"])
-    starts = requests["item_answers"]
-    tries = [
-        build_trie([ids[:-1].tolist() for ids in answers[first:last]], end_id=end_id)
-        for first, last in itertools.pairwise(starts)
-    ]
+    table, tries = read_requests(folder / a.data, distinct=a.distinct)
     if a.first_token:
         tries = [_first_tokens(trie) for trie in tries]
-    prompt_of_text: dict[bytes, int] = {}
-    items = requests["item"].astype(np.int64)
-    if a.distinct:
-        kept: dict[tuple[int, bytes], int] = {}
-        for pair, (item, own) in enumerate(zip(items, owns)):
-            kept.setdefault((item, own.tobytes()), pair)
-        items, owns = items[[*kept.values()]], [owns[pair] for pair in kept.values()]
-    table = PromptTable(
-        prefixes=prefixes,
-        prefix_key=[str(i) for i in range(len(prefixes))],
-        prompts=[],
-        pair_prefix=items,
-        pair_prompt=np.array([prompt_of_text.setdefault(own.tobytes(), len(prompt_of_text)) for own in owns]),
-    )
-    table.prompts.extend(np.frombuffer(text, np.int32) for text in prompt_of_text)
     mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
     loaded = load_checkpoint(folder / "model", mesh=mesh, param_dtype=a.dtype)
     model = SimulationModel(
@@ -74,11 +52,38 @@ def score_requests(a: argparse.Namespace) -> dict:
     return {
         "peer": "socsci_jax",
         "mode": f"exact, sharing {a.sharing}",
-        "responses": len(owns),
+        "responses": len(table.pair_prefix),
         "seconds": round(median, 3),
-        "responses_per_second": round(len(owns) / median, 2),
+        "responses_per_second": round(len(table.pair_prefix) / median, 2),
         "first_pass_seconds": round(seconds[0], 1),
     }
+
+
+def read_requests(path: Path, *, distinct: bool = False) -> tuple[PromptTable, list[AnswerTrie]]:
+    """The requests of a workload's file, and the trie of each item; `distinct`: of equal ones only the first."""
+    requests = np.load(path)
+    prefixes, owns, answers = (_ragged(requests, name) for name in ("prefix", "own", "answer"))
+    end_id = int(requests["eos_id"])
+    tries = [
+        build_trie([ids[:-1].tolist() for ids in answers[first:last]], end_id=end_id)
+        for first, last in itertools.pairwise(requests["item_answers"])
+    ]
+    prompt_of_text: dict[bytes, int] = {}
+    items = requests["item"].astype(np.int64)
+    if distinct:
+        kept: dict[tuple[int, bytes], int] = {}
+        for pair, (item, own) in enumerate(zip(items, owns)):
+            kept.setdefault((item, own.tobytes()), pair)
+        items, owns = items[[*kept.values()]], [owns[pair] for pair in kept.values()]
+    table = PromptTable(
+        prefixes=prefixes,
+        prefix_key=[str(i) for i in range(len(prefixes))],
+        prompts=[],
+        pair_prefix=items,
+        pair_prompt=np.array([prompt_of_text.setdefault(own.tobytes(), len(prompt_of_text)) for own in owns]),
+    )
+    table.prompts.extend(np.frombuffer(text, np.int32) for text in prompt_of_text)
+    return table, tries
 
 
 def _first_tokens(trie: AnswerTrie) -> AnswerTrie:

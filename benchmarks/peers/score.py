@@ -1,4 +1,4 @@
-"""Time how users of transformers predict survey answers today, on CPU.
+"""Time how users of transformers predict survey answers today, on CPU or a GPU.
 
 `generate` samples one answer per response; `forward` and `prefix` give the distribution over the first answer
 token; `levels` gives the exact distribution over the allowed answers. The model is loaded once for all modes.
@@ -107,7 +107,7 @@ def generate(model: PreTrainedModel, survey: Survey, responses: list[int], batch
         tokens = model.generate(
             input_ids=ids, attention_mask=attention_mask(prompts, side="left"), generation_config=sampling
         )
-        sampled |= dict(zip(batch, tokens[:, ids.shape[1] :].numpy(), strict=True))
+        sampled |= dict(zip(batch, tokens[:, ids.shape[1] :].cpu().numpy(), strict=True))
     return sampled
 
 
@@ -125,7 +125,7 @@ def forward(model: PreTrainedModel, survey: Survey, responses: list[int], batch_
             use_cache=False,
         ).logits[:, 0]
         for response, row in zip(batch, log_probabilities(logits), strict=True):
-            predictions[response] = row[survey.first_tokens(response)].numpy()
+            predictions[response] = row[survey.first_tokens(response)].cpu().numpy()
     return predictions
 
 
@@ -147,7 +147,7 @@ def prefix(model: PreTrainedModel, survey: Survey, responses: list[int], batch_s
     """The same as `forward`, with each item's prefix computed once: only the own tokens run per response."""
     predictions = {}
     for item, members in itertools.groupby(responses, key=lambda response: survey.item_of[response]):
-        prefix_ids = torch.from_numpy(survey.prefixes[item].astype(np.int64))[None]
+        prefix_ids = torch.from_numpy(survey.prefixes[item].astype(np.int64))[None].to(model.device)
         cache = model.base_model(input_ids=prefix_ids, use_cache=True).past_key_values
         for batch in batched(list(members), batch_size):
             owns = [survey.owns[response] for response in batch]
@@ -160,7 +160,7 @@ def prefix(model: PreTrainedModel, survey: Survey, responses: list[int], batch_s
                 use_cache=True,
             ).logits[:, 0]
             for response, row in zip(batch, log_probabilities(logits), strict=True):
-                predictions[response] = row[survey.first_tokens(response)].numpy()
+                predictions[response] = row[survey.first_tokens(response)].cpu().numpy()
     return predictions
 
 
@@ -262,6 +262,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="only the first LIMIT responses")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dump", metavar="OUT.npz", help="write the probabilities of `levels` here")
     arguments = parser.parse_args()
     if arguments.dump and "levels" not in arguments.modes:
@@ -272,6 +273,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
+    torch.set_default_device(arguments.device)
     torch.manual_seed(0)
     survey = read_survey(arguments.data)
     responses = survey.shortest_first(arguments.limit)

@@ -1,4 +1,4 @@
-"""Time one training step as users of transformers and TRL run it today, on CPU.
+"""Time one training step as users of transformers and TRL run it today, on CPU or a GPU.
 
 `keep` and `loop` are plain PyTorch loops over transformers with and without `logits_to_keep`; `trl` is TRL's
 `SFTTrainer`. Data order, optimizer and what a step includes (collating the batch, forward, backward, update)
@@ -7,6 +7,7 @@ are the same for all three. One process times one mode, so that the peak memory 
 
 import argparse
 import contextlib
+import importlib.util
 import itertools
 import json
 import sys
@@ -73,7 +74,7 @@ def pad(sequences: list[np.ndarray], *, side: str, fill: int) -> torch.Tensor:
     for row, sequence in enumerate(sequences):
         start = longest - len(sequence) if side == "left" else 0
         padded[row, start : start + len(sequence)] = sequence
-    return torch.from_numpy(padded)
+    return torch.from_numpy(padded).to(torch.get_default_device())
 
 
 def attention_mask(sequences: list[np.ndarray], *, side: str) -> torch.Tensor:
@@ -86,7 +87,11 @@ def positions(mask: torch.Tensor) -> torch.Tensor:
 
 
 def load_model(folder: str, *, dtype: str) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[dtype], attn_implementation="sdpa")
+    """On the device that main chose; on GPUs with flash attention where it is installed."""
+    flash = torch.get_default_device().type == "cuda" and importlib.util.find_spec("flash_attn") is not None
+    attention = "flash_attention_2" if flash else "sdpa"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[dtype], attn_implementation=attention)
+    return model.to(torch.get_default_device())
 
 
 def peak_rss_mb() -> int:
@@ -215,7 +220,7 @@ def train_with_trl(
             seed=seed,
             per_device_train_batch_size=len(batches[0]),
             max_steps=len(batches),
-            use_cpu=True,
+            use_cpu=torch.get_default_device().type == "cpu",
             # TRL's default is True and computes every layer twice.
             gradient_checkpointing=gradient_checkpointing,
             # TRL's default is True: bfloat16 autocast. The model is already loaded in the dtype to compute in:
@@ -288,12 +293,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
+    torch.set_default_device(arguments.device)
     torch.manual_seed(arguments.seed)
     batches = read_batches(
         arguments.data, batch_size=arguments.batch_size, count=WARMUP_STEPS + arguments.steps

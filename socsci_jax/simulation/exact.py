@@ -33,19 +33,25 @@ def exact_distributions(
     tries: Sequence[AnswerTrie],
     trie_of_pair: np.ndarray,
     sharing: Sharing = "all",
+    tokens_per_row: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Distribution]:
     """One distribution for each pair of `table`, over the answers of its trie, in their order.
 
     P(answer) is the product of the probabilities of its tokens and of the end of the answer, each over the
     whole vocabulary; the allowed answers are then renormalized to one.  `sharing` changes how much is computed
-    once, not the result.
+    once, and `tokens_per_row` (by default what suits the device) how much at a time, not the result.
     """
     requests = distinct_requests(table, trie_of_pair, sharing=sharing)
     branches = branches_of(requests, table, tries)
     found: list[Distribution] = []
     rows = rows_of_requests(
-        table.prefixes, requests.prefix, branches, rows_at_a_time=model.rows_at_a_time, sharing=sharing
+        table.prefixes,
+        requests.prefix,
+        branches,
+        rows_at_a_time=model.rows_at_a_time,
+        tokens_per_row=tokens_per_row or model.tokens_per_row,
+        sharing=sharing,
     )
     with jax.set_mesh(model.mesh):
         for batch, log_probs in _one_ahead(_scored(model, rows)):

@@ -17,6 +17,10 @@ from socsci_jax.models.sharding import batch_sharding
 from socsci_jax.studies.prompts import Layout, load_layout
 from socsci_jax.studies.trained_on import TrainedOn
 
+# Rows of more tokens would outgrow the caches of a processor; an accelerator takes shorter ones no faster.
+TOKENS_PER_ROW = {"cpu": 4096}
+ON_ACCELERATORS = 16_384
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SimulationModel:
@@ -62,6 +66,11 @@ class SimulationModel:
     def rows_at_a_time(self) -> int:
         """One row of prompt trees for each group of devices that takes rows of its own."""
         return int(self.mesh.shape["data"] * self.mesh.shape["fsdp"])
+
+    @property
+    def tokens_per_row(self) -> int:
+        """Tokens of a row, long enough to keep a device of this kind busy."""
+        return TOKENS_PER_ROW.get(self.mesh.devices.flat[0].platform, ON_ACCELERATORS)
 
     def place(self, arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         """Arrays [rows, ...] on the devices that take their rows."""

@@ -1,0 +1,70 @@
+"""Whether a run that was stopped and resumed has the bits of one that was not, with and without XLA's guarantee."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.accelerator import steps
+from socsci_jax.models.sharding import make_mesh
+from socsci_jax.training.optimizer import make_optimizer
+from socsci_jax.training.program import step_program
+from socsci_jax.training.start import first_state, start_params
+
+CASE = steps.Case(model="Qwen/Qwen2.5-0.5B-Instruct", remat="layers")
+FLAGS = {"free": "", "deterministic": "--xla_gpu_deterministic_ops=true"}
+
+
+def measured(tiny: bool) -> dict[str, Any]:
+    """Of each setting: whether two processes end with the same parameters, and milliseconds a step."""
+    found: dict[str, Any] = {}
+    for name, flags in FLAGS.items():
+        if flags and jax.default_backend() != "gpu":
+            found[name] = {"not run": "the flag is for GPUs"}
+            continue
+        runs = [_in_a_process(flags, tiny=tiny) for _ in range(2)]
+        found[name] = {
+            "same parameters": runs[0]["digest"] == runs[1]["digest"],
+            "same losses": runs[0]["losses"] == runs[1]["losses"],
+            "ms_per_step": min(run["ms_per_step"] for run in runs),
+        }
+    return found
+
+
+def _in_a_process(flags: str, *, tiny: bool) -> dict[str, Any]:
+    environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
+    code = f"from benchmarks.accelerator import bits; bits.print_run(tiny={tiny})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def print_run(*, tiny: bool) -> None:
+    """Some steps from the seed's start: losses, a digest of the parameters, milliseconds a step."""
+    prepared, recipe, config = steps.case_of(CASE, tiny=tiny)
+    _, source = steps.planned(prepared, recipe, CASE, steps=4)
+    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
+    optimizer = make_optimizer(recipe.optimizer, total_steps=1000)
+    step = step_program(recipe, config, optimizer)
+    with jax.set_mesh(mesh):
+        state = first_state(recipe, config, optimizer, mesh, start_params(recipe, config, mesh))
+        seconds, losses = [], []
+        for arrays in steps.batches(source, mesh, recipe):
+            begun = time.perf_counter()
+            state, metrics = step(state, arrays, None)
+            losses.append(float(metrics["loss"]).hex())
+            seconds.append(time.perf_counter() - begun)
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(state.params):
+        digest.update(np.asarray(leaf).tobytes())
+    milliseconds = float(np.median(seconds[1:])) * 1e3
+    print(json.dumps({"losses": losses, "digest": digest.hexdigest(), "ms_per_step": milliseconds}))

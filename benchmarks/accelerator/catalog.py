@@ -1,0 +1,107 @@
+"""What is measured, in the order of its value, and what is expected of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.accelerator import bits, products, simulated, steps
+
+# The shapes of a row: 8,192 tokens, as the recipes for GPUs of 80 GB and more have.
+TOKENS = 8192
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """`run(tiny)` measures in a process of its own and returns what is kept; `seconds` is the most that it may take."""
+
+    name: str
+    run: Callable[[bool], dict[str, Any]]
+    seconds: int
+    expected: str = ""
+    needs: tuple[str, ...] = ()
+
+    def missing(self) -> str:
+        """What is not installed that it needs; empty if nothing is."""
+        return ", ".join(name for name in self.needs if importlib.util.find_spec(name) is None)
+
+
+def _step(name: str, seconds: int, expected: str = "", **case: Any) -> Measurement:
+    return Measurement(
+        name=name,
+        seconds=seconds,
+        expected=expected,
+        run=lambda tiny: steps.measured(steps.Case(**case), tiny=tiny),
+    )
+
+
+def _attention(dtype: str, shape: str) -> Measurement:
+    return Measurement(
+        name=f"attention/{shape}/{dtype}",
+        seconds=240,
+        expected="kernel faster than xla, apart below 1e-2 (bfloat16), 1e-5 (float32)",
+        run=lambda tiny: products.attention(shape, dtype, tiny=tiny),
+    )
+
+
+_SMALL, _LARGE = "Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct"
+_7B, _14B = "Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-14B-Instruct"
+
+MEASUREMENTS = (
+    Measurement(
+        name="ceiling",
+        seconds=120,
+        run=products.ceiling,
+        expected="85 % of the data sheet's peak in bfloat16, 80 % of the memory's speed",
+    ),
+    _attention("float32", "Qwen2.5-0.5B"),
+    _attention("bfloat16", "Qwen2.5-0.5B"),
+    _attention("bfloat16", "Qwen2.5-7B"),
+    _attention("bfloat16", "Qwen2.5-14B"),
+    _step("step/0.5B/tree", 300, "55 to 75 ms a row", model=_SMALL, remat="layers"),
+    _step("step/0.5B/flat", 300, "55 to 75 ms a row", model=_SMALL, remat="layers", flat=True),
+    _step("step/0.5B/tree/without the kernel", 300, model=_SMALL, remat="layers", attention="rows"),
+    _step("step/1.5B/tree", 300, "160 to 210 ms a row", model=_LARGE, remat="layers"),
+    _step("step/1.5B/flat", 300, "160 to 210 ms a row", model=_LARGE, remat="layers", flat=True),
+    Measurement(
+        name="bits/0.5B",
+        seconds=480,
+        run=bits.measured,
+        expected="the same parameters after a resume; deterministic operations cost at most a tenth",
+    ),
+    _step(
+        "step/7B/LoRA", 480, "750 to 900 ms a row; 60 % of the ceiling", model=_7B, lora=16, remat="layers"
+    ),
+    _step("step/14B/one device", 540, "1,500 to 2,000 ms a row", model=_14B, recipe="qwen2.5-14b-sft-1xh200"),
+    _step("step/7B/full", 540, "750 to 900 ms a row", model=_7B, remat="layers", lean=True),
+    *(
+        Measurement(
+            name=f"simulation/0.5B/rows of {tokens}",
+            seconds=300,
+            run=lambda tiny, tokens=tokens: simulated.ours(_SMALL, tokens, tiny=tiny),
+            expected="20 times generate's responses a second",
+        )
+        for tokens in (4096, 8192, 16_384)
+    ),
+    Measurement(
+        name="simulation/0.5B/generate",
+        seconds=420,
+        run=lambda tiny: simulated.peer(_SMALL, "generate", tiny=tiny),
+        needs=("torch", "transformers"),
+    ),
+    Measurement(
+        name="simulation/0.5B/prefix cache, first token only",
+        seconds=420,
+        run=lambda tiny: simulated.peer(_SMALL, "prefix", tiny=tiny),
+        needs=("torch", "transformers"),
+    ),
+    Measurement(
+        name="step/0.5B/TRL",
+        seconds=420,
+        run=lambda tiny: steps.trl(_SMALL, tiny=tiny),
+        needs=("torch", "transformers", "trl"),
+        expected="a quarter of the tree layout's responses a second",
+    ),
+)
