@@ -115,7 +115,8 @@ def _make_world(folder: Path) -> None:
 
     from benchmarks.workload import SHAPES, model_config
     from data_pipelines.synthetic.studies import SyntheticConfig, build
-    from socsci_jax.data.tokenizers import load_tokenizer, train_sentencepiece
+    from socsci_jax.data.sentencepiece_training import train_sentencepiece
+    from socsci_jax.data.tokenizers import load_tokenizer
     from socsci_jax.models.huggingface import export_checkpoint
     from socsci_jax.models.modules import init
     from socsci_jax.studies.splits import make_split

@@ -27,7 +27,8 @@ from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.simulation.two_parts import simulate_two_parts
 from socsci_jax.studies.splits import Split, make_split
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.training.effect_metrics import effect_metrics
 from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import prepare

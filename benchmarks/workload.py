@@ -20,7 +20,8 @@ import polars as pl
 
 import data_pipelines
 from socsci_jax.data.prompt_table import PromptTable, tokenize_prompts
-from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
+from socsci_jax.data.sentencepiece_training import train_sentencepiece
+from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
 from socsci_jax.models.config import DecoderConfig, to_huggingface
 from socsci_jax.models.huggingface import export_checkpoint
 from socsci_jax.models.modules import init

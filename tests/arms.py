@@ -15,7 +15,7 @@ from socsci_jax.models.modules import init
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.splits import Split, make_split
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 
 SETTINGS = {"compute_dtype": jnp.float32, "remat": "none"}
 SCALE = 2.0  # of random weights: large enough that people and arms differ

@@ -4,7 +4,7 @@ import dataclasses
 
 from small import GENDERS, SCALE_1_5, small_item
 
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 
 WORDS = "People of the town read in the paper that the council wants to build plan {c}, which costs much money and time."
 

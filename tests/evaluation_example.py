@@ -10,7 +10,8 @@ import polars as pl
 
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA, Item, Scale
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 EMPTY = pl.from_arrow(PREDICTIONS_SCHEMA.empty_table())
 

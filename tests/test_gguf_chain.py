@@ -12,7 +12,8 @@ from small import small_recipe, small_store
 from tiny_models import huggingface_model
 from tokenizer_files import CORPUS, ODD_TEXTS, small_vocab_and_merges, write_config
 
-from socsci_jax.data.tokenizers import CHATML_TEMPLATE, load_tokenizer
+from socsci_jax.data.chat import CHATML_TEMPLATE
+from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.export import export_run
 from socsci_jax.model_io import open_model

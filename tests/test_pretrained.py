@@ -15,7 +15,7 @@ from tokenizer_files import small_vocab_and_merges, write_config
 
 from socsci_jax import pretrained
 from socsci_jax.cli.output import print_rich
-from socsci_jax.data.tokenizers import CHATML_TEMPLATE
+from socsci_jax.data.chat import CHATML_TEMPLATE
 from socsci_jax.errors import InputError
 from socsci_jax.gguf_header import read_header
 from socsci_jax.models.catalog import CATALOG

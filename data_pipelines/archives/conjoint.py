@@ -23,7 +23,8 @@ from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.profiles import profile_factor
 from socsci_jax.studies.schema import Item, Scale
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 CHOICE, REPEATED = "choice", "choice, repeated"
 

@@ -33,7 +33,8 @@ from data_pipelines.archives.document_codebook import (
 )
 from socsci_jax.errors import InputError
 from socsci_jax.studies.attributes import attribute_text
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 ATTRIBUTES = ("document",)
 

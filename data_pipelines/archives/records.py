@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from socsci_jax.errors import InputError
 from socsci_jax.reading import JsonLine, json_lines, kind_of
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.tables import open_parquet, unreadable
 
 # Shards hold persons of a megabyte each.

@@ -17,7 +17,8 @@ from data_pipelines.archives.socsci210_holdouts import published_holdouts, save_
 from data_pipelines.scales.sentences import TextParts, read_scale, split_text
 from socsci_jax.studies.attributes import UNKNOWN_TEXTS
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item, Scale
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 SOURCE = "SocSci210"
 LICENSE = "not stated by the publisher"

@@ -15,7 +15,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.reading import JsonLine, json_lines, kind_of
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.tables import alike, open_parquet, packed_batches, to_polars, unreadable, written_out
 
 INTEGERS = ("sample_id", "participant", "response", "condition_num", "task_num")

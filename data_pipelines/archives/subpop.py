@@ -15,7 +15,8 @@ from data_pipelines.archives.records import Record, record_files, records
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.schema import Item, Scale
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 COLUMNS = ("qkey", "attribute", "group", "question", "options", "responses", "refusal_rate", "ordinal")
 FORM = f"SubPOP has a record for each question and group, with {', '.join(COLUMNS)}"

@@ -27,7 +27,8 @@ from data_pipelines.scales.nonresponse import USUAL_CODES
 from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.attributes import attribute_text
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 SOURCE = (
     "Replication archive of 'Predicting results of social science experiments using large language models': "

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from data_pipelines.archives.tess_tables import CONDITIONS, plain_text
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 
 # Arms whose text in the archive is that of an arm of another experiment, while their siblings are about something
 # else.  What these people read is not in the archive, so they are left out as long as the two texts are equal.

@@ -11,7 +11,7 @@ import polars as pl
 from data_pipelines.archives.tess_tables import OUTCOMES, plain_text
 from data_pipelines.scales.codebooks import read_codebook, read_range
 from socsci_jax.studies.scale import MAX_LEVELS, Scale
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

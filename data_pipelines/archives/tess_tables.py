@@ -11,7 +11,7 @@ from data_pipelines.formats.csv_table import read_csv
 from data_pipelines.formats.markup import without_markup
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification_files import refusal
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 
 CONDITIONS, OUTCOMES, RESPONSES = "conditions.csv", "outcomes.csv", "responses.csv.gz"
 

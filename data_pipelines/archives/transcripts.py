@@ -16,7 +16,8 @@ from data_pipelines.archives.records import Record, record_files, records
 from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.scale import Scale, format_value
 from socsci_jax.studies.schema import Item
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 COLUMNS = ("text", "experiment", "participant")
 FORM = f"a transcript has {', '.join(COLUMNS)}, and its answers stand in <<double angle brackets>>"

@@ -17,7 +17,8 @@ from data_pipelines.archives.twin2k_questions import Asked, asked_in, blocks_of,
 from data_pipelines.drafting.demographics import attribute_of_text
 from socsci_jax.errors import InputError
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 PERSONA, FIRST, AGAIN = "wave1_3_persona_json", "wave4_Q_wave1_3_A", "wave4_Q_wave4_A"
 COLUMNS = ("pid", PERSONA, FIRST, AGAIN)

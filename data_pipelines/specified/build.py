@@ -16,7 +16,8 @@ from data_pipelines.specified.study import BuiltStudy, build_study
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import Specification
 from socsci_jax.studies.specification_files import load_specification
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 SPECIFICATION = "study.yaml"
 

@@ -18,7 +18,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.specification import Outcome, Specification, Study, Variant
 from socsci_jax.studies.specification_checks import texts
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 
 SHOWN_OF_A_CELL = 80
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from socsci_jax.studies.games import GameItem, game_items
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 PRESET = "games"
 PLAYER = "rational"

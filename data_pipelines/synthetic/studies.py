@@ -44,7 +44,8 @@ from data_pipelines.synthetic.texts import (
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item, Scale
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 SOURCE = "Invented by data_pipelines/synthetic/studies.py"
 LICENSE = "CC0-1.0"

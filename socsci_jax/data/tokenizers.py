@@ -9,24 +9,27 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import io
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
-from socsci_jax import bounds
-from socsci_jax.data.chat import CHATML_TEMPLATE, SYSTEM_MARK, ChatTemplate, read_chat_template, turn_mark
+from socsci_jax.data.chat import SYSTEM_MARK, ChatTemplate, read_chat_template, turn_mark
 from socsci_jax.data.default_template import default_template
-from socsci_jax.data.gguf_tokenizer import QWEN2_PATTERN, tokenizer_files
-from socsci_jax.data.patterns import check_patterns
+from socsci_jax.data.gguf_tokenizer import tokenizer_files
+from socsci_jax.data.tokenizer_files import (
+    ControlToken,
+    TextModel,
+    parse_tokenizer_json,
+    read_optional_json,
+    read_sentencepiece,
+    read_vocab_and_merges,
+    special_tokens,
+)
 from socsci_jax.errors import InputError
 from socsci_jax.gguf_header import read_header
 from socsci_jax.hub import is_gguf, resolve_folder
-from socsci_jax.reading import as_object, kind_of, panics_as_errors, read_json_object
-from socsci_jax.storage import new_folder
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -59,37 +62,12 @@ class PromptTemplate:
     after: list[int]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ControlToken:
-    """A token outside ordinary text; `lstrip` and `rstrip` say that it takes the white space beside it along."""
-
-    content: str
-    id: int
-    lstrip: bool = False
-    rstrip: bool = False
-
-    @property
-    def pattern(self) -> str:
-        space = r"\s*"
-        return (space if self.lstrip else "") + re.escape(self.content) + (space if self.rstrip else "")
-
-
 def _filled(piece: str, texts: Mapping[str, str]) -> str:
     """The piece with each mark replaced by its text; a mark that a text holds is not one."""
     if not texts:
         return piece
     marks = "|".join(map(re.escape, texts))
     return re.sub(marks, lambda mark: texts[mark[0]], piece)
-
-
-class TextModel(Protocol):
-    """Encodes ordinary text only; ids of control tokens are never given nor taken."""
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
-    def decode(self, ids: list[int]) -> str: ...
-    def id_of(self, token: str) -> int | None: ...
-    def has_id(self, token_id: int) -> bool: ...
-    def top_id(self) -> int: ...
 
 
 class Tokenizer:
@@ -288,15 +266,15 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     folder = resolve_folder(folder, allow_patterns=TOKENIZER_FILES)
     if is_gguf(folder):
         return _load_gguf(folder)
-    config = _read_json(folder / "tokenizer_config.json")
-    special = _special_tokens({**_read_json(folder / "special_tokens_map.json"), **config})
+    config = read_optional_json(folder / "tokenizer_config.json")
+    special = special_tokens({**read_optional_json(folder / "special_tokens_map.json"), **config})
     if (folder / "tokenizer.json").is_file():
         path = folder / "tokenizer.json"
-        text_model, control = _parse_tokenizer_json(_read_json(path), where=path)
+        text_model, control = parse_tokenizer_json(read_optional_json(path), where=path)
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        text_model, control = _read_vocab_and_merges(folder, config)
+        text_model, control = read_vocab_and_merges(folder, config)
     elif (folder / "tokenizer.model").is_file():
-        text_model, control = _read_sentencepiece(folder, config)
+        text_model, control = read_sentencepiece(folder, config)
     else:
         found = sorted(path.name for path in folder.iterdir())
         raise InputError(
@@ -316,8 +294,8 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 def _load_gguf(path: Path) -> Tokenizer:
     files = tokenizer_files(read_header(path))
     config = json.loads(files["tokenizer_config.json"])
-    text_model, control = _parse_tokenizer_json(json.loads(files["tokenizer.json"]), where=path)
-    special = _special_tokens(config)
+    text_model, control = parse_tokenizer_json(json.loads(files["tokenizer.json"]), where=path)
+    special = special_tokens(config)
     return Tokenizer(
         folder=path,
         text_model=text_model,
@@ -326,263 +304,3 @@ def _load_gguf(path: Path) -> Tokenizer:
         template=read_chat_template(path, config=config, tokens=special),
         files=lambda: files,
     )
-
-
-def train_sentencepiece(texts: Iterable[str], folder: str | Path, *, vocab_size: int) -> Path:
-    """Trains a small SentencePiece BPE tokenizer and writes its folder, whole or not at all; returns the folder.
-
-    Made for the built-in demonstration and its offline tests. Each digit and each line break is a token, bytes
-    stand in for unknown characters, nothing is normalized, so every text without U+2581 (SentencePiece's own sign
-    for a space) comes back as it was. The same texts give the same bytes. A small corpus gives fewer tokens than
-    `vocab_size`. The folder also loads with `transformers.AutoTokenizer`.
-    Raises InputError for an empty corpus, a `vocab_size` too small for its characters, or a folder in use.
-    """
-    import sentencepiece
-
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists already and is not empty; choose another folder.")
-    texts = list(texts)
-    characters = set().union(*texts) - {"\n"} | set("0123456789 ")
-    if len(characters) == 11:
-        raise InputError(f"{folder}: no tokenizer can be trained on texts without letters; give texts.")
-    smallest = len(characters) + 256 + 5  # bytes, then the five tokens named below
-    if vocab_size < smallest:
-        raise InputError(
-            f"{folder}: vocab_size {vocab_size} is too small for texts of {len(characters)} different characters; "
-            f"give {smallest} or more."
-        )
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts),
-        model_writer=model,
-        model_type="bpe",
-        vocab_size=vocab_size,
-        hard_vocab_limit=False,
-        byte_fallback=True,
-        character_coverage=1.0,
-        required_chars="0123456789",
-        split_digits=True,
-        # Text is kept as it is, so that parts encoded apart can be put together.
-        normalization_rule_name="identity",
-        add_dummy_prefix=False,
-        remove_extra_whitespaces=False,
-        # Control symbols are never found in text, user-defined ones always are.
-        control_symbols=[TURN_START, TURN_END],
-        user_defined_symbols=["\n"],
-        pad_id=0,
-        pad_piece=END_OF_TEXT,
-        unk_id=1,
-        unk_piece=UNKNOWN,
-        bos_id=-1,
-        eos_id=-1,
-        # The default leaves out texts above 4 kB without an error.
-        max_sentence_length=2**30,
-        # Merges are counted in the order of threads otherwise.
-        num_threads=1,
-        minloglevel=2,
-    )
-    control = {0: END_OF_TEXT, 1: UNKNOWN, 2: TURN_START, 3: TURN_END}
-    config = {
-        # The class under which `transformers` reads a SentencePiece file.
-        "tokenizer_class": "LlamaTokenizer",
-        "legacy": False,
-        "add_prefix_space": False,
-        "add_bos_token": False,
-        "add_eos_token": False,
-        "clean_up_tokenization_spaces": False,
-        "bos_token": None,
-        "eos_token": TURN_END,
-        "pad_token": END_OF_TEXT,
-        "unk_token": UNKNOWN,
-        "added_tokens_decoder": {
-            str(i): {"content": content, "special": True} for i, content in control.items()
-        },
-        "chat_template": CHATML_TEMPLATE,
-    }
-    with new_folder(folder) as partial:
-        (partial / "tokenizer.model").write_bytes(model.getvalue())
-        (partial / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return folder
-
-
-@dataclasses.dataclass(frozen=True)
-class _HuggingFaceModel:
-    backend: Any  # tokenizers.Tokenizer without control tokens
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        try:
-            with panics_as_errors():
-                encoded = self.backend.encode_batch_fast(texts, add_special_tokens=False)
-        # The library raises bare Exceptions, for instance of a word without a token.
-        except Exception as error:
-            raise InputError(
-                f"this tokenizer cannot encode ordinary texts ({str(error)[:200]}); use a tokenizer such as Qwen's or "
-                "Llama 3's."
-            ) from error
-        return [encoding.ids for encoding in encoded]
-
-    def decode(self, ids: list[int]) -> str:
-        return self.backend.decode(ids, skip_special_tokens=False)
-
-    def id_of(self, token: str) -> int | None:
-        return self.backend.token_to_id(token)
-
-    def has_id(self, token_id: int) -> bool:
-        return self.backend.id_to_token(token_id) is not None
-
-    def top_id(self) -> int:
-        return max(self.backend.get_vocab(with_added_tokens=True).values())
-
-
-@dataclasses.dataclass(frozen=True)
-class _SentencePieceModel:
-    processor: Any  # sentencepiece.SentencePieceProcessor
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.processor.encode(texts, out_type=int)
-
-    def decode(self, ids: list[int]) -> str:
-        return self.processor.decode(ids)
-
-    def id_of(self, token: str) -> int | None:
-        token_id = self.processor.piece_to_id(token)
-        return None if self.processor.is_unknown(token_id) else token_id
-
-    def has_id(self, token_id: int) -> bool:
-        return 0 <= token_id < self.processor.vocab_size()
-
-    def top_id(self) -> int:
-        return self.processor.vocab_size() - 1
-
-
-def _parse_tokenizer_json(content: dict[str, Any], *, where: Path) -> tuple[TextModel, list[ControlToken]]:
-    import tokenizers
-
-    check_patterns([content.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")], where=where)
-    try:
-        vocabulary = content["model"]["vocab"]
-        ordinary = set(vocabulary if isinstance(vocabulary, dict) else (piece for piece, _ in vocabulary))
-        # Added tokens that are neither special nor part of the vocabulary (`<tool_call>`) are control tokens too.
-        kept = [t for t in content["added_tokens"] if not t["special"] and t["content"] in ordinary]
-        control = [_control_token(t["id"], t) for t in content["added_tokens"] if t not in kept]
-        # What would add tokens, cut or pad is left out.
-        text_only = content | {
-            "added_tokens": kept,
-            "post_processor": None,
-            "truncation": None,
-            "padding": None,
-        }
-        with panics_as_errors():
-            backend = tokenizers.Tokenizer.from_str(json.dumps(text_only, ensure_ascii=False))
-    except InputError:
-        raise
-    # The library raises bare Exceptions.
-    except Exception as error:
-        raise InputError(
-            f"{where}: not a tokenizer of the `tokenizers` library ({repr(error)[:200]})."
-        ) from error
-    return _HuggingFaceModel(backend), control
-
-
-def _read_vocab_and_merges(folder: Path, config: Mapping) -> tuple[TextModel, list[ControlToken]]:
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-
-    kind = config.get("tokenizer_class") or "Qwen2Tokenizer"
-    if kind not in ("Qwen2Tokenizer", "Qwen2TokenizerFast"):
-        raise InputError(
-            f"{folder}: vocab.json and merges.txt are read for tokenizer_class Qwen2Tokenizer, found {kind!r}, "
-            "which cuts texts in another way; add the tokenizer.json of this model."
-        )
-    try:
-        with panics_as_errors():
-            backend = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
-    except Exception as error:
-        raise InputError(
-            f"{folder}: vocab.json and merges.txt are not those of a byte-level BPE ({error})."
-        ) from error
-    backend.normalizer = normalizers.NFC()
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(QWEN2_PATTERN), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    backend.decoder = decoders.ByteLevel()
-    return _HuggingFaceModel(backend), _added_tokens(folder, config)
-
-
-def _read_sentencepiece(folder: Path, config: Mapping) -> tuple[TextModel, list[ControlToken]]:
-    import sentencepiece
-
-    path = folder / "tokenizer.model"
-    try:
-        processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    except (RuntimeError, OSError) as error:
-        raise InputError(f"{path}: not a SentencePiece model ({error}).") from error
-    control = {
-        i: ControlToken(content=processor.id_to_piece(i), id=i)
-        for i in range(processor.vocab_size())
-        if processor.is_control(i)
-    }
-    added = {t.id: t for t in _added_tokens(folder, config) if t.id >= processor.vocab_size()}
-    return _SentencePieceModel(processor), list((control | added).values())
-
-
-def _added_tokens(folder: Path, config: Mapping) -> list[ControlToken]:
-    """Control tokens of `tokenizer_config.json` and `added_tokens.json`, which must agree."""
-    path = folder / "added_tokens.json"
-    decoder = as_object(
-        config.get("added_tokens_decoder", {}),
-        where=f"{folder / 'tokenizer_config.json'}: added_tokens_decoder",
-    )
-    by_content = {token.content: token for token in itertools.starmap(_control_token, decoder.items())}
-    for content, token_id in _read_json(path).items():
-        known = by_content.setdefault(content, _control_token(token_id, {"content": content}))
-        if known.id != token_id:
-            raise InputError(
-                f"{path}: token {content!r} has id {token_id} here and {known.id} in tokenizer_config.json; keep "
-                "the files of one release together."
-            )
-    return list(by_content.values())
-
-
-def _control_token(token_id: object, added: object) -> ControlToken:
-    """Raises InputError for an added token that is none: its text, its number, its two switches."""
-    where = f"added token {str(token_id)[:40]!r} of the tokenizer"
-    added = as_object(added, where=where, hint="fetch its files again")
-    content = added.get("content")
-    if not isinstance(content, str) or not content:
-        raise InputError(f"{where}: content is {kind_of(content)}; fetch its files again.")
-    number = (
-        int(token_id) if isinstance(token_id, str) and re.fullmatch(r"[0-9]{1,9}", token_id) else token_id
-    )
-    if type(number) is not int or not 0 <= number < bounds.VOCABULARY:
-        raise InputError(f"{where}: its id is {kind_of(token_id)}; fetch its files again.")
-    switches = {name: added.get(name) or False for name in ("lstrip", "rstrip")}
-    for name, value in switches.items():
-        if not isinstance(value, bool):
-            raise InputError(f"{where}: {name} is {kind_of(value)}; fetch its files again.")
-    return ControlToken(content=content, id=number, **switches)
-
-
-def _special_tokens(config: Mapping) -> dict[str, str]:
-    """`bos_token` and the like, written as a text or as a mapping with `content`; absent ones are left out."""
-    named = {}
-    for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
-        value = config.get(name)
-        value = value.get("content") if isinstance(value, dict) else value
-        if not isinstance(value, str | None):
-            raise InputError(
-                f"tokenizer_config.json: {name} is {kind_of(value)}; fetch the tokenizer's files again."
-            )
-        if value is not None:
-            named[name] = value
-    return named
-
-
-def _read_json(path: Path) -> dict:
-    """The object in a file; an empty one if there is no file."""
-    if not path.is_file():
-        return {}
-    return read_json_object(path, hint="fetch the file again")

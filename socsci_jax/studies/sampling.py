@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 
 def sample_responses(

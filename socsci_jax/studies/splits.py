@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -349,55 +349,6 @@ def _draw(units: Sequence[str], *, share: float, rng: np.random.Generator) -> li
         return []
     count = min(max(1, round(share * len(units))), len(units) - 1)
     return sorted(units[i] for i in rng.choice(len(units), size=count, replace=False))
-
-
-@dataclasses.dataclass(frozen=True)
-class NearDuplicate:
-    """Two studies on opposite sides of a split that may be one fielding, and what gives them away."""
-
-    held_out: str
-    training: str
-    text_overlap: float
-    reason: str
-
-
-def near_duplicate_studies(
-    store: StudyStore,
-    split: Split,
-    *,
-    threshold: float = 0.3,
-    progress: Callable[[str], None] = lambda _: None,
-) -> list[NearDuplicate]:
-    """Held-out studies that resemble a training study.
-
-    `text_overlap` is the share of the smaller study's distinct eight-word sequences (stimulus and question)
-    that the other also has (containment).  Pairs are named for an overlap of at least `threshold`, for equal
-    titles, or for equal numbers of participants and answers per item (one fielding split in two deposits).
-    """
-    held = sorted(split.units("unseen_studies")["study_id"].unique())
-    training = sorted(set(store.studies["study_id"]) - set(held))
-    shingles: dict[str, set[int]] = {}
-    for study, stimulus, question in store.items.select("study_id", "stimulus", "question").iter_rows():
-        words = re.findall(r"\w+", f"{stimulus} {question}".lower())
-        grams = {hash(tuple(words[i : i + 8])) for i in range(max(1, len(words) - 7))}
-        shingles.setdefault(study, set()).update(grams)
-    titles = {
-        study: re.sub(r"\W+", " ", title.lower()).removesuffix(" replication").strip()
-        for study, title in store.studies.select("study_id", "title").iter_rows()
-    }
-    sizes = dict(store.participants.group_by("study_id").len().iter_rows())
-    found = []
-    for a in held:
-        progress(a)
-        for b in training:
-            overlap = len(shingles[a] & shingles[b]) / max(1, min(len(shingles[a]), len(shingles[b])))
-            if overlap >= threshold:
-                found.append(NearDuplicate(a, b, overlap, "shared text"))
-            elif titles[a] and titles[a] == titles[b]:
-                found.append(NearDuplicate(a, b, overlap, "equal titles"))
-            elif sizes[a] == sizes[b] and sizes[a] >= 500:
-                found.append(NearDuplicate(a, b, overlap, f"equal number of participants ({sizes[a]})"))
-    return found
 
 
 def read_study_ids(path: Path) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ import dataclasses
 import json
 import shutil
 
-from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
+from socsci_jax.data.sentencepiece_training import train_sentencepiece
+from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
 from socsci_jax.models.config import DecoderConfig, to_huggingface

@@ -13,7 +13,8 @@ from tokenizer_files import CORPUS, LLAMA3_TEMPLATE, ODD_TEXTS, small_vocab_and_
 from socsci_jax import bounds
 from socsci_jax.data.chat import SYSTEM_MARK, turn_mark
 from socsci_jax.data.patterns import check_patterns
-from socsci_jax.data.tokenizers import TOKENIZER_FILES, load_tokenizer, train_sentencepiece
+from socsci_jax.data.sentencepiece_training import train_sentencepiece
+from socsci_jax.data.tokenizers import TOKENIZER_FILES, load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
 

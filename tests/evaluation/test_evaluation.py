@@ -30,7 +30,7 @@ from socsci_jax.evaluation.table import EVALUATION_SCHEMA
 from socsci_jax.studies.predictions import Predictions, write_predictions
 from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.splits import split_of_units
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 
 PART = "unseen_studies"
 TRAINING = {"s00": "train", "s01": "train"}

@@ -16,7 +16,7 @@ from socsci_jax.evaluation.evaluate import evaluate, label_without_split
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import Item
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 
 
 @pytest.fixture(scope="module")

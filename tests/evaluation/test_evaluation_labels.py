@@ -25,7 +25,8 @@ from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import EVALUATION_SCHEMA
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import Item, Scale
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 PART = "unseen_participants"
 

@@ -20,7 +20,7 @@ from socsci_jax.evaluation.elsewhere.people_tables import long_table, sav_names,
 from socsci_jax.rectification.rectify import rectify
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import Item, Scale
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 
 TRUST = Scale.of_levels(
     {1: "not at all", 2: "", 3: "fully"}, origin="codebook", alternatives={9: "don't know"}

@@ -9,7 +9,8 @@ import pytest
 
 from socsci_jax import bounds
 from socsci_jax.data import chat
-from socsci_jax.data.tokenizers import load_tokenizer, train_sentencepiece
+from socsci_jax.data.sentencepiece_training import train_sentencepiece
+from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.distributed.schedulers import find_place
 from socsci_jax.errors import InputError
 from socsci_jax.model_io import exported_metadata

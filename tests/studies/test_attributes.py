@@ -5,7 +5,7 @@ from small import SCALE_1_5, small_item
 
 from socsci_jax.studies.attributes import attribute_text
 from socsci_jax.studies.prompts import persona_text
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "", "  ", "NA", "n/a", "NaN", "NULL", "<NA>", "."])  # fmt: skip

@@ -13,7 +13,7 @@ from evaluation_example import World, exact_predictions, filled, make_world
 from socsci_jax.errors import InputError
 from socsci_jax.studies.predictions import METADATA_KEY, read_predictions, write_predictions
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA, Item, Scale
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import alternatives_sentence, answer_format
 from socsci_jax.studies.scale import MAX_LEVELS, Scale, format_value
 from socsci_jax.studies.schema import Item
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 DONT_KNOW = {8: "Don't know", 9: "Not applicable"}
 HALF_STEPS = Scale.of_levels({1: "Low", 1.5: "", 2: "High"}, origin="codebook")

@@ -6,8 +6,9 @@ import pytest
 from small import SCALE_1_5, small_item, small_store
 
 from socsci_jax.errors import InputError
-from socsci_jax.studies.splits import Split, Subset, make_split, near_duplicate_studies, split_of_units
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.near_duplicates import near_duplicate_studies
+from socsci_jax.studies.splits import Split, Subset, make_split, split_of_units
+from socsci_jax.studies.store_builder import StoreBuilder
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from socsci_jax.errors import InputError
 from socsci_jax.studies.inspect import inspect_store
 from socsci_jax.studies.schema import Scale
 from socsci_jax.studies.splits import Split
-from socsci_jax.studies.store import TABLES, StoreBuilder, StudyStore
+from socsci_jax.studies.store import TABLES, StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 
 def builder() -> StoreBuilder:

@@ -13,7 +13,8 @@ from socsci_jax.evaluation.items import human_histogram
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import Item
-from socsci_jax.studies.store import StoreBuilder, StudyStore
+from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store_builder import StoreBuilder
 
 SHARES = {"young": (0.7, 0.2, 0.1), "old": (0.1, 0.3, 0.6)}
 

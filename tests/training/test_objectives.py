@@ -21,7 +21,7 @@ from socsci_jax.models.modules import init
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.splits import Split
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.training.objectives import Objective, dpo, soft, wasserstein
 from socsci_jax.training.step import loss_and_gradients
 

@@ -20,7 +20,7 @@ from socsci_jax.studies.predictions import read_predictions
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.splits import make_split
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe

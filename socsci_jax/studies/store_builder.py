@@ -1,0 +1,272 @@
+"""Building a study store: studies, people, items and answers are added one by one, and written at once."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from socsci_jax import __version__
+from socsci_jax.errors import InputError
+from socsci_jax.storage import check_free, new_folder
+from socsci_jax.studies.attributes import UNKNOWN_TEXTS, attribute_text
+from socsci_jax.studies.schema import (
+    ITEMS_SCHEMA,
+    REJECTS_SCHEMA,
+    RESPONSES_SCHEMA,
+    RETESTS_SCHEMA,
+    SCHEMA_VERSION,
+    STUDIES_SCHEMA,
+    Item,
+    participants_schema,
+)
+from socsci_jax.studies.store import WRITTEN, StudyStore, content_hash
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclasses.dataclass
+class StoreBuilder:
+    """Collects studies, items, people and answers; nothing is written before `write`.
+
+    An answer that its scale does not allow goes to the rejects with the reason and is counted there.
+    `attributes` fixes names and order of what is known of participants; values such as "NA" are null there and
+    counted in the notes, unless the attribute is `verbatim` (a document may read "NA").  `facts` are added to the manifest, `files`
+    (name -> content) are written beside the tables.  With `keeps_unanswered` items and participants without any answer stay:
+    what has not been asked yet; else items that nobody answered are rejected.
+    """
+
+    attributes: tuple[str, ...]
+    source: str
+    license: str
+    command: str
+    verbatim: tuple[str, ...] = ()
+    notes: list[str] = dataclasses.field(default_factory=list)
+    keeps_unanswered: bool = False
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._studies: dict[str, dict[str, Any]] = {}
+        self._items: dict[str, Item] = {}
+        self._participants: dict[tuple[str, str], tuple[float | None, tuple[str | None, ...]]] = {}
+        self._responses: dict[str, list[Any]] = {name: [] for name in RESPONSES_SCHEMA.names}
+        self._retests: list[tuple[str, str, int, float]] = []
+        self._rejects: list[dict[str, Any]] = []
+        self._unknown_values: dict[str, collections.Counter[str]] = collections.defaultdict(
+            collections.Counter
+        )
+
+    def add_study(
+        self, study_id: str, *, title: str = "", source: str | None = None, license: str | None = None
+    ) -> None:
+        self._studies[study_id] = {
+            "study_id": study_id,
+            "title": title,
+            "source": self.source if source is None else source,
+            "license": self.license if license is None else license,
+        }
+
+    def add_item(self, item: Item) -> str:
+        """Returns the item's id; adding an equal item again changes nothing."""
+        item_id = item.item_id
+        known = self._items.setdefault(item_id, item)
+        if known.scale != item.scale:
+            raise InputError(
+                f"item {item_id} (condition {item.condition!r}, outcome {item.outcome!r}): the same text was given "
+                f"two scales, {known.scale} and {item.scale}."
+            )
+        return item_id
+
+    def add_participant(
+        self,
+        study_id: str,
+        participant_id: str,
+        attributes: Mapping[str, object],
+        *,
+        weight: float | None = None,
+    ) -> None:
+        unknown = [name for name in attributes if name not in self.attributes]
+        if unknown:
+            raise InputError(
+                f"participant {participant_id} of study {study_id}: attribute {unknown[0]!r} is not one of "
+                f"{list(self.attributes)}."
+            )
+        if (study_id, participant_id) not in self._participants:
+            values = tuple(self._attribute(name, attributes.get(name)) for name in self.attributes)
+            self._participants[study_id, participant_id] = (weight, values)
+
+    def _attribute(self, name: str, value: object) -> str | None:
+        if name in self.verbatim:
+            return None if value is None else str(value)
+        text = attribute_text(value)
+        if text is None and value is not None:
+            self._unknown_values[name][str(value).strip()] += 1
+        return text
+
+    def add_response(
+        self,
+        item_id: str,
+        participant_id: str,
+        value: float,
+        *,
+        sample_id: int,
+        weight: float | None = None,
+        place: str = "",
+    ) -> bool:
+        """Keeps an answer that is on the item's scale or one of its alternatives.
+
+        `weight` is what it counts beside other answers to the item, where that is not its participant's weight.
+        Returns False, and rejects the answer, for a missing code and for what the scale does not allow.
+        """
+        item = self._items[item_id]
+        if not item.scale.allows(value) and not item.scale.is_alternative(value):
+            lo, hi = ("any" if end is None else f"{end:g}" for end in (item.scale.lo, item.scale.hi))
+            is_missing = item.scale.is_missing(value)
+            self.reject(
+                "response",
+                place=place or f"study {item.study_id}, sample {sample_id}",
+                reason=f"missing answer (code {value:g})" if is_missing else "answer outside its scale",
+                record={
+                    "item_id": item_id,
+                    "participant_id": participant_id,
+                    "value": value,
+                    "allowed": f"{lo} to {hi}",
+                },
+            )
+            return False
+        for name, field in zip(
+            self._responses, (item_id, participant_id, float(value), sample_id, weight), strict=True
+        ):
+            self._responses[name].append(field)
+        return True
+
+    def add_retest(self, item_id: str, participant_id: str, value: float, *, occasion: int = 2) -> None:
+        """Keeps a participant's later answer to an item that they answered before; `occasion` counts from 2."""
+        self._retests.append((item_id, participant_id, occasion, float(value)))
+
+    def reject(self, kind: str, *, place: str, reason: str, record: Mapping[str, Any] | None = None) -> None:
+        self._rejects.append(
+            {
+                "kind": kind,
+                "place": place,
+                "reason": reason,
+                "record": json.dumps(dict(record or {}), ensure_ascii=False, default=str),
+            }
+        )
+
+    def write(self, out: str | Path, *, replace: bool = False) -> StudyStore:
+        """Writes the store beside its final place and moves it there whole, so that no half store is left."""
+        out = Path(out)
+        replaces = WRITTEN if replace and (out / "store.json").is_file() else None
+        check_free(out, replaces=replaces)
+        used = set(self._responses["item_id"])
+        if not used and not (self.keeps_unanswered and self._items):
+            raise InputError(
+                f"{self.source}: not one answer could be read; the reasons were "
+                f"{dict(collections.Counter(r['reason'] for r in self._rejects))}."
+            )
+        for item_id in [] if self.keeps_unanswered else [i for i in self._items if i not in used]:
+            item = self._items.pop(item_id)
+            self.reject(
+                "item",
+                place=f"study {item.study_id}, condition {item.condition!r}, outcome {item.outcome!r}",
+                reason="item without answers",
+                record={"item_id": item_id},
+            )
+        kept = {item.study_id for item in self._items.values()}
+        answered = {
+            (self._items[i].study_id, p)
+            for i, p in zip(self._responses["item_id"], self._responses["participant_id"], strict=True)
+        }
+        people = [key for key in self._participants if self.keeps_unanswered or key in answered]
+        missing = answered - self._participants.keys()
+        if missing:
+            raise InputError(f"{self.source}: answers of a participant that was never added, {min(missing)}.")
+        tables = {
+            "studies": pa.Table.from_pylist(
+                [s for k, s in self._studies.items() if k in kept], schema=STUDIES_SCHEMA
+            ),
+            "items": pa.Table.from_pylist(
+                [
+                    {
+                        "item_id": item_id,
+                        **{
+                            n: getattr(item, n)
+                            for n in ITEMS_SCHEMA.names
+                            if n not in ("item_id", "scale", "factors")
+                        },
+                        "scale": item.scale.to_dict(),
+                        "factors": list(item.factors.items()),
+                    }
+                    for item_id, item in self._items.items()
+                ],
+                schema=ITEMS_SCHEMA,
+            ),
+            "participants": self._participants_table(people),
+            "responses": pa.table(self._responses, schema=RESPONSES_SCHEMA),
+            "rejects": pa.Table.from_pylist(self._rejects, schema=REJECTS_SCHEMA),
+        }
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "source": self.source,
+            "license": self.license,
+            "command": self.command,
+            "software": f"socsci_jax {__version__}",
+            "content_hash": content_hash(tables),
+            "rows": {name: table.num_rows for name, table in tables.items()},
+            "notes": [*self.notes, *self._unknown_notes()],
+            **self.facts,
+        }
+        # Splits and signatures say which content they were made for, and stay.
+        with new_folder(out, replaces=replaces, keeps=("splits", "signatures.json")) as partial:
+            for name, table in tables.items():
+                pq.write_table(table, partial / f"{name}.parquet", compression="zstd")
+            for name, content in self.files.items():
+                (partial / name).write_bytes(content)
+            beside = list(self.files)
+            if self._retests:
+                columns = zip(RETESTS_SCHEMA.names, zip(*self._retests, strict=True), strict=True)
+                retests = pa.table({name: list(cells) for name, cells in columns}, schema=RETESTS_SCHEMA)
+                pq.write_table(retests, partial / "retests.parquet", compression="zstd")
+                beside.append("retests.parquet")
+            manifest["files"] = {
+                name: hashlib.sha256((partial / name).read_bytes()).hexdigest()
+                for name in (*(f"{table}.parquet" for table in tables), *beside)
+            }
+            (partial / "store.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        return StudyStore(out)
+
+    def _unknown_notes(self) -> list[str]:
+        if not self._unknown_values:
+            return []
+        found = "; ".join(
+            f"{name}: {', '.join(f'{value!r} ({count:,})' for value, count in values.most_common())}"
+            for name, values in sorted(self._unknown_values.items())
+        )
+        texts = ", ".join(map(repr, sorted(UNKNOWN_TEXTS)))
+        return [f"Values that mean that nothing is known ({texts}, in any case) were left out: {found}."]
+
+    def _participants_table(self, people: list[tuple[str, str]]) -> pa.Table:
+        schema = participants_schema(self.attributes)
+        rows = [self._participants[key] for key in people]
+        columns = [
+            pa.array([values[i] for _, values in rows], pa.string()) for i in range(len(self.attributes))
+        ] or [pa.nulls(len(rows), pa.string())]
+        return pa.table(
+            [
+                pa.array([study for study, _ in people], pa.string()),
+                pa.array([person for _, person in people], pa.string()),
+                pa.array([weight for weight, _ in rows], pa.float64()),
+                pa.StructArray.from_arrays(columns, fields=list(schema.field("attributes").type)),
+            ],
+            schema=schema,
+        )
