@@ -25,7 +25,7 @@ from socsci_jax.studies.scale import Scale
 
 @dataclasses.dataclass(frozen=True)
 class TextParts:
-    """A text cut in three; `stimulus + question + answer_format` is the text, letter for letter."""
+    """A text cut in three; `stimulus + question + answer_format` is the text, verbatim."""
 
     stimulus: str
     question: str = ""

@@ -243,7 +243,7 @@ def _title(attribute: str) -> str:
     return attribute.replace("_", " ").title()
 
 
-# The published prompt of SocSci210 and the Socrates models, letter for letter.
+# The published prompt of SocSci210 and the Socrates models, verbatim.
 PERSONA_FIRST = Layout(
     name="persona_first",
     shared_by="persona",

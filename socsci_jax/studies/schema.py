@@ -45,7 +45,7 @@ class Item:
     """What one person reads and answers.
 
     `stimulus + question + answer_format`, concatenated as they are, is the whole text: separators (blank lines,
-    quotation marks) belong to the parts, so that a published prompt can be given back letter for letter.
+    quotation marks) belong to the parts, so that a published prompt can be given back verbatim.
     """
 
     study_id: str

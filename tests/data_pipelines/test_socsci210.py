@@ -126,14 +126,14 @@ def test_the_rationale_never_enters_the_store(tmp_path: Path) -> None:
     assert "SECRET" not in json.dumps([table.to_dicts() for table in tables]) + json.dumps(store.manifest)
 
 
-def test_the_prompt_is_given_back_letter_for_letter(tmp_path: Path) -> None:
+def test_the_prompt_is_given_back_verbatim(tmp_path: Path) -> None:
     published = [
         row(i, demographic=persona(age=30 + i, housing_type="A boat"), condition_num=i) for i in range(4)
     ]
     assert_prompts_equal(build(write_lines(tmp_path / "in", published)), published)
 
 
-def test_real_prompts_are_given_back_letter_for_letter(shared_data: Path, tmp_path: Path) -> None:
+def test_real_prompts_are_given_back_verbatim(shared_data: Path, tmp_path: Path) -> None:
     file = shared_data / "socsci210" / "9nphm_first34.jsonl"
     store = socsci210.build(file, tmp_path / "store", command="test")
     assert store.manifest["notes"] == []

@@ -1,4 +1,4 @@
-"""Prompt layouts: the published prompt letter for letter, and nothing but allowed fields."""
+"""Prompt layouts: the published prompt verbatim, and nothing but allowed fields."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item, Scale
 ITEM = small_item("s", "c", "taxes", SCALE_1_5)
 
 
-def test_persona_first_is_the_published_prompt_letter_for_letter(shared_data):
+def test_persona_first_is_the_published_prompt_verbatim(shared_data):
     rows = [json.loads(line) for line in (shared_data / "socsci210" / "9nphm_first34.jsonl").open()]
     assert len(rows) == 34
     for row in rows:
