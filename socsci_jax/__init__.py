@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from socsci_jax.interface import build_store as build_store
     from socsci_jax.interface import evaluate as evaluate
     from socsci_jax.interface import export as export
+    from socsci_jax.interface import forecast as forecast
     from socsci_jax.interface import open_model as open_model
     from socsci_jax.interface import open_store as open_store
     from socsci_jax.interface import read_predictions as read_predictions
@@ -52,6 +53,7 @@ _INTERFACE = {
     "evaluate": "interface",
     "evaluate_tables": "evaluation.elsewhere.tables",
     "export": "interface",
+    "forecast": "interface",
     "item": "studies.asking",
     "open_model": "interface",
     "open_store": "interface",

@@ -12,8 +12,14 @@ from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from socsci_jax.evaluation.result import Evaluation
+    from socsci_jax.forecasting.collection import Collection
+    from socsci_jax.forecasting.forecast import Forecast
+    from socsci_jax.forecasting.population import Margins
     from socsci_jax.simulation.model import SimulationModel
+    from socsci_jax.studies.schema import Item
 
 
 def open_store(path: str | Path) -> StudyStore:
@@ -178,3 +184,67 @@ def export(
 
     export_run(Path(run), Path(out), step=step, dtype=dtype, adapter=adapter)
     return Path(out)
+
+
+def forecast(
+    experiment: str | Path | Sequence[Item],
+    model: SimulationModel,
+    *,
+    calibration: StudyStore | Collection,
+    people: pl.DataFrame | Sequence[Mapping[str, object]] | StudyStore,
+    margins: Margins | None = None,
+    subgroups: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    seed: int = 0,
+    allow_unknown: bool = False,
+    show_progress: bool = True,
+) -> Forecast:
+    """What to expect of an experiment that has not been run, with intervals learned from studies the model never saw.
+
+    Args:
+      experiment: a study.yaml without data, or its items.
+      model: what `open_model` gives.
+      calibration: a store of held-out studies that people have answered, or effects collected from one.
+      people: whom the experiment is about: personas, or a store's participants.
+      margins: for each attribute the share of each value in the population, to which personas are weighted.
+      subgroups: attributes by whose values effects are told apart.
+      exclude: studies of the store that are left out, such as the experiment itself.
+      seed: of all that is drawn.
+      allow_unknown: allows a model of which nobody knows what it was trained on.
+      show_progress: a bar in a terminal or notebook.
+
+    Raises InputError if the model has seen a calibration study, if one is the experiment, or if there are too few.
+    """
+    from socsci_jax.forecasting.collection import collect
+    from socsci_jax.forecasting.forecast import check_not_known
+    from socsci_jax.forecasting.forecast import forecast as make
+    from socsci_jax.forecasting.population import population
+    from socsci_jax.simulation.predict import predict as ask
+    from socsci_jax.studies.pairs import Pairs
+
+    items = _items_of(experiment)
+
+    def predict(pairs: Pairs) -> Predictions:
+        return ask(model, pairs, show_progress=show_progress)
+
+    if isinstance(calibration, StudyStore):
+        check_not_known(items, [i for i in calibration.item_by_id.values() if i.study_id not in exclude])
+        calibration = collect(predict, calibration, excluded=exclude, seed=seed, allow_unknown=allow_unknown)
+    return make(
+        items,
+        predict=predict,
+        population=population(people, margins=margins, seed=seed),
+        collection=calibration,
+        subgroups=subgroups,
+        seed=seed,
+    )
+
+
+def _items_of(experiment: str | Path | Sequence[Item]) -> list[Item]:
+    if not isinstance(experiment, str | Path):
+        return list(experiment)
+    from data_pipelines.specified.experiment import items_of_experiment
+    from socsci_jax.studies.specification_files import load_specification
+
+    path = Path(experiment)
+    return items_of_experiment(load_specification(path), path if path.is_dir() else path.parent)

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "evaluation": {"studies", "estimation"},
     "estimation": set(),
     "rectification": {"estimation"},
+    "forecasting": {"studies", "estimation", "evaluation"},
     "data": {"studies"},
     "models": set(),
     "training": {"studies", "data", "models", "simulation", "evaluation"},
@@ -29,6 +30,7 @@ WITHOUT_JAX = (
     "socsci_jax/evaluation",
     "socsci_jax/estimation",
     "socsci_jax/rectification",
+    "socsci_jax/forecasting",
     "data_pipelines",
 )
 
@@ -40,7 +42,7 @@ LAYERS = (
     ("storage", "tables", "gguf_header", "distributed"),
     ("studies", "models", "estimation"),
     ("evaluation", "data", "rectification"),
-    ("simulation",),
+    ("simulation", "forecasting"),
     ("training",),
     ("model_io", "model_card", "companions"),
     ("export",),

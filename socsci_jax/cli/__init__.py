@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from socsci_jax import __version__
-from socsci_jax.cli import ask, checkpoints, convert, data, inference, predictions, training
+from socsci_jax.cli import ask, checkpoints, convert, data, forecast, inference, predictions, training
 from socsci_jax.cli.output import Seed, print_rich, say, show_log_lines
 from socsci_jax.errors import InputError, ending
 
@@ -26,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data.app, name="data")
+app.add_typer(forecast.app, name="forecast")
 for commands in (training, predictions, convert, ask, inference, checkpoints):
     app.add_typer(commands.app)
 

@@ -1,0 +1,225 @@
+"""Whether forecasts' intervals cover, on real studies that are left out, and on invented collections whose truth is known.
+
+    python -m benchmarks.forecast_coverage invented            # 500 collections of each kind
+    python -m benchmarks.forecast_coverage tess ../shared/data/tess_archive
+
+On the archive no trained model is needed for a test of honesty.  People of each arm are cut into two halves: one half is
+predicted and judged, of the other half predictors are made: the half itself (good), turned round (misleading), threefold
+(exaggerating), twenty people of it (noisy); besides them noise alone, and a model of random weights that reads the texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+import data_pipelines
+from socsci_jax.forecasting.calibration import calibrate
+from socsci_jax.forecasting.collection import ARM, asked_pairs, human_arms, with_human_effects
+from socsci_jax.forecasting.distance import Words, texts_by_study
+from socsci_jax.forecasting.effects import predicted_effects
+from socsci_jax.forecasting.intervals import expected_effects
+from socsci_jax.forecasting.judging import judgment, leaving_studies_out, without_people
+from socsci_jax.forecasting.table import calibration_table
+from socsci_jax.studies.store import StudyStore
+
+KINDS = ("good", "useless", "misleading")
+PILOT = 20
+
+
+# --- invented collections: the truth is known ------------------------------------------------------------------------
+
+
+def invented_effects(
+    rng: np.random.Generator, *, kind: str, studies: int = 49, far: float = 0.0
+) -> pl.DataFrame:
+    """A calibration table with the column `true`, in percentage points; study s has number s.
+
+    kind "good": predictions hold half of every effect, and noise; "useless": noise alone; "misleading": they point the
+    other way.  A share `far` of the studies has other words than the rest, effects four times as large, and predictions
+    that are noise.
+    """
+    rows = []
+    for s in range(studies):
+        is_far = rng.random() < far
+        tau = 0.0 if rng.random() < 0.18 else np.exp(rng.normal(np.log(3), 0.8)) * (4 if is_far else 1)
+        distance = rng.uniform(0.9, 1.0) if is_far else rng.uniform(0.3, 0.7)
+        signal = {"good": 0.5, "useless": 0.0, "misleading": -0.5}["useless" if is_far else kind]
+        for o in range(rng.integers(1, 4)):
+            arms = int(rng.integers(1, 6))
+            deviation = rng.normal(size=arms + 1) * tau / np.sqrt(2)
+            true = 0.8 + deviation[1:] - deviation[0]
+            sd, n = rng.uniform(20, 35), rng.choice([100, 270, 600])
+            error = rng.normal(size=arms + 1) * sd / np.sqrt(n)
+            predicted = signal * true + rng.normal(size=arms) * 1.5
+            human = true + error[1:] - error[0]
+            se = (sd * np.sqrt(2 / n), sd / np.sqrt(n))
+            rows += [
+                (f"s{s}", f"o{o}", f"c{a}", "control", predicted[a], distance, human[a], *se, true[a])
+                for a in range(arms)
+            ]
+    names = ["study", "outcome", "condition", "reference", "predicted", "distance", "human", "human_se"]
+    return pl.DataFrame(rows, schema=[*names, "reference_se", "true"], orient="row")
+
+
+def true_coverage(rng: np.random.Generator, *, kind: str, studies: int, new: int, far: float) -> np.ndarray:
+    """One collection: coverage of true effects of new studies at 50 % and 90 % among those forecast, at 90 % among all if
+    none were refused, share refused, and errors of forecast, raw predictions and no effect."""
+    calibration = calibrate(invented_effects(rng, kind=kind, studies=studies))
+    unseen = invented_effects(rng, kind=kind, studies=new, far=far)
+    told = expected_effects(calibration, without_people(calibration_table(unseen)))
+    never = calibration.never_abstaining()
+    all_told = expected_effects(never, without_people(calibration_table(unseen))).with_columns(unseen["true"])
+    told = told.with_columns(unseen["true"])
+    kept = told.filter(pl.col("abstains") == "")
+    errors = [
+        kept.select(((pl.col(name) - pl.col("true")) ** 2).mean()).item()
+        for name in ("expected", "predicted")
+    ]
+    errors.append(kept.select((pl.col("true") ** 2).mean()).item())
+    return np.array(
+        [_covered(kept, 50), _covered(kept, 90), _covered(all_told, 90), 1 - kept.height / told.height]
+        + errors
+    )
+
+
+def _covered(told: pl.DataFrame, level: int) -> float:
+    inside = pl.col("true").is_between(f"lo_{level}", f"hi_{level}")
+    return told.group_by("study").agg(inside.mean().alias("x"))["x"].mean()
+
+
+def invented_table(collections: int, *, studies: int = 49, new: int = 20, seed: int = 0) -> pl.DataFrame:
+    """A row for each kind of model, with and without studies far from all that calibration knows."""
+    rows = []
+    for kind in KINDS:
+        for far in (0.0, 0.2):
+            rng = np.random.default_rng([seed, KINDS.index(kind), int(10 * far)])
+            found = np.stack(
+                [true_coverage(rng, kind=kind, studies=studies, new=new, far=far) for _ in range(collections)]
+            )
+            mean, error = found.mean(axis=0), found.std(axis=0) / np.sqrt(len(found))
+            rmse = np.sqrt(mean[4:])
+            rows.append((kind, far, *mean[:4], error[1], *rmse))
+    names = ["kind", "far", "coverage_50", "coverage_90", "coverage_90_all", "refused", "se_90"]
+    return pl.DataFrame(rows, schema=[*names, "rmse", "rmse_raw", "rmse_none"], orient="row")
+
+
+# --- the archive -----------------------------------------------------------------------------------------------------
+
+
+def archive_tables(
+    store: StudyStore, *, seed: int = 0, random_model: bool = True
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Name of a predictor, and its effects beside those of the half of people that is judged."""
+    rng = np.random.default_rng(seed)
+    own = rng.random(store.responses.height) < 0.5
+    judged, other = human_arms(store, store.responses.filter(own)), store.responses.filter(~own)
+    pilot = other.sample(fraction=1, shuffle=True, seed=seed).group_by("item_id").head(PILOT)
+    half, few = effects_of_people(store, other), effects_of_people(store, pilot)
+    noise = half.with_columns(predicted=pl.Series(rng.normal(size=half.height) * 3))
+    yield "half of the people", with_human_effects(half, judged)
+    yield "the half, threefold", with_human_effects(half.with_columns(3 * pl.col("predicted")), judged)
+    yield "the half, turned round", with_human_effects(half.with_columns(-pl.col("predicted")), judged)
+    yield f"{PILOT} people", with_human_effects(few, judged)
+    yield "noise", with_human_effects(noise, judged)
+    if random_model:
+        yield "random weights", with_human_effects(effects_of_random_weights(store, half, seed=seed), judged)
+
+
+def effects_of_people(store: StudyStore, responses: pl.DataFrame) -> pl.DataFrame:
+    """Effects that some people's answers predict, with distances of texts and numbers of options."""
+    first = store.items.select(
+        *(pl.col(n) for n in ("condition", "is_control")), study="study_id", outcome="outcome"
+    )
+    options = pl.DataFrame(
+        [(i.study_id, i.outcome, len(i.scale.levels)) for i in store.item_by_id.values()],
+        schema=["study", "outcome", "options"], orient="row",
+    ).unique(["study", "outcome"])  # fmt: skip
+    arms = human_arms(store, responses).join(first.unique(ARM), on=ARM, maintain_order="left")
+    arms = arms.join(options, on=["study", "outcome"], maintain_order="left").with_columns(
+        mean="human", variant=pl.lit(""), mass=pl.lit(None, dtype=pl.Float64)
+    )
+    words = Words.of(store.item_by_id.values())
+    texts = texts_by_study(store.item_by_id.values())
+    distance = {study: words.distance(text, excluded=study) for study, text in texts.items()}
+    return predicted_effects(arms).with_columns(
+        distance=pl.col("study").replace_strict(distance, return_dtype=pl.Float64)
+    )
+
+
+def effects_of_random_weights(store: StudyStore, like: pl.DataFrame, *, seed: int) -> pl.DataFrame:
+    """What a model predicts that reads the texts and has learned nothing."""
+    import jax
+
+    from socsci_jax.data.tokenizers import load_tokenizer, train_sentencepiece
+    from socsci_jax.forecasting.arms import predicted_arms
+    from socsci_jax.models.config import DecoderConfig
+    from socsci_jax.models.modules import init
+    from socsci_jax.models.sharding import make_mesh, param_shardings
+    from socsci_jax.simulation.model import SimulationModel
+    from socsci_jax.simulation.predict import predict
+    from socsci_jax.studies.prompts import STUDY_FIRST
+
+    with tempfile.TemporaryDirectory() as folder:
+        texts = [item.text for item in store.item_by_id.values()] + [str(n) for n in range(101)]
+        tokenizer = load_tokenizer(train_sentencepiece(texts, Path(folder), vocab_size=1000))
+    config = DecoderConfig(
+        model_type="llama", vocab_size=-(-tokenizer.vocab_size // 64) * 64, hidden_size=32, intermediate_size=48,
+        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+        max_position_embeddings=8192, tie_word_embeddings=False,
+    )  # fmt: skip
+    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
+    # Large weights, so that arms differ clearly.
+    params = jax.tree.map(lambda w: 4 * w, init(config, key=jax.random.key(seed)))
+    model = SimulationModel(
+        config=config, params=jax.device_put(params, param_shardings(config, mesh)), mesh=mesh,
+        tokenizer=tokenizer, layout=STUDY_FIRST, compute_dtype=jax.numpy.float32, metadata={"name": "random"},
+    )  # fmt: skip
+    pairs = asked_pairs(store, excluded=(), people=4, seed=seed)
+    arms = predicted_arms(predict(model, pairs), store.item_by_id)
+    features = like.select("study", "distance").unique()
+    return (
+        predicted_effects(arms).drop("distance").join(features, on="study", how="left", maintain_order="left")
+    )
+
+
+def archive_table(store: StudyStore, *, seed: int = 0, random_model: bool = True) -> pl.DataFrame:
+    """A row for each predictor and measure."""
+    rows = []
+    for name, table in archive_tables(store, seed=seed, random_model=random_model):
+        judged = leaving_studies_out(table.drop_nulls(["human", "human_se"]), seed=seed)
+        rows.append(judgment(judged, seed=seed).with_columns(predictor=pl.lit(name)))
+    return pl.concat(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("invented", "tess"))
+    parser.add_argument("source", nargs="?", help="the archive's folder, or a store of it")
+    parser.add_argument("--collections", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=3):
+        if given.what == "invented":
+            print(invented_table(given.collections, seed=given.seed))
+            return
+        source = Path(given.source)
+        if (source / "store.json").is_file():
+            print(archive_table(StudyStore(source), seed=given.seed))
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            store = data_pipelines.build(
+                "tess_archive", str(source), Path(folder) / "store", command="benchmark"
+            )
+            print(archive_table(store, seed=given.seed))
+
+
+if __name__ == "__main__":
+    main()

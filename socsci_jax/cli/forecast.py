@@ -1,0 +1,138 @@
+"""The commands of `socsci-jax forecast`: an experiment that has not been run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from socsci_jax.cli.output import Replace, Seed, print_table, say
+from socsci_jax.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from socsci_jax.forecasting.forecast import Forecast
+
+app = typer.Typer(
+    help=(
+        "Forecast an experiment that has not been run: expected effects with intervals that held-out studies have taught, "
+        "then lock the forecast, and score it once people have answered."
+    ),
+    no_args_is_help=True,
+)
+
+
+@app.command("run")
+def run(
+    experiment: Annotated[Path, typer.Argument(help="A study.yaml without data (docs/forecasting.md).")],
+    model: Annotated[
+        str, typer.Argument(help="A training run's folder, a Hugging Face folder or hub id, or a GGUF file.")
+    ],
+    calibration: Annotated[
+        Path, typer.Option(help="Study store that people have answered and the model has never seen.")
+    ],
+    people: Annotated[
+        Path | None, typer.Option(help="Whom it is about: CSV of personas, or a study store.")
+    ] = None,
+    margins: Annotated[
+        Path | None, typer.Option(help="YAML of the population's margins, to which personas are weighted.")
+    ] = None,
+    subgroup: Annotated[
+        list[str] | None, typer.Option(help="Attribute by which effects are told apart (repeat for several).")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Study of the calibration store to leave out (repeat).")
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("forecast"),
+    allow_unknown: Annotated[
+        bool,
+        typer.Option("--allow-unknown", help="Allow a model of which nobody knows what it was trained on."),
+    ] = False,
+    seed: Seed = 0,
+    replace: Replace = False,
+) -> None:
+    """Say what to expect of an experiment, how sure to be, and where there is no telling.
+
+    Example: socsci-jax forecast run experiment.yaml runs/main --calibration stores/heldout --people people.csv -o forecast
+    """
+    import socsci_jax as sj
+    from socsci_jax.forecasting.files import WRITTEN, write_forecast
+    from socsci_jax.forecasting.population import read_margins
+    from socsci_jax.storage import check_free
+
+    check_free(out, replaces=WRITTEN if replace else None)
+    store = sj.open_store(calibration)
+    found = sj.forecast(
+        experiment,
+        sj.open_model(model),
+        calibration=store,
+        people=store if people is None else _people(people),
+        margins=None if margins is None else read_margins(margins),
+        subgroups=subgroup or (),
+        exclude=exclude or (),
+        seed=seed,
+        allow_unknown=allow_unknown,
+    )
+    write_forecast(found, out, replace=replace)
+    _show(found)
+    say(f"written: {out}")
+
+
+def _people(path: Path) -> pl.DataFrame:
+    import polars as pl
+
+    import socsci_jax as sj
+
+    if path.is_dir():
+        return sj.open_store(path)
+    try:
+        return pl.read_csv(path, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            f"{path}: cannot be read as CSV in UTF-8 ({str(error).splitlines()[0]}); one row a person, one column an "
+            "attribute."
+        ) from error
+
+
+def _show(found: Forecast) -> None:
+    import polars as pl
+
+    population, calibration = found.population, found.calibration
+    say(
+        f"{population.personas.height} personas ({population.source}), effective sample size "
+        f"{population.effective_size:.0f}; calibrated on {calibration.contrasts} effects of {calibration.studies} studies."
+    )
+    say(
+        f"Of a predicted effect {calibration.slope:.0%} is expected of people; the mean effect of a treatment is "
+        f"{calibration.mean_effect:+.1f} points."
+    )
+    told = found.effects.filter(pl.col("abstains") == "")
+    shown = [
+        "outcome",
+        "condition",
+        "predicted",
+        "expected",
+        "lo_50",
+        "hi_50",
+        "lo_90",
+        "hi_90",
+        "p_positive",
+    ]
+    print_table(
+        "Expected effects, in percentage points of the scale's range",
+        told.select(shown).with_columns(pl.col(pl.Float64).round(2)),
+    )
+    refused = found.effects.filter(pl.col("abstains") != "")
+    if refused.height:
+        print_table(
+            "No forecast: too far from all that is known", refused.select("outcome", "condition", "abstains")
+        )
+    print_table(
+        "Probability of the highest and of the lowest mean",
+        found.ranks.with_columns(pl.col(pl.Float64).round(2)),
+    )
+    say(
+        "Intervals hold for studies like those of the calibration; the number of simulated people does not enter them."
+    )

@@ -1,0 +1,166 @@
+"""Studies that people have answered, beside what is predicted of them: what calibration learns from."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from collections.abc import Collection as Names
+
+import numpy as np
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.forecasting.arms import positions, predicted_arms
+from socsci_jax.forecasting.distance import Words, texts_by_study
+from socsci_jax.forecasting.effects import predicted_effects
+from socsci_jax.forecasting.table import CALIBRATION
+from socsci_jax.studies.pairs import Pairs
+from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.schema import Item
+from socsci_jax.studies.store import StudyStore
+
+logger = logging.getLogger(__name__)
+
+Predict = Callable[[Pairs], Predictions]
+ARM = ("study", "outcome", "condition")
+MINIMUM_N = 20
+# An effect of one arm asks so many of its own participants; exact probabilities vary little between more.
+PEOPLE_PER_ITEM = 20
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Collection:
+    """Studies of which people's answers and predictions are known.
+
+    `effects` is a table.CALIBRATION; `levels` has study, outcome, condition, predicted and human, mean answers in percentage
+    points of the scale's range.  `items` are what people read; empty where only tables are known.
+    """
+
+    effects: pl.DataFrame
+    levels: pl.DataFrame
+    items: tuple[Item, ...] = ()
+    source: str = "tables"
+
+
+def collect(
+    predict: Predict,
+    store: StudyStore,
+    *,
+    excluded: Names[str] = (),
+    people: int = PEOPLE_PER_ITEM,
+    seed: int = 0,
+    allow_unknown: bool = False,
+) -> Collection:
+    """Effects of people and model in every study of a store.
+
+    The same personas, drawn over all arms of a study, are asked every item of it: arms then differ by their texts alone.
+
+    Raises InputError where the model was trained on one of the studies.  Where it is not known what it was trained on,
+    that is an error too, unless `allow_unknown`.
+    """
+    pairs = asked_pairs(store, excluded=excluded, people=people, seed=seed)
+    predictions = predict(pairs)
+    check_unseen(predictions.frame, pairs, allow_unknown=allow_unknown)
+    arms = predicted_arms(predictions, store.item_by_id)
+    human = human_arms(store)
+    kept = [item for item in store.item_by_id.values() if item.study_id not in excluded]
+    words = Words.of(kept)
+    distance = {study: words.distance(text, excluded=study) for study, text in texts_by_study(kept).items()}
+    effects = predicted_effects(arms).with_columns(
+        distance=pl.col("study").replace_strict(distance, return_dtype=pl.Float64)
+    )
+    levels = arms.select(*ARM, predicted="mean").join(human, on=ARM, maintain_order="left")
+    return Collection(
+        effects=with_human_effects(effects, human),
+        levels=levels.filter(pl.col("n") >= MINIMUM_N).select(*ARM, "predicted", "human"),
+        items=tuple(kept),
+        source=f"store {store.path.name}, {store.content_hash}",
+    )
+
+
+def asked_pairs(store: StudyStore, *, excluded: Names[str], people: int, seed: int) -> Pairs:
+    """Every item with an order, with the same `people` participants of its study."""
+    rng = np.random.default_rng(seed)
+    by_study: dict[str, list[Item]] = {}
+    for item in store.item_by_id.values():
+        if item.scale.kind == "levels" and not item.scale.nominal and item.study_id not in excluded:
+            by_study.setdefault(item.study_id, []).append(item)
+    rows = []
+    of_study = store.participants.group_by("study_id", maintain_order=True).agg("participant_id")
+    for study, ids in of_study.iter_rows():
+        chosen = rng.choice(np.array(ids, dtype=object), size=min(people, len(ids)), replace=False).tolist()
+        rows += [(item.item_id, study, person) for item in by_study.get(study, ()) for person in chosen]
+    if not rows:
+        raise InputError(f"{store.path}: no study has questions with ordered answers.")
+    schema = dict.fromkeys(("item_id", "study_id", "participant_id"), pl.String)
+    return Pairs.of_store(store, pl.DataFrame(rows, schema=schema, orient="row"))
+
+
+def check_unseen(frame: pl.DataFrame, pairs: Pairs, *, allow_unknown: bool) -> None:
+    """Raises InputError where a prediction's study was trained on, or, without `allow_unknown`, may have been."""
+    if "unseen" not in frame.columns or frame["unseen"].null_count() == frame.height:
+        if not allow_unknown:
+            raise InputError(
+                "it is not known what this model was trained on, so these studies may be no test of it; pass "
+                "--allow-unknown if you know that they came after its training."
+            )
+        logger.warning("It is not known whether the model has seen the calibration studies.")
+        return
+    seen = frame.filter(pl.col("unseen").is_null() | (pl.col("unseen") != "study"))
+    if seen.height:
+        studies = sorted({pairs.items[item_id].study_id for item_id in seen["item_id"].unique()})
+        raise InputError(
+            f"the model was trained on {len(studies)} of the calibration studies ({', '.join(studies[:5])}); calibrate on "
+            "studies that it never saw."
+        )
+
+
+def human_arms(store: StudyStore, responses: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Mean and squared standard error of people's answers in each arm, in percentage points of the scale's range.
+
+    `responses` are some of the store's, by default all.  Columns study, outcome, condition, human, se2, n; texts of one arm count by their answers, survey weights as
+    linearized.
+    """
+    people = store.participants.select("study_id", "participant_id", of_person="weight")
+    responses = store.responses if responses is None else responses
+    answers = responses.join(store.items.select("item_id", "study_id"), on="item_id").join(
+        people, on=["study_id", "participant_id"], how="left"
+    )
+    rows = []
+    for (item_id,), own in answers.group_by(["item_id"], maintain_order=True):
+        item = store.item_by_id[str(item_id)]
+        if item.scale.kind != "levels" or item.scale.nominal:
+            continue
+        levels = np.asarray(item.scale.levels, float)
+        own = own.filter(pl.col("value").is_in(levels.tolist()))
+        at = positions(levels)[np.searchsorted(levels, own["value"].to_numpy())]
+        weight = own.select(pl.coalesce("weight", "of_person", pl.lit(1.0))).to_series().to_numpy()
+        if at.size < 2 or not weight.sum() > 0:
+            continue
+        share = weight / weight.sum()
+        mean = float(share @ at)
+        se2 = float(share**2 @ (at - mean) ** 2) * at.size / (at.size - 1)
+        rows.append((item.study_id, item.outcome, item.condition, mean, se2, at.size))
+    schema: dict[str, type[pl.DataType]] = dict.fromkeys(ARM, pl.String)
+    schema |= {"human": pl.Float64, "se2": pl.Float64, "n": pl.Int64}
+    share = pl.col("n") / pl.col("n").sum()
+    return (
+        pl.DataFrame(rows, schema=schema, orient="row")
+        .group_by(ARM, maintain_order=True)
+        .agg(human=(share * pl.col("human")).sum(), se2=(share**2 * pl.col("se2")).sum(), n=pl.col("n").sum())
+    )
+
+
+def with_human_effects(effects: pl.DataFrame, human: pl.DataFrame) -> pl.DataFrame:
+    """The contrasts of which both arms have MINIMUM_N answers, with people's effect and its standard errors."""
+    enough = human.filter(pl.col("n") >= MINIMUM_N, pl.col("se2") > 0)
+    reference = enough.rename({"condition": "reference"})
+    joined = effects.join(enough, on=ARM, maintain_order="left").join(
+        reference, on=["study", "outcome", "reference"], suffix="_0", maintain_order="left"
+    )
+    return joined.with_columns(
+        human=pl.col("human") - pl.col("human_0"),
+        human_se=(pl.col("se2") + pl.col("se2_0")).sqrt(),
+        reference_se=pl.col("se2_0").sqrt(),
+    ).select(*CALIBRATION)

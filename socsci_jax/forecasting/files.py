@@ -1,0 +1,117 @@
+"""A forecast as a folder: tables as Parquet, `effects.csv` for people, and `forecast.json` with all that was learned."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.forecasting.calibration import Calibration
+from socsci_jax.forecasting.forecast import Forecast
+from socsci_jax.forecasting.levels import Levels
+from socsci_jax.foreign_text import write_csv
+from socsci_jax.reading import read_json, read_json_object
+from socsci_jax.storage import new_folder
+
+VERSION = 1
+TABLES = (
+    "effects",
+    "groups",
+    "arms",
+    "ranks",
+    "personas",
+    "predictions",
+    "calibration",
+    "calibration_levels",
+)
+WRITTEN = ("forecast.json", "items.json", "effects.csv", *(f"{name}.parquet" for name in TABLES))
+_AGAIN = "make the forecast again"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SavedForecast:
+    """A forecast as its folder holds it; `facts` is forecast.json, `items` what was asked."""
+
+    path: Path
+    facts: dict[str, Any]
+    items: list[dict[str, Any]]
+
+    def table(self, name: str) -> pl.DataFrame:
+        """One of TABLES; raises InputError if it is absent or damaged."""
+        file = self.path / f"{name}.parquet"
+        try:
+            return pl.read_parquet(file)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise InputError(f"{file}: cannot be read ({str(error).splitlines()[0]}); {_AGAIN}.") from error
+
+    @property
+    def calibration(self) -> Calibration:
+        return Calibration.of_json(self.facts["learned"])
+
+    @property
+    def levels(self) -> Levels:
+        return Levels.of_json(self.facts["learned_levels"])
+
+
+def write_forecast(found: Forecast, path: Path, *, replace: bool = False) -> Path:
+    """Writes the folder, whole or not at all; returns it."""
+    facts = {
+        "format_version": VERSION,
+        "metadata": dict(found.metadata),
+        "learned": found.calibration.to_json(),
+        "learned_levels": found.levels.to_json(),
+        "population": {
+            "source": found.population.source,
+            "personas": found.population.personas.height,
+            "effective_size": found.population.effective_size,
+            "margins": {name: dict(own) for name, own in found.population.margins.items()},
+        },
+    }
+    tables = {
+        "effects": found.effects,
+        "groups": found.groups,
+        "arms": found.arms,
+        "ranks": found.ranks,
+        "personas": found.population.personas.with_columns(weight=pl.Series(found.population.weights)),
+        "predictions": found.predictions.frame,
+        "calibration": found.collection.effects,
+        "calibration_levels": found.collection.levels,
+    }
+    items = [dataclasses.asdict(item) | {"item_id": item.item_id} for item in found.items]
+    with new_folder(path, replaces=WRITTEN if replace else None) as folder:
+        _write_json(folder / "forecast.json", facts)
+        _write_json(folder / "items.json", items)
+        write_csv(found.effects, folder / "effects.csv")
+        for name, table in tables.items():
+            table.write_parquet(folder / f"{name}.parquet")
+    return path
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1, default=str) + "\n", encoding="utf-8")
+
+
+def read_forecast(path: Path) -> SavedForecast:
+    """Reads a forecast's folder; raises InputError if it is none, or of another version."""
+    if not (path / "forecast.json").is_file():
+        raise InputError(
+            f"{path}: no forecast here (forecast.json is missing); `socsci-jax forecast run` makes one."
+        )
+    facts = read_json_object(path / "forecast.json", hint=_AGAIN)
+    if facts.get("format_version") != VERSION:
+        raise InputError(
+            f"{path}: a forecast of format {facts.get('format_version')}, not {VERSION}; {_AGAIN}."
+        )
+    items = read_json_list(path / "items.json")
+    return SavedForecast(path, facts, items)
+
+
+def read_json_list(path: Path) -> list[dict[str, Any]]:
+    found = read_json(path, hint=_AGAIN)
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise InputError(f"{path}: no list of items; {_AGAIN}.")
+    return found

@@ -1,0 +1,181 @@
+"""A forecast, from top to bottom: personas, predictions of every arm, and what these have been worth in other studies."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from socsci_jax import __version__
+from socsci_jax.errors import InputError
+from socsci_jax.forecasting.arms import predicted_arms
+from socsci_jax.forecasting.calibration import Calibration, calibrate
+from socsci_jax.forecasting.collection import Collection, Predict
+from socsci_jax.forecasting.distance import Words, texts_by_study
+from socsci_jax.forecasting.effects import predicted_effects
+from socsci_jax.forecasting.intervals import expected_effects, ranks
+from socsci_jax.forecasting.levels import Levels, calibrate_levels
+from socsci_jax.forecasting.population import Population
+from socsci_jax.studies.pairs import Pairs
+from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.schema import Item
+
+# A text this near to one of the calibration studies is that study.
+SAME = 0.1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Forecast:
+    """What to expect of an experiment that has not been run.
+
+    `effects` has a row for each arm and outcome (`intervals.expected_effects`); `groups` the same by subgroup, without
+    intervals; `arms` the predicted distributions (`arms.ARMS`), with what mean to expect; `ranks` how likely an arm is the
+    highest or the lowest.  Everything is in percentage points of the scale's range.
+    """
+
+    effects: pl.DataFrame
+    groups: pl.DataFrame
+    arms: pl.DataFrame
+    ranks: pl.DataFrame
+    calibration: Calibration
+    levels: Levels
+    population: Population
+    predictions: Predictions
+    items: tuple[Item, ...]
+    collection: Collection
+    metadata: Mapping[str, object]
+
+
+def forecast(
+    items: Sequence[Item],
+    *,
+    predict: Predict,
+    population: Population,
+    collection: Collection,
+    subgroups: Sequence[str] = (),
+    seed: int = 0,
+    metadata: Mapping[str, object] | None = None,
+) -> Forecast:
+    """What to expect of an experiment, with intervals that studies the model never saw have taught.
+
+    Args:
+      items: every outcome in every arm.
+      predict: gives the probabilities of pairs of items and personas.
+      population: whom the experiment is about.
+      collection: held-out studies that people have answered, with the same model's predictions.
+      subgroups: attributes of personas by whose values effects are told apart.
+      seed: of what is drawn for ranks.
+      metadata: what else the forecast shall say of itself.
+
+    Raises InputError if the experiment is one of the calibration studies, or if these are too few.
+    """
+    check_not_known(items, collection.items)
+    by_id = {item.item_id: item for item in items}
+    predictions = predict(Pairs.cross(list(items), population.personas))
+    arms = predicted_arms(predictions, by_id, weights=population.weight_of)
+    check_arms(arms)
+    variants = predicted_arms(predictions, by_id, weights=population.weight_of, by_variant=True)
+    predicted = with_distance(predicted_effects(arms, by_variant=variants), items, collection)
+
+    calibration = calibrate(collection.effects)
+    levels = calibrate_levels(collection.levels)
+    effects = expected_effects(calibration, predicted)
+    return Forecast(
+        effects=effects,
+        groups=subgroup_effects(predictions, by_id, population, subgroups, effects, calibration),
+        arms=arms.with_columns(expected_mean=pl.Series(levels.expected(arms["mean"].to_numpy()))),
+        ranks=ranks(calibration, predicted, rng=np.random.default_rng(seed)),
+        calibration=calibration,
+        levels=levels,
+        population=population,
+        predictions=predictions,
+        items=tuple(items),
+        collection=collection,
+        metadata={
+            "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "version": __version__,
+            "calibration": collection.source,
+            "population": population.source,
+            "subgroups": list(subgroups),
+            "seed": seed,
+            "predictions": dict(predictions.metadata),
+            **(metadata or {}),
+        },
+    )
+
+
+def check_not_known(items: Sequence[Item], known_items: Sequence[Item]) -> None:
+    """Raises InputError where the experiment is among the studies that calibration learns from."""
+    words = Words.of(known_items)
+    known = {item.text for item in known_items if len(item.text.split()) >= 20}
+    for study, text in texts_by_study(items).items():
+        same = [item for item in items if item.study_id == study and item.text in known]
+        if same or (known_items and words.distance(text) < SAME):
+            nearest = min(words.vectors, key=lambda other: words.between(text, other))
+            raise InputError(
+                f"{study}: calibration study {nearest!r} has the same texts; a forecast that has learned from its own "
+                f"answers is none. Leave it out (--exclude {nearest})."
+            )
+
+
+def check_arms(arms: pl.DataFrame) -> None:
+    if arms.is_empty():
+        raise InputError("no outcome has ordered answers, so there are no effects to forecast.")
+    if not arms.select(pl.len().over("study", "outcome") > 1).to_series().any():
+        raise InputError("the experiment has one arm; an effect needs two.")
+
+
+def with_distance(effects: pl.DataFrame, items: Sequence[Item], collection: Collection) -> pl.DataFrame:
+    """Fills in how far the texts are from those of the calibration studies, where these are known."""
+    if not collection.items:
+        return effects
+    words = Words.of(collection.items)
+    distance = {study: words.distance(text) for study, text in texts_by_study(items).items()}
+    return effects.with_columns(distance=pl.col("study").replace_strict(distance, return_dtype=pl.Float64))
+
+
+def subgroup_effects(
+    predictions: Predictions,
+    items: Mapping[str, Item],
+    population: Population,
+    subgroups: Sequence[str],
+    effects: pl.DataFrame,
+    calibration: Calibration,
+) -> pl.DataFrame:
+    """Effects by subgroup: attribute, group, the keys of a contrast, personas, predicted, expected.
+
+    A group's expected effect is everybody's, moved by what calibration makes of the predicted difference.  There are no
+    intervals: calibration has learned from effects on everybody.
+    """
+    found = []
+    for attribute in subgroups:
+        if attribute not in population.personas.columns:
+            raise InputError(
+                f"personas have no attribute {attribute!r}; they have {population.personas.columns[1:]}."
+            )
+        known = population.personas.select("participant_id", attribute).drop_nulls()
+        group_of = dict(known.iter_rows())
+        arms = predicted_arms(predictions, items, weights=population.weight_of, groups=group_of)
+        for (group,), own in arms.group_by(["group"], maintain_order=True):
+            found.append(
+                predicted_effects(own).select(
+                    pl.lit(attribute).alias("attribute"),
+                    pl.lit(group).alias("group"),
+                    "study",
+                    "outcome",
+                    "condition",
+                    "reference",
+                    "predicted",
+                    pl.lit(own["personas"].max()).alias("personas"),
+                )
+            )
+    key = ["study", "outcome", "condition", "reference"]
+    everybody = effects.select(*key, "expected", overall="predicted")
+    schema = dict.fromkeys(("attribute", "group", *key), pl.String)
+    empty = pl.DataFrame(schema={**schema, "predicted": pl.Float64, "personas": pl.Int64})
+    joined = pl.concat(found or [empty]).join(everybody, on=key, how="left", maintain_order="left")
+    moved = calibration.slope * (pl.col("predicted") - pl.col("overall"))
+    return joined.with_columns(expected=pl.col("expected") + moved).drop("overall")

@@ -1,0 +1,90 @@
+"""A forecast from end to end, with a planted model."""
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+from forecast_world import PEOPLE, experiment_items, invented_collection, planted_predict
+
+from socsci_jax.errors import InputError
+from socsci_jax.forecasting.files import read_forecast, write_forecast
+from socsci_jax.forecasting.forecast import forecast
+from socsci_jax.forecasting.population import population
+
+
+def make(items=None, **changes):
+    given = {
+        "predict": planted_predict,
+        "population": population(PEOPLE),
+        "collection": invented_collection(np.random.default_rng(0)),
+        "subgroups": ("gender",),
+    }
+    return forecast(experiment_items() if items is None else items, **(given | changes))
+
+
+@pytest.fixture(scope="module")
+def made():
+    return make()
+
+
+def test_every_arm_is_compared_with_the_control(made):
+    assert made.effects.select("outcome", "condition", "reference").rows() == [
+        (f"outcome {o}", f"arm {a}", "control") for o in range(2) for a in (1, 2)
+    ]
+    assert (made.effects["predicted"] > 0).all()
+
+
+def test_intervals_are_nested_around_what_is_expected(made):
+    ordered = ["lo_90", "lo_50", "expected", "hi_50", "hi_90"]
+    values = made.effects.select(ordered).to_numpy()
+    assert (np.diff(values, axis=1) > 0).all()
+
+
+def test_intervals_do_not_depend_on_how_many_people_are_simulated(made):
+    more = make(population=population(PEOPLE * 10))
+    assert np.allclose(more.effects["hi_90"], made.effects["hi_90"])
+
+
+def test_ranks_count_the_control_and_sum_to_one(made):
+    sums = made.ranks.group_by("outcome").agg(pl.col("p_highest", "p_lowest").sum(), pl.len())
+    assert np.allclose(sums["p_highest"], 1) and np.allclose(sums["p_lowest"], 1)
+    assert (sums["len"] == 3).all()
+
+
+def test_subgroups_move_as_predicted_and_have_no_intervals(made):
+    women = made.groups.filter(pl.col("group") == "Female", pl.col("condition") == "arm 2")["expected"]
+    men = made.groups.filter(pl.col("group") == "Male", pl.col("condition") == "arm 2")["expected"]
+    assert (women > men).all()
+    assert "lo_90" not in made.groups.columns
+
+
+def test_weights_of_people_change_what_is_predicted(made):
+    women = make(population=population(PEOPLE, margins={"gender": {"Female": 0.999, "Male": 0.001}}))
+    of_women = made.groups.filter(pl.col("group") == "Female")["predicted"].to_numpy()
+    assert np.allclose(women.effects["predicted"].to_numpy(), of_women, atol=0.01)
+
+
+def test_an_experiment_that_calibration_knows_is_refused():
+    items = experiment_items()
+    collection = dataclasses.replace(invented_collection(np.random.default_rng(0)), items=tuple(items))
+    with pytest.raises(InputError, match=r"'planned' has the same texts.*--exclude planned"):
+        make(items, collection=collection)
+
+
+def test_too_few_studies_are_refused():
+    with pytest.raises(InputError, match="calibration has 9 studies; 10 are needed"):
+        make(collection=invented_collection(np.random.default_rng(0), studies=9))
+
+
+def test_one_arm_is_refused():
+    with pytest.raises(InputError, match="one arm; an effect needs two"):
+        make(experiment_items(arms=1))
+
+
+def test_a_forecast_comes_back_from_its_folder(made, tmp_path):
+    saved = read_forecast(write_forecast(made, tmp_path / "forecast"))
+    assert saved.table("effects").equals(made.effects)
+    assert np.allclose(saved.calibration.coefficients, made.calibration.coefficients)
+    assert saved.levels == made.levels
+    assert [item["outcome"] for item in saved.items] == [item.outcome for item in made.items]
