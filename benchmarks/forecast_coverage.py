@@ -82,10 +82,8 @@ def true_coverage(rng: np.random.Generator, *, kind: str, studies: int, new: int
         for name in ("expected", "predicted")
     ]
     errors.append(kept.select((pl.col("true") ** 2).mean()).item())
-    return np.array(
-        [_covered(kept, 50), _covered(kept, 90), _covered(all_told, 90), 1 - kept.height / told.height]
-        + errors
-    )
+    covered = (_covered(kept, 50), _covered(kept, 90), _covered(all_told, 90))
+    return np.array([*covered, 1 - kept.height / told.height, *errors])
 
 
 def _covered(told: pl.DataFrame, level: int) -> float:
