@@ -46,6 +46,8 @@ ATTRIBUTE_COLUMNS = {
     "education": "EDUC4",
     "ideology": "ideo_3",
 }
+# Attributes that are an outcome's own answers: they are not known of the people who were asked it.
+TELLING = {("Howat1039", "Personal_ideology"): ("ideology",)}
 ATTRIBUTES = tuple(name for name in SOCSCI210_ATTRIBUTES if name in ATTRIBUTE_COLUMNS)
 
 
@@ -110,8 +112,12 @@ def _add_answers(
             place=f"{RESPONSES}, row {number + 1}",
         )
         if kept:
-            builder.add_participant(
-                study, str(number), {name: row[ATTRIBUTE_COLUMNS[name]] for name in ATTRIBUTES}
+            told = [name for name in ATTRIBUTES if name not in TELLING.get((study, outcome), ())]
+            builder.add_participant(study, str(number), {name: row[ATTRIBUTE_COLUMNS[name]] for name in told})
+    for (study, outcome), names in TELLING.items():
+        if any((study, outcome) == (of, asked) for of, _, asked in cells):
+            builder.notes.append(
+                f"Study {study}, outcome {outcome!r}: {', '.join(names)} is what was asked, and is not known of these people."
             )
     _note_equal_texts(cells, conditions, outcomes, builder)
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from data_pipelines.specified.texts import shown
+from data_pipelines.specified.texts import all_texts, shown
 
 if TYPE_CHECKING:
     from data_pipelines.specified.deposit import Deposit
@@ -44,12 +44,21 @@ def is_about_a_person(column: str) -> bool:
 
 
 def personal_details(built: BuiltStudy, deposit: Deposit) -> list[str]:
-    """Attributes, ids and texts that name people, or look as if they did."""
+    """Attributes, ids and texts that name people, or look as if they did.
+
+    What the deposit's codebooks, questionnaires or tables of texts print was written by the authors for everybody to
+    read: people in a vignette may have addresses.
+    """
     found = [*_ids(built), *_attributes(built), *_levels(built)]
-    texts = {given.item.text for given in built.given}
-    for text in texts:
-        for what, match in details(text):
-            found.append(f"a text that people read holds {what}: {shown(match)}")
+    read = {
+        (what, match) for text in {given.item.text for given in built.given} for what, match in details(text)
+    }
+    printed = "\n".join(all_texts(deposit)) if read else ""
+    found += [
+        f"a text that people read holds {what}: {shown(match)}"
+        for what, match in sorted(read)
+        if match not in printed
+    ]
     return found
 
 

@@ -34,7 +34,10 @@ def _texts(name: str, what: Attribute, rows: Rows) -> list[str | None]:
         for cell in set(cells)
         if cell is not None
     }
-    return [None if cell is None else texts[cell] for cell in cells]
+    told = rows.where(what.rows).to_list() if what.rows else [True] * len(cells)
+    return [
+        None if cell is None or not tells else texts[cell] for cell, tells in zip(cells, told, strict=True)
+    ]
 
 
 def _text(value: str, what: Attribute, labels: Mapping[str, str], unknown: set[str]) -> str | None:

@@ -61,6 +61,8 @@ class Attribute(Block):
     """Code in the column -> text in the prompt; an empty text means not known."""
     missing: Codes = ()
     """Codes that mean not known."""
+    rows: Where = pydantic.Field({})
+    """Rows that tell it; in the others it is not known, such as where it would give the answer away."""
     unit: str = ""
     """Written behind the value: "years"."""
     free_text: bool = False

@@ -504,3 +504,25 @@ def test_a_waiver_is_recorded_in_the_store(tmp_path):
 def test_a_gate_that_does_not_exist_cannot_be_waived(tmp_path):
     with pytest.raises(InputError, match=r"no such gate; did you mean 'balance'\?"):
         build(write_deposit(tmp_path / "d"), allow=("balanc",))
+
+
+def test_an_address_that_the_codebook_prints_is_part_of_what_people_read(tmp_path):
+    codebook = CODEBOOK.replace(
+        "tells you what it shows.", "tells you what it shows, from ann@example.org.", 1
+    )
+    build(write_deposit(tmp_path / "d", codebook=codebook))
+
+
+def test_an_attribute_that_tells_an_answer_is_kept_from_rows_that_ask_it(tmp_path):
+    rows = answers()
+    for i, row in enumerate(rows):
+        row["asked"] = "trust" if i % 4 < 2 else "price"
+        row["said"] = f"level {row['trust']}" if row["trust"] > 0 else "level 1"
+    spec = specification()
+    spec["attributes"]["said"] = {"column": "said"}
+    for name in ("trust", "price"):
+        spec["outcomes"][name]["rows"] = {"asked": name}
+    assert gates_in(refused(write_deposit(tmp_path / "told", rows=rows, spec=spec))) == {"answer-in-prompt"}
+    spec["attributes"]["said"]["rows"] = {"asked": {"not": "trust"}}
+    store = build(write_deposit(tmp_path / "untold", rows=rows, spec=spec))
+    assert sum(known["said"] is None for known in store.personas.values()) == 59
