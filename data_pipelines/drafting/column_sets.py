@@ -53,7 +53,23 @@ def aligned(design: Design, asked: Sequence[Asked]) -> list[ColumnSet]:
 
 
 def _in_flow_order(design: Design, columns: Sequence[Asked]) -> list[Asked]:
-    return sorted(columns, key=lambda a: design.shown[a.question.id.partition("#")[0]].position)
+    """In the order in which people met them, whatever the order of the export's columns."""
+
+    def place(one: Asked) -> tuple[int, int, int, int]:
+        question, column = one.question, one.column
+        rows = [choice.id for choice in question.choices]
+        picked = [
+            choice.id
+            for choice in (question.answers if question.kind == "matrix_multiple" else question.choices)
+        ]
+        return (
+            design.shown[question.id.partition("#")[0]].position,
+            int(question.id.partition("#")[2] or 0) if question.id.partition("#")[2].isdigit() else 0,
+            rows.index(column.row) if column.row in rows else len(rows),
+            picked.index(column.choice) if column.choice in picked else len(picked),
+        )
+
+    return sorted(columns, key=place)
 
 
 def _fits(design: Design, row: Mapping[int, Asked]) -> bool:

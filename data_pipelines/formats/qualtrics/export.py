@@ -175,13 +175,19 @@ def _header(
     """(labels, import ids or None, number of rows under the header that hold no answers)."""
     top = [[cell or "" for cell in row] for row in frame.head(3).iter_rows()]
     empty = [""] * len(headers)
+    if _are_import_ids(headers):
+        return empty, headers, 0
     for number, row in enumerate(top):
-        filled = [cell for cell in row if cell.strip()]
-        if filled and 2 * sum("ImportId" in cell for cell in filled) > len(filled):
+        if _are_import_ids(row):
             return (top[0] if number else empty), row, number + 1
     if top and _are_labels(top[0], survey):
         return top[0], None, 1
     return empty, None, 0
+
+
+def _are_import_ids(row: list[str]) -> bool:
+    filled = [cell for cell in row if cell.strip()]
+    return bool(filled) and 2 * sum("ImportId" in cell for cell in filled) > len(filled)
 
 
 def _are_labels(row: list[str], survey: Questionnaire) -> bool:
