@@ -204,16 +204,23 @@ def evaluate(
 ) -> None:
     """Say how far the predictions can be trusted: an evaluation table and one self-contained HTML report."""
     from socsci_jax.evaluation import coding_report
+    from socsci_jax.evaluation.elsewhere.simbench import evaluate_simbench, is_simbench
     from socsci_jax.evaluation.elsewhere.tables import evaluate_tables
     from socsci_jax.evaluation.evaluate import evaluate_files
     from socsci_jax.evaluation.report import summary_table
+    from socsci_jax.evaluation.verdicts import with_interval
 
-    if (store_path is None) == (human is None):
+    own_people = store_path is None and human is None and is_simbench(predictions)
+    if (store_path is None) == (human is None) and not own_people:
         raise InputError(
             "give either STORE, the folder of a study store, or --human, a table of people's answers."
         )
     with only_writer(out):
-        if human is not None:
+        if own_people:
+            judged = evaluate_simbench(predictions, seed=seed)
+            judged.write(out)
+            evaluation = judged.evaluation
+        elif human is not None:
             judged = evaluate_tables(
                 predictions,
                 human,
@@ -241,7 +248,9 @@ def evaluate(
         print_rich(summary_table(evaluation))
     if evaluation.coding.parts:
         print_rich(coding_report.summary_table(evaluation.coding))
-    for note in evaluation.notes if human is not None else ():
+    if own_people:
+        say(f"SimBench score: {with_interval(evaluation.metric('simbench_score'), digits=1)}")
+    for note in evaluation.notes if store_path is None else ():
         say(f"note: {note}")
     say(f"report: {out / 'report.html'}")
 

@@ -14,7 +14,7 @@ from socsci_jax.evaluation.items import ItemPredictions, Key, item_replicates, i
 from socsci_jax.evaluation.metric import Metric
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.metrics.effects import ZERO
-from socsci_jax.evaluation.metrics.summaries import simbench_score
+from socsci_jax.evaluation.metrics.summaries import simbench_scores
 from socsci_jax.evaluation.parts import Part
 from socsci_jax.evaluation.table import (
     EXACT,
@@ -174,27 +174,49 @@ def alternatives_rows(part: Part) -> list[pl.DataFrame]:
 
 
 def simbench_rows(part: Part, found: PartValues) -> list[dict[str, object]]:
-    """SimBench's score of each predictor, from mean total variation."""
-    distance, metric = BY_NAME["total_variation"], BY_NAME["simbench_score"]
+    """SimBench's score of each predictor: the mean over items, each by the uniform guesses of its own study."""
+    distance, metric = "total_variation", BY_NAME["simbench_score"]
     rows = []
     for source in (EXACT, SAMPLED):
-        means = {
-            key.predictor: mean
-            for key, values in found.values.items()
-            if key.metric == distance.name
-            and key.source == source
-            and (mean := averaged(part, distance, values, (found.replicates or {}).get(key))) is not None
-        }
-        uniform = means.get(UNIFORM)
+        uniform = found.values.get(Key(distance, None, source, UNIFORM))
         if uniform is None:
             continue
-        for name, own in means.items():
-            size = min(len(own.overall), len(uniform.overall))
-            score = simbench_score(own.overall[:size], uniform.overall[:size])
-            estimate = part.resampling.estimate(metric, score, clusters=own.clusters)
-            n = int((own.items > 0).sum())
-            rows.append(row(metric.name, estimate, part=part.name, predictor=name, n=n, source=source))
+        for key, values in found.values.items():
+            if key.metric != distance or key.source != source:
+                continue
+            used = part.averaged_c & np.isfinite(values) & np.isfinite(uniform)
+            scores = simbench_scores(values[used], uniform[used], part.study_c[used])
+            known = np.isfinite(scores)
+            if not known.any():
+                continue
+            replicates = _simbench_replicates(part, found, key, used, scores)
+            clusters = len(np.unique(part.cluster_c[used][known]))
+            estimate = part.resampling.estimate(metric, replicates, clusters=clusters)
+            n = len(np.unique(part.study_c[used][known]))
+            rows.append(
+                row(metric.name, estimate, part=part.name, predictor=key.predictor, n=n, source=source)
+            )
     return rows
+
+
+def _simbench_replicates(
+    part: Part, found: PartValues, key: Key, used: np.ndarray, scores: np.ndarray
+) -> np.ndarray:
+    """The mean score [1 + B] of the sample and of each resample."""
+    known = np.isfinite(scores)
+    if part.resampling.by_participants:
+        own, uniform = ((found.replicates or {}).get(k) for k in (key, key._replace(predictor=UNIFORM)))
+        first = np.array([scores[known].mean()])
+        if own is None or uniform is None:
+            return first
+        study = part.study_c[used]
+        drawn = [simbench_scores(m, u, study) for m, u in zip(own[:, used], uniform[:, used], strict=True)]
+        return np.concatenate([first, [_mean(one) for one in drawn]])
+    # Resampled arms or outcomes of one study are judged by the sample's uniform guesses.
+    terms = np.stack([scores[known], np.ones(int(known.sum()))], axis=1)
+    sums = part.resampling.sums(terms, part.cluster_c[used][known])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return sums[:, 0] / sums[:, 1]
 
 
 def _item_rows(part: Part, key: Key, values: np.ndarray) -> pl.DataFrame:

@@ -174,16 +174,7 @@ def evaluate(
         notes=tuple(notes),
         metadata={
             "predictions": dict(predictions.metadata),
-            "evaluation": {
-                "store": str(store.path),
-                "store_hash": store.content_hash,
-                "seed": seed,
-                "minimum_n": minimum_n,
-                "resamples": RESAMPLES,
-                "halves": HALVES,
-                "permutations": PERMUTATIONS,
-                "software": f"socsci_jax {__version__}",
-            },
+            "evaluation": settings_of(store, seed=seed, minimum_n=minimum_n),
         },
         distributions=_stacked([one.distributions for one in judged]),
         condition_means=_stacked([one.condition_means for one in judged]),
@@ -193,6 +184,20 @@ def evaluate(
         coding=coding,
         replicates={key: values for part in parts for key, values in part.replicates.items()},
     )
+
+
+def settings_of(store: People, *, seed: int, minimum_n: int) -> dict[str, object]:
+    """What the figures of an evaluation rest on, as its metadata holds it."""
+    return {
+        "store": str(store.path),
+        "store_hash": store.content_hash,
+        "seed": seed,
+        "minimum_n": minimum_n,
+        "resamples": RESAMPLES,
+        "halves": HALVES,
+        "permutations": PERMUTATIONS,
+        "software": f"socsci_jax {__version__}",
+    }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

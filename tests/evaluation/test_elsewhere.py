@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from conftest import REPOSITORY
 from evaluation_example import exact_predictions, make_world
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from socsci_jax.evaluation.elsewhere.columns import read_table
 from socsci_jax.evaluation.elsewhere.long import as_long
 from socsci_jax.evaluation.elsewhere.scales import codes_of_no_answer, declared_for, read_scales
 from socsci_jax.evaluation.elsewhere.tables import TableEvaluation, evaluate_tables
+from socsci_jax.evaluation.metrics import BY_NAME
 
 
 def people(n: int = 40, *, seed: int = 0, effect: int = 1) -> pl.DataFrame:
@@ -103,6 +105,7 @@ def test_means_with_intervals_are_judged_by_effects_and_coverage(tmp_path):
     assert found.metric("mean_interval_coverage").value == 1
     assert found.metric("mean_interval_winkler").value == pytest.approx(0.2 / 4)
     assert found.metric("wasserstein") is None
+    assert found.write(tmp_path / "out").stat().st_size > 1000
 
 
 def test_effects_against_the_control_are_read_as_such(tmp_path):
@@ -140,6 +143,16 @@ def test_a_declared_scale_is_the_one_that_distances_are_divided_by(tmp_path):
     narrow = judged(tmp_path, people(seed=1), people()).evaluation.metric("wasserstein").value
     wide_scale = judged(tmp_path, people(seed=1), people(), scales=tmp_path / "scales.yaml")
     assert wide_scale.evaluation.metric("wasserstein").value == pytest.approx(narrow / 2)
+
+
+def test_brackets_in_a_name_are_brackets_and_a_scale_of_no_question_is_reported(tmp_path):
+    path = tmp_path / "scales.yaml"
+    path.write_text("'q1[a]*': 1 to 7\nq*: 1 to 9\nmood: 1 to 3\n")
+    scales = read_scales(path)
+    assert declared_for("q1[a]_2", scales).scale.levels[-1] == 7
+    assert declared_for("q1a", scales).scale.levels[-1] == 9
+    notes = judged(tmp_path, people(seed=1), people(), scales=path).evaluation.notes
+    assert any("declared for 'q1[a]*', 'mood', but no question" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +250,45 @@ def test_a_malformed_table_gives_a_sentence_or_rejected_cells_and_never_a_silent
     assert w is None or w.value is None or 0 <= w.value <= 1
 
 
+FORMS = {
+    "wide": ["participant_id", "condition", "q1", "q2"],
+    "draws": ["participant_id", "condition", "outcome", "draw", "value"],
+    "probabilities in columns": ["condition", "outcome", "p_1", "p_2", "p_5"],
+    "probabilities in rows": ["condition", "outcome", "level", "prob"],
+    "means": ["condition", "outcome", "mean", "pi_lower", "pi_upper"],
+    "effects": ["condition", "outcome", "ate", "pi_lower", "pi_upper"],
+    "T1": ["profile_id", "condition", "gender", "age_band", "q1", "q2"],
+}
+NUMBERS = st.sampled_from(["1", "2", "3", "5", "0.5", "0.2", "0.3", "1", "4", "-1", "7", "", "NA", "nan", "inf", "1e308", "x", "=1"])  # fmt: skip
+PLACES = {"participant_id": ["control0", "control1", "b0", "zz", ""], "profile_id": ["control0", "b1", "zz", ""],
+          "condition": ["control", "b", "c", ""], "outcome": ["q1", "q2", "q9", ""], "gender": ["f", "m", ""],
+          "age_band": ["18-29", ""]}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_every_form_of_a_malformed_table_gives_a_sentence_or_values_within_their_bounds(tmp_path, form, data):
+    header = FORMS[form]
+    kept = [name for name in header if data.draw(st.integers(0, 12))] or header
+    cells = [st.sampled_from(PLACES[name]) if name in PLACES else NUMBERS for name in kept]
+    rows = data.draw(st.lists(st.tuples(*cells), min_size=1, max_size=16))
+    text = io.StringIO()
+    csv.writer(text).writerows([kept, *rows])
+    (tmp_path / "answers.csv").write_text(text.getvalue(), encoding="utf-8")
+    people(12).write_csv(tmp_path / "human.csv")
+    try:
+        found = evaluate_tables(tmp_path / "answers.csv", tmp_path / "human.csv", minimum_n=5)
+    except InputError as error:
+        assert str(error).strip()
+        return
+    table = found.evaluation.table.filter(pl.col("reference").is_null(), pl.col("value").is_not_null())
+    assert not table["value"].is_nan().any()
+    for name, value in table.select("metric", "value").iter_rows():
+        metric = BY_NAME[name]
+        assert metric.low - 1e-9 <= value <= metric.high + 1e-9, (name, value)
+
+
 # ---- published files ----
 
 
@@ -245,7 +297,13 @@ def test_a_published_simulator_is_scored_from_its_files_as_an_independent_comput
     shared_data, setting
 ):
     folder = shared_data / "syn_digits" / setting
-    found = evaluate_tables(folder / "LLM.csv.gz", folder / "real.csv.gz", id_column="TWIN_ID").evaluation
+    scales = REPOSITORY / "docs" / "scales" / "syn_digits.yaml"
+    found = evaluate_tables(
+        folder / "LLM.csv.gz", folder / "real.csv.gz", id_column="TWIN_ID", scales=scales
+    ).evaluation
+    # Every question has a scale there, and every scale a question.
+    assert not any("Scales are" in note for note in found.notes)
+    declared = read_scales(scales)
     real, model = (
         pl.read_csv(folder / name, infer_schema_length=None).cast(pl.Float64)
         for name in ("real.csv.gz", "LLM.csv.gz")
@@ -254,7 +312,8 @@ def test_a_published_simulator_is_scored_from_its_files_as_an_independent_comput
     accuracy, correlation = [], []
     for question in real.columns[1:]:
         x, y = real[question].to_numpy(), model[question].to_numpy()
-        lo, hi = np.nanmin(x), np.nanmax(x)
+        levels = declared_for(question, declared).scale.levels
+        lo, hi = levels[0], levels[-1]
         known = np.isfinite(x) & np.isfinite(y) & (y >= lo) & (y <= hi)
         x, y = x[known], y[known]
         accuracy.append(1 - np.abs(x - y).mean() / (hi - lo))

@@ -122,7 +122,16 @@ def _column(frame: pl.DataFrame, name: str, table: str) -> str:
 
 
 def _check_names_people(frame: pl.DataFrame, first: str, table: str) -> None:
-    """Raises InputError if the first column, which no name calls that of people, holds one value for several."""
+    """Raises InputError if the first column, which no name calls that of people, has another role or holds one value for
+    several.
+    """
+    if first in {
+        find(frame, names) for names in (STUDY, CONDITION, OUTCOME, VALUE, DRAW, WEIGHT, CONTROL, MEAN, PROB)
+    }:
+        raise InputError(
+            f"{table}: no column says who answered, and the first is {first!r}; found {frame.columns[:20]}, name one "
+            "participant_id, or give its name (id_column)."
+        )
     one_row = [first, *(name for names in (STUDY, CONDITION, DRAW) if (name := find(frame, names)))]
     again = frame.filter(pl.struct(one_row).is_duplicated(), pl.col(first).is_not_null())
     if again.height:

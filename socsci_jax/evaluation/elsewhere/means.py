@@ -13,6 +13,7 @@ from socsci_jax.evaluation.cells import PredictionIndex
 from socsci_jax.evaluation.classification import judge
 from socsci_jax.evaluation.condition_means import ConditionMeans, condition_means, contrast_table, mean_table
 from socsci_jax.evaluation.effects import clusters_of, contrast_rows, sensitivity_rows
+from socsci_jax.evaluation.elsewhere import incomplete
 from socsci_jax.evaluation.elsewhere.columns import (
     CONDITION,
     LOWER,
@@ -26,6 +27,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
 )
 from socsci_jax.evaluation.elsewhere.long import PLACE
 from socsci_jax.evaluation.elsewhere.people import TablePeople
+from socsci_jax.evaluation.evaluate import settings_of
 from socsci_jax.evaluation.items import ItemPredictions, human_histogram
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.metrics.calibration import winkler
@@ -64,6 +66,11 @@ def evaluate_means(
             f"{people.path}: no outcome has two conditions of {minimum_n} answers, so effects cannot be judged."
         )
     means = _with_model(means, given, ate=bool(effects_given))
+    if means.frame.is_empty():
+        raise InputError(
+            f"{path}: of no question are two conditions predicted that people answered in, so effects cannot be judged; "
+            f"{bad.frame.height:,} rows could not be used."
+        )
     # Where people are resampled, predicted means stay as they were given.
     if means.human_bm is not None:
         fixed = np.broadcast_to(means.column("model"), means.human_bm.shape)
@@ -73,13 +80,12 @@ def evaluate_means(
         rows += sensitivity_rows(part, means)
     if given["lo"].count() and not effects_given:
         rows += _interval_rows(part, means, given)
-    counts = {
-        "studies": len(part.studies),
-        "items": len(part.cells),
-        "answers": int(part.n_c.sum()),
-        "median_answers_per_item": int(np.median(part.n_c)),
-        "items_without_probabilities": 0,
-    }
+    counts = incomplete.counts(
+        studies=len(part.studies),
+        items=len(part.cells),
+        answers=int(part.n_c.sum()),
+        median_answers_per_item=int(np.median(part.n_c)),
+    )
     found = Evaluation(
         table=table_of(rows),
         counts={part.name: counts},
@@ -89,13 +95,13 @@ def evaluate_means(
         ),
         metadata={
             "predictions": {},
-            "evaluation": {"store": str(people.path), "seed": seed, "minimum_n": minimum_n},
+            "evaluation": settings_of(people, seed=seed, minimum_n=minimum_n),
         },
-        distributions=pl.DataFrame(),
+        distributions=incomplete.no_distributions(),
         condition_means=mean_table(part, means),
         contrasts=contrast_table(part, means),
         excluded=excluded_table([part], people),
-        reliability=pl.DataFrame(),
+        reliability=incomplete.part_table(),
         coding=judge([], people.labeled.clear()),
     )
     return found, bad
@@ -176,7 +182,9 @@ def _with_model(means: ConditionMeans, given: pl.DataFrame, *, ate: bool) -> Con
     else:
         model = (pl.col("value") - pl.col("_lo")) / pl.col("_width")
     frame = frame.with_columns(model=model)
-    kept = frame["model"].is_not_null().to_numpy()
+    known = pl.col("model").is_not_null()
+    # A condition alone has nothing to be compared with.
+    kept = frame.select(known & (known.sum().over("study", "outcome", "scale") >= 2)).to_series().to_numpy()
     frame = frame.filter(pl.Series(kept)).with_columns(
         group=pl.struct("study", "outcome", "scale").rank("dense").cast(pl.Int64) - 1
     )

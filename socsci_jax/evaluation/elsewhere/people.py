@@ -18,6 +18,7 @@ from socsci_jax.evaluation.elsewhere.scales import (
     codes_of_no_answer,
     declared_for,
     observed_scale,
+    unused,
 )
 from socsci_jax.studies.schema import Item
 
@@ -95,6 +96,11 @@ def people_of(
         )
     if observed:
         notes.append(_observed(observed))
+    if of_no_question := unused(scales, {outcome for _, outcome in by_outcome}):
+        notes.append(
+            f"Scales are declared for {', '.join(map(repr, of_no_question[:5]))}"
+            f"{' and others' if len(of_no_question) > 5 else ''}, but no question of people's table has this name."
+        )
     names = frozenset(controls) or human.controls
     conditions = on_scales["condition"].unique().sort().to_list()
     if unknown := sorted(set(controls) - set(conditions)):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -109,10 +108,19 @@ def declared_for(outcome: str, scales: Mapping[str, TableScale]) -> TableScale |
     """The scale under the outcome's own name, else under the first pattern that fits."""
     if outcome in scales:
         return scales[outcome]
-    fitting = (
-        scale for pattern, scale in scales.items() if "*" in pattern and fnmatch.fnmatchcase(outcome, pattern)
-    )
-    return next(fitting, None)
+    return next((scale for pattern, scale in scales.items() if _fits(outcome, pattern)), None)
+
+
+def unused(scales: Mapping[str, TableScale], outcomes: Collection[str]) -> list[str]:
+    """Names and patterns that fit no question."""
+    return [name for name in scales if name not in outcomes and not any(_fits(o, name) for o in outcomes)]
+
+
+def _fits(outcome: str, pattern: str) -> bool:
+    """Whether a pattern fits: * stands for any text, anything else for itself, brackets too."""
+    if "*" not in pattern:
+        return False
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), outcome, re.DOTALL) is not None
 
 
 def codes_of_no_answer(values: pl.Series) -> list[float]:

@@ -7,10 +7,16 @@ import numpy as np
 from socsci_jax.evaluation.metric import Metric
 
 
-def simbench_score(model: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-    """100 · (1 − total variation of the model / total variation of uniform guesses), from means over the data set."""
+def simbench_scores(model_c: np.ndarray, uniform_c: np.ndarray, dataset_c: np.ndarray) -> np.ndarray:
+    """100 · (1 − TV / mean TV of uniform guesses over the item's data set) of each item [C], from total variations.
+
+    NaN where a data set's uniform guesses are right, and where a value is missing.
+    """
+    known = np.isfinite(model_c) & np.isfinite(uniform_c)
+    n = np.bincount(dataset_c[known], minlength=int(dataset_c.max(initial=-1)) + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(uniform > 0, 100 * (1 - model / uniform), np.nan)
+        mean = np.bincount(dataset_c[known], weights=uniform_c[known], minlength=n.size) / n
+        return np.where(known & (mean[dataset_c] > 0), 100 * (1 - model_c / mean[dataset_c]), np.nan)
 
 
 METRICS = (
@@ -24,9 +30,10 @@ METRICS = (
         aggregation="items",
         digits=1,
         citation="SimBench 2025 (arXiv:2510.17516)",
-        formula="100 · (1 − mean TV / mean TV of uniform guesses)",
-        trap="0 is a uniform guess over the whole data set, not on each item; negative is worse than that.",
-        example="Mean TV 0.3, of uniform 0.4: 100 · (1 − 0.75) = 25.",
+        formula="mean over items of 100 · (1 − TV / mean TV of uniform guesses over the item's data set)",
+        trap="0 is a uniform guess over the whole data set, not on each item; negative is worse than that. Every item counts "
+        "the same, so large data sets weigh more; a data set is a study here.",
+        example="One data set, TV 0.2 and 0.4, of uniform 0.3 and 0.5: mean 0.4, scores 50 and 0, so 25.",
     ),
     Metric(
         name="condition_sensitivity_r_null",
