@@ -5,6 +5,7 @@ import html
 import re
 
 import pytest
+from browser import Visit, look
 from small_deposit import CODEBOOK, answers, build, specification, write_deposit
 from typer.testing import CliRunner
 
@@ -141,3 +142,22 @@ def test_scales_are_told_in_words():
         == "a number from 0 to any. Read from: codebook."
     )
     assert describe(Scale.of_levels(range(101), origin="codebook")).startswith("0; ...; 100")
+
+
+@pytest.mark.slow
+def test_pages_of_two_studies_are_sound_in_a_browser(tmp_path):
+    """No errors, no requests beyond the file, no finding of axe-core, and no word torn apart on a narrow screen."""
+    spec = specification()
+    both = {key: spec.pop(key) for key in ("files",)}
+    study = {key: value for key, value in spec.items() if key != "study"}
+    folder = write_deposit(tmp_path / "d", spec=both | {"studies": {"one": study, "two": study}})
+    pages = write_review(build(folder))
+    width = "Math.min(...[...document.querySelectorAll('td')].filter(t => t.textContent.length > 30).map(t => t.offsetWidth))"
+    visits = [Visit(page, axe=True) for page in pages] + [
+        Visit(pages[1], theme="dark", width=390, script=width)
+    ]
+    for visit, seen in zip(visits, look(visits), strict=True):
+        assert not seen.errors and not seen.violations
+        assert seen.requests == [visit.page.resolve().as_uri()]
+        if visit.script:
+            assert seen.value > 60

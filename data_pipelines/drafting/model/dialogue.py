@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 import pydantic
@@ -163,7 +164,7 @@ def _schema(model: type[Answer]) -> Mapping:
 
 
 def _without_marks(text: str) -> str:
-    return text.replace("<source", "< source").replace("</source", "< /source")
+    return re.sub(r"<(?=\s*/?\s*source)", "< ", text, flags=re.IGNORECASE)
 
 
 def _unfenced(text: str) -> str:

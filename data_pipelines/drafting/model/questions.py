@@ -59,7 +59,7 @@ class PairsAnswer(Answer):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TypedQuestion:
     """One question: `key` names the hole, `codes` are the only codes that an answer may use (`others` those of a
-    second wording), `sources` the passages that it may quote."""
+    second wording), `sources` the passages that it may quote, `about` a pattern of what a quotation must speak of."""
 
     key: str
     kind: Literal["order", "attention", "unfinished", "codes", "pairs"]
@@ -67,6 +67,7 @@ class TypedQuestion:
     sources: Mapping[str, str]
     codes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    about: str = ""
 
     @property
     def type(self) -> type[Answer]:
@@ -93,6 +94,8 @@ class TypedQuestion:
             return f"a quotation needs {FEWEST_QUOTED_LETTERS} letters or digits"
         if squeezed(quote.words) not in squeezed(self.sources[quote.source]):
             return f"the quoted words do not stand in {quote.source}"
+        if self.about and not re.search(self.about, quote.words):
+            return "the quoted words speak of something else"
         return ""
 
     def _code_problem(self, answer: Answer) -> str:
@@ -107,12 +110,13 @@ class TypedQuestion:
                 strange = [code for code in answer.labels if code not in self.codes]
                 if strange or not answer.labels:
                     return f"code {strange[0]!r} is none of the codes" if strange else "it explains no code"
-                whole = squeezed("\n".join(self.sources.values()))
-                absent = [
-                    label for label in answer.labels.values() if not label or squeezed(label) not in whole
-                ]
+                quoted = answer.quote.words if answer.quote is not None else ""
+                absent = [c for c, label in answer.labels.items() if not stands_beside(c, label, quoted)]
                 if absent:
-                    return f"label {absent[0]!r} stands in no source"
+                    return f"label {answer.labels[absent[0]]!r} does not stand beside code {absent[0]!r} in the quoted words"
+                torn = [c for c, label in answer.labels.items() if self._says_otherwise(c, label)]
+                if torn:
+                    return f"the sources say of code {torn[0]!r} something else as well"
             case PairsAnswer():
                 if sorted(answer.pairs) != sorted(self.codes) or sorted(answer.pairs.values()) != sorted(
                     self.others
@@ -120,7 +124,26 @@ class TypedQuestion:
                     return "its pairs do not hold every code of both wordings once"
         return ""
 
+    def _says_otherwise(self, code: str, label: str) -> bool:
+        """True where a source gives the code another meaning too, whoever wrote that into it."""
+        text = " ".join("\n".join(self.sources.values()).split()).casefold()
+        wanted = " ".join(label.split()).casefold()
+        said = re.finditer(rf"(?<![\w.]){re.escape(code.casefold())}(?!\w)\s?(?:=|:|is|means)\s?\W?", text)
+        return any(not text.startswith(wanted, match.end()) for match in said)
+
 
 def squeezed(text: str) -> str:
     """The text without white space and case: files break lines where quotations do not."""
     return "".join(text.split()).casefold()
+
+
+def stands_beside(code: str, label: str, words: str) -> bool:
+    """True where the words say "1 = North", "1 is North" or "North (1)": a label of another code is no label of this one."""
+    if not label.strip():
+        return False
+    text, wanted = " ".join(words.split()).casefold(), " ".join(label.split()).casefold()
+    number, name = re.escape(code.casefold()), re.escape(wanted)
+    between = r"[^\w]{0,4}(?:is|are|means?|stands for|for)?[^\w]{0,4}"
+    after = rf"(?<![\w.]){number}(?![\w]){between}(?<!\w){name}(?!\w)"
+    before = rf"(?<!\w){name}\W{{0,3}}[(\[=:]\s?{number}(?!\w)"
+    return bool(re.search(after, text) or re.search(before, text))

@@ -31,6 +31,9 @@ MOST_DOCUMENTS = 10
 LONGEST_PASSAGE = 12_000
 AROUND = 1_500
 MOST_CODES = 60
+_UNFINISHED = r"(?i)\b(?:in|un)?(?:complet|finish)|\bpartial|\bdropp?ed out|\bbroke off"
+# A name of a file stands in a prompt, between quotation marks.
+_PLAIN_NAME = re.compile(r"[^\"<>\x00-\x1f\x7f]{1,200}")
 
 
 def questions_of(draft: RuleDraft) -> tuple[TypedQuestion, ...]:
@@ -46,10 +49,10 @@ def questions_of(draft: RuleDraft) -> tuple[TypedQuestion, ...]:
         text = (
             "Do responses that people did not finish count in the authors' analyses, or were they excluded?"
         )
-        passages = {
-            name: _passage(words, r"(?i)\b(?:in)?complete|finish") for name, words in documents.items()
-        }
-        found.append(TypedQuestion(key="unfinished", kind="unfinished", text=text, sources=passages))
+        passages = {name: _passage(words, _UNFINISHED) for name, words in documents.items()}
+        found.append(
+            TypedQuestion(key="unfinished", kind="unfinished", text=text, sources=passages, about=_UNFINISHED)
+        )
     return tuple(found)
 
 
@@ -145,11 +148,11 @@ def _pairs_key(outcome: DraftOutcome, variant: DraftVariant) -> str:
 def _about_codes(
     draft: RuleDraft, attribute: DraftAttribute, documents: dict[str, str]
 ) -> Iterator[TypedQuestion]:
-    column = re.escape(attribute.column)
+    others = [name for name in draft.design.export.table.columns if name != attribute.column]
     passages = {
-        name: _passage(text, rf"(?i)\b{column}\b")
+        name: passage
         for name, text in documents.items()
-        if re.search(rf"(?i)\b{column}\b", text)
+        if (passage := _of_column(text, attribute.column, others))
     }
     values = sorted({cell for cell in cells(draft.design.export.table, attribute.column) if cell})
     if passages and len(values) <= MOST_CODES:
@@ -162,12 +165,28 @@ def _about_codes(
         )
 
 
+def _of_column(text: str, column: str, others: list[str]) -> str:
+    """What a document says from a mention of the column to that of another one, so that no other's codes are quoted."""
+    own = re.compile(rf"(?i)(?<!\w){re.escape(column)}(?!\w)")
+    named = [re.escape(name) for name in others if len(name) > 1]
+    ends = re.compile(rf"(?i)(?<!\w)(?:{'|'.join(named)})(?!\w)|^#" if named else r"^#", re.MULTILINE)
+    parts = []
+    for match in own.finditer(text):
+        end = ends.search(text, match.end())
+        parts.append(
+            text[match.start() : min(end.start() if end else len(text), match.end() + AROUND)].strip()
+        )
+    return "\n...\n".join(parts)[:LONGEST_PASSAGE]
+
+
 def _documents(folder: Path) -> dict[str, str]:
     """The deposit's readable documents by name."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         kind = _DOCUMENTS.get(path.suffix.lower())
         if kind is None or path.is_symlink() or not path.is_file() or len(found) >= MOST_DOCUMENTS:
+            continue
+        if not _PLAIN_NAME.fullmatch(str(path.relative_to(folder))):
             continue
         try:
             found[str(path.relative_to(folder))] = read_document(path, kind=kind)
