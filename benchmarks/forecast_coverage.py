@@ -67,23 +67,50 @@ def invented_effects(
     return pl.DataFrame(rows, schema=[*names, "reference_se", "true"], orient="row")
 
 
-def true_coverage(rng: np.random.Generator, *, kind: str, studies: int, new: int, far: float) -> np.ndarray:
-    """One collection: coverage of true effects of new studies at 50 % and 90 % among those forecast, at 90 % among all if
-    none were refused, share refused, and errors of forecast, raw predictions and no effect."""
-    calibration = calibrate(invented_effects(rng, kind=kind, studies=studies))
+def true_coverage(
+    rng: np.random.Generator, *, kind: str, studies: int, new: int, far: float
+) -> dict[str, float]:
+    """One collection, and new studies: coverage of their true effects, widths, and mean squares of errors.
+
+    `..._all` is what coverage had been without abstention; `..._conformal` what split conformal intervals give.
+    """
+    known = calibration_table(invented_effects(rng, kind=kind, studies=studies))
+    calibration = calibrate(known)
     unseen = invented_effects(rng, kind=kind, studies=new, far=far)
-    told = expected_effects(calibration, without_people(calibration_table(unseen)))
-    never = calibration.never_abstaining()
-    all_told = expected_effects(never, without_people(calibration_table(unseen))).with_columns(unseen["true"])
-    told = told.with_columns(unseen["true"])
+    asked = without_people(calibration_table(unseen))
+    told = expected_effects(calibration, asked).with_columns(unseen["true"])
+    always = expected_effects(calibration.never_abstaining(), asked).with_columns(unseen["true"])
     kept = told.filter(pl.col("abstains") == "")
-    errors = [
-        kept.select(((pl.col(name) - pl.col("true")) ** 2).mean()).item()
-        for name in ("expected", "predicted")
-    ]
-    errors.append(kept.select((pl.col("true") ** 2).mean()).item())
-    covered = (_covered(kept, 50), _covered(kept, 90), _covered(all_told, 90))
-    return np.array([*covered, 1 - kept.height / told.height, *errors])
+    half = conformal_half_width(known)
+    conformal = kept.with_columns(lo_90=pl.col("expected") - half, hi_90=pl.col("expected") + half)
+    errors = {"mse": pl.col("expected"), "mse_raw": pl.col("predicted"), "mse_none": pl.lit(0.0)}
+    return {
+        "coverage_50": _covered(kept, 50),
+        "coverage_90": _covered(kept, 90),
+        "coverage_90_all": _covered(always, 90),
+        "coverage_90_conformal": _covered(conformal, 90),
+        "width": kept.select((pl.col("hi_90") - pl.col("lo_90")).mean()).item(),
+        "width_conformal": 2 * half,
+        "refused": 1 - kept.height / told.height,
+        **{name: kept.select(((own - pl.col("true")) ** 2).mean()).item() for name, own in errors.items()},
+    }
+
+
+def conformal_half_width(known: pl.DataFrame) -> float:
+    """Split conformal by study: a line fitted to half of the studies, and the 90 % quantile of the other half's errors.
+
+    Every study counts alike, and an unknown one is added to them (Dunn, Wasserman and Ramdas 2023, JASA 118).
+    """
+    studies = known["study"].unique(maintain_order=True).to_list()
+    half = len(studies) // 2
+    fitted = known.filter(pl.col("study").is_in(studies[:half]))
+    line = np.polyfit(fitted["predicted"].to_numpy(), fitted["human"].to_numpy(), 1)
+    rest = known.filter(pl.col("study").is_in(studies[half:]))
+    error = np.abs(rest["human"].to_numpy() - np.polyval(line, rest["predicted"].to_numpy()))
+    weight = (1 / rest.select(pl.len().over("study")).to_series()).to_numpy() / (len(studies) - half + 1)
+    order = np.argsort(error)
+    place = np.searchsorted(np.cumsum(weight[order]), 0.9)
+    return float(error[order][min(place, error.size - 1)])
 
 
 def _covered(told: pl.DataFrame, level: int) -> float:
@@ -97,14 +124,18 @@ def invented_table(collections: int, *, studies: int = 49, new: int = 20, seed: 
     for kind in KINDS:
         for far in (0.0, 0.2):
             rng = np.random.default_rng([seed, KINDS.index(kind), int(10 * far)])
-            found = np.stack(
+            found = pl.DataFrame(
                 [true_coverage(rng, kind=kind, studies=studies, new=new, far=far) for _ in range(collections)]
             )
-            mean, error = found.mean(axis=0), found.std(axis=0) / np.sqrt(len(found))
-            rmse = np.sqrt(mean[4:])
-            rows.append((kind, far, *mean[:4], error[1], *rmse))
-    names = ["kind", "far", "coverage_50", "coverage_90", "coverage_90_all", "refused", "se_90"]
-    return pl.DataFrame(rows, schema=[*names, "rmse", "rmse_raw", "rmse_none"], orient="row")
+            row = {"kind": kind, "far": far, "collections": collections} | found.mean().row(0, named=True)
+            row |= {
+                name.replace("mse", "rmse"): row.pop(name) ** 0.5 for name in ("mse", "mse_raw", "mse_none")
+            }
+            row["se_of_coverage_90"] = (
+                found["coverage_90"].std() / collections**0.5 if collections > 1 else None
+            )
+            rows.append(row)
+    return pl.DataFrame(rows)
 
 
 # --- the archive -----------------------------------------------------------------------------------------------------
@@ -154,7 +185,8 @@ def effects_of_random_weights(store: StudyStore, like: pl.DataFrame, *, seed: in
     """What a model predicts that reads the texts and has learned nothing."""
     import jax
 
-    from socsci_jax.data.tokenizers import load_tokenizer, train_sentencepiece
+    from socsci_jax.data.sentencepiece_training import train_sentencepiece
+    from socsci_jax.data.tokenizers import load_tokenizer
     from socsci_jax.forecasting.arms import predicted_arms
     from socsci_jax.models.config import DecoderConfig
     from socsci_jax.models.modules import init
@@ -206,7 +238,7 @@ def main() -> None:
     given = parser.parse_args()
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=3):
         if given.what == "invented":
-            print(invented_table(given.collections, seed=given.seed))
+            print(invented_table(given.collections, seed=given.seed).transpose(include_header=True))
             return
         source = Path(given.source)
         if (source / "store.json").is_file():

@@ -80,6 +80,63 @@ def run(
     say(f"written: {out}")
 
 
+@app.command("lock")
+def lock_command(
+    forecast: Annotated[Path, typer.Argument(help="Folder that `forecast run` wrote.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write, ready to be deposited.")] = Path(
+        "lock"
+    ),
+    codebook: Annotated[
+        Path | None, typer.Option(help="The benchmark's codebook, whose ranges the tiers have to keep.")
+    ] = None,
+    seed: Seed = 0,
+    replace: Replace = False,
+) -> None:
+    """Lock a forecast before anybody answers: its files, the benchmark's three tiers, and a hash to publish."""
+    from socsci_jax.evaluation.elsewhere.silicon_sample import Ranges
+    from socsci_jax.forecasting.lock import lock
+
+    ranges = None if codebook is None else Ranges.of_codebook(codebook)
+    made = lock(forecast, out, ranges=ranges, seed=seed, replace=replace)
+    say(f"locked: {out}")
+    say(f"hash:   {made.hash}")
+    say("Deposit the whole folder where its date is attested, and publish the hash; then collect answers.")
+
+
+@app.command("score")
+def score_command(
+    locked: Annotated[Path, typer.Argument(metavar="LOCK", help="Folder that `forecast lock` wrote.")],
+    data: Annotated[
+        Path, typer.Argument(help="What people answered: a study store, a CSV or a Parquet file.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("score"),
+    replace: Replace = False,
+) -> None:
+    """Compare a locked forecast with what people answered: coverage, and error beside no effect and raw predictions.
+
+    A table has a row a person (condition, and a column an outcome) or a row an answer (condition, outcome, value).
+    """
+    import socsci_jax as sj
+    from socsci_jax.evaluation.elsewhere.columns import read_table
+    from socsci_jax.forecasting.lock import read_lock
+    from socsci_jax.forecasting.score import WRITTEN, score, write_score
+    from socsci_jax.storage import check_free
+
+    check_free(out, replaces=WRITTEN if replace else None)
+    found = score(read_lock(locked), sj.open_store(data) if data.is_dir() else read_table(data))
+    write_score(found, out, replace=replace)
+    print_table("Forecast against people", found.measures.with_columns(_rounded()))
+    if found.outside:
+        say(f"{found.outside:,} answers lie off their scale and are left out.")
+    say(f"written: {out}")
+
+
+def _rounded() -> pl.Expr:
+    import polars as pl
+
+    return pl.col(pl.Float64).round(2)
+
+
 def _people(path: Path) -> pl.DataFrame:
     import polars as pl
 

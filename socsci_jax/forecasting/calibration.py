@@ -25,7 +25,7 @@ FEWEST_STUDIES = 10
 # Beyond the range of what calibration has seen, by more than this share of it, there is no forecast.
 SLACK = 0.1
 # How much features may change the logarithm of the scale, for one standard deviation.
-PULL = 0.3
+PULL = 0.1
 CONVERGED = 300
 
 
@@ -222,10 +222,15 @@ def _scale_of_features(rows: Rows, features: np.ndarray) -> np.ndarray:
         fitted = fit_mixture(rotate(rows, np.exp(features @ gamma)), iterations=12)
         return -fitted.log_likelihood + 0.5 * float(gamma @ gamma) / PULL**2
 
+    size = features.shape[1]
     found = scipy.optimize.minimize(
-        loss, np.zeros(features.shape[1]), method="L-BFGS-B", options={"maxiter": 8, "eps": 1e-3}
+        loss,
+        np.zeros(size),
+        method="L-BFGS-B",
+        bounds=[(-1, 1)] * size,
+        options={"maxiter": 8, "eps": 1e-3},
     )
-    return np.clip(found.x, -1, 1)
+    return found.x
 
 
 def _shrunken(b: np.ndarray, variance: np.ndarray) -> np.ndarray:

@@ -24,9 +24,7 @@ def expected_effects(calibration: Calibration, table: pl.DataFrame) -> pl.DataFr
     Columns: expected, lo_50, hi_50, lo_90, hi_90, p_positive, and abstains, the reason why there is no forecast, for which
     all others are null.  With a column `human_se` intervals are those of effects measured with that error.
     """
-    mean, variance_k = _moments(calibration, table)
-    noise = table["human_se"].to_numpy() ** 2 if "human_se" in table.columns else np.zeros(len(mean))
-    sd_k = np.sqrt(variance_k + noise[:, None])
+    mean, sd_k = measured_moments(calibration, table)
     found = {"expected": mean}
     for level in LEVELS:
         for name, tail in (("lo", (1 - level) / 2), ("hi", (1 + level) / 2)):
@@ -39,6 +37,14 @@ def expected_effects(calibration: Calibration, table: pl.DataFrame) -> pl.DataFr
     )
     told = pl.col("abstains") == ""
     return added.with_columns(pl.when(told).then(pl.col(name)).alias(name) for name in found)
+
+
+def measured_moments(calibration: Calibration, table: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [N] and, for each scale a study may have, standard deviation [N, K] of an effect; with a column `human_se` of
+    an effect that is measured with that error."""
+    mean, variance_k = _moments(calibration, table)
+    noise = table["human_se"].to_numpy() ** 2 if "human_se" in table.columns else np.zeros(len(mean))
+    return mean, np.sqrt(variance_k + noise[:, None])
 
 
 def _moments(calibration: Calibration, table: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:

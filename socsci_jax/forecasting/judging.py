@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.forecasting.calibration import Calibration, calibrate
-from socsci_jax.forecasting.intervals import LEVELS, expected_effects
+from socsci_jax.forecasting.intervals import LEVELS, expected_effects, measured_moments, quantile
 from socsci_jax.forecasting.table import HUMAN, calibration_table
 
 RESAMPLES = 2_000
 FOLDS = 10
+CURVE = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 Statistic = Callable[[np.ndarray], float]
 
 
@@ -41,6 +42,21 @@ def against_people(calibration: Calibration, table: pl.DataFrame) -> pl.DataFram
         .alias(f"covered_{level * 100:.0f}")
         for level in LEVELS
     )
+
+
+def coverage_curve(
+    calibration: Calibration, table: pl.DataFrame, *, levels: tuple[float, ...] = CURVE
+) -> pl.DataFrame:
+    """Columns level and covered: the share of measured effects within intervals of each nominal level."""
+    mean, sd_k = measured_moments(calibration, table)
+    inside = []
+    for level in levels:
+        ends = [
+            mean + quantile(tail, sd_k, calibration.weights) for tail in ((1 - level) / 2, (1 + level) / 2)
+        ]
+        human = table["human"].to_numpy()
+        inside.append(float(((ends[0] <= human) & (human <= ends[1])).mean()))
+    return pl.DataFrame({"level": levels, "covered": inside})
 
 
 def judgment(judged: pl.DataFrame, *, seed: int = 0) -> pl.DataFrame:

@@ -52,7 +52,7 @@ class Rotated:
     study: np.ndarray
 
 
-def rotate(rows: Rows, scale: np.ndarray) -> Rotated:
+def rotate(rows: Rows, scale: np.ndarray, shared_part: float = 0.5) -> Rotated:
     """Makes rows independent; `scale` [N] is the diagonal of D."""
     human, design, lam = (np.empty_like(part) for part in (rows.human, rows.design, rows.human))
     order = np.argsort(rows.outcome, kind="stable")
@@ -63,7 +63,9 @@ def rotate(rows: Rows, scale: np.ndarray) -> Rotated:
         shared = np.maximum(rows.reference_se[at[:, 0]], LEAST_SE) ** 2
         own = np.maximum(rows.se[at] ** 2 - shared[:, None], LEAST_SE**2)
         error = own[:, :, None] * np.eye(size) + shared[:, None, None]
-        true = (scale[at][:, :, None] * scale[at][:, None, :]) * (np.eye(size) + 1) / 2
+        true = (scale[at][:, :, None] * scale[at][:, None, :]) * (
+            (1 - shared_part) * np.eye(size) + shared_part
+        )
         root = np.linalg.inv(np.linalg.cholesky(error))
         values, vectors = np.linalg.eigh(root @ true @ root.transpose(0, 2, 1))
         turn = vectors.transpose(0, 2, 1) @ root

@@ -1,0 +1,134 @@
+"""A forecast that is locked, and scored against planted answers."""
+
+import numpy as np
+import polars as pl
+import pytest
+from forecast_world import PEOPLE, experiment_items, invented_collection, planted_predict
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.elsewhere.silicon_sample import Ranges, problems
+from socsci_jax.forecasting.files import write_forecast
+from socsci_jax.forecasting.forecast import forecast
+from socsci_jax.forecasting.lock import lock, read_lock
+from socsci_jax.forecasting.population import population
+from socsci_jax.forecasting.score import score, write_score
+from socsci_jax.studies.schema import Scale
+
+SLIDER = Scale.of_levels(range(0, 101), origin="stated")
+ARMS, OUTCOMES = 17, 13
+CODEBOOK = Ranges({f"outcome {o}": (0.0, 100.0) for o in range(OUTCOMES)})
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lock")
+    made = forecast(
+        experiment_items(arms=ARMS, outcomes=OUTCOMES, scale=SLIDER),
+        predict=planted_predict,
+        population=population(PEOPLE),
+        collection=invented_collection(np.random.default_rng(0)),
+    )
+    write_forecast(made, folder / "forecast")
+    return lock(
+        folder / "forecast", folder / "lock", documents={"checklist.md": "# Checklist\n"}, ranges=CODEBOOK
+    )
+
+
+@pytest.mark.parametrize(
+    "tier, rows", [("T1", ARMS * len(PEOPLE)), ("T2", ARMS * OUTCOMES), ("T3", (ARMS - 1) * OUTCOMES)]
+)
+def test_every_tier_keeps_the_benchmarks_rules(locked, tier, rows):
+    table = pl.read_csv(locked.forecast.path / f"{tier}.csv", infer_schema=False)
+    assert table.height == rows
+    assert problems(table, ranges=CODEBOOK) == []
+
+
+def test_means_and_effects_of_the_tiers_say_the_same(locked):
+    t2, t3 = (pl.read_csv(locked.forecast.path / f"{tier}.csv") for tier in ("T2", "T3"))
+    control = t2.filter(condition="control").select("outcome", base="mean")
+    both = t3.join(t2, on=["condition", "outcome"]).join(control, on="outcome")
+    assert np.allclose(both["mean"] - both["base"], both["ate"])
+
+
+def test_a_tier_against_the_rules_is_not_locked(locked, tmp_path):
+    narrow = Ranges({"outcome 0": (0.0, 10.0)})
+    with pytest.raises(InputError, match=r"T1 does not keep the benchmark's rules: .*outcome 0"):
+        lock(locked.forecast.path, tmp_path / "other", ranges=narrow)
+
+
+@pytest.mark.parametrize("name", ["T3.csv", "effects.parquet", "checklist.md", "lock.json"])
+def test_a_changed_byte_is_noticed(locked, tmp_path, name):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in locked.forecast.path.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    read_lock(copy)
+    content = bytearray((copy / name).read_bytes())
+    # Of the lock itself a digit of its time, so that it stays JSON.
+    place = content.index(b'"locked": "2') + 11 if name == "lock.json" else len(content) // 2
+    content[place] ^= 1
+    (copy / name).write_bytes(bytes(content))
+    with pytest.raises(InputError, match=f"{name}: was changed after it was locked"):
+        read_lock(copy)
+
+
+def test_a_file_that_is_added_or_gone_is_noticed(locked, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in locked.forecast.path.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    (copy / "more.csv").write_text("x")
+    with pytest.raises(InputError, match=r"more\.csv: was added"):
+        read_lock(copy)
+    (copy / "more.csv").unlink()
+    (copy / "T2.csv").unlink()
+    with pytest.raises(InputError, match=r"T2\.csv: is missing"):
+        read_lock(copy)
+
+
+def planted(locked, errors: np.ndarray, *, people: int = 400) -> pl.DataFrame:
+    """Answers whose effects miss the forecast by exactly `errors` [contrasts], and spread by 10 points on both sides."""
+    effects = locked.forecast.table("effects")
+    means = {(o, "control"): 50.0 for o in effects["outcome"].unique()}
+    for row, error in zip(effects.iter_rows(named=True), errors, strict=True):
+        means[row["outcome"], row["condition"]] = 50 + row["expected"] + error
+    rows = [
+        (condition, outcome, mean + (10 if k % 2 else -10))
+        for (outcome, condition), mean in means.items()
+        for k in range(people)
+    ]
+    return pl.DataFrame(rows, schema=["condition", "outcome", "value"], orient="row")
+
+
+def test_planted_answers_give_the_planted_errors(locked):
+    effects = locked.forecast.table("effects")
+    errors = np.random.default_rng(1).normal(size=effects.height) * 3
+    found = score(locked, planted(locked, errors))
+    expected, raw = effects["expected"].to_numpy(), effects["predicted"].to_numpy()
+    assert found.value("rmse_forecast") == pytest.approx(np.sqrt((errors**2).mean()))
+    assert found.value("rmse_no_effect") == pytest.approx(np.sqrt(((expected + errors) ** 2).mean()))
+    assert found.value("rmse_raw") == pytest.approx(np.sqrt(((expected + errors - raw) ** 2).mean()))
+
+
+def test_planted_answers_are_covered_as_planted(locked):
+    """Three of four effects are as forecast, the others out of every interval."""
+    effects = locked.forecast.table("effects")
+    errors = np.where(np.arange(effects.height) % 4 == 0, 25.0, 0.0)
+    found = score(locked, planted(locked, errors))
+    as_forecast = (errors == 0)[(effects["abstains"] == "").to_numpy()].mean()
+    assert found.value("coverage_90") == found.value("coverage_50") == pytest.approx(as_forecast)
+    assert found.coverage["covered"].to_list() == pytest.approx([as_forecast] * found.coverage.height)
+
+
+def test_people_in_rows_are_scored_like_answers_in_rows(locked, tmp_path):
+    long = planted(locked, np.ones(locked.forecast.table("effects").height), people=40)
+    numbered = long.with_columns(person=pl.int_range(pl.len()).over("condition", "outcome"))
+    wide = numbered.pivot("outcome", index=["condition", "person"], values="value")
+    found = score(locked, wide)
+    assert found.value("rmse_forecast") == pytest.approx(1.0)
+    assert (write_score(found, tmp_path / "score") / "coverage.png").stat().st_size > 1_000
+
+
+def test_data_of_another_study_are_refused(locked):
+    with pytest.raises(InputError, match="none of the outcomes"):
+        score(locked, pl.DataFrame({"condition": ["control"], "mood": [3]}))
