@@ -27,7 +27,7 @@ from socsci_jax.models.huggingface import export_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import STUDY_FIRST
-from socsci_jax.studies.schema import format_value
+from socsci_jax.studies.schema import SCHEMA_VERSION, format_value
 from socsci_jax.studies.splits import Split, make_split
 from socsci_jax.studies.store import StudyStore
 
@@ -42,7 +42,8 @@ PEER_EXAMPLES = 1024
 def workload(root: Path, *, shape: str, source: str, tokenizer: Path | None) -> Path:
     """The folder for a deposit (`source`: a TESS archive, or "synthetic") and a shape, made if it is not there."""
     folder = root / f"{'synthetic' if source == 'synthetic' else 'tess'}-{shape}"
-    if (folder / "ready").is_file():
+    ready, version = folder / "ready", f"study store {SCHEMA_VERSION}\n"
+    if ready.is_file() and ready.read_text() == version:
         return folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -71,7 +72,7 @@ def workload(root: Path, *, shape: str, source: str, tokenizer: Path | None) -> 
             _write_scoring_requests(
                 store, split, tok, folder / f"score-{levels}-{people}.npz", levels=allowed, people=people
             )
-    (folder / "ready").write_text("")
+    ready.write_text(version)
     return folder
 
 

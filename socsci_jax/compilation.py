@@ -50,3 +50,15 @@ def set_up_compiler() -> Path:
     if jax.default_backend() == "gpu" and OPTIMIZATION_LEVEL not in os.environ:
         jax.config.update("jax_optimization_level", "O1")
     return folder
+
+
+def same_bits_options(autotuning: Path) -> dict[str, bool | str]:
+    """Options of a program that is to give the same bits whenever it runs on the same GPUs.
+
+    On GPUs sums of a scatter are taken in any order, and the fastest of several products is chosen anew by every process.
+    The first is forbidden; the choices are kept in the folder `autotuning`, so a run that resumes takes the same.
+    """
+    return {
+        "xla_gpu_exclude_nondeterministic_ops": True,
+        "xla_gpu_per_fusion_autotune_cache_dir": str(autotuning),
+    }

@@ -1,4 +1,4 @@
-"""Whether a run that was stopped and resumed has the bits of one that was not, with and without XLA's guarantee."""
+"""Whether a run that was stopped and resumed has the bits of one that was not, with and without `same_bits`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,14 @@ from socsci_jax.training.program import step_program
 from socsci_jax.training.start import first_state, start_params
 
 CASE = steps.Case(model="Qwen/Qwen2.5-0.5B-Instruct", remat="layers")
-FLAGS = {"free": "", "deterministic": "--xla_gpu_deterministic_ops=true"}
 
 
 def measured(tiny: bool) -> dict[str, Any]:
-    """Of each setting: whether two processes end with the same parameters, and milliseconds a step."""
+    """With and without `same_bits`: whether two processes end with the same parameters, and milliseconds a step."""
     found: dict[str, Any] = {}
-    for name, flags in FLAGS.items():
-        if flags and jax.default_backend() != "gpu":
-            found[name] = {"not run": "the flag is for GPUs"}
-            continue
-        runs = [_in_a_process(flags, tiny=tiny) for _ in range(2)]
-        found[name] = {
+    for same_bits in (True, False):
+        runs = [_in_a_process(same_bits=same_bits, tiny=tiny) for _ in range(2)]
+        found[f"same_bits: {str(same_bits).lower()}"] = {
             "same parameters": runs[0]["digest"] == runs[1]["digest"],
             "same losses": runs[0]["losses"] == runs[1]["losses"],
             "ms_per_step": min(run["ms_per_step"] for run in runs),
@@ -39,18 +35,20 @@ def measured(tiny: bool) -> dict[str, Any]:
     return found
 
 
-def _in_a_process(flags: str, *, tiny: bool) -> dict[str, Any]:
-    environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
-    code = f"from benchmarks.accelerator import bits; bits.print_run(tiny={tiny})"
+def _in_a_process(*, same_bits: bool, tiny: bool) -> dict[str, Any]:
+    # Without JAX's cache of compiled programs: a resumed run may have to compile anew.
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    code = f"from benchmarks.accelerator import bits; bits.print_run(same_bits={same_bits}, tiny={tiny})"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def print_run(*, tiny: bool) -> None:
+def print_run(*, same_bits: bool, tiny: bool) -> None:
     """Some steps from the seed's start: losses, a digest of the parameters, milliseconds a step."""
     prepared, recipe, config = steps.case_of(CASE, tiny=tiny)
+    recipe = recipe.model_copy(update={"same_bits": same_bits})
     _, source = steps.planned(prepared, recipe, CASE, steps=4)
     mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
     optimizer = make_optimizer(recipe.optimizer, total_steps=1000)

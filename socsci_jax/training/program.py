@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from socsci_jax.compilation import same_bits_options
 from socsci_jax.data.contrast_plan import ContrastPlan, MixedPlan
 from socsci_jax.data.plan import BatchPlan, EpochPlan, Lengths
 from socsci_jax.data.trees import RowShape, empty_rows
@@ -34,7 +35,9 @@ def step_program(recipe: Recipe, config: DecoderConfig, optimizer: optax.Gradien
         seed=recipe.seed,
         **model_settings(recipe),
     )
-    return jax.jit(step, donate_argnums=0)
+    on_gpus = jax.default_backend() == "gpu"  # elsewhere they would only make JAX's cache miss what it has
+    options = same_bits_options(recipe.output / "autotuning") if recipe.same_bits and on_gpus else None
+    return jax.jit(step, donate_argnums=0, compiler_options=options)
 
 
 def place_rows(arrays: dict[str, np.ndarray], sharding: jax.sharding.NamedSharding) -> Batch:

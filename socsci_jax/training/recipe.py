@@ -30,7 +30,16 @@ from socsci_jax.training.recipe_blocks import (
 )
 
 # Blocks and keys of a recipe that do not shape what is trained.
-NOT_THE_RESULT = {"name", "output", "hardware", "parallelism", "checkpoints", "watchdog", "tracking"}
+NOT_THE_RESULT = {
+    "name",
+    "output",
+    "hardware",
+    "same_bits",
+    "parallelism",
+    "checkpoints",
+    "watchdog",
+    "tracking",
+}
 
 
 class Recipe(Block):
@@ -44,6 +53,9 @@ class Recipe(Block):
     """Machine that it is meant for, as 8xh200 or v5p-16; `plan` checks that it fits."""
     seed: Seed = 0
     """Seed of the start, the order of the data and everything else that is drawn."""
+    same_bits: bool = True
+    """On GPUs: a run that was stopped and resumed has the bits of one that was not, at some cost of speed; elsewhere it has
+    them anyway.  `python -m benchmarks.accelerator --only bits` measures both on a machine."""
     model: ModelConfig
     data: DataConfig
     objective: ObjectiveConfig = ObjectiveConfig()

@@ -19,6 +19,7 @@ from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.training.optimizer import make_optimizer
 from socsci_jax.training.program import step_program
+from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_files import parse_recipe
 
 V, D, ROW, READS = 4096, 64, 128, 64
@@ -50,9 +51,8 @@ EVERY_MESH = pytest.mark.parametrize(
 )
 
 
-@functools.cache
-def compiled(mesh: str) -> tuple[Operation, ...]:
-    recipe = parse_recipe(
+def recipe_on(mesh: str) -> Recipe:
+    return parse_recipe(
         {
             "name": "compiled",
             "output": "runs/compiled",
@@ -66,6 +66,11 @@ def compiled(mesh: str) -> tuple[Operation, ...]:
         },
         where="test",
     )
+
+
+@functools.cache
+def compiled(mesh: str) -> tuple[Operation, ...]:
+    recipe = recipe_on(mesh)
     config = DecoderConfig(**SIZES, vocab_size=V, max_position_embeddings=512, tie_word_embeddings=True)
     on = make_mesh(**{"data": 1, "fsdp": 1, "tensor": 1} | MESHES[mesh])
     operands = step_operands(recipe, config, RowShape(ROW, READS, READS), on)
@@ -120,3 +125,20 @@ def test_data_parallel_gradients_are_reduced_once_a_layer():
     assert not sizes("data", "all-gather", loops=True) + sizes("data", "all-gather", loops=False)
     # The table's two gradients, as embedding and as output projection.
     assert sizes("data", "all-reduce", loops=False).count(V * D) == 2
+
+
+@pytest.mark.parametrize(
+    ("same_bits", "device", "asked"), [(True, "gpu", True), (False, "gpu", False), (True, "cpu", False)]
+)
+def test_the_same_bits_are_asked_of_a_gpus_compiler_unless_the_recipe_gives_them_up(
+    monkeypatch, same_bits, device, asked
+):
+    options = []
+    monkeypatch.setattr(jax, "default_backend", lambda: device)
+    monkeypatch.setattr(jax, "jit", lambda step, **settings: options.append(settings["compiler_options"]))
+    step_program(recipe_on("data").model_copy(update={"same_bits": same_bits}), None, None)
+    [found] = options
+    assert (found is not None) == asked
+    if found:
+        assert found["xla_gpu_exclude_nondeterministic_ops"] is True
+        assert found["xla_gpu_per_fusion_autotune_cache_dir"] == "runs/compiled/autotuning"
