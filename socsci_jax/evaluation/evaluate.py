@@ -41,6 +41,7 @@ from socsci_jax.evaluation.intervals import RESAMPLES
 from socsci_jax.evaluation.items import HALVES, ItemPredictions, item_predictions
 from socsci_jax.evaluation.parts import Items, Part, excluded_table, find_parts
 from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.robustness import over_variants, robustness_rows, variants_of
 from socsci_jax.evaluation.table import CONDITION_POOLED, table_of
 from socsci_jax.studies.predictions import Predictions, read_predictions
 from socsci_jax.studies.schema import Item
@@ -129,9 +130,15 @@ def evaluate(
     """
     labeled = _with_weights(labeled, store)
     notes: list[str] = []
+    variants = variants_of(predictions)
+    predictions = over_variants(predictions)
+    if variants:
+        notes.append(
+            f"Predicted in {len(variants)} variants ({', '.join(variants)}): their mean is judged, and how far they differ."
+        )
     if {"seen", "unseen"} & set(predictions.frame.columns):
         correction = correct_parts(labeled, predictions.frame)
-        labeled, notes = correction.labeled, correction.sentences
+        labeled, notes = correction.labeled, [*notes, *correction.sentences]
     if "share" in labeled.columns and (shares := int(labeled["share"].sum())):
         notes.append(
             f"{shares:,} answers are shares of groups, not people's: nothing is said of how far people agree with each "
@@ -163,6 +170,7 @@ def evaluate(
         baselines=Baselines.of(ordered, store, people, seed=seed),
         people=people,
         truth=_truth(store),
+        variants=variants,
     )
     judged = [_judge(part, context) for part in parts]
     unused = _predictions_without_answer(predictions.frame, labeled)
@@ -210,6 +218,7 @@ class _Context:
     baselines: Baselines
     people: Demographics
     truth: pl.DataFrame | None
+    variants: Mapping[str, PredictionIndex]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -246,7 +255,7 @@ def _judge(part: Part, context: _Context) -> _Judged:
     calibrated = calibration(part)
     rows = sensitivity_rows(part, means) + contrast_rows(part, compared) + choice_rows(part, means)
     rows += group_rows(part, context.people) + equivalent_rows(part, items, values) + calibrated.rows
-    rows += simbench_rows(part, values)
+    rows += simbench_rows(part, values) + robustness_rows(part, context.variants, means)
     if context.truth is not None:
         rows += true_effect_rows(part, items, context.truth)
     return _Judged(

@@ -33,6 +33,9 @@ METADATA_KEY = b"socsci_jax"
 SUM_TOLERANCE = 1e-4
 # A table of somebody else has item_id, participant_id, and levels with probs, or draw with value.
 OPTIONAL = ("levels", "probs", "mass_on_levels", "draw", "value", "seen", "unseen")
+# A column that simulate does not write: the same predictions with options in another order, other words, ...
+VARIANT = "variant"
+_WITH_VARIANT = PREDICTIONS_SCHEMA.append(pa.field(VARIANT, pa.string()))
 _HINT = "write it again with `socsci-jax simulate`, or with any writer of Parquet or CSV"
 
 
@@ -92,10 +95,11 @@ def write_predictions(
     """
     path = Path(path)
     packed = json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True).encode()
-    schema = PREDICTIONS_SCHEMA.with_metadata({METADATA_KEY: packed})
+    has_variants = isinstance(frames, pl.DataFrame) and VARIANT in frames.columns
+    schema = (_WITH_VARIANT if has_variants else PREDICTIONS_SCHEMA).with_metadata({METADATA_KEY: packed})
     with new_file(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
         for frame in [frames] if isinstance(frames, pl.DataFrame) else frames:
-            writer.write_table(frame.select(PREDICTIONS_SCHEMA.names).to_arrow().cast(schema))
+            writer.write_table(frame.select(schema.names).to_arrow().cast(schema))
 
 
 def read_predictions(path: str | Path, store: StudyStore) -> Predictions:
@@ -145,10 +149,11 @@ def _read(path: Path) -> tuple[pl.DataFrame, pa.Schema]:
         table = _from_csv(path)
     else:
         table = read_parquet(
-            path, PREDICTIONS_SCHEMA, hint=_HINT, optional=OPTIONAL, from_integers=("participant_id",)
+            path, _WITH_VARIANT, hint=_HINT, optional=(*OPTIONAL, VARIANT), from_integers=("participant_id",)
         )
     _check_columns(path, table)
-    return to_polars(table, path, hint=_HINT), table.schema
+    frame = to_polars(table, path, hint=_HINT)
+    return frame if frame[VARIANT].count() else frame.drop(VARIANT), table.schema
 
 
 def _check_columns(path: Path, table: pa.Table) -> None:
@@ -173,7 +178,7 @@ def _from_csv(path: Path) -> pa.Table:
     if missing:
         raise InputError(f"{path}: column {missing[0]!r} is missing; found {frame.columns[:40]}; {_HINT}.")
     columns = []
-    for field in PREDICTIONS_SCHEMA:
+    for field in _WITH_VARIANT:
         if field.name not in frame.columns:
             columns.append(pa.nulls(frame.height, field.type))
             continue
@@ -183,7 +188,7 @@ def _from_csv(path: Path) -> pa.Table:
             for row, text in enumerate(texts)
         ]
         columns.append(pa.array(parsed, field.type))
-    return pa.table(columns, schema=PREDICTIONS_SCHEMA)
+    return pa.table(columns, schema=_WITH_VARIANT)
 
 
 def _cell(text: str | None, kind: pa.DataType, *, where: str) -> object:
@@ -243,10 +248,10 @@ def _check_ids(path: Path, frame: pl.DataFrame, store: StudyStore) -> None:
 
 
 def _check_duplicates(path: Path, frame: pl.DataFrame) -> None:
-    key = ["item_id", "participant_id", "draw"]
+    key = ["item_id", "participant_id", "draw", *({VARIANT} & set(frame.columns))]
     again = ~frame.select(pl.struct(key).is_first_distinct()).to_series()
     if again.any():
-        item, participant, draw = frame.select(key).row(_first_row(again))
+        item, participant, draw = frame.select(key[:3]).row(_first_row(again))
         raise InputError(
             f"{path}, row {_first_row(again)}: item {item!r}, participant {participant!r}, draw {draw} was given "
             "before; give each once, and number draws from 0."

@@ -9,15 +9,17 @@ from pathlib import Path
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.elsewhere.columns import MEAN, OUTCOME, VALUE, find, read_table
+from socsci_jax.evaluation.elsewhere.columns import MEAN, OUTCOME, VALUE, Rejected, find, read_table
 from socsci_jax.evaluation.elsewhere.long import as_long
 from socsci_jax.evaluation.elsewhere.means import evaluate_means
-from socsci_jax.evaluation.elsewhere.people import people_of
-from socsci_jax.evaluation.elsewhere.predicted import read_predicted
+from socsci_jax.evaluation.elsewhere.people import TablePeople, people_of
+from socsci_jax.evaluation.elsewhere.predicted import Read, read_predicted
 from socsci_jax.evaluation.elsewhere.scales import read_scales
 from socsci_jax.evaluation.evaluate import evaluate
 from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.robustness import BASE
 from socsci_jax.foreign_text import write_csv
+from socsci_jax.studies.predictions import VARIANT, Predictions
 from socsci_jax.studies.trained_on import UNSEEN
 
 
@@ -74,7 +76,7 @@ def evaluate_tables(
             frame, people, path=answers, seed=seed, minimum_n=minimum_n, resample=resample
         )
     else:
-        read = read_predicted(frame, people, path=answers, id_column=_own_id(frame, id_column))
+        read = _read_variants(frame, people, path=answers, id_column=_own_id(frame, id_column))
         bad = read.rejected
         notes += read.notes
         frame = read.predictions.frame.drop("seen", "unseen", strict=False)
@@ -87,6 +89,25 @@ def evaluate_tables(
         )
     metadata = {**found.metadata, "predictions": {"table": str(answers)}}
     return TableEvaluation(dataclasses.replace(found, notes=(*notes, *found.notes), metadata=metadata), every)
+
+
+def _read_variants(frame: pl.DataFrame, people: TablePeople, *, path: Path, id_column: str | None) -> Read:
+    """The predictions, each variant of a table that has a column `variant` read by itself."""
+    column = find(frame, (VARIANT,))
+    if column is None:
+        return read_predicted(frame, people, path=path, id_column=id_column)
+    frames, bad, notes = [], Rejected.none(), dict[str, None]()
+    rows = frame.with_row_index("_row", offset=1).with_columns(pl.col(column).fill_null(BASE))
+    for (name,), own in rows.partition_by(column, as_dict=True, maintain_order=True).items():
+        read = read_predicted(own.drop("_row", column), people, path=path, id_column=id_column)
+        frames.append(read.predictions.frame.with_columns(pl.lit(str(name)).alias(VARIANT)))
+        # Row numbers of the whole table again.
+        at = pl.Series([0, *own["_row"].to_list()])
+        bad = bad + Rejected(
+            read.rejected.frame.with_columns(row=at.gather(read.rejected.frame["row"]).cast(pl.Int64))
+        )
+        notes |= dict.fromkeys(read.notes)
+    return Read(Predictions(frame=pl.concat(frames)), bad, tuple(notes))
 
 
 def _check_unseen(frame: pl.DataFrame, path: Path) -> None:

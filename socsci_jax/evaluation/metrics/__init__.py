@@ -12,6 +12,7 @@ from socsci_jax.evaluation.metrics import (
     groups,
     humans,
     individuals,
+    robustness,
     summaries,
 )
 
@@ -22,6 +23,7 @@ FAMILIES: dict[str, tuple[Metric, ...]] = {
     "Decisions by prediction": decisions.METRICS,
     "Groups": groups.METRICS,
     "Calibration": calibration.METRICS,
+    "Robustness to variants of the prompt": robustness.METRICS,
     "People that a prediction is worth": humans.METRICS,
     "Summaries of a part": summaries.METRICS,
     "Labels without an order": classification.METRICS,
