@@ -71,8 +71,10 @@ def kinds_of(names: Sequence[str]) -> dict[str | None, list[str]]:
     by_kind = {
         kind: plain + [n for n in names if ":" in n and n.partition(":")[0].strip() == kind] for kind in kinds
     }
-    several = {kind: own for kind, own in by_kind.items() if len(own) >= 2}
-    return {None: list(names), **(several if len(kinds) > 1 else {})}
+    found: dict[str | None, list[str]] = {None: list(names)}
+    if len(kinds) > 1:
+        found |= {kind: own for kind, own in by_kind.items() if len(own) >= 2}
+    return found
 
 
 def robustness_rows(
