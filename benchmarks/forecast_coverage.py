@@ -152,7 +152,7 @@ def archive_tables(
     half, few = effects_of_people(store, other), effects_of_people(store, pilot)
     noise = half.with_columns(predicted=pl.Series(rng.normal(size=half.height) * 3))
     yield "half of the people", with_human_effects(half, judged)
-    yield "the half, threefold", with_human_effects(half.with_columns(3 * pl.col("predicted")), judged)
+    yield "the half, threefold", with_human_effects(half.with_columns(pl.col("predicted") * 3), judged)
     yield "the half, turned round", with_human_effects(half.with_columns(-pl.col("predicted")), judged)
     yield f"{PILOT} people", with_human_effects(few, judged)
     yield "noise", with_human_effects(noise, judged)

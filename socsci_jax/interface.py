@@ -229,7 +229,14 @@ def forecast(
 
     if isinstance(calibration, StudyStore):
         check_not_known(items, [i for i in calibration.item_by_id.values() if i.study_id not in exclude])
-        calibration = collect(predict, calibration, excluded=exclude, seed=seed, allow_unknown=allow_unknown)
+        calibration = collect(
+            predict,
+            calibration,
+            trained_on=model.trained_on,
+            excluded=exclude,
+            seed=seed,
+            allow_unknown=allow_unknown,
+        )
     return make(
         items,
         predict=predict,

@@ -85,6 +85,14 @@ class Calibration:
         ]
         return np.column_stack([directed, predicted, *others])
 
+    def expected(self, table: pl.DataFrame) -> np.ndarray:
+        """Expected effects [N]; features may take all weight from a prediction, and never turn it round."""
+        design = self.design(table)
+        predicted = design[:, 1]
+        moved = design[:, 1:] @ self.coefficients[1:]
+        against = np.sign(moved) * np.sign(predicted) < 0
+        return design[:, 0] * self.coefficients[0] + np.where(against, 0.0, moved)
+
     def log_scale(self, table: pl.DataFrame) -> np.ndarray:
         """Features [N, F] on which the spread of true effects depends."""
         columns = [f.standardized(values(table, f.name)) for f in self.features]
@@ -175,11 +183,12 @@ def calibrate(table: pl.DataFrame) -> Calibration:
     rotated = rotate(rows, np.exp(features @ gamma))
     free = fit_mixture(rotated)
     b = _shrunken(free.b, np.diag(free.covariance))
-    final = fit_mixture(rotated, b=b, iterations=CONVERGED)
+    told = dataclasses.replace(blank, coefficients=b)
+    left = dataclasses.replace(rows, human=rows.human - told.expected(table))
+    final = fit_mixture(rotate(left, np.exp(features @ gamma)), b=np.zeros_like(b), iterations=CONVERGED)
     kept = (b != 0)[:, None] & (b != 0)[None, :]
     return dataclasses.replace(
-        blank,
-        coefficients=b,
+        told,
         covariance=np.where(kept, free.covariance, 0.0),
         scale=gamma,
         weights=final.weights,

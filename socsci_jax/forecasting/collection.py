@@ -19,6 +19,7 @@ from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.trained_on import TrainedOn
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def collect(
     predict: Predict,
     store: StudyStore,
     *,
+    trained_on: TrainedOn | None,
     excluded: Names[str] = (),
     people: int = PEOPLE_PER_ITEM,
     seed: int = 0,
@@ -56,12 +58,12 @@ def collect(
 
     The same personas, drawn over all arms of a study, are asked every item of it: arms then differ by their texts alone.
 
-    Raises InputError where the model was trained on one of the studies.  Where it is not known what it was trained on,
-    that is an error too, unless `allow_unknown`.
+    Raises InputError, before anything is predicted, where the model was trained on one of the studies.  Where it is not
+    known what it was trained on, that is an error too, unless `allow_unknown`.
     """
     pairs = asked_pairs(store, excluded=excluded, people=people, seed=seed)
+    check_unseen(trained_on, pairs, allow_unknown=allow_unknown)
     predictions = predict(pairs)
-    check_unseen(predictions.frame, pairs, allow_unknown=allow_unknown)
     arms = predicted_arms(predictions, store.item_by_id)
     human = human_arms(store)
     kept = [item for item in store.item_by_id.values() if item.study_id not in excluded]
@@ -97,9 +99,9 @@ def asked_pairs(store: StudyStore, *, excluded: Names[str], people: int, seed: i
     return Pairs.of_store(store, pl.DataFrame(rows, schema=schema, orient="row"))
 
 
-def check_unseen(frame: pl.DataFrame, pairs: Pairs, *, allow_unknown: bool) -> None:
-    """Raises InputError where a prediction's study was trained on, or, without `allow_unknown`, may have been."""
-    if "unseen" not in frame.columns or frame["unseen"].null_count() == frame.height:
+def check_unseen(trained_on: TrainedOn | None, pairs: Pairs, *, allow_unknown: bool) -> None:
+    """Raises InputError where the model was trained on a study of the pairs, or, without `allow_unknown`, may have been."""
+    if trained_on is None:
         if not allow_unknown:
             raise InputError(
                 "it is not known what this model was trained on, so these studies may be no test of it; pass "
@@ -107,12 +109,12 @@ def check_unseen(frame: pl.DataFrame, pairs: Pairs, *, allow_unknown: bool) -> N
             )
         logger.warning("It is not known whether the model has seen the calibration studies.")
         return
-    seen = frame.filter(pl.col("unseen").is_null() | (pl.col("unseen") != "study"))
-    if seen.height:
-        studies = sorted({pairs.items[item_id].study_id for item_id in seen["item_id"].unique()})
+    unseen = trained_on.label(pairs)["unseen"]
+    seen = pairs.frame.filter(unseen.is_null() | (unseen != "study"))["study_id"].unique().sort().to_list()
+    if seen:
         raise InputError(
-            f"the model was trained on {len(studies)} of the calibration studies ({', '.join(studies[:5])}); calibrate on "
-            "studies that it never saw."
+            f"the model was trained on {len(seen)} of the calibration studies ({', '.join(seen[:5])}); calibrate on studies "
+            "that it never saw, or leave these out (--exclude)."
         )
 
 

@@ -52,7 +52,7 @@ def _moments(calibration: Calibration, table: pl.DataFrame) -> tuple[np.ndarray,
     design = calibration.design(table)
     scale = np.exp(calibration.log_scale(table) @ calibration.scale)
     uncertain = np.einsum("np,pq,nq->n", design, calibration.covariance, design)
-    return design @ calibration.coefficients, (scale[:, None] * GRID) ** 2 + uncertain[:, None]
+    return calibration.expected(table), (scale[:, None] * GRID) ** 2 + uncertain[:, None]
 
 
 def quantile(tail: float, sd_nk: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -74,13 +74,13 @@ def draw_effects(
     arm and reference of an outcome."""
     design = calibration.design(table)
     scale = np.exp(calibration.log_scale(table) @ calibration.scale)
-    b = rng.multivariate_normal(calibration.coefficients, calibration.covariance, size=draws, method="svd")
+    b = rng.multivariate_normal(np.zeros(design.shape[1]), calibration.covariance, size=draws, method="svd")
     tau = rng.choice(GRID, size=draws, p=calibration.weights / calibration.weights.sum())
     reference = table.select(pl.struct("study", "outcome", "reference").rank("dense")).to_series()
     group = reference.to_numpy().astype(int) - 1
     own = rng.standard_normal((draws, table.height))
     shared = rng.standard_normal((draws, group.max() + 1))[:, group]
-    return b @ design.T + tau[:, None] * scale * (own - shared) / np.sqrt(2)
+    return calibration.expected(table) + b @ design.T + tau[:, None] * scale * (own - shared) / np.sqrt(2)
 
 
 def ranks(

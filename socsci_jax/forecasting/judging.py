@@ -48,6 +48,8 @@ def coverage_curve(
     calibration: Calibration, table: pl.DataFrame, *, levels: tuple[float, ...] = CURVE
 ) -> pl.DataFrame:
     """Columns level and covered: the share of measured effects within intervals of each nominal level."""
+    if table.is_empty():
+        return pl.DataFrame(schema={"level": pl.Float64, "covered": pl.Float64})
     mean, sd_k = measured_moments(calibration, table)
     inside = []
     for level in levels:

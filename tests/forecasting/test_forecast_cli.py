@@ -1,0 +1,140 @@
+"""The commands from an experiment's file to a score, with a model of random weights."""
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+from random_model import random_model
+from small import SCALE_1_5, small_item, small_tokenizer
+from typer.testing import CliRunner
+
+import socsci_jax as sj
+from socsci_jax.cli import app
+from socsci_jax.errors import InputError
+from socsci_jax.studies.store_builder import StoreBuilder
+from socsci_jax.studies.trained_on import TrainedOn
+
+EXPERIMENT = """
+study: council
+factors:
+  frame:
+    levels:
+      plain: {text: The town council music evening letter garden., control: true}
+      praise: The town council honest work prize school bridge.
+      blame: The town council members theft money winter train.
+outcomes:
+  trust:
+    question: How do you feel about mood?
+    scale: {lo: 1, hi: 5, labels: {1: not at all, 5: completely}}
+"""
+WORDS = [
+    "council",
+    "town",
+    "evening",
+    "prize",
+    "honest",
+    "work",
+    "members",
+    "theft",
+    "money",
+    "school",
+    "river",
+    "bridge",
+    "doctor",
+    "farmer",
+    "letter",
+    "garden",
+    "winter",
+    "market",
+    "train",
+    "island",
+    "music",
+]
+PEOPLE = "age,gender\n18-34,Female\n35-64,Male\n65 or older,Female\n"
+
+
+def varied_store(folder):
+    """Twelve studies of two arms, in words of their own each."""
+    rng = np.random.default_rng(0)
+    builder = StoreBuilder(attributes=("age", "gender"), source="small", license="CC0", command="test")
+    for s in range(12):
+        builder.add_study(f"s{s}", title=f"Study {s}")
+        for c in range(2):
+            item = small_item(f"s{s}", f"c{c}", "mood", SCALE_1_5)
+            text = f"The {' '.join(rng.choice(WORDS, size=8, replace=False))}.\n\n"
+            item_id = builder.add_item(dataclasses.replace(item, stimulus=text, is_control=c == 0))
+            for k in range(22):
+                builder.add_participant(f"s{s}", f"{c}-{k}", {"age": "18-34", "gender": "Female"})
+                builder.add_response(item_id, f"{c}-{k}", int(rng.integers(1, 6)), sample_id=100 * c + k)
+    return builder.write(folder)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    store = varied_store(folder / "store")
+    tokenizer = small_tokenizer(store, folder / "tokenizer")
+    (folder / "experiment.yaml").write_text(EXPERIMENT)
+    (folder / "people.csv").write_text(PEOPLE)
+    (folder / "margins.yaml").write_text("gender: {Female: 0.51, Male: 0.49}\n")
+    return folder, random_model((store, None, tokenizer))
+
+
+@pytest.fixture
+def shell(world, monkeypatch):
+    folder, model = world
+    monkeypatch.setattr(sj, "open_model", lambda name: model)
+    monkeypatch.chdir(folder)
+
+    def run(*arguments: str):
+        return CliRunner().invoke(app, ["forecast", *arguments])
+
+    return run
+
+
+RUN = ("run", "experiment.yaml", "runs/none", "--calibration", "store", "--people", "people.csv")
+
+
+def test_a_model_of_unknown_training_is_refused_before_it_is_believed(shell):
+    found = shell(*RUN)
+    assert isinstance(found.exception, InputError)
+    assert "not known what this model was trained on" in str(found.exception)
+
+
+def test_a_model_that_saw_a_calibration_study_is_refused(world):
+    folder, model = world
+    store = sj.open_store(folder / "store")
+    labeled = store.responses.join(store.items.select("item_id", "study_id"), on="item_id")
+    seen = TrainedOn.of(store, labeled.filter(pl.col("study_id") == "s3"))
+    with pytest.raises(InputError, match=r"trained on 1 of the calibration studies \(s3\)"):
+        sj.forecast(
+            folder / "experiment.yaml",
+            dataclasses.replace(model, trained_on=seen),
+            calibration=store,
+            people=[{"age": "18-34"}],
+        )
+
+
+def test_from_an_experiment_to_a_score(shell, world):
+    folder, _ = world
+    made = shell(
+        *RUN, "--margins", "margins.yaml", "--subgroup", "gender", "--allow-unknown", "-o", "forecast"
+    )
+    assert made.exit_code == 0, made.output
+    assert "effective sample size" in made.output and "12 studies" in made.output
+    locked = shell("lock", "forecast", "-o", "locked")
+    assert locked.exit_code == 0, locked.output
+    rows = [
+        (arm, 1 + (k * (shift + 1)) % 5)
+        for arm, shift in (("plain", 0), ("praise", 1), ("blame", 2))
+        for k in range(40)
+    ]
+    answers = pl.DataFrame(rows, schema=["condition", "trust"], orient="row")
+    answers.write_csv(folder / "answers.csv")
+    scored = shell("score", "locked", "answers.csv", "-o", "score")
+    assert scored.exit_code == 0, scored.output
+    assert "rmse_forecast" in scored.output
+    assert {path.name for path in (folder / "score").iterdir()} == {
+        "effects.csv", "measures.csv", "coverage.csv", "coverage.png",
+    }  # fmt: skip
