@@ -15,6 +15,7 @@ import polars as pl
 from data_pipelines.formats.tables import Table, read_table
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
+from socsci_jax.studies.scale import is_answer
 from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.specification import SourceFile
 from socsci_jax.studies.store import StudyStore
@@ -42,7 +43,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     if problems:
         raise InputError(f"{source}: {len(problems)} problems:\n" + "\n".join(f"  {p}" for p in problems))
     attributes = tuple(
-        dict.fromkeys(key for wave in waves for key in tables[wave]["metadata.csv"].frame["key"])
+        dict.fromkeys(key for wave in waves for key in tables[wave]["metadata.csv"].frame["key"].drop_nulls())
     )
     builder = StoreBuilder(
         attributes=tuple(name.casefold() for name in attributes),
@@ -90,7 +91,11 @@ def _add_wave(builder: StoreBuilder, wave: Path, tables: dict[str, Table]) -> No
     number = re.search(r"W(\d+)$", wave.name)
     study = f"wave_{number[1]}" if number else wave.name
     builder.add_study(study, title=f"American Trends Panel, wave {number[1]}" if number else wave.name)
-    known = [key for key in tables["metadata.csv"].frame["key"] if key in people.columns]
+    known = [
+        key
+        for key in tables["metadata.csv"].frame["key"].drop_nulls().unique(maintain_order=True)
+        if key in people.columns
+    ]
     weights = _weights(people, wave, builder)
     attributes = people.select(known).rename({name: name.casefold() for name in known})
     for row, fields in enumerate(attributes.iter_rows(named=True)):
@@ -168,7 +173,7 @@ def _levels(question: dict[str, str | None]) -> tuple[dict[str, float], dict[str
     kept = [label for label in labels if not _REFUSED.fullmatch(label)]
     if len(set(kept)) < len(kept) or not kept:
         return "two options have one label"
-    numbers = [float(n) for n in ordinal if isinstance(n, int | float)]
+    numbers = [float(n) for n in ordinal if is_answer(n)]
     if (
         len(numbers) != len(ordinal)
         or len(set(numbers)) != len(numbers)

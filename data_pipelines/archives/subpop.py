@@ -14,6 +14,7 @@ from pathlib import Path
 from data_pipelines.archives.records import Record, record_files, records
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
+from socsci_jax.studies.scale import is_answer
 from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
@@ -73,6 +74,8 @@ def _problem(fields: dict) -> str | None:
         return "options must be texts"
     if not _are_numbers((*shares, *ordinal, fields["refusal_rate"])):
         return "responses, ordinal and refusal_rate must be numbers"
+    if not all(map(is_answer, ordinal)):
+        return "ordinal must be numbers of at most 15 digits"
     if not len(shares) == len(ordinal) == len(options) - 1 >= 2:
         return f"{len(options)} options, {len(shares)} responses, {len(ordinal)} ordinal; the last option is the refusal"
     if min(shares) < 0 or abs(sum(shares) - 1) > _TOLERANCE:

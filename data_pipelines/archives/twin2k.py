@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.archives.records import Record, record_files, records
-from data_pipelines.archives.twin2k_questions import Asked, asked_in, blocks_of, told_by
+from data_pipelines.archives.twin2k_questions import Asked, asked_in, blocks_of, labels_of, told_by
 from data_pipelines.drafting.demographics import attribute_of_text
 from socsci_jax.errors import InputError
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item
@@ -112,7 +112,7 @@ def _persona(blocks: list[dict[str, Any]], held: set[str]) -> tuple[dict[str, st
     attributes: dict[str, str] = {}
     told: list[str] = []
     for question, answers in _told(blocks, held):
-        name = attribute_of_text(question["QuestionText"], question.get("Options") or ())
+        name = attribute_of_text(question["QuestionText"], labels_of(question))
         if name is not None and name not in attributes and len(answers) == 1:
             attributes[name] = answers[0][1]
         else:

@@ -97,6 +97,11 @@ def asked_in(blocks: list[dict[str, Any]]) -> Iterator[Asked]:
                 )
 
 
+def labels_of(question: dict[str, Any]) -> list[str]:
+    """The texts of the question's options; empty where it has none."""
+    return _texts(question.get("Options"))
+
+
 def told_by(question: dict[str, Any]) -> list[tuple[str, str]]:
     """The question (with the row) and its answer in words, for each row that was answered."""
     answers = _answers(question)

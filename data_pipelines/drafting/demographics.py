@@ -119,7 +119,28 @@ _RULES = {
         tags=r"phone_?(?:service|type)",
     ),
 }
+# The same in German, French, Spanish, Italian, Portuguese and Dutch: what asks, and what some choice must say.
+_ELSEWHERE = {
+    "age": (r"\b(?:wie alt sind sie|ihr alter|alter\b.{0,20}jahre|quel âge avez|votre âge|cuántos años tiene|su edad|"
+            r"quanti anni ha|la sua età|quantos anos (?:você )?tem|sua idade|hoe oud bent|uw leeftijd)", r"\d"),
+    "gender": (r"\b(?:ihr geschlecht|welches geschlecht|votre (?:sexe|genre)|su (?:sexo|género)|(?:il suo|sesso) (?:genere|sesso)|"
+               r"seu (?:sexo|gênero|género)|uw geslacht)\b",
+               r"\b(?:weiblich|männlich|frau|mann|femme|homme|féminin|masculin|mujer|hombre|femenino|masculino|donna|uomo|"
+               r"femmina|maschio|mulher|homem|feminino|vrouw|man)\b"),
+    "education": (r"\b(?:schulabschluss|bildungsabschluss|niveau d['’](?:études|éducation)|diplôme|nivel (?:de estudios|educativo)|"
+                  r"titolo di studio|nível de (?:escolaridade|educação)|escolaridade|opleidingsniveau|hoogste opleiding)\b",
+                  r"\b(?:abitur|hauptschul\w*|realschul\w*|universit\w*|hochschul\w*|bac\b|licence|master|universi\w*|"
+                  r"secundari\w*|laurea|diploma|ensino|mbo|hbo|wo)\b"),
+    "income": (r"\b(?:(?:haushalts|netto|brutto)?einkommen|revenus?\b.{0,30}(?:foyer|ménage|mensuel|annuel)|ingresos|reddito|"
+               r"renda (?:familiar|mensal)|inkomen)\b", r"\d"),
+    "marital_status": (r"\b(?:familienstand|état civil|situation familiale|estado civil|stato civile|burgerlijke staat)\b",
+                       r"\b(?:verheiratet|ledig|mariée?|célibataire|casad[oa]|solter[oa]|sposat[oa]|celibe|solteir[oa]|gehuwd)\b"),
+    "household_size": (r"\b(?:wie viele personen\b.{0,40}haushalt|combien de personnes\b.{0,40}(?:foyer|ménage)|"
+                       r"cuántas personas\b.{0,40}hogar|quante persone\b.{0,40}(?:famiglia|casa)|"
+                       r"quantas pessoas\b.{0,40}(?:casa|domicílio)|hoeveel personen\b.{0,40}huishouden)", r"\d"),
+}  # fmt: skip
 assert set(_RULES) == set(SOCSCI210_ATTRIBUTES)
+assert set(_ELSEWHERE) < set(_RULES)
 _SOMEBODY_ELSE = re.compile(
     r"\b(?:father|mother|parents?|spouse|partner['’]s|child(?:ren)?['’]?s?|friends?|famil(?:y|ies)['’] |neighbou?rs?|"
     r"candidates?|scenario|imagine|suppose|company|should|government)\b",
@@ -155,6 +176,10 @@ def attribute_of_text(text: str, labels: Sequence[str], *, name: str = "") -> st
             if rule.free:
                 return attribute
         elif rule.labels is None or re.search(rule.labels, shown, re.IGNORECASE):
+            return attribute
+    for attribute, (asks, says) in _ELSEWHERE.items():
+        told = re.search(says, shown, re.IGNORECASE) if labels else _RULES[attribute].free
+        if told and re.search(asks, text, re.IGNORECASE | re.DOTALL):
             return attribute
     return None
 

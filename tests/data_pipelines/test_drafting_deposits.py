@@ -6,6 +6,7 @@ import collections
 import csv
 import functools
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -186,3 +187,52 @@ def test_means_per_arm_of_the_built_store_are_those_of_the_export(name, tmp_path
         for arm, column in columns.items():
             values = [float(row[column]) for row in rows(name) if row[column]]
             assert means[arm, outcome] == (round(sum(values) / len(values), 9), len(values))
+
+
+def rewritten(name: str, folder: Path, change: str) -> Path:
+    """The deposit as another hand would have exported it."""
+    with (DEPOSITS / name / "response.csv").open(encoding="utf-8-sig", newline="") as file:
+        table = list(csv.reader(file))
+    encoding, delimiter, file_name = "utf-8", ",", "response.csv"
+    match change:
+        case "reordered":
+            order = list(range(len(table[0])))
+            random.Random(0).shuffle(order)
+            table = [[row[i] for i in order] for row in table]
+        case "renamed":
+            table[0] = [f"v{i}" for i in range(len(table[0]))]
+        case "import ids alone":
+            table = table[2:]
+        case "names alone":
+            table = [table[0], *table[3:]]
+        case "two header rows":
+            table = [*table[:2], *table[3:]]
+        case "UTF-16, tabs":
+            encoding, delimiter, file_name = "utf-16", "\t", "response.tsv"
+    with (folder / file_name).open("w", encoding=encoding, newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows(table)
+    shutil.copy(DEPOSITS / name / "survey.qsf", folder)
+    return folder
+
+
+CHANGES = ["reordered", "renamed", "import ids alone", "names alone", "two header rows", "UTF-16, tabs"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hiring_algorithms",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("default_eric", "junk_fees", "privacy")),
+    ],
+)
+def test_another_export_of_the_same_answers_gives_the_same_arms_and_scales(name, change, tmp_path):
+    found, expected = draft_by_rules(rewritten(name, tmp_path, change)), drafted(name)
+    of = {f: a.levels for f, a in found.design.assignments.items()}
+    assert of == {f: a.levels for f, a in expected.design.assignments.items()}
+    # Columns keep their order within a question, whatever they are called.
+    assert collections.Counter(str(o.scale) for o in found.outcomes) == collections.Counter(
+        str(o.scale) for o in expected.outcomes
+    )
+    if change not in ("renamed", "import ids alone"):
+        assert {o.name for o in found.outcomes} == {o.name for o in expected.outcomes}

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import data_pipelines
+from data_pipelines.drafting.demographics import attribute_of_text
 from data_pipelines.drafting.rules import write_draft
 from data_pipelines.drafting.table_draft import draft_of_table, is_table
 from socsci_jax.errors import InputError
@@ -220,3 +221,21 @@ def test_the_command_drafts_from_a_table(table, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "factors: treatment" in done.stdout
     assert "6 values are left open" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("asked", "labels", "attribute"),
+    [
+        ("Wie alt sind Sie?", [], "age"),
+        ("Bitte geben Sie Ihr Geschlecht an.", ["männlich", "weiblich", "divers"], "gender"),
+        ("Quel est votre sexe ?", ["Femme", "Homme"], "gender"),
+        ("¿Cuál es su nivel de estudios?", ["Secundaria", "Universidad"], "education"),
+        ("Wie hoch ist Ihr monatliches Haushaltseinkommen?", ["bis 1.000 Euro", "über 1.000 Euro"], "income"),
+        ("Qual é o seu estado civil?", ["Solteiro", "Casado"], "marital_status"),
+        ("Hoeveel personen telt uw huishouden?", [], "household_size"),
+        ("Ist das Geschlecht eines Arztes wichtig?", ["ja", "nein"], None),
+        ("Wie viel Einkommen sollte der Staat besteuern?", ["alles", "nichts"], None),
+    ],
+)
+def test_attributes_are_told_in_other_languages_too(asked, labels, attribute):
+    assert attribute_of_text(asked, labels) == attribute

@@ -270,3 +270,23 @@ def test_transcripts_without_answers_or_given_twice_are_rejected(tmp_path):
         "no answer stands in <<double angle brackets>>",
         "text and experiment must be texts",
     ]
+
+
+# ---- what is of no published form costs a record, never the program ----
+
+
+def test_options_and_codes_of_other_types_are_no_answers(tmp_path):
+    odd = json.loads(person(1, 1, 1)["wave1_3_persona_json"])
+    odd[0]["Questions"][0]["Options"] = [1, ["a"], None]
+    odd[0]["Questions"][1]["Options"] = 5
+    twin = person(1, 1, 1) | {"wave1_3_persona_json": json.dumps(odd)}
+    assert build("twin2k", lines(tmp_path / "t.jsonl", twin), tmp_path / "twins").responses.height == 2
+    far = SHARES | {"ordinal": [1, 2, 10**30]}
+    store = build("subpop", lines(tmp_path / "s.jsonl", SHARES, far), tmp_path / "shares")
+    assert store.rejects["reason"].item() == "ordinal must be numbers of at most 15 digits"
+
+
+def test_a_wave_whose_metadata_name_nothing_is_read_without_it(tmp_path):
+    folder = wave(tmp_path / "American_Trends_Panel_W99")
+    table(folder / "metadata.csv", [{"key": "", "options": "[]"}, {"key": "SEX", "options": ""}])
+    assert build("opinionqa", folder, tmp_path / "store").attributes == ("sex",)
