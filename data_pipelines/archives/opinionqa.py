@@ -46,7 +46,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
         dict.fromkeys(key for wave in waves for key in tables[wave]["metadata.csv"].frame["key"].drop_nulls())
     )
     builder = StoreBuilder(
-        attributes=tuple(name.casefold() for name in attributes),
+        attributes=tuple(dict.fromkeys(name.casefold() for name in attributes)),
         source="OpinionQA, American Trends Panel of the Pew Research Center",
         license="not stated",
         command=command,
@@ -91,16 +91,13 @@ def _add_wave(builder: StoreBuilder, wave: Path, tables: dict[str, Table]) -> No
     number = re.search(r"W(\d+)$", wave.name)
     study = f"wave_{number[1]}" if number else wave.name
     builder.add_study(study, title=f"American Trends Panel, wave {number[1]}" if number else wave.name)
-    known = [
-        key
-        for key in tables["metadata.csv"].frame["key"].drop_nulls().unique(maintain_order=True)
-        if key in people.columns
-    ]
+    keys = tables["metadata.csv"].frame["key"].drop_nulls()
+    known = {key.casefold(): people[key].to_list() for key in keys if key in people.columns}
     weights = _weights(people, wave, builder)
-    attributes = people.select(known).rename({name: name.casefold() for name in known})
-    for row, fields in enumerate(attributes.iter_rows(named=True)):
+    for row in range(people.height):
         told = {
-            name: None if text is None or _REFUSED.fullmatch(text) else text for name, text in fields.items()
+            name: None if (text := cells[row]) is None or _REFUSED.fullmatch(text) else text
+            for name, cells in known.items()
         }
         builder.add_participant(study, str(row + 1), told, weight=weights[row])
     for question in tables["info.csv"].frame.iter_rows(named=True):

@@ -1,13 +1,16 @@
 """People who are told by a text, by traits, or by both: interviews, profiles, and how a prompt shows them."""
 
+import dataclasses
 import json
 
 import pytest
 from small_deposit import answers, build, refused, specification, write_deposit
+from typer.testing import CliRunner
 
 from data_pipelines.formats.tables import read_table
+from socsci_jax.cli import app
 from socsci_jax.errors import InputError
-from socsci_jax.studies.prompts import STUDY_FIRST, Layout
+from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST, Layout, load_layout
 from socsci_jax.studies.specification import SourceFile
 
 
@@ -83,6 +86,12 @@ def test_text_traits_or_both_are_three_layouts_over_one_store(deposit):
         InputError, match="attributes names 'age', which is none of people's; known are region"
     ):
         layout("age").prompt(item=item, attributes=known)
+
+
+def test_the_command_writes_a_layout_that_shows_one_attribute(tmp_path):
+    done = CliRunner().invoke(app, ["data", "layout", "persona_first", "--attributes", "interview"])
+    (tmp_path / "text.json").write_text(done.output)
+    assert load_layout(tmp_path / "text.json") == dataclasses.replace(PERSONA_FIRST, attributes="interview")
 
 
 def test_json_lines_are_a_table(tmp_path):

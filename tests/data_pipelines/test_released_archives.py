@@ -290,3 +290,5 @@ def test_a_wave_whose_metadata_name_nothing_is_read_without_it(tmp_path):
     folder = wave(tmp_path / "American_Trends_Panel_W99")
     table(folder / "metadata.csv", [{"key": "", "options": "[]"}, {"key": "SEX", "options": ""}])
     assert build("opinionqa", folder, tmp_path / "store").attributes == ("sex",)
+    table(folder / "metadata.csv", [{"key": "GONE", "options": ""}])
+    assert build("opinionqa", folder, tmp_path / "store").responses.height == 3
