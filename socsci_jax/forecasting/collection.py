@@ -58,11 +58,13 @@ def collect(
 
     The same personas, drawn over all arms of a study, are asked every item of it: arms then differ by their texts alone.
 
-    Raises InputError, before anything is predicted, where the model was trained on one of the studies.  Where it is not
-    known what it was trained on, that is an error too, unless `allow_unknown`.
+    Studies that the model was trained on are excluded, with a warning that counts them.  Raises InputError, before anything
+    is predicted, where none is left, and, unless `allow_unknown`, where it is not known what the model was trained on.
     """
     pairs = asked_pairs(store, excluded=excluded, people=people, seed=seed)
-    check_unseen(trained_on, pairs, allow_unknown=allow_unknown)
+    if seen := seen_studies(trained_on, pairs, allow_unknown=allow_unknown):
+        pairs = pairs.where(~pl.col("study_id").is_in(seen))
+        excluded = {*excluded, *seen}
     predictions = predict(pairs)
     arms = predicted_arms(predictions, store.item_by_id)
     human = human_arms(store)
@@ -99,8 +101,8 @@ def asked_pairs(store: StudyStore, *, excluded: Names[str], people: int, seed: i
     return Pairs.of_store(store, pl.DataFrame(rows, schema=schema, orient="row"))
 
 
-def check_unseen(trained_on: TrainedOn | None, pairs: Pairs, *, allow_unknown: bool) -> None:
-    """Raises InputError where the model was trained on a study of the pairs, or, without `allow_unknown`, may have been."""
+def seen_studies(trained_on: TrainedOn | None, pairs: Pairs, *, allow_unknown: bool) -> list[str]:
+    """The studies of the pairs that the model was trained on; InputError where these are all, or where it is not known."""
     if trained_on is None:
         if not allow_unknown:
             raise InputError(
@@ -108,14 +110,22 @@ def check_unseen(trained_on: TrainedOn | None, pairs: Pairs, *, allow_unknown: b
                 "--allow-unknown if you know that they came after its training."
             )
         logger.warning("It is not known whether the model has seen the calibration studies.")
-        return
+        return []
     unseen = trained_on.label(pairs)["unseen"]
     seen = pairs.frame.filter(unseen.is_null() | (unseen != "study"))["study_id"].unique().sort().to_list()
-    if seen:
+    studies = pairs.frame["study_id"].n_unique()
+    if len(seen) == studies:
         raise InputError(
-            f"the model was trained on {len(seen)} of the calibration studies ({', '.join(seen[:5])}); calibrate on studies "
-            "that it never saw, or leave these out (--exclude)."
+            f"the model was trained on every calibration study ({studies}); calibrate on studies that it never saw."
         )
+    if seen:
+        logger.warning(
+            "The model was trained on %d of the %d calibration studies; these are excluded (%s).",
+            len(seen),
+            studies,
+            ", ".join(seen[:5]) + (", ..." if len(seen) > 5 else ""),
+        )
+    return seen
 
 
 def human_arms(store: StudyStore, responses: pl.DataFrame | None = None) -> pl.DataFrame:

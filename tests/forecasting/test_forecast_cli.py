@@ -102,18 +102,36 @@ def test_a_model_of_unknown_training_is_refused_before_it_is_believed(shell):
     assert "not known what this model was trained on" in str(found.exception)
 
 
-def test_a_model_that_saw_a_calibration_study_is_refused(world):
+@pytest.fixture
+def trained_on(world):
+    """A model that was trained on some studies of the calibration store."""
     folder, model = world
     store = sj.open_store(folder / "store")
     labeled = store.responses.join(store.items.select("item_id", "study_id"), on="item_id")
-    seen = TrainedOn.of(store, labeled.filter(pl.col("study_id") == "s3"))
-    with pytest.raises(InputError, match=r"trained on 1 of the calibration studies \(s3\)"):
-        sj.forecast(
-            folder / "experiment.yaml",
-            dataclasses.replace(model, trained_on=seen),
-            calibration=store,
-            people=[{"age": "18-34"}],
+
+    def of(*studies: str):
+        return dataclasses.replace(
+            model, trained_on=TrainedOn.of(store, labeled.filter(pl.col("study_id").is_in(studies)))
         )
+
+    return store, of
+
+
+def test_studies_that_the_model_was_trained_on_teach_no_calibration(world, trained_on, caplog):
+    store, of = trained_on
+    made = sj.forecast(
+        world[0] / "experiment.yaml", of("s3", "s4"), calibration=store, people=[{"age": "18-34"}]
+    )
+    assert "trained on 2 of the 12 calibration studies" in caplog.text
+    assert not {"s3", "s4"} & set(made.collection.effects["study"])
+    assert made.collection.effects["study"].n_unique() == 10
+
+
+def test_a_model_that_saw_every_calibration_study_is_refused(world, trained_on):
+    store, of = trained_on
+    every = of(*store.studies["study_id"])
+    with pytest.raises(InputError, match=r"trained on every calibration study \(12\)"):
+        sj.forecast(world[0] / "experiment.yaml", every, calibration=store, people=[{"age": "18-34"}])
 
 
 def test_from_an_experiment_to_a_score(shell, world):
