@@ -13,7 +13,7 @@ from socsci_jax.estimation.linear import Family
 from socsci_jax.estimation.ppi import Sample
 from socsci_jax.rectification.formula import Formula, design
 from socsci_jax.rectification.predicted import ARM_0, ARM_1, PREDICTION, zero_or_one
-from socsci_jax.rectification.tables import Joined, reject_rows
+from socsci_jax.rectification.tables import IN_GOLD, Joined, reject, reject_rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,12 +75,7 @@ def prepare(
         if name not in joined.frame.columns:
             found = [column for column in joined.frame.columns if not column.startswith("socsci_jax:")]
             raise InputError(f"Neither table has a column {name!r}; together they have {found}.")
-    answers = joined.frame[formula.outcome].drop_nulls()
-    if not (answers.is_empty() or answers.dtype.is_numeric() or answers.dtype == pl.Boolean):
-        raise InputError(f"The answers {formula.outcome!r} are not numbers; code them before.")
-    joined = dataclasses.replace(
-        joined, frame=joined.frame.with_columns(pl.col(formula.outcome).cast(pl.Float64).fill_nan(None))
-    )
+    joined = _with_answers(joined, formula.outcome)
     personas = joined.frame.clear()
     if joined.both_arms:
         joined, personas = _both_arms(joined, formula, treatment)
@@ -120,6 +115,29 @@ def prepare(
         personas=personas,
     )
     return data, joined
+
+
+def _with_answers(joined: Joined, outcome: str) -> Joined:
+    """The answers as numbers, null where there is none; rows of GOLD without one are told among the rejects.
+
+    Such a row counts as one that was not asked: its prediction stays.  Raises InputError for answers that are texts.
+    """
+    answers = joined.frame[outcome]
+    if answers.dtype == pl.String:
+        answers = answers.str.strip_chars()
+        answers = answers.set(answers.str.to_lowercase().is_in(["", "nan"]), None)
+    try:
+        numbers = answers.cast(pl.Float64).fill_nan(None)
+    except pl.exceptions.PolarsError:
+        raise InputError(f"The answers {outcome!r} are not numbers; code them before.") from None
+    joined = dataclasses.replace(joined, frame=joined.frame.with_columns(numbers.alias(outcome)))
+    empty = joined.frame.filter(pl.col(IN_GOLD).fill_null(False) & pl.col(outcome).is_null())
+    joined = dataclasses.replace(joined, frame=joined.frame.drop(IN_GOLD))
+    if empty.is_empty():
+        return joined
+    told = reject(empty, joined.keys, f"GOLD has no value of {outcome} for it; it counts as not asked")
+    note = f"{empty.height:,} of GOLD's rows have no value of {outcome}: they count as not asked, and stand among the rejects"
+    return dataclasses.replace(joined, rejects=pl.concat([joined.rejects, told]), notes=(*joined.notes, note))
 
 
 def _both_arms(joined: Joined, formula: Formula, treatment: str | None) -> tuple[Joined, pl.DataFrame]:

@@ -28,7 +28,7 @@ _NOTHING_PREDICTED = "every row has an answer, so that there is nothing to predi
 class Rectification:
     """`table`: method, term, estimate, se, lo, hi, p, n_labeled, n_predicted, lambda; `needed`: answers needed for
     the half width that was asked for; `curve`: half widths and power over numbers of answers; `rejects`: keys and reason
-    of every excluded row; `people`: the rows that were estimated from, as packages of R take them (`people_for_r`)."""
+    of every excluded row, and of rows of GOLD without an answer; `people`: the rows that were estimated from, as packages of R take them (`people_for_r`)."""
 
     table: pl.DataFrame
     needed: pl.DataFrame | None

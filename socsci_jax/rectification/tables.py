@@ -12,6 +12,8 @@ from socsci_jax.rectification.predicted import ROW_SEEN, SEEN, flag, one_row_eac
 
 KEYS = ("study_id", "item_id", "participant_id")
 STUDY = "study_id"
+# A column that is made here, true for predictions of whom the gold table speaks.
+IN_GOLD = "socsci_jax:in_gold"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +56,8 @@ def join(
         )
     predictions = predictions.with_columns(_as_text(predictions, keys))
     one, both_arms = one_row_each(predictions, keys, column, treatment, gold)
-    frame = _coalesce(one, gold, keys)
-    rejects = [_reject(gold.join(one, on=keys, how="anti"), keys, "there is no prediction for it")]
+    frame = _coalesce(one, gold.with_columns(pl.lit(True).alias(IN_GOLD)), keys)
+    rejects = [reject(gold.join(one, on=keys, how="anti"), keys, "there is no prediction for it")]
     notes = []
     unknown = frame.height
     if ROW_SEEN in frame.columns:
@@ -70,7 +72,7 @@ def join(
                 "trained on them, exclude these rows (exclude_seen), or give other models' predictions so that each "
                 "study is predicted by one that has not seen it."
             )
-        rejects.append(_reject(frame.filter(seen), keys, "it was seen in training"))
+        rejects.append(reject(frame.filter(seen), keys, "it was seen in training"))
         frame = frame.filter(~seen).drop(ROW_SEEN)
     if unknown:
         notes.append(
@@ -149,12 +151,13 @@ def _coalesce(one: pl.DataFrame, gold: pl.DataFrame, keys: tuple[str, ...]) -> p
     return frame
 
 
-def _reject(rows: pl.DataFrame, keys: tuple[str, ...], reason: str) -> pl.DataFrame:
+def reject(rows: pl.DataFrame, keys: tuple[str, ...], reason: str) -> pl.DataFrame:
+    """Rows of a rejects table: keys and the reason."""
     return rows.select(*(pl.col(key).cast(pl.String) for key in keys), reason=pl.lit(reason))
 
 
 def reject_rows(joined: Joined, bad: pl.Expr, reason: str) -> Joined:
     """`joined` without the rows that are bad, which are added to its rejects."""
     bad = bad.fill_null(True)
-    rejects = pl.concat([joined.rejects, _reject(joined.frame.filter(bad), joined.keys, reason)])
+    rejects = pl.concat([joined.rejects, reject(joined.frame.filter(bad), joined.keys, reason)])
     return dataclasses.replace(joined, frame=joined.frame.filter(~bad), rejects=rejects)

@@ -88,3 +88,19 @@ def test_as_many_answers_as_coefficients_correct_nothing(people):
     frame, gold = people
     found = rectify(frame, gold.head(1), "y ~ 1")
     assert "DSL" not in found.table["method"].to_list()
+
+
+@pytest.mark.parametrize("form", ["nan", "null", "text"])
+def test_people_of_the_gold_table_without_a_value_are_counted_and_listed(people, form):
+    frame, gold = people
+    nothing = {"nan": pl.lit(float("nan")), "null": pl.lit(None, pl.Float64), "text": pl.lit(" ")}[form]
+    y = pl.col("y").cast(pl.String) if form == "text" else pl.col("y")
+    holes = gold.with_columns(y=pl.when(pl.int_range(LABELED) < 4).then(nothing).otherwise(y))
+    found = rectify(frame, holes, "y ~ 1")
+    assert found.rejects["participant_id"].to_list() == ["p0", "p1", "p2", "p3"]
+    assert found.rejects["reason"].unique().to_list() == [
+        "GOLD has no value of y for it; it counts as not asked"
+    ]
+    assert any(note.startswith("4 of GOLD's rows have no value of y") for note in found.notes)
+    without = rectify(frame, gold[4:], "y ~ 1")
+    assert without.rejects.is_empty() and found.table.equals(without.table)
