@@ -21,7 +21,9 @@ from socsci_jax.evaluation.table import (
     HUMAN,
     MODEL,
     SAMPLED,
+    SCALE,
     SPLIT_HALF,
+    TEST_RETEST,
     UNIFORM,
     columns_of,
     row,
@@ -171,6 +173,21 @@ def alternatives_rows(part: Part) -> list[pl.DataFrame]:
     errors = np.array([np.nan if one is None else one.error for one in beside])
     rows += mean_rows(part, Key("alternatives_error", None, part.source, MODEL), errors, None)
     return [*frames, table_of(rows)]
+
+
+def normalized_rows(part: Part, found: PartValues) -> list[dict[str, object]]:
+    """Accuracy as a share of how well people's first answer predicts their second, where they answered twice."""
+    rows: list[dict[str, object]] = []
+    asked = "individual_accuracy_median"
+    again = found.values.get(Key(asked, SCALE, part.source, TEST_RETEST))
+    if again is None:
+        return rows
+    for key, values in found.values.items():
+        if key.metric == asked and key.predictor not in (TEST_RETEST, SPLIT_HALF):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ratio = np.where(again > 0, values / again, np.nan)
+            rows += mean_rows(part, key._replace(metric="individual_accuracy_normalized"), ratio, None)
+    return rows
 
 
 def simbench_rows(part: Part, found: PartValues) -> list[dict[str, object]]:

@@ -147,6 +147,38 @@ def contrast_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
                 replicates_b = replicates_b[:1]
             estimate = part.resampling.estimate(BY_NAME[metric], replicates_b, clusters=len(np.unique(own)))
             rows.append(_row(part, metric, name, estimate, n=values.size))
+    return rows + _outcome_rows(part, means, pairs, found[MODEL])
+
+
+# With fewer contrasts a line goes through all of them.
+FEWEST_OF_OUTCOME = 3
+
+
+def _outcome_rows(
+    part: Part, means: ConditionMeans, pairs: effects.Contrasts, model: Effects
+) -> list[dict[str, object]]:
+    """Slope, intercept, r and error of the model's effects within each outcome, without an interval."""
+    places = means.frame[pairs.treated].select("study", "outcome").with_row_index("_k")
+    rows = []
+    for (study, outcome), own in places.partition_by(
+        "study", "outcome", as_dict=True, maintain_order=True
+    ).items():
+        k = own["_k"].to_numpy()
+        if k.size < FEWEST_OF_OUTCOME:
+            continue
+        for name in ("effect_slope", "effect_intercept", "effect_r", "effect_rmse"):
+            metric = BY_NAME[name]
+            assert isinstance(metric, EffectMetric)
+            terms = metric.terms(model.h[k], model.l[k], model.se2[k], model.undirected[k])
+            gathered = terms.mean(axis=0) if metric.aggregation == "clusters" else terms.sum(axis=0)
+            value = intervals.point(float(metric.of(gathered)))
+            same = {
+                "normalization": SCALE,
+                "source": part.source,
+                "study": str(study),
+                "outcome": str(outcome),
+            }
+            rows.append(row(name, value, part=part.name, predictor=MODEL, n=int(k.size), **same))
     return rows
 
 

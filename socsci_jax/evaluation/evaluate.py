@@ -23,6 +23,7 @@ from socsci_jax.evaluation.averaging import (
     alternatives_rows,
     distribution_table,
     metric_rows,
+    normalized_rows,
     part_values,
     simbench_rows,
     validity_rows,
@@ -255,7 +256,8 @@ def _judge(part: Part, context: _Context) -> _Judged:
     calibrated = calibration(part)
     rows = sensitivity_rows(part, means) + contrast_rows(part, compared) + choice_rows(part, means)
     rows += group_rows(part, context.people) + equivalent_rows(part, items, values) + calibrated.rows
-    rows += simbench_rows(part, values) + robustness_rows(part, context.variants, means)
+    rows += normalized_rows(part, values) + simbench_rows(part, values)
+    rows += robustness_rows(part, context.variants, means)
     if context.truth is not None:
         rows += true_effect_rows(part, items, context.truth)
     return _Judged(

@@ -32,6 +32,8 @@ class _Values:
     model: np.ndarray
     se2: np.ndarray
     n: np.ndarray
+    # Share of variance between groups, predicted − human [C].
+    r2: np.ndarray
 
 
 def group_rows(part: Part, people: Demographics) -> list[dict[str, object]]:
@@ -47,6 +49,8 @@ def group_rows(part: Part, people: Demographics) -> list[dict[str, object]]:
         if known.sum() >= 2:
             rows += _level_rows(part, attribute, values, known)
             rows += _gap_rows(part, attribute, values, known)
+            key = Key("group_r2_difference", SCALE, part.source, MODEL)
+            rows += mean_rows(part, key, values.r2, None, group=attribute.name)[-1:]
     return rows
 
 
@@ -62,7 +66,7 @@ def _values(
     shape = (len(part.cells), len(attribute.groups))
     by_key = {(metric, name): np.full(shape, np.nan) for metric in OF_GROUPS for name in (MODEL, SPLIT_HALF)}
     human, model, se2 = (np.full(shape, np.nan) for _ in range(3))
-    found = _Values(by_key, human, model, se2, np.zeros(shape))
+    found = _Values(by_key, human, model, se2, np.zeros(shape), np.full(shape[0], np.nan))
     for c, cell in enumerate(part.cells):
         code = np.where(row_of_person[c] >= 0, attribute.code_p[row_of_person[c]], -1)
         readable = (code >= 0) & np.isfinite(accuracy[c])
@@ -122,6 +126,23 @@ def _of_cell(
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         found.se2[c] = (human @ at**2 - (human @ at) ** 2) / (n_g - 1)
+    found.r2[c] = _r2(model[enough], n_g[enough], at) - _adjusted_r2(human[enough], n_g[enough], at)
+
+
+def _r2(shares_gl: np.ndarray, n_g: np.ndarray, at: np.ndarray) -> float:
+    """Share of the variance of answers that lies between groups; NaN for one group, or without any variance."""
+    weight = n_g / n_g.sum()
+    means = shares_gl @ at
+    total = weight @ (shares_gl @ at**2) - (weight @ means) ** 2
+    if n_g.size < 2 or total < 1e-12:
+        return float("nan")
+    return float(weight @ (means - weight @ means) ** 2 / total)
+
+
+def _adjusted_r2(shares_gl: np.ndarray, n_g: np.ndarray, at: np.ndarray) -> float:
+    """The same of people's answers, without what chance puts between groups."""
+    free = n_g.sum() - n_g.size
+    return 1 - (1 - _r2(shares_gl, n_g, at)) * (n_g.sum() - 1) / free if free > 0 else float("nan")
 
 
 def _histograms(code: np.ndarray, answer: np.ndarray, groups: int, size: int) -> np.ndarray:

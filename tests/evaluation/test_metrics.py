@@ -45,6 +45,7 @@ def test_distances_are_scipys(case):
     reference = {
         "wasserstein": stats.wasserstein_distance(at, at, pair.predicted, pair.human),
         "total_variation": 0.5 * np.abs(pair.predicted - pair.human).sum(),
+        "overlap": np.minimum(pair.predicted, pair.human).sum(),
         "jensen_shannon": jensenshannon(pair.predicted, pair.human, base=2),
         "kl_divergence": stats.entropy(pair.human, pair.predicted),
         "kolmogorov_smirnov": np.abs(np.cumsum(pair.predicted) - np.cumsum(pair.human)).max(),

@@ -81,6 +81,44 @@ def test_moving_with_the_conditions_is_claimed_of_noise_at_most_once_in_twenty_t
     assert states.count("undecided") / RUNS > 0.8
 
 
+def null_state_of_one_study(unit: str, rng: np.random.Generator) -> str:
+    """The state of a model that knows nothing of one study: arms resampled, each with an effect of its own on all
+    outcomes, or outcomes resampled, in each of which arms have other effects.
+    """
+    arms, outcomes = (8, 5) if unit == "conditions" else (4, 10)
+    group = np.repeat(np.arange(outcomes), arms)
+    arm = np.tile(np.arange(arms), outcomes)
+
+    def answers() -> np.ndarray:
+        shared = rng.normal(size=arms)[arm] if unit == "conditions" else 0.0
+        return effects.centered(shared + rng.normal(size=group.size), group)
+
+    human, model = answers(), answers()
+    cluster = arm if unit == "conditions" else group
+    clusters = arms if unit == "conditions" else outcomes
+    terms = effects.moments_with_error(human, model, np.zeros(group.size), np.zeros(group.size, dtype=bool))
+    sums = few_resamples(clusters, rng) @ intervals.sum_by(terms, cluster, clusters)
+    metric = BY_NAME["condition_sensitivity_r"]
+    r = intervals.estimate(
+        effects.correlation(sums),
+        clusters=clusters,
+        resampled=unit,
+        transform=metric.transform,
+        low=-1,
+        high=1,
+    )
+    null = effects.permutation_null(model, human, group, permutations=99, rng=rng)
+    p = (1 + (null >= r.value).sum()) / (1 + null.size)
+    return effects_state(r, Estimate(float(p)), Estimate(float(effects.spread_ratio(sums)[0])))
+
+
+@pytest.mark.parametrize("unit", ["conditions", "outcomes"])
+def test_one_study_claims_moving_with_the_conditions_of_noise_at_most_once_in_twenty_times(unit):
+    rng = np.random.default_rng(1)
+    states = [null_state_of_one_study(unit, rng) for _ in range(800)]
+    assert states.count("moves") / 800 <= 0.05
+
+
 def test_moving_with_the_conditions_is_found_where_it_is():
     rng = np.random.default_rng(0)
     states = [null_state(20, rng, seen=1.0) for _ in range(60)]

@@ -149,6 +149,18 @@ METRICS = (
         of=lambda pair: total_variation(pair.predicted, pair.human),
     ),
     DistributionMetric(
+        name="overlap",
+        title="Overlap of the distributions",
+        unit="share of answers",
+        high=1.0,
+        better="higher",
+        citation="Weitzman 1970, U.S. Census Bureau Technical Paper 22",
+        formula="Σ_l min(p_l, q_l) over all levels of the stated scale: 1 − total variation",
+        trap="On the levels that people chose alone it would be higher: what is predicted elsewhere is lost.",
+        example="Predicted (0.5, 0.5, 0), human (0, 0.5, 0.5): 0.5.",
+        of=lambda pair: np.minimum(pair.predicted, pair.human).sum(axis=-1),
+    ),
+    DistributionMetric(
         name="jensen_shannon",
         title="Jensen-Shannon distance",
         unit="root of bits",

@@ -93,4 +93,18 @@ METRICS: tuple[Metric, ...] = (
         terms=moments_with_error,
         of=corrected_spread_ratio,
     ),
+    Metric(
+        name="group_r2_difference",
+        title="Share of variance between groups, predicted − human",
+        unit="share of variance",
+        low=-1.0,
+        high=1.0,
+        better="target",
+        target=0.0,
+        aggregation="items",
+        citation="Adjusted R²: Wherry 1931, Annals of Mathematical Statistics 2(4)",
+        formula="R² of answers drawn from the prediction on the attribute − adjusted R² of people's answers on it",
+        trap="Second to the gaps themselves: it is also above 0 where predictions have too little spread within groups.",
+        example="Predicted: between groups 0.02 of a variance of 0.10, so 0.2; people 0.05: 0.15.",
+    ),
 )

@@ -66,6 +66,18 @@ METRICS: tuple[Metric, ...] = (
         example="Levels 1 to 5, answer 5, predicted median 3: 1 − 2/4 = 0.5.",
         of=lambda a: median_accuracy(a.probs_nl, a.codes_n, levels_l=a.levels_l),
     ),
+    Metric(
+        name="individual_accuracy_normalized",
+        title="Individual accuracy over people's own, asked again",
+        unit="ratio",
+        better="higher",
+        aggregation="items",
+        citation="Park et al. 2024, arXiv:2411.10109 (normalized accuracy)",
+        formula="accuracy of the median guess / accuracy of the person's other answer, per item",
+        trap="People's accuracy is of those who answered twice, the prediction's of everybody. May pass 1 where answers are "
+        "noisy, and does so for a guess in the middle. Exists where people answered an item twice.",
+        example="Accuracy 0.72, of people themselves 0.8: 0.9.",
+    ),
     CellMetric(
         name="individual_r",
         title="Correlation over people within an item",
