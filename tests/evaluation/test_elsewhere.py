@@ -513,3 +513,28 @@ def test_means_that_nobody_answered_are_rejected(tmp_path):
     assert rejects.rows() == [
         (str(tmp_path / "answers.csv"), 5, "q9", "people have no answers to this question", "q9")
     ]
+
+
+def test_whole_numbers_are_the_same_identifier_in_whichever_way_a_table_writes_them(tmp_path):
+    arm = (pl.col("condition") == "b").cast(pl.Int64).alias("condition")
+    number = pl.col("participant_id").rank("dense").cast(pl.Int64)
+    human, predicted = (frame.with_columns(number, arm) for frame in (people(), people(seed=1)))
+    floats = predicted.with_columns(pl.col("participant_id", "condition").cast(pl.Float64))
+    same = judged(tmp_path, predicted, human, controls=["0"])
+    found = judged(tmp_path, floats, human, controls=["0"])
+    assert found.evaluation.table.equals(same.evaluation.table)
+    assert not any("stand for everybody" in note for note in found.evaluation.notes)
+
+
+def test_a_second_weight_of_one_person_is_rejected_and_counted(tmp_path):
+    weighted = wide(people()).with_columns(weight=pl.int_range(1, pl.len() + 1))
+    again = weighted[:2].with_columns(weight=pl.lit(9, pl.Int64), q1=None, q2=None)
+    found = judged(tmp_path, people(seed=1), pl.concat([weighted, again], how="vertical_relaxed"))
+    rejects = found.rejected
+    assert rejects["column"].to_list() == ["weight"] * 2 and rejects["value"].to_list() == ["9", "9"]
+    assert rejects["reason"].unique().to_list() == [
+        "the person has another weight in an earlier row, which is taken"
+    ]
+    assert any("2 cells could not be used" in note for note in found.evaluation.notes)
+    once = judged(tmp_path, people(seed=1), weighted)
+    assert found.evaluation.table.equals(once.evaluation.table)

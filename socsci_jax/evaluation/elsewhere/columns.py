@@ -34,6 +34,7 @@ WEIGHT = ("weight", "survey_weight")
 CONTROL = ("is_control",)
 LEVEL, PROB = ("level", "option"), ("prob", "probability", "share", "p")
 MEAN, LOWER, UPPER = ("mean", "ate"), ("pi_lower", "lo", "lower"), ("pi_upper", "hi", "upper")
+_WHOLE = r"^-?\d+(?:\.0+)?$"
 # What stands for no answer in a table.
 EMPTY = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", ".")
 
@@ -89,6 +90,15 @@ def find(frame: pl.DataFrame, names: Sequence[str]) -> str | None:
     """The first column that has one of these names, in any case."""
     by_name = {name.lower(): name for name in reversed(frame.columns)}
     return next((by_name[name] for name in names if name in by_name), None)
+
+
+def whole_ids(name: str) -> pl.Expr:
+    """A column of identifiers in which whole numbers are alike whether a table writes 7 or 7.0.
+
+    A column that holds anything else is left as it is.
+    """
+    ids = pl.col(name)
+    return pl.when(ids.str.contains(_WHOLE).all()).then(ids.str.replace(r"\.0+$", "")).otherwise(ids)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
     Rejected,
     find,
     rejected,
+    whole_ids,
 )
 
 # The condition of tables that name none.
@@ -28,6 +29,7 @@ NO_CONDITION = "all"
 PLACE = ("study", "condition", "outcome")
 YES, NO = ("true", "1", "yes"), ("false", "0", "no")
 _SIGNED = r"^[-+]?\d+(?:[.,]\d+)?\s*%$|^[-+]?\d+,\d{1,2}$"
+OTHER_WEIGHT = "the person has another weight in an earlier row, which is taken"
 INTERNAL = ["__row", "__participant_id", "__study", "__condition"]
 
 
@@ -72,9 +74,9 @@ def as_long(frame: pl.DataFrame, *, table: str, id_column: str | None = None) ->
     study, condition = find(frame, STUDY), find(frame, CONDITION)
     # Names that no table has, so that any column may be a question.
     base = frame.with_row_index("__row", offset=1).with_columns(
-        __participant_id=pl.col(person),
-        __study=pl.col(study).fill_null("study") if study else pl.lit("study"),
-        __condition=pl.col(condition).fill_null(NO_CONDITION) if condition else pl.lit(NO_CONDITION),
+        __participant_id=whole_ids(person),
+        __study=whole_ids(study).fill_null("study") if study else pl.lit("study"),
+        __condition=whole_ids(condition).fill_null(NO_CONDITION) if condition else pl.lit(NO_CONDITION),
     )
     weight, control = find(frame, WEIGHT), find(frame, CONTROL)
     taken = {person, study, condition, weight, control, find(frame, DRAW)} - {None}
@@ -102,13 +104,17 @@ def as_long(frame: pl.DataFrame, *, table: str, id_column: str | None = None) ->
         pl.col("__participant_id").alias("participant_id"),
         _weights(frame[weight], table) if weight else pl.lit(None, pl.Float64).alias("weight"),
         *(pl.col(name).alias(f"attribute {name}") for name in attributes),
-    ).filter(pl.col("participant_id").is_not_null())
+    )
+    if weight:
+        bad = bad + _other_weights(base, people["weight"], weight, table)
     marked = frozenset[str]()
     if control:
         marked = frozenset(base.filter(_yes(frame[control], table))["__condition"].unique())
     return LongTable(
         answers=answers,
-        people=people.unique(["study", "participant_id"], keep="first", maintain_order=True),
+        people=people.filter(pl.col("participant_id").is_not_null()).unique(
+            ["study", "participant_id"], keep="first", maintain_order=True
+        ),
         attributes=tuple(attributes),
         controls=marked,
         rejected=bad,
@@ -152,6 +158,17 @@ def _weights(column: pl.Series, table: str) -> pl.Series:
             "more."
         )
     return weights.alias("weight")
+
+
+def _other_weights(base: pl.DataFrame, weights: pl.Series, column: str, table: str) -> Rejected:
+    """Weights that are not those of their person's first row, which stand."""
+    person = ("__study", "__participant_id")
+    rows = base.select(
+        *person, weights.alias("weight"), row="__row", outcome=pl.lit(column), raw=column
+    ).filter(pl.col("__participant_id").is_not_null())
+    first = pl.col("weight").first().over(person)
+    differs = pl.col("weight").is_not_null() & pl.col("weight").ne_missing(first)
+    return rejected(table, rows.filter(differs), reason=OTHER_WEIGHT)
 
 
 def _yes(column: pl.Series, table: str) -> pl.Series:

@@ -24,6 +24,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
     Rejected,
     find,
     rejected,
+    whole_ids,
 )
 from socsci_jax.evaluation.elsewhere.long import PLACE
 from socsci_jax.evaluation.elsewhere.people import TablePeople
@@ -121,8 +122,8 @@ def _given(frame: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.Dat
 
     rows = frame.with_row_index("row", offset=1).select(
         "row",
-        (pl.col(study) if study else pl.lit(people.item_ids["study"][0])).alias("study"),
-        pl.col(condition).alias("condition"),
+        (whole_ids(study) if study else pl.lit(people.item_ids["study"][0])).alias("study"),
+        whole_ids(condition).alias("condition"),
         pl.col(outcome).alias("outcome"),
         pl.col(value).alias("raw"),
         numbers(value).alias("value"),

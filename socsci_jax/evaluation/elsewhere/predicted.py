@@ -19,6 +19,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
     Rejected,
     find,
     rejected,
+    whole_ids,
 )
 from socsci_jax.evaluation.elsewhere.long import NO_CONDITION, PLACE, as_long
 from socsci_jax.evaluation.elsewhere.people import TablePeople
@@ -152,9 +153,9 @@ def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path) -> Read
         frame.with_row_index("row", offset=1)
         .select(
             "row",
-            (pl.col(person) if person else pl.lit(None, pl.String)).alias("participant_id"),
-            (pl.col(study).fill_null("study") if study else pl.lit("study")).alias("study"),
-            (pl.col(condition).fill_null(NO_CONDITION) if condition else pl.lit(NO_CONDITION)).alias(
+            (whole_ids(person) if person else pl.lit(None, pl.String)).alias("participant_id"),
+            (whole_ids(study).fill_null("study") if study else pl.lit("study")).alias("study"),
+            (whole_ids(condition).fill_null(NO_CONDITION) if condition else pl.lit(NO_CONDITION)).alias(
                 "condition"
             ),
             pl.col(outcome).alias("outcome"),
