@@ -129,7 +129,7 @@ setup(
     package_data={
         "socsci_jax": ["py.typed"],
         "socsci_jax.pages": ["*.jinja", "*.css", "*.js"],
-        "socsci_jax.evaluation": ["*.jinja"],
+        "socsci_jax.evaluation.report": ["*.jinja"],
         "data_pipelines.review": ["*.html.jinja"],
     },
     install_requires=INSTALL,

@@ -49,7 +49,7 @@ def test_the_whole_chain_from_deposit_to_exported_model(tmp_path):
     assert table["probs"].list.sum().is_between(1 - 1e-9, 1 + 1e-9).all()
     shown = succeeds("evaluate", predictions, store, "-o", tmp_path / "evaluation", "--minimum-n", 2)
     assert "uniform" in shown
-    assert "data:image" in (tmp_path / "evaluation" / "report.html").read_text()
+    assert "<svg" in (tmp_path / "evaluation" / "report.html").read_text()
     succeeds("export", tmp_path / "run", tmp_path / "exported")
     assert "all equal" in succeeds("verify", tmp_path / "run", tmp_path / "exported")
     # The exported folder predicts as the run did, and still knows its layout.

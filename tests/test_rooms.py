@@ -163,7 +163,7 @@ def test_only_the_command_line_prints():
 def test_evaluation_runs_without_jax_installed():
     script = (
         "import sys; sys.modules['jax'] = None; "
-        "import socsci_jax.evaluation.evaluate, socsci_jax.evaluation.report"
+        "import socsci_jax.evaluation.evaluate, socsci_jax.evaluation.report.files"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 

@@ -88,7 +88,7 @@ def quickstart(
         raise InputError(
             "--deposit goes with --pretrained: random weights learn too little of a deposit here."
         )
-    from socsci_jax.evaluation.report import summary_table
+    from socsci_jax.evaluation.report.terminal import summary_table
     from socsci_jax.quickstart import run
 
     evaluation = run(out, seed=seed)

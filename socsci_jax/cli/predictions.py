@@ -203,11 +203,11 @@ def evaluate(
     minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
 ) -> None:
     """Say how far the predictions can be trusted: an evaluation table and one self-contained HTML report."""
-    from socsci_jax.evaluation import coding_report
     from socsci_jax.evaluation.elsewhere.simbench import evaluate_simbench, is_simbench
     from socsci_jax.evaluation.elsewhere.tables import evaluate_tables
     from socsci_jax.evaluation.evaluate import evaluate_files
-    from socsci_jax.evaluation.report import summary_table
+    from socsci_jax.evaluation.report import labels
+    from socsci_jax.evaluation.report.terminal import summary_table
     from socsci_jax.evaluation.verdicts import with_interval
 
     own_people = store_path is None and human is None and is_simbench(predictions)
@@ -247,7 +247,7 @@ def evaluate(
     if evaluation.parts:
         print_rich(summary_table(evaluation))
     if evaluation.coding.parts:
-        print_rich(coding_report.summary_table(evaluation.coding))
+        print_rich(labels.summary_table(evaluation.coding))
     if own_people:
         say(f"SimBench score: {with_interval(evaluation.metric('simbench_score'), digits=1)}")
     for note in evaluation.notes if store_path is None else ():

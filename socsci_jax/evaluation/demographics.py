@@ -62,7 +62,7 @@ class Demographics:
         found = []
         if "attributes" in participants.columns and participants.height:
             for name, values in participants["attributes"].struct.unnest().to_dict().items():
-                values = _banded(values) if name == "age" else values
+                values = banded(values) if name == "age" else values
                 groups = tuple(sorted(values.drop_nulls().unique().to_list()))
                 if 2 <= len(groups) <= MOST_GROUPS:
                     number = {group: k for k, group in enumerate(groups)}
@@ -71,7 +71,7 @@ class Demographics:
         return cls(row_of, tuple(found))
 
 
-def _banded(ages: pl.Series) -> pl.Series:
+def banded(ages: pl.Series) -> pl.Series:
     """Ages in years as bands; other texts as they are."""
     numbers = ages.cast(pl.Float64, strict=False)
     if numbers.null_count() > ages.null_count():

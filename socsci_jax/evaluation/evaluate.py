@@ -28,6 +28,7 @@ from socsci_jax.evaluation.averaging import (
     simbench_rows,
     validity_rows,
 )
+from socsci_jax.evaluation.background import background
 from socsci_jax.evaluation.baselines import Baselines
 from socsci_jax.evaluation.calibration import calibration
 from socsci_jax.evaluation.cells import PredictionIndex
@@ -191,6 +192,7 @@ def evaluate(
         excluded=excluded_table(found + coded, store),
         reliability=_stacked([one.reliability for one in judged]),
         coding=coding,
+        background=background(found + coded, store),
         replicates={key: values for part in parts for key, values in part.replicates.items()},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import difflib
 import functools
@@ -13,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.errors import InputError
+from socsci_jax.evaluation.background import Background
 from socsci_jax.evaluation.classification import Coding
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metric import DistributionMetric, Metric
@@ -35,6 +37,9 @@ class MetricValue(Estimate):
         return BY_NAME[self.metric]
 
 
+_PLACE = ("metric", "part", "predictor", "reference", "study", "group")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """`table` is the evaluation table (table.py); the other tables hold what a reader redraws the plots from.
@@ -42,7 +47,7 @@ class Evaluation:
     All but `table`, `excluded` and `coding` are about items whose levels have an order; `coding` is about the others.
     `condition_means` and `contrasts` have a row each with people's standard errors, `distributions` a row for each item,
     `excluded` the items that are in no average, `reliability` the bins of the reliability diagram, `replicates` the model's
-    values in every resample.
+    values in every resample, `background` who the people were and what they read.
     """
 
     table: pl.DataFrame
@@ -55,6 +60,7 @@ class Evaluation:
     excluded: pl.DataFrame
     reliability: pl.DataFrame
     coding: Coding
+    background: Background = dataclasses.field(default_factory=Background)
     replicates: Mapping[ReplicateKey, Replicates] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
@@ -69,9 +75,12 @@ class Evaluation:
         return SAMPLED if self.counts[part]["items_without_probabilities"] else EXACT
 
     @functools.cached_property
-    def _means(self) -> pl.DataFrame:
-        """The rows that are not of single items: a small part of the table, looked at many times."""
-        return self.table.filter(pl.col("outcome").is_null())
+    def _means(self) -> dict[tuple[str | None, ...], list[dict[str, Any]]]:
+        """The rows that are not of single items, by what they are of: looked at many times."""
+        found: dict[tuple[str | None, ...], list[dict[str, Any]]] = collections.defaultdict(list)
+        for row in self.table.filter(pl.col("outcome").is_null()).iter_rows(named=True):
+            found[tuple(row[name] for name in _PLACE)].append(row)
+        return dict(found)
 
     def metric(
         self,
@@ -104,28 +113,22 @@ class Evaluation:
             raise InputError(f"part {part!r} does not exist; this evaluation has {', '.join(known)}.")
         if normalization is None and (not isinstance(metric, DistributionMetric) or metric.normalized):
             normalization = SCALE
-        rows = self._means.filter(
-            pl.col("metric") == name,
-            pl.col("part") == part,
-            pl.col("predictor") == predictor,
-            pl.col("reference").eq_missing(pl.lit(reference, pl.String)),
-            pl.col("study").eq_missing(pl.lit(study, pl.String)),
-            pl.col("group").eq_missing(pl.lit(group, pl.String)),
-            pl.col("normalization").is_null() | (pl.col("normalization") == pl.lit(normalization, pl.String)),
-        )
-        if source is None and part in self.counts and rows["source"].n_unique() > 1:
+        rows = [
+            row
+            for row in self._means.get((name, part, predictor, reference, study, group), ())
+            if row["normalization"] in (None, normalization)
+        ]
+        if source is None and part in self.counts and len({row["source"] for row in rows}) > 1:
             source = self.source(part)
-        if source is not None:
-            rows = rows.filter(pl.col("source") == source)
-        if rows.is_empty():
+        row = next((row for row in rows if source in (None, row["source"])), None)
+        if row is None:
             return None
-        row = rows.row(0, named=True)
         kept = ("value", "lo", "hi", "resampled", "flag", "metric", "predictor", "part", "n")
         return MetricValue(**{field: row[field] for field in kept})
 
     def write(self, folder: str | Path) -> Path:
         """Writes tables and report to a folder; returns the path of the report.  Nothing is left behind on failure."""
-        from socsci_jax.evaluation.report import write_report  # matplotlib is slow to import
+        from socsci_jax.evaluation.report.files import write_report
 
         return write_report(self, folder)
 

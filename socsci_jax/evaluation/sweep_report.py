@@ -11,7 +11,7 @@ import dataclasses
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib
 import numpy as np
@@ -25,14 +25,27 @@ from scipy.optimize import minimize_scalar
 from socsci_jax.evaluation import intervals
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics import BY_NAME
-from socsci_jax.evaluation.plots import PREDICTOR_STYLE, STYLE
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import CONDITION_POOLED, EXACT, MODEL, OBSERVED, SAMPLED, SCALE, UNIFORM
 from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES, number, part_name, with_interval
-from socsci_jax.foreign_text import write_csv
+from socsci_jax.foreign_text import PLAIN_PLOTS, write_csv
 from socsci_jax.storage import new_file
 
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
 METRIC = BY_NAME["wasserstein"]
+# Distinct for color-blind eyes, and by marker for everybody else.
+PREDICTOR_STYLE = {MODEL: ("#0072b2", "o"), UNIFORM: ("#d55e00", "s"), CONDITION_POOLED: ("#009e73", "^")}
+STYLE: dict[RcKeyType, Any] = {
+    **PLAIN_PLOTS,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "svg.hashsalt": "socsci_jax",
+    "figure.constrained_layout.use": True,
+}
 PREDICTORS = (MODEL, UNIFORM, CONDITION_POOLED)
 # Normalization and source of the headline, and those that are compared with published values.
 PRIMARY = (SCALE, EXACT)

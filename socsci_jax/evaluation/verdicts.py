@@ -301,7 +301,7 @@ def registration(evaluation: Evaluation) -> Sentence:
         )
     return Sentence(
         "note",
-        "Exploratory: the predictions name no registration (metadata key `registered`), so nothing here may be called "
+        "Exploratory: the predictions name no registration (metadata key “registered”), so nothing here may be called "
         "confirmed, and with several parts and metrics some differences will look clear by chance.",
     )
 

@@ -93,6 +93,10 @@ class Drawing:
     table: Table | None = None
     size: Literal["wide", "half", "small"] = "half"
 
+    def named(self, name: str) -> Drawing:
+        """The same under another id, for a page that shows it twice."""
+        return dataclasses.replace(self, name=name)
+
     def svg(self) -> str:
         """The plot as an SVG file of its own."""
         return environment("socsci_jax.pages").get_template("plot.svg.jinja").render(plot=self)

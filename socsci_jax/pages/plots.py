@@ -195,10 +195,11 @@ def scatter(
     square: tuple[float, float] | None = None,
     table: bool = True,
     digits: int = 3,
+    names: tuple[str, str] = ("people", "model"),
 ) -> Drawing:
     """Predicted against observed with the 45° line; both axes are the same, so the line is where they agree.
 
-    `square` fixes the ends of both axes; otherwise zero is in the middle.
+    `square` fixes the ends of both axes; otherwise zero is in the middle.  `names` are those of x and y in words.
     """
     size, left, top = 420.0, 52.0, 10.0
     right, bottom = size - 12, size - 44
@@ -216,7 +217,9 @@ def scatter(
     shapes.append(Stroke(d=line(left, bottom, right, top), series="muted", dashed=True))
     many = len(points) > 60
     for p in points:
-        words = f"{p.words}\npeople {written(p.x, digits=digits)}, model {written(p.y, digits=digits)}"
+        words = (
+            f"{p.words}\n{names[0]} {written(p.x, digits=digits)}, {names[1]} {written(p.y, digits=digits)}"
+        )
         if p.x_error is not None and not many:
             lo, hi = (max(x.least, min(x.most, p.x + k * 1.96 * p.x_error)) for k in (-1, 1))
             shapes.append(Stroke(d=line(x.at(lo), y.at(p.y), x.at(hi), y.at(p.y)), series="sky", thick=0.8))
@@ -229,7 +232,7 @@ def scatter(
             )
         )
     rows = [[Cell(p.words.replace("\n", " · ")), number(p.x, digits), number(p.y, digits)] for p in points]
-    columns = [Column(what, is_number=False), Column("People"), Column("Model")]
+    columns = [Column(what, is_number=False), *(Column(name.capitalize()) for name in names)]
     return Drawing(
         name=name,
         title=title,

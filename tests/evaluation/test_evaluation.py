@@ -21,10 +21,12 @@ from evaluation_example import (
 from rich.console import Console
 
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation import report, verdicts
+from socsci_jax.evaluation import verdicts
 from socsci_jax.evaluation.cells import level_codes
 from socsci_jax.evaluation.evaluate import evaluate, evaluate_files, label_without_split
-from socsci_jax.evaluation.report import write_report
+from socsci_jax.evaluation.report import page as report
+from socsci_jax.evaluation.report.files import write_report
+from socsci_jax.evaluation.report.terminal import summary_table
 from socsci_jax.evaluation.result import Evaluation, MetricValue
 from socsci_jax.evaluation.table import EVALUATION_SCHEMA
 from socsci_jax.studies.predictions import Predictions, write_predictions
@@ -434,7 +436,7 @@ def test_a_model_of_which_no_draw_could_be_read_has_no_figure_and_no_crash(tmp_p
     assert value(found, "wasserstein", part="all", source="sampled").value is None
     assert value(found, "parse_rate", part="all").value == 0
     assert verdicts.verdict(found, "all")[0].text.startswith("Nothing can be said")
-    assert "–" in report.render(found)
+    assert "–" in report.render(report.values(found))
 
 
 # ---- predictions from elsewhere ----
@@ -495,25 +497,37 @@ def test_files_give_tables_and_a_page_that_loads_nothing(world, tmp_path):
     predictions, out = tmp_path / "predictions.parquet", tmp_path / "made" / "here"
     write_predictions(predictions, exact_predictions(world, world.truth).frame, metadata={"model": "<b>tiny"})
     evaluate_files(predictions, world.store.path, out)
+    tables = (
+        "items",
+        "contrasts",
+        "condition_means",
+        "distributions",
+        "reliability",
+        "people",
+        "counts",
+        "evaluation",
+    )
     assert {p.name for p in out.iterdir()} == {
-        "evaluation.parquet",
-        "evaluation.csv",
-        "items.csv",
-        "contrasts.csv",
-        "condition_means.csv",
-        "counts.csv",
-        "report.html",
+        *(f"{name}.{ending}" for name in tables for ending in ("csv", "parquet")),
+        *("report.html", "report.md", "figures", "studies"),
     }
+    assert len(list((out / "studies").iterdir())) == 6 and len(list((out / "figures").iterdir())) > 12
     assert [p.name for p in out.parent.iterdir()] == ["here"]
     assert pl.read_parquet(out / "evaluation.parquet").columns == EVALUATION_SCHEMA.names
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert all(uri.startswith("data:") for uri in re.findall(r"""\b(?:src|href)\s*=\s*["']([^"']*)""", page))
-    assert not re.search(r"<script|<link|<iframe|url\(|@import", page)
+    addresses = re.findall(r"""\b(?:src|href)\s*=\s*["']([^"']*)""", page)
+    assert all(address.startswith(("#", "studies/study-")) for address in addresses)
+    assert page.count("<script>") == 1 and not re.search(r"<link|<iframe|url\(|@import", page)
+    assert "default-src &#39;none&#39;" in page
     assert "<b>tiny" not in page
     assert "&lt;b&gt;tiny" in page
     assert "No split was named" in page
     assert re.search(r"\d+ studies, \d+ items, [\d,]+ answers in the averages", page)
     assert "not stated in the predictions file" in page
+    evaluate_files(predictions, world.store.path, out)  # over an earlier one
+    (out / "studies" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="notes"):
+        evaluate_files(predictions, world.store.path, out)
 
 
 def test_nothing_is_left_behind_on_failure(world, tmp_path, monkeypatch, knows_truth):
@@ -536,7 +550,7 @@ def test_predictions_that_are_refused_leave_nothing_behind(world, tmp_path):
 
 
 def test_the_split_of_the_metadata_is_used_and_another_one_is_warned_of(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "render", lambda evaluation: "no page")
+    monkeypatch.setattr(report, "render", lambda shown: "no page")
     world = make_world(tmp_path / "store", studies=3, conditions=2, outcomes=1, n=12)
     for name, study in (("trained", "s00"), ("other", "s01")):
         held_out = [{"part": PART, "study_id": study}]
@@ -559,7 +573,7 @@ def test_the_split_of_the_metadata_is_used_and_another_one_is_warned_of(tmp_path
 
 
 def test_the_report_says_plainly_when_the_model_does_not_beat_a_uniform_guess(guesses):
-    page = report.render(guesses)
+    page = report.render(report.values(guesses))
     assert "Whether the model does better than a uniform guess" in page
     assert "cannot be told from 4 studies" in page
     assert "Do not rely on this model for effects of conditions in unseen studies" in page
@@ -602,12 +616,12 @@ def test_the_same_evaluation_gives_the_same_page(tmp_path):
     world, item_id = one_item(tmp_path, [2, 3] * 8)
     exact = exact_predictions(world, {item_id: shape(0.5, levels=7)})
     found = evaluate(exact, world.store, label_without_split(world.store))
-    assert report.render(found) == report.render(found)
+    assert report.render(report.values(found)) == report.render(report.values(found))
 
 
 def test_the_summary_fits_a_terminal_of_eighty_columns(knows_truth):
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(report.summary_table(knows_truth))
+    console.print(summary_table(knows_truth))
     text = console.export_text()
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 80
@@ -619,7 +633,7 @@ def test_the_summary_fits_a_terminal_of_eighty_columns(knows_truth):
 
 
 def test_the_page_has_a_paragraph_for_a_methods_section_with_its_numbers(knows_truth):
-    page = report.render(knows_truth)
+    page = report.render(report.values(knows_truth))
     text = verdicts.methods_paragraph(knows_truth, PART)
     assert text.replace("'", "&#39;") in page
     for words in (

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.errors import InputError
+from socsci_jax.evaluation.background import background
 from socsci_jax.evaluation.cells import PredictionIndex
 from socsci_jax.evaluation.classification import judge
 from socsci_jax.evaluation.condition_means import ConditionMeans, condition_means, contrast_table, mean_table
@@ -104,6 +105,7 @@ def evaluate_means(
         excluded=excluded_table([part], people),
         reliability=incomplete.part_table(),
         coding=judge([], people.labeled.clear()),
+        background=background([part], people),
     )
     return found, bad
 

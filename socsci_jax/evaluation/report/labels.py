@@ -6,12 +6,16 @@ from typing import Any
 
 from rich.table import Table
 
-from socsci_jax.evaluation import plots
 from socsci_jax.evaluation.classification import CODERS, MAJORITY, PREDICTORS, Coding
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics.classification import METRICS
 from socsci_jax.evaluation.table import MODEL, UNIFORM
 from socsci_jax.evaluation.verdicts import number, with_interval
+from socsci_jax.pages import plots
+from socsci_jax.pages.drawing import Drawing
+from socsci_jax.pages.plots import Series, Value
+from socsci_jax.pages.tables import Cell, Column
+from socsci_jax.pages.tables import Table as PageTable
 
 PART_NAMES = {
     "unseen_studies": "unseen codebooks",
@@ -94,25 +98,22 @@ def sections(coding: Coding) -> list[dict[str, Any]]:
     """What the template shows of each part."""
     return [
         {
-            "id": f"labels-{part}",
+            "id": f"labels-{place}",
             "name": part_name(part),
             "source": coding.source(part),
             "counts": coding.counts[part],
             "verdict": verdict(coding, part),
-            "metrics": _metric_rows(coding, part, None),
+            "metrics": _metric_table(coding, part, name=f"labels-{place}"),
+            "variables": _variable_table(coding, part, name=f"variables-{place}"),
             "differences": [difference_sentence(coding, part, name) for name in PREDICTORS[1:]],
-            "items": [
-                (_item_name(coding, part, row), f"{row['n']:,}", _metric_rows(coding, part, row))
-                for row in coding.items.filter(part=part).iter_rows(named=True)
-            ],
             "excluded": [
                 f"{coding.counts[part][name]:,} {words}"
                 for name, words in EXCLUDED.items()
                 if coding.counts[part][name]
             ],
-            "plots": _plots(coding, part),
+            "drawings": _drawings(coding, part, name=f"labels-{place}"),
         }
-        for part in coding.parts
+        for place, part in enumerate(coding.parts, start=1)
     ]
 
 
@@ -123,14 +124,51 @@ def _item_name(coding: Coding, part: str, row: dict[str, Any]) -> str:
     return f"{row['study']} · {row['outcome']}"
 
 
-def _metric_rows(coding: Coding, part: str, item: dict[str, Any] | None) -> list[tuple[str, list[str]]]:
-    return [
-        (
-            metric.title,
-            [with_interval(_value(coding, metric.name, part, name, item=item)) for name in PREDICTORS],
-        )
-        for metric in METRICS
-    ]
+def _metric_cells(coding: Coding, part: str, metric: str, item: dict[str, Any] | None) -> list[Cell]:
+    found = (_value(coding, metric, part, name, item=item) for name in PREDICTORS)
+    return [Cell(with_interval(value), value.value) for value in found]
+
+
+def _columns() -> list[Column]:
+    return [Column(COLUMN_TITLES[name], is_marked=name == MODEL) for name in PREDICTORS]
+
+
+def _metric_table(coding: Coding, part: str, *, name: str) -> PageTable:
+    return PageTable(
+        name=name,
+        title=f"Agreement with people's labels, {part_name(part)}: mean over variables, 95 % intervals over documents",
+        columns=[Column("Metric", is_number=False), *_columns()],
+        rows=[
+            [
+                Cell(metric.title, help=f"{metric.formula}\nBeware: {metric.trap}"),
+                *_metric_cells(coding, part, metric.name, None),
+            ]
+            for metric in METRICS
+        ],
+    )
+
+
+def _variable_table(coding: Coding, part: str, *, name: str) -> PageTable:
+    return PageTable(
+        name=name,
+        title=f"Each variable, {part_name(part)}",
+        columns=[
+            Column("Variable", is_number=False),
+            Column("Labels"),
+            Column("Metric", is_number=False),
+            *_columns(),
+        ],
+        rows=[
+            [
+                Cell(_item_name(coding, part, row)),
+                Cell(f"{row['n']:,}", row["n"]),
+                Cell(metric.title),
+                *_metric_cells(coding, part, metric.name, row),
+            ]
+            for row in coding.items.filter(part=part).iter_rows(named=True)
+            for metric in METRICS
+        ],
+    )
 
 
 def _baseline(coding: Coding, part: str) -> str:
@@ -199,22 +237,41 @@ def difference_sentence(coding: Coding, part: str, predictor: str) -> str:
     return f"No difference from {name} can be claimed: {with_interval(found)} in accuracy."
 
 
-def _plots(coding: Coding, part: str) -> list[plots.Plot]:
-    items = coding.items.filter(part=part).head(MOST_ITEMS_DRAWN)
-    rows = items.iter_rows(named=True)
+def _drawings(coding: Coding, part: str, *, name: str) -> list[Drawing]:
+    rows = coding.items.filter(part=part).head(MOST_ITEMS_DRAWN).to_dicts()
     places = [(None, "all variables"), *((row, _item_name(coding, part, row)) for row in rows)]
-    kappas = {
-        name: [coding.value("cohen_kappa", part=part, predictor=name, item=item) for item, _ in places]
-        for name in (MODEL, CODERS)
-    }
-    return [
-        plots.agreement(
-            kappas,
-            places=[title for _, title in places],
-            names=COLUMN_TITLES,
-            caption="Agreement beyond chance (Cohen's κ) of the model with a coder, and of another coder with a coder, "
-            "with 95 % intervals over documents. At 0, as of every guess that does not look at the document, labels "
-            "agree as chance would have it.",
-        ),
-        *(plots.confusion(row) for row in items.iter_rows(named=True)),
+    values = [
+        Value(place=title, series=predictor, value=found.value, lo=found.lo, hi=found.hi)
+        for row, title in places
+        for predictor in (MODEL, CODERS)
+        if (found := _value(coding, "cohen_kappa", part, predictor, item=row)).value is not None
     ]
+    drawn = [_confusion(row, name=f"{name}-confusion-{k}") for k, row in enumerate(rows, start=1)]
+    if not values:
+        return drawn
+    agreement = plots.dots(
+        f"{name}-agreement",
+        f"Agreement beyond chance, {part_name(part)}",
+        values,
+        {
+            MODEL: Series("model with a coder", "model"),
+            CODERS: Series("another coder with a coder", "people", "square"),
+        },
+        label="Cohen's κ (higher is better)",
+        description=f"{len(places) - 1} variables.",
+        caption="Cohen's κ with 95 % intervals over documents. At 0, as of every guess that does not look at the "
+        "document, labels agree as chance would have it.",
+        reference=0.0,
+    )
+    return [agreement, *drawn]
+
+
+def _confusion(row: dict[str, Any], *, name: str) -> Drawing:
+    return plots.matrix(
+        name,
+        f"Labels of people against labels of the model: {row['study']} · {plots.shortened(row['outcome'], 60)}",
+        row["labels"],
+        row["counts"],
+        description=f"{row['n']} labels.",
+        caption="How often people gave each label (rows) and the model each (columns); darker is a greater share of the row.",
+    )

@@ -1,0 +1,111 @@
+"""What a reader must know besides the values: who the people were, and what they read and were asked."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import polars as pl
+
+from socsci_jax.evaluation.demographics import banded
+from socsci_jax.evaluation.parts import Items, Part
+from socsci_jax.studies.scale import format_value
+from socsci_jax.studies.store import StudyStore
+
+MOST_VALUES = 10
+_PEOPLE = {"part": pl.String, "attribute": pl.String, "value": pl.String, "n": pl.Int64}
+_ITEMS: dict[str, Any] = {
+    "item_id": pl.String,
+    "study": pl.String,
+    "condition": pl.String,
+    "outcome": pl.String,
+    "stimulus": pl.String,
+    "question": pl.String,
+    "answer_format": pl.String,
+    "is_control": pl.Boolean,
+    "levels": pl.List(pl.String),
+    "labels": pl.List(pl.String),
+}
+_STUDIES = {"study": pl.String, "title": pl.String, "source": pl.String, "license": pl.String}
+
+
+def _empty(schema: Mapping[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(schema=schema)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Background:
+    """`people`: how many had which value of an attribute (null: not known; attribute null: all of the part).
+
+    `items`: the texts of everything that was judged.  `studies`: titles, sources and licenses, where a store has them.
+    """
+
+    people: pl.DataFrame = dataclasses.field(default_factory=lambda: _empty(_PEOPLE))
+    items: pl.DataFrame = dataclasses.field(default_factory=lambda: _empty(_ITEMS))
+    studies: pl.DataFrame = dataclasses.field(default_factory=lambda: _empty(_STUDIES))
+
+
+class Attributed(Items, Protocol):
+    """Items, and people of whom attributes are known."""
+
+    @property
+    def participants(self) -> pl.DataFrame: ...
+
+
+def background(parts: Sequence[Part], store: Attributed) -> Background:
+    """The background of what the parts judge."""
+    studies = _empty(_STUDIES)
+    if isinstance(store, StudyStore):
+        studies = store.studies.select(pl.col("study_id").alias("study"), "title", "source", "license")
+    judged = dict.fromkeys(cell.item_id for part in parts for cell in part.cells)
+    return Background(
+        people=pl.DataFrame(list(_people(parts, store)), schema=_PEOPLE, orient="row"),
+        items=pl.DataFrame(list(_items(judged, store)), schema=_ITEMS, orient="row"),
+        studies=studies,
+    )
+
+
+def _items(ids: Iterable[str], store: Items) -> Iterable[tuple[object, ...]]:
+    for item_id in ids:
+        item = store.item_by_id[item_id]
+        levels = [format_value(level) for level in item.scale.levels]
+        yield (
+            item_id,
+            item.study_id,
+            item.condition,
+            item.outcome,
+            item.stimulus,
+            item.question,
+            item.answer_format,
+            item.is_control,
+            levels,
+            list(item.scale.labels or [""] * len(levels)),
+        )
+
+
+def _people(parts: Sequence[Part], store: Attributed) -> Iterable[tuple[str, str | None, str | None, int]]:
+    known = store.participants
+    keys = list(known.select("study_id", "participant_id").iter_rows())
+    columns = {}
+    if "attributes" in known.columns and known.height:
+        attributes = known["attributes"].struct.unnest()
+        columns = {
+            name: dict(zip(keys, (banded(values) if name == "age" else values).cast(pl.String).to_list()))
+            for name, values in attributes.to_dict().items()
+        }
+    for part in parts:
+        people = {(cell.item.study_id, person) for cell in part.cells for person in cell.people_n}
+        yield part.name, None, None, len(people)
+        for name, value_of in columns.items():
+            counts = collections.Counter(value_of.get(person) for person in people)
+            unknown = counts.pop(None, 0)
+            if not counts:
+                continue
+            most = sorted(counts.most_common(MOST_VALUES), key=lambda pair: pair[0] or "")
+            yield from ((part.name, name, value, n) for value, n in most)
+            if others := counts.total() - sum(n for _, n in most):
+                yield part.name, name, f"{len(counts) - len(most):,} other values", others
+            if unknown:
+                yield part.name, name, None, unknown
