@@ -15,7 +15,7 @@ from socsci_jax.evaluation.evaluate import evaluate
 from socsci_jax.evaluation.report import checklists
 from socsci_jax.evaluation.report.files import write_report
 from socsci_jax.studies.schema import Item
-from socsci_jax.studies.store import StoreBuilder
+from socsci_jax.studies.store_builder import StoreBuilder
 
 # What must stay text: markup, an end of the page's own script, handlers, turned writing, a word without end, formulas.
 HOSTILE = (
