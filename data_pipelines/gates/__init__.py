@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from data_pipelines.gates import assignment, personal, texts, values
+from data_pipelines.gates import assignment, personal, recodes, texts, values
 from socsci_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,6 +63,11 @@ GATES = (
     Gate(name="people-once", asks="Is every person counted once for an item?", check=assignment.people_once),
     Gate(name="values-on-scale", asks="Does every answer lie on its scale?", check=values.on_scale),
     Gate(name="labels-agree", asks="Do labels agree with the codebook?", check=values.labels_agree),
+    Gate(
+        name="recodes-complete",
+        asks="Does a recode name every code in the data?",
+        check=recodes.complete,
+    ),
     Gate(name="bands", asks="Does no band become a quantity?", check=values.bands),
     Gate(
         name="answer-in-prompt",

@@ -396,6 +396,25 @@ def test_a_recode_that_the_codebook_contradicts_is_refused(tmp_path):
     assert gates_in(refused(write_deposit(tmp_path / "d", spec=spec))) == {"labels-agree"}
 
 
+def test_a_recode_that_misses_codes_of_the_data_is_refused_with_their_list(tmp_path):
+    rows = answers()
+    rows[3]["region"], rows[4]["region"], rows[6]["region"] = 3, 8, 8
+    message = refused(write_deposit(tmp_path / "d", rows=rows))
+    assert gates_in(message) == {"recodes-complete"}
+    assert "attributes.region: the recode misses 3 (1), 8 (2)" in message
+    spec = specification()
+    spec["attributes"]["region"]["missing"] = [3, 8]
+    assert build(write_deposit(tmp_path / "d", rows=rows, spec=spec)).responses.height > 0
+
+
+def test_a_recode_of_the_ends_of_a_quantity_is_complete(tmp_path):
+    rows = answers()
+    rows[3]["age"] = 90
+    spec = specification()
+    spec["attributes"]["age"] = {"recode": {"90": "90 or older"}}
+    assert build(write_deposit(tmp_path / "d", rows=rows, spec=spec)).responses.height > 0
+
+
 @pytest.mark.parametrize(
     "derived",
     [
