@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +18,10 @@ from socsci_jax import __version__
 from socsci_jax.errors import InputError
 from socsci_jax.storage import check_free, new_folder
 from socsci_jax.studies.attributes import UNKNOWN_TEXTS, attribute_text
+from socsci_jax.studies.response_columns import ResponseColumns
 from socsci_jax.studies.schema import (
     ITEMS_SCHEMA,
     REJECTS_SCHEMA,
-    RESPONSES_SCHEMA,
     RETESTS_SCHEMA,
     SCHEMA_VERSION,
     STUDIES_SCHEMA,
@@ -31,6 +32,9 @@ from socsci_jax.studies.store import WRITTEN, StudyStore, content_hash
 
 if TYPE_CHECKING:
     pass
+
+# Rows that are made from Python objects together, and no more.
+ROWS_AT_A_TIME = 16_384
 
 
 @dataclasses.dataclass
@@ -58,7 +62,9 @@ class StoreBuilder:
         self._studies: dict[str, dict[str, Any]] = {}
         self._items: dict[str, Item] = {}
         self._participants: dict[tuple[str, str], tuple[float | None, tuple[str | None, ...]]] = {}
-        self._responses: dict[str, list[Any]] = {name: [] for name in RESPONSES_SCHEMA.names}
+        self._responses = ResponseColumns()
+        # Millions of people share few values: each is held once.
+        self._attribute_texts: dict[str, str] = {}
         self._retests: list[tuple[str, str, int, float]] = []
         self._rejects: list[dict[str, Any]] = []
         self._unknown_values: dict[str, collections.Counter[str]] = collections.defaultdict(
@@ -108,9 +114,11 @@ class StoreBuilder:
         if name in self.verbatim:
             return None if value is None else str(value)
         text = attribute_text(value)
-        if text is None and value is not None:
-            self._unknown_values[name][str(value).strip()] += 1
-        return text
+        if text is None:
+            if value is not None:
+                self._unknown_values[name][str(value).strip()] += 1
+            return None
+        return self._attribute_texts.setdefault(text, text)
 
     def add_response(
         self,
@@ -143,10 +151,7 @@ class StoreBuilder:
                 },
             )
             return False
-        for name, field in zip(
-            self._responses, (item_id, participant_id, float(value), sample_id, weight), strict=True
-        ):
-            self._responses[name].append(field)
+        self._responses.append(item_id, participant_id, float(value), sample_id, weight)
         return True
 
     def add_retest(self, item_id: str, participant_id: str, value: float, *, occasion: int = 2) -> None:
@@ -168,7 +173,7 @@ class StoreBuilder:
         out = Path(out)
         replaces = WRITTEN if replace and (out / "store.json").is_file() else None
         check_free(out, replaces=replaces)
-        used = set(self._responses["item_id"])
+        used = set(self._responses.items)
         if not used and not (self.keeps_unanswered and self._items):
             raise InputError(
                 f"{self.source}: not one answer could be read; the reasons were "
@@ -183,10 +188,7 @@ class StoreBuilder:
                 record={"item_id": item_id},
             )
         kept = {item.study_id for item in self._items.values()}
-        answered = {
-            (self._items[i].study_id, p)
-            for i, p in zip(self._responses["item_id"], self._responses["participant_id"], strict=True)
-        }
+        answered = {(self._items[i].study_id, p) for i, p in self._responses.pairs()}
         people = [key for key in self._participants if self.keeps_unanswered or key in answered]
         missing = answered - self._participants.keys()
         if missing:
@@ -195,24 +197,9 @@ class StoreBuilder:
             "studies": pa.Table.from_pylist(
                 [s for k, s in self._studies.items() if k in kept], schema=STUDIES_SCHEMA
             ),
-            "items": pa.Table.from_pylist(
-                [
-                    {
-                        "item_id": item_id,
-                        **{
-                            n: getattr(item, n)
-                            for n in ITEMS_SCHEMA.names
-                            if n not in ("item_id", "scale", "factors")
-                        },
-                        "scale": item.scale.to_dict(),
-                        "factors": list(item.factors.items()),
-                    }
-                    for item_id, item in self._items.items()
-                ],
-                schema=ITEMS_SCHEMA,
-            ),
+            "items": self._items_table(),
             "participants": self._participants_table(people),
-            "responses": pa.table(self._responses, schema=RESPONSES_SCHEMA),
+            "responses": self._responses.table(),
             "rejects": pa.Table.from_pylist(self._rejects, schema=REJECTS_SCHEMA),
         }
         manifest = {
@@ -255,6 +242,17 @@ class StoreBuilder:
         texts = ", ".join(map(repr, sorted(UNKNOWN_TEXTS)))
         return [f"Values that mean that nothing is known ({texts}, in any case) were left out: {found}."]
 
+    def _items_table(self) -> pa.Table:
+        rows = iter(self._items.items())
+        batches = []
+        while some := list(itertools.islice(rows, ROWS_AT_A_TIME)):
+            batches.append(
+                pa.RecordBatch.from_pylist(
+                    [_item_row(item_id, item) for item_id, item in some], schema=ITEMS_SCHEMA
+                )
+            )
+        return pa.Table.from_batches(batches, schema=ITEMS_SCHEMA)
+
     def _participants_table(self, people: list[tuple[str, str]]) -> pa.Table:
         schema = participants_schema(self.attributes)
         rows = [self._participants[key] for key in people]
@@ -270,3 +268,13 @@ class StoreBuilder:
             ],
             schema=schema,
         )
+
+
+def _item_row(item_id: str, item: Item) -> dict[str, Any]:
+    plain = [name for name in ITEMS_SCHEMA.names if name not in ("item_id", "scale", "factors")]
+    return {
+        "item_id": item_id,
+        **{name: getattr(item, name) for name in plain},
+        "scale": item.scale.to_dict(),
+        "factors": list(item.factors.items()),
+    }
