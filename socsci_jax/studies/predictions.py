@@ -51,6 +51,10 @@ class Predictions:
     metadata: Mapping[str, object] = dataclasses.field(default_factory=dict)
     pairs: Pairs | None = dataclasses.field(default=None, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        items, people = self.frame["item_id"].n_unique(), self.frame["participant_id"].drop_nulls().n_unique()
+        return f"Predictions({items} items × {people or 'all'} personas, {self.frame.height} rows)"
+
     def shares(self) -> pl.DataFrame:
         """Share of each level of each item, averaged over personas; see `summaries.shares`."""
         from socsci_jax.studies import summaries

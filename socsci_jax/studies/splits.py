@@ -98,6 +98,12 @@ class Split:
     held_out: pl.DataFrame
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Name, seed and the number of held-out units of each part."""
+        counts = self.held_out.group_by("part").len().sort("part").iter_rows()
+        parts = ", ".join(f"{part}: {n}" for part, n in counts)
+        return f"Split({self.name!r}, seed {self.seed}; held-out units: {parts or 'none'})"
+
     def pairs(self, *parts: str) -> Pairs:
         """Distinct pairs of an item and a participant who answered it, with their part, sorted by both.
 

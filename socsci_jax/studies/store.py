@@ -74,6 +74,14 @@ class StudyStore:
         }
         check_kinds(self.manifest, kinds, where=str(manifest), hint=_REBUILD)
 
+    def __repr__(self) -> str:
+        """Counts of the manifest and names of the splits; no table is read."""
+        rows = self.manifest["rows"]
+        names = {"studies": "studies", "items": "items", "participants": "people", "responses": "responses"}
+        counts = ", ".join(f"{rows[table]} {name}" for table, name in names.items() if table in rows)
+        splits = ", ".join(sorted(path.stem for path in (self.path / "splits").glob("*.parquet")))
+        return f"StudyStore({str(self.path)!r}: {counts}; splits: {splits or 'none'})"
+
     @property
     def content_hash(self) -> str:
         return str(self.manifest["content_hash"])
