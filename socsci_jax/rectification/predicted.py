@@ -8,7 +8,11 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 
-SEEN = "seen"
+SEEN, UNSEEN, NOTHING = (
+    "seen",
+    "unseen",
+    "nothing",
+)  # columns of a predictions table; nothing of the answer was unseen
 # Names of the columns that are made here, which no table from outside can have by accident.
 PREDICTION, ARM_0, ARM_1, ROW_SEEN = (f"socsci_jax:{name}" for name in ("prediction", "S0", "S1", "seen"))
 
@@ -17,7 +21,7 @@ def one_row_each(
     table: pl.DataFrame, keys: tuple[str, ...], column: str, treatment: str | None, gold: pl.DataFrame
 ) -> tuple[pl.DataFrame, bool]:
     """One row a key with PREDICTION, or ARM_0 and ARM_1, the other columns as they are; and whether it is both arms."""
-    seen = [flag(table).alias(ROW_SEEN)] if SEEN in table.columns else []
+    seen = [flag(table).alias(ROW_SEEN)] if {SEEN, UNSEEN} & set(table.columns) else []
     if {"S0", "S1"} <= set(table.columns):
         check_once(table, keys)
         arms = [_number(table, name).alias(made) for name, made in (("S0", ARM_0), ("S1", ARM_1))]
@@ -93,7 +97,17 @@ def _number(table: pl.DataFrame, name: str) -> pl.Expr:
 
 
 def flag(table: pl.DataFrame) -> pl.Expr:
-    """The column seen as true or false, null where it is not known."""
+    """Whether a row was trained on, by its columns seen and unseen; null where neither says."""
+    seen = _seen(table) if SEEN in table.columns else pl.lit(None, pl.Boolean)
+    if UNSEEN not in table.columns:
+        return seen.alias(SEEN)
+    unseen = pl.col(UNSEEN).cast(pl.String).str.strip_chars().str.to_lowercase()
+    nothing = unseen == NOTHING
+    # Either column is enough to say that it was.
+    return (seen.fill_null(False) | pl.coalesce(nothing, seen)).alias(SEEN)
+
+
+def _seen(table: pl.DataFrame) -> pl.Expr:
     column = table[SEEN]
     if column.dtype == pl.String:
         # Tables written elsewhere say True, which is a text to readers that know true alone.

@@ -59,10 +59,16 @@ def correct_parts(labeled: pl.DataFrame, predictions: pl.DataFrame) -> Correctio
     held_out = ~pl.col("part").is_in([TRAIN, "validation"])
     everybody = unseen.filter(pl.col("participant_id").is_null()).select("item_id", for_all="unseen")
     joined = (
-        labeled.join(unseen, on=["item_id", "participant_id"], how="left", maintain_order="left")
+        labeled.join(
+            unseen.with_columns(own=pl.lit(True)),
+            on=["item_id", "participant_id"],
+            how="left",
+            maintain_order="left",
+        )
         .join(everybody, on="item_id", how="left", maintain_order="left")
-        .with_columns(unseen=pl.coalesce("unseen", "for_all"))
-        .drop("for_all")
+        # What is not known of a person's own row is not known, whatever a row about everybody says.
+        .with_columns(unseen=pl.when("own").then("unseen").otherwise("for_all"))
+        .drop("for_all", "own")
     )
     true = pl.col("unseen").replace_strict(_PART_OF, default=None)
     stays = ~held_out | pl.col("unseen").is_null() | (pl.col("unseen") == "study") | (true == pl.col("part"))

@@ -467,7 +467,9 @@ def test_answers_of_people_without_a_weight_are_counted_in_a_note(tmp_path):
     assert any(note.startswith("2 answers are of people without a survey weight") for note in notes)
 
 
-@pytest.mark.parametrize(("column", "cell"), [("seen", "True"), ("seen", "1.0"), ("unseen", "nothing")])
+@pytest.mark.parametrize(
+    ("column", "cell"), [("seen", "True"), ("seen", "1.0"), ("seen", " yes"), ("unseen", "nothing")]
+)
 def test_predictions_that_say_that_they_were_trained_on_are_refused(tmp_path, column, cell):
     with pytest.raises(InputError, match="160 of 160 rows are marked as seen in training"):
         judged(tmp_path, people().with_columns(pl.lit(cell).alias(column)), people())

@@ -23,6 +23,15 @@ def test_answers_that_were_trained_on_are_refused(people):
         rectify(seen, gold, "y ~ 1")
 
 
+def test_a_table_that_says_only_what_is_unseen_is_believed_as_well(people):
+    frame, gold = people
+    seen = frame.with_columns(
+        unseen=pl.when(pl.int_range(ROWS) == 7).then(pl.lit("nothing")).otherwise(pl.lit("study"))
+    )
+    with pytest.raises(InputError, match=r"1 of 600 predictions are marked as seen .*'p7'"):
+        rectify(seen, gold, "y ~ 1")
+
+
 def test_answers_that_were_trained_on_may_be_left_out_and_are_listed(people):
     frame, gold = people
     seen = frame.with_columns(seen=pl.Series(np.arange(ROWS) < 10))

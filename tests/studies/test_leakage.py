@@ -230,6 +230,19 @@ def test_a_prediction_for_everybody_says_what_is_unseen_of_every_answer(world):
     assert "unseen_studies" not in correction.labeled["part"].to_list() and correction.unknown == 0
 
 
+def test_what_is_not_known_of_a_persons_own_row_is_not_taken_from_a_row_about_everybody(world):
+    store, _, trained = world
+    own = predictions_of(store, trained).frame.with_columns(
+        seen=pl.lit(None, pl.Boolean), unseen=pl.lit(None, pl.String)
+    )
+    everybody = own.unique("item_id").with_columns(
+        participant_id=pl.lit(None, pl.String), unseen=pl.lit("condition")
+    )
+    labeled = make_split(store, name="o", seed=0, studies=["a"]).label()
+    correction = correct_parts(labeled, pl.concat([own, everybody]))
+    assert correction.unknown == correction.claimed > 0
+
+
 @pytest.mark.parametrize(
     ("one", "other", "both"),
     [

@@ -109,7 +109,7 @@ def as_long(frame: pl.DataFrame, *, table: str, id_column: str | None = None) ->
         bad = bad + _other_weights(base, people["weight"], weight, table)
     marked = frozenset[str]()
     if control:
-        marked = frozenset(base.filter(_yes(frame[control], table))["__condition"].unique())
+        marked = frozenset(base.filter(yes(frame[control], table))["__condition"].unique())
     return LongTable(
         answers=answers,
         people=people.filter(pl.col("participant_id").is_not_null()).unique(
@@ -171,9 +171,9 @@ def _other_weights(base: pl.DataFrame, weights: pl.Series, column: str, table: s
     return rejected(table, rows.filter(differs), reason=OTHER_WEIGHT)
 
 
-def _yes(column: pl.Series, table: str) -> pl.Series:
+def yes(column: pl.Series, table: str) -> pl.Series:
     """Where a column of yes and no says yes; raises InputError for other words."""
-    words = column.str.to_lowercase().str.strip_suffix(".0")
+    words = column.str.strip_chars().str.to_lowercase().str.strip_suffix(".0")
     unknown = column.filter(words.is_not_null() & ~words.is_in([*YES, *NO]))
     if len(unknown):
         raise InputError(

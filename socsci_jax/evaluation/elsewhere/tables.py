@@ -10,7 +10,7 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere.columns import MEAN, OUTCOME, VALUE, Rejected, find, read_table
-from socsci_jax.evaluation.elsewhere.long import as_long
+from socsci_jax.evaluation.elsewhere.long import as_long, yes
 from socsci_jax.evaluation.elsewhere.means import evaluate_means
 from socsci_jax.evaluation.elsewhere.people import TablePeople, people_of
 from socsci_jax.evaluation.elsewhere.predicted import Read, read_predicted
@@ -112,11 +112,11 @@ def _read_variants(frame: pl.DataFrame, people: TablePeople, *, path: Path, id_c
 
 def _check_unseen(frame: pl.DataFrame, path: Path) -> None:
     """Raises InputError if the table itself says of rows that they were trained on."""
-    told = [
-        pl.col(name).str.to_lowercase().str.strip_suffix(".0").is_in(words)
-        for names, words in ((("seen",), ["true", "1"]), (("unseen",), [UNSEEN[-1]]))
-        if (name := find(frame, names))
-    ]
+    told = []
+    if name := find(frame, ("seen",)):
+        told.append(yes(frame[name], str(path)))
+    if name := find(frame, ("unseen",)):
+        told.append(frame[name].str.strip_chars().str.to_lowercase() == UNSEEN[-1])
     seen = frame.filter(pl.any_horizontal(told)).height if told else 0
     if seen:
         raise InputError(
