@@ -56,7 +56,8 @@ def _page(
     return {
         "study": study,
         "title": about.get("title") or study,
-        "about": about,
+        # Plain tables name no source.
+        "about": {"source": None, "license": None} | about,
         "parts": list(dict.fromkeys(part_name(row["part"]) for row in (*items, *own["means"]))),
         "answers": sum(row["n"] for row in items),
         "item_count": len(items),
