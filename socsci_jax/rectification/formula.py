@@ -110,6 +110,8 @@ def design(formula: Formula, frame: pl.DataFrame) -> Design:
 def _variable(column: pl.Series, categorical: bool) -> pl.Series:
     if column.dtype == pl.Boolean:
         column = column.cast(pl.Int8)
+    if column.dtype == pl.Int128:  # a number of more than 18 digits, which pandas has no type for
+        column = column.cast(pl.Float64)
     if (
         column.dtype.is_float()
         and categorical

@@ -21,6 +21,11 @@ def test_texts_are_categories_and_products_interactions():
     np.testing.assert_array_equal(built.X[:, -1], red * frame["treatment"].to_numpy())
 
 
+def test_a_number_of_more_than_18_digits_is_a_number():
+    frame = pl.DataFrame({"age": pl.Series([20, 30, 10**20], dtype=pl.Int128)})
+    np.testing.assert_array_equal(design(parse_formula("y ~ age"), frame).X[:, 1], [20, 30, 1e20])
+
+
 @pytest.mark.parametrize(
     ("formula", "named"),
     [
