@@ -118,11 +118,19 @@ def _covered(told: pl.DataFrame, level: int) -> float:
     return told.group_by("study").agg(inside.mean().alias("x"))["x"].mean()
 
 
-def invented_table(collections: int, *, studies: int = 49, new: int = 20, seed: int = 0) -> pl.DataFrame:
+def invented_table(
+    collections: int,
+    *,
+    kinds: tuple[str, ...] = KINDS,
+    fars: tuple[float, ...] = (0.0, 0.2),
+    studies: int = 49,
+    new: int = 20,
+    seed: int = 0,
+) -> pl.DataFrame:
     """A row for each kind of model, with and without studies far from all that calibration knows."""
     rows = []
-    for kind in KINDS:
-        for far in (0.0, 0.2):
+    for kind in kinds:
+        for far in fars:
             rng = np.random.default_rng([seed, KINDS.index(kind), int(10 * far)])
             found = pl.DataFrame(
                 [true_coverage(rng, kind=kind, studies=studies, new=new, far=far) for _ in range(collections)]
@@ -234,11 +242,16 @@ def main() -> None:
     parser.add_argument("what", choices=("invented", "tess"))
     parser.add_argument("source", nargs="?", help="the archive's folder, or a store of it")
     parser.add_argument("--collections", type=int, default=500)
+    parser.add_argument("--kind", choices=KINDS, help="one kind of model alone")
+    parser.add_argument("--far", type=float, help="one share of far studies alone, 0 or 0.2")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=3):
         if given.what == "invented":
-            print(invented_table(given.collections, seed=given.seed).transpose(include_header=True))
+            kinds = KINDS if given.kind is None else (given.kind,)
+            fars = (0.0, 0.2) if given.far is None else (given.far,)
+            found = invented_table(given.collections, kinds=kinds, fars=fars, seed=given.seed)
+            print(found.transpose(include_header=True))
             return
         source = Path(given.source)
         if (source / "store.json").is_file():

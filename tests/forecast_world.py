@@ -40,11 +40,11 @@ def experiment_items(*, arms: int = 3, outcomes: int = 2, scale: Scale = SEVEN) 
 
 
 def planted_predict(pairs: Pairs) -> Predictions:
-    """Means rise with the arm's number, and for women a little more; everybody's answers spread alike."""
+    """Means rise with the last digit of the arm's number, and for women a little more; everybody's answers spread alike."""
     rows = []
     for item_id, _, person in pairs.frame.iter_rows():
         item = pairs.items[item_id]
-        arm = 0 if item.is_control else int(item.condition.split()[-1])
+        arm = 0 if item.is_control else int(item.condition.split()[-1]) % 10
         levels = np.asarray(item.scale.levels, float)
         woman = pairs.personas[item.study_id, person].get("gender") == "Female"
         logits = -0.5 * ((levels - levels.mean()) / levels.std()) ** 2

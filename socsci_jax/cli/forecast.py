@@ -45,6 +45,9 @@ def run(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Study of the calibration store to leave out (repeat).")
     ] = None,
+    per_arm: Annotated[
+        int, typer.Option(min=2, help="People per arm of the study that is planned, for its power.")
+    ] = 300,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("forecast"),
     allow_unknown: Annotated[
         bool,
@@ -77,6 +80,7 @@ def run(
     )
     write_forecast(found, out, replace=replace)
     _show(found)
+    _show_plan(found, per_arm)
     say(f"written: {out}")
 
 
@@ -193,3 +197,17 @@ def _show(found: Forecast) -> None:
     say(
         "Intervals hold for studies like those of the calibration; the number of simulated people does not enter them."
     )
+
+
+def _show_plan(found: Forecast, per_arm: int) -> None:
+    """Power of the study that is planned in words, and how its people are best divided."""
+    from socsci_jax.forecasting.collecting import allocation
+    from socsci_jax.forecasting.power import sentences
+
+    for text in sentences(found.effects, found.arms, per_arm)[:20]:
+        say(text)
+    references = found.effects["reference"].unique().to_list()
+    if len(references) == 1:
+        people = per_arm * found.arms["condition"].n_unique()
+        divided = allocation(found.arms, people, control=references[0])
+        print_table(f"How {people:,} people are best divided", divided.with_columns(_rounded()))

@@ -53,7 +53,8 @@ def predicted_arms(
     ids = frame["participant_id"].to_list()
     weight = pl.Series([1.0 if weights is None else weights.get(person, 0.0) for person in ids])
     group = pl.Series(["" if groups is None else groups.get(person) for person in ids], dtype=pl.String)
-    variant = frame["variant"] if by_variant and "variant" in frame.columns else pl.lit("")
+    in_variants = by_variant and "variant" in frame.columns
+    variant = pl.col("variant").fill_null("") if in_variants else pl.lit("")
     frame = frame.with_columns(weight=weight, group=group, variant=variant).filter(
         pl.col("weight") > 0, pl.col("group").is_not_null()
     )

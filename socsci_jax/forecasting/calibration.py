@@ -26,7 +26,7 @@ FEWEST_STUDIES = 10
 SLACK = 0.1
 # How much features may change the logarithm of the scale, for one standard deviation.
 PULL = 0.1
-CONVERGED = 300
+CONVERGED = 150
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,7 +71,8 @@ def collect(
     kept = [item for item in store.item_by_id.values() if item.study_id not in excluded]
     words = Words.of(kept)
     distance = {study: words.distance(text, excluded=study) for study, text in texts_by_study(kept).items()}
-    effects = predicted_effects(arms).with_columns(
+    variants = predicted_arms(predictions, store.item_by_id, by_variant=True)
+    effects = predicted_effects(arms, by_variant=variants).with_columns(
         distance=pl.col("study").replace_strict(distance, return_dtype=pl.Float64)
     )
     levels = arms.select(*ARM, predicted="mean").join(human, on=ARM, maintain_order="left")

@@ -19,14 +19,8 @@ from socsci_jax.storage import new_folder
 
 VERSION = 1
 TABLES = (
-    "effects",
-    "groups",
-    "arms",
-    "ranks",
-    "personas",
-    "predictions",
-    "calibration",
-    "calibration_levels",
+    *("effects", "groups", "components", "arms", "ranks", "power", "personas", "predictions"),
+    *("calibration", "calibration_levels"),
 )
 WRITTEN = ("forecast.json", "items.json", "effects.csv", *(f"{name}.parquet" for name in TABLES))
 _AGAIN = "make the forecast again"
@@ -74,8 +68,10 @@ def write_forecast(found: Forecast, path: Path, *, replace: bool = False) -> Pat
     tables = {
         "effects": found.effects,
         "groups": found.groups,
+        "components": found.components,
         "arms": found.arms,
         "ranks": found.ranks,
+        "power": found.power,
         "personas": found.population.personas.with_columns(weight=pl.Series(found.population.weights)),
         "predictions": found.predictions.frame,
         "calibration": found.collection.effects,

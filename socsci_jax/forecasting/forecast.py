@@ -15,10 +15,11 @@ from socsci_jax.forecasting.arms import predicted_arms
 from socsci_jax.forecasting.calibration import Calibration, calibrate
 from socsci_jax.forecasting.collection import Collection, Predict
 from socsci_jax.forecasting.distance import Words, texts_by_study
-from socsci_jax.forecasting.effects import predicted_effects
-from socsci_jax.forecasting.intervals import expected_effects, ranks
+from socsci_jax.forecasting.effects import component_effects, predicted_effects
+from socsci_jax.forecasting.intervals import draw_effects, expected_effects, ranks
 from socsci_jax.forecasting.levels import Levels, calibrate_levels
 from socsci_jax.forecasting.population import Population
+from socsci_jax.forecasting.power import power_table
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import Item
@@ -32,14 +33,17 @@ class Forecast:
     """What to expect of an experiment that has not been run.
 
     `effects` has a row for each arm and outcome (`intervals.expected_effects`); `groups` the same by subgroup, without
-    intervals; `arms` the predicted distributions (`arms.ARMS`), with what mean to expect; `ranks` how likely an arm is the
-    highest or the lowest.  Everything is in percentage points of the scale's range.
+    intervals; `components` the effects of single factors' levels, with intervals of whole arms, which are rather too wide
+    for them; `arms` the predicted distributions (`arms.ARMS`), with what mean to expect; `ranks` how likely an arm is the
+    highest or the lowest; `power` what studies of several sizes would find (`power.power_table`).  Everything is in percentage points of the scale's range.
     """
 
     effects: pl.DataFrame
     groups: pl.DataFrame
+    components: pl.DataFrame
     arms: pl.DataFrame
     ranks: pl.DataFrame
+    power: pl.DataFrame
     calibration: Calibration
     levels: Levels
     population: Population
@@ -83,9 +87,13 @@ def forecast(
     calibration = calibrate(collection.effects)
     levels = calibrate_levels(collection.levels)
     effects = expected_effects(calibration, predicted)
+    components = with_distance(component_effects(arms, items), items, collection)
+    draws = draw_effects(calibration, predicted, rng=np.random.default_rng(seed))
     return Forecast(
         effects=effects,
         groups=subgroup_effects(predictions, by_id, population, subgroups, effects, calibration),
+        components=expected_effects(calibration, components),
+        power=power_table(effects, arms, draws=draws),
         arms=arms.with_columns(expected_mean=pl.Series(levels.expected(arms["mean"].to_numpy()))),
         ranks=ranks(calibration, predicted, rng=np.random.default_rng(seed)),
         calibration=calibration,

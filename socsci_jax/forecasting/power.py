@@ -8,6 +8,8 @@ by 1 + √(1/n), as a small pilot says little of the spread.  Effects and spread
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -96,7 +98,7 @@ def power_table(
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def sentence(effect: dict[str, float | str], sd_arm: float, sd_reference: float, n: int) -> str:
+def sentence(effect: Mapping[str, Any], sd_arm: float, sd_reference: float, n: int) -> str:
     """What a manuscript may say of one effect; `effect` is a row of the forecast's effects."""
     lower = nearest_to_zero(float(effect["lo_50"]), float(effect["hi_50"]))
     se = float(standard_error(sd_arm, sd_reference, n))
@@ -117,3 +119,14 @@ def sentence(effect: dict[str, float | str], sd_arm: float, sd_reference: float,
         f"{begin}{middle}; the end of the 50 % interval that is nearer to zero ({lower:.1f}) has {float(power(lower, se)):.0%}"
         f" power, and {POWER:.0%} with {needed:,} people per arm."
     )
+
+
+def sentences(effects: pl.DataFrame, arms: pl.DataFrame, n: int) -> list[str]:
+    """`sentence` for every effect that is forecast, with n people per arm."""
+    spread = {
+        (outcome, arm): sd for outcome, arm, sd in arms.select("outcome", "condition", "sd").iter_rows()
+    }
+    return [
+        sentence(row, spread[row["outcome"], row["condition"]], spread[row["outcome"], row["reference"]], n)
+        for row in effects.filter(pl.col("expected").is_not_null()).iter_rows(named=True)
+    ]

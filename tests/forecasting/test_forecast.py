@@ -8,6 +8,7 @@ import pytest
 from forecast_world import PEOPLE, experiment_items, invented_collection, planted_predict
 
 from socsci_jax.errors import InputError
+from socsci_jax.forecasting.collecting import screening
 from socsci_jax.forecasting.files import read_forecast, write_forecast
 from socsci_jax.forecasting.forecast import forecast
 from socsci_jax.forecasting.population import population
@@ -63,6 +64,52 @@ def test_weights_of_people_change_what_is_predicted(made):
     women = make(population=population(PEOPLE, margins={"gender": {"Female": 0.999, "Male": 0.001}}))
     of_women = made.groups.filter(pl.col("group") == "Female")["predicted"].to_numpy()
     assert np.allclose(women.effects["predicted"].to_numpy(), of_women, atol=0.01)
+
+
+def test_factors_levels_are_averaged_over_the_others():
+    """Two by two: arm numbers 0 to 3, of which each adds as much; the first factor adds one step, the second two."""
+    items = [
+        dataclasses.replace(
+            item, factors={"first": ["no", "yes"][k % 2], "second": ["no", "yes"][k // 2]}
+        )
+        for k, item in enumerate(experiment_items(arms=4, outcomes=1))
+    ]
+    found = make(items).components
+    assert found["condition"].to_list() == ["first: yes", "second: yes"]
+    by_hand = make(items).effects["predicted"].to_numpy()  # of arms 1, 2, 3 against 0
+    assert found["predicted"].to_list() == pytest.approx(
+        [(by_hand[0] + by_hand[2] - by_hand[1]) / 2, (by_hand[1] + by_hand[2] - by_hand[0]) / 2]
+    )
+
+
+def test_variants_of_the_prompt_give_a_spread():
+    def predict(pairs):
+        made = planted_predict(pairs)
+        shifted = made.frame.with_columns(variant=pl.lit("reversed"), probs=pl.col("probs").list.reverse())
+        frames = [
+            made.frame.with_columns(variant=pl.lit("plain")),
+            shifted.select(*made.frame.columns, "variant"),
+        ]
+        return dataclasses.replace(made, frame=pl.concat(frames))
+
+    found = make(predict=predict).effects
+    alone = make().effects["predicted"].to_numpy()
+    # Reversed answers turn every effect round: the mean is none, and two values x and -x have a deviation of sqrt(2) |x|.
+    assert found["predicted"].to_numpy() == pytest.approx(0, abs=1e-9)
+    assert found["spread"].to_numpy() == pytest.approx(np.sqrt(2) * np.abs(alone))
+
+
+def test_power_rises_with_people_and_assurance_stays_below_certainty(made):
+    one = made.power.filter(pl.col("condition") == "arm 2", pl.col("outcome") == "outcome 0")
+    assert (one["power_expected"].diff().drop_nulls() > 0).all()
+    assert (one["assurance"] < 1).all()
+
+
+def test_hundreds_of_arms_are_screened():
+    found = make(experiment_items(arms=300, outcomes=1), subgroups=())
+    kept = screening(found.ranks, found.effects, keep=20)
+    assert kept.height == 20
+    assert kept["p_highest"].is_sorted(descending=True)
 
 
 def test_an_experiment_that_calibration_knows_is_refused():
