@@ -69,9 +69,7 @@ def test_weights_of_people_change_what_is_predicted(made):
 def test_factors_levels_are_averaged_over_the_others():
     """Two by two: arm numbers 0 to 3, of which each adds as much; the first factor adds one step, the second two."""
     items = [
-        dataclasses.replace(
-            item, factors={"first": ["no", "yes"][k % 2], "second": ["no", "yes"][k // 2]}
-        )
+        dataclasses.replace(item, factors={"first": ["no", "yes"][k % 2], "second": ["no", "yes"][k // 2]})
         for k, item in enumerate(experiment_items(arms=4, outcomes=1))
     ]
     found = make(items).components
