@@ -76,7 +76,9 @@ def test_a_sample_keeps_so_many_participants_of_each_item(tmp_path):
     # Who is kept is kept with all answers.
     assert few.responses.group_by("participant_id", "item_id").len().height == 120
     assert few.participants.height == 60
-    assert few.responses.join(store.responses, on=store.responses.columns, how="anti").is_empty()
+    assert few.responses.join(
+        store.responses, on=store.responses.columns, how="anti", nulls_equal=True
+    ).is_empty()
     assert few.items.equals(store.items)
     assert "120 of 288 answers" in few.manifest["notes"][-1]
     again = sample_responses(store, tmp_path / "again", per_item=5, seed=0, command="test")

@@ -175,3 +175,9 @@ def test_import_and_help_take_under_half_a_second(arguments):
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=ROOT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+def test_names_of_test_files_are_unique():
+    """Folders of tests are no packages, so Python knows a file by its name alone."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)

@@ -50,7 +50,8 @@ def show_log_lines() -> None:
     """Sends what the library logs to standard error: above a progress bar in a terminal, one line each elsewhere."""
     handler: logging.Handler = _AboveBars() if sys.stderr.isatty() else logging.StreamHandler()
     handler.setFormatter(_Line())
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    # Packages that were imported before may have set up logging in their own way.
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("socsci_jax").setLevel(logging.INFO)
 
 
