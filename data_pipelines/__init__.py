@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 from socsci_jax.errors import InputError
 from socsci_jax.studies.store import StudyStore
 
-KINDS = (
-    *("study", "conjoint", "tess_archive", "socsci210", "text_classification"),
-    *("subpop", "opinionqa", "twin2k", "transcripts", "synthetic"),
-)
+# Module of `archives/` for each kind that has one; imported when such a deposit is built.
+ARCHIVES = {
+    "conjoint": "conjoint",
+    "tess_archive": "tess",
+    "socsci210": "socsci210",
+    "text_classification": "documents",
+    "subpop": "subpop",
+    "opinionqa": "opinionqa",
+    "twin2k": "twin2k",
+    "transcripts": "transcripts",
+}
+KINDS = ("study", *ARCHIVES, "synthetic")
 
 
 def build(
@@ -32,38 +41,9 @@ def build(
         return build_study(Path(source), out, replace=replace, allow=allow)
     if allow:
         raise InputError(f"--allow {allow[0]}: gates are checked for kind 'study' only, not {kind!r}.")
-    if kind == "conjoint":
-        from data_pipelines.archives import conjoint
-
-        return conjoint.build(Path(source), out, command=command, replace=replace)
-    if kind == "tess_archive":
-        from data_pipelines.archives import tess as tess_archive
-
-        return tess_archive.build(Path(source), out, command=command, replace=replace)
-    if kind == "socsci210":
-        from data_pipelines.archives import socsci210
-
-        return socsci210.build(Path(source), out, command=command, replace=replace)
-    if kind == "text_classification":
-        from data_pipelines.archives import documents as text_classification
-
-        return text_classification.build(Path(source), out, command=command, replace=replace)
-    if kind == "subpop":
-        from data_pipelines.archives import subpop
-
-        return subpop.build(Path(source), out, command=command, replace=replace)
-    if kind == "opinionqa":
-        from data_pipelines.archives import opinionqa
-
-        return opinionqa.build(Path(source), out, command=command, replace=replace)
-    if kind == "twin2k":
-        from data_pipelines.archives import twin2k
-
-        return twin2k.build(Path(source), out, command=command, replace=replace)
-    if kind == "transcripts":
-        from data_pipelines.archives import transcripts
-
-        return transcripts.build(Path(source), out, command=command, replace=replace)
+    if kind in ARCHIVES:
+        archive = importlib.import_module(f"data_pipelines.archives.{ARCHIVES[kind]}")
+        return archive.build(Path(source), out, command=command, replace=replace)
     if kind == "synthetic":
         from data_pipelines.synthetic import documents as synthetic_documents
         from data_pipelines.synthetic import games

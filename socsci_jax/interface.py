@@ -213,7 +213,8 @@ def forecast(
       allow_unknown: allows a model of which nobody knows what it was trained on.
       show_progress: a bar in a terminal or notebook.
 
-    Raises InputError if the model has seen a calibration study, if one is the experiment, or if there are too few.
+    Studies that the model was trained on are excluded, with a warning that counts them.  Raises InputError if one of the
+    others is the experiment, or if there are too few.
     """
     from socsci_jax.forecasting.collection import collect
     from socsci_jax.forecasting.forecast import check_not_known

@@ -63,7 +63,7 @@ def run(out: Path, *, minutes: float, only: list[str] | None, again: list[str], 
     out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * minutes
     for one in MEASUREMENTS:
-        path = out / f"{one.name.replace('/', '.').replace(' ', '-')}.json"
+        path = _file(out, one)
         wanted = only is None or one.name.startswith(tuple(only))
         if not wanted or (path.is_file() and one.name not in again):
             continue
@@ -122,6 +122,10 @@ def _measured(name: str, *, tiny: bool) -> dict[str, Any]:
     }
 
 
+def _file(out: Path, one: Measurement) -> Path:
+    return out / f"{one.name.replace('/', '.').replace(' ', '-')}.json"
+
+
 def _write(path: Path, facts: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(facts, indent=1) + "\n")
@@ -132,7 +136,7 @@ def show(out: Path) -> None:
     """One line for each number that was found, beside what is expected."""
     table = Table("measurement", "found", "expected", title=str(out.name))
     for one in MEASUREMENTS:
-        path = out / f"{one.name.replace('/', '.').replace(' ', '-')}.json"
+        path = _file(out, one)
         if path.is_file():
             facts = json.loads(path.read_text())
             found = facts.get("found") or {

@@ -7,17 +7,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from typing import Any
 
 import jax
 import numpy as np
 
 from benchmarks.accelerator import steps
-from socsci_jax.models.sharding import make_mesh
-from socsci_jax.training.optimizer import make_optimizer
-from socsci_jax.training.program import step_program
-from socsci_jax.training.start import first_state, start_params
 
 CASE = steps.Case(model="Qwen/Qwen2.5-0.5B-Instruct", remat="layers")
 
@@ -50,19 +45,10 @@ def print_run(*, same_bits: bool, tiny: bool) -> None:
     prepared, recipe, config = steps.case_of(CASE, tiny=tiny)
     recipe = recipe.model_copy(update={"same_bits": same_bits})
     _, source = steps.planned(prepared, recipe, CASE, steps=4)
-    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
-    optimizer = make_optimizer(recipe.optimizer, total_steps=1000)
-    step = step_program(recipe, config, optimizer)
-    with jax.set_mesh(mesh):
-        state = first_state(recipe, config, optimizer, mesh, start_params(recipe, config, mesh))
-        seconds, losses = [], []
-        for arrays in steps.batches(source, mesh, recipe):
-            begun = time.perf_counter()
-            state, metrics = step(state, arrays, None)
-            losses.append(float(metrics["loss"]).hex())
-            seconds.append(time.perf_counter() - begun)
+    taken = steps.take(recipe, config, source)
     digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(state.params):
+    for leaf in jax.tree.leaves(taken.params):
         digest.update(np.asarray(leaf).tobytes())
-    milliseconds = float(np.median(seconds[1:])) * 1e3
+    milliseconds = float(np.median(taken.seconds[1:])) * 1e3
+    losses = [loss.hex() for loss in taken.losses]
     print(json.dumps({"losses": losses, "digest": digest.hexdigest(), "ms_per_step": milliseconds}))

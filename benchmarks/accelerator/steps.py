@@ -55,23 +55,9 @@ def measured(case: Case, *, tiny: bool) -> dict[str, Any]:
         os.environ[CHOICE] = case.attention
     prepared, recipe, config = case_of(case, tiny=tiny)
     plan, source = planned(prepared, recipe, case, steps=WARMUP + (2 if tiny else TIMED))
-    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
-    optimizer = make_optimizer(recipe.optimizer, total_steps=1000)
-    step = step_program(recipe, config, optimizer)
-    seconds, losses = [], []
-    with jax.set_mesh(mesh):
-        start = start_params(recipe, config, mesh)
-        state = first_state(recipe, config, optimizer, mesh, start)
-        frozen = start if config.adapter is not None else None
-        del start
-        begun = time.perf_counter()
-        for arrays in batches(source, mesh, recipe):
-            state, metrics = step(state, arrays, frozen)
-            losses.append(float(metrics["loss"]))
-            seconds.append(time.perf_counter() - begun)
-            begun = time.perf_counter()
-    timed = float(np.median(seconds[WARMUP:]))
-    responses = np.mean([_responses(prepared, plan, step) for step in range(WARMUP, len(seconds))])
+    taken = take(recipe, config, source)
+    timed = float(np.median(taken.seconds[WARMUP:]))
+    responses = np.mean([_responses(prepared, plan, step) for step in range(WARMUP, len(taken.seconds))])
     tokens = recipe.batch.rows * recipe.batch.tokens_per_row
     statistics = jax.devices()[0].memory_stats() or {}
     return {
@@ -79,11 +65,40 @@ def measured(case: Case, *, tiny: bool) -> dict[str, Any]:
         "tokens_per_second": tokens / timed,
         "responses_per_second": responses / timed,
         "tflops_by_formula": step_flops(recipe, config, plan.shape, keys=_keys(source)) / timed / 1e12,
-        "first_step_seconds": seconds[0],
+        "first_step_seconds": taken.seconds[0],
         "peak_bytes": statistics.get("peak_bytes_in_use"),
         **({"planned_bytes": _planned_bytes(case.recipe)} if case.recipe else {}),
-        "losses": losses,
+        "losses": taken.losses,
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """Some steps from the seed's start: the parameters after them, the loss and the seconds of each."""
+
+    params: Any
+    losses: list[float]
+    seconds: list[float]
+
+
+def take(recipe: Recipe, config: DecoderConfig, source: PlannedRows) -> Taken:
+    """Takes every step of the source on one device, as training does, waiting for each."""
+    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
+    optimizer = make_optimizer(recipe.optimizer, total_steps=1000)
+    step = step_program(recipe, config, optimizer)
+    losses, seconds = [], []
+    with jax.set_mesh(mesh):
+        start = start_params(recipe, config, mesh)
+        state = first_state(recipe, config, optimizer, mesh, start)
+        frozen = start if config.adapter is not None else None
+        del start
+        begun = time.perf_counter()
+        for arrays in _batches(source, mesh, recipe):
+            state, metrics = step(state, arrays, frozen)
+            losses.append(float(metrics["loss"]))
+            seconds.append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+    return Taken(state.params, losses, seconds)
 
 
 def case_of(case: Case, *, tiny: bool) -> tuple[Prepared, Recipe, DecoderConfig]:
@@ -146,7 +161,7 @@ def planned(prepared: Prepared, recipe: Recipe, case: Case, *, steps: int) -> tu
     return plan, PlannedRows(prepared.shards, plan, steps=steps, micro_batches=1, own=slice(0, batch.rows))
 
 
-def batches(source: PlannedRows, mesh: jax.sharding.Mesh, recipe: Recipe) -> Iterator[dict[str, jax.Array]]:
+def _batches(source: PlannedRows, mesh: jax.sharding.Mesh, recipe: Recipe) -> Iterator[dict[str, jax.Array]]:
     sharding = micro_batch_sharding(mesh, rows=recipe.batch.rows)
     for step in range(len(source)):
         yield jax.device_put(source[step], sharding)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from socsci_jax.cli.output import print_rich, say
+from socsci_jax.cli.output import print_rich, read_people, say
 from socsci_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -105,16 +105,7 @@ def _personas(inline: list[str], people: Path | None) -> list[dict[str, object]]
         raise InputError("say who is asked: --persona (repeat for several) or --people FILE.csv.")
     if people is None:
         return [_persona(text) for text in inline]
-    import polars as pl
-
-    try:
-        table = pl.read_csv(people, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"{people}: cannot be read as CSV in UTF-8 ({str(error).splitlines()[0]}); one row a person, one column an "
-            "attribute."
-        ) from error
-    return table.to_dicts()
+    return read_people(people).to_dicts()
 
 
 def _persona(text: str) -> dict[str, object]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from socsci_jax.cli.output import Replace, Seed, print_table, say
-from socsci_jax.errors import InputError
+from socsci_jax.cli.output import Replace, Seed, print_table, read_people, say
 
 if TYPE_CHECKING:
     import polars as pl
 
     from socsci_jax.forecasting.forecast import Forecast
+    from socsci_jax.studies.store import StudyStore
 
 app = typer.Typer(
     help=(
@@ -71,7 +71,7 @@ def run(
         experiment,
         sj.open_model(model),
         calibration=store,
-        people=store if people is None else _people(people),
+        people=store if people is None else _personas(people),
         margins=None if margins is None else read_margins(margins),
         subgroups=subgroup or (),
         exclude=exclude or (),
@@ -141,20 +141,10 @@ def _rounded() -> pl.Expr:
     return pl.col(pl.Float64).round(2)
 
 
-def _people(path: Path) -> pl.DataFrame:
-    import polars as pl
-
+def _personas(path: Path) -> pl.DataFrame | StudyStore:
     import socsci_jax as sj
 
-    if path.is_dir():
-        return sj.open_store(path)
-    try:
-        return pl.read_csv(path, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"{path}: cannot be read as CSV in UTF-8 ({str(error).splitlines()[0]}); one row a person, one column an "
-            "attribute."
-        ) from error
+    return sj.open_store(path) if path.is_dir() else read_people(path)
 
 
 def _show(found: Forecast) -> None:
@@ -183,7 +173,7 @@ def _show(found: Forecast) -> None:
     ]
     print_table(
         "Expected effects, in percentage points of the scale's range",
-        told.select(shown).with_columns(pl.col(pl.Float64).round(2)),
+        told.select(shown).with_columns(_rounded()),
     )
     refused = found.effects.filter(pl.col("abstains") != "")
     if refused.height:
@@ -192,7 +182,7 @@ def _show(found: Forecast) -> None:
         )
     print_table(
         "Probability of the highest and of the lowest mean",
-        found.ranks.with_columns(pl.col(pl.Float64).round(2)),
+        found.ranks.with_columns(_rounded()),
     )
     say(
         "Intervals hold for studies like those of the calibration; the number of simulated people does not enter them."

@@ -6,13 +6,18 @@ import logging
 import re
 import shlex
 import sys
-from typing import IO, Annotated
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
 from socsci_jax.bounds import SEED
+from socsci_jax.errors import InputError
 from socsci_jax.foreign_text import for_terminal
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there already.")]
 Seed = Annotated[int, typer.Option(min=0, max=SEED, help="Seed of everything random.")]
@@ -111,3 +116,16 @@ def cell(value: object) -> str:
         return f"{value:,}"
     text = for_terminal(value, longest=1_000).replace("\n", " ").replace("\t", " ")
     return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def read_people(path: Path) -> pl.DataFrame:
+    """Personas of a CSV: one row a person, one column an attribute, all of them texts."""
+    import polars as pl
+
+    try:
+        return pl.read_csv(path, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            f"{path}: cannot be read as CSV in UTF-8 ({str(error).splitlines()[0]}); one row a person, one column an "
+            "attribute."
+        ) from error

@@ -11,12 +11,12 @@ import dataclasses
 import functools
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from socsci_jax import bounds
 from socsci_jax.data import template_process
+from socsci_jax.data.limited_process import run_limited
 from socsci_jax.errors import InputError
 from socsci_jax.reading import read_text
 
@@ -187,15 +187,7 @@ def _rendered(source: str, variables: str) -> str:
         "seconds": bounds.RENDER_SECONDS,
     }
     try:
-        ended = subprocess.run(
-            [sys.executable, "-I", str(Path(template_process.__file__))],
-            input=json.dumps(task).encode(),
-            capture_output=True,
-            # A machine that is busy gives it less than a second each second.
-            timeout=6 * bounds.RENDER_SECONDS,
-            check=False,
-            env={},
-        )
+        ended = run_limited(template_process, task, seconds=bounds.RENDER_SECONDS)
     except subprocess.TimeoutExpired:
         raise ValueError(f"it took more than {bounds.RENDER_SECONDS} s") from None
     if ended.returncode:

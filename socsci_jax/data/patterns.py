@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from socsci_jax import bounds
 from socsci_jax.data import pattern_process
 from socsci_jax.data.gguf_tokenizer import LLAMA3_PATTERN, QWEN2_PATTERN
+from socsci_jax.data.limited_process import run_limited
 from socsci_jax.errors import InputError
 
 # As published; they are not tried.
@@ -59,15 +58,7 @@ def _slow(patterns: tuple[str, ...]) -> str | None:
     """The first expression that did not come to its end, in a process of its own."""
     task = {"patterns": patterns, "texts": TRIED, "seconds": bounds.PATTERN_SECONDS}
     try:
-        ended = subprocess.run(
-            [sys.executable, "-I", str(Path(pattern_process.__file__))],
-            input=json.dumps(task).encode(),
-            capture_output=True,
-            # A machine that is busy gives it less than a second each second.
-            timeout=6 * bounds.PATTERN_SECONDS,
-            check=False,
-            env={},
-        )
+        ended = run_limited(pattern_process, task, seconds=bounds.PATTERN_SECONDS)
         said, failed = ended.stdout, ended.returncode != 0
     except subprocess.TimeoutExpired as error:
         said, failed = error.stdout or b"0", True

@@ -14,7 +14,7 @@ from socsci_jax.data.shards import Sharing
 from socsci_jax.data.trees import Branch, Path, RowShape, TreeRows, empty_rows, grow_branch, put_row
 from socsci_jax.data.tries import AnswerTrie
 
-# One prefix is computed for a row of people who share it.  Where it is long, rows are so many times as long as the longest, so that it is a third of them, up to
+# One prefix is computed for a row of people who share it.  Rows are at least so many times as long as the longest, up to
 # a length at which activations no longer fit small devices.
 PREFIXES_PER_ROW = 3
 LONGEST_ROW = 16_384
@@ -83,7 +83,7 @@ def rows_of_requests(
     branches: Sequence[Branch],
     *,
     rows_at_a_time: int = 1,
-    tokens_per_row: int = 4096,
+    tokens_per_row: int,
     sharing: Sharing = "all",
 ) -> Iterator[RequestRows]:
     """All requests in their order, in rows of one static shape.

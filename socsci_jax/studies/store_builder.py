@@ -9,7 +9,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,9 +29,6 @@ from socsci_jax.studies.schema import (
     participants_schema,
 )
 from socsci_jax.studies.store import WRITTEN, StudyStore, content_hash
-
-if TYPE_CHECKING:
-    pass
 
 # Rows that are made from Python objects together, and no more.
 ROWS_AT_A_TIME = 16_384

@@ -304,7 +304,9 @@ def test_a_long_prefix_is_computed_once_for_many_people():
         grow_branch(np.arange(50) + 50 * person, trie, np.zeros(len(trie.edge_id)))
         for person in range(people)
     ]
-    [rows] = rows_of_requests([np.arange(3000)], np.zeros(people, int), branches, sharing="prefix")
+    [rows] = rows_of_requests(
+        [np.arange(3000)], np.zeros(people, int), branches, tokens_per_row=4096, sharing="prefix"
+    )
     assert len(rows.request) == people
     assert rows.rows.ids.shape == (1, 12_288)
 
