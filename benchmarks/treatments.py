@@ -3,9 +3,8 @@
 python -m benchmarks.treatments --studies 200 --people 40 60 --epochs 3 --seeds 0 1 2     # the full comparison: hours
 python -m benchmarks.treatments --studies 12 --people 6 8 --epochs 1 --seeds 0            # a look, in minutes
 
-Random weights, the quickstart's decoder.  Every side takes as many steps of as many rows as sft; `profiled` is trained so for
-the second part of "two parts".  "permuted" trains on answers whose arms are shuffled within each outcome: it must learn no
-effect; its r is what chance gives.  True means come from the generator; both sides are centered within outcomes.
+Random weights, the quickstart's decoder.  Every side takes as many steps of as many rows as sft.  "permuted" trains on
+answers whose arms are shuffled within each outcome: it must learn no effect; its r is what chance gives.  True means come from the generator; both sides are centered within outcomes.
 """
 
 from __future__ import annotations
@@ -36,6 +35,11 @@ from socsci_jax.training.program import batch_plan
 from socsci_jax.training.recipe_files import parse_recipe
 
 PARTS = ("unseen_conditions", "unseen_studies")
+# Levels of sft, effects of the other; kappa from validation.
+TWO_PARTS = {
+    "two parts: sft, profiled alone": "profiled alone",
+    "two parts: sft, sft + 10 contrast": "sft + 10 contrast",
+}
 # Of every side, so that all see equally many tokens a step.
 BATCH = {"rows": 4, "tokens_per_row": 4096, "branches_per_tree": 8}
 
@@ -87,7 +91,7 @@ def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
     truth = pl.read_parquet(store.path / "truth.parquet")
     split = Split.load(store, "main")
     for name, (trained_on, changes) in sides.items():
-        output = work / "".join(c if c.isalnum() else "-" for c in name)
+        output = work / _folder(name)
         recipe = _recipe(a, trained_on, output, seed, changes)
         if steps is None:
             planned = recipe.model_copy(update={"output": output.with_name(output.name + "-plan")})
@@ -99,13 +103,18 @@ def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
         if not predictions.is_file():
             simulate(open_model(str(output)), store, split, out=predictions, parts=PARTS)
         found += [{"seed": seed, "side": name, **row} for row in _measured(predictions, store, split, truth)]
-    predictions = work / "two-parts.parquet"
-    if not predictions.is_file():
-        models = [open_model(str(work / name)) for name in ("sft", "profiled-alone")]
-        simulate_two_parts(*models, store, split, out=predictions, kappa=None, parts=PARTS)
-    return found + [
-        {"seed": seed, "side": "two parts", **row} for row in _measured(predictions, store, split, truth)
-    ]
+    for name, effects in TWO_PARTS.items():
+        predictions = work / f"two-parts-{_folder(effects)}.parquet"
+        if not predictions.is_file():
+            models = [open_model(str(work / _folder(side))) for side in ("sft", effects)]
+            kappa = simulate_two_parts(*models, store, split, out=predictions, kappa=None, parts=PARTS)
+            print(f"seed {seed}, {name}: kappa {kappa:.2f}", file=sys.stderr, flush=True)
+        found += [{"seed": seed, "side": name, **row} for row in _measured(predictions, store, split, truth)]
+    return found
+
+
+def _folder(side: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in side)
 
 
 def _store(folder: Path, a: argparse.Namespace, seed: int) -> StudyStore:

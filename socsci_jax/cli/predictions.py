@@ -15,6 +15,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.storage import only_writer
 
 if TYPE_CHECKING:
+    from socsci_jax.distributed.processes import Processes
     from socsci_jax.models.sharding import Mesh
     from socsci_jax.studies.splits import Split
     from socsci_jax.studies.store import StudyStore
@@ -113,8 +114,7 @@ def simulate_command(
         if effects_from is not None:
             names = (model, effects_from)
             settings = {"mesh": mesh, "out": out, "parts": parts or (), "kappa": kappa, "draws": draws}
-            if processes.is_main:  # not cut into chunks
-                _two_parts(names, store, held_out, **settings)
+            _two_parts(names, store, held_out, processes, **settings)
             return
         opened = open_model(model, mesh=mesh)
         processes.peers.agree(attention=attention_for(opened.config.head_dim, opened.compute_dtype).name)
@@ -138,6 +138,7 @@ def _two_parts(
     names: tuple[str, str],
     store: StudyStore,
     split: Split,
+    processes: Processes,
     *,
     mesh: Mesh,
     out: Path,
@@ -167,8 +168,10 @@ def _two_parts(
         parts=tuple(parts),
         kappa=None if kappa == "validation" else given,
         metadata={"command": command_line()},
+        processes=processes,
     )
-    say(f"predictions: {out} (kappa {found:.2f})")
+    if found is not None:
+        say(f"predictions: {out} (kappa {found:.2f})")
 
 
 @app.command()

@@ -16,7 +16,7 @@ from socsci_jax.simulation.chunks import (
     compute_chunks,
 )
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.simulation.predict import Report, prepare_prediction
+from socsci_jax.simulation.predict import PreparedPrediction, Report, prepare_prediction
 from socsci_jax.simulation.sampling import Sampling
 from socsci_jax.studies.predictions import write_predictions
 from socsci_jax.studies.prompts import Layout
@@ -68,11 +68,27 @@ def simulate(
         "resembling": _resembling(model, store, split),
         **(metadata or {}),
     }
-    finished = FinishedChunks(out, described, pairs_per_chunk=pairs_per_chunk)
+    predict_to_file(prepared, out, metadata=described, processes=processes, pairs_per_chunk=pairs_per_chunk)
+    return prepared.rows
+
+
+def predict_to_file(
+    prepared: PreparedPrediction,
+    out: Path,
+    *,
+    metadata: Mapping[str, Any],
+    processes: Processes = ALONE,
+    pairs_per_chunk: int = PAIRS_PER_CHUNK,
+) -> None:
+    """Computes all pairs in chunks and writes their table with this `metadata`; see `simulate`.
+
+    The first process returns when the table is there; the others may return before.
+    """
+    finished = FinishedChunks(out, dict(metadata), pairs_per_chunk=pairs_per_chunk)
     if processes.is_main:
         finished.begin()
     elif not finished.wait_for_begin():
-        return prepared.rows
+        return
     chunks = chunks_of(prepared.table, pairs_per_chunk=pairs_per_chunk)
     if processes.is_main and len(chunks) < processes.num_processes:
         logger.warning(
@@ -87,18 +103,18 @@ def simulate(
     except InputError:
         # A process that was held up until the others had done its work as well.
         if finished.table_is_written():
-            return prepared.rows
+            return
         raise
-    if processes.is_main:
-        try:
-            write_predictions(out, finished.read(len(chunks)), metadata=described)
-        except OSError as error:
-            raise InputError(
-                f"{out}: cannot be written ({error.strerror}); mend this and start the same command again: nothing is "
-                "computed again."
-            ) from error
-        finished.remove()
-    return prepared.rows
+    if not processes.is_main:
+        return
+    try:
+        write_predictions(out, finished.read(len(chunks)), metadata=dict(metadata))
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be written ({error.strerror}); mend this and start the same command again: nothing is "
+            "computed again."
+        ) from error
+    finished.remove()
 
 
 def _resembling(model: SimulationModel, store: StudyStore, split: Split) -> list[list[str | float]]:

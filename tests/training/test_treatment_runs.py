@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
-from arms import studies_with_arms
+from arms import SCALES, studies_with_arms
 from small import small_recipe
 from typer.testing import CliRunner
 
@@ -16,9 +16,10 @@ from socsci_jax.data.loader import PlannedRows
 from socsci_jax.errors import InputError
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh
+from socsci_jax.simulation import two_parts
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.simulation.predict import predict
-from socsci_jax.simulation.two_parts import learn_kappa, simulate_two_parts
+from socsci_jax.simulation.two_parts import TwoParts, learn_kappa, simulate_two_parts
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import read_predictions
 from socsci_jax.studies.prompts import STUDY_FIRST
@@ -155,14 +156,107 @@ def test_two_parts_are_levels_of_one_model_and_effects_of_the_other(world, tmp_p
     np.testing.assert_allclose(probs, np.exp(logits) / np.exp(logits).sum(), rtol=1e-4)
 
 
-def test_kappa_is_learned_on_people_who_validate(world):
+def test_two_parts_resume_and_spread_over_processes(world, tmp_path, monkeypatch):
+    store, split, *_ = world
+    models = random_model(world, seed=0, scale=4.0), random_model(world, seed=1, scale=4.0)
+    simulate_two_parts(*models, store, split, out=tmp_path / "whole.parquet", kappa=0.5)
+
+    def fails(*_):
+        raise RuntimeError("stopped")
+
+    monkeypatch.setattr(two_parts, "learn_kappa", fails)
+    out = tmp_path / "stopped.parquet"
+    monkeypatch.setattr(two_parts.TwoParts, "of_tables", fails)
+    with pytest.raises(RuntimeError, match="stopped"):
+        simulate_two_parts(*models, store, split, out=out, kappa=0.5)
+    monkeypatch.undo()
+    # Nothing is computed again: what each model predicted is there.
+    monkeypatch.setattr(two_parts, "predict_to_file", fails)
+    simulate_two_parts(*models, store, split, out=out, kappa=0.5)
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["stopped.parquet", "whole.parquet"]
+
+
+def test_kappa_is_learned_on_people_who_validate(world, tmp_path):
     store, _, *_ = world
     split = make_split(store, name="validated", seed=0, participants=0.2, validation=0.3)
     levels = random_model(world, seed=0, scale=1.0)
-    found = learn_kappa(levels, random_model(world, seed=1, scale=4.0), store, split)
-    assert 0 <= found <= 1
+
+    def learned(effects):
+        out = tmp_path / "predictions.parquet"
+        return simulate_two_parts(levels, effects, store, split, out=out, kappa=None)
+
+    assert 0 <= learned(random_model(world, seed=1, scale=4.0)) <= 1
     # A model without effects has nothing to offer: every kappa is as good, and the least is taken.
-    assert learn_kappa(levels, random_model(world, seed=1, scale=0.0), store, split) == 0
+    assert learned(random_model(world, seed=1, scale=0.0)) == 0
+
+
+def test_kappa_equals_brute_force_over_arms_and_people(world):
+    store, _, *_ = world
+    split = make_split(store, name="validated", seed=0, participants=0.2, validation=0.3)
+    answers = split.label().filter(part="validation")
+    people = answers.select("study_id", "participant_id").unique()
+    frame = people.join(store.items.select("item_id", "study_id"), on="study_id").sort("item_id")
+    rng = np.random.default_rng(0)
+    means = dict(answers.group_by("item_id").agg(pl.col("value").mean()).iter_rows())
+
+    def table(tilt):
+        """Random distributions; those of an arm lean by `tilt` to the side where people's mean of it lies."""
+        rows = []
+        for item_id, _, person in frame.select("item_id", "study_id", "participant_id").iter_rows():
+            levels = store.item_by_id[item_id].scale.levels
+            position = np.linspace(-1, 1, len(levels))
+            lean = np.interp(means.get(item_id, levels[0]), (levels[0], levels[-1]), (-1, 1))
+            logits = rng.normal(size=len(levels)) + tilt * lean * position
+            probs = np.exp(logits) / np.exp(logits).sum()
+            rows.append((item_id, person, [float(level) for level in levels], probs.tolist()))
+        schema = {"item_id": str, "participant_id": str, "levels": pl.List(float), "probs": pl.List(float)}
+        beside = {"mass_on_levels": 1.0, "draw": None, "value": None, "seen": False, "unseen": None}
+        return pl.DataFrame(rows, schema=schema, orient="row").with_columns(
+            pl.lit(value).alias(name) for name, value in beside.items()
+        )
+
+    tables = [table(0.0), table(20.0)]
+    logs = [
+        {
+            (item, person): np.log(probs)
+            for item, person, probs in t["item_id", "participant_id", "probs"].iter_rows()
+        }
+        for t in tables
+    ]
+
+    def error(kappa):
+        total = 0.0
+        for (study, outcome), of in answers.group_by("study_id", "outcome"):
+            scale = SCALES[outcome]
+            if scale.nominal:
+                continue
+            arms = sorted(
+                i for i, item in store.item_by_id.items() if (item.study_id, item.outcome) == (study, outcome)
+            )
+            position = (np.array(scale.levels) - scale.levels[0]) / (scale.levels[-1] - scale.levels[0])
+            on_range = dict(zip(scale.levels, position))
+            human = {i: np.array([on_range[v] for v in of.filter(item_id=i)["value"]]) for i in arms}
+            human = {i: x for i, x in human.items() if len(x)}
+            freedom = sum(len(x) - 1 for x in human.values())
+            if len(human) < 2 or not freedom:
+                continue
+            variance = sum(((x - x.mean()) ** 2).sum() for x in human.values()) / freedom
+            predicted = dict.fromkeys(human, 0.0)
+            for person in of["participant_id"].unique():
+                s, e = (np.stack([log[i, person] for i in arms]) for log in logs)
+                for i in human:
+                    p = np.exp(s.mean(axis=0) + kappa * (e[arms.index(i)] - e.mean(axis=0)))
+                    predicted[i] += p / p.sum() @ position / of["participant_id"].n_unique()
+            gaps = np.array([predicted[i] - human[i].mean() for i in human])
+            weights = np.array([1 / (variance / len(human[i]) + 0.03**2) for i in human])
+            total += weights @ (gaps - np.average(gaps, weights=weights)) ** 2
+        return total
+
+    kappas = np.linspace(0, 1, 101)
+    best = kappas[np.argmin([error(kappa) for kappa in kappas])]
+    assert 0 < best < 1
+    assert learn_kappa(TwoParts.of_tables(*tables, store), split) == pytest.approx(best)
 
 
 @pytest.mark.slow
