@@ -20,7 +20,7 @@ from socsci_jax.storage import new_folder
 VERSION = 1
 TABLES = (
     *("effects", "groups", "components", "arms", "ranks", "power", "personas", "predictions"),
-    *("calibration", "calibration_levels"),
+    *("variants", "multiverse", "checks", "calibration", "calibration_levels"),
 )
 WRITTEN = ("forecast.json", "items.json", "effects.csv", *(f"{name}.parquet" for name in TABLES))
 _AGAIN = "make the forecast again"
@@ -74,6 +74,9 @@ def write_forecast(found: Forecast, path: Path, *, replace: bool = False) -> Pat
         "power": found.power,
         "personas": found.population.personas.with_columns(weight=pl.Series(found.population.weights)),
         "predictions": found.predictions.frame,
+        "variants": found.multiverse.variants,
+        "multiverse": found.multiverse.summary,
+        "checks": found.multiverse.checks,
         "calibration": found.collection.effects,
         "calibration_levels": found.collection.levels,
     }

@@ -18,6 +18,7 @@ from socsci_jax.forecasting.distance import Words, texts_by_study
 from socsci_jax.forecasting.effects import component_effects, predicted_effects
 from socsci_jax.forecasting.intervals import draw_effects, expected_effects, ranks
 from socsci_jax.forecasting.levels import Levels, calibrate_levels
+from socsci_jax.forecasting.multiverse import Multiverse
 from socsci_jax.forecasting.population import Population
 from socsci_jax.forecasting.power import power_table
 from socsci_jax.studies.pairs import Pairs
@@ -35,7 +36,8 @@ class Forecast:
     `effects` has a row for each arm and outcome (`intervals.expected_effects`); `groups` the same by subgroup, without
     intervals; `components` the effects of single factors' levels, with intervals of whole arms, which are rather too wide
     for them; `arms` the predicted distributions (`arms.ARMS`), with what mean to expect; `ranks` how likely an arm is the
-    highest or the lowest; `power` what studies of several sizes would find (`power.power_table`).  Everything is in percentage points of the scale's range.
+    highest or the lowest; `power` what studies of several sizes would find (`power.power_table`); `multiverse` how effects
+    differ between variants of the prompt.  Everything is in percentage points of the scale's range.
     """
 
     effects: pl.DataFrame
@@ -44,6 +46,7 @@ class Forecast:
     arms: pl.DataFrame
     ranks: pl.DataFrame
     power: pl.DataFrame
+    multiverse: Multiverse
     calibration: Calibration
     levels: Levels
     population: Population
@@ -96,6 +99,7 @@ def forecast(
         power=power_table(effects, arms, draws=draws),
         arms=arms.with_columns(expected_mean=pl.Series(levels.expected(arms["mean"].to_numpy()))),
         ranks=ranks(calibration, predicted, rng=np.random.default_rng(seed)),
+        multiverse=Multiverse.none(),
         calibration=calibration,
         levels=levels,
         population=population,

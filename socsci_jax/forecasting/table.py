@@ -24,6 +24,49 @@ PREDICTED: dict[str, type[pl.DataType]] = {
 # all effects of an outcome share.
 HUMAN: dict[str, type[pl.DataType]] = dict.fromkeys(("human", "human_se", "reference_se"), pl.Float64)
 CALIBRATION = PREDICTED | HUMAN
+
+# The specification curve: each effect under each variant of the prompt that was asked.
+VARIANTS: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(KEY, pl.String),
+    "rank": pl.Int64,  # within the effect, from 1 for the smallest value
+    "variant": pl.String,  # the three choices in words; unique within the effect
+    "order": pl.String,  # codes of the response options as they are listed: "3 1 2"; "" where none are listed
+    "wording": pl.String,  # name of the wording; "" for the question itself
+    "persona_format": pl.String,
+    "is_base": pl.Boolean,  # as the experiment is written, which is what a forecast without variants asks
+    "predicted": pl.Float64,
+    # The error that the balanced assignment leaves, and the 90 % interval for what all personas would have given; 0 and the
+    # value itself where all were asked.
+    **dict.fromkeys(("se", "lo", "hi"), pl.Float64),
+    "personas": pl.Int64,  # that were asked
+}
+# What the curve says of each effect.
+MULTIVERSE: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(KEY, pl.String),
+    "declared": pl.Int64,  # variants
+    "asked": pl.Int64,
+    "predicted": pl.Float64,  # mean over variants and personas
+    **dict.fromkeys(("se", "lo", "hi"), pl.Float64),  # of that mean, as above
+    "base": pl.Float64,  # under the variant `is_base`
+    **dict.fromkeys(("least", "most"), pl.Float64),  # over variants
+    "spread": pl.Float64,  # standard deviation over variants, without the error of the assignment
+    "same_sign": pl.Float64,  # share of variants whose effect has the sign of the mean
+    "survives": pl.Float64,  # the smallest effect in the mean's direction, as a share of the mean; 0 where a sign turns
+    "decisive": pl.String,  # the choice by which effects differ most: order, wording or persona_format
+}
+# What should move and does not, or moves and should not.  `check`: "persona swap" (answers of another persona), "attribute
+# swap" (another value of one attribute), "drift" (the attribute of the implied person, arm against reference) or "negative
+# control" (an outcome that no arm can move).
+CHECKS: dict[str, type[pl.DataType]] = {
+    "check": pl.String,
+    **dict.fromkeys(KEY, pl.String),  # "" where the check has none
+    "attribute": pl.String,
+    "moved": pl.Float64,  # percentage points: of the scale's range; for drift, total variation
+    "limit": pl.Float64,  # at which `flagged` turns
+    "p": pl.Float64,  # drift only: sign-flip test over personas
+    "flagged": pl.Boolean,
+    "finding": pl.String,  # one sentence
+}
 _OPTIONAL = ("undirected", "reference", *FEATURES, "reference_se")
 
 
