@@ -11,9 +11,10 @@ from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics.classification import METRICS
 from socsci_jax.evaluation.table import MODEL, UNIFORM
 from socsci_jax.evaluation.verdicts import number, with_interval
-from socsci_jax.pages import plots
+from socsci_jax.pages import plots, shares
+from socsci_jax.pages.axes import Series, shortened
 from socsci_jax.pages.drawing import Drawing
-from socsci_jax.pages.plots import Series, Value
+from socsci_jax.pages.plots import Value
 from socsci_jax.pages.tables import Cell, Column
 from socsci_jax.pages.tables import Table as PageTable
 
@@ -267,9 +268,9 @@ def _drawings(coding: Coding, part: str, *, name: str) -> list[Drawing]:
 
 
 def _confusion(row: dict[str, Any], *, name: str) -> Drawing:
-    return plots.matrix(
+    return shares.matrix(
         name,
-        f"Labels of people against labels of the model: {row['study']} · {plots.shortened(row['outcome'], 60)}",
+        f"Labels of people against labels of the model: {row['study']} · {shortened(row['outcome'], 60)}",
         row["labels"],
         row["counts"],
         description=f"{row['n']} labels.",

@@ -20,9 +20,10 @@ from socsci_jax.evaluation.table import (
     UNIFORM,
 )
 from socsci_jax.evaluation.verdicts import number, part_name
-from socsci_jax.pages import plots
+from socsci_jax.pages import plots, shares
+from socsci_jax.pages.axes import Series, shortened
 from socsci_jax.pages.drawing import Drawing
-from socsci_jax.pages.plots import Point, Series, Value
+from socsci_jax.pages.plots import Point, Value
 from socsci_jax.studies.scale import format_value
 
 STYLES = {
@@ -281,8 +282,8 @@ def choose_items(distributions: pl.DataFrame, *, count: int, rng: np.random.Gene
 def item(row: dict[str, Any], labels: dict[str, list[str]], *, name: str, with_study: bool = True) -> Drawing:
     """Answers of people and model to one item; `labels` are those of each item's response options."""
     place = [row["study"]] if with_study else []
-    title = " · ".join(plots.shortened(text, 60) for text in (*place, row["outcome"], row["condition"]))
-    return plots.distribution(
+    title = " · ".join(shortened(text, 60) for text in (*place, row["outcome"], row["condition"]))
+    return shares.distribution(
         name,
         title,
         [format_value(level) for level in row["levels"]],
