@@ -258,8 +258,15 @@ def test_the_lines_of_the_documentation_run(asked, monkeypatch):
     assert "people" in names
 
 
-def test_the_lines_of_the_readme_that_evaluate_a_split_run(world, asked, monkeypatch):
-    lines = re.search(r"```python\n(store = .*?)```", (REPOSITORY / "README.md").read_text(), re.S)[1]
+def test_the_lines_of_the_readme_run(asked, monkeypatch):
+    lines = re.search(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)[1]
+    monkeypatch.setattr(sj, "open_model", lambda name: asked)
+    exec(lines, {})
+
+
+def test_the_lines_of_the_documentation_that_evaluate_a_split_run(world, asked, monkeypatch):
+    page = REPOSITORY / "docs" / "how-to" / "from-data-to-report.md"
+    lines = re.search(r"```python\n(store = .*?)```", page.read_text(), re.S)[1]
     monkeypatch.setattr(sj, "open_model", lambda name: asked)
     monkeypatch.setattr(sj, "open_store", lambda path: world[0])
     names = {"sj": sj}
