@@ -130,6 +130,7 @@ setup(
         "socsci_jax": ["py.typed"],
         "socsci_jax.pages": ["*.jinja", "*.css", "*.js"],
         "socsci_jax.evaluation.report": ["*.jinja"],
+        "socsci_jax.forecasting.report": ["*.jinja"],
         "data_pipelines.review": ["*.html.jinja"],
     },
     install_requires=INSTALL,

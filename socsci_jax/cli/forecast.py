@@ -61,7 +61,7 @@ def run(
     Example: socsci-jax forecast run experiment.yaml runs/main --calibration stores/heldout --people people.csv -o forecast
     """
     import socsci_jax as sj
-    from socsci_jax.forecasting.files import WRITTEN, write_forecast
+    from socsci_jax.forecasting.files import REPORT, WRITTEN, write_forecast
     from socsci_jax.forecasting.population import read_margins
     from socsci_jax.storage import check_free
 
@@ -78,10 +78,10 @@ def run(
         seed=seed,
         allow_unknown=allow_unknown,
     )
-    write_forecast(found, out, replace=replace)
+    write_forecast(found, out, per_arm=per_arm, replace=replace)
     _show(found)
     _show_plan(found, per_arm)
-    say(f"written: {out}")
+    say(f"written: {out}, to be read from {out / REPORT}")
 
 
 @app.command("lock")

@@ -103,7 +103,9 @@ class Calibration:
         far = {f.name: (f.beyond(values(table, f.name)), f) for f in self.features}
         return [
             "; ".join(
-                f"{_WORDS[name]} beyond {_limit(f)}" for name, (beyond, f) in far.items() if beyond[row]
+                f"{WORDS[name]} beyond {span(name, f.least, f.most)}"
+                for name, (beyond, f) in far.items()
+                if beyond[row]
             )
             for row in range(table.height)
         ]
@@ -135,7 +137,7 @@ class Calibration:
         return cls(features=features, studies=found["studies"], contrasts=found["contrasts"], **arrays)
 
 
-_WORDS = {
+WORDS = {
     "size": "predicted effect",
     "spread": "spread over variants",
     "distance": "distance of the text",
@@ -144,9 +146,10 @@ _WORDS = {
 }
 
 
-def _limit(feature: Feature) -> str:
-    size = np.expm1 if feature.name in ("size", "options") else float
-    return f"{size(feature.least):.3g} to {size(feature.most):.3g}"
+def span(name: str, least: float, most: float) -> str:
+    """The ends of a feature's values in words; sizes and numbers of options leave their logarithmic axis."""
+    size = np.expm1 if name in ("size", "options") else float
+    return f"{size(least):.3g} to {size(most):.3g}"
 
 
 def values(table: pl.DataFrame, name: str) -> np.ndarray:

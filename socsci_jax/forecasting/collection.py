@@ -35,13 +35,16 @@ class Collection:
     """Studies of which people's answers and predictions are known.
 
     `effects` is a table.CALIBRATION; `levels` has study, outcome, condition, predicted and human, mean answers in percentage
-    points of the scale's range.  `items` are what people read; empty where only tables are known.
+    points of the scale's range.  `items` are what people read; empty where only tables are known.  `excluded` are the studies
+    of the source that were left out by name, `seen` those left out because the model was trained on them.
     """
 
     effects: pl.DataFrame
     levels: pl.DataFrame
     items: tuple[Item, ...] = ()
     source: str = "tables"
+    excluded: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
 
 
 def collect(
@@ -64,11 +67,11 @@ def collect(
     pairs = asked_pairs(store, excluded=excluded, people=people, seed=seed)
     if seen := seen_studies(trained_on, pairs, allow_unknown=allow_unknown):
         pairs = pairs.where(~pl.col("study_id").is_in(seen))
-        excluded = {*excluded, *seen}
+    left_out = {*excluded, *seen}
     predictions = predict(pairs)
     arms = predicted_arms(predictions, store.item_by_id)
     human = human_arms(store)
-    kept = [item for item in store.item_by_id.values() if item.study_id not in excluded]
+    kept = [item for item in store.item_by_id.values() if item.study_id not in left_out]
     words = Words.of(kept)
     distance = {study: words.distance(text, excluded=study) for study, text in texts_by_study(kept).items()}
     variants = predicted_arms(predictions, store.item_by_id, by_variant=True)
@@ -81,6 +84,8 @@ def collect(
         levels=levels.filter(pl.col("n") >= MINIMUM_N).select(*ARM, "predicted", "human"),
         items=tuple(kept),
         source=f"store {store.path.name}, {store.content_hash}",
+        excluded=tuple(sorted(excluded)),
+        seen=tuple(seen),
     )
 
 

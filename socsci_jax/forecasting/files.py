@@ -12,17 +12,23 @@ import polars as pl
 from socsci_jax.errors import InputError
 from socsci_jax.forecasting.calibration import Calibration
 from socsci_jax.forecasting.forecast import Forecast
+from socsci_jax.forecasting.judging import checked_on, judgment
 from socsci_jax.forecasting.levels import Levels
+from socsci_jax.forecasting.report import page
+from socsci_jax.forecasting.report.material import Material
 from socsci_jax.foreign_text import write_csv
 from socsci_jax.reading import read_json, read_json_object
 from socsci_jax.storage import new_folder
 
-VERSION = 1
+VERSION = 2
 TABLES = (
-    *("effects", "groups", "components", "arms", "ranks", "power", "personas", "predictions"),
-    *("variants", "multiverse", "checks", "calibration", "calibration_levels"),
+    *("effects", "groups", "components", "arms", "ranks", "power", "personas", "population", "predictions"),
+    *("variants", "multiverse", "checks", "calibration", "calibration_levels", "past", "past_measures"),
 )
-WRITTEN = ("forecast.json", "items.json", "effects.csv", *(f"{name}.parquet" for name in TABLES))
+REPORT = "report.html"
+WRITTEN = (REPORT, "forecast.json", "items.json", "effects.csv", *(f"{name}.parquet" for name in TABLES))
+# People per arm of a study that nobody has planned otherwise.
+PER_ARM = 300
 _AGAIN = "make the forecast again"
 
 
@@ -51,11 +57,12 @@ class SavedForecast:
         return Levels.of_json(self.facts["learned_levels"])
 
 
-def write_forecast(found: Forecast, path: Path, *, replace: bool = False) -> Path:
-    """Writes the folder, whole or not at all; returns it."""
+def write_forecast(found: Forecast, path: Path, *, per_arm: int = PER_ARM, replace: bool = False) -> Path:
+    """Writes the folder, whole or not at all; returns it.  `per_arm` people are planned, in the report's words on power."""
     facts = {
         "format_version": VERSION,
         "metadata": dict(found.metadata),
+        "per_arm": per_arm,
         "learned": found.calibration.to_json(),
         "learned_levels": found.levels.to_json(),
         "population": {
@@ -65,21 +72,7 @@ def write_forecast(found: Forecast, path: Path, *, replace: bool = False) -> Pat
             "margins": {name: dict(own) for name, own in found.population.margins.items()},
         },
     }
-    tables = {
-        "effects": found.effects,
-        "groups": found.groups,
-        "components": found.components,
-        "arms": found.arms,
-        "ranks": found.ranks,
-        "power": found.power,
-        "personas": found.population.personas.with_columns(weight=pl.Series(found.population.weights)),
-        "predictions": found.predictions.frame,
-        "variants": found.multiverse.variants,
-        "multiverse": found.multiverse.summary,
-        "checks": found.multiverse.checks,
-        "calibration": found.collection.effects,
-        "calibration_levels": found.collection.levels,
-    }
+    tables = _tables(found)
     items = [dataclasses.asdict(item) | {"item_id": item.item_id} for item in found.items]
     with new_folder(path, replaces=WRITTEN if replace else None) as folder:
         _write_json(folder / "forecast.json", facts)
@@ -87,7 +80,32 @@ def write_forecast(found: Forecast, path: Path, *, replace: bool = False) -> Pat
         write_csv(found.effects, folder / "effects.csv")
         for name, table in tables.items():
             table.write_parquet(folder / f"{name}.parquet")
+        shown = Material(tables, facts, items, found.calibration)
+        (folder / REPORT).write_text(page.render(shown), encoding="utf-8")
     return path
+
+
+def _tables(found: Forecast) -> dict[str, pl.DataFrame]:
+    """Every table of a forecast's folder by name; past studies are forecast here, each from the others."""
+    past = checked_on(found.collection.effects)
+    return {
+        "effects": found.effects,
+        "groups": found.groups,
+        "components": found.components,
+        "arms": found.arms,
+        "ranks": found.ranks,
+        "power": found.power,
+        "personas": found.population.personas.with_columns(weight=pl.Series(found.population.weights)),
+        "population": found.population.shares(),
+        "predictions": found.predictions.frame,
+        "variants": found.multiverse.variants,
+        "multiverse": found.multiverse.summary,
+        "checks": found.multiverse.checks,
+        "calibration": found.collection.effects,
+        "calibration_levels": found.collection.levels,
+        "past": past,
+        "past_measures": judgment(past),
+    }
 
 
 def _write_json(path: Path, content: object) -> None:

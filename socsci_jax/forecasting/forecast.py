@@ -113,10 +113,18 @@ def forecast(
             "population": population.source,
             "subgroups": list(subgroups),
             "seed": seed,
+            "excluded_studies": list(collection.excluded),
+            "seen_studies": list(collection.seen),
+            "outcomes_without_order": outcomes_without_order(items),
             "predictions": dict(predictions.metadata),
             **(metadata or {}),
         },
     )
+
+
+def outcomes_without_order(items: Sequence[Item]) -> list[str]:
+    """Outcomes whose answers have no mean: names, and numbers without a list of them."""
+    return list(dict.fromkeys(i.outcome for i in items if i.scale.nominal or i.scale.kind != "levels"))
 
 
 def check_not_known(items: Sequence[Item], known_items: Sequence[Item]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from socsci_jax.forecasting.calibration import Calibration, calibrate
+from socsci_jax.forecasting.calibration import FEWEST_STUDIES, Calibration, calibrate
 from socsci_jax.forecasting.intervals import LEVELS, expected_effects, measured_moments, quantile
 from socsci_jax.forecasting.table import HUMAN, calibration_table
 
@@ -31,6 +31,14 @@ def leaving_studies_out(table: pl.DataFrame, *, folds: int = FOLDS, seed: int = 
         own = table.filter(fold == k)
         found.append(against_people(calibrate(table.filter(fold != k).drop("row")), own))
     return pl.concat(found).sort("row").drop("row")
+
+
+def checked_on(effects: pl.DataFrame) -> pl.DataFrame:
+    """Forecasts of a calibration's own studies, each from the others; empty where too few would be left to learn from."""
+    known = effects.drop_nulls(["human", "human_se"])
+    studies = known["study"].n_unique()
+    enough = studies - -(-studies // min(FOLDS, studies)) >= FEWEST_STUDIES
+    return leaving_studies_out(known) if enough else against_people(calibrate(known), known.clear())
 
 
 def against_people(calibration: Calibration, table: pl.DataFrame) -> pl.DataFrame:

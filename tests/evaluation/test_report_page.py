@@ -10,24 +10,13 @@ import polars as pl
 import pytest
 from browser import Visit, look
 from evaluation_example import exact_predictions, label, make_world
+from hostile_texts import HOSTILE
 
 from socsci_jax.evaluation.evaluate import evaluate
 from socsci_jax.evaluation.report import checklists
 from socsci_jax.evaluation.report.files import write_report
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store_builder import StoreBuilder
-
-# What must stay text: markup, an end of the page's own script, handlers, turned writing, a word without end, formulas.
-HOSTILE = (
-    "<script>document.title = 'owned'</script>",
-    "</script></style></title><img src=x onerror=\"document.title='owned'\">",
-    '" onmouseover="document.title=\'owned\'" x="',
-    "\u202egnihtemos esle\u202c",
-    "long" * 200,
-    "=cmd|' /C calc'!A0",
-    "{{ 7 * 7 }}{% raw %}",
-    "javascript:document.title='owned'",
-)
 
 
 def hostile_store(path):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from socsci_jax.evaluation import verdicts
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.result import Evaluation, is_known
 from socsci_jax.evaluation.table import CONDITION_POOLED, SPLIT_HALF, UNIFORM
-from socsci_jax.evaluation.verdicts import Sentence, part_name
+from socsci_jax.evaluation.verdicts import part_name
+from socsci_jax.pages.findings import Finding
 
 # In the words of a reader who meets the page for the first time.
 KINDS = {
@@ -25,20 +24,6 @@ WHERE = {
     "train": "On the very answers that it was trained on",
     "all": "Over all answers",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """A sentence of the verdict, with the words that say of what kind it is."""
-
-    kind: str
-    title: str
-    text: str
-    rule: str
-
-    @classmethod
-    def of(cls, sentence: Sentence) -> Finding:
-        return cls(sentence.kind, KINDS[sentence.kind], sentence.text, sentence.rule)
 
 
 def lead(evaluation: Evaluation, part: str) -> str:
@@ -136,4 +121,8 @@ def _two(value: Estimate | None) -> str:
 
 
 def findings(evaluation: Evaluation, part: str) -> list[Finding]:
-    return [Finding.of(sentence) for sentence in verdicts.verdict(evaluation, part)]
+    """The verdict's sentences, each with the words that say of what kind it is."""
+    return [
+        Finding(sentence.kind, KINDS[sentence.kind], sentence.text, sentence.rule)
+        for sentence in verdicts.verdict(evaluation, part)
+    ]

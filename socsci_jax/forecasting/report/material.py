@@ -1,0 +1,68 @@
+"""What the page of a forecast is made of: its tables, joined and put in order once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from socsci_jax.forecasting.calibration import Calibration
+
+ARM_OF = ("study", "outcome", "condition")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Material:
+    """A forecast's tables by name (`files.TABLES`), what was learned, and the facts of forecast.json."""
+
+    tables: Mapping[str, pl.DataFrame]
+    facts: Mapping[str, Any]
+    items: list[dict[str, Any]]
+    calibration: Calibration
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        return dict(self.facts["metadata"])
+
+    @property
+    def effects(self) -> pl.DataFrame:
+        """Effects with `p_highest` and `p_lowest`, the most likely highest arm of each outcome first, refused ones last."""
+        return (
+            self.tables["effects"]
+            .join(self.tables["ranks"], on=ARM_OF, how="left", maintain_order="left")
+            .with_columns(at=pl.col("outcome").rank("dense"))
+            .sort(
+                pl.int_range(pl.len()).min().over("study", "outcome"),
+                "p_highest",
+                "expected",
+                descending=[False, True, True],
+                nulls_last=True,
+                maintain_order=True,
+            )
+            .drop("at")
+        )
+
+    @property
+    def told(self) -> pl.DataFrame:
+        return self.effects.filter(pl.col("abstains") == "")
+
+    @property
+    def refused(self) -> pl.DataFrame:
+        return self.effects.filter(pl.col("abstains") != "")
+
+    @property
+    def studies(self) -> list[str]:
+        return self.tables["effects"]["study"].unique(maintain_order=True).to_list()
+
+    def outcome_name(self, row: Mapping[str, Any]) -> str:
+        """The outcome, after its study where the experiment has several."""
+        return str(row["outcome"]) if len(self.studies) < 2 else f"{row['study']} · {row['outcome']}"
+
+    def by_outcome(self, table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+        """A table's rows of each outcome, under its name."""
+        return [
+            (self.outcome_name(own.row(0, named=True)), own)
+            for own in table.partition_by("study", "outcome", maintain_order=True)
+        ]

@@ -1,0 +1,75 @@
+"""The page of a forecast: what to expect, how sure, what not to conclude, and all that it was learned from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from socsci_jax.forecasting.power import sentences
+from socsci_jax.forecasting.report import pictures, tables, words
+from socsci_jax.forecasting.report.material import Material
+from socsci_jax.pages import page
+
+MOST_PASTED = 20
+
+FILES = {
+    "effects.csv": "each effect: predicted, expected, intervals, or why there is no forecast (also as Parquet)",
+    "arms.parquet": "the predicted distribution of every arm",
+    "ranks.parquet": "how likely an arm is the highest or the lowest",
+    "groups.parquet": "effects by subgroup",
+    "components.parquet": "effects of single levels of factors",
+    "power.parquet": "what studies of several sizes would find",
+    "personas.parquet": "who was asked, with weights",
+    "population.parquet": "what weighting did to each attribute",
+    "predictions.parquet": "every probability",
+    "calibration.parquet": "effects of people and model in past studies, from which calibration learned",
+    "past.parquet": "each past study, forecast from the others",
+    "past_measures.parquet": "coverage and errors of these",
+    "forecast.json": "what was learned, and every setting",
+}
+
+
+def render(m: Material) -> str:
+    """The page as HTML: nothing is fetched, and the same forecast gives the same bytes."""
+    return page.render("socsci_jax.forecasting.report", "forecast.html.jinja", **values(m))
+
+
+def values(m: Material) -> dict[str, Any]:
+    """What the template shows."""
+    metadata, facts = m.metadata, m.facts
+    return {
+        "studies": ", ".join(m.studies),
+        "model": _model(metadata),
+        "made": metadata.get("made"),
+        "lead": words.lead(m),
+        "silent": m.told.is_empty(),
+        "findings": words.findings(m),
+        "never": words.NEVER,
+        "refused": tables.refused(m),
+        "arms": pictures.arms(m),
+        "effects": None if m.told.is_empty() else tables.effects(m),
+        "components": tables.components(m),
+        "distributions": pictures.distributions(m),
+        "groups": tables.groups(m),
+        "group_plots": pictures.subgroups(m),
+        "power": pictures.power(m),
+        "people": None if m.told.is_empty() else tables.people(m),
+        "per_arm": facts["per_arm"],
+        "pasted": sentences(m.told, m.tables["arms"], facts["per_arm"])[:MOST_PASTED],
+        "past": pictures.past(m),
+        "calibration": m.calibration,
+        "learned": tables.learned(m),
+        "past_studies": tables.studies(m),
+        "source": metadata.get("calibration"),
+        "excluded": list(metadata.get("excluded_studies", [])),
+        "seen": list(metadata.get("seen_studies", [])),
+        "population": tables.population(m),
+        "weights": tables.weights(m),
+        "people_facts": facts["population"],
+        "provenance": tables.facts("provenance", "What the forecast says of itself", metadata),
+        "files": FILES,
+    }
+
+
+def _model(metadata: Any) -> str:
+    made = metadata.get("predictions") or {}
+    return str(made.get("model", "a model that does not name itself")) if isinstance(made, dict) else ""

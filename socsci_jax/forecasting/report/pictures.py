@@ -1,0 +1,190 @@
+"""The plots of a forecast's page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from socsci_jax.forecasting.power import POWER
+from socsci_jax.forecasting.report.material import ARM_OF, Material
+from socsci_jax.forecasting.report.words import UNIT, plain, signed
+from socsci_jax.pages import intervals, plots, shares
+from socsci_jax.pages.axes import Series, shortened
+from socsci_jax.pages.drawing import Drawing
+from socsci_jax.pages.intervals import Curve, Interval
+from socsci_jax.pages.plots import Point, Value
+from socsci_jax.studies.scale import format_value
+
+EXPECTED = Series("expected", "model")
+RAW = Series("predicted by the model, as it stands", "orange", "diamond")
+LEVELS = ("50 % interval", "90 % interval")
+MOST_ARMS, MOST_OUTCOMES, MOST_DISTRIBUTIONS, MOST_CURVES, MOST_POINTS = 40, 30, 36, 12, 1_500
+
+
+def arms(m: Material) -> list[Drawing]:
+    """A plot for each outcome: arms from the most likely highest to the least."""
+    return [
+        _arms(outcome, own, number)
+        for number, (outcome, own) in enumerate(m.by_outcome(m.told)[:MOST_OUTCOMES], start=1)
+    ]
+
+
+def _arms(outcome: str, own: pl.DataFrame, number: int) -> Drawing:
+    shown = own.head(MOST_ARMS)
+    rest = (
+        ""
+        if own.height <= MOST_ARMS
+        else f" The {MOST_ARMS} most likely highest of {own.height}; the table has all."
+    )
+    best = shown.row(0, named=True)
+    values = [
+        Interval(
+            place=row["condition"],
+            value=row["expected"],
+            inner=(row["lo_50"], row["hi_50"]),
+            outer=(row["lo_90"], row["hi_90"]),
+            compared=row["predicted"],
+            note=_odds(row),
+        )
+        for row in shown.iter_rows(named=True)
+    ]
+    return intervals.intervals(
+        f"arms-{number}",
+        f"Expected effects on {shortened(outcome, 80)}",
+        values,
+        label=f"effect against {shortened(best['reference'], 40)}, {UNIT}",
+        series=EXPECTED,
+        compared=RAW,
+        levels=LEVELS,
+        description=f"Expected effects of {own.height} arms with 50 % and 90 % intervals. First: {shortened(best['condition'], 60)}, "
+        f"{signed(best['expected'])}, 90 % interval {plain(best['lo_90'])} to {plain(best['hi_90'])}.",
+        caption=f"Ranked by the probability of the highest mean. Thick lines hold half of what may happen, thin ones 90 %.{rest}",
+    )
+
+
+def _odds(row: dict[str, Any]) -> str:
+    odds = f"above {row['reference']} with probability {row['p_positive']:.0%}"
+    return (
+        odds if row["p_highest"] is None else f"{odds}\nhighest arm with probability {row['p_highest']:.0%}"
+    )
+
+
+def distributions(m: Material) -> list[Drawing]:
+    """What the model predicts that people answer: arms against the reference, the leading arms of each outcome first."""
+    predicted = {tuple(row[k] for k in ARM_OF): row for row in m.tables["arms"].iter_rows(named=True)}
+    outcomes = [own for _, own in m.by_outcome(m.effects)]
+    each = max(1, MOST_DISTRIBUTIONS // max(1, len(outcomes)))
+    chosen = [row for own in outcomes for row in own.head(each).iter_rows(named=True)][:MOST_DISTRIBUTIONS]
+    labels = {(item["study_id"], item["outcome"]): item["scale"] for item in m.items}
+    found = []
+    for number, row in enumerate(chosen, start=1):
+        arm = predicted[row["study"], row["outcome"], row["condition"]]
+        base = predicted[row["study"], row["outcome"], row["reference"]]
+        scale = labels.get((row["study"], row["outcome"]), {})
+        named = dict(zip(scale.get("levels") or (), scale.get("labels") or (), strict=False))
+        found.append(
+            shares.distribution(
+                f"distribution-{number}",
+                f"{shortened(row['condition'], 50)} on {shortened(m.outcome_name(row), 50)}",
+                [format_value(level) for level in arm["levels"]],
+                base["shares"],
+                arm["shares"],
+                labels=[str(named.get(level) or "") for level in arm["levels"]],
+                names=(shortened(row["reference"], 18), shortened(row["condition"], 18)),
+                caption=f"mean {plain(arm['mean'])}, standard deviation {plain(arm['sd'])} (in % of the range)",
+            )
+        )
+    return found
+
+
+def subgroups(m: Material) -> list[Drawing]:
+    """For each attribute its groups' expected effects of the arm that is expected to differ most."""
+    groups = m.tables["groups"].drop_nulls("expected")
+    found = []
+    for number, own in enumerate(groups.partition_by("attribute", maintain_order=True), start=1):
+        top = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
+        same = own.filter(*(pl.col(key) == top[key] for key in ARM_OF))
+        values = [
+            Value(
+                place=row["group"], series="group", value=row["expected"], note=f"{row['personas']} personas"
+            )
+            for row in same.head(MOST_ARMS).iter_rows(named=True)
+        ]
+        found.append(
+            plots.dots(
+                f"groups-{number}",
+                f"By {shortened(top['attribute'], 40)}: {shortened(top['condition'], 40)} on {shortened(m.outcome_name(top), 40)}",
+                values,
+                {"group": EXPECTED},
+                label=f"expected effect, {UNIT}",
+                description="; ".join(f"{shortened(v.place, 40)}: {signed(v.value)}" for v in values[:15]),
+                caption="Without intervals: calibration has learned from effects on everybody.",
+                digits=1,
+                reference=0.0,
+            )
+        )
+    return found
+
+
+def power(m: Material) -> list[Drawing]:
+    """How likely studies of several sizes find the leading arm's effect, for each outcome."""
+    found = []
+    for number, (outcome, own) in enumerate(m.by_outcome(m.told)[:MOST_CURVES], start=1):
+        best = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
+        rows = m.tables["power"].filter(*(pl.col(key) == best[key] for key in ARM_OF)).sort("n")
+        lines = [
+            Curve(series, list(rows.drop_nulls(column).select("n", column).iter_rows()), dashed=dashed)
+            for column, series, dashed in (
+                ("power_expected", Series("expected effect", "model"), False),
+                ("power_lower", Series("end of the 50 % interval nearer to zero", "orange", "square"), True),
+                ("assurance", Series("averaged over what it may be", "green", "triangle"), False),
+            )
+        ]
+        lines = [one for one in lines if one.points]
+        if not lines:
+            continue
+        found.append(
+            intervals.curves(
+                f"power-{number}",
+                f"Power: {shortened(best['condition'], 40)} on {shortened(outcome, 40)}",
+                lines,
+                x_label="people per arm",
+                y_label="chance of a finding",
+                logarithmic=True,
+                reference=POWER,
+                description="; ".join(
+                    f"{one.series.title}: {one.points[-1][1]:.0%} with {one.points[-1][0]:,}" for one in lines
+                ),
+                caption=f"A finding is a 90 % interval that excludes zero; the dashed level is {POWER:.0%}.",
+            )
+        )
+    return found
+
+
+def past(m: Material) -> Drawing | None:
+    """Past studies, each forecast from the others, against what people then answered."""
+    table = m.tables["past"].drop_nulls(["expected", "human"])
+    if table.is_empty():
+        return None
+    points = [
+        Point(
+            x=row["human"],
+            y=row["expected"],
+            x_error=row["human_se"],
+            words=" · ".join(shortened(str(row[key]), 40) for key in ARM_OF),
+        )
+        for row in table.head(MOST_POINTS).iter_rows(named=True)
+    ]
+    return plots.scatter(
+        "past",
+        "Past studies, each left out and forecast from the others",
+        points,
+        x_label=f"people's effect, {UNIT}",
+        y_label="expected effect",
+        description=f"{table.height} effects of {table['study'].n_unique()} studies; on the line a forecast equals what people answered.",
+        caption="Forecasts are nearer to zero than people's effects, since they are shrunk by how little is known.",
+        names=("people", "forecast"),
+        digits=1,
+        table=table.height <= 200,
+    )

@@ -1,0 +1,174 @@
+"""What a forecast's page says in sentences: what to expect, how sure, and what not to conclude."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from socsci_jax.forecasting.report.material import Material
+from socsci_jax.pages.findings import Finding
+
+UNIT = "percentage points of the scale's range"
+# Of so many outcomes a sentence each.
+MOST_SENTENCES = 20
+USELESS = 0.1
+
+NEVER = (
+    "An interval holds for studies like those that the calibration learned from. Studies of another country, topic or kind "
+    "of stimulus are not like them, whatever the distance of words says.",
+    "A forecast of no effect is no evidence of no effect: with little to learn from, everything is shrunk toward none.",
+    "An arm that is likely to be the highest is worth testing; it has not been tested. Forecasts rank, people decide.",
+    "The number of simulated people says nothing of how sure a forecast is, and enters no interval.",
+    "Subgroups have no intervals: calibration has learned from effects on everybody.",
+    "Reading the same past studies again and again until a calibration looks good makes them part of the tuning.",
+)
+
+
+def signed(value: float, digits: int = 1) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def plain(value: float, digits: int = 1) -> str:
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def lead(m: Material) -> list[str]:
+    """What to remember of the forecast."""
+    told, every = m.told, m.tables["effects"].height
+    if told.is_empty():
+        return [f"There is no forecast: all {every} effects lie too far from everything that is known."]
+    sentences = []
+    if (refused := every - told.height) > 0:
+        sentences.append(
+            f"Of {every} effects {refused} have no forecast; what follows is about the other {told.height}."
+        )
+    outcomes = m.by_outcome(told)
+    if len(outcomes) == 1:
+        return [*sentences, _strongest(*outcomes[0])]
+    clear = told.filter(_one_sided())
+    outcomes_clear = clear.select("study", "outcome").n_unique()
+    begin = (
+        f"On {outcomes_clear} of {len(outcomes)} outcomes an effect is expected whose direction is all but certain"
+        if clear.height
+        else f"On none of {len(outcomes)} outcomes is the direction of an effect all but certain"
+    )
+    top = told.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
+    return [
+        *sentences,
+        f"{begin} (90 % interval on one side of zero). The largest effect is expected of {top['condition']} on "
+        f"{m.outcome_name(top)}: {signed(top['expected'])} {UNIT}, 90 % interval {plain(top['lo_90'])} to "
+        f"{plain(top['hi_90'])}.",
+    ]
+
+
+def _one_sided() -> pl.Expr:
+    return (pl.col("lo_90") > 0) | (pl.col("hi_90") < 0)
+
+
+def _strongest(outcome: str, own: pl.DataFrame) -> str:
+    row = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
+    likely = own.sort("p_highest", descending=True, nulls_last=True, maintain_order=True).row(0, named=True)
+    rank = (
+        ""
+        if likely["p_highest"] is None
+        else f" Most likely to be the highest arm is {likely['condition']} ({likely['p_highest']:.0%})."
+    )
+    return (
+        f"On {outcome}, {row['condition']} is expected to differ from {row['reference']} by {signed(row['expected'])} {UNIT} "
+        f"(90 % interval {plain(row['lo_90'])} to {plain(row['hi_90'])}).{rank}"
+    )
+
+
+def findings(m: Material) -> list[Finding]:
+    """Abstention first, then what the calibration is worth, then a sentence for each outcome."""
+    return [*_abstention(m), *_left_out(m), *_worth(m), *_checked(m), *_of_outcomes(m)]
+
+
+def _abstention(m: Material) -> list[Finding]:
+    refused = m.refused
+    if refused.is_empty():
+        return []
+    reasons = refused.group_by("abstains", maintain_order=True).len().sort("len", descending=True).head(5)
+    said = "; ".join(f"{reason} ({n})" for reason, n in reasons.iter_rows())
+    arms = ", ".join(m.by_outcome(refused)[0][1]["condition"].head(3))
+    text = (
+        f"{refused.height} of {m.tables['effects'].height} effects (such as {arms}) are refused, because nothing like them "
+        f"was among the past studies: {said}. Any number for them would be a guess."
+    )
+    rule = (
+        "no forecast where a feature of the effect lies farther out than in any calibration study, by more than a tenth of "
+        "what these span"
+    )
+    return [Finding("warning", "No forecast", text, rule)]
+
+
+def _left_out(m: Material) -> list[Finding]:
+    names = [str(name) for name in m.metadata.get("outcomes_without_order", [])]
+    if not names:
+        return []
+    text = f"No effects on {', '.join(names[:10])}: answers without an order have no mean. Predicted shares are in predictions.parquet."
+    return [Finding("note", "Left out", text)]
+
+
+def _worth(m: Material) -> list[Finding]:
+    slope, c = m.calibration.slope, m.calibration
+    base = f"In {c.studies} past studies ({c.contrasts} effects) that the model had not seen"
+    rule = "the slope of people's effects on predicted ones, shrunk by how little is known of it"
+    if slope <= 0:
+        text = (
+            f"{base}, predicted effects were worth nothing. Every arm gets the mean effect of a treatment "
+            f"({signed(c.mean_effect)}), so this forecast tells no arm from another."
+        )
+        return [Finding("warning", "Predictions are not used", text, rule)]
+    if slope < USELESS:
+        text = f"{base}, {slope:.0%} of a predicted effect was found in people: arms hardly differ by what is forecast of them."
+        return [Finding("warning", "Predictions are worth little", text, rule)]
+    text = (
+        f"{base}, {slope:.0%} of a predicted effect was found in people, and a treatment had a mean effect of "
+        f"{signed(c.mean_effect)} where nothing was predicted."
+    )
+    return [Finding("claim", "What predictions have been worth", text, rule)]
+
+
+def _checked(m: Material) -> list[Finding]:
+    """Coverage and error on the calibration studies, each left out in turn."""
+    value = {row["measure"]: row for row in m.tables["past_measures"].iter_rows(named=True)}
+    if "coverage_90" not in value:
+        text = "Too few past studies are known to leave some out and see whether intervals cover them."
+        return [Finding("undecided", "Not checked", text)]
+    covered, error, none, raw = (
+        value[name] for name in ("coverage_90", "rmse_forecast", "rmse_no_effect", "rmse_raw")
+    )
+    between = "" if covered["lo"] is None else f" (95 % interval {covered['lo']:.0%} to {covered['hi']:.0%})"
+    text = (
+        f"When each past study was left out and forecast from the others, 90 % intervals held {covered['value']:.0%} of "
+        f"{covered['n']} effects{between}. The error was {plain(error['value'])} points; expecting no effect gives "
+        f"{plain(none['value'])}, believing the predictions {plain(raw['value'])}."
+    )
+    rule = "effects measured with their sampling error; coverage is the mean of studies' shares, errors are root mean squares"
+    good = covered["hi"] is None or covered["hi"] >= 0.86
+    return [Finding("claim" if good else "warning", "How sure", text, rule)]
+
+
+def _of_outcomes(m: Material) -> list[Finding]:
+    found = []
+    for outcome, own in m.by_outcome(m.told)[:MOST_SENTENCES]:
+        clear = own.filter(_one_sided())
+        text = _strongest(outcome, own)
+        if clear.height:
+            rest = (
+                ""
+                if clear.height == 1
+                else f" In all, {clear.height} of {own.height} arms have a 90 % interval on one side of zero."
+            )
+            found.append(Finding("claim", "To be expected", text + rest))
+        else:
+            sides = own["p_positive"].to_numpy()
+            sure = max(float(sides.max()), 1 - float(sides.min()))
+            found.append(
+                Finding(
+                    "undecided",
+                    "Direction open",
+                    f"{text} Every 90 % interval holds zero; the surest direction has a probability of {sure:.0%}.",
+                )
+            )
+    return found

@@ -1,0 +1,118 @@
+"""The page of a forecast in a browser: whole without a network, harmless whatever texts it shows, readable by everybody."""
+
+import dataclasses
+import html.parser
+
+import numpy as np
+import polars as pl
+import pytest
+from browser import Visit, look
+from forecast_world import PEOPLE, SEVEN, experiment_items, invented_collection, planted_predict
+from hostile_texts import HOSTILE
+
+from socsci_jax.forecasting.files import write_forecast
+from socsci_jax.forecasting.forecast import forecast
+from socsci_jax.forecasting.population import population
+
+DRAWN = """(() => {
+  const plots = [...document.querySelectorAll(".plot svg")];
+  const drawn = plots.filter((svg) => svg.querySelectorAll("[data-tip]").length && svg.getBoundingClientRect().height > 40);
+  return { plots: plots.length, drawn: drawn.length, title: document.title,
+           sideways: document.documentElement.scrollWidth - document.documentElement.clientWidth };
+})()"""
+
+
+def make(items, **changes):
+    given = {
+        "predict": planted_predict,
+        "population": population(PEOPLE, margins={"gender": {"Female": 0.51, "Male": 0.49}}),
+        "collection": invented_collection(np.random.default_rng(0)),
+        "subgroups": ("gender", "age"),
+    }
+    return forecast(items, **(given | changes))
+
+
+def hostile_items():
+    labels = dataclasses.replace(SEVEN, labels=HOSTILE[:7])
+    return [
+        dataclasses.replace(
+            item,
+            study_id=HOSTILE[0],
+            condition=f"{HOSTILE[(k + 1) % 8]} {item.condition}",
+            outcome=f"{HOSTILE[(k // 3 + 2) % 8]} {item.outcome}",
+            question="\n".join(HOSTILE),
+            scale=labels,
+        )
+        for k, item in enumerate(experiment_items(arms=3, outcomes=2))
+    ]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Of an ordinary experiment, of one whose every text is hostile, and of one that is too far from all that is known."""
+    folder = tmp_path_factory.mktemp("pages")
+    plain = make(experiment_items(arms=6, outcomes=3))
+    people = [{HOSTILE[4]: HOSTILE[k % 3], "gender": "Female"} for k in range(6)]
+    hostile = make(hostile_items(), population=population(people), subgroups=(HOSTILE[4],))
+    far = make(experiment_items(), predict=exaggerated)
+    return {
+        name: write_forecast(made, folder / name) / "report.html"
+        for name, made in (("plain", plain), ("hostile", hostile), ("far", far))
+    }
+
+
+def exaggerated(pairs):
+    """Arms other than the control get the highest answer from everybody."""
+    made = planted_predict(pairs)
+    control = [item_id for item_id, item in pairs.items.items() if item.is_control]
+    highest = pl.lit([0.0] * 6 + [1.0])
+    lowest = pl.lit([1.0] + [0.0] * 6)
+    probs = pl.when(pl.col("item_id").is_in(control)).then(lowest).otherwise(highest)
+    return dataclasses.replace(made, frame=made.frame.with_columns(probs=probs))
+
+
+def test_pages_hold_together_in_a_browser(pages):
+    visits = [
+        Visit(pages["plain"], script=DRAWN, axe=True),
+        Visit(pages["far"], script=DRAWN, axe=True, theme="dark", width=390),
+        Visit(pages["hostile"], script=DRAWN, width=390),
+        Visit(pages["plain"], script=DRAWN, theme="dark", print=True),
+    ]
+    for visit, seen in zip(visits, look(visits), strict=True):
+        assert seen.errors == [] and seen.violations == [], visit
+        assert seen.requests == [visit.page.resolve().as_uri()]
+        assert seen.value["title"] != "owned"
+        assert seen.value["drawn"] == seen.value["plots"] > 2
+        assert seen.value["sideways"] == 0, visit
+
+
+def test_abstention_comes_first(pages):
+    main = pages["far"].read_text().split("<main", 1)[1]
+    assert "There is no forecast: all 4 effects lie too far" in main.split("<h2", 1)[0]
+    assert 'data-name="effects"' not in main and 'data-name="refused"' in main
+
+
+def test_what_not_to_conclude_and_what_was_held_out_are_said(pages):
+    page = pages["plain"].read_text()
+    assert "What not to conclude" in page and "no evidence of no effect" in page
+    assert "When each past study was left out and forecast from the others" in page
+    assert 'data-name="weights"' in page and 'data-name="studies"' in page
+
+
+def test_nothing_but_the_pages_own_script_may_run(pages):
+    found = set()
+
+    class Names(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            found.update(name for name, _ in attrs)
+
+    text = pages["hostile"].read_text()
+    Names().feed(text)
+    assert text.count("<script") == 1 and "<img" not in text
+    assert not [name for name in found if name.startswith("on") or name in ("style", "srcdoc")]
+
+
+def test_a_page_of_hundreds_of_effects_stays_small(tmp_path):
+    made = make(experiment_items(arms=60, outcomes=10), subgroups=("gender",))
+    page = write_forecast(made, tmp_path / "many") / "report.html"
+    assert page.stat().st_size < 5_000_000
