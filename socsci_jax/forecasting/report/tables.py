@@ -203,7 +203,10 @@ def weights(m: Material) -> Table:
         *(number(float(relative.quantile(q) or 0.0), 2) for q in quantiles.values()),
     ]
     return Table(
-        "weights", "Weights of personas", _columns(("Of personas",), tuple((head, "") for head in quantiles)), [row]
+        "weights",
+        "Weights of personas",
+        _columns(("Of personas",), tuple((head, "") for head in quantiles)),
+        [row],
     )
 
 
