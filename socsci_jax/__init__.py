@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from socsci_jax.chained_respondents import respondents as respondents
     from socsci_jax.errors import InputError as InputError
     from socsci_jax.evaluation.elsewhere.tables import evaluate_tables as evaluate_tables
     from socsci_jax.interface import build_store as build_store
@@ -59,6 +60,7 @@ _INTERFACE = {
     "open_store": "interface",
     "predict": "simulation.predict",
     "read_predictions": "interface",
+    "respondents": "chained_respondents",
     "split_store": "interface",
     "train": "interface",
 }

@@ -223,7 +223,7 @@ def forecast(
     from socsci_jax.simulation.predict import predict as ask
     from socsci_jax.studies.pairs import Pairs
 
-    items = _items_of(experiment)
+    items = items_of(experiment)
 
     def predict(pairs: Pairs) -> Predictions:
         return ask(model, pairs, show_progress=show_progress)
@@ -248,7 +248,8 @@ def forecast(
     )
 
 
-def _items_of(experiment: str | Path | Sequence[Item]) -> list[Item]:
+def items_of(experiment: str | Path | Sequence[Item]) -> list[Item]:
+    """The items of an experiment: of its file, or as they are given."""
     if not isinstance(experiment, str | Path):
         return list(experiment)
     from data_pipelines.specified.experiment import items_of_experiment

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 logger = logging.getLogger(__name__)
@@ -80,6 +80,16 @@ def progress(title: str, *, total: int, shown: bool = True) -> Iterator[Progress
             yield bar
     else:
         yield _Lines(title, total)
+
+
+def reports_to(bar: Progress) -> Callable[[int, int], None]:
+    """What long work calls with (done, total), where the total is known only once it has begun."""
+
+    def report(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done)
+
+    return report
 
 
 def _in_notebook() -> bool:

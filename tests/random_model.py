@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from small import small_config
 
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
+from socsci_jax.models.slots import read_logits
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.prompts import STUDY_FIRST
 
@@ -26,3 +28,22 @@ def random_model(world, *, sizes=(1, 1, 1)) -> SimulationModel:
         compute_dtype=jnp.float32,
         metadata={"name": "random"},
     )
+
+
+_read = jax.jit(read_logits, static_argnames=("config", "compute_dtype"))
+
+
+def brute_force(asked: SimulationModel, prompt: list[int], levels) -> tuple[np.ndarray, float]:
+    """Every allowed answer as a row of its own: prompt, answer and end."""
+    answers = [[*asked.tokenizer.encode(str(v)), asked.tokenizer.end_of_answer_id] for v in levels]
+    length = -(-(len(prompt) + max(map(len, answers))) // 256) * 256
+    ids = np.zeros((len(answers), length), np.int32)
+    for row, answer in zip(ids, answers):
+        row[: len(prompt) + len(answer)] = [*prompt, *answer]
+    every = np.broadcast_to(np.arange(length, dtype=np.int32), ids.shape)
+    rows = {"ids": ids, "position": every, "end": np.full_like(ids, length), "read": every}
+    logits = _read(asked.params, rows, config=asked.config, compute_dtype=jnp.float32)
+    log_probs = np.asarray(jax.nn.log_softmax(logits))[:, len(prompt) - 1 :]
+    totals = [sum(row[i, token] for i, token in enumerate(answer)) for row, answer in zip(log_probs, answers)]
+    probs = np.exp(totals)
+    return probs / probs.sum(), probs.sum()

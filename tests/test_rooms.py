@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "evaluation": {"studies", "estimation"},
     "estimation": set(),
     "rectification": {"estimation"},
-    "forecasting": {"studies", "estimation", "evaluation"},
+    "forecasting": {"studies", "estimation", "evaluation", "rectification"},
     "data": {"studies"},
     "models": set(),
     "training": {"studies", "data", "models", "simulation", "evaluation"},
@@ -49,6 +49,7 @@ LAYERS = (
     ("verification", "sweep", "feasibility", "quickstart"),
     ("pretrained",),
     ("interface",),
+    ("chained_respondents",),
     ("cli",),
     ("__main__",),
 )

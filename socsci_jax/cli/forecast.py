@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from socsci_jax.cli import respondents
 from socsci_jax.cli.output import Replace, Seed, print_table, read_people, say
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ app = typer.Typer(
     ),
     no_args_is_help=True,
 )
+
+
+app.command("respondents")(respondents.respondents)
 
 
 @app.command("run")

@@ -10,10 +10,12 @@ import numpy as np
 
 from socsci_jax.data.prompt_table import PromptTable
 from socsci_jax.data.shards import Sharing
-from socsci_jax.data.tries import AnswerTrie
+from socsci_jax.data.tokenizers import Tokenizer
+from socsci_jax.data.tries import NO_ANSWERS, AnswerTrie, build_trie
 from socsci_jax.models.slots import tree_log_probs
 from socsci_jax.simulation.model import SimulationModel, fetch
 from socsci_jax.simulation.requests import RequestRows, branches_of, distinct_requests, rows_of_requests
+from socsci_jax.studies.scale import Number, format_value
 
 _score = jax.jit(tree_log_probs, static_argnames=("config", "compute_dtype"))
 
@@ -24,6 +26,23 @@ class Distribution:
 
     probs: np.ndarray
     mass_on_levels: float
+
+
+def answer_tries(
+    tokenizer: Tokenizer, answers: Sequence[tuple[Number, ...]]
+) -> tuple[list[AnswerTrie], np.ndarray]:
+    """The distinct tries of allowed answers, and which one each of `answers` has; the empty one where there are none."""
+    distinct = sorted(set(answers))
+    index = {allowed: number for number, allowed in enumerate(distinct)}
+    tries = [
+        build_trie(
+            tokenizer.encode_batch(list(map(format_value, allowed))), end_id=tokenizer.end_of_answer_id
+        )
+        if allowed
+        else NO_ANSWERS
+        for allowed in distinct
+    ]
+    return tries, np.array([index[allowed] for allowed in answers])
 
 
 def exact_distributions(

@@ -12,16 +12,16 @@ import polars as pl
 import pyarrow as pa
 
 from socsci_jax.data.prompt_table import PromptTable, tokenize_prompts
-from socsci_jax.data.tries import NO_ANSWERS, AnswerTrie, build_trie
+from socsci_jax.data.tries import AnswerTrie
 from socsci_jax.errors import InputError
 from socsci_jax.progress import progress
-from socsci_jax.simulation.exact import exact_distributions
+from socsci_jax.simulation.exact import answer_tries, exact_distributions
 from socsci_jax.simulation.model import SimulationModel, params_hash
 from socsci_jax.simulation.sampling import Sampling, sample_answers
 from socsci_jax.studies.pairs import Pairs, Persona
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.prompts import Layout
-from socsci_jax.studies.scale import Number, format_value
+from socsci_jax.studies.scale import Number
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA, Item
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def prepare_prediction(
             logger.warning(
                 "%d items without a finite set of levels are excluded; draw answers for them.", excluded
             )
-    _warn_of_unknown_attributes(model, pairs)
+    warn_of_unknown_attributes(model, pairs)
     table = tokenize_prompts(pairs, layout=layout, tokenizer=model.tokenizer)
     longest = max(map(len, table.prefixes)) + max(map(len, table.prompts))
     if longest > model.config.max_position_embeddings:
@@ -136,7 +136,7 @@ def prepare_prediction(
     )
 
 
-def _warn_of_unknown_attributes(model: SimulationModel, pairs: Pairs) -> None:
+def warn_of_unknown_attributes(model: SimulationModel, pairs: Pairs) -> None:
     """Logs the attributes of personas that the model was not trained with: it reads them as words like any others."""
     known = model.metadata.get("attributes")
     if not isinstance(known, list) or pairs.store is not None:
@@ -248,21 +248,8 @@ def _tries_of_pairs(
 
     It is empty for items without levels, or with more than `at_most`.
     """
-    levels_of_item = {item_id: answers[item_id] for item_id in pairs["item_id"].unique()}
-    if at_most is not None:
-        levels_of_item = {i: levels if len(levels) <= at_most else () for i, levels in levels_of_item.items()}
-    distinct = sorted(set(levels_of_item.values()))
-    index = {levels: i for i, levels in enumerate(distinct)}
-    tries = [
-        build_trie(
-            model.tokenizer.encode_batch([format_value(level) for level in levels]),
-            end_id=model.tokenizer.end_of_answer_id,
-        )
-        if levels
-        else NO_ANSWERS
-        for levels in distinct
-    ]
-    return tries, np.array([index[levels_of_item[item_id]] for item_id in pairs["item_id"]])
+    few = {i: levels if at_most is None or len(levels) <= at_most else () for i, levels in answers.items()}
+    return answer_tries(model.tokenizer, [few[item_id] for item_id in pairs["item_id"]])
 
 
 def _frame(**columns: list[Any]) -> pl.DataFrame:

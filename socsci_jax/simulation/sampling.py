@@ -90,7 +90,7 @@ def sample_answers(
     pair = np.repeat(np.arange(pairs), sampling.draws)
     uniform = np.stack(
         [
-            _uniforms(sampling.seed, keys[p], d % sampling.draws, sampling.max_tokens)
+            uniforms(sampling.seed, keys[p], d % sampling.draws, sampling.max_tokens)
             for d, p in enumerate(pair)
         ]
     )
@@ -286,7 +286,8 @@ def _linear_branch(ids: Sequence[int]) -> Branch:
     return grow_branch(ids, NO_ANSWERS, np.zeros(0, np.float32))
 
 
-def _uniforms(seed: int, key: str, draw: int, count: int) -> np.ndarray:
+def uniforms(seed: int, key: str, draw: int, count: int) -> np.ndarray:
+    """Random numbers [count] in [0, 1) that depend on these arguments alone."""
     digest = hashlib.blake2b(f"{seed}/{draw}/{key}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(int.from_bytes(digest, "little"))).random(
         count, dtype=np.float32

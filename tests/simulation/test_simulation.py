@@ -1,24 +1,21 @@
 """Simulation: exact distributions are those of brute force, draws are reproducible, mistakes are named."""
 
 import dataclasses
-import functools
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from random_model import random_model
+from random_model import brute_force, random_model
 from small import small_item, small_store, small_tokenizer
 
 from socsci_jax.data.prompt_table import tokenize_prompts
 from socsci_jax.data.trees import grow_branch
 from socsci_jax.data.tries import build_trie
 from socsci_jax.errors import InputError
-from socsci_jax.models.slots import read_logits
 from socsci_jax.simulation import predict as predict_module
 from socsci_jax.simulation.chunks import FinishedChunks
 from socsci_jax.simulation.exact import exact_distributions
@@ -40,22 +37,6 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulation")
     store = small_store(folder / "store", people=4)
     return store, Split.load(store, "main"), small_tokenizer(store, folder / "tokenizer")
-
-
-def brute_force(asked: SimulationModel, prompt: list[int], levels) -> tuple[np.ndarray, float]:
-    """Every allowed answer as a row of its own: prompt, answer and end."""
-    answers = [[*asked.tokenizer.encode(str(v)), asked.tokenizer.end_of_answer_id] for v in levels]
-    length = -(-(len(prompt) + max(map(len, answers))) // 64) * 64
-    ids = np.zeros((len(answers), length), np.int32)
-    for row, answer in zip(ids, answers):
-        row[: len(prompt) + len(answer)] = [*prompt, *answer]
-    every = np.broadcast_to(np.arange(length, dtype=np.int32), ids.shape)
-    rows = {"ids": ids, "position": every, "end": np.full_like(ids, length), "read": every}
-    read = jax.jit(functools.partial(read_logits, config=asked.config, compute_dtype=jnp.float32))
-    log_probs = np.asarray(jax.nn.log_softmax(read(asked.params, rows)))[:, len(prompt) - 1 :]
-    totals = [sum(row[i, token] for i, token in enumerate(answer)) for row, answer in zip(log_probs, answers)]
-    probs = np.exp(totals)
-    return probs / probs.sum(), probs.sum()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,169 @@
+"""`socsci-jax forecast respondents`: whole respondents as a data set, and how their answers hang together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from socsci_jax.cli.output import Replace, Seed, command_line, print_table, read_people, say
+from socsci_jax.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from socsci_jax.forecasting.respondents import Respondents
+
+KINDS = (".csv", ".parquet", ".sav")
+
+
+def respondents(
+    experiment: Annotated[Path, typer.Argument(help="A study.yaml without data (docs/respondents.md).")],
+    model: Annotated[
+        str, typer.Argument(help="A training run's folder, a Hugging Face folder or hub id, or a GGUF file.")
+    ],
+    people: Annotated[Path, typer.Option(help="Whom it is about: CSV of personas, or a study store.")],
+    margins: Annotated[
+        Path | None, typer.Option(help="YAML of the population's margins, to which personas are weighted.")
+    ] = None,
+    per_arm: Annotated[int, typer.Option("-n", "--per-arm", min=2, help="Respondents of each arm.")] = 200,
+    outcome: Annotated[
+        list[str] | None,
+        typer.Option(help="Outcome to ask, in this order (repeat); by default all, as the file has them."),
+    ] = None,
+    battery: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Several outcomes as one scale: 'mood = happy, calm, -sad' (minus: reverse-coded)."
+        ),
+    ] = None,
+    model_of_rows: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fit",
+            help="Regression ('trust ~ condition + age') or mediation ('condition -> mood -> trust') (repeat).",
+        ),
+    ] = None,
+    exact_pairs: Annotated[
+        bool,
+        typer.Option(
+            "--exact-pairs/--no-exact-pairs",
+            help="Also ask every pair of outcomes by itself, for exact correlations within personas; takes longer.",
+        ),
+    ] = True,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Data set to write: .csv, .parquet or .sav (SPSS).")
+    ] = Path("respondents.csv"),
+    layout: Annotated[
+        str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
+    ] = None,
+    seed: Seed = 0,
+    replace: Replace = False,
+) -> None:
+    """Simulate whole respondents: each answers all outcomes one after another, as rows of a data set.
+
+    An answer is drawn from its exact distribution given the persona and the answers before it. Beside the rows stands
+    NAME_statistics.csv: correlations (over all people, within personas, between personas), reliability, and what you fit.
+
+    Example: socsci-jax forecast respondents experiment.yaml runs/main --people people.csv -n 300
+    --battery "mood = happy, calm, -sad" --fit "condition -> mood -> trust" -o respondents.csv
+    """
+    import socsci_jax as sj
+    from socsci_jax.forecasting.population import read_margins
+
+    _check_out(out, replace=replace)
+    found = sj.respondents(
+        experiment,
+        sj.open_model(model),
+        people=sj.open_store(people) if people.is_dir() else read_people(people),
+        margins=None if margins is None else read_margins(margins),
+        per_arm=per_arm,
+        outcomes=outcome or (),
+        batteries=_batteries(battery or []),
+        models=model_of_rows or (),
+        exact_pairs=exact_pairs,
+        layout=layout,
+        seed=seed,
+    )
+    written = _write(found, out)
+    _show(found)
+    say(f"written: {', '.join(map(str, written))} ({found.rows.height:,} respondents)")
+
+
+def _check_out(out: Path, *, replace: bool) -> None:
+    if out.suffix not in KINDS:
+        raise InputError(f"{out}: a data set is written as {', '.join(KINDS)}; choose such a name.")
+    for path in (out, _statistics_of(out), _metadata_of(out)):
+        if path.exists() and not replace:
+            raise InputError(f"{path} exists already; choose another file or pass --replace.")
+
+
+def _statistics_of(out: Path) -> Path:
+    return out.with_name(f"{out.stem}_statistics.csv")
+
+
+def _metadata_of(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.json")
+
+
+def _batteries(texts: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, equals, outcomes = text.partition("=")
+        if not equals or not name.strip() or not outcomes.strip():
+            raise InputError(
+                f"battery {text!r}: write a name and its outcomes, as in 'mood = happy, calm, -sad'."
+            )
+        if name.strip() in found:
+            raise InputError(f"battery {name.strip()!r} is given twice; give each once.")
+        found[name.strip()] = [outcome.strip() for outcome in outcomes.split(",")]
+    return found
+
+
+def _write(found: Respondents, out: Path) -> list[Path]:
+    import json
+
+    from socsci_jax.evaluation.elsewhere.people_tables import write_sav
+    from socsci_jax.rectification.output import write_table
+    from socsci_jax.storage import new_file
+
+    if out.suffix == ".sav":
+        write_sav(found.rows, found.labels, out)
+    else:
+        write_table(found.rows, out)
+    write_table(found.statistics, _statistics_of(out))
+    told = {**found.metadata, "command": command_line()}
+    with new_file(_metadata_of(out)) as partial:
+        partial.write_text(json.dumps(told, ensure_ascii=False, indent=1, default=str) + "\n", "utf-8")
+    return [out, _statistics_of(out), _metadata_of(out)]
+
+
+def _show(found: Respondents) -> None:
+    import polars as pl
+
+    rounded = pl.col(pl.Float64).round(2)
+    table = found.statistics
+    correlations = table.filter(pl.col("statistic").is_in(["r", "r_within", "r_between", "cramers_v"]))
+    if correlations.height:
+        key = ["condition", "outcome", "other", "source"]
+        wide = correlations.pivot("statistic", index=key, values="value", maintain_order=True)
+        print_table("Pairs of answers", wide.with_columns(rounded))
+    for title, names in TITLES.items():
+        own = table.filter(pl.col("statistic").is_in(names))
+        if own.height:
+            print_table(title, _without_empty(own.drop("study")).with_columns(rounded))
+    say(
+        "Intervals are those of so many rows, not of what people will do: a larger -n makes them narrower, not truer."
+    )
+
+
+TITLES = {
+    "Reliability (Cronbach's alpha)": ["alpha"],
+    "Regressions": ["coefficient"],
+    "Mediation": ["a", "b", "indirect", "direct", "total"],
+}
+
+
+def _without_empty(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(name for name in frame.columns if frame[name].count())

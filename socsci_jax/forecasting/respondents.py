@@ -1,0 +1,216 @@
+"""Whole respondents: simulated people who answer all outcomes of one arm, one after another, as rows of a data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from socsci_jax import bounds
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.elsewhere.people_tables import Labels, labels_of
+from socsci_jax.forecasting.population import Population
+from socsci_jax.forecasting.respondent_models import model_statistics, read_model
+from socsci_jax.forecasting.respondent_statistics import (
+    pair_statistics,
+    read_batteries,
+    reliability,
+    with_scores,
+)
+from socsci_jax.studies.chains import Chain, Joint
+from socsci_jax.studies.scale import Number
+from socsci_jax.studies.schema import Item
+
+# Give, for each chain, the joint distribution of its answers; and one respondent's answers, by the key of its random numbers.
+Joints = Callable[[Sequence[Chain]], list[Joint]]
+Draw = Callable[[Sequence[Chain], Sequence[str]], list[tuple[Number, ...]]]
+# Condition -> its outcomes, in the order in which they are asked.
+Arms = Mapping[str, tuple[Item, ...]]
+
+# What identifies a row, before the attributes of its persona and its answers.
+KEYS = ("respondent_id", "study", "condition", "participant_id")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Respondents:
+    """A simulated data set, and how the answers of its people hang together.
+
+    `rows` has a row a respondent: respondent_id, study, condition, participant_id (of the persona), the persona's attributes,
+    a column for each outcome, and one for each battery's mean.  An answer outside a scale's order stands with its code.
+    `statistics` is tidy, a row a value (`respondent_statistics.STATISTICS`).
+    """
+
+    rows: pl.DataFrame
+    statistics: pl.DataFrame
+    items: tuple[Item, ...]
+    metadata: Mapping[str, object]
+
+    def __repr__(self) -> str:
+        return f"Respondents({self.rows.height} rows, {self.statistics.height} statistics)"
+
+    def _repr_html_(self) -> str:
+        return self.rows._repr_html_()
+
+    @property
+    def labels(self) -> Labels:
+        """Questions and labels of answers, for a file of SPSS; alternatives are user-defined missing values."""
+        found = labels_of(self.rows, {item.item_id: item for item in self.items})
+        there = set(self.rows.columns)
+        return Labels(
+            columns={name: text for name, text in found.columns.items() if name in there},
+            values={name: texts for name, texts in found.values.items() if name in there},
+            missing={name: codes for name, codes in found.missing.items() if name in there},
+        )
+
+
+def respondents(
+    items: Sequence[Item],
+    *,
+    joints: Joints,
+    draw: Draw,
+    population: Population,
+    per_arm: int,
+    outcomes: Sequence[str] = (),
+    batteries: Mapping[str, Sequence[str]] | None = None,
+    models: Sequence[str] = (),
+    exact_pairs: bool = True,
+    seed: int = 0,
+    metadata: Mapping[str, object] | None = None,
+) -> Respondents:
+    """Draws `per_arm` respondents for each arm, and says how their answers hang together.
+
+    Args:
+      items: every outcome in every arm of one study.
+      joints: gives joint distributions of pairs of answers.
+      draw: gives the answers of one respondent to all outcomes of an arm.
+      population: personas; each answers in every arm in proportion to its weight.
+      per_arm: respondents of each arm, who are other people than those of the next.
+      outcomes: what is asked, in this order; by default all, as the items have them.
+      batteries: for each battery of outcomes (a scale of several items) their names, a minus before reverse-coded ones.
+      models: regressions ("trust ~ condition + age") and paths of mediation ("condition -> mood -> trust").
+      exact_pairs: whether pairs of outcomes are asked by themselves, for exact correlations; else these are of the rows.
+      seed: of all that is drawn.
+      metadata: what else the data set shall say of itself.
+
+    Raises InputError for what cannot be asked together, and for batteries or models of outcomes that are not there.
+    """
+    if not 2 <= per_arm <= bounds.DRAWS:
+        raise InputError(f"{per_arm:,} respondents per arm; ask 2 to {bounds.DRAWS:,}.")
+    arms = arms_of(items, outcomes)
+    asked = next(iter(arms.values()))
+    declared = read_batteries(batteries or {}, asked)
+    read = [read_model(text) for text in models]
+    rows = draw_rows(arms, draw=draw, population=population, per_arm=per_arm, seed=seed)
+    rows = with_scores(rows, declared, asked)
+    pairs = pair_statistics(
+        arms,
+        rows,
+        joints=joints if exact_pairs else None,
+        population=population,
+        personas=attributes_of(population),
+    )
+    rng = np.random.default_rng(seed)
+    alphas = reliability(declared, arms, rows, pairs, rng=rng)
+    return Respondents(
+        rows=rows,
+        statistics=pl.concat([pairs.table, alphas, model_statistics(read, arms, rows, rng=rng)]),
+        items=tuple(item for of_arm in arms.values() for item in of_arm),
+        metadata={
+            "elicitation": "chained",
+            "asked": [item.outcome for item in asked],
+            "population": population.source,
+            "personas": population.personas.height,
+            "per_arm": per_arm,
+            "seed": seed,
+            "batteries": {battery.name: battery.written for battery in declared},
+            "models": list(models),
+            **(metadata or {}),
+        },
+    )
+
+
+def arms_of(items: Sequence[Item], outcomes: Sequence[str] = ()) -> dict[str, tuple[Item, ...]]:
+    """The outcomes of each condition, in the order in which they are asked; raises InputError where they are not the same."""
+    studies = sorted({item.study_id for item in items})
+    if len(studies) != 1:
+        raise InputError(
+            f"{len(studies)} studies ({', '.join(studies[:5])}); whole respondents answer one: give its items alone."
+        )
+    asked = list(outcomes) or list(dict.fromkeys(item.outcome for item in items))
+    known = {item.outcome for item in items}
+    if absent := [name for name in asked if name not in known]:
+        raise InputError(f"outcome {absent[0]!r} is not asked; known are {', '.join(sorted(known))}.")
+    if len(asked) < 2 or len(set(asked)) < len(asked):
+        raise InputError("whole respondents answer two outcomes or more, each once; name them so.")
+    found: dict[str, tuple[Item, ...]] = {}
+    for condition in dict.fromkeys(item.condition for item in items):
+        own = [item for item in items if item.condition == condition and item.outcome in asked]
+        by_name = {item.outcome: item for item in own}
+        if len(by_name) < len(own):
+            raise InputError(
+                f"condition {condition!r}: an outcome has several texts; give each text a condition of its own."
+            )
+        if lacking := [name for name in asked if name not in by_name]:
+            raise InputError(
+                f"condition {condition!r} does not ask {lacking[0]!r}; whole respondents of all arms answer the same."
+            )
+        found[condition] = tuple(by_name[name] for name in asked)
+    for n, outcome in enumerate(asked):
+        if len({own[n].scale for own in found.values()}) > 1:
+            raise InputError(
+                f"outcome {outcome!r}: its scale differs between conditions; whole respondents need one."
+            )
+    return found
+
+
+def draw_rows(arms: Arms, *, draw: Draw, population: Population, per_arm: int, seed: int) -> pl.DataFrame:
+    """A row a respondent: KEYS, attributes, outcomes; the personas of an arm are in proportion to their weights."""
+    personas = attributes_of(population)
+    chosen = {
+        arm: assign(population.weights, per_arm, np.random.default_rng([seed, zlib.crc32(arm.encode())]))
+        for arm in arms
+    }
+    chains = [Chain(items, personas[p]) for arm, items in arms.items() for p in chosen[arm]]
+    ids = [f"{arm}/{n + 1}" for arm in arms for n in range(per_arm)]
+    answers = draw(chains, ids)
+    places = np.concatenate([chosen[arm] for arm in arms])
+    people = population.personas[places]
+    first = next(iter(arms.values()))
+    keys = pl.DataFrame(
+        {
+            "respondent_id": ids,
+            "study": [first[0].study_id] * len(ids),
+            "condition": np.repeat(list(arms), per_arm),
+            "participant_id": people["participant_id"],
+        }
+    )
+    answered = pl.DataFrame(
+        {item.outcome: [float(one[k]) for one in answers] for k, item in enumerate(first)}
+    )
+    if reserved := sorted(set(KEYS) & set(answered.columns)):
+        raise InputError(f"outcome {reserved[0]!r} has the name of a column of the rows; name it otherwise.")
+    attributes = people.drop("participant_id")
+    taken = {*KEYS, *answered.columns}
+    attributes = attributes.rename({n: f"attribute_{n}" for n in attributes.columns if n in taken})
+    return pl.concat([keys, attributes, answered], how="horizontal")
+
+
+def attributes_of(population: Population) -> list[dict[str, str | None]]:
+    """The attributes of each persona, as a prompt shows them."""
+    return population.personas.drop("participant_id").to_dicts()
+
+
+def assign(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Personas [count] in proportion to their weights [P], in random order.
+
+    Systematic sampling from a random order (Madow 1949): persona p answers ⌊count w_p⌋ or ⌈count w_p⌉ times, on average
+    count w_p.
+    """
+    order = rng.permutation(len(weights))
+    reached = np.cumsum(weights[order]) / weights.sum()
+    at = (np.arange(count) + rng.random()) / count
+    drawn = order[np.minimum(np.searchsorted(reached, at, side="right"), len(order) - 1)]
+    return rng.permutation(drawn)

@@ -1,0 +1,223 @@
+"""Whole respondents: items asked one after another in one conversation, P(y2 | y1, persona) exactly.
+
+Two ways.  `joint_distributions` enumerates every combination of answers: the conversations that lead to an item are
+branches of one prompt tree, one for each combination of earlier answers.  `draw_respondents` walks down such a tree, one
+branch for each respondent, and draws each answer from its exact distribution given those before (ancestral sampling).
+Neither has a temperature: the draws are from the distribution that the other computes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from socsci_jax.errors import InputError
+from socsci_jax.simulation.conversations import Conversation, check_length, tokenize_conversations
+from socsci_jax.simulation.exact import Distribution, answer_tries, exact_distributions
+from socsci_jax.simulation.model import SimulationModel, params_hash
+from socsci_jax.simulation.sampling import uniforms
+from socsci_jax.studies.chains import Chain, Joint
+from socsci_jax.studies.prompts import Layout
+from socsci_jax.studies.scale import Number, format_value
+
+# Conversations that are tokenized and scored together: what they hold in memory is bounded, and little is shared beyond.
+AT_A_TIME = 4096
+# Combinations of earlier answers for which the last item of one chain is asked: beyond this, respondents are drawn.
+MOST_COMBINATIONS = 1024
+
+# Takes (done, total), in conversations.
+Report = Callable[[int, int], None]
+
+
+def _nothing(done: int, total: int) -> None:
+    pass
+
+
+def _part(report: Report, *, done: int, share: int, total: int) -> Report:
+    """Reports on a part of `share` conversations, as of `total` of which so many were `done` before."""
+
+    def shown(own: int, of: int) -> None:
+        report(done + share * own // of, total)
+
+    return shown
+
+
+def answers_of(chain: Chain, layout: Layout) -> tuple[tuple[Number, ...], ...]:
+    """The answers to each item of a chain; raises InputError for an item that has no finite set of them."""
+    found = tuple(layout.answers(item.scale) for item in chain.items)
+    for item, answers in zip(chain.items, found):
+        if not answers:
+            raise InputError(
+                f"{item.study_id}, outcome {item.outcome!r}: its scale has no finite set of answers, so that no exact "
+                "probability stands behind the next question; leave this outcome out."
+            )
+    return found
+
+
+def check_exact(model: SimulationModel) -> None:
+    """Raises InputError for a model whose answers have no exact probability."""
+    data = (model.metadata.get("recipe") or {}).get("data") or {}
+    if data.get("rationales"):
+        raise InputError(
+            f"{model.metadata['name']}: this model writes a rationale before its number, so the number alone has no exact "
+            "probability, and answers cannot be chained; use a model that was trained without rationales."
+        )
+
+
+def conversation_metadata(model: SimulationModel, layout: Layout) -> dict[str, Any]:
+    """What a data set of chained answers says of where it is from."""
+    training = dict(model.metadata)
+    return {
+        "model": training.pop("name"),
+        "model_hash": params_hash(model.params),
+        "recipe": training.pop("recipe", None),
+        "layout": layout.to_dict(),
+        "versions": training.pop("software", None),
+        "trained_on": None if model.trained_on is None else model.trained_on.digest,
+    }
+
+
+def conversations_needed(chain: Chain, layout: Layout) -> int:
+    """How many conversations the joint distribution of a chain takes."""
+    sizes = [len(answers) for answers in answers_of(chain, layout)]
+    return int(sum(np.cumprod([1, *sizes[:-1]], dtype=float)))
+
+
+def joint_distributions(
+    model: SimulationModel,
+    chains: Sequence[Chain],
+    *,
+    layout: Layout,
+    report: Report = _nothing,
+) -> list[Joint]:
+    """The joint distribution of all answers of each chain: P(y1) P(y2 | y1) ... , each factor exact.
+
+    Raises InputError for a model or an item without exact probabilities, for conversations that are longer than the model
+    takes, and for chains of more than MOST_COMBINATIONS combinations of answers before the last.
+    """
+    check_exact(model)
+    counts = [conversations_needed(chain, layout) for chain in chains]
+    for chain in chains:
+        combinations = np.prod([float(len(answers)) for answers in answers_of(chain, layout)[:-1]])
+        if combinations > MOST_COMBINATIONS:
+            raise InputError(
+                f"{chain.items[0].study_id}: {combinations:,.0f} combinations of answers before the last question, at most "
+                f"{MOST_COMBINATIONS:,} are enumerated; ask fewer outcomes together, or draw respondents."
+            )
+    joints: list[Joint] = []
+    done = 0
+    for start, end in _batches(counts):
+        batch = chains[start:end]
+        asked = [conversation for chain in batch for conversation in _all_conversations(chain, layout)]
+        found = _distributions(
+            model, asked, layout, _part(report, done=done, share=len(asked), total=sum(counts))
+        )
+        done += len(asked)
+        by_chain = iter(found)
+        joints += [
+            _joint(chain, layout, list(itertools.islice(by_chain, count)))
+            for chain, count in zip(batch, counts[start:end])
+        ]
+    return joints
+
+
+def draw_respondents(
+    model: SimulationModel,
+    chains: Sequence[Chain],
+    keys: Sequence[str],
+    *,
+    layout: Layout,
+    seed: int = 0,
+    report: Report = _nothing,
+) -> list[tuple[Number, ...]]:
+    """One respondent for each chain: its answers, each drawn from its exact distribution given those before.
+
+    The random numbers of a respondent depend on `seed` and its key alone, not on who else is asked.  Respondents who have
+    given the same answers so far are computed once.  Raises InputError as `joint_distributions`.
+    """
+    check_exact(model)
+    answers = [answers_of(chain, layout) for chain in chains]
+    chance = [uniforms(seed, key, 0, len(chain.items)) for key, chain in zip(keys, chains, strict=True)]
+    _check_longest(model, chains, layout)
+    total = sum(len(chain.items) for chain in chains)
+    drawn: list[tuple[Number, ...]] = [()] * len(chains)
+    done = 0
+    for start in range(0, len(chains), AT_A_TIME):
+        going = list(range(start, min(start + AT_A_TIME, len(chains))))
+        while going := [n for n in going if len(drawn[n]) < len(chains[n].items)]:
+            asked = [Conversation(chains[n], drawn[n]) for n in going]
+            found = _distributions(
+                model, asked, layout, _part(report, done=done, share=len(going), total=total)
+            )
+            for n, distribution in zip(going, found):
+                k = len(drawn[n])
+                drawn[n] = (*drawn[n], _pick(answers[n][k], distribution.probs, chance[n][k]))
+            done += len(asked)
+    return drawn
+
+
+def _check_longest(model: SimulationModel, chains: Sequence[Chain], layout: Layout) -> None:
+    """Raises InputError if a whole conversation is longer than the model takes, before any is computed."""
+    distinct = {(id(chain.items), id(chain.persona)): chain for chain in chains}
+    longest = [
+        Conversation(chain, tuple(max(answers, key=_written) for answers in answers_of(chain, layout)[:-1]))
+        for chain in distinct.values()
+    ]
+    table = tokenize_conversations(longest, layout=layout, tokenizer=model.tokenizer)
+    check_length(table, name=model.metadata["name"], longest=model.config.max_position_embeddings)
+
+
+def _written(answer: Number) -> int:
+    return len(format_value(answer))
+
+
+def _batches(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Runs [start, end) of chains whose conversations come to AT_A_TIME, or of one chain with more."""
+    start = held = 0
+    for n, count in enumerate(counts):
+        if held and held + count > AT_A_TIME:
+            yield start, n
+            start, held = n, 0
+        held += count
+    if held:
+        yield start, len(counts)
+
+
+def _all_conversations(chain: Chain, layout: Layout) -> Iterator[Conversation]:
+    """Each item of the chain after every combination of answers to those before it, the last answer running fastest."""
+    answers = answers_of(chain, layout)
+    for k in range(len(chain.items)):
+        for given in itertools.product(*answers[:k]):
+            yield Conversation(chain, given)
+
+
+def _distributions(
+    model: SimulationModel, asked: Sequence[Conversation], layout: Layout, report: Report
+) -> list[Distribution]:
+    """The distribution of the answer that each conversation asks for."""
+    table = tokenize_conversations(asked, layout=layout, tokenizer=model.tokenizer)
+    check_length(table, name=model.metadata["name"], longest=model.config.max_position_embeddings)
+    allowed = [layout.answers(one.chain.items[one.asks].scale) for one in asked]
+    tries, trie_of_pair = answer_tries(model.tokenizer, allowed)
+    return exact_distributions(model, table, tries=tries, trie_of_pair=trie_of_pair, progress=report)
+
+
+def _joint(chain: Chain, layout: Layout, found: list[Distribution]) -> Joint:
+    """Multiplies up the conditional distributions of `_all_conversations`."""
+    answers = answers_of(chain, layout)
+    probs, mass = np.ones(()), []
+    rest = iter(found)
+    for given in range(len(answers)):
+        shape = tuple(map(len, answers[:given]))
+        own = list(itertools.islice(rest, int(np.prod(shape, dtype=int))))
+        mass.append(float(np.sum(probs * np.reshape([one.mass_on_levels for one in own], shape))))
+        probs = probs[..., None] * np.reshape([one.probs for one in own], (*shape, len(answers[given])))
+    return Joint(answers=answers, probs=probs, mass=tuple(mass))
+
+
+def _pick(answers: tuple[Number, ...], probs: np.ndarray, chance: float) -> Number:
+    reached = np.cumsum(probs)
+    return answers[min(int(np.searchsorted(reached, chance * reached[-1], side="right")), len(answers) - 1)]
