@@ -4,6 +4,7 @@ import itertools
 import re
 import shlex
 
+import polars as pl
 import pytest
 import typer
 from conftest import REPOSITORY
@@ -11,6 +12,7 @@ from conftest import REPOSITORY
 from socsci_jax.cli import app
 from socsci_jax.evaluation.sweep_report import SWEEP_SCHEMA
 from socsci_jax.evaluation.table import EVALUATION_SCHEMA
+from socsci_jax.forecasting.respondent_statistics import STATISTICS
 from socsci_jax.studies import schema
 from socsci_jax.studies.splits import SPLIT_SCHEMA
 from socsci_jax.studies.trained_on import TRAINED_ON_SCHEMA
@@ -34,6 +36,7 @@ SCHEMAS = {
     "Predictions": (schema.PREDICTIONS_SCHEMA,),
     "Evaluation": (EVALUATION_SCHEMA,),
     "Sweep": (SWEEP_SCHEMA,),
+    "Statistics of respondents": (pl.DataFrame(schema=STATISTICS).to_arrow().schema,),
     "What a model was trained on": (TRAINED_ON_SCHEMA,),
 }
 
