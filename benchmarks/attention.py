@@ -4,8 +4,8 @@ python -m benchmarks.attention [--tokens 8192] [--dtype bfloat16] [--repeats 10]
 
 `flat` rows hold prompts of 450 tokens that share nothing; `tree` rows an item's prefix of 300 tokens with 16 people of 80
 tokens, as on the TESS archive.  FLOPs are those of the pairs of tokens that see each other: 4 a feature and pair
-forward, 10 backward, where scores are computed again (Dao et al. 2022).  The kernel is for GPUs; elsewhere it would be
-interpreted, and is left out.
+forward, 10 backward, where scores are computed again (Dao et al. 2022).  Kernels are for accelerators; on processors they
+would be interpreted, and are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.table import save
 from socsci_jax.compilation import set_up_compiler
-from socsci_jax.models.attention_choice import KERNEL, XLA, dense_attention, kernel_problem
+from socsci_jax.models.attention_choice import XLA, dense_attention, device_kernel, kernel_problem
 from socsci_jax.training.run import software_versions
 
 # Heads that share keys, key-value heads, features of a head.
@@ -123,8 +123,8 @@ def measured(name: str, end: np.ndarray, a: argparse.Namespace):
 
 def _ways(features: int, dtype: np.dtype, dense: bool, at: jax.Array, end: jax.Array) -> dict[str, Callable]:
     ways = {"xla": XLA}
-    if jax.default_backend() == "gpu" and kernel_problem(features, dtype) is None:
-        ways["kernel"] = KERNEL
+    if jax.default_backend() != "cpu" and kernel_problem(features, dtype) is None:
+        ways["kernel"] = device_kernel()
 
     def of(way) -> Callable:
         see = jax.jit(way.see)(at, end)

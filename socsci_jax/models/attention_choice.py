@@ -1,9 +1,9 @@
-"""Which of the ways to compute attention is taken: the plain one on processors, the kernel on GPUs that it is right on.
+"""Which of the ways to compute attention is taken: the plain one on processors, a kernel on GPUs and TPUs.
 
-Other accelerators, and GPUs without the kernel, compute whole rows: without conditionals, but all pairs of tokens.
-All compute the same (tests/models/test_attention.py holds them against a dense reference).  A GPU's own compiler comes
-between this kernel and its results, so before a run relies on it the device itself is asked: the kernel's values and
-gradients are compared with those of the dense reference, once.
+Other accelerators, and those that the kernel is not right on, compute whole rows: without conditionals, but all pairs of
+tokens.  All compute the same (tests/models holds them against a dense reference).  A device's own compiler comes between
+a kernel and its results, so before a run relies on it the device itself is asked: the kernel's values and gradients are
+compared with those of the dense reference, once.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from socsci_jax.errors import InputError
+from socsci_jax.models import attention_gpu, attention_tpu
 from socsci_jax.models.attention import Sight, sight, tree_attention
-from socsci_jax.models.attention_kernel import Blocks, blocks, kernel_attention
+from socsci_jax.models.triton_call import missing
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +42,6 @@ class TreeAttention(NamedTuple):
     axes: Any
 
 
-def _kernel(q: jax.Array, k: jax.Array, v: jax.Array, see: Blocks) -> jax.Array:
-    # Interpreted where there is no GPU: slow, and the same sums.
-    return kernel_attention(q, k, v, see, jax.default_backend() != "gpu")
-
-
 # Each device looks at its own rows: their blocks are counted from the first row that it has.
 XLA = TreeAttention(
     "xla",
@@ -54,19 +50,43 @@ XLA = TreeAttention(
     Sight(at=("row", None), end=("row", None), order=("row", None), count=("row",)),
 )
 ROWS = TreeAttention("rows", sight, lambda q, k, v, see: tree_attention(q, k, v, see, True), XLA.axes)
-KERNEL = TreeAttention(
+GPU_KERNEL = TreeAttention(
     "kernel",
-    blocks,
-    _kernel,
-    Blocks(
+    attention_gpu.blocks,
+    attention_gpu.kernel_attention,
+    attention_gpu.Blocks(
         at=("row", None),
         end=("row", None),
         keys=("row", None, None),
+        whole_keys=("row", None),
         key_count=("row", None),
         queries=("row", None, None),
+        whole_queries=("row", None),
         query_count=("row", None),
     ),
 )
+TPU_KERNEL = TreeAttention(
+    "kernel",
+    attention_tpu.pairs,
+    attention_tpu.kernel_attention,
+    attention_tpu.Pairs(
+        at=("row", None, None),
+        end=("row", None, None),
+        by_queries=("row",),
+        query_pairs=("row",),
+        by_keys=("row",),
+        key_pairs=("row",),
+    ),
+)
+# The same sums on any device, slowly.
+INTERPRETED = TPU_KERNEL._replace(
+    attend=lambda q, k, v, see: attention_tpu.kernel_attention(q, k, v, see, True)
+)
+
+
+def device_kernel() -> TreeAttention | None:
+    """The kernel of this process's devices; on processors that of TPUs, interpreted."""
+    return {"gpu": GPU_KERNEL, "tpu": TPU_KERNEL, "cpu": INTERPRETED}.get(jax.default_backend())
 
 
 def attention_for(head_dim: int, compute_dtype: Any) -> TreeAttention:
@@ -79,15 +99,11 @@ def attention_for(head_dim: int, compute_dtype: Any) -> TreeAttention:
         raise InputError(f"{CHOICE} is {asked!r}; set it to xla, rows or kernel, or not at all.")
     if asked in ("xla", "rows"):
         return XLA if asked == "xla" else ROWS
-    backend = jax.default_backend()
-    if asked is None and backend == "cpu":
+    if asked is None and jax.default_backend() == "cpu":
         return XLA
-    if asked is None and backend != "gpu":
-        _warn_slow(f"there is no kernel for {backend}")
-        return ROWS
     problem = kernel_problem(head_dim, jnp.dtype(compute_dtype))
     if problem is None:
-        return KERNEL
+        return device_kernel()
     if asked == "kernel":
         raise InputError(f"{CHOICE} is kernel, which does not work here ({problem}); unset it.")
     return ROWS
@@ -103,8 +119,13 @@ def _warn_slow(why: str) -> None:
 @functools.cache
 def kernel_problem(head_dim: int, dtype: np.dtype) -> str | None:
     """Why the kernel is not to be used on this process's devices; logged once."""
-    if head_dim < 16 or head_dim & (head_dim - 1):
-        problem = f"heads have {head_dim} features, a power of two from 16 on is needed"
+    backend = jax.default_backend()
+    if device_kernel() is None:
+        problem = f"there is no kernel for {backend}"
+    elif head_dim % 16 or head_dim > 256:
+        problem = f"heads have {head_dim} features, a multiple of 16 up to 256 is needed"
+    elif backend == "gpu" and missing():
+        problem = missing()
     else:
         # A thread of its own has no mesh, and no program that is being traced.
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
@@ -116,21 +137,27 @@ def kernel_problem(head_dim: int, dtype: np.dtype) -> str | None:
 
 def _compared(head_dim: int, dtype: np.dtype) -> str | None:
     """What is wrong with the kernel's values and gradients, for 7 query heads a key head, and few queries as well as all."""
-    tokens = 256
-    # Two trees: a prefix of 70 tokens that four branches share, and one of 40 with three; the rest is padding.
-    end = np.zeros((1, tokens), np.int32)
-    for start, prefix, branches in ((0, 70, (70, 90, 100, 131)), (131, 40, (171, 180, 222))):
-        end[0, start : start + prefix] = (131, 222)[start > 0]
-        for first, last in zip(branches, (*branches[1:], (131, 222)[start > 0]), strict=True):
-            end[0, first:last] = last
-    every = np.arange(tokens, dtype=np.int32)[None]
+    end = _asked_about()
+    every = np.broadcast_to(np.arange(end.shape[1], dtype=np.int32), end.shape)
     try:
         apart = max(_apart(at, end, head_dim, dtype) for at in (every, every[:, 1::2]))
-    except Exception as error:  # of many kinds: Triton's, the driver's, XLA's
+    except Exception as error:  # of many kinds: Triton's, Mosaic's, the driver's, XLA's
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
     # Some times what rounding to eight bits, and to 24, gives.
     allowed = 1e-5 if dtype == np.float32 else 2e-2
     return None if apart < allowed else f"its results are off by {apart:.1e}"
+
+
+def _asked_about() -> np.ndarray:
+    """`end` of two rows: one tree with a long prefix, blocks of which are seen whole; two small trees, and padding."""
+    end = np.zeros((2, 512), np.int32)
+    trees = ((0, 0, 300, (350, 400, 490, 512)), (1, 0, 70, (90, 100, 131)), (1, 131, 171, (180, 222)))
+    for row, start, first, stops in trees:
+        end[row, start:first] = stops[-1]
+        for stop in stops:
+            end[row, first:stop] = stop
+            first = stop
+    return end
 
 
 def _apart(at: np.ndarray, end: np.ndarray, head_dim: int, dtype: np.dtype) -> float:
@@ -146,8 +173,9 @@ def _apart(at: np.ndarray, end: np.ndarray, head_dim: int, dtype: np.dtype) -> f
         mixed, gradients = jax.vjp(jax.jit(attend), *arrays)
         return [mixed * (weight != 0), *gradients(to_mixed)]
 
-    see = blocks(at, end)
-    found = results(lambda q, k, v: _kernel(q, k, v, see), dtype)
+    kernel = device_kernel()
+    see = jax.jit(kernel.see)(at, end)
+    found = results(lambda q, k, v: kernel.attend(q, k, v, see), dtype)
     wanted = results(lambda q, k, v: dense_attention(q, k, v, at, end), np.float32)
     return max(
         float(jnp.abs(a.astype(jnp.float32) - b).max() / jnp.abs(b).max())

@@ -8,26 +8,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.sharding import AbstractDevice, AbstractMesh
 from small import small_config
 
 from socsci_jax.errors import InputError
-from socsci_jax.models import attention_choice
+from socsci_jax.models import attention_choice, attention_gpu, attention_tpu
 from socsci_jax.models.attention_choice import (
     CHOICE,
-    KERNEL,
+    INTERPRETED,
     ROWS,
     XLA,
     attention_for,
     dense_attention,
     kernel_problem,
 )
-from socsci_jax.models.attention_kernel import blocks, kernel_attention
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.models.slots import read_logits
 
-WAYS = {"xla": XLA, "rows": ROWS, "kernel": KERNEL}
+WAYS = {"xla": XLA, "rows": ROWS, "kernel": INTERPRETED}
 HEAD_DIM = 16
 
 
@@ -159,18 +157,22 @@ def test_a_choice_that_there_is_not_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_a_kernel_that_is_right_is_admitted(kernel, dtype):
-    assert attention_for(HEAD_DIM, dtype) is KERNEL
+    assert attention_for(HEAD_DIM, dtype) is INTERPRETED
+
+
+def erring(monkeypatch, wrong) -> None:
+    """The device's kernel gives what `wrong` makes of its results."""
+    kernel_problem.cache_clear()
+    attend = INTERPRETED.attend
+    wrong_kernel = INTERPRETED._replace(attend=lambda q, k, v, see: wrong(q, k, attend(q, k, v, see)))
+    monkeypatch.setattr(attention_choice, "device_kernel", lambda: wrong_kernel)
 
 
 def test_a_kernel_that_errs_is_not_admitted(monkeypatch, caplog):
-    def wrong(q, k, v, see):
-        return kernel_attention(q, k, v, see, True) * 1.001
-
-    # On a GPU nobody has to ask for it, so another way is taken and said.
+    # On a TPU nobody has to ask for it, so another way is taken and said.
     monkeypatch.delenv(CHOICE, raising=False)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(attention_choice, "_kernel", wrong)
-    kernel_problem.cache_clear()
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    erring(monkeypatch, lambda q, k, mixed: mixed * 1.001)
     assert attention_for(HEAD_DIM, jnp.float32) is ROWS
     said = caplog.text
     assert "computed without a kernel, over whole rows" in said
@@ -179,47 +181,28 @@ def test_a_kernel_that_errs_is_not_admitted(monkeypatch, caplog):
 
 
 def test_the_question_covers_fewer_queries_than_tokens(monkeypatch):
-    def wrong_for_few(q, k, v, see):
-        return kernel_attention(q, k, v, see, True) * (1 if q.shape[1] == k.shape[1] else 1.001)
-
-    monkeypatch.setattr(attention_choice, "_kernel", wrong_for_few)
-    kernel_problem.cache_clear()
+    erring(monkeypatch, lambda q, k, mixed: mixed * (1 if q.shape[1] == k.shape[1] else 1.001))
     assert kernel_problem(HEAD_DIM, jnp.dtype(jnp.float32)) == "its results are off by 1.0e-03"
     kernel_problem.cache_clear()
 
 
+@pytest.mark.parametrize("size", [attention_gpu.BLOCK, attention_tpu.BLOCK])
+def test_the_question_covers_blocks_with_and_without_a_mask(size):
+    end = attention_choice._asked_about()
+    every = np.broadcast_to(np.arange(end.shape[1], dtype=np.int32), end.shape)
+    sees, whole = attention_gpu.sight_of_blocks(every, end, size)
+    assert whole.any() and (sees & ~whole).any() and not sees.all()
+
+
 def test_an_accelerator_without_a_kernel_computes_whole_rows_and_says_so(monkeypatch, caplog):
     monkeypatch.delenv(CHOICE, raising=False)
-    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    monkeypatch.setattr(jax, "default_backend", lambda: "METAL")
+    kernel_problem.cache_clear()
     assert attention_for(HEAD_DIM, jnp.float32) is ROWS
+    kernel_problem.cache_clear()
     assert "over whole rows, so that long rows take several times as long" in caplog.text
 
 
 def test_heads_that_no_kernel_takes(kernel):
-    with pytest.raises(InputError, match="heads have 24 features, a power of two from 16 on is needed"):
+    with pytest.raises(InputError, match="heads have 24 features, a multiple of 16 up to 256 is needed"):
         attention_for(24, jnp.float32)
-
-
-@pytest.mark.parametrize("head_dim", [64, 128])
-def test_the_kernel_is_written_out_for_cuda(head_dim):
-    """As far as can be seen without a GPU: three kernels in Triton's language, forward and backward."""
-    g, n, kv, r = 1, 256, 2, 4
-
-    def of(*shape, dtype=jnp.bfloat16):
-        return jax.ShapeDtypeStruct(shape, dtype)
-
-    see = jax.eval_shape(blocks, of(g, n, dtype=jnp.int32), of(g, n, dtype=jnp.int32))
-
-    def total(q, k, v, see):
-        return kernel_attention(q, k, v, see).astype(jnp.float32).sum()
-
-    gpu = AbstractDevice(device_kind="NVIDIA H100 80GB HBM3", num_cores=132, platform="gpu")
-    # Newer releases of JAX ask which GPU it is for.
-    with jax.sharding.use_abstract_mesh(AbstractMesh((), (), abstract_device=gpu)):
-        traced = jax.jit(jax.grad(total, argnums=(0, 1, 2))).trace(
-            of(g, n, kv, r, head_dim), of(g, n, kv, head_dim), of(g, n, kv, head_dim), see
-        )
-        written = traced.lower(lowering_platforms=("cuda",)).as_text()
-    names = ("forward", "backward_queries", "backward_keys")
-    assert all(f"tree_attention_{name}" in written for name in names)
-    assert written.count("__gpu$xla.gpu.triton") == 3

@@ -1,0 +1,131 @@
+"""Attention within rows of prompt trees in one kernel, for GPUs: scores and weights never leave the processor's registers.
+
+The rule and the letters are those of `attention.py`, which computes the same on every device: token j is seen by token
+i of its row iff j <= i < end[j].  Online softmax and the two passes of the derivative as in Dao 2023 (FlashAttention-2);
+only blocks of keys that a block of queries sees are read, through lists of them, and only those that it does not see
+whole are masked.  The kernels themselves are in `attention_gpu_kernels.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from socsci_jax.models.triton_call import Call, Launch, on_gpu
+
+# Tokens of a block: what tensor cores are given at a time, with room in the registers for 128 features of a head.
+BLOCK = 64
+LOG2_E = math.log2(math.e)
+
+
+class Blocks(NamedTuple):
+    """Which blocks of keys each block of queries sees, and the other way round; the same in every layer.
+
+    at[G,N] and end[G,T] as they were given.  Of a row's B blocks of keys, block c of its C blocks of queries sees the
+    first key_count[G,C] of keys[G,C,B], the first whole_keys[G,C] of them with no pair hidden; block b of keys is seen
+    by the first query_count[G,B] of queries[G,B,C], whole by the first whole_queries[G,B].
+    """
+
+    at: jax.Array
+    end: jax.Array
+    keys: jax.Array
+    whole_keys: jax.Array
+    key_count: jax.Array
+    queries: jax.Array
+    whole_queries: jax.Array
+    query_count: jax.Array
+
+
+def blocks(at: jax.Array, end: jax.Array) -> Blocks:
+    """For queries at the tokens `at` [G,N] (ascending) of rows with `end` [G,T]; N and T are multiples of 64."""
+    sees, whole = sight_of_blocks(at, end, BLOCK)
+    # Whole ones first, then those with a mask, then those that are not seen.
+    rank = jnp.where(whole, 0, jnp.where(sees, 1, 2))
+    return Blocks(
+        at=at,
+        end=end,
+        keys=jnp.argsort(rank, axis=2, stable=True).astype(jnp.int32),
+        whole_keys=whole.sum(2, dtype=jnp.int32),
+        key_count=sees.sum(2, dtype=jnp.int32),
+        queries=jnp.argsort(rank, axis=1, stable=True).swapaxes(1, 2).astype(jnp.int32),
+        whole_queries=whole.sum(1, dtype=jnp.int32),
+        query_count=sees.sum(1, dtype=jnp.int32),
+    )
+
+
+def sight_of_blocks(at: jax.Array, end: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+    """[G,C,B]: whether a block of `size` queries sees any token of a block of keys, and whether all see all of it."""
+    of_queries = at.reshape(at.shape[0], -1, 1, size)
+    of_keys = end.reshape(end.shape[0], 1, -1, size)
+    first = jnp.arange(0, end.shape[1], size)
+    first_query, last_query = of_queries.min(-1), of_queries.max(-1)
+    # Token j is seen from j to end[j] - 1, which meets the span of a block of queries iff both hold.
+    sees = (first <= last_query) & (of_keys.max(-1) > first_query)
+    whole = (first + size - 1 <= first_query) & (of_keys.min(-1) > last_query)
+    return sees, whole
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def kernel_attention(q: jax.Array, k: jax.Array, v: jax.Array, see: Blocks, call: Call = on_gpu) -> jax.Array:
+    """q [G,N,K,R,H] at the tokens of `see`, k and v [G,T,K,H] -> [G,N,K,R,H]; H is a multiple of 16, up to 256.
+
+    A query that sees nothing gets zeros.
+    """
+    return _forward(q, k, v, see, call)[0]
+
+
+def _forward(q, k, v, see: Blocks, call: Call):
+    g, n, kv, r, _ = q.shape
+    results = [_like(q), jax.ShapeDtypeStruct((g, kv, r, n), jnp.float32)]
+    launch = _launch("forward", q, k, grid=(n // BLOCK, g, kv * r), results=results)
+    mixed, normalizer = call(launch, q, k, v, see.at, see.end, see.keys, see.whole_keys, see.key_count)
+    return mixed, (q, k, v, see, mixed, normalizer)
+
+
+def _backward(call: Call, saved, cotangent):
+    q, k, v, see, mixed, normalizer = saved
+    g, n, kv, r, _ = q.shape
+    # Dao et al. 2022: of its whole row the gradient of a softmax needs only this sum.
+    inner = jnp.einsum("gnkrh,gnkrh->gkrn", cotangent, mixed, preferred_element_type=jnp.float32)
+    operands = (q, k, v, cotangent, normalizer, inner, see.at, see.end)
+    launch = _launch("backward_queries", q, k, grid=(n // BLOCK, g, kv * r), results=[_like(q)])
+    (to_q,) = call(launch, *operands, see.keys, see.whole_keys, see.key_count)
+    launch = _launch("backward_keys", q, k, grid=(k.shape[1] // BLOCK, g, kv), results=[_like(k), _like(v)])
+    to_k, to_v = call(launch, *operands, see.queries, see.whole_queries, see.query_count)
+    return to_q, to_k, to_v, jax.tree.map(lambda _: None, see)
+
+
+kernel_attention.defvjp(_forward, _backward)
+
+
+def _like(x: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+
+def _launch(kernel: str, q, k, *, grid, results) -> Launch:
+    _, n, kv, r, h = q.shape
+    constants = {
+        # In powers of two, for which processors have an instruction.
+        "SCALE": h**-0.5 * LOG2_E,
+        "N": n,
+        "T": k.shape[1],
+        "K": kv,
+        "R": r,
+        "H": h,
+        "WIDE": 1 << (h - 1).bit_length(),
+        "BLOCK": BLOCK,
+        # Float32 in full: tensor cores would round it to ten bits.
+        "PRECISION": "ieee" if q.dtype == jnp.float32 else "tf32",
+    }
+    return Launch(
+        f"tree_attention_{kernel}",
+        grid,
+        tuple(results),
+        tuple(constants.items()),
+        warps=4 if h <= 64 else 8,
+        stages=2,
+    )
