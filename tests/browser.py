@@ -21,6 +21,13 @@ from typing import Any
 
 import pytest
 
+# Of a page: plots, those that are drawn with values that can be read, and whether it has to be scrolled sideways.
+DRAWN = """(() => {
+  const plots = [...document.querySelectorAll(".plot svg")];
+  const drawn = plots.filter((svg) => svg.querySelectorAll("[data-tip]").length && svg.getBoundingClientRect().height > 40);
+  return { plots: plots.length, drawn: drawn.length, title: document.title,
+           sideways: document.documentElement.scrollWidth - document.documentElement.clientWidth };
+})()"""
 _FOLDER = Path(__file__).parent / "chromium"
 
 

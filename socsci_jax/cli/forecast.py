@@ -127,7 +127,7 @@ def score_command(
     import socsci_jax as sj
     from socsci_jax.evaluation.elsewhere.columns import read_table
     from socsci_jax.forecasting.lock import read_lock
-    from socsci_jax.forecasting.score import WRITTEN, score, write_score
+    from socsci_jax.forecasting.score import REPORT, WRITTEN, score, write_score
     from socsci_jax.storage import check_free
 
     check_free(out, replaces=WRITTEN if replace else None)
@@ -136,7 +136,7 @@ def score_command(
     print_table("Forecast against people", found.measures.with_columns(_rounded()))
     if found.outside:
         say(f"{found.outside:,} answers lie off their scale and are left out.")
-    say(f"written: {out}")
+    say(f"written: {out}, to be read from {out / REPORT}")
 
 
 def _rounded() -> pl.Expr:

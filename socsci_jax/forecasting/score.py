@@ -12,6 +12,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.forecasting.collection import ARM, human_arms, with_human_effects
 from socsci_jax.forecasting.judging import against_people, coverage_curve, judgment
 from socsci_jax.forecasting.lock import Lock
+from socsci_jax.forecasting.report import score_page
 from socsci_jax.forecasting.table import PREDICTED
 from socsci_jax.foreign_text import write_csv
 from socsci_jax.storage import new_folder
@@ -20,7 +21,8 @@ from socsci_jax.studies.store import StudyStore
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WRITTEN = ("effects.csv", "measures.csv", "coverage.csv", "coverage.png")
+REPORT = "report.html"
+WRITTEN = (REPORT, "effects.csv", "measures.csv", "coverage.csv", "coverage.png")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,6 +34,7 @@ class Score:
     measures: pl.DataFrame
     coverage: pl.DataFrame
     lock_hash: str
+    locked: str  # when
     outside: int  # answers off their scale, which are left out
 
     def value(self, measure: str) -> float:
@@ -88,6 +91,7 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
         judgment(judged),
         coverage_curve(calibration, judged.filter(pl.col("abstains") == "")),
         locked.hash,
+        str(locked.facts["locked"]),
         outside,
     )
 
@@ -136,10 +140,11 @@ def arms_of_table(data: pl.DataFrame, arms: pl.DataFrame) -> tuple[pl.DataFrame,
 
 
 def write_score(found: Score, path: Path, *, replace: bool = False) -> Path:
-    """Writes the folder of a score: tables as CSV and the plot of coverage."""
+    """Writes the folder of a score: its page, tables as CSV and the plot of coverage."""
     with new_folder(path, replaces=WRITTEN if replace else None) as folder:
         write_csv(found.effects, folder / "effects.csv")
         write_csv(found.measures, folder / "measures.csv")
         write_csv(found.coverage, folder / "coverage.csv")
+        (folder / REPORT).write_text(score_page.render(found), encoding="utf-8")
         found.plot().savefig(folder / "coverage.png", dpi=150)
     return path

@@ -51,13 +51,13 @@ def intervals(
     reference: float = 0.0,
 ) -> Drawing:
     """A row for each value: a thick line for the inner interval, a thin one for the outer; `levels` are their names."""
-    width, longest, row = 640.0, 30, 19.0
+    width, longest, row = 440.0, 22, 19.0
     left = 14 + DIGIT * min(longest, max((len(v.place) for v in values), default=0))
     both = any(v.compared is not None for v in values)
     entries, top = legend([(s.title, s) for s in (series, compared)], width=width) if both else ([], 8.0)
     bottom = top + row * len(values)
     ends = [x for v in values for x in (*v.outer, v.compared) if x is not None]
-    x = axis([*ends, reference], start=left, end=width - 14, ticks=6)
+    x = axis([*ends, reference], start=left, end=width - 14, ticks=4)
     shapes: list[Shape] = [*entries, *x_axis(x, top, bottom, label, width)]
     shapes.append(Stroke(d=line(x.at(reference), top, x.at(reference), bottom), series="muted", dashed=True))
     for place, v in enumerate(values):
@@ -84,7 +84,6 @@ def intervals(
         width=width,
         height=bottom + 36,
         shapes=shapes,
-        size="wide",
     )
 
 

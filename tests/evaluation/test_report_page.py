@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import polars as pl
 import pytest
-from browser import Visit, look
+from browser import DRAWN, Visit, look
 from evaluation_example import exact_predictions, label, make_world
 from hostile_texts import HOSTILE
 
@@ -96,14 +96,6 @@ def friendly(found, tmp_path_factory):
     write_report(found, out)
     return out
 
-
-# Every plot has marks that lie within it, and nothing sticks out of the page sideways.
-DRAWN = """(() => {
-  const plots = [...document.querySelectorAll(".plot svg")];
-  const drawn = plots.filter((svg) => svg.querySelectorAll("[data-tip]").length && svg.getBoundingClientRect().height > 40);
-  return { plots: plots.length, drawn: drawn.length, title: document.title,
-           sideways: document.documentElement.scrollWidth - document.documentElement.clientWidth };
-})()"""
 
 # What a reader does with a table: sort it up and down, filter it, download it.
 TABLE = """(async () => {

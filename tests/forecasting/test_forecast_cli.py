@@ -154,5 +154,5 @@ def test_from_an_experiment_to_a_score(shell, world):
     assert scored.exit_code == 0, scored.output
     assert "rmse_forecast" in scored.output
     assert {path.name for path in (folder / "score").iterdir()} == {
-        "effects.csv", "measures.csv", "coverage.csv", "coverage.png",
+        "report.html", "effects.csv", "measures.csv", "coverage.csv", "coverage.png",
     }  # fmt: skip

@@ -6,20 +6,13 @@ import html.parser
 import numpy as np
 import polars as pl
 import pytest
-from browser import Visit, look
+from browser import DRAWN, Visit, look
 from forecast_world import PEOPLE, SEVEN, experiment_items, invented_collection, planted_predict
 from hostile_texts import HOSTILE
 
 from socsci_jax.forecasting.files import write_forecast
 from socsci_jax.forecasting.forecast import forecast
 from socsci_jax.forecasting.population import population
-
-DRAWN = """(() => {
-  const plots = [...document.querySelectorAll(".plot svg")];
-  const drawn = plots.filter((svg) => svg.querySelectorAll("[data-tip]").length && svg.getBoundingClientRect().height > 40);
-  return { plots: plots.length, drawn: drawn.length, title: document.title,
-           sideways: document.documentElement.scrollWidth - document.documentElement.clientWidth };
-})()"""
 
 
 def make(items, **changes):
@@ -113,6 +106,6 @@ def test_nothing_but_the_pages_own_script_may_run(pages):
 
 
 def test_a_page_of_hundreds_of_effects_stays_small(tmp_path):
-    made = make(experiment_items(arms=60, outcomes=10), subgroups=("gender",))
+    made = make(experiment_items(arms=60, outcomes=6), subgroups=("gender",))
     page = write_forecast(made, tmp_path / "many") / "report.html"
     assert page.stat().st_size < 5_000_000

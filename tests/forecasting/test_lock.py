@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from browser import DRAWN, Visit, look
 from forecast_world import PEOPLE, experiment_items, invented_collection, planted_predict
 
 from socsci_jax.errors import InputError
@@ -120,13 +121,28 @@ def test_planted_answers_are_covered_as_planted(locked):
     assert found.coverage["covered"].to_list() == pytest.approx([as_forecast] * found.coverage.height)
 
 
-def test_people_in_rows_are_scored_like_answers_in_rows(locked, tmp_path):
+def test_people_in_rows_are_scored_like_answers_in_rows(locked):
     long = planted(locked, np.ones(locked.forecast.table("effects").height), people=40)
     numbered = long.with_columns(person=pl.int_range(pl.len()).over("condition", "outcome"))
     wide = numbered.pivot("outcome", index=["condition", "person"], values="value")
     found = score(locked, wide)
     assert found.value("rmse_forecast") == pytest.approx(1.0)
-    assert (write_score(found, tmp_path / "score") / "coverage.png").stat().st_size > 1_000
+
+
+def test_the_page_of_a_score_holds_together_in_a_browser(locked, tmp_path):
+    errors = np.random.default_rng(1).normal(size=locked.forecast.table("effects").height) * 3
+    folder = write_score(score(locked, planted(locked, errors)), tmp_path / "score")
+    assert (folder / "coverage.png").stat().st_size > 1_000
+    text = (folder / "report.html").read_text()
+    assert locked.hash in text and text.count("<script") == 1
+    visits = [
+        Visit(folder / "report.html", script=DRAWN, axe=True),
+        Visit(folder / "report.html", script=DRAWN, theme="dark", width=390),
+    ]
+    for visit, seen in zip(visits, look(visits), strict=True):
+        assert seen.errors == [] and seen.violations == [], visit
+        assert seen.value["drawn"] == seen.value["plots"] == OUTCOMES + 2
+        assert seen.value["sideways"] == 0
 
 
 def test_data_of_another_study_are_refused(locked):

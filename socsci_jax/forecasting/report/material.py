@@ -29,19 +29,14 @@ class Material:
     @property
     def effects(self) -> pl.DataFrame:
         """Effects with `p_highest` and `p_lowest`, the most likely highest arm of each outcome first, refused ones last."""
+        joined = self.tables["effects"].join(
+            self.tables["ranks"], on=ARM_OF, how="left", maintain_order="left"
+        )
+        first = pl.col("row").min().over("study", "outcome")
         return (
-            self.tables["effects"]
-            .join(self.tables["ranks"], on=ARM_OF, how="left", maintain_order="left")
-            .with_columns(at=pl.col("outcome").rank("dense"))
-            .sort(
-                pl.int_range(pl.len()).min().over("study", "outcome"),
-                "p_highest",
-                "expected",
-                descending=[False, True, True],
-                nulls_last=True,
-                maintain_order=True,
-            )
-            .drop("at")
+            joined.with_row_index("row")
+            .sort(first, "p_highest", "expected", descending=[False, True, True], nulls_last=True)
+            .drop("row")
         )
 
     @property

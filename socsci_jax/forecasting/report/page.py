@@ -43,6 +43,7 @@ def values(m: Material) -> dict[str, Any]:
         "lead": words.lead(m),
         "silent": m.told.is_empty(),
         "findings": words.findings(m),
+        "outcomes": None if m.told.is_empty() else tables.outcomes(m),
         "never": words.NEVER,
         "refused": tables.refused(m),
         "arms": pictures.arms(m),

@@ -8,7 +8,7 @@ import polars as pl
 
 from socsci_jax.forecasting.power import POWER
 from socsci_jax.forecasting.report.material import ARM_OF, Material
-from socsci_jax.forecasting.report.words import UNIT, plain, signed
+from socsci_jax.forecasting.report.words import UNIT, percent, plain, signed
 from socsci_jax.pages import intervals, plots, shares
 from socsci_jax.pages.axes import Series, shortened
 from socsci_jax.pages.drawing import Drawing
@@ -64,9 +64,11 @@ def _arms(outcome: str, own: pl.DataFrame, number: int) -> Drawing:
 
 
 def _odds(row: dict[str, Any]) -> str:
-    odds = f"above {row['reference']} with probability {row['p_positive']:.0%}"
+    odds = f"above {row['reference']} with probability {percent(row['p_positive'])}"
     return (
-        odds if row["p_highest"] is None else f"{odds}\nhighest arm with probability {row['p_highest']:.0%}"
+        odds
+        if row["p_highest"] is None
+        else f"{odds}\nhighest arm with probability {percent(row['p_highest'])}"
     )
 
 
@@ -154,9 +156,10 @@ def power(m: Material) -> list[Drawing]:
                 logarithmic=True,
                 reference=POWER,
                 description="; ".join(
-                    f"{one.series.title}: {one.points[-1][1]:.0%} with {one.points[-1][0]:,}" for one in lines
+                    f"{one.series.title}: {percent(one.points[-1][1])} with {one.points[-1][0]:,}"
+                    for one in lines
                 ),
-                caption=f"A finding is a 90 % interval that excludes zero; the dashed level is {POWER:.0%}.",
+                caption=f"A finding is a 90 % interval that excludes zero; the dashed level is {percent(POWER)}.",
             )
         )
     return found

@@ -11,6 +11,7 @@ import polars as pl
 from socsci_jax.forecasting.calibration import WORDS, span, values
 from socsci_jax.forecasting.power import nearest_to_zero, people_needed
 from socsci_jax.forecasting.report.material import Material
+from socsci_jax.forecasting.report.words import percent
 from socsci_jax.pages.plots import number
 from socsci_jax.pages.tables import Cell, Column, Table, whole, words
 
@@ -18,7 +19,7 @@ MOST_ROWS = 1_000
 
 
 def share(value: float | None) -> Cell:
-    return Cell("–") if value is None else Cell(f"{value:.0%}", round(value, 6))
+    return Cell("–") if value is None else Cell(percent(value), round(value, 6))
 
 
 def _columns(texts: tuple[str, ...], numbers: tuple[tuple[str, str], ...]) -> list[Column]:
@@ -26,6 +27,34 @@ def _columns(texts: tuple[str, ...], numbers: tuple[tuple[str, str], ...]) -> li
         *(Column(head, is_number=False) for head in texts),
         *(Column(head, help=help) for head, help in numbers),
     ]
+
+
+def outcomes(m: Material) -> Table:
+    """Of each outcome the largest effect that is expected, and the arm that is most likely the highest."""
+    rows = []
+    for outcome, own in m.by_outcome(m.told):
+        top = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
+        likely = own.row(0, named=True)
+        sure = max(top["p_positive"], 1 - top["p_positive"])
+        rows.append(
+            [
+                words(outcome),
+                words(top["condition"]),
+                *(number(top[k], 1) for k in ("expected", "lo_90", "hi_90")),
+                share(sure),
+                words(likely["condition"] if likely["p_highest"] is not None else "–"),
+                share(likely["p_highest"]),
+            ]
+        )
+    columns = [
+        Column("Outcome", is_number=False),
+        Column("Largest effect expected of", is_number=False),
+        *(Column(head) for head in ("Expected", "90 %, lower", "90 %, upper")),
+        Column("P of its direction", help="probability that the effect has the sign that is expected"),
+        Column("Most likely the highest arm", is_number=False),
+        Column("P highest", help="probability that it has the highest mean"),
+    ]
+    return Table("outcomes", "Each outcome", columns, rows)
 
 
 def effects(m: Material) -> Table:

@@ -8,8 +8,6 @@ from socsci_jax.forecasting.report.material import Material
 from socsci_jax.pages.findings import Finding
 
 UNIT = "percentage points of the scale's range"
-# Of so many outcomes a sentence each.
-MOST_SENTENCES = 20
 USELESS = 0.1
 
 NEVER = (
@@ -24,11 +22,16 @@ NEVER = (
 
 
 def signed(value: float, digits: int = 1) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """A number with its sign; what rounds to zero has none."""
+    return "0" if round(value, digits) == 0 else f"{value:+.{digits}f}".replace("-", "−")
 
 
 def plain(value: float, digits: int = 1) -> str:
-    return f"{value:.{digits}f}".replace("-", "−")
+    return f"{value + 0.0:.{digits}f}".replace("-", "−")
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
 
 
 def lead(m: Material) -> list[str]:
@@ -70,7 +73,7 @@ def _strongest(outcome: str, own: pl.DataFrame) -> str:
     rank = (
         ""
         if likely["p_highest"] is None
-        else f" Most likely to be the highest arm is {likely['condition']} ({likely['p_highest']:.0%})."
+        else f" Most likely to be the highest arm is {likely['condition']} ({percent(likely['p_highest'])})."
     )
     return (
         f"On {outcome}, {row['condition']} is expected to differ from {row['reference']} by {signed(row['expected'])} {UNIT} "
@@ -79,8 +82,8 @@ def _strongest(outcome: str, own: pl.DataFrame) -> str:
 
 
 def findings(m: Material) -> list[Finding]:
-    """Abstention first, then what the calibration is worth, then a sentence for each outcome."""
-    return [*_abstention(m), *_left_out(m), *_worth(m), *_checked(m), *_of_outcomes(m)]
+    """Abstention first, then what the calibration is worth, and how it did on past studies."""
+    return [*_abstention(m), *_left_out(m), *_worth(m), *_checked(m)]
 
 
 def _abstention(m: Material) -> list[Finding]:
@@ -120,10 +123,10 @@ def _worth(m: Material) -> list[Finding]:
         )
         return [Finding("warning", "Predictions are not used", text, rule)]
     if slope < USELESS:
-        text = f"{base}, {slope:.0%} of a predicted effect was found in people: arms hardly differ by what is forecast of them."
+        text = f"{base}, {percent(slope)} of a predicted effect was found in people: arms hardly differ by what is forecast of them."
         return [Finding("warning", "Predictions are worth little", text, rule)]
     text = (
-        f"{base}, {slope:.0%} of a predicted effect was found in people, and a treatment had a mean effect of "
+        f"{base}, {percent(slope)} of a predicted effect was found in people, and a treatment had a mean effect of "
         f"{signed(c.mean_effect)} where nothing was predicted."
     )
     return [Finding("claim", "What predictions have been worth", text, rule)]
@@ -138,37 +141,16 @@ def _checked(m: Material) -> list[Finding]:
     covered, error, none, raw = (
         value[name] for name in ("coverage_90", "rmse_forecast", "rmse_no_effect", "rmse_raw")
     )
-    between = "" if covered["lo"] is None else f" (95 % interval {covered['lo']:.0%} to {covered['hi']:.0%})"
+    between = (
+        ""
+        if covered["lo"] is None
+        else f" (95 % interval {percent(covered['lo'])} to {percent(covered['hi'])})"
+    )
     text = (
-        f"When each past study was left out and forecast from the others, 90 % intervals held {covered['value']:.0%} of "
+        f"When each past study was left out and forecast from the others, 90 % intervals held {percent(covered['value'])} of "
         f"{covered['n']} effects{between}. The error was {plain(error['value'])} points; expecting no effect gives "
         f"{plain(none['value'])}, believing the predictions {plain(raw['value'])}."
     )
     rule = "effects measured with their sampling error; coverage is the mean of studies' shares, errors are root mean squares"
     good = covered["hi"] is None or covered["hi"] >= 0.86
     return [Finding("claim" if good else "warning", "How sure", text, rule)]
-
-
-def _of_outcomes(m: Material) -> list[Finding]:
-    found = []
-    for outcome, own in m.by_outcome(m.told)[:MOST_SENTENCES]:
-        clear = own.filter(_one_sided())
-        text = _strongest(outcome, own)
-        if clear.height:
-            rest = (
-                ""
-                if clear.height == 1
-                else f" In all, {clear.height} of {own.height} arms have a 90 % interval on one side of zero."
-            )
-            found.append(Finding("claim", "To be expected", text + rest))
-        else:
-            sides = own["p_positive"].to_numpy()
-            sure = max(float(sides.max()), 1 - float(sides.min()))
-            found.append(
-                Finding(
-                    "undecided",
-                    "Direction open",
-                    f"{text} Every 90 % interval holds zero; the surest direction has a probability of {sure:.0%}.",
-                )
-            )
-    return found

@@ -1,0 +1,207 @@
+"""The page of a score: a locked forecast beside what people then answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from socsci_jax.forecasting.report import tables
+from socsci_jax.forecasting.report.words import UNIT, percent, plain
+from socsci_jax.pages import intervals, page, plots
+from socsci_jax.pages.axes import Series, shortened
+from socsci_jax.pages.drawing import Drawing
+from socsci_jax.pages.findings import Finding
+from socsci_jax.pages.intervals import Curve, Interval
+from socsci_jax.pages.plots import Point, number
+from socsci_jax.pages.tables import Cell, Column, Table, whole, words
+
+if TYPE_CHECKING:
+    from socsci_jax.forecasting.score import Score
+
+MOST_ARMS, MOST_OUTCOMES, MOST_POINTS = 40, 30, 1_500
+# One study covered less than this is worth a warning: its effects err together, so 90 % itself is often missed.
+ENOUGH = 0.8
+FORECAST = Series("forecast", "model")
+PEOPLE = Series("people", "people", "diamond")
+MEASURES = {
+    "abstained": "share of effects without a forecast",
+    "coverage_50": "share within 50 % intervals",
+    "coverage_90": "share within 90 % intervals",
+    "rmse_forecast": "error of the forecast",
+    "rmse_raw": "error of the raw predictions",
+    "rmse_no_effect": "error of expecting no effect",
+    "rmse_forecast_over_raw": "error of the forecast less that of the raw predictions",
+    "rmse_forecast_over_no_effect": "error of the forecast less that of expecting no effect",
+    "width_90": "mean width of 90 % intervals",
+}
+
+
+def render(found: Score) -> str:
+    """The page as HTML; nothing is fetched."""
+    told = found.effects.filter(pl.col("abstains") == "")
+    return page.render(
+        "socsci_jax.forecasting.report",
+        "score.html.jinja",
+        study=", ".join(found.effects["study"].unique(maintain_order=True)),
+        hash=found.lock_hash,
+        locked=found.locked,
+        lead=_lead(found, told),
+        findings=_findings(found, told),
+        measures=_measures(found.measures),
+        calibration=None if told.is_empty() else _curve(found.coverage, told.height),
+        scatter=None if told.is_empty() else _scatter(told),
+        arms=_arms(told),
+        effects=_effects(found.effects),
+        outside=found.outside,
+    )
+
+
+def _lead(found: Score, told: pl.DataFrame) -> str:
+    if told.is_empty():
+        return f"Nothing can be judged: of all {found.effects.height} effects that people answered there was no forecast."
+    return (
+        f"Of {told.height} effects, 90 % intervals held {percent(float(told['covered_90'].to_numpy().mean()))}. The forecast missed people's "
+        f"effects by {plain(found.value('rmse_forecast'))} points; expecting no effect would have missed by "
+        f"{plain(found.value('rmse_no_effect'))}, the raw predictions by {plain(found.value('rmse_raw'))}."
+    )
+
+
+def _findings(found: Score, told: pl.DataFrame) -> list[Finding]:
+    made = []
+    if refused := found.effects.height - told.height:
+        made.append(
+            Finding(
+                "note",
+                "No forecast",
+                f"{refused} of {found.effects.height} effects had none; they are not judged.",
+            )
+        )
+    if told.is_empty():
+        return made
+    held = found.value("coverage_90")
+    made.append(
+        Finding(
+            "claim" if held >= ENOUGH else "warning",
+            "Intervals held" if held >= ENOUGH else "Intervals were too narrow",
+            f"{percent(held)} of effects lie within their 90 % intervals, {percent(found.value('coverage_50'))} within those of "
+            "50 %. Effects of one study err together, so one study can be far from the nominal share by chance.",
+            "intervals are those of effects measured with people's sampling error",
+        )
+    )
+    for other, name in (("no_effect", "expecting no effect"), ("raw", "the raw predictions")):
+        gap = found.value("rmse_forecast") - found.value(f"rmse_{other}")
+        word = "nearer to" if gap < 0 else "farther from"
+        text = f"The forecast was {word} people than {name}, by {plain(abs(gap))} points of root mean square error."
+        made.append(Finding("claim" if gap < 0 else "warning", f"Against {name}", text))
+    signs = told.filter(pl.col("human").abs() > 1.64 * pl.col("human_se"))
+    if signs.height:
+        right = float(((signs["human"] > 0) == (signs["p_positive"] > 0.5)).to_numpy().mean())
+        text = f"Of {signs.height} effects that people's answers tell from zero, {percent(right)} have the sign that was more likely."
+        made.append(Finding("note", "Signs", text, "people's 90 % interval excludes zero"))
+    return made
+
+
+def _measures(measures: pl.DataFrame) -> Table:
+    rows = [
+        [
+            Cell(MEASURES.get(row["measure"], row["measure"])),
+            *(number(row[k], 2) for k in ("value", "lo", "hi")),
+            whole(row["n"]),
+        ]
+        for row in measures.iter_rows(named=True)
+    ]
+    heads = [
+        Column("Measure", is_number=False),
+        Column("Value"),
+        *(Column(head, help="95 % interval over studies; none for one study") for head in ("Lower", "Upper")),
+        Column("Effects"),
+    ]
+    return Table(
+        "measures", "Errors are root mean squares in percentage points of the scale's range", heads, rows
+    )
+
+
+def _curve(coverage: pl.DataFrame, effects: int) -> Drawing:
+    points = list(coverage.select("level", "covered").iter_rows())
+    return intervals.curves(
+        "calibration",
+        "Calibration",
+        [Curve(FORECAST, points)],
+        x_label="nominal level of the interval",
+        y_label="share of effects within",
+        diagonal=True,
+        description="; ".join(f"{percent(level)} intervals held {percent(share)}" for level, share in points),
+        caption=f"{effects} effects. On the dashed line intervals hold what they promise; below it they are too narrow.",
+    )
+
+
+def _scatter(told: pl.DataFrame) -> Drawing:
+    points = [
+        Point(
+            x=row["human"],
+            y=row["expected"],
+            x_error=row["human_se"],
+            words=f"{row['condition']} on {row['outcome']}",
+        )
+        for row in told.head(MOST_POINTS).iter_rows(named=True)
+    ]
+    return plots.scatter(
+        "scatter",
+        "Forecast against people",
+        points,
+        x_label=f"people's effect, {UNIT}",
+        y_label="expected effect",
+        description=f"{told.height} effects; on the dashed line the forecast equals what people answered.",
+        caption="Forecasts are nearer to zero than effects that people show, since they are shrunk by how little was known.",
+        names=("people", "forecast"),
+        digits=1,
+        table=False,
+    )
+
+
+def _arms(told: pl.DataFrame) -> list[Drawing]:
+    """For each outcome its arms, those with the highest expectation first, beside what people answered."""
+    outcomes = told.partition_by("study", "outcome", maintain_order=True)[:MOST_OUTCOMES]
+    return [_outcome(own, number) for number, own in enumerate(outcomes, start=1)]
+
+
+def _outcome(own: pl.DataFrame, number: int) -> Drawing:
+    shown = own.sort("expected", descending=True, maintain_order=True).head(MOST_ARMS)
+    values = [
+        Interval(
+            place=row["condition"],
+            value=row["expected"],
+            inner=(row["lo_50"], row["hi_50"]),
+            outer=(row["lo_90"], row["hi_90"]),
+            compared=row["human"],
+            note=f"people's standard error: {row['human_se']:.1f}",
+        )
+        for row in shown.iter_rows(named=True)
+    ]
+    first = shown.row(0, named=True)
+    held = own["covered_90"].sum()
+    return intervals.intervals(
+        f"outcome-{number}",
+        shortened(first["outcome"], 80),
+        values,
+        label=f"effect against {shortened(first['reference'], 40)}, {UNIT}",
+        series=FORECAST,
+        compared=PEOPLE,
+        levels=("50 % interval", "90 % interval"),
+        description=f"Of {own.height} effects {held} lie within their 90 % intervals.",
+        caption=f"{held} of {own.height} within the 90 % interval, which allows for people's sampling error.",
+    )
+
+
+def _effects(effects: pl.DataFrame) -> Table:
+    rows = [
+        [words(row["condition"]), words(row["outcome"])]
+        + [number(row[k], 1) for k in ("human", "human_se", "expected", "lo_90", "hi_90", "predicted")]
+        + [words(row["abstains"] or ("inside" if row["covered_90"] else "outside"))]
+        for row in effects.head(tables.MOST_ROWS).iter_rows(named=True)
+    ]
+    heads = ("People", "Standard error", "Forecast", "90 %, lower", "90 %, upper", "Raw prediction")
+    columns = [Column(head, is_number=False) for head in ("Arm", "Outcome")]
+    columns += [*(Column(head) for head in heads), Column("90 % interval", is_number=False)]
+    return Table("effects", "Every effect", columns, rows)
