@@ -20,9 +20,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from socsci_jax.chained_respondents import respondents as respondents
     from socsci_jax.errors import InputError as InputError
-    from socsci_jax.evaluation.elsewhere.tables import evaluate_tables as evaluate_tables
     from socsci_jax.interface import build_store as build_store
     from socsci_jax.interface import evaluate as evaluate
+    from socsci_jax.interface import evaluate_tables as evaluate_tables
     from socsci_jax.interface import export as export
     from socsci_jax.interface import forecast as forecast
     from socsci_jax.interface import open_model as open_model
@@ -52,7 +52,7 @@ _INTERFACE = {
     "StudyStore": "studies.store",
     "build_store": "interface",
     "evaluate": "interface",
-    "evaluate_tables": "evaluation.elsewhere.tables",
+    "evaluate_tables": "interface",
     "export": "interface",
     "forecast": "interface",
     "item": "studies.asking",

@@ -176,14 +176,21 @@ def _two_parts(
 
 @app.command()
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Predictions (anybody's), as Parquet or CSV.")],
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            help="Predictions (anybody's): Parquet; with --human also CSV, Excel, SPSS, Stata, R."
+        ),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the evaluation table and the report.")],
     store_path: Annotated[
         Path | None, typer.Argument(metavar="STORE", help="Folder of the study store; not with --human.")
     ] = None,
     human: Annotated[
         Path | None,
-        typer.Option(help="People's answers as a plain table, long or wide, instead of a store."),
+        typer.Option(
+            help="People's answers as a plain table, long, wide or counts, instead of a store (`book.xlsx#Sheet`)."
+        ),
     ] = None,
     scales: Annotated[
         Path | None,
@@ -207,11 +214,11 @@ def evaluate(
 ) -> None:
     """Say how far the predictions can be trusted: an evaluation table and one self-contained HTML report."""
     from socsci_jax.evaluation.elsewhere.simbench import evaluate_simbench, is_simbench
-    from socsci_jax.evaluation.elsewhere.tables import evaluate_tables
     from socsci_jax.evaluation.evaluate import evaluate_files
     from socsci_jax.evaluation.report import labels
     from socsci_jax.evaluation.report.terminal import summary_table
     from socsci_jax.evaluation.verdicts import with_interval
+    from socsci_jax.interface import evaluate_tables
 
     own_people = store_path is None and human is None and is_simbench(predictions)
     if (store_path is None) == (human is None) and not own_people:

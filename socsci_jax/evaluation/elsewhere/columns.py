@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -24,6 +26,16 @@ PERSON = (
     "profile_id",
     "id",
     "twin_id",
+    "user_id",
+    "userid",
+    "subject_id",
+    "response_id",
+    "responseid",
+    "worker_id",
+    "workerid",
+    "prolific_pid",
+    "caseid",
+    "case_id",
 )
 STUDY = ("study", "study_id")
 CONDITION = ("condition", "arm", "treatment")
@@ -33,10 +45,28 @@ DRAW = ("draw", "sample")
 WEIGHT = ("weight", "survey_weight")
 CONTROL = ("is_control",)
 LEVEL, PROB = ("level", "option"), ("prob", "probability", "share", "p")
+COUNT = ("count", "n", "freq", "frequency")
+# One cell holds all probabilities of a question, as JSON.
+PROBS = ("probs", "probabilities", "distribution")
 MEAN, LOWER, UPPER = ("mean", "ate"), ("pi_lower", "lo", "lower"), ("pi_upper", "hi", "upper")
+SPREAD = ("sd", "std", "std_dev", "stddev", "se", "std_error")
 _WHOLE = r"^-?\d+(?:\.0+)?$"
+# Names that programs give to a column that numbers the rows.
+_INDEX = re.compile(r"|index|unnamed: \d+(\.\d+)?|__index_level_\d+__|\.\.\.1|rownames|row_?names|column 1|x")
+# Whole numbers that differ in every one of so many rows are identifiers, not answers.
+_ROWS_OF_IDS = 30
+_IDENTIFIER = re.compile(r".*[_. ]id|.*[a-z]I[dD]|id[_. ].*", re.DOTALL)
 # What stands for no answer in a table.
 EMPTY = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", ".")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlainTable:
+    """A table of texts with its path; `labels` says what codes of a column mean, where the file does."""
+
+    path: Path
+    frame: pl.DataFrame
+    labels: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
 
 def read_table(path: str | Path) -> pl.DataFrame:
@@ -52,6 +82,7 @@ def read_table(path: str | Path) -> pl.DataFrame:
             except (OSError, ValueError, pl.exceptions.PolarsError) as error:
                 raise unreadable(path, error, hint=HINT) from error
         assert isinstance(frame, pl.DataFrame)
+        frame = _probabilities_as_json(frame)
         nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
         if nested:
             raise InputError(
@@ -62,12 +93,26 @@ def read_table(path: str | Path) -> pl.DataFrame:
         frame = _read_csv(path)
     if frame.is_empty():
         raise InputError(f"{path}: the table has no rows; {HINT}.")
+    return without_empty(frame)
+
+
+def without_empty(frame: pl.DataFrame) -> pl.DataFrame:
+    """Texts without outer blanks, null where one stands for no answer."""
     return frame.with_columns(
         pl.when(pl.all().str.strip_chars().is_in(EMPTY))
         .then(None)
         .otherwise(pl.all().str.strip_chars())
         .name.keep()
     )
+
+
+def _probabilities_as_json(frame: pl.DataFrame) -> pl.DataFrame:
+    """A column of lists or records of probabilities as the texts that a CSV would hold."""
+    name = find(frame, PROBS)
+    if name is None or not frame.schema[name].is_nested():
+        return frame
+    texts = [None if cell is None else json.dumps(cell) for cell in frame[name].to_list()]
+    return frame.with_columns(pl.Series(name, texts, dtype=pl.String))
 
 
 def _read_csv(path: Path) -> pl.DataFrame:
@@ -90,6 +135,48 @@ def find(frame: pl.DataFrame, names: Sequence[str]) -> str | None:
     """The first column that has one of these names, in any case."""
     by_name = {name.lower(): name for name in reversed(frame.columns)}
     return next((by_name[name] for name in names if name in by_name), None)
+
+
+def person_of(frame: pl.DataFrame) -> str | None:
+    """The column that says who answered: one of the known names, else the first that ends in "id" and names nobody twice."""
+    known = find(frame, PERSON)
+    if known is not None:
+        return known
+    named = (name for name in frame.columns if _IDENTIFIER.fullmatch(name))
+    return next((name for name in named if name.lower() not in STUDY and _all_differ(frame[name])), None)
+
+
+def without_row_numbers(frame: pl.DataFrame, *, person: str | None) -> tuple[pl.DataFrame, list[str]]:
+    """The table without columns that only number its rows, and their names; `person` is kept."""
+    numbers = [
+        name
+        for name in frame.columns
+        if name != person and _INDEX.fullmatch(name.lower()) and _numbers_rows(frame[name])
+    ]
+    return frame.drop(numbers), numbers
+
+
+def is_identifier(column: pl.Series) -> bool:
+    """Whether a column names its rows: whole numbers that differ in every one of many."""
+    known = column.drop_nulls()
+    return (
+        len(known) >= _ROWS_OF_IDS
+        and bool(known.str.contains(_WHOLE).all())
+        and known.n_unique() == len(known)
+    )
+
+
+def _all_differ(column: pl.Series) -> bool:
+    return column.null_count() == 0 and column.n_unique() == len(column)
+
+
+def _numbers_rows(column: pl.Series) -> bool:
+    """Whether it counts 0, 1, 2, ... or 1, 2, 3, ..."""
+    values = column.cast(pl.Float64, strict=False)
+    if values.null_count():
+        return False
+    steps = values - pl.Series(range(len(values)), dtype=pl.Float64)
+    return bool((steps == steps[0]).all()) and steps[0] in (0, 1)
 
 
 def whole_ids(name: str) -> pl.Expr:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import polars as pl
 
@@ -13,15 +14,17 @@ from socsci_jax.evaluation.elsewhere.columns import (
     DRAW,
     MEAN,
     OUTCOME,
-    PERSON,
     PROB,
     STUDY,
     VALUE,
     WEIGHT,
     Rejected,
     find,
+    is_identifier,
+    person_of,
     rejected,
     whole_ids,
+    without_row_numbers,
 )
 
 # The condition of tables that name none.
@@ -45,6 +48,7 @@ class LongTable:
     attributes: tuple[str, ...]
     controls: frozenset[str]
     rejected: Rejected
+    notes: tuple[str, ...] = ()
 
 
 def is_long(frame: pl.DataFrame) -> bool:
@@ -52,13 +56,18 @@ def is_long(frame: pl.DataFrame) -> bool:
     return find(frame, OUTCOME) is not None and find(frame, VALUE) is not None
 
 
-def as_long(frame: pl.DataFrame, *, table: str, id_column: str | None = None) -> LongTable:
+def as_long(
+    frame: pl.DataFrame, *, table: str, id_column: str | None = None, declared: Collection[str] = ()
+) -> LongTable:
     """One row an answer; empty cells are no answers, and what is no number is rejected.
 
-    In a wide table a column of numbers is a question, and any other column is an attribute of people.  Raises
-    InputError where no column is a question.
+    In a wide table a column of numbers is a question, and any other column is an attribute of people; columns that
+    number the rows are dropped, and those that name them are no questions unless `declared`.  Raises InputError where no
+    column is a question.
     """
-    person = _column(frame, id_column, table) if id_column else find(frame, PERSON)
+    person = _column(frame, id_column, table) if id_column else person_of(frame)
+    frame, numbers = without_row_numbers(frame, person=person) if person else (frame, [])
+    notes = [f"{table}: column {name!r} numbers the rows and is no question." for name in numbers]
     outcome, value = find(frame, OUTCOME), find(frame, VALUE)
     if outcome is not None and value is None and find(frame, (*MEAN, *PROB)) is None:
         raise InputError(
@@ -85,7 +94,13 @@ def as_long(frame: pl.DataFrame, *, table: str, id_column: str | None = None) ->
         attributes = [name for name in frame.columns if name not in taken | {outcome, value}]
         melted = base.select(*INTERNAL, __outcome=pl.col(outcome), __raw=pl.col(value))
     else:
-        questions = [name for name in frame.columns if name not in taken and _is_numeric(frame[name])]
+        numeric = [name for name in frame.columns if name not in taken and _is_numeric(frame[name])]
+        ids = [name for name in numeric if name not in declared and is_identifier(frame[name])]
+        questions = [name for name in numeric if name not in ids]
+        notes += [
+            f"{table}: column {name!r} has another whole number in every row and is no question; declare its scale if it is."
+            for name in ids
+        ]
         if not questions:
             raise InputError(
                 f"{table}: no column is a question with numbers; found {frame.columns[:20]}. A long table has columns "
@@ -118,6 +133,7 @@ def as_long(frame: pl.DataFrame, *, table: str, id_column: str | None = None) ->
         attributes=tuple(attributes),
         controls=marked,
         rejected=bad,
+        notes=tuple(notes),
     )
 
 

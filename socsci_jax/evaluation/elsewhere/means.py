@@ -20,6 +20,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
     LOWER,
     MEAN,
     OUTCOME,
+    SPREAD,
     STUDY,
     UPPER,
     Rejected,
@@ -93,6 +94,7 @@ def evaluate_means(
         counts={part.name: counts},
         notes=(
             *(() if effects_given else _off_scale(given, people)),
+            *_spread(frame),
             "Means were predicted, no distributions: distances and single people cannot be judged.",
         ),
         metadata={
@@ -167,6 +169,17 @@ def _off_scale(given: pl.DataFrame, people: TablePeople) -> tuple[str, ...]:
     return (
         f"{off.height:,} of {given.height:,} predicted means lie outside the scale, the first {first['value']:g} for "
         f"{first['outcome']!r}, {first['least']:g} to {first['most']:g}: they may be on another scale.",
+    )
+
+
+def _spread(frame: pl.DataFrame) -> tuple[str, ...]:
+    """A sentence if standard deviations are given, of which nothing is computed."""
+    name = find(frame, SPREAD)
+    if name is None:
+        return ()
+    return (
+        f"Column {name!r} is not used: means say nothing of the distribution around them; to have spreads judged, give "
+        "probabilities or draws.",
     )
 
 

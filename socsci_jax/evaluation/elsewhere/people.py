@@ -18,8 +18,10 @@ from socsci_jax.evaluation.elsewhere.scales import (
     codes_of_no_answer,
     declared_for,
     observed_scale,
+    stated_scale,
     unused,
 )
+from socsci_jax.evaluation.elsewhere.shapes import Codes
 from socsci_jax.studies.schema import Item
 
 ANSWERED_BEFORE = "the person answered this question in an earlier row"
@@ -32,6 +34,7 @@ class TablePeople:
     """What `evaluate` needs of a study store, made from a table.
 
     `labeled` are the answers on their scales, all in one part; `item_ids` maps (study, condition, outcome) to items.
+    `declared` are the questions whose scale somebody wrote down, `codes` what their labels stand for.
     """
 
     path: Path
@@ -43,6 +46,13 @@ class TablePeople:
     scales: Mapping[tuple[str, str], TableScale]
     rejected: Rejected
     notes: tuple[str, ...]
+    declared: frozenset[str] = frozenset()
+    codes: Codes = dataclasses.field(default_factory=dict)
+
+    @property
+    def questions(self) -> frozenset[str]:
+        """The questions that people answered, on a scale or not."""
+        return frozenset(outcome for _, outcome in self.scales)
 
     @property
     def content_hash(self) -> str:
@@ -51,16 +61,25 @@ class TablePeople:
 
 
 def people_of(
-    human: LongTable, *, path: Path, scales: Mapping[str, TableScale], controls: Collection[str] = ()
+    human: LongTable,
+    *,
+    path: Path,
+    scales: Mapping[str, TableScale],
+    controls: Collection[str] = (),
+    labels: Mapping[str, Mapping[str, str]] | None = None,
+    codes: Codes | None = None,
 ) -> TablePeople:
-    """Finds a scale for every outcome, and puts the answers on it; what fits no scale is rejected."""
+    """Finds a scale for every outcome, and puts the answers on it; what fits no scale is rejected.
+
+    `labels` are those of a file that has some: a question's codes from the least to the greatest are its scale.
+    """
     answers = human.answers
     if answers.is_empty():
         raise InputError(f"{path}: not one answer is a number; give people's answers as numbers.")
     by_outcome: dict[tuple[str, str], TableScale] = {}
     answers, again = _first_answers(answers)
     bad = human.rejected + rejected(str(path), again, reason=ANSWERED_BEFORE, value="value")
-    kept, notes = [], []
+    kept, notes = [], list(human.notes)
     observed: dict[str, list[str]] = {}
     for (study, outcome), rows in answers.partition_by(
         ["study", "outcome"], as_dict=True, maintain_order=True
@@ -70,8 +89,9 @@ def people_of(
             code = rows["value"].is_in(codes_of_no_answer(rows["value"]))
             bad = bad + rejected(str(path), rows.filter(code), reason=NO_ANSWER, value="value")
             rows = rows.filter(~code)
-        scale = declared or observed_scale(rows["value"])
-        if declared is None and scale.scale.kind == "levels":
+        stated = stated_scale((labels or {}).get(str(outcome), {}), rows["value"])
+        scale = declared or stated or observed_scale(rows["value"])
+        if declared is None and stated is None and scale.scale.kind == "levels":
             ends = f"{scale.scale.levels[0]:g} to {scale.scale.levels[-1]:g}"
             observed.setdefault(ends, []).append(str(outcome))
         by_outcome[str(study), str(outcome)] = scale
@@ -125,6 +145,8 @@ def people_of(
         scales=by_outcome,
         rejected=bad,
         notes=tuple(notes),
+        declared=frozenset(outcome for _, outcome in by_outcome if declared_for(outcome, scales)),
+        codes=codes or {},
     )
 
 

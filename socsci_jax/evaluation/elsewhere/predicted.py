@@ -15,14 +15,17 @@ from socsci_jax.evaluation.elsewhere.columns import (
     OUTCOME,
     PERSON,
     PROB,
+    PROBS,
     STUDY,
     Rejected,
     find,
+    person_of,
     rejected,
     whole_ids,
 )
 from socsci_jax.evaluation.elsewhere.long import NO_CONDITION, PLACE, as_long
 from socsci_jax.evaluation.elsewhere.people import TablePeople
+from socsci_jax.reading import parse_json
 from socsci_jax.studies.predictions import SUM_TOLERANCE, Predictions
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 
@@ -51,6 +54,9 @@ def read_predicted(
     }
     if probability_columns and find(frame, OUTCOME):
         return _probabilities(_melted(frame, probability_columns), people, path)
+    packed = find(frame, PROBS)
+    if packed and find(frame, OUTCOME):
+        return _probabilities(_unpacked(frame, packed, people, path), people, path)
     if find(frame, LEVEL) and find(frame, PROB) and find(frame, OUTCOME):
         return _probabilities(frame, people, path)
     return _draws(frame, people, path, id_column)
@@ -104,10 +110,10 @@ def _matched(rows: pl.DataFrame, people: TablePeople) -> pl.DataFrame:
 
 
 def _draws(frame: pl.DataFrame, people: TablePeople, path: Path, id_column: str | None) -> Read:
-    if id_column is None and find(frame, PERSON) is None and find(frame, OUTCOME) is not None:
+    if id_column is None and person_of(frame) is None and find(frame, OUTCOME) is not None:
         frame = frame.with_columns(participant_id=pl.lit("nobody"))
         id_column = "participant_id"
-    long = as_long(frame, table=str(path), id_column=id_column)
+    long = as_long(frame, table=str(path), id_column=id_column, declared=people.questions)
     rows, bad = _placed(long.answers, people, path)
     rows = _matched(rows, people)
     values = rows["value"].to_numpy().copy()
@@ -118,7 +124,7 @@ def _draws(frame: pl.DataFrame, people: TablePeople, path: Path, id_column: str 
     rows = rows.with_columns(value=pl.Series(values)).with_columns(
         draw=pl.int_range(pl.len()).over("item_id", "participant_id").cast(pl.Int32)
     )
-    notes = []
+    notes = list(long.notes)
     nobody = rows["participant_id"].null_count()
     if nobody == rows.height:
         notes.append(
@@ -145,6 +151,41 @@ def _melted(frame: pl.DataFrame, columns: dict[str, float]) -> pl.DataFrame:
     )
 
 
+def _unpacked(frame: pl.DataFrame, column: str, people: TablePeople, path: Path) -> pl.DataFrame:
+    """Probabilities that stand in one cell as JSON, `{"1": 0.2, ...}` or a list over the levels, as one row each.
+
+    Raises InputError that names the row whose cell is neither, or whose list has not one number for each level.
+    """
+    outcome = find(frame, OUTCOME)
+    assert outcome is not None
+    sizes = {name: scale.scale.levels for (_, name), scale in people.scales.items()}
+    levels, probs = [], []
+    for row, (asked, text) in enumerate(frame.select(outcome, column).iter_rows(), start=1):
+        where = f"{path}, row {row}, column {column!r}"
+        found = None if text is None else parse_json(text, where=where)
+        own = sizes.get(asked, ())
+        if isinstance(found, list):
+            if own and len(found) != len(own):
+                raise InputError(
+                    f"{where}: {len(found)} probabilities for {asked!r}, whose scale has {len(own)} levels, {own[0]:g} to "
+                    f'{own[-1]:g}; give one for each, or name the levels as in {{"1": 0.2, "2": 0.8}}.'
+                )
+            found = {str(level): p for level, p in zip(own, found, strict=False)}
+        if found is not None and not isinstance(found, dict):
+            raise InputError(
+                f'{where}: {text[:40]!r} is no list and no record such as {{"1": 0.2, "2": 0.8}}.'
+            )
+        codes = people.codes.get(asked, {})
+        levels.append([codes.get(str(level).lower(), str(level)) for level in found or {}])
+        probs.append([str(p) for p in (found or {}).values()])
+    lists = pl.List(pl.String)
+    return (
+        frame.drop(column)
+        .with_columns(level=pl.Series(levels, dtype=lists), prob=pl.Series(probs, dtype=lists))
+        .explode("level", "prob")
+    )
+
+
 def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path) -> Read:
     person, study, condition = (find(frame, names) for names in (PERSON, STUDY, CONDITION))
     outcome, level, prob = (find(frame, names) for names in (OUTCOME, LEVEL, PROB))
@@ -160,7 +201,7 @@ def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path) -> Read
             ),
             pl.col(outcome).alias("outcome"),
             pl.col(prob).alias("raw"),
-            pl.col(level).cast(pl.Float64, strict=False).alias("_level"),
+            pl.col(level).str.strip_chars().cast(pl.Float64, strict=False).alias("_level"),
             pl.col(prob).cast(pl.Float64, strict=False).alias("_prob"),
         )
         .filter(pl.col("raw").is_not_null())

@@ -12,7 +12,7 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.reading import read_yaml
-from socsci_jax.studies.scale import MAX_LEVELS, Scale
+from socsci_jax.studies.scale import MAX_LEVELS, Number, Scale
 
 # Answers that are quantities are put into so many levels over their range.
 BINS = 101
@@ -24,6 +24,10 @@ CODES = tuple(
     for length in range(1, 6)
     if sign < 0 or length > 1
 )
+_NUMBER = re.compile(r"^-?\d+(?:\.\d+)?$")
+# Steps that answers which are no whole numbers may have: half stars, quarter points.
+_STEPS = (0.5, 0.25, 0.2, 0.1)
+_MOST_STEPS = 50
 _RANGE = re.compile(
     r"^\s*(-?\d+(?:\.\d+)?)\s*(?:to|\.\.)\s*(-?\d+(?:\.\d+)?)(?:\s+by\s+(\d+(?:\.\d+)?))?\s*$"
 )
@@ -31,10 +35,11 @@ _RANGE = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class TableScale:
-    """A scale; `rounded` where answers between two levels belong to the nearer one."""
+    """A scale; `rounded` where answers between two levels belong to the nearer one; `codes` of labels in lower case."""
 
     scale: Scale
     rounded: bool = False
+    codes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def levels_of(self, values: np.ndarray) -> np.ndarray:
         """Values as levels; what is no level, or outside a rounded scale, stays as it is."""
@@ -58,8 +63,9 @@ def _nearest(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
 def read_scales(path: str | Path) -> dict[str, TableScale]:
     """Scales by the name of a question, or a pattern with *, from a YAML file.
 
-    Each is "1 to 5", "0 to 100 by 5", "0 to 100 rounded", a list of levels, or {levels: ..., nominal: true}.  Raises
-    InputError that names the question whose scale is none.
+    Each is "1 to 5", "0 to 100 by 5", "0 to 100 rounded", a list of levels, a list of labels (of 1, 2, ... in their
+    order), or {levels: ..., labels: {1: never}, nominal: true}.  Raises InputError that names the question whose scale
+    is none.
     """
     tree = read_yaml(Path(path))
     scales = tree.get("scales", tree) if isinstance(tree, Mapping) else None
@@ -70,14 +76,28 @@ def read_scales(path: str | Path) -> dict[str, TableScale]:
 
 def _scale(declared: object, *, where: str) -> TableScale:
     nominal, rounded = False, False
+    labels: object = None
     if isinstance(declared, Mapping):
-        unknown = set(declared) - {"levels", "nominal", "rounded"}
-        if unknown or "levels" not in declared:
+        unknown = set(declared) - {"levels", "labels", "nominal", "rounded"}
+        if unknown or not {"levels", "labels"} & set(declared):
             raise InputError(
-                f"{where}: keys levels, nominal and rounded are known, found {sorted(map(str, declared))}."
+                f"{where}: keys levels, labels, nominal and rounded are known, found {sorted(map(str, declared))}."
             )
         nominal, rounded = bool(declared.get("nominal")), bool(declared.get("rounded"))
-        declared = declared["levels"]
+        labels = declared.get("labels")
+        declared = declared.get("levels", labels)
+    codes = dict[str, str]()
+    if isinstance(declared, list) and any(isinstance(level, str) for level in declared):
+        labels = dict(enumerate(declared, start=1))
+        declared = list(labels)
+    elif isinstance(declared, Mapping):
+        labels, declared = declared, [_code(code, where) for code in declared]
+    if isinstance(labels, list):
+        labels = dict(enumerate(labels, start=1))
+    if isinstance(labels, Mapping):
+        codes = {str(label).strip().lower(): f"{_code(code, where):g}" for code, label in labels.items()}
+        if len(codes) < len(labels):
+            raise InputError(f"{where}: two levels have the same label.")
     if isinstance(declared, str):
         text = declared.strip()
         if text.endswith(" rounded"):
@@ -99,9 +119,35 @@ def _scale(declared: object, *, where: str) -> TableScale:
     else:
         raise InputError(f"{where}: {declared!r} is no scale; write it as `1 to 5` or as a list of levels.")
     try:
-        return TableScale(Scale.of_levels(levels, origin="stated", nominal=nominal), rounded)
+        return TableScale(Scale.of_levels(levels, origin="stated", nominal=nominal), rounded, codes)
     except (ValueError, TypeError) as error:
         raise InputError(f"{where}: {error}.") from error
+
+
+def _code(code: object, where: str) -> float:
+    """The level that a label belongs to."""
+    try:
+        return float(str(code))
+    except ValueError:
+        raise InputError(f"{where}: {code!r} is no level; write labels as `1: never`.") from None
+
+
+def stated_scale(labels: Mapping[str, str], values: pl.Series) -> TableScale | None:
+    """The scale that a file's own labels tell: from the least to the greatest labeled code, if no answer lies outside.
+
+    None where fewer than two codes are labeled or answers are not all whole numbers among them.
+    """
+    codes = sorted(float(code) for code in labels if _NUMBER.match(code))
+    if len(codes) < 2 or codes != [round(code) for code in codes] or codes[-1] - codes[0] >= MAX_LEVELS:
+        return None
+    inside = values.is_between(codes[0], codes[-1]) & (values == values.round(0))
+    if not inside.all():
+        return None
+    names = {float(code): label for code, label in labels.items() if _NUMBER.match(code)}
+    levels: dict[Number, str] = {
+        int(v): names.get(float(v), "") for v in range(int(codes[0]), int(codes[-1]) + 1)
+    }
+    return TableScale(Scale.of_levels(levels, origin="codebook"))
 
 
 def declared_for(outcome: str, scales: Mapping[str, TableScale]) -> TableScale | None:
@@ -135,7 +181,8 @@ def codes_of_no_answer(values: pl.Series) -> list[float]:
 
 
 def observed_scale(values: pl.Series) -> TableScale:
-    """All integers between the least and the greatest answer; BINS levels where answers are quantities.
+    """All integers, or halves and other plain steps, between the least and the greatest answer; BINS levels where
+    answers are quantities.
 
     An unknown scale where there are not two different answers.
     """
@@ -145,6 +192,15 @@ def observed_scale(values: pl.Series) -> TableScale:
     lo, hi = float(distinct[0]), float(distinct[-1])
     if (distinct == np.round(distinct)).all() and hi - lo < MAX_LEVELS:
         return TableScale(Scale.of_levels(range(int(lo), int(hi) + 1), origin="observed"))
+    for step in _STEPS:
+        places = np.round(distinct / step)
+        # A few answers on a grid of many say nothing of its step.
+        if places[-1] - places[0] <= min(_MOST_STEPS, 3 * distinct.size) and np.allclose(
+            places * step, distinct, rtol=0, atol=1e-9
+        ):
+            # 3 × 0.1 is 0.30000000000000004, which is nobody's answer.
+            every = np.round(np.arange(places[0], places[-1] + 1) * step, 10)
+            return TableScale(Scale.of_levels(tuple(every.tolist()), origin="observed"))
     levels = tuple(np.linspace(lo, hi, BINS).tolist())
     if len(set(levels)) < BINS or abs(lo) > 1e15 or abs(hi) > 1e15:
         return TableScale(Scale.unknown())

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.elsewhere.columns import MEAN, OUTCOME, VALUE, Rejected, find, read_table
+from socsci_jax.evaluation.elsewhere.carried import without_carried
+from socsci_jax.evaluation.elsewhere.columns import (
+    MEAN,
+    OUTCOME,
+    VALUE,
+    PlainTable,
+    Rejected,
+    find,
+    person_of,
+    read_table,
+)
 from socsci_jax.evaluation.elsewhere.long import as_long, yes
 from socsci_jax.evaluation.elsewhere.means import evaluate_means
 from socsci_jax.evaluation.elsewhere.people import TablePeople, people_of
 from socsci_jax.evaluation.elsewhere.predicted import Read, read_predicted
-from socsci_jax.evaluation.elsewhere.scales import read_scales
+from socsci_jax.evaluation.elsewhere.scales import TableScale, declared_for, read_scales
+from socsci_jax.evaluation.elsewhere.shapes import Codes, people_of_counts, questions_in_columns, with_codes
 from socsci_jax.evaluation.evaluate import evaluate
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.robustness import BASE
 from socsci_jax.foreign_text import write_csv
 from socsci_jax.studies.predictions import VARIANT, Predictions
 from socsci_jax.studies.trained_on import UNSEEN
+
+MOST_LABELS = 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +51,8 @@ class TableEvaluation:
 
 
 def evaluate_tables(
-    answers: str | Path,
-    human: str | Path,
+    answers: str | Path | PlainTable,
+    human: str | Path | PlainTable,
     *,
     scales: str | Path | None = None,
     id_column: str | None = None,
@@ -50,27 +63,29 @@ def evaluate_tables(
 ) -> TableEvaluation:
     """Judges the predictions in `answers` by the people in `human`.
 
-    Both are CSV (also .gz) or Parquet.  Long tables have columns participant_id, outcome and value (and condition,
-    study, weight where there are any); wide ones one row a person and a column of numbers for each question.
-    Predictions may also be probabilities (columns p_1, p_2, ..., or level and prob) or means with intervals (condition,
+    Both are CSV (also .gz) or Parquet, or tables as `open_table` reads them from other files.  Long tables have columns
+    participant_id, outcome and value (and condition, study, weight where there are any); wide ones one row a person and a
+    column of numbers for each question; people's may be counts (outcome, level, count).  Predictions may also be
+    probabilities (columns p_1, p_2, ..., or level and prob, or probs with JSON) or means with intervals (condition,
     outcome, mean or ate, pi_lower, pi_upper).  `scales` is a YAML file (`question: 1 to 5`); without it scales are
     observed in people's answers.  `controls` names control conditions.  Raises InputError where nothing can be
     matched; single rows that cannot be used are rejected and counted.
     """
-    answers, human = Path(answers), Path(human)
+    asked, given = (_plain(table) for table in (human, answers))
     declared = read_scales(scales) if scales is not None else {}
-    people = people_of(
-        as_long(read_table(human), table=str(human), id_column=id_column),
-        path=human,
-        scales=declared,
-        controls=controls,
-    )
-    frame = read_table(answers)
-    _check_unseen(frame, answers)
+    people = _people(asked, declared, id_column=id_column, controls=controls)
+    frame = given.frame
+    _check_unseen(frame, given.path)
+    turned = questions_in_columns(frame, people.questions)
+    frame = with_codes(frame if turned is None else turned, people.codes)
+    answers = given.path
     notes = [
         "No split is known: nothing here says whether the predictor had seen these answers.",
         *people.notes,
+        *_texts_in_both(frame, asked.frame, people),
     ]
+    if turned is not None:
+        notes.append(f"{answers}: questions stand in rows and people in columns; the table was turned round.")
     if find(frame, MEAN) and find(frame, OUTCOME) and not find(frame, VALUE):
         found, bad = evaluate_means(
             frame, people, path=answers, seed=seed, minimum_n=minimum_n, resample=resample
@@ -79,7 +94,8 @@ def evaluate_tables(
         read = _read_variants(frame, people, path=answers, id_column=_own_id(frame, id_column))
         bad = read.rejected
         notes += read.notes
-        frame = read.predictions.frame.drop("seen", "unseen", strict=False)
+        frame, carried = without_carried(read.predictions.frame.drop("seen", "unseen", strict=False), people)
+        notes += carried
         known = dataclasses.replace(read.predictions, frame=frame)
         found = evaluate(known, people, people.labeled, seed=seed, minimum_n=minimum_n, resample=resample)
     every = (people.rejected + bad).frame
@@ -89,6 +105,64 @@ def evaluate_tables(
         )
     metadata = {**found.metadata, "predictions": {"table": str(answers)}}
     return TableEvaluation(dataclasses.replace(found, notes=(*notes, *found.notes), metadata=metadata), every)
+
+
+def _plain(table: str | Path | PlainTable) -> PlainTable:
+    return table if isinstance(table, PlainTable) else PlainTable(path=Path(table), frame=read_table(table))
+
+
+def _people(
+    table: PlainTable,
+    scales: Mapping[str, TableScale],
+    *,
+    id_column: str | None,
+    controls: Collection[str],
+) -> TablePeople:
+    """People's answers, with codes where the table has labels."""
+    frame = people_of_counts(table.frame, table=str(table.path))
+    outcome = find(frame, OUTCOME)
+    questions = frame.columns if outcome is None else frame[outcome].drop_nulls().unique().to_list()
+    stated = {name: scale for name in questions if (scale := declared_for(name, scales)) is not None}
+    codes: Codes = {
+        name: {label.lower(): code for code, label in table.labels.get(name, {}).items()}
+        | dict(stated[name].codes if name in stated else {})
+        for name in questions
+    }
+    long = as_long(
+        with_codes(frame, codes), table=str(table.path), id_column=id_column, declared=stated.keys()
+    )
+    return people_of(
+        long, path=table.path, scales=scales, controls=controls, labels=table.labels, codes=codes
+    )
+
+
+def _texts_in_both(predicted: pl.DataFrame, human: pl.DataFrame, people: TablePeople) -> list[str]:
+    """A sentence on columns of few texts that both wide tables have, and that differ: they may be answers."""
+    mine, theirs = person_of(predicted), person_of(human)
+    if mine is None or theirs is None or find(human, OUTCOME) is not None:
+        return []
+    shared = [
+        name
+        for name in human.columns
+        if name in predicted.columns and name not in {mine, theirs} | people.questions
+    ]
+    one, other = (
+        frame.select(pl.col(person).alias("\nid"), *shared)
+        for frame, person in ((human, theirs), (predicted, mine))
+    )
+    both = one.join(other, on="\nid", suffix="\n")
+    differ = [
+        name
+        for name in shared
+        if 2 <= human[name].n_unique() <= MOST_LABELS and (both[name] != both[f"{name}\n"]).any()
+    ]
+    if not differ:
+        return []
+    names = ", ".join(map(repr, differ[:5])) + (" and others" if len(differ) > 5 else "")
+    return [
+        f"Not judged, as they hold texts: {names}. If these are answers, give their labels in their order in --scales, for "
+        f"instance `{differ[0]}: [never, sometimes, always]`."
+    ]
 
 
 def _read_variants(frame: pl.DataFrame, people: TablePeople, *, path: Path, id_column: str | None) -> Read:
