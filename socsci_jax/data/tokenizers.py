@@ -89,6 +89,8 @@ class Tokenizer:
         self._special = special
         self._template = template
         self._rendered: dict[tuple[str, int], tuple[str, str]] = {}
+        # Conversations repeat the turns of others.
+        self._encode_once = functools.lru_cache(maxsize=1024)(self.encode)
         # Longest first, so that a token is not cut short by another one that it begins with.
         self._control = sorted(control_tokens, key=lambda token: -len(token.content))
         self._control_ids = {token.content: token.id for token in self._control}
@@ -134,7 +136,7 @@ class Tokenizer:
             if isinstance(piece, ControlToken):
                 ids.append(piece.id)
             else:
-                ids.extend(self.encode(_filled(piece, texts)))
+                ids.extend(self._encode_once(_filled(piece, texts)))
         return ids
 
     def _cut(self, text: str) -> Iterator[str | ControlToken]:
