@@ -35,6 +35,7 @@ def respondents(
     layout: str | Layout | None = None,
     allow_other_layout: bool = False,
     seed: int = 0,
+    beside: Path | None = None,
     show_progress: bool = True,
 ) -> Respondents:
     """Simulated people who answer all outcomes of an experiment one after another, as rows of a data set.
@@ -57,6 +58,8 @@ def respondents(
       layout: the order in which a prompt is written; by default the model's own.
       allow_other_layout: allows a layout that the model was not trained with.
       seed: of all that is drawn.
+      beside: a file that will be written; finished work waits next to it, so that the same call resumes where it stopped
+        (`simulation.batches.discard_batches` removes it).
       show_progress: a bar in a terminal or notebook.
 
     Returns:
@@ -79,11 +82,13 @@ def respondents(
 
     def joints(chains: Sequence[Chain]) -> list[Joint]:
         with progress("pairs of answers", total=1, shown=show_progress) as bar:
-            return joint_distributions(model, chains, layout=chosen, report=reports_to(bar))
+            return joint_distributions(model, chains, layout=chosen, report=reports_to(bar), beside=beside)
 
     def draw(chains: Sequence[Chain], keys: Sequence[str]) -> list[tuple[Number, ...]]:
         with progress("answers of respondents", total=1, shown=show_progress) as bar:
-            return draw_respondents(model, chains, keys, seed=seed, layout=chosen, report=reports_to(bar))
+            return draw_respondents(
+                model, chains, keys, seed=seed, layout=chosen, report=reports_to(bar), beside=beside
+            )
 
     return make(
         items,

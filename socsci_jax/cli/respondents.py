@@ -65,12 +65,14 @@ def respondents(
 
     An answer is drawn from its exact distribution given the persona and the answers before it. Beside the rows stands
     NAME_statistics.csv: correlations (over all people, within personas, between personas), reliability, and what you fit.
+    What was stopped resumes with the same command.
 
     Example: socsci-jax forecast respondents experiment.yaml runs/main --people people.csv -n 300
     --battery "mood = happy, calm, -sad" --fit "condition -> mood -> trust" -o respondents.csv
     """
     import socsci_jax as sj
     from socsci_jax.forecasting.population import read_margins
+    from socsci_jax.simulation.batches import discard_batches
 
     _check_out(out, replace=replace)
     found = sj.respondents(
@@ -85,8 +87,10 @@ def respondents(
         exact_pairs=exact_pairs,
         layout=layout,
         seed=seed,
+        beside=out,
     )
     written = _write(found, out)
+    discard_batches(out)
     _show(found)
     say(f"written: {', '.join(map(str, written))} ({found.rows.height:,} respondents)")
 

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from socsci_jax.errors import InputError
+from socsci_jax.simulation.batches import finished_batches, in_batches
 from socsci_jax.simulation.conversations import Conversation, check_length, tokenize_conversations
 from socsci_jax.simulation.exact import Distribution, answer_tries, exact_distributions
 from socsci_jax.simulation.model import SimulationModel, params_hash
 from socsci_jax.simulation.sampling import uniforms
 from socsci_jax.studies.chains import Chain, Joint
 from socsci_jax.studies.prompts import Layout
-from socsci_jax.studies.scale import Number, format_value
+from socsci_jax.studies.scale import Number, exact_number, format_value
 
 # Conversations that are tokenized and scored together: what they hold in memory is bounded, and little is shared beyond.
-AT_A_TIME = 4096
+AT_A_TIME = 1024
 # Combinations of earlier answers for which the last item of one chain is asked: beyond this, respondents are drawn.
 MOST_COMBINATIONS = 1024
 
@@ -92,9 +95,11 @@ def joint_distributions(
     *,
     layout: Layout,
     report: Report = _nothing,
+    beside: Path | None = None,
 ) -> list[Joint]:
     """The joint distribution of all answers of each chain: P(y1) P(y2 | y1) ... , each factor exact.
 
+    Finished batches wait `beside` a file that is to be written, so that the same call resumes (`discard_batches`).
     Raises InputError for a model or an item without exact probabilities, for conversations that are longer than the model
     takes, and for chains of more than MOST_COMBINATIONS combinations of answers before the last.
     """
@@ -107,20 +112,26 @@ def joint_distributions(
                 f"{chain.items[0].study_id}: {combinations:,.0f} combinations of answers before the last question, at most "
                 f"{MOST_COMBINATIONS:,} are enumerated; ask fewer outcomes together, or draw respondents."
             )
-    joints: list[Joint] = []
-    done = 0
-    for start, end in _batches(counts):
-        batch = chains[start:end]
-        asked = [conversation for chain in batch for conversation in _all_conversations(chain, layout)]
-        found = _distributions(
-            model, asked, layout, _part(report, done=done, share=len(asked), total=sum(counts))
-        )
-        done += len(asked)
-        by_chain = iter(found)
-        joints += [
-            _joint(chain, layout, list(itertools.islice(by_chain, count)))
-            for chain, count in zip(batch, counts[start:end])
+
+    def compute(batch: slice) -> pl.DataFrame:
+        asked = [one for chain in chains[batch] for one in _all_conversations(chain, layout)]
+        part = _part(report, done=sum(counts[: batch.start]), share=len(asked), total=sum(counts))
+        found = iter(_distributions(model, asked, layout, part))
+        own = [
+            _joint(chain, layout, list(itertools.islice(found, count)))
+            for chain, count in zip(chains[batch], counts[batch])
         ]
+        return pl.DataFrame(
+            {"probs": [probs.ravel() for probs, _ in own], "mass": [list(mass) for _, mass in own]},
+            schema={"probs": pl.List(pl.Float64), "mass": pl.List(pl.Float64)},
+        )
+
+    kept = None if beside is None else finished_batches(beside, "pairs", model, layout, chains)
+    joints: list[Joint] = []
+    for frame in in_batches(_batches(counts), compute, kept=kept):
+        for (probs, mass), chain in zip(frame.iter_rows(), chains[len(joints) :]):
+            answers = answers_of(chain, layout)
+            joints.append(Joint(answers, np.reshape(probs, tuple(map(len, answers))), tuple(mass)))
     return joints
 
 
@@ -132,31 +143,40 @@ def draw_respondents(
     layout: Layout,
     seed: int = 0,
     report: Report = _nothing,
+    beside: Path | None = None,
 ) -> list[tuple[Number, ...]]:
     """One respondent for each chain: its answers, each drawn from its exact distribution given those before.
 
     The random numbers of a respondent depend on `seed` and its key alone, not on who else is asked.  Respondents who have
-    given the same answers so far are computed once.  Raises InputError as `joint_distributions`.
+    given the same answers so far are computed once.  `beside`, and InputError, as for `joint_distributions`.
     """
     check_exact(model)
     answers = [answers_of(chain, layout) for chain in chains]
     chance = [uniforms(seed, key, 0, len(chain.items)) for key, chain in zip(keys, chains, strict=True)]
     _check_longest(model, chains, layout)
     total = sum(len(chain.items) for chain in chains)
-    drawn: list[tuple[Number, ...]] = [()] * len(chains)
-    done = 0
-    for start in range(0, len(chains), AT_A_TIME):
-        going = list(range(start, min(start + AT_A_TIME, len(chains))))
-        while going := [n for n in going if len(drawn[n]) < len(chains[n].items)]:
+
+    def compute(batch: slice) -> pl.DataFrame:
+        numbers = range(len(chains))[batch]
+        drawn: dict[int, tuple[Number, ...]] = dict.fromkeys(numbers, ())
+        done = sum(len(chain.items) for chain in chains[: batch.start])
+        while going := [n for n in numbers if len(drawn[n]) < len(chains[n].items)]:
             asked = [Conversation(chains[n], drawn[n]) for n in going]
-            found = _distributions(
-                model, asked, layout, _part(report, done=done, share=len(going), total=total)
-            )
-            for n, distribution in zip(going, found):
+            part = _part(report, done=done, share=len(going), total=total)
+            for n, distribution in zip(going, _distributions(model, asked, layout, part)):
                 k = len(drawn[n])
                 drawn[n] = (*drawn[n], _pick(answers[n][k], distribution.probs, chance[n][k]))
-            done += len(asked)
-    return drawn
+            done += len(going)
+        return pl.DataFrame(
+            {"answers": [list(map(float, drawn[n])) for n in numbers]},
+            schema={"answers": pl.List(pl.Float64)},
+        )
+
+    kept = None
+    if beside is not None:
+        kept = finished_batches(beside, "respondents", model, layout, chains, keys=keys, seed=seed)
+    frames = in_batches(_batches([1] * len(chains)), compute, kept=kept)
+    return [tuple(map(exact_number, given)) for frame in frames for (given,) in frame.iter_rows()]
 
 
 def _check_longest(model: SimulationModel, chains: Sequence[Chain], layout: Layout) -> None:
@@ -174,16 +194,15 @@ def _written(answer: Number) -> int:
     return len(format_value(answer))
 
 
-def _batches(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Runs [start, end) of chains whose conversations come to AT_A_TIME, or of one chain with more."""
-    start = held = 0
+def _batches(counts: Sequence[int]) -> list[slice]:
+    """Runs of chains whose conversations come to AT_A_TIME, or of one chain with more."""
+    cuts, held = [0], 0
     for n, count in enumerate(counts):
         if held and held + count > AT_A_TIME:
-            yield start, n
-            start, held = n, 0
+            cuts.append(n)
+            held = 0
         held += count
-    if held:
-        yield start, len(counts)
+    return [slice(start, end) for start, end in itertools.pairwise([*cuts, len(counts)])]
 
 
 def _all_conversations(chain: Chain, layout: Layout) -> Iterator[Conversation]:
@@ -205,8 +224,8 @@ def _distributions(
     return exact_distributions(model, table, tries=tries, trie_of_pair=trie_of_pair, progress=report)
 
 
-def _joint(chain: Chain, layout: Layout, found: list[Distribution]) -> Joint:
-    """Multiplies up the conditional distributions of `_all_conversations`."""
+def _joint(chain: Chain, layout: Layout, found: list[Distribution]) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Probabilities and masses of a `Joint`: multiplies up the conditional distributions of `_all_conversations`."""
     answers = answers_of(chain, layout)
     probs, mass = np.ones(()), []
     rest = iter(found)
@@ -215,7 +234,7 @@ def _joint(chain: Chain, layout: Layout, found: list[Distribution]) -> Joint:
         own = list(itertools.islice(rest, int(np.prod(shape, dtype=int))))
         mass.append(float(np.sum(probs * np.reshape([one.mass_on_levels for one in own], shape))))
         probs = probs[..., None] * np.reshape([one.probs for one in own], (*shape, len(answers[given])))
-    return Joint(answers=answers, probs=probs, mass=tuple(mass))
+    return probs, tuple(mass)
 
 
 def _pick(answers: tuple[Number, ...], probs: np.ndarray, chance: float) -> Number:

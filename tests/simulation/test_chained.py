@@ -11,6 +11,7 @@ from small import SCALE_1_5, small_item, small_store, small_tokenizer
 
 from socsci_jax.errors import InputError
 from socsci_jax.simulation import chained
+from socsci_jax.simulation.batches import discard_batches
 from socsci_jax.studies.chains import Chain
 from socsci_jax.studies.prompts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.scale import Scale
@@ -108,6 +109,35 @@ def test_a_respondent_does_not_depend_on_who_else_is_asked(asked):
     assert draw_respondents(asked, chains[7:9], keys[7:9], seed=3) == every[7:9]
     assert draw_respondents(asked, chains, keys, seed=4) != every
     assert len(set(every)) > 1
+
+
+def test_what_was_stopped_resumes_with_what_is_not_there(asked, tmp_path, monkeypatch):
+    monkeypatch.setattr(chained, "AT_A_TIME", 4)
+    out = tmp_path / "rows.csv"
+    chains = [chain(NOMINAL, WITH_ALTERNATIVE, persona=PERSONAS[n % 2]) for n in range(10)]
+    whole, computed = [chained._distributions], []
+
+    def stops_at_fourth(*arguments):
+        computed.append(len(arguments[1]))
+        if len(computed) == 4:
+            raise KeyboardInterrupt
+        return whole[0](*arguments)
+
+    monkeypatch.setattr(chained, "_distributions", stops_at_fourth)
+    keys = [str(n) for n in range(10)]
+    with pytest.raises(KeyboardInterrupt):
+        draw_respondents(asked, chains, keys, beside=out)
+    computed.extend([0] * 4)
+    found = draw_respondents(asked, chains, keys, beside=out)
+    assert computed[8:] == [4, 4, 2, 2], "the first batch of four, of two questions each, was there already"
+    assert found == draw_respondents(asked, chains, keys)
+    joints = joint_distributions(asked, chains[:2], beside=out)
+    again = joint_distributions(asked, chains[:2], beside=out)
+    np.testing.assert_array_equal(joints[1].probs, again[1].probs)
+    assert draw_respondents(asked, chains, keys, seed=1, beside=out) != found, "another seed resumes nothing"
+    assert len(list(tmp_path.iterdir())) == 2
+    discard_batches(out)
+    assert not list(tmp_path.iterdir())
 
 
 def test_chains_that_cannot_be_enumerated_say_why(asked):
