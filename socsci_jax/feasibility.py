@@ -39,6 +39,7 @@ from socsci_jax.training.program import abstract_batch, batch_plan, step_program
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.start import abstract_start, abstract_state
+from socsci_jax.wording import counted
 
 # What is left of a device for libraries and fragmentation; `compilation.py` gives JAX the rest of a GPU.
 MARGIN = 0.08
@@ -129,7 +130,7 @@ def simulate_devices(count: int) -> None:
         pass
     if len(jax.devices("cpu")) < count:
         raise InputError(
-            f"{count} devices are to be simulated, but JAX has begun with {len(jax.devices('cpu'))}"
+            f"{counted(count, 'device is', 'devices are')} to be simulated, but JAX has begun with {len(jax.devices('cpu'))}"
         )
 
 
@@ -166,7 +167,7 @@ def _check_mesh(recipe: Recipe, machine: Machine) -> None:
     changes = " ".join(f"parallelism.{name}={size}" for name, size in wanted.items() if size != sizes[name])
     raise InputError(
         f"{recipe.name}: parallelism {' x '.join(f'{name} {size}' for name, size in sizes.items())} is {product}, but "
-        f"{machine.name} has {machine.devices} devices; add {changes} (and batch.rows that these divide)."
+        f"{machine.name} has {counted(machine.devices, 'device')}; add {changes} (and batch.rows that these divide)."
     )
 
 
@@ -404,7 +405,7 @@ def _work_rows(plan: Plan, efficiency: float) -> Iterator[tuple[str, str, str]]:
     yield (
         "tokens per step",
         f"{plan.tokens_per_step:,}",
-        f"{plan.recipe.batch.rows} rows of {plan.row.tokens:,}, padding included",
+        f"{counted(plan.recipe.batch.rows, 'row')} of {plan.row.tokens:,}, padding included",
     )
     yield (
         "FLOPs per step",

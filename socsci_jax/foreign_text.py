@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from socsci_jax.wording import counted
+
 if TYPE_CHECKING:
     import polars as pl
     from matplotlib.typing import RcKeyType
@@ -26,7 +28,7 @@ _NUMBER = r"^[+\-]?(\d+\.?\d*|\.\d+)([eE][+\-]?\d+)?$"
 def for_terminal(text: object, *, longest: int = _LONGEST) -> str:
     """The text with whatever a terminal would act on written as its code (`\\\\x1b`); line breaks and tabs stay."""
     text = str(text)
-    shown = text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
+    shown = text if len(text) <= longest else f"{text[:longest]}… ({counted(len(text), 'character')})"
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), shown)
 
 

@@ -20,6 +20,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT, GGMLQuantiz
 
 from socsci_jax.errors import InputError
 from socsci_jax.hub import GGUF_MAGIC
+from socsci_jax.wording import counted
 
 # No text or array of a real header is larger: a damaged length must not fill the memory.
 LONGEST = 1 << 28
@@ -82,7 +83,7 @@ def read_header(path: str | Path) -> GgufHeader:
     name = _SPLIT_NAME.fullmatch(path.name)
     if name is None or int(name["number"]) != 1 or int(name["count"]) != count:
         raise InputError(
-            f"{path}: is one of {count} files of a split model; give the one that is called "
+            f"{path}: is one of {counted(count, 'file')} of a split model; give the one that is called "
             f"NAME-00001-of-{count:05d}.gguf, with the others beside it."
         )
     tensors = dict(first.tensors)
@@ -90,7 +91,7 @@ def read_header(path: str | Path) -> GgufHeader:
         other = path.with_name(f"{name['stem']}-{number:05d}-of-{count:05d}.gguf")
         if not other.is_file():
             raise InputError(
-                f"{path}: goes on in {other.name}, which is absent; put all {count} files together."
+                f"{path}: goes on in {other.name}, which is absent; put all {counted(count, 'file')} together."
             )
         tensors |= _read_one(other).tensors
     return dataclasses.replace(first, tensors=tensors)
@@ -160,7 +161,9 @@ class _Reader:
 
     def take(self, count: int) -> bytes:
         if count > min(self.size - self.at, LONGEST):
-            raise _DamagedError(f"{count:,} bytes are announced at byte {self.at:,} of {self.size:,}")
+            raise _DamagedError(
+                f"{counted(count, 'byte is', 'bytes are')} announced at byte {self.at:,} of {self.size:,}"
+            )
         taken = self.file.read(count)
         if len(taken) < count:
             raise _DamagedError("it became shorter while it was read")

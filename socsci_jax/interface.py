@@ -10,6 +10,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -112,11 +113,13 @@ def open_model(
     devices = jax.local_devices()
     if data is None:
         if len(devices) % (fsdp * tensor):
-            raise InputError(f"fsdp={fsdp} x tensor={tensor} does not divide the {len(devices)} devices.")
+            raise InputError(
+                f"fsdp={fsdp} x tensor={tensor} does not divide the {counted(len(devices), 'device')}."
+            )
         data = len(devices) // (fsdp * tensor)
     if data * fsdp * tensor > len(devices):
         raise InputError(
-            f"data={data} x fsdp={fsdp} x tensor={tensor} asks for more than {len(devices)} devices."
+            f"data={data} x fsdp={fsdp} x tensor={tensor} asks for more than {counted(len(devices), 'device')}."
         )
     mesh = make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices[: data * fsdp * tensor])
     return model_io.open_model(str(name_or_path), mesh=mesh)

@@ -9,6 +9,7 @@ import yaml
 
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.training.recipe import Recipe
+from socsci_jax.wording import counted
 
 
 def model_card(metadata: Mapping[str, Any], recipe: Recipe, *, adapter: bool, license: str | None) -> str:
@@ -62,7 +63,7 @@ def _origin(metadata: Mapping[str, Any], recipe: Recipe, license: str | None) ->
         f"- Start: {start}; license of the start: {license or 'not known, see its own page'}.",
         f"- Data: {_plain(data.get('source', 'source not stated'))}; license: {_plain(data.get('license', 'not stated'))}; "
         f"hash of the study store `{_code(metadata.get('store_hash', 'missing'))}`.",
-        f"- {metadata.get('trained_responses', 0):,} answers of {len(metadata.get('trained_studies', ())):,} studies; objective "
+        f"- {counted(metadata.get('trained_responses', 0), 'answer')} of {counted(len(metadata.get('trained_studies', ())), 'study')}; objective "
         f"`{recipe.objective.kind}`; {recipe.optimizer.epochs:g} epochs; learning rate {recipe.optimizer.learning_rate:g}; "
         f"checkpoint of step {metadata.get('step')} of {metadata.get('total_steps')}.",
         "- The complete recipe, hashes and software versions are in `socsci_jax.json`. `trained_on.parquet` holds digests of "
@@ -73,7 +74,10 @@ def _origin(metadata: Mapping[str, Any], recipe: Recipe, license: str | None) ->
 
 def _held_out(metadata: Mapping[str, Any]) -> str:
     held = metadata.get("held_out") or {}
-    lines = [f"- {_plain(part.replace('_', ' '))}: {count:,} units" for part, count in sorted(held.items())]
+    lines = [
+        f"- {_plain(part.replace('_', ' '))}: {counted(count, 'unit')}"
+        for part, count in sorted(held.items())
+    ]
     return (
         "\n".join([f"Split `{_code(metadata.get('split', 'missing'))}`.", "", *lines])
         if lines

@@ -29,6 +29,7 @@ from socsci_jax.training.prepare import prepare
 from socsci_jax.training.program import batch_plan
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_files import parse_recipe
+from socsci_jax.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def run_pretrained(
     split = make_split(store, name="main", seed=seed, studies=share)
     split.save(replace=True)
     for part, count in split.label()["part"].value_counts().sort("part").iter_rows():
-        logger.info(f"       {part}: {count:,} responses")
+        logger.info(f"       {part}: {counted(count, 'response')}")
 
     def predicted(name: str, model: str) -> Evaluation:
         predictions = out / f"{name}.parquet"

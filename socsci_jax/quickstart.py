@@ -16,6 +16,7 @@ from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.splits import make_split
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe
+from socsci_jax.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def run(out: Path, *, seed: int = 0) -> Evaluation:
     split = make_split(store, name="main", seed=seed, studies=0.15, conditions=0.25, participants=0.15)
     split.save(replace=True)
     for part, count in split.label()["part"].value_counts().sort("part").iter_rows():
-        logger.info(f"       {part}: {count:,} responses")
+        logger.info(f"       {part}: {counted(count, 'response')}")
     logger.info("3/6  train: a small decoder from random weights")
     recipe = {**RECIPE, "output": str(run_path), "seed": seed}
     train(parse_recipe(recipe | {"data": {"store": str(store_path), "split": "main"}}, where="quickstart"))

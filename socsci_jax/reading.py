@@ -18,6 +18,7 @@ import yaml
 
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 _BOM = b"\xef\xbb\xbf"
 # Half of a character beyond 16 bits, which no file in UTF-8 can hold.
@@ -96,13 +97,13 @@ def parse_json(
         if _HALF_CHARACTER.search(text):
             json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
-        raise InputError(_sentence(f"{where}: nested deeper than {depth} levels", hint)) from None
+        raise InputError(_sentence(f"{where}: nested deeper than {counted(depth, 'level')}", hint)) from None
     except InputError:
         raise
     except ValueError as error:  # also numbers of thousands of digits, and halves of characters
         raise InputError(_sentence(f"{where}: not valid JSON ({_short(error)})", hint)) from None
     if _depth(found, depth) > depth:
-        raise InputError(_sentence(f"{where}: nested deeper than {depth} levels", hint))
+        raise InputError(_sentence(f"{where}: nested deeper than {counted(depth, 'level')}", hint))
     return found
 
 
@@ -312,7 +313,7 @@ def kind_of(found: object) -> str:
         case list():
             return f"a list of {len(found)}"
         case dict():
-            return f"a mapping of {len(found)} keys"
+            return f"a mapping of {counted(len(found), 'key')}"
     return type(found).__name__
 
 

@@ -26,6 +26,7 @@ from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import recipe_mesh
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_files import parse_recipe
+from socsci_jax.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def sweep(
     for number, run in enumerate(runs, start=1):
         logger.info(
             f"{number}/{len(runs)}  share {run.subset.share:g}, seed {run.subset.seed}: {run.units:,} {of}, "
-            f"{run.responses:,} responses"
+            f"{counted(run.responses, 'response')}"
         )
         if _has_predictions(run, store, split):
             logger.info(f"     predictions are there already: {run.predictions}")

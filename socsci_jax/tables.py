@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
 from socsci_jax.reading import panics_as_errors
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,7 +37,7 @@ def open_parquet(path: Path, *, hint: str) -> pq.ParquetFile:
     rows = opened.metadata.num_rows
     if not 0 <= rows <= bounds.TABLE_ROWS:
         raise InputError(
-            f"{path}: says that it has {rows:,} rows, at most {bounds.TABLE_ROWS:,} are read; {hint}."
+            f"{path}: says that it has {counted(rows, 'row')}, at most {bounds.TABLE_ROWS:,} are read; {hint}."
         )
     return opened
 

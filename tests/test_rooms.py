@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 EVERYBODY = {"errors", "progress", "hub", "gguf_header", "compilation", "hardware", "distributed"}
-EVERYBODY |= {"bounds", "reading", "tables", "foreign_text", "storage", "pages"}
+EVERYBODY |= {"bounds", "wording", "reading", "tables", "foreign_text", "storage", "pages"}
 MAY_IMPORT = {
     "studies": set(),
     "evaluation": {"studies", "estimation"},
@@ -37,7 +37,7 @@ WITHOUT_JAX = (
 
 # From the bottom up: whatever stands in a line may import what stands in earlier lines, and packages their own modules.
 LAYERS = (
-    ("errors", "bounds"),
+    ("errors", "bounds", "wording"),
     ("pages", "progress", "foreign_text", "compilation", "hardware", "reading", "hub"),
     ("storage", "tables", "gguf_header", "distributed"),
     ("studies", "models", "estimation"),

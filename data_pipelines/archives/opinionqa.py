@@ -20,6 +20,7 @@ from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.specification import SourceFile
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
+from socsci_jax.wording import counted
 
 FILES = {
     "responses.csv": ("QKEY",),
@@ -41,7 +42,9 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     tables = {wave: {name: _table(wave / name) for name in FILES} for wave in waves}
     problems = [problem for wave in waves for problem in _problems(wave, tables[wave])]
     if problems:
-        raise InputError(f"{source}: {len(problems)} problems:\n" + "\n".join(f"  {p}" for p in problems))
+        raise InputError(
+            f"{source}: {counted(len(problems), 'problem')}:\n" + "\n".join(f"  {p}" for p in problems)
+        )
     attributes = tuple(
         dict.fromkeys(key for wave in waves for key in tables[wave]["metadata.csv"].frame["key"].drop_nulls())
     )
@@ -108,7 +111,7 @@ def _weights(people: pl.DataFrame, wave: Path, builder: StoreBuilder) -> list[fl
     columns = [name for name in people.columns if re.fullmatch(r"WEIGHT(?:_W\d+)?", name)]
     if len(columns) != 1:
         builder.notes.append(
-            f"{wave.name}: {len(columns)} columns of weights (WEIGHT_Wnn), so people count alike."
+            f"{wave.name}: {counted(len(columns), 'column')} of weights (WEIGHT_Wnn), so people count alike."
         )
         return [None] * people.height
     numbers = people[columns[0]].cast(pl.Float64, strict=False)
@@ -176,7 +179,7 @@ def _levels(question: dict[str, str | None]) -> tuple[dict[str, float], dict[str
         or len(set(numbers)) != len(numbers)
         or not 2 <= len(numbers) <= len(kept)
     ):
-        return f"{len(kept)} options and {len(ordinal)} places in their order do not go together"
+        return f"{counted(len(kept), 'option')} and {counted(len(ordinal), 'place')} in their order do not go together"
     # Options beside the order stand at the end.
     beside = kept[len(numbers) :]
     first = max(numbers) + 1

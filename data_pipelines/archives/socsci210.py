@@ -19,6 +19,7 @@ from socsci_jax.studies.attributes import UNKNOWN_TEXTS
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item, Scale
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
+from socsci_jax.wording import counted
 
 SOURCE = "SocSci210"
 LICENSE = "not stated by the publisher"
@@ -173,7 +174,7 @@ class _Reader:
         notes = []
         if self._unknown:
             notes.append(
-                f"{len(self._unknown)} items ({self._unknown.total()} answers) state no scale that could be read; "
+                f"{counted(len(self._unknown), 'item')} ({counted(self._unknown.total(), 'answer')}) state no scale that could be read; "
                 "they can be trained on, not evaluated"
             )
         if self._counts["other prompts"]:
@@ -183,7 +184,7 @@ class _Reader:
             )
         if self._other_personas:
             notes.append(
-                f"{len(self._other_personas)} times a participant came back with another persona; the first stands "
+                f"{counted(len(self._other_personas), 'time')} a participant came back with another persona; the first stands "
                 f"(the first such row at {self._other_personas[0]})"
             )
         return notes

@@ -18,6 +18,7 @@ from socsci_jax.studies.scale import is_answer
 from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
+from socsci_jax.wording import counted
 
 COLUMNS = ("qkey", "attribute", "group", "question", "options", "responses", "refusal_rate", "ordinal")
 FORM = f"SubPOP has a record for each question and group, with {', '.join(COLUMNS)}"
@@ -51,7 +52,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
         _add(builder, record, attribute)
     refused = [float(record.fields["refusal_rate"]) for record, _ in found]
     builder.notes.append(
-        f"{len(found):,} distributions of groups; on average {sum(refused) / len(refused):.1%} refused to answer, and "
+        f"{counted(len(found), 'distribution')} of groups; on average {sum(refused) / len(refused):.1%} refused to answer, and "
         "the shares are those of the others. How many people stand behind a share is not told."
     )
     return builder.write(out, replace=replace)
@@ -77,7 +78,7 @@ def _problem(fields: dict) -> str | None:
     if not all(map(is_answer, ordinal)):
         return "ordinal must be numbers of at most 15 digits"
     if not len(shares) == len(ordinal) == len(options) - 1 >= 2:
-        return f"{len(options)} options, {len(shares)} responses, {len(ordinal)} ordinal; the last option is the refusal"
+        return f"{counted(len(options), 'option')}, {counted(len(shares), 'response')}, {len(ordinal)} ordinal; the last option is the refusal"
     if min(shares) < 0 or abs(sum(shares) - 1) > _TOLERANCE:
         return f"responses sum to {sum(shares):.4g}; shares of 1 are needed"
     if not 0 <= fields["refusal_rate"] <= 1:

@@ -18,6 +18,7 @@ from socsci_jax.studies.scale import Scale, format_value
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
+from socsci_jax.wording import counted_of
 
 COLUMNS = ("text", "experiment", "participant")
 FORM = f"a transcript has {', '.join(COLUMNS)}, and its answers stand in <<double angle brackets>>"
@@ -67,7 +68,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
         if problem:
             builder.reject("participant", place=record.place, reason=problem)
     builder.notes.append(
-        f"{counts['kept']:,} of {counts['trials']:,} trials are kept, at most {TRIALS_PER_PERSON} of a person, evenly "
+        f"{counted_of(counts['kept'], counts['trials'], 'trial')} kept, at most {TRIALS_PER_PERSON} of a person, evenly "
         "over the session; each holds all that came before it."
     )
     return builder.write(out, replace=replace)

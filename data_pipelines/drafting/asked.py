@@ -27,6 +27,7 @@ from data_pipelines.formats.qualtrics.conjoint import find_conjoint
 from data_pipelines.formats.qualtrics.export import Export
 from data_pipelines.formats.qualtrics.questionnaire import Choice, Question, Questionnaire
 from data_pipelines.formats.qualtrics.text import piped_fields
+from socsci_jax.wording import counted, counted_of
 
 # A free entry is a number where nearly all that was written is one.
 NUMERIC_SHARE = 0.9
@@ -219,7 +220,9 @@ def _chosen(column: Column, question: Question, label: str, values: Mapping[str,
         return f"its cells fit no choice of the survey file ({shown})"
     if found.strange_count:
         shown = ", ".join(map(repr, found.strange))
-        holes.append(f"{found.strange_count} cells are no choice of the survey file ({shown})")
+        holes.append(
+            f"{counted(found.strange_count, 'cell is', 'cells are')} no choice of the survey file ({shown})"
+        )
     scale = scale_of_choices(choices)
     if scale.order_unknown:
         holes.append(NO_ORDER)
@@ -252,7 +255,7 @@ def _written(column: Column, question: Question, label: str, values: Mapping[str
         return "free text, which has no scale"
     holes = []
     if numbers < total:
-        holes.append(f"{total - numbers} of {total} cells are no number")
+        holes.append(f"{counted_of(total - numbers, total, 'cell')} no number")
     if is_attention_check(question.text, label):
         holes.append(ATTENTION)
     return Asked(
@@ -275,7 +278,7 @@ def _attribute(
     holes = ()
     if found.strange_count:
         holes = (
-            f"{found.strange_count} cells are no choice of the survey file ({', '.join(found.strange)})",
+            f"{counted(found.strange_count, 'cell is', 'cells are')} no choice of the survey file ({', '.join(found.strange)})",
         )
     return DraftAttribute(
         name=name,

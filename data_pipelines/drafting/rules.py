@@ -16,6 +16,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.storage import new_file
 from socsci_jax.studies.specification import Specification
 from socsci_jax.studies.specification_files import render
+from socsci_jax.wording import counted
 
 _TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 # Pairs of files that are tried before a person is asked which belong together.
@@ -104,7 +105,7 @@ def _pair(folder: Path) -> tuple[Path, Export]:
         )
     if len(surveys) * len(tables) > MOST_FILES:
         raise InputError(
-            f"{folder}: {len(surveys)} surveys and {len(tables)} tables; give a folder with one of each."
+            f"{folder}: {counted(len(surveys), 'survey')} and {counted(len(tables), 'table')}; give a folder with one of each."
         )
     fits: list[tuple[int, Path, Export]] = []
     problems: list[str] = []

@@ -12,6 +12,7 @@ from data_pipelines.drafting.draft_tree import Draft, one_line, part_tree
 from data_pipelines.drafting.outcomes import DraftOutcome
 from data_pipelines.drafting.wording import LOOP, slot_field, text_parts
 from data_pipelines.formats.qualtrics.questionnaire import Block
+from socsci_jax.wording import counted
 
 # The level of people who never met a factor, because it is drawn at some levels of another one alone.
 NOT_MET = "not met"
@@ -28,7 +29,7 @@ def factor_tree(draft: Draft, at: str, name: str, texts: Sequence[str], *, has_o
     known = sum(level is not None for level in assignment.levels)
     draft.provenance[key] = (
         f"{draft.survey_file}, {places}; assigned by {written.source if written else 'no column'}: "
-        f"{written.known if written else 0} of {len(assignment.levels)} people"
+        f"{written.known if written else 0} of {counted(len(assignment.levels), 'person')}"
     )
     if written is None:
         draft.hole(
@@ -43,7 +44,7 @@ def factor_tree(draft: Draft, at: str, name: str, texts: Sequence[str], *, has_o
             f"{known - written.known} people's levels are told by other columns ({assignment.traces[0].source})",
         )
     if assignment.conflicts:
-        draft.hole(key, f"of {assignment.conflicts} people two columns tell different levels")
+        draft.hole(key, f"of {counted(assignment.conflicts, 'person')} two columns tell different levels")
     slot = slot_field(design, name)
     tree = _factor_levels(draft, name, texts)
     if has_others and written is not None:
@@ -94,7 +95,9 @@ def rows_of(draft: Draft, at: str, factors: Sequence[str]) -> dict:
             and written.known + without == len(assignment.levels)
         ):
             found[written.column] = {"is": [value for values in written.values for value in values]}
-            draft.provenance[f"{at}rows"] = f"{without} people are at no level of {name}"
+            draft.provenance[f"{at}rows"] = (
+                f"{counted(without, 'person is', 'people are')} at no level of {name}"
+            )
     return found
 
 
@@ -108,7 +111,7 @@ def order_factors(draft: Draft, at: str) -> dict:
             found[name] = {**tree, "same_text": "changes the order of blocks, which no text tells"}
             draft.provenance[f"{at}factors.{name}"] = (
                 f"{draft.survey_file}, {', '.join(factor.randomizers)}; assigned by {written.source}: "
-                f"{written.known} of {len(written.levels)} people"
+                f"{written.known} of {counted(len(written.levels), 'person')}"
             )
     return found
 

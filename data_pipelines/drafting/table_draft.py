@@ -18,6 +18,7 @@ from data_pipelines.formats.tables import TABLE_FORMATS, Table, format_of, read_
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import Specification
 from socsci_jax.studies.specification_parts import TO_BE_WRITTEN, SourceFile
+from socsci_jax.wording import counted
 
 _NO_TEXTS = "no file says what people at its levels read, nor which is the control"
 _IMPORT_ID = '{"ImportId"'
@@ -183,7 +184,7 @@ class _Draft:
                 undone = cells.filter(cells.str.to_lowercase().is_in(["0", "false", "no"])).len()
                 if undone:
                     self.unresolved["exclude"] = (
-                        f"{undone} responses were not finished ({name}); say whether they count"
+                        f"{counted(undone, 'response was', 'responses were')} not finished ({name}); say whether they count"
                     )
         for name in ("DistributionChannel", "Status"):
             if name in self.table.frame.columns:
@@ -248,7 +249,7 @@ def _lines(table: Table, found: list[Found]) -> list[str]:
     by_role: dict[str, list[str]] = {}
     for one in found:
         by_role.setdefault(one.role, []).append(one.name)
-    lines = [f"{table.name}: {table.frame.height} rows, {table.frame.width} columns"]
+    lines = [f"{table.name}: {counted(table.frame.height, 'row')}, {counted(table.frame.width, 'column')}"]
     for role, what in (
         ("arm", "factors"),
         ("attribute", "attributes"),

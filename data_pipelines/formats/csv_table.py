@@ -14,6 +14,7 @@ import pyarrow.csv
 from data_pipelines.formats.limits import MOST_COLUMNS, read_bytes
 from data_pipelines.formats.tables import Table, check_size, column_names
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 DELIMITERS = (",", ";", "\t", "|")
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -160,7 +161,7 @@ def _parsed(path: Path, text: str, names: list[str], *, delimiter: str, notes: l
         _refuse_unclosed(path, text, delimiter)
     if misfits and frame.height < 2:
         raise InputError(
-            f"{path}: the header has {len(names)} cells and none of the {len(misfits):,} rows has as many; say the "
+            f"{path}: the header has {counted(len(names), 'cell')} and none of the {counted(len(misfits), 'row')} has as many; say the "
             "right `delimiter`, and put quotation marks around cells that hold it."
         )
     check_size(str(path), rows=frame.height, columns=frame.width)
@@ -170,7 +171,8 @@ def _parsed(path: Path, text: str, names: list[str], *, delimiter: str, notes: l
         numbers=numbers[1:] - 1,
         notes=tuple(notes),
         misfits=tuple(
-            (number - 1, f"{width} cells, where the header has {len(names)}") for number, width in misfits
+            (number - 1, f"{counted(width, 'cell')}, where the header has {len(names)}")
+            for number, width in misfits
         ),
     )
 

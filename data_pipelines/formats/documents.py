@@ -12,6 +12,7 @@ from pathlib import Path
 from data_pipelines.formats.csv_table import decoded
 from data_pipelines.formats.limits import LARGEST_DOCUMENT, read_bytes
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 MOST_PAGES = 2000
 MARKDOWN = (".md", ".rmd", ".markdown", ".qmd")
@@ -105,7 +106,7 @@ def read_pdf(path: Path) -> str:
 
     with pdfplumber.open(path) as pdf:
         if len(pdf.pages) > MOST_PAGES:
-            raise InputError(f"{len(pdf.pages):,} pages; at most {MOST_PAGES:,} are read.")
+            raise InputError(f"{counted(len(pdf.pages), 'page')}; at most {MOST_PAGES:,} are read.")
         pages = []
         for page in pdf.pages:
             pages.append(_page_text(page))

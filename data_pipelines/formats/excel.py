@@ -8,6 +8,7 @@ from pathlib import Path
 from data_pipelines.formats.tables import Table, check_size, column_names, make_table
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification_parts import code
+from socsci_jax.wording import counted
 
 
 def read_excel(path: Path, *, sheet: str | None) -> Table:
@@ -25,7 +26,9 @@ def read_excel(path: Path, *, sheet: str | None) -> Table:
     filled = {name: found for name, found in sheets.items() if found.height and found.width}
     if len(filled) != 1:
         found = ", ".join(map(repr, filled or names)) or "none"
-        raise InputError(f"{len(filled)} sheets hold cells ({found}); say which one under `sheet`.")
+        raise InputError(
+            f"{counted(len(filled), 'sheet holds', 'sheets hold')} cells ({found}); say which one under `sheet`."
+        )
     ((name, found),) = filled.items()
     check_size(path.name, rows=found.height, columns=found.width)
     rows = found.iter_rows()
@@ -42,7 +45,7 @@ def read_excel(path: Path, *, sheet: str | None) -> Table:
             values.append(text_of(cell))
     if beyond:
         notes.append(
-            f"{path.name}: {beyond:,} rows have cells at the right of the last named column; not read."
+            f"{path.name}: {counted(beyond, 'row has', 'rows have')} cells at the right of the last named column; not read."
         )
     return make_table(path.name, dict(zip(columns, cells, strict=True)), notes=notes)
 

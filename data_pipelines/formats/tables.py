@@ -13,6 +13,7 @@ from data_pipelines.formats.limits import MOST_CELLS, MOST_COLUMNS
 from data_pipelines.formats.names import unique_names
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import SourceFile
+from socsci_jax.wording import counted
 
 FORMATS = {
     ".csv": "csv",
@@ -133,7 +134,7 @@ def check_size(name: str, *, rows: int, columns: int) -> None:
     """Raises InputError for a table of more columns or cells than are read."""
     if columns > MOST_COLUMNS or rows * columns > MOST_CELLS:
         raise InputError(
-            f"{name}: {rows:,} rows of {columns:,} columns; at most {MOST_COLUMNS:,} columns and {MOST_CELLS:,} cells "
+            f"{name}: {counted(rows, 'row')} of {counted(columns, 'column')}; at most {MOST_COLUMNS:,} columns and {MOST_CELLS:,} cells "
             "are read."
         )
 
@@ -168,7 +169,8 @@ def _without(table: Table, *, skipped: Sequence[int], empty: Sequence[str]) -> T
         found = cells.filter(cells.str.to_lowercase().is_in(shown).fill_null(False))
         counts.update(dict(found.value_counts().iter_rows()))
     notes = [
-        f"{table.name}: {count:,} cells {text!r} count as empty." for text, count in sorted(counts.items())
+        f"{table.name}: {counted(count, 'cell')} {text!r} count as empty."
+        for text, count in sorted(counts.items())
     ]
     keep = ~table.numbers.is_in(list(skipped))
     frame = frame.select(pl.when(is_marker).then(None).otherwise(pl.col(pl.String)).name.keep())

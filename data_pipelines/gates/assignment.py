@@ -12,6 +12,7 @@ import polars as pl
 from scipy import stats
 
 from data_pipelines.specified.rows import ROW, named_columns
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     from data_pipelines.specified.deposit import Deposit
@@ -37,12 +38,14 @@ _MOST_ARMS = 200
 
 def counts(built: BuiltStudy, deposit: Deposit) -> list[str]:
     """Rows at no level, arms of another size than the deposit says, tables of another size."""
-    found = [f"{count:,} rows are {reason}" for reason, count in built.unassigned.items()]
+    found = [f"{counted(count, 'row is', 'rows are')} {reason}" for reason, count in built.unassigned.items()]
     study = built.study
     for rows in built.rows:
         for name, factor in study.factors.items():
             if overlaps := rows.overlaps(factor):
-                found.append(f"{overlaps:,} rows are at several levels of factor {name!r} at once")
+                found.append(
+                    f"{counted(overlaps, 'row is', 'rows are')} at several levels of factor {name!r} at once"
+                )
     people = collections.defaultdict(set)
     for person, arm in built.assigned:
         people["condition", arm].add(person)
@@ -58,7 +61,7 @@ def counts(built: BuiltStudy, deposit: Deposit) -> list[str]:
         for name, condition in study.conditions.items()
     ]
     found += [
-        f"{key}: the deposit says {count:,} people, found are {seen:,}"
+        f"{key}: the deposit says {counted(count, 'person')}, found are {seen:,}"
         for key, count, seen in declared
         if count is not None and count != seen
     ]
@@ -99,7 +102,7 @@ def unused(built: BuiltStudy, deposit: Deposit) -> list[str]:
                 else "its name says that it is an assignment"
             )
             found.append(
-                f"column {column!r} ({codes} values): {why}, and no factor uses it; make it one, select its `rows`, or say "
+                f"column {column!r} ({counted(codes, 'value')}): {why}, and no factor uses it; make it one, select its `rows`, or say "
                 "under `ignored` why it changes nothing"
             )
     return found
@@ -120,7 +123,7 @@ def _pooled(built: BuiltStudy) -> list[str]:
                 }
                 if len(codes) > 1:
                     found.append(
-                        f"factors.{factor}.levels.{level}: pools {len(codes)} codes of {column!r} into one arm; make a level "
+                        f"factors.{factor}.levels.{level}: pools {counted(len(codes), 'code')} of {column!r} into one arm; make a level "
                         "of each, or say why under `pooled`"
                     )
     return found
@@ -140,7 +143,7 @@ def _counts_of_documents(
                     count, seen = int(said.replace(",", "")), len(people[factor, level])
                     if count != seen and of.count is None:
                         found.append(
-                            f"factors.{factor}.levels.{level}: the codebook says n = {count:,}, found are {seen:,} people"
+                            f"factors.{factor}.levels.{level}: the codebook says n = {count:,}, found are {counted(seen, 'person')}"
                         )
     return found
 
@@ -181,7 +184,7 @@ def balance(built: BuiltStudy, deposit: Deposit) -> list[str]:
             if p_value < _RARE / max(1, len(known)):
                 found.append(
                     f"factor {factor!r}: its arms differ in {name!r} more than chance allows (p = {p_value:.1g}, "
-                    f"{len(seen):,} people)"
+                    f"{counted(len(seen), 'person')})"
                 )
     return found
 
@@ -223,7 +226,7 @@ def _unequal(built: BuiltStudy, factor: str, sizes: Mapping[str, int]) -> list[s
         return []
     seen = ", ".join(f"{name!r} {size:,}" for name, size in sizes.items())
     return [
-        f"factor {factor!r}: {seen} people, which equal shares do not give; say the design's shares (`share`) or the "
+        f"factor {factor!r}: {counted(seen, 'person')}, which equal shares do not give; say the design's shares (`share`) or the "
         "deposit's counts (`count`)"
     ]
 
@@ -256,7 +259,7 @@ def people_once(built: BuiltStudy, deposit: Deposit) -> list[str]:
     for (outcome, person), _ in built.repeated.items():
         repeated[outcome].append(person)
     found = [
-        f"outcome {outcome!r}: {len(people):,} people answered the same item more than once (first: "
+        f"outcome {outcome!r}: {counted(len(people), 'person')} answered the same item more than once (first: "
         f"{', '.join(people[:3])})"
         for outcome, people in repeated.items()
     ]
@@ -269,7 +272,7 @@ def people_once(built: BuiltStudy, deposit: Deposit) -> list[str]:
         several = [person for person, of in levels.items() if len(of) > 1]
         if several:
             found.append(
-                f"factor {factor!r}: {len(several):,} people are at several of its levels (first: "
+                f"factor {factor!r}: {counted(len(several), 'person is', 'people are')} at several of its levels (first: "
                 f"{', '.join(several[:3])}); if that is the design, say `within: true`"
             )
     return found

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from data_pipelines.specified.texts import all_texts, shown
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     from data_pipelines.specified.deposit import Deposit
@@ -93,13 +94,13 @@ def _ids(built: BuiltStudy) -> Iterator[str]:
     for panel, pattern in _PANEL:
         count = sum(any(map(pattern.match, person.split("/"))) for person in ids)
         if count > max(1, len(ids) // 10):
-            yield f"participants: {count:,} ids look like those of {panel}{hint}"
+            yield f"participants: {counted(count, 'id looks', 'ids look')} like those of {panel}{hint}"
     named = [name for name in built.study.participant if _NAMED.search(name)]
     if named:
         yield f"participants: told apart by the column {named[0]!r}, which names people{hint}"
     addressed = [person for person in ids if any(details(person))]
     if addressed:
-        yield f"participants: {len(addressed):,} ids are addresses{hint}"
+        yield f"participants: {counted(len(addressed), 'id is', 'ids are')} addresses{hint}"
 
 
 def _attributes(built: BuiltStudy) -> Iterator[str]:
@@ -133,14 +134,14 @@ def _values(texts: Sequence[str], *, free_text: bool) -> Iterator[str]:
         found |= {f"an id of {panel}" for panel, pattern in _PANEL if pattern.match(text)}
         found |= {"a date such as a birthday"} if _BIRTH.match(text) else set()
         kinds.update(dict.fromkeys(found, count))
-    yield from (f"{count:,} values hold {what}" for what, count in kinds.items())
+    yield from (f"{counted(count, 'value holds', 'values hold')} {what}" for what, count in kinds.items())
     if len(texts) < _ENOUGH_PEOPLE or len(distinct) < 0.5 * len(texts):
         return
     names = sum(bool(_FULL_NAME.match(text)) for text in distinct)
     decimals = sum(bool(re.fullmatch(r"-?\d{1,3}\.\d{4,}", text)) for text in distinct)
     if names > 0.5 * len(distinct):
-        yield f"{names:,} values look like people's names"
+        yield f"{counted(names, 'value looks', 'values look')} like people's names"
     elif decimals > 0.5 * len(distinct):
-        yield f"{decimals:,} values look like coordinates"
+        yield f"{counted(decimals, 'value looks', 'values look')} like coordinates"
     elif not free_text and sum(len(text) > 40 for text in distinct) > 0.5 * len(distinct):
         yield "most values are free text, and different; such text can say who a person is (`free_text: true` if it is meant)"

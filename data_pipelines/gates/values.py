@@ -12,6 +12,7 @@ from data_pipelines.specified.people import attribute_texts
 from data_pipelines.specified.rows import codes_of
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification_parts import TextFrom, code
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     from data_pipelines.specified.deposit import Deposit
@@ -53,7 +54,7 @@ def on_scale(built: BuiltStudy, deposit: Deposit) -> list[str]:
             if cells:
                 most = ", ".join(f"{cell[:40]!r} ({count:,})" for cell, count in cells.most_common(5))
                 found.append(
-                    f"outcome {outcome!r}: {sum(cells.values()):,} answers are {what}: {most}{advice}"
+                    f"outcome {outcome!r}: {counted(sum(cells.values()), 'answer is', 'answers are')} {what}: {most}{advice}"
                 )
         if not tally.answers:
             found.append(f"outcome {outcome!r}: not one answer")
@@ -247,7 +248,7 @@ def answer_in_prompt(built: BuiltStudy, deposit: Deposit) -> list[str]:
                 ]
                 if _gives_away(pairs) or _gives_away([(b, a) for a, b in pairs]):
                     found.append(
-                        f"{key}: tells the answer to {outcome!r}, or is made from it ({len(pairs):,} answers)"
+                        f"{key}: tells the answer to {outcome!r}, or is made from it ({counted(len(pairs), 'answer')})"
                     )
     for factor in study.factors:
         for outcome in study.outcomes:
@@ -256,7 +257,7 @@ def answer_in_prompt(built: BuiltStudy, deposit: Deposit) -> list[str]:
             # Asked which arm one was in, people's answers follow the arm; a split of the answers is finer than it.
             if 1 < len(levels) < len(values) and _gives_away(pairs):
                 found.append(
-                    f"factors.{factor}: is made from the answer to {outcome!r} ({len(pairs):,} answers)"
+                    f"factors.{factor}: is made from the answer to {outcome!r} ({counted(len(pairs), 'answer')})"
                 )
     return found
 

@@ -7,6 +7,8 @@ import difflib
 import re
 from typing import Literal
 
+from socsci_jax.wording import counted
+
 # Longer texts are compared paragraph by paragraph.
 MOST_WORDS = 4000
 _FEW_WORDS = 2
@@ -56,6 +58,6 @@ def shortened(runs: list[Run], *, keep: int = 160) -> list[Run]:
             continue
         head = run.text[:keep].rsplit(None, 1)[0]
         tail = run.text[-keep:].split(None, 1)[-1]
-        gap = f" [{len(run.text) - len(head) - len(tail):,} characters as above] "
+        gap = f" [{counted(len(run.text) - len(head) - len(tail), 'character')} as above] "
         short += [Run("same", head), Run("gap", gap), Run("same", tail)]
     return short

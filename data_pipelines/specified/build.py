@@ -18,6 +18,7 @@ from socsci_jax.studies.specification import Specification
 from socsci_jax.studies.specification_files import load_specification
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
+from socsci_jax.wording import counted
 
 SPECIFICATION = "study.yaml"
 
@@ -84,9 +85,7 @@ def free_texts(specification: Specification) -> tuple[str, ...]:
 
 
 def _refused(path: Path, refused: list[GateResult]) -> InputError:
-    lines = [
-        f"{path}: not built, {len(refused)} {'gate refuses' if len(refused) == 1 else 'gates refuse'} it:"
-    ]
+    lines = [f"{path}: not built, {counted(len(refused), 'gate refuses', 'gates refuse')} it:"]
     for result in refused:
         lines.append(f"  {result.gate} ({result.study}):")
         lines += [f"    {finding}" for finding in result.findings]

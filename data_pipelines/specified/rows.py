@@ -15,6 +15,7 @@ from data_pipelines.specified.deposit import Deposit
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import Factor, Level, Outcome, Study
 from socsci_jax.studies.specification_parts import Match, Where, code
+from socsci_jax.wording import counted
 
 ROW = "\x00row"
 
@@ -150,7 +151,7 @@ def study_rows(study: Study, deposit: Deposit) -> list[Rows]:
         repeated = keys.drop_nulls().is_duplicated()
         if repeated.any():
             raise InputError(
-                f"join: {other.name} has {int(repeated.sum()):,} rows whose {key!r} others have too; one row a key is "
+                f"join: {other.name} has {counted(int(repeated.sum()), 'row')} whose {key!r} others have too; one row a key is "
                 "needed."
             )
         taken = set(frame.columns)
@@ -176,7 +177,7 @@ def study_rows(study: Study, deposit: Deposit) -> list[Rows]:
     if problems:
         found = ", ".join(frame.columns[:-1][:40]) + (", ..." if frame.width > 41 else "")
         raise InputError(
-            f"{deposit.path(study.data)}: {len(problems)} columns of the specification are not there:\n"
+            f"{deposit.path(study.data)}: {counted(len(problems), 'column')} of the specification are not there:\n"
             + "\n".join(f"  {problem}" for problem in problems)
             + f"\n  found: {found}"
         )

@@ -19,6 +19,7 @@ from socsci_jax.studies.schema import Item
 from socsci_jax.studies.specification import Outcome, Specification, Study, Variant
 from socsci_jax.studies.specification_checks import texts
 from socsci_jax.studies.store_builder import StoreBuilder
+from socsci_jax.wording import counted
 
 SHOWN_OF_A_CELL = 80
 
@@ -94,7 +95,7 @@ def build_study(
     _add_answers(built, builder)
     for name, count in built.people.conflicts.items():
         builder.notes.append(
-            f"Study {study_id}: attribute {name!r} differs between rows of one participant {count:,} times; the first "
+            f"Study {study_id}: attribute {name!r} differs between rows of one participant {counted(count, 'time')}; the first "
             "value counts."
         )
     return built

@@ -15,6 +15,7 @@ from data_pipelines.specified.rows import coded
 from socsci_jax.errors import InputError
 from socsci_jax.reading import kind_of
 from socsci_jax.studies.specification_parts import Text, TextFrom
+from socsci_jax.wording import counted
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*\s*$")
 
@@ -116,7 +117,7 @@ def _question(where: TextFrom, deposit: Deposit) -> str:
         p for p in payloads if p.get("DataExportTag") == where.question
     ]
     if len(found) != 1 or not isinstance(found[0].get("QuestionText"), str):
-        count = f"{len(found)} questions have" if found else "no question has"
+        count = f"{counted(len(found), 'question has', 'questions have')}" if found else "no question has"
         raise InputError(
             f"{deposit.path(where.file)}: {count} the id or tag {where.question!r} and a text; use the id (QID7)."
         )
@@ -143,7 +144,7 @@ def _under(text: str, heading: str, place: str) -> str:
         bare = [i for i, line in enumerate(lines) if _plain(line).rstrip(":") == wanted.rstrip(":")]
         if len(bare) != 1:
             raise InputError(
-                f"{place}: {len(bare)} lines are the heading {heading!r}; quote it as it stands there."
+                f"{place}: {counted(len(bare), 'line is', 'lines are')} the heading {heading!r}; quote it as it stands there."
             )
         rest = lines[bare[0] + 1 :]
         while rest and not rest[0].strip():
@@ -152,7 +153,7 @@ def _under(text: str, heading: str, place: str) -> str:
         return "\n".join(rest[:end])
     if len(starts) > 1:
         raise InputError(
-            f"{place}: heading {heading!r} stands there {len(starts)} times; quote it with `after`."
+            f"{place}: heading {heading!r} stands there {counted(len(starts), 'time')}; quote it with `after`."
         )
     ((start, match),) = starts
     rank = len(match[1])

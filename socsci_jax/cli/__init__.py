@@ -12,6 +12,7 @@ from socsci_jax import __version__
 from socsci_jax.cli import ask, checkpoints, convert, data, forecast, inference, predictions, training
 from socsci_jax.cli.output import Seed, print_rich, say, show_log_lines
 from socsci_jax.errors import InputError, ending
+from socsci_jax.wording import counted
 
 app = typer.Typer(
     name="socsci-jax",
@@ -97,7 +98,7 @@ def quickstart(
         found = evaluation.metric("true_effect_correlation", part=part)
         if found is not None and found.value is not None:
             say(
-                f"correlation of predicted with true effects, {part}: {found.value:.2f} (n = {found.n} items)"
+                f"correlation of predicted with true effects, {part}: {found.value:.2f} (n = {counted(found.n, 'item')})"
             )
     say(f"report:   {out / 'evaluation' / 'report.html'}")
     say(f"exported: {out / 'exported'}")

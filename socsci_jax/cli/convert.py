@@ -9,6 +9,7 @@ import typer
 
 from socsci_jax.cli.output import Replace, Seed, say
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -78,7 +79,7 @@ def convert_command(
             people_tables.write_sav(table, people_tables.labels_of(table, store.item_by_id), out)
         else:
             write_table(table, out)
-    say(f"written: {out} ({table.height:,} rows)")
+    say(f"written: {out} ({counted(table.height, 'row')})")
 
 
 def _tier(
@@ -101,7 +102,7 @@ def _tier(
     studies = items["study_id"].unique().sort().to_list()
     if study is None and len(studies) != 1:
         raise InputError(
-            f"predictions are of {len(studies)} studies; name one (--study): {', '.join(studies[:10])}."
+            f"predictions are of {counted(len(studies), 'study')}; name one (--study): {', '.join(studies[:10])}."
         )
     study = study or studies[0]
     own = items.filter(study_id=study)

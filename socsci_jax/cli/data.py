@@ -10,6 +10,7 @@ import typer
 from socsci_jax.cli.output import Replace, Seed, command_line, print_rejects, print_table, say
 from socsci_jax.cli.spec import spec_app
 from socsci_jax.storage import only_writer
+from socsci_jax.wording import counted
 
 app = typer.Typer(help="Build, inspect and split study stores.", no_args_is_help=True)
 app.add_typer(spec_app, name="spec")
@@ -41,8 +42,8 @@ def data_build(
         )
     rows = store.manifest["rows"]
     say(
-        f"{out}: {rows['studies']} studies, {rows['items']} items, {rows['participants']} participants, "
-        f"{rows['responses']} responses; {rows['rejects']} records rejected."
+        f"{out}: {counted(rows['studies'], 'study')}, {counted(rows['items'], 'item')}, {counted(rows['participants'], 'participant')}, "
+        f"{counted(rows['responses'], 'response')}; {counted(rows['rejects'], 'record')} rejected."
     )
     print_rejects(store)
     for note in store.manifest["notes"]:
@@ -111,7 +112,7 @@ def data_review(
             signature = sign_off(store, sign)
             say(f"signed off by {signature.name} on {signature.date}: content hash {signature.content_hash}")
         index, *pages = write_review(store)
-    say(f"{index}: {len(pages)} studies")
+    say(f"{index}: {counted(len(pages), 'study')}")
 
 
 @app.command("layout")

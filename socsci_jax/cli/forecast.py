@@ -9,6 +9,7 @@ import typer
 
 from socsci_jax.cli import respondents
 from socsci_jax.cli.output import Replace, Seed, print_table, read_people, say
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -135,7 +136,7 @@ def score_command(
     write_score(found, out, replace=replace)
     print_table("Forecast against people", found.measures.with_columns(_rounded()))
     if found.outside:
-        say(f"{found.outside:,} answers lie off their scale and are left out.")
+        say(f"{counted(found.outside, 'answer lies', 'answers lie')} off their scale and are left out.")
     say(f"written: {out}, to be read from {out / REPORT}")
 
 
@@ -156,8 +157,8 @@ def _show(found: Forecast) -> None:
 
     population, calibration = found.population, found.calibration
     say(
-        f"{population.personas.height} personas ({population.source}), effective sample size "
-        f"{population.effective_size:.0f}; calibrated on {calibration.contrasts} effects of {calibration.studies} studies."
+        f"{counted(population.personas.height, 'persona')} ({population.source}), effective sample size "
+        f"{population.effective_size:.0f}; calibrated on {calibration.contrasts} effects of {counted(calibration.studies, 'study')}."
     )
     say(
         f"Of a predicted effect {calibration.slope:.0%} is expected of people; the mean effect of a treatment is "
@@ -204,4 +205,6 @@ def _show_plan(found: Forecast, per_arm: int) -> None:
     if len(references) == 1:
         people = per_arm * found.arms["condition"].n_unique()
         divided = allocation(found.arms, people, control=references[0])
-        print_table(f"How {people:,} people are best divided", divided.with_columns(_rounded()))
+        print_table(
+            f"How {counted(people, 'person is', 'people are')} best divided", divided.with_columns(_rounded())
+        )

@@ -13,6 +13,7 @@ from socsci_jax.bounds import DEVICES
 from socsci_jax.cli.output import Replace, Seed, command_line, print_rich, print_table, say
 from socsci_jax.errors import InputError
 from socsci_jax.storage import only_writer
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     from socsci_jax.distributed.processes import Processes
@@ -103,7 +104,9 @@ def simulate_command(
         # Every process simulates with a model of its own.
         devices = jax.local_devices()
         if len(devices) % (fsdp * tensor):
-            raise InputError(f"--fsdp {fsdp} x --tensor {tensor} does not divide the {len(devices)} devices.")
+            raise InputError(
+                f"--fsdp {fsdp} x --tensor {tensor} does not divide the {counted(len(devices), 'device')}."
+            )
         data = len(devices) // (fsdp * tensor)
         mesh = make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices)
         sampling = None
@@ -131,7 +134,7 @@ def simulate_command(
             processes=processes,
         )
         if processes.is_main:
-            say(f"predictions: {out} ({rows:,} rows)")
+            say(f"predictions: {out} ({counted(rows, 'row')})")
 
 
 def _two_parts(
@@ -287,7 +290,7 @@ def compare(
         say(sentence)
     if found.excluded:
         say(
-            f"{found.excluded:,} answers are not predicted by both and were left aside; {found.answers:,} were used."
+            f"{counted(found.excluded, 'answer is', 'answers are')} not predicted by both and left aside; {counted(found.answers, 'answer was', 'answers were')} used."
         )
     if out is not None:
         write_csv(found.table, out)

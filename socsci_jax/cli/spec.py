@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from socsci_jax.cli.output import Replace
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     from socsci_jax.studies.specification import Specification
@@ -39,7 +40,7 @@ def check(
         deposit = Deposit(path if path.is_dir() else path.parent, specification)
         check_deposit(specification, deposit, where=str(path))
     for name, study in specification.studies.items():
-        print(f"{name}: {len(study.factors)} factors, {len(study.outcomes)} outcomes")
+        print(f"{name}: {counted(len(study.factors), 'factor')}, {counted(len(study.outcomes), 'outcome')}")
     print(f"{path}: no problems")
 
 
@@ -130,4 +131,6 @@ def draft(
 def _say_holes(out: Path, specification: Specification) -> None:
     from socsci_jax.cli.output import say
 
-    say(f"{out}: {len(specification.unresolved)} values are left open; they stand under `unresolved`.")
+    say(
+        f"{out}: {counted(len(specification.unresolved), 'value is', 'values are')} left open; they stand under `unresolved`."
+    )

@@ -19,6 +19,7 @@ from socsci_jax.data import template_process
 from socsci_jax.data.limited_process import run_limited
 from socsci_jax.errors import InputError
 from socsci_jax.reading import read_text
+from socsci_jax.wording import counted
 
 # Several spaces, a line break, quotes and angle brackets: a template that escapes, quotes or reflows its
 # messages does not give these back.
@@ -101,7 +102,7 @@ class ChatTemplate:
         if text.count(USER_MARK) != 1:
             raise InputError(
                 f"{self.origin}: the chat template must write the user's text once and unchanged, but it was found "
-                f"{text.count(USER_MARK)} times in what it wrote; correct the template."
+                f"{counted(text.count(USER_MARK), 'time')} in what it wrote; correct the template."
             )
         before, after = text.split(USER_MARK)
         if system:

@@ -25,6 +25,7 @@ from socsci_jax.data.plan import (
 )
 from socsci_jax.data.trees import RowShape
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 # Micro-batches that are filled at a time; more leave less padding and cost time to plan.
 OPEN = 8
@@ -178,7 +179,7 @@ class ContrastPlan(EpochPlan):
         rows, tokens = self._rows_of_micro_batch, self._tokens_per_row
         arms = sum(len(tree.branch) for tree in group.trees) // group.people
         return (
-            f"an outcome with {arms} arms takes for {group.people} people {group.tokens:,} tokens, which {rows} rows of "
+            f"an outcome with {counted(arms, 'arm')} takes for {counted(group.people, 'person')} {counted(group.tokens, 'token')}, which {counted(rows, 'row')} of "
             f"{tokens:,} do not hold; all of it must stand in one micro-batch: raise batch.rows (or "
             "batch.contrast_rows) or batch.tokens_per_row."
         )

@@ -12,6 +12,7 @@ from socsci_jax.data import pattern_process
 from socsci_jax.data.gguf_tokenizer import LLAMA3_PATTERN, QWEN2_PATTERN
 from socsci_jax.data.limited_process import run_limited
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 # As published; they are not tried.
 KNOWN = frozenset({QWEN2_PATTERN, LLAMA3_PATTERN})
@@ -36,7 +37,7 @@ def check_patterns(content: object, *, where: Path) -> None:
     if patterns and (slow := _slow(patterns)) is not None:
         raise InputError(
             f"{where}: the regular expression {slow[:80]!r} fails, or takes more than {bounds.PATTERN_SECONDS} s, on texts "
-            f"of {max(map(len, TRIED)):,} characters or fewer; use the tokenizer as its publisher released it."
+            f"of {counted(max(map(len, TRIED)), 'character')} or fewer; use the tokenizer as its publisher released it."
         )
 
 

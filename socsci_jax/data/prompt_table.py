@@ -12,6 +12,7 @@ from socsci_jax.data.tokenizers import PromptTemplate, Tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
+from socsci_jax.wording import counted
 
 # Prompts whose cut is looked at before training.
 CHECKED_CUTS = 500
@@ -93,7 +94,7 @@ def _one_ending(templates: list[PromptTemplate], layout: Layout) -> tuple[str, l
     endings = {(template.trail, tuple(template.tail)) for template in templates}
     if len(endings) > 1:
         raise InputError(
-            f"layout {layout.name!r}: this tokenizer's chat template ends a conversation in {len(endings)} ways, by the "
+            f"layout {layout.name!r}: this tokenizer's chat template ends a conversation in {counted(len(endings), 'way')}, by the "
             "number of its turns; use a layout without earlier turns."
         )
     [(trail, tail)] = endings or {("", ())}

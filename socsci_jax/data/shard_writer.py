@@ -24,6 +24,7 @@ from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.schema import Item
+from socsci_jax.wording import counted
 
 _COLUMNS = ("prefix", "rank", "tokens", "reads", "slots", "comparisons", "responses", "cell", "person")
 
@@ -69,7 +70,7 @@ class ShardWriter:
                 progress(n, len(wanted.targets))
             tokens = self._tokens(prefix, rank, self._trie(asked.texts))
             if tokens > self._max_tokens:
-                reason = f"prompt of {tokens} tokens, {self._max_tokens} allowed"
+                reason = f"prompt of {counted(tokens, 'token')}, {self._max_tokens} allowed"
                 self._reject(self._table.prefix_key[prefix], reason, round(sum(asked.counts)))
             else:
                 self._add(prefix, rank, asked)
@@ -93,7 +94,7 @@ class ShardWriter:
         people = kept.group_by("set").agg(pl.col("person").n_unique())
         enough = people.filter(pl.col("person") >= FEWEST_PERSONAS)["set"]
         lost = contrasts.cells.filter(~pl.col("set").is_in(enough.implode()))
-        reason = f"fewer than {FEWEST_PERSONAS} people have prompts of at most {self._max_tokens} tokens in all arms"
+        reason = f"fewer than {FEWEST_PERSONAS} people have prompts of at most {counted(self._max_tokens, 'token')} in all arms"
         self.refuse((item_id, reason, n) for item_id, n in lost.select("item_id", "answers").iter_rows())
         kept = kept.filter(pl.col("set").is_in(enough.implode())).sort("prefix", "rank", "cell", "person")
         for prefix, rank, cell, person in kept.select("prefix", "rank", "cell", "person").iter_rows():

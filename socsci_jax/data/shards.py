@@ -34,6 +34,7 @@ from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.tables import open_parquet, read_rows, to_polars, unreadable
+from socsci_jax.wording import counted
 
 FORMAT_VERSION = 4
 
@@ -183,9 +184,9 @@ class TreeShards:
             path = folder / name
             found = path.stat().st_size if path.is_file() else None
             if found != size:
-                state = "missing" if found is None else f"{found} bytes long"
+                state = "missing" if found is None else f"{counted(found, 'byte')} long"
                 raise InputError(
-                    f"{path}: this training shard is {state}, {size} bytes were written; "
+                    f"{path}: this training shard is {state}, {counted(size, 'byte was', 'bytes were')} written; "
                     f"delete {folder} and start again, it will be rebuilt from the study store."
                 )
         self.branch_index = _index(folder / "branch_index.parquet", hint=hint)

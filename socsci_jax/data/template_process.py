@@ -16,6 +16,8 @@ import jinja2
 import jinja2.ext
 import jinja2.sandbox
 
+from socsci_jax.wording import counted
+
 # Some templates write today's date. A prompt must not depend on the day it is built, so it is always this one,
 # which is the date that Llama 3.1's own template falls back to.
 FIXED_DATE = (2024, 7, 26)
@@ -54,7 +56,7 @@ def render(source: str, variables: dict, *, characters: int) -> str:
     for piece in environment.from_string(source).generate(**variables):
         length += len(piece)
         if length > characters:
-            raise ValueError(f"it writes more than {characters:,} characters")
+            raise ValueError(f"it writes more than {counted(characters, 'character')}")
         pieces.append(piece)
     return "".join(pieces)
 

@@ -30,6 +30,7 @@ from socsci_jax.data.tokenizer_files import (
 from socsci_jax.errors import InputError
 from socsci_jax.gguf_header import read_header
 from socsci_jax.hub import is_gguf, resolve_folder
+from socsci_jax.wording import counted
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -255,7 +256,7 @@ class Tokenizer:
         if self.vocab_size > vocab_size_of_model:
             raise InputError(
                 f"{self.folder}: the tokenizer has ids up to {self.vocab_size - 1}, but the model's embedding has "
-                f"{vocab_size_of_model} rows; use the tokenizer that belongs to the model."
+                f"{counted(vocab_size_of_model, 'row')}; use the tokenizer that belongs to the model."
             )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ def build_trie(answers: Sequence[Sequence[int]], *, end_id: int) -> AnswerTrie:
     closed = [(*answer, end_id) for answer in answers]
     if len(set(closed)) != len(closed) or any(len(answer) < 2 for answer in closed):
         raise InputError(
-            f"the {len(closed)} answers of an item are not distinct non-empty token sequences under this tokenizer."
+            f"the {counted(len(closed), 'answer')} of an item are not distinct non-empty token sequences under this tokenizer."
         )
     node_id: list[int] = []
     node_depth: list[int] = []

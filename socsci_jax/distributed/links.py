@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
 from socsci_jax.reading import parse_json_object
+from socsci_jax.wording import counted
 
 SECRET = "SOCSCI_JAX_SECRET"
 SHORTEST_SECRET = 16
@@ -37,7 +38,7 @@ def run_secret(environment: Mapping[str, str] = os.environ) -> bytes:
     secret = environment.get(SECRET, "")
     if secret and len(secret) < SHORTEST_SECRET:
         raise InputError(
-            f"{SECRET} has {len(secret)} characters; give all processes the same {SHORTEST_SECRET} or more, such as "
+            f"{SECRET} has {counted(len(secret), 'character')}; give all processes the same {SHORTEST_SECRET} or more, such as "
             "those of `openssl rand -hex 32`."
         )
     return secret.encode(errors="surrogateescape")
@@ -110,7 +111,7 @@ class Link:
     def send(self, message: dict) -> None:
         content = json.dumps(message).encode()
         if len(content) > bounds.MESSAGE_BYTES:
-            raise ValueError(f"a message of {len(content):,} bytes is too long")
+            raise ValueError(f"a message of {counted(len(content), 'byte')} is too long")
         # What cannot be sent is not lost news: the reader of this connection sees its end.
         with self._sending:
             tag = _tag(self._key, self._own, self._sent.to_bytes(8), content)

@@ -26,6 +26,7 @@ from socsci_jax.distributed.links import SECRET, Link, run_secret
 from socsci_jax.distributed.roll_call import Reception, check_host
 from socsci_jax.errors import BAD_INPUT, LOST, InputError, ProcessesDiffer, ProcessLost
 from socsci_jax.foreign_text import for_terminal
+from socsci_jax.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -278,7 +279,7 @@ def _receive_all(peers: Peers, host: str, port: int, secret: bytes, seconds: flo
             if call is None:
                 _refuse(
                     found,
-                    f"{len(found) + 1} of {peers.num_processes} processes came within {seconds:.0f} s; "
+                    f"{len(found) + 1} of {counted(peers.num_processes, 'process')} came within {seconds:.0f} s; "
                     f"{_absent(peers, found)} did not: look at their logs, or give them longer ({START}).",
                     LOST,
                 )
@@ -366,7 +367,7 @@ def _seconds(name: str, default: float) -> float:
 def _problem(peers: Peers, found: dict[int, Link], hello: dict) -> str | None:
     number, name = hello["process"], hello["name"]
     if hello["of"] != peers.num_processes:
-        return f"{name} was told of {hello['of']} processes, {peers.names[0]} of {peers.num_processes}; tell all the same."
+        return f"{name} was told of {counted(hello['of'], 'process')}, {peers.names[0]} of {peers.num_processes}; tell all the same."
     if number in found or not 0 < number < peers.num_processes:
         other = peers.names.get(number, "nobody")
         return (

@@ -15,6 +15,7 @@ from pathlib import Path
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
 from socsci_jax.hardware import Machine
+from socsci_jax.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def count_nodes(machine: Machine, per_node: int) -> int:
     """
     if per_node < 1 or (machine.devices > per_node and machine.devices % per_node):
         raise InputError(
-            f"hardware {machine.name} is {machine.devices} devices, which do not fill nodes of {per_node}; say how "
+            f"hardware {machine.name} is {counted(machine.devices, 'device')}, which do not fill nodes of {per_node}; say how "
             "many devices a node has with --devices-per-node."
         )
     return max(1, machine.devices // per_node)
@@ -236,8 +237,8 @@ def _slurm(environment: Mapping[str, str]) -> Place | None:
     by_node = _tasks_by_node(environment["SLURM_STEP_TASKS_PER_NODE"])
     if len(hosts) != len(by_node) or sum(by_node) != tasks:
         raise InputError(
-            f"SLURM: SLURM_STEP_NODELIST ({environment['SLURM_STEP_NODELIST']}) names {len(hosts)} nodes and "
-            f"SLURM_STEP_TASKS_PER_NODE ({environment['SLURM_STEP_TASKS_PER_NODE']}) {sum(by_node)} tasks on "
+            f"SLURM: SLURM_STEP_NODELIST ({environment['SLURM_STEP_NODELIST']}) names {counted(len(hosts), 'node')} and "
+            f"SLURM_STEP_TASKS_PER_NODE ({environment['SLURM_STEP_TASKS_PER_NODE']}) {counted(sum(by_node), 'task')} on "
             f"{len(by_node)}, but {SLURM_SIZE} is {tasks}; start the run with srun anew, or set {ALONE}."
         )
     if not (0 <= node < len(hosts) and 0 <= local < by_node[node]):
@@ -424,7 +425,7 @@ def _own_device(
         return None
     if len(seen) != count:
         raise InputError(
-            f"{origin}: {count} processes of this run on this machine each see {len(seen)} GPUs "
+            f"{origin}: {counted(count, 'process')} of this run on this machine each see {counted(len(seen), 'GPU')} "
             f"(CUDA_VISIBLE_DEVICES is {visible!r}); start one process per GPU, one process per machine, or set "
             f"{LOCAL_DEVICES} for each."
         )

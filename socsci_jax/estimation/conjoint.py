@@ -15,6 +15,7 @@ import numpy as np
 
 from socsci_jax.errors import InputError
 from socsci_jax.estimation.linear import Estimates, Weights, check_weights, fit, sum_by_cluster, wald
+from socsci_jax.wording import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,9 @@ class Conjoint:
                     f"{name!r} has {values.shape} values for {choice.shape} choices; give one each."
                 )
         if not np.isfinite(choice).all():
-            raise InputError(f"{int((~np.isfinite(choice)).sum())} profiles have no choice; leave them out.")
+            raise InputError(
+                f"{counted(int((~np.isfinite(choice)).sum()), 'profile has', 'profiles have')} no choice; leave them out."
+            )
         for name in self.levels:
             if name not in columns:
                 raise InputError(f"Levels of {name!r}, which is no attribute; there are {sorted(columns)}.")

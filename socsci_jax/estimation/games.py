@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 # Payoffs that differ by less are equal: both options are best.
 TIE = 1e-9
@@ -38,14 +39,16 @@ def rationality(
     payoffs = np.asarray(payoffs, float)
     if payoffs.shape != (len(action), len(truth)):
         raise InputError(
-            f"Payoffs {payoffs.shape} for {len(action)} actions against {len(truth)}; give one for each pair."
+            f"Payoffs {payoffs.shape} for {counted(len(action), 'action')} against {len(truth)}; give one for each pair."
         )
     value = payoffs @ truth
     distance = reply = float("nan")
     if belief is not None:
         belief = _distribution(belief, "belief")
         if len(belief) != len(truth):
-            raise InputError(f"A belief over {len(belief)} options, of which the other one has {len(truth)}.")
+            raise InputError(
+                f"A belief over {counted(len(belief), 'option')}, of which the other one has {len(truth)}."
+            )
         distance = float(np.abs(belief - truth).sum() / 2)
         reply = float(action @ _best(payoffs @ belief))
     return Rationality(

@@ -15,6 +15,7 @@ import scipy.special
 import scipy.stats
 
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 Family = Literal["linear", "logit"]
 Covariance = Literal["HC0", "HC1", "HC2", "CR0", "CR1"]
@@ -230,7 +231,9 @@ def check_design(X: np.ndarray, *columns: np.ndarray) -> None:
         raise InputError(f"The design has {X.ndim} dimensions; give rows by coefficients.")
     for column in columns:
         if column.shape != (len(X),):
-            raise InputError(f"{column.shape} values for {len(X)} rows of the design; give one for each row.")
+            raise InputError(
+                f"{column.shape} values for {counted(len(X), 'row')} of the design; give one for each row."
+            )
         good = np.abs(column) <= LARGEST
         if not good.all():
             row = int(np.argmin(good))
@@ -244,7 +247,7 @@ def check_design(X: np.ndarray, *columns: np.ndarray) -> None:
         )
     if len(X) <= X.shape[1]:
         raise InputError(
-            f"{len(X)} rows for {X.shape[1]} coefficients; more rows than coefficients are needed."
+            f"{counted(len(X), 'row')} for {X.shape[1]} coefficients; more rows than coefficients are needed."
         )
     # The Gram matrix of columns of equal length: its rank costs one pass over the rows.
     length = np.linalg.norm(X, axis=0)
@@ -274,7 +277,7 @@ def check_weights(weights: np.ndarray, rows: int) -> np.ndarray:
     """Weights as floats [N]; InputError where one is negative or not finite, or all are 0."""
     weights = np.asarray(weights, dtype=float)
     if weights.shape != (rows,):
-        raise InputError(f"{weights.shape} weights for {rows} rows; give one for each row.")
+        raise InputError(f"{weights.shape} weights for {counted(rows, 'row')}; give one for each row.")
     bad = ~np.isfinite(weights) | (weights < 0)
     if bad.any():
         raise InputError(
@@ -291,7 +294,9 @@ def assign_folds(
     """Fold [N] of each row, of equal sizes up to one; all rows of a cluster are in one fold."""
     units, at = (rows, np.arange(rows)) if clusters is None else _codes(clusters)
     if units < folds:
-        raise InputError(f"{units} rows or clusters for {folds} folds; use fewer folds or give lam.")
+        raise InputError(
+            f"{counted(units, 'row')} or clusters for {folds} folds; use fewer folds or give lam."
+        )
     return rng.permutation(np.arange(units) % folds)[at]
 
 

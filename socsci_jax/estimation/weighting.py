@@ -13,6 +13,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.estimation.conjoint import Conjoint
 from socsci_jax.estimation.linear import Estimates, sum_by_cluster, wald
 from socsci_jax.estimation.profiles import Levels, optimal_profiles
+from socsci_jax.wording import counted
 
 
 def ipw_value(conjoint: Conjoint, distribution: np.ndarray, *, design: np.ndarray | None = None) -> Estimates:
@@ -74,6 +75,6 @@ def respondent_folds(respondent: np.ndarray, *, folds: int, seed: int) -> Sequen
     """Masks [N] of the folds: all rows of a respondent are in one."""
     people, at = np.unique(respondent, return_inverse=True)
     if len(people) < folds:
-        raise InputError(f"{len(people)} respondents for {folds} folds; use fewer folds.")
+        raise InputError(f"{counted(len(people), 'respondent')} for {folds} folds; use fewer folds.")
     fold = np.random.default_rng(seed).permutation(np.arange(len(people)) % folds)[at]
     return [fold == k for k in range(folds)]

@@ -11,6 +11,7 @@ import polars as pl
 from socsci_jax.errors import InputError
 from socsci_jax.estimation.conjoint import Components, Conjoint, amce, marginal_means
 from socsci_jax.estimation.reliability import Bootstrapped, corrected
+from socsci_jax.wording import counted
 
 # No respondent sees so many attributes; more columns are something else.
 MOST_ATTRIBUTES = 40
@@ -95,13 +96,15 @@ def read_conjoint(profiles: pl.DataFrame, columns: Columns) -> tuple[Conjoint, p
         raise InputError(f"The weights {columns.weights!r} are not numbers.")
     attributes = columns.attributes or tuple(c for c in profiles.columns if c not in columns.named())
     if not 1 <= len(attributes) <= MOST_ATTRIBUTES:
-        raise InputError(f"{len(attributes)} columns would be attributes; name those that are (attributes).")
+        raise InputError(
+            f"{counted(len(attributes), 'column')} would be attributes; name those that are (attributes)."
+        )
     if not profiles[columns.choice].dtype.is_numeric():
         raise InputError(f"The choices {columns.choice!r} are not numbers; 1 is chosen, 0 is not.")
     for name in attributes:
         if (levels := profiles[name].n_unique()) > MOST_LEVELS:
             raise InputError(
-                f"{name!r} has {levels} levels, so that it is no attribute; name those that are."
+                f"{name!r} has {counted(levels, 'level')}, so that it is no attribute; name those that are."
             )
     needed = [columns.choice, columns.respondent, *attributes]
     frame = profiles.with_columns(pl.col(columns.choice).cast(pl.Float64).fill_nan(None)).drop_nulls(needed)

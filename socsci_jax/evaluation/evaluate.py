@@ -50,6 +50,7 @@ from socsci_jax.studies.schema import Item
 from socsci_jax.studies.seen import correct_parts
 from socsci_jax.studies.splits import TRAIN, Split
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.wording import counted
 
 
 class People(Items, Protocol):
@@ -136,19 +137,19 @@ def evaluate(
     predictions = over_variants(predictions)
     if variants:
         notes.append(
-            f"Predicted in {len(variants)} variants ({', '.join(variants)}): their mean is judged, and how far they differ."
+            f"Predicted in {counted(len(variants), 'variant')} ({', '.join(variants)}): their mean is judged, and how far they differ."
         )
     if {"seen", "unseen"} & set(predictions.frame.columns):
         correction = correct_parts(labeled, predictions.frame)
         labeled, notes = correction.labeled, [*notes, *correction.sentences]
     if "share" in labeled.columns and (shares := int(labeled["share"].sum())):
         notes.append(
-            f"{shares:,} answers are shares of groups, not people's: nothing is said of how far people agree with each "
+            f"{counted(shares, 'answer is', 'answers are')} shares of groups, not people's: nothing is said of how far people agree with each "
             "other, and intervals do not hold the error of the shares."
         )
     if "weight" in labeled.columns and (without := labeled["weight"].null_count()):
         notes.append(
-            f"{without:,} answers are of people without a survey weight; beside others they weigh nothing."
+            f"{counted(without, 'answer is', 'answers are')} of people without a survey weight; beside others they weigh nothing."
         )
     is_nominal = pl.col("item_id").is_in([i for i, item in store.item_by_id.items() if item.scale.nominal])
     ordered, nominal = labeled.filter(~is_nominal), labeled.filter(is_nominal)
@@ -177,7 +178,9 @@ def evaluate(
     judged = [_judge(part, context) for part in parts]
     unused = _predictions_without_answer(predictions.frame, labeled)
     if unused:
-        notes.append(f"Not used, because the person did not answer the item: {unused:,} predictions.")
+        notes.append(
+            f"Not used, because the person did not answer the item: {counted(unused, 'prediction')}."
+        )
     return Evaluation(
         table=pl.concat([*(frame for one in judged for frame in one.frames), coding.table]),
         counts={part.name: one.counts for part, one in zip(parts, judged, strict=True)},

@@ -10,6 +10,7 @@ import polars as pl
 from socsci_jax.errors import InputError
 from socsci_jax.estimation.games import Rationality, rationality
 from socsci_jax.studies.games import GameItem, Role, game_items
+from socsci_jax.wording import counted
 
 MEASURES = tuple(field.name for field in dataclasses.fields(Rationality))
 
@@ -93,7 +94,7 @@ def _probabilities(one: GameItem, rows: pl.DataFrame) -> tuple[np.ndarray, float
     on_scale = [place[value] for value in drawn if value is not None and value in place]
     if not on_scale:
         raise InputError(
-            f"Item {one.item.item_id}: none of {len(drawn)} draws is one of its options {levels}."
+            f"Item {one.item.item_id}: none of {counted(len(drawn), 'draw')} is one of its options {levels}."
         )
     np.add.at(total, on_scale, 1 / len(on_scale))
     return total, 1 - len(on_scale) / len(drawn)

@@ -17,6 +17,7 @@ from socsci_jax.evaluation.resampling import ReplicateKey, Replicates, Resamplin
 from socsci_jax.evaluation.table import EXACT, SAMPLED
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import PARTS, TRAIN
+from socsci_jax.wording import counted
 
 
 class Items(Protocol):
@@ -174,7 +175,9 @@ def _part(
         counts["answers_off_scale"] += cell.answers_off_scale
         if cell.codes_n.size < minimum_n:
             counts["items_below_minimum_n"] += 1
-            excluded.append((item_id, f"{cell.codes_n.size} answers, fewer than {minimum_n}: in no average"))
+            excluded.append(
+                (item_id, f"{counted(cell.codes_n.size, 'answer')}, fewer than {minimum_n}: in no average")
+            )
         cells.append(cell)
     return Part(
         name=name,

@@ -29,6 +29,7 @@ from socsci_jax.evaluation.table import (
     UNIFORM,
     pilot,
 )
+from socsci_jax.wording import counted
 
 Kind = Literal["claim", "warning", "undecided", "note"]
 
@@ -50,7 +51,7 @@ PREDICTOR_NAMES = {
     NO_EFFECT: "predicting no effect",
     EVERY_ARM_WORKS: "predicting the mean effect for every arm",
     HUMAN: "the people's own answers",
-    **{pilot(n): f"a pilot of {n} people" for n in PILOTS},
+    **{pilot(n): f"a pilot of {counted(n, 'person')}" for n in PILOTS},
 }
 RESAMPLED_NAMES = {
     "studies": "other studies like these",
@@ -257,7 +258,7 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
             return [Sentence("note", text)]
         text = (
             f"Single arms against a control that was trained on: effects correlate {with_interval(contrast, digits=2)} "
-            f"with people's over {contrast.n} contrasts; exploratory."
+            f"with people's over {counted(contrast.n, 'contrast')}; exploratory."
         )
         return [Sentence("note", text)]
     if state == "blind":
@@ -280,7 +281,7 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
         + ")"
     )
     if signs is not None and is_known(signs):
-        facts += f"; the sign of an effect is right in {with_interval(signs, digits=2)} of {signs.n} contrasts, where guessing gives 0.50"
+        facts += f"; the sign of an effect is right in {with_interval(signs, digits=2)} of {counted(signs.n, 'contrast')}, where guessing gives 0.50"
     if state == "moves":
         return [Sentence("claim", f"Predictions move with the conditions in {name}: {facts}.", EFFECTS_RULE)]
     if state == "against":
@@ -318,8 +319,8 @@ def methods_paragraph(evaluation: Evaluation, part: str) -> str:
         else "one draw per person"
     )
     return (
-        f"Predictions were compared with {counts['answers']:,} human answers to {counts['items']:,} items "
-        f"({studies_of(evaluation, part)}; {part_name(part)}) with at least {settings['minimum_n']} answers each. The primary "
+        f"Predictions were compared with {counts['answers']:,} human answers to {counted(counts['items'], 'item')} "
+        f"({studies_of(evaluation, part)}; {part_name(part)}) with at least {counted(settings['minimum_n'], 'answer')} each. The primary "
         "metric is the Wasserstein-1 distance between predicted and human distributions on levels rescaled by the scale's "
         f"range (Vallender 1974), from {source}, averaged over items within studies and then over studies. "
         "It is reported with a uniform guess, human answers pooled over conditions, pilots of 5, 20 and 50 people, and one "

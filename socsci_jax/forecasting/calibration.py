@@ -20,6 +20,7 @@ import scipy.optimize
 from socsci_jax.errors import InputError
 from socsci_jax.forecasting.mixture import GRID, Rows, fit_mixture, rotate
 from socsci_jax.forecasting.table import FEATURES, calibration_table
+from socsci_jax.wording import counted
 
 FEWEST_STUDIES = 10
 # Beyond the range of what calibration has seen, by more than this share of it, there is no forecast.
@@ -169,7 +170,7 @@ def calibrate(table: pl.DataFrame) -> Calibration:
     studies = table["study"].n_unique()
     if studies < FEWEST_STUDIES:
         raise InputError(
-            f"calibration has {studies} studies; {FEWEST_STUDIES} are needed that the model was not trained on."
+            f"calibration has {counted(studies, 'study')}; {FEWEST_STUDIES} are needed that the model was not trained on."
         )
     blank = Calibration(
         features=_features(table),

@@ -16,6 +16,7 @@ import polars as pl
 from socsci_jax.errors import InputError
 from socsci_jax.estimation.power import Worth, labels_needed
 from socsci_jax.forecasting.power import LEVEL
+from socsci_jax.wording import counted
 
 TUNING, RECTIFICATION = "tuning", "rectification"
 
@@ -68,7 +69,7 @@ def check_purposes(tuned_on: Collection[str], rectified_by: Collection[str]) -> 
     """Raises InputError where somebody's answers would tune the model and rectify its predictions."""
     if both := sorted(set(tuned_on) & set(rectified_by)):
         raise InputError(
-            f"{len(both)} people ({', '.join(both[:5])}) were used in tuning; their answers cannot rectify. Use those that "
+            f"{counted(len(both), 'person')} ({', '.join(both[:5])}) were used in tuning; their answers cannot rectify. Use those that "
             "were put aside for it."
         )
 

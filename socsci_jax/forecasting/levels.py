@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ def calibrate_levels(levels: pl.DataFrame, *, level: float = 0.9) -> Levels:
     """
     by_study = [own for _, own in levels.group_by("study", maintain_order=True)]
     if len(by_study) < 3:
-        raise InputError(f"means of {len(by_study)} studies are too few to learn from.")
+        raise InputError(f"there are means of {counted(len(by_study), 'study')}, too few to learn from.")
     errors = []
     for left_out in range(len(by_study)):
         rest = pl.concat([own for s, own in enumerate(by_study) if s != left_out])

@@ -16,6 +16,7 @@ import polars as pl
 import scipy.stats
 
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 LEVEL, POWER = 0.90, 0.95
 SIZES = (50, 100, 200, 300, 500, 1_000, 2_000, 5_000)
@@ -109,15 +110,15 @@ def sentence(effect: Mapping[str, Any], sd_arm: float, sd_reference: float, n: i
         f"{effect['hi_90']:.1f}; 50 % interval {effect['lo_50']:.1f} to {effect['hi_50']:.1f}). "
     )
     middle = (
-        f"With {n:,} people per arm and the predicted spread of answers, effects of {smallest:.1f} points are found with "
+        f"With {counted(n, 'person')} per arm and the predicted spread of answers, effects of {smallest:.1f} points are found with "
         f"{POWER:.0%} power by a {LEVEL:.0%} interval"
     )
     if lower == 0:
         return f"{begin}{middle}; as the 50 % interval holds zero, no sample size makes a finding likely."
-    needed = people_needed(lower, sd_arm, sd_reference)
+    needed = people_needed(lower, sd_arm, sd_reference) or 0  # None is for no effect, excluded above
     return (
         f"{begin}{middle}; the end of the 50 % interval that is nearer to zero ({lower:.1f}) has {float(power(lower, se)):.0%}"
-        f" power, and {POWER:.0%} with {needed:,} people per arm."
+        f" power, and {POWER:.0%} with {counted(needed, 'person')} per arm."
     )
 
 

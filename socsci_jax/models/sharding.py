@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.modules import BLOCKS, axis_size, nested, parameter_axes
+from socsci_jax.wording import counted
 
 MeshAxes = tuple[str, ...]
 
@@ -59,7 +60,7 @@ def make_mesh(*, data: int, fsdp: int, tensor: int, devices: Sequence[jax.Device
     if min(sizes.values()) < 1 or data * fsdp * tensor != len(devices):
         raise InputError(
             f"parallelism: data {data} x fsdp {fsdp} x tensor {tensor} is {data * fsdp * tensor}, but there "
-            f"are {len(devices)} devices; give sizes of at least 1 whose product is {len(devices)}"
+            f"are {counted(len(devices), 'device')}; give sizes of at least 1 whose product is {len(devices)}"
         )
     return jax.make_mesh(
         tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes), devices=devices

@@ -17,6 +17,7 @@ import numpy as np
 from safetensors import safe_open
 
 from socsci_jax.reading import parse_json_object
+from socsci_jax.wording import counted
 
 # So many bytes are in memory at a time, or one row of a tensor, if that is more.
 PIECE_BYTES = 64 << 20
@@ -150,7 +151,9 @@ def write_tensors(file: Path, tensors: Sequence[TensorToWrite]) -> Written:
                     values = np.ascontiguousarray(block, dtype=tensor.dtype)
                     write(memoryview(values.reshape(-1).view(np.uint8)))
                 if opened.tell() - begun != tensor.bytes:
-                    raise ValueError(f"{tensor.name}: {opened.tell() - begun} bytes came for {tensor.bytes}")
+                    raise ValueError(
+                        f"{tensor.name}: {counted(opened.tell() - begun, 'byte')} came for {tensor.bytes}"
+                    )
             os.fsync(opened.fileno())
             size = opened.tell()
     except BaseException:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 ALLOWED = "names, +, :, *, C(name) and 1"
 # A text column with more levels than this is an identifier rather than a variable.
@@ -124,7 +125,7 @@ def _variable(column: pl.Series, categorical: bool) -> pl.Series:
         levels = column.n_unique()
         if levels > MOST_LEVELS:
             raise InputError(
-                f"Column {column.name!r} has {levels} levels, at most {MOST_LEVELS} are allowed; it is an identifier "
+                f"Column {column.name!r} has {counted(levels, 'level')}, at most {MOST_LEVELS} are allowed; it is an identifier "
                 "rather than a variable, or a number that is written as text."
             )
     if column.n_unique() < 2:

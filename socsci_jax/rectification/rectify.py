@@ -20,6 +20,7 @@ from socsci_jax.rectification.formula import Formula, parse_formula
 from socsci_jax.rectification.predicted import ARM_0, ARM_1, PREDICTION
 from socsci_jax.rectification.prepare import Prepared, Settings, prepare
 from socsci_jax.rectification.tables import join
+from socsci_jax.wording import counted
 
 _NOTHING_PREDICTED = "every row has an answer, so that there is nothing to predict."
 
@@ -158,7 +159,7 @@ def _check_asked(data: Prepared) -> None:
     rank = 0 if asked.size == 0 else np.linalg.matrix_rank(asked / np.where(size > 0, size, 1))
     if len(asked) <= len(data.terms) or rank < len(data.terms):
         raise InputError(
-            f"the {len(asked)} answers cannot tell {len(data.terms)} coefficients apart, so that predictions would stand "
+            f"the {counted(len(asked), 'answer')} cannot tell {counted(len(data.terms), 'coefficient')} apart, so that predictions would stand "
             "uncorrected; ask people of every group."
         )
 

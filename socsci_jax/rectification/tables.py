@@ -9,6 +9,7 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.rectification.predicted import ROW_SEEN, SEEN, flag, one_row_each
+from socsci_jax.wording import counted, counted_of
 
 KEYS = ("study_id", "item_id", "participant_id")
 STUDY = "study_id"
@@ -67,7 +68,7 @@ def join(
         if number and not exclude_seen:
             first = frame.filter(seen).select(keys).row(0, named=True)
             raise InputError(
-                f"{number:,} of {frame.height:,} predictions are marked as seen in training, the first for {first}: "
+                f"{counted_of(number, frame.height, 'prediction')} marked as seen in training, the first for {first}: "
                 "answers that a model was trained on cannot say how wrong it is. Predict with a model that was not "
                 "trained on them, exclude these rows (exclude_seen), or give other models' predictions so that each "
                 "study is predicted by one that has not seen it."
@@ -76,7 +77,7 @@ def join(
         frame = frame.filter(~seen).drop(ROW_SEEN)
     if unknown:
         notes.append(
-            f"of {unknown:,} predictions it is not known whether their answers were trained on (no value in column "
+            f"of {counted(unknown, 'prediction')} it is not known whether their answers were trained on (no value in column "
             "seen): the estimates hold only if none of these answers was"
         )
     return Joined(frame, keys, both_arms, pl.concat(rejects), tuple(notes))
@@ -94,7 +95,7 @@ def _check_keys(keys: tuple[str, ...], predictions: pl.DataFrame, gold: pl.DataF
             raise InputError(f"{name} has no column {missing[0]!r}; it has {table.columns}.")
         if nulls := table.select(pl.any_horizontal(pl.col(keys).is_null()).sum()).item():
             raise InputError(
-                f"{name} has {nulls} rows without a value in {', '.join(keys)}; fill or remove them."
+                f"{name} has {counted(nulls, 'row')} without a value in {', '.join(keys)}; fill or remove them."
             )
 
 
@@ -127,7 +128,7 @@ def _unseen(predictions: pl.DataFrame, others: Sequence[pl.DataFrame], keys: tup
     every = set().union(*(table[STUDY].to_list() for table in tables))
     if left := sorted(map(str, every - done)):
         raise InputError(
-            f"{len(left)} studies were seen by every model, the first {left[0]!r}; predict them with a model that was "
+            f"{counted(len(left), 'study was', 'studies were')} seen by every model, the first {left[0]!r}; predict them with a model that was "
             "trained without them."
         )
     return pl.concat(chosen, how="diagonal_relaxed")
@@ -144,7 +145,7 @@ def _coalesce(one: pl.DataFrame, gold: pl.DataFrame, keys: tuple[str, ...]) -> p
         if not differ.is_empty():
             row = differ.row(0, named=True)
             raise InputError(
-                f"{name!r} differs between the tables in {differ.height} rows, the first for "
+                f"{name!r} differs between the tables in {counted(differ.height, 'row')}, the first for "
                 f"{ {key: row[key] for key in keys} }: {row[name]!r} in PREDICTIONS, {row[f'{name}:gold']!r} in GOLD."
             )
         frame = frame.with_columns(pl.coalesce(theirs, pl.col(name)).alias(name)).drop(f"{name}:gold")

@@ -23,6 +23,7 @@ from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.scale import Number
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA, Item
+from socsci_jax.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +185,7 @@ class PreparedPrediction:
             "elicitation": "exact" if self.sampling is None else "sampled",
             "sampling": None if self.sampling is None else vars(self.sampling),
             "seed": None if self.sampling is None else self.sampling.seed,
-            "rejects": f"{self.excluded_items} items without a finite set of levels",
+            "rejects": f"{counted(self.excluded_items, 'item')} without a finite set of levels",
             "versions": training.pop("software", None),
             "trained_on": None if self.model.trained_on is None else self.model.trained_on.digest,
             "training": training,

@@ -9,6 +9,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.scale import MAX_LEVELS, Number, Scale
 from socsci_jax.studies.schema import Item
+from socsci_jax.wording import counted
 
 # A scale in short: a Scale, labels from the first level to the last, code to label, or a text that `scale` reads.
 ScaleLike = Scale | str | Sequence[str] | Mapping[int, str]
@@ -74,8 +75,8 @@ def read_short_scale(scale: ScaleLike) -> Scale:
             ends = [end.strip() for end in match[3].split("|")]
             if len(ends) not in (2, len(labels)) or not all(ends):
                 raise InputError(
-                    f"scale {scale!r}: {len(ends)} labels after the colon; give those of the two ends, or of all "
-                    f"{len(labels)} levels, separated by |."
+                    f"scale {scale!r}: {counted(len(ends), 'label')} after the colon; give those of the two ends, or of all "
+                    f"{counted(len(labels), 'level')}, separated by |."
                 )
             labels |= dict(zip([lo, hi] if len(ends) == 2 else list(labels), ends, strict=True))
         return Scale.of_levels(labels, origin="stated")

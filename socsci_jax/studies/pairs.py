@@ -11,6 +11,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.studies.attributes import attribute_text
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.wording import counted
 
 Persona = Mapping[str, object]
 PAIR_COLUMNS = ("item_id", "study_id", "participant_id")
@@ -54,7 +55,7 @@ class Pairs:
         rows = personas.to_dicts() if isinstance(personas, pl.DataFrame) else [dict(row) for row in personas]
         if not asked or not rows:
             raise InputError(
-                f"{len(asked)} items and {len(rows)} personas given; at least one of each is needed."
+                f"{counted(len(asked), 'item')} and {counted(len(rows), 'persona')} given; at least one of each is needed."
             )
         people = _with_ids(rows)
         by_id = {item.item_id: item for item in asked}

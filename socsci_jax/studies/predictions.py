@@ -25,6 +25,7 @@ from socsci_jax.studies.scale import Scale, format_value
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.tables import decompressed, open_parquet, read_parquet, to_polars, unreadable
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +54,7 @@ class Predictions:
 
     def __repr__(self) -> str:
         items, people = self.frame["item_id"].n_unique(), self.frame["participant_id"].drop_nulls().n_unique()
-        return f"Predictions({items} items × {people or 'all'} personas, {self.frame.height} rows)"
+        return f"Predictions({counted(items, 'item')} × {counted(people, 'persona') if people else 'all personas'}, {counted(self.frame.height, 'row')})"
 
     def shares(self) -> pl.DataFrame:
         """Share of each level of each item, averaged over personas; see `summaries.shares`."""
@@ -276,7 +277,10 @@ def _check_probs(path: Path, frame: pl.DataFrame, store: StudyStore) -> None:
     lengths = exact & (frame["probs"].list.len() != frame["levels"].list.len())
     if lengths.any():
         row = frame.row(_first_row(lengths), named=True)
-        fail(lengths, f"{len(row['probs'])} probs for {len(row['levels'])} levels; give one for each.")
+        fail(
+            lengths,
+            f"{counted(len(row['probs']), 'prob')} for {counted(len(row['levels']), 'level')}; give one for each.",
+        )
 
     rows = np.flatnonzero(exact.to_numpy())
     probs = frame["probs"].filter(exact)
@@ -321,4 +325,4 @@ def _describe(scale: Scale) -> str:
     if scale.kind != "levels":
         return f"{scale.kind} ({scale.lo} to {scale.hi})"
     shown = ", ".join(map(_show, scale.levels[:8])) + (", ..." if len(scale.levels) > 8 else "")
-    return f"{shown} ({len(scale.levels)} levels)"
+    return f"{shown} ({counted(len(scale.levels), 'level')})"

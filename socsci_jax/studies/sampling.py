@@ -9,6 +9,7 @@ import polars as pl
 
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
+from socsci_jax.wording import counted
 
 
 def sample_responses(
@@ -37,7 +38,7 @@ def sample_responses(
         command=command,
         notes=[
             *manifest["notes"],
-            f"{kept.height:,} of {answers.height:,} answers: at most {per_item} participants of each item, "
+            f"{kept.height:,} of {counted(answers.height, 'answer')}: at most {counted(per_item, 'participant')} of each item, "
             f"drawn with seed {seed} from a store with content {manifest['content_hash'][:12]}",
         ],
     )

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from socsci_jax.wording import counted
+
 ScaleKind = Literal["levels", "open", "unknown"]
 ScaleOrigin = Literal["stated", "codebook", "observed", "none"]
 Number = int | float
@@ -177,13 +179,15 @@ def _check_levels(scale: Scale) -> None:
     if len(levels) < 2:
         raise ValueError(f"a scale of levels needs at least two, got {levels}")
     if len(levels) > MAX_LEVELS:
-        raise ValueError(f"{len(levels):,} levels; a scale of more than {MAX_LEVELS:,} is an open number")
+        raise ValueError(
+            f"{counted(len(levels), 'level')}; a scale of more than {MAX_LEVELS:,} is an open number"
+        )
     if not all(map(is_answer, levels)):
         raise ValueError("levels must be numbers of at most 15 digits")
     if any(a >= b for a, b in itertools.pairwise(levels)):
         raise ValueError(f"levels must ascend without repetition, got {levels}")
     if scale.labels and len(scale.labels) != len(levels):
-        raise ValueError(f"{len(scale.labels)} labels for {len(levels)} levels")
+        raise ValueError(f"{counted(len(scale.labels), 'label')} for {counted(len(levels), 'level')}")
     if (scale.lo, scale.hi) != (levels[0], levels[-1]):
         raise ValueError(f"lo and hi must be the first and last level, got {scale.lo}, {scale.hi}")
 
@@ -192,7 +196,7 @@ def _check_beside(scale: Scale) -> None:
     beside = (*scale.alternatives, *scale.missing)
     if len(beside) > MAX_CODES_BESIDE:
         raise ValueError(
-            f"{len(beside):,} alternatives and missing codes, at most {MAX_CODES_BESIDE} are allowed"
+            f"{counted(len(beside), 'alternative')} and missing codes, at most {MAX_CODES_BESIDE} are allowed"
         )
     for codes in (scale.alternatives, scale.missing):
         if all(map(is_answer, codes)) and any(a >= b for a, b in itertools.pairwise(codes)):

@@ -8,6 +8,7 @@ import polars as pl
 
 from socsci_jax.studies.splits import PARTS, TRAIN
 from socsci_jax.studies.trained_on import UNSEEN
+from socsci_jax.wording import counted, counted_of
 
 _PART_OF = dict(zip(UNSEEN, (*PARTS, TRAIN), strict=True))
 
@@ -29,19 +30,19 @@ class Correction:
     def sentences(self) -> list[str]:
         """What a reader must know first; empty if every part is what it says, and known to be."""
         found = []
-        seen = self.moved.filter(pl.col("true") == TRAIN)["answers"].sum()
+        seen = int(self.moved.filter(pl.col("true") == TRAIN)["answers"].sum())
         if seen:
             found.append(
-                f"{seen:,} of {self.claimed:,} answers that the split calls unseen were trained on; they are excluded."
+                f"{counted_of(seen, self.claimed, 'answer', 'that the split calls unseen was trained on; it is', 'that the split calls unseen were trained on; they are')} excluded."
             )
         for claimed, true, answers in self.moved.filter(pl.col("true") != TRAIN).iter_rows():
             found.append(
-                f"{answers:,} answers that the split calls {_words(claimed)} are {_words(true)} for this model, which was "
+                f"{counted(answers, 'answer')} that the split calls {_words(claimed)} are {_words(true)} for this model, which was "
                 "trained on the rest of them; they are counted there."
             )
         if self.unknown:
             found.append(
-                f"It is not known what the model was trained on: {self.unknown:,} answers that are called unseen "
+                f"It is not known what the model was trained on: {counted(self.unknown, 'answer')} that are called unseen "
                 "may have been used in training."
             )
         return found

@@ -16,6 +16,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.reading import parse_yaml, read_text
 from socsci_jax.studies.specification import Specification, Study
 from socsci_jax.studies.specification_checks import problems
+from socsci_jax.wording import counted
 
 SHOWN_PROBLEMS = 100
 # What pydantic calls the branches of a value that may be written in two ways.
@@ -55,7 +56,7 @@ def parse_specification(text: str, *, where: str) -> Specification:
 
 def refusal(where: str, found: list[str]) -> InputError:
     """One error that lists problems below each other."""
-    count = f"{len(found)} problem{'s' if len(found) != 1 else ''}"
+    count = counted(len(found), "problem")
     shown = found[:SHOWN_PROBLEMS]
     if len(found) > SHOWN_PROBLEMS:
         shown = [*shown, f"... and {len(found) - SHOWN_PROBLEMS} more"]

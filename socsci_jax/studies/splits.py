@@ -26,6 +26,7 @@ from socsci_jax.storage import new_file
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.tables import read_parquet, to_polars
+from socsci_jax.wording import counted
 
 # In order of precedence: an answer to a held-out condition of a held-out study counts for the study.
 PARTS = ("unseen_studies", "unseen_conditions", "unseen_outcomes", "unseen_participants")
@@ -293,7 +294,7 @@ def make_split(
         unknown = sorted(set(studies) - set(all_studies))
         if unknown and len(unknown) == len(set(studies)):
             raise InputError(
-                f"split {name!r}: none of the {len(unknown)} studies to hold out is in {store.path} "
+                f"split {name!r}: none of the {counted(len(unknown), 'study')} to hold out is in {store.path} "
                 f"(the first is {unknown[0]!r}); known ids begin with {all_studies[:3]}."
             )
         if unknown:
@@ -315,7 +316,7 @@ def make_split(
             rows.extend({"part": part, "study_id": study, column: unit} for unit in drawn)
         if single:
             notes.append(
-                f"{part}: {len(single)} studies have a single {column} and keep it: {', '.join(single[:10])}"
+                f"{part}: {counted(len(single), 'study has', 'studies have')} a single {column} and keep it: {', '.join(single[:10])}"
             )
 
     if conditions is not None:

@@ -30,6 +30,7 @@ from socsci_jax.studies.schema import (
     participants_schema,
 )
 from socsci_jax.tables import open_parquet, read_parquet, to_polars
+from socsci_jax.wording import counted
 
 _REBUILD = "build the store again from its deposit"
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class StudyStore:
         strangers = named.join(known.select(key), on=key, how="anti")
         if not strangers.is_empty():
             raise InputError(
-                f"{self.path / f'{name}.parquet'}: {strangers.height:,} times a row names an unknown {key[-1]} (one is "
+                f"{self.path / f'{name}.parquet'}: {counted(strangers.height, 'time')} a row names an unknown {key[-1]} (one is "
                 f"{strangers[key[-1]].sort()[0]!r:.80}); {_REBUILD}."
             )
 

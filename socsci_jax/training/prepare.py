@@ -28,6 +28,7 @@ from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_blocks import ParallelismConfig
 from socsci_jax.training.run import RunFolder, run_folder, software_versions
 from socsci_jax.training.validator import Validator
+from socsci_jax.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def prepare(recipe: Recipe) -> Prepared:
     rejected = shards.metadata["rejected"]
     if rejected and jax.process_index() == 0:
         logger.warning(
-            f"some answers are not trained on; {shards.folder / 'rejects.csv'} says which and why, in {rejected} rows"
+            f"some answers are not trained on; {shards.folder / 'rejects.csv'} says which and why, in {counted(rejected, 'row')}"
         )
     return Prepared(
         run=RunFolder(recipe.output),
@@ -167,7 +168,7 @@ def _validator(recipe: Recipe, inputs: TrainingInputs, tokenizer: Tokenizer) -> 
     )
     if recipe.validation.metric.startswith("effect_") and not validator.sees_effects:
         raise InputError(
-            f"validation.metric = {recipe.validation.metric}: no outcome of the {recipe.validation.responses} answers that "
+            f"validation.metric = {recipe.validation.metric}: no outcome of the {counted(recipe.validation.responses, 'answer')} that "
             "validate has two arms; choose another metric, or raise validation.responses."
         )
     return validator

@@ -28,6 +28,7 @@ from socsci_jax.training.recipe_blocks import (
     ValidationConfig,
     WatchdogConfig,
 )
+from socsci_jax.wording import counted
 
 # Blocks and keys of a recipe that do not shape what is trained.
 NOT_THE_RESULT = {
@@ -81,7 +82,7 @@ class Recipe(Block):
             fitting = math.lcm(per_device, self.batch.micro_batches)
             raise ValueError(
                 f"batch.rows / batch.micro_batches = {rows} does not divide over data x fsdp = {per_device} "
-                f"devices; a multiple of {fitting} rows would"
+                f"devices; a multiple of {counted(fitting, 'row')} would"
             )
         return self
 

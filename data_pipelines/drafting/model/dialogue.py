@@ -15,6 +15,7 @@ from data_pipelines.drafting.model.transcript import Transcript, request_key
 from socsci_jax.errors import InputError
 from socsci_jax.progress import progress
 from socsci_jax.reading import parse_json_object
+from socsci_jax.wording import counted
 
 ATTEMPTS = 3
 SYSTEM = (
@@ -56,7 +57,7 @@ class Costs:
 
     def __str__(self) -> str:
         priced = f", cost {self.cost:.4f}" if self.price_in or self.price_out else ""
-        return f"{self.requests} requests, {self.tokens_in:,} tokens in, {self.tokens_out:,} out{priced}"
+        return f"{counted(self.requests, 'request')}, {counted(self.tokens_in, 'token')} in, {self.tokens_out:,} out{priced}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ def hold(
     with progress("Asking a model", total=len(questions)) as shown:
         for done, question in enumerate(questions, start=1):
             if not stopped and most_tokens is not None and costs.tokens_in + costs.tokens_out >= most_tokens:
-                stopped = f"{most_tokens:,} tokens are spent"
+                stopped = f"{counted(most_tokens, 'token is', 'tokens are')} spent"
             if stopped:
                 verdicts.append(Verdict(question=question, answer=None, reason="not asked"))
                 continue

@@ -11,6 +11,7 @@ from data_pipelines.drafting.model.endpoint import Endpoint
 from data_pipelines.drafting.model.resolve import questions_of, resolve
 from data_pipelines.drafting.model.transcript import Transcript
 from data_pipelines.drafting.rules import RuleDraft
+from socsci_jax.wording import counted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,13 +64,13 @@ def ask_model(
 def _lines(dialogue: Dialogue, transcript: Transcript) -> Iterator[str]:
     taken = sum(verdict.answer is not None for verdict in dialogue.verdicts)
     yield (
-        f"model: {taken} of {len(dialogue.verdicts)} questions answered ({dialogue.costs.reused} answers from "
+        f"model: {taken} of {counted(len(dialogue.verdicts), 'question')} answered ({counted(dialogue.costs.reused, 'answer')} from "
         f"{transcript.path}); {dialogue.costs}"
     )
     for verdict in dialogue.verdicts:
         if verdict.answer is None:
             yield f"left open: {verdict.question.key}: {verdict.reason}"
     if transcript.skipped:
-        yield f"note: {transcript.skipped} lines of {transcript.path} could not be read and were skipped"
+        yield f"note: {counted(transcript.skipped, 'line')} of {transcript.path} could not be read and were skipped"
     if dialogue.stopped:
         yield f"stopped: {dialogue.stopped}; run the same command again to go on from there"

@@ -22,6 +22,7 @@ from data_pipelines.formats.qualtrics.questions import read_question
 from data_pipelines.formats.qualtrics.text import plain_text
 from socsci_jax.errors import InputError
 from socsci_jax.reading import read_json
+from socsci_jax.wording import counted
 
 # The largest survey at hand has 0.8 MB and 300 questions.
 MAX_BYTES = 64 * 2**20
@@ -88,7 +89,7 @@ def _elements(path: Path) -> dict[str, list[dict]]:
             "export the survey again as QSF."
         )
     if len(listed) > MAX_QUESTIONS:
-        raise InputError(f"{path}: {len(listed)} elements; at most {MAX_QUESTIONS} are read.")
+        raise InputError(f"{path}: {counted(len(listed), 'element')}; at most {MAX_QUESTIONS} are read.")
     found: dict[str, list[dict]] = {}
     for element in listed:
         if isinstance(element, dict):

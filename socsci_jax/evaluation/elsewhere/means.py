@@ -39,6 +39,7 @@ from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import EXACT, MODEL, SCALE, row, table_of
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
+from socsci_jax.wording import counted
 
 ALPHA = 0.05
 
@@ -66,13 +67,13 @@ def evaluate_means(
     means = condition_means(part, part.cells, items)
     if means.frame.is_empty():
         raise InputError(
-            f"{people.path}: no outcome has two conditions of {minimum_n} answers, so effects cannot be judged."
+            f"{people.path}: no outcome has two conditions of {counted(minimum_n, 'answer')}, so effects cannot be judged."
         )
     means = _with_model(means, given, ate=bool(effects_given))
     if means.frame.is_empty():
         raise InputError(
             f"{path}: of no question are two conditions predicted that people answered in, so effects cannot be judged; "
-            f"{bad.frame.height:,} rows could not be used."
+            f"{counted(bad.frame.height, 'row')} could not be used."
         )
     # Where people are resampled, predicted means stay as they were given.
     if means.human_bm is not None:

@@ -23,6 +23,7 @@ from socsci_jax.evaluation.elsewhere.scales import (
 )
 from socsci_jax.evaluation.elsewhere.shapes import Codes
 from socsci_jax.studies.schema import Item
+from socsci_jax.wording import counted
 
 ANSWERED_BEFORE = "the person answered this question in an earlier row"
 NO_ANSWER = "far from all other answers, as codes of no answer are (declare the scale to keep it)"
@@ -107,7 +108,7 @@ def people_of(
         kept.append(rows.filter(on_scale))
         if scale.rounded:
             notes.append(
-                f"Answers to {outcome!r} are quantities: people's and predicted ones were put into {levels.size} levels."
+                f"Answers to {outcome!r} are quantities: people's and predicted ones were put into {counted(levels.size, 'level')}."
             )
     on_scales = pl.concat(kept) if kept else answers.clear()
     if on_scales.is_empty():

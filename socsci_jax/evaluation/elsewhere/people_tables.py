@@ -16,6 +16,7 @@ from socsci_jax.storage import new_file
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import NOTHING_KNOWN, Item
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.wording import counted
 
 KEY = ["study", "condition", "participant_id"]
 PREDICTED, DRAWN = "_predicted", "_drawn"
@@ -103,7 +104,7 @@ def wide_table(long: pl.DataFrame, study: str | None = None) -> pl.DataFrame:
     studies = long["study"].unique(maintain_order=True).to_list()
     if study is None and len(studies) > 1:
         raise InputError(
-            f"predictions are of {len(studies)} studies; name one (--study): {', '.join(studies[:10])}."
+            f"predictions are of {counted(len(studies), 'study')}; name one (--study): {', '.join(studies[:10])}."
         )
     own = long.filter(pl.col("study") == (study or studies[0]))
     if own.is_empty():

@@ -28,6 +28,7 @@ from socsci_jax.evaluation.elsewhere.people import TablePeople
 from socsci_jax.reading import parse_json
 from socsci_jax.studies.predictions import SUM_TOLERANCE, Predictions
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
+from socsci_jax.wording import counted
 
 _PROBABILITY_COLUMN = re.compile(r"^p(?:rob)?[_=](-?\d+(?:\.\d+)?)$")
 
@@ -131,7 +132,9 @@ def _draws(frame: pl.DataFrame, people: TablePeople, path: Path, id_column: str 
             "No predicted person is one of those who answered: predictions stand for everybody alike."
         )
     elif nobody:
-        notes.append(f"{nobody:,} predictions of people who did not answer stand for everybody alike.")
+        notes.append(
+            f"{counted(nobody, 'prediction')} of people who did not answer stand for everybody alike."
+        )
     return Read(Predictions(frame=_filled(rows)), long.rejected + bad, tuple(notes))
 
 

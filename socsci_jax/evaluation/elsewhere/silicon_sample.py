@@ -19,6 +19,7 @@ from socsci_jax.evaluation.elsewhere.columns import read_table
 from socsci_jax.evaluation.elsewhere.people_tables import DRAWN
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import Item
+from socsci_jax.wording import counted
 
 Tier = Literal["T1", "T2", "T3"]
 DEMOGRAPHICS = ("gender", "age_band", "race", "education", "income", "party")
@@ -105,7 +106,7 @@ def _cell_problems(frame: pl.DataFrame, tier: Tier, limits: Mapping[str, tuple[f
     conditions, outcomes = frame["condition"].n_unique(), frame["outcome"].n_unique()
     if frame.height != conditions * outcomes:
         found.append(
-            f"{conditions} conditions and {outcomes} outcomes need {conditions * outcomes} rows, found {frame.height}"
+            f"{counted(conditions, 'condition')} and {counted(outcomes, 'outcome needs', 'outcomes need')} {counted(conditions * outcomes, 'row')}, found {frame.height}"
         )
     if (CONTROL in frame["condition"].to_list()) != (tier == "T2"):
         found.append(

@@ -31,6 +31,7 @@ from socsci_jax.evaluation.metrics.summaries import simbench_scores
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import EXACT, MODEL, UNIFORM, columns_of, row, table_of
 from socsci_jax.reading import parse_json, read_bytes
+from socsci_jax.wording import counted
 
 HUMAN, PREDICTED, DATASET, NAME, SIZE = (
     "human_answer",
@@ -81,7 +82,7 @@ def evaluate_simbench(path: str | Path, *, seed: int = 0) -> TableEvaluation:
     models = sorted({str(record.get(NAME)) for _, record in records if record.get(NAME) is not None})
     if len(models) > 1:
         raise InputError(
-            f"{path}: predictions of {len(models)} models ({', '.join(models[:5])}); give a file for each."
+            f"{path}: predictions of {counted(len(models), 'model')} ({', '.join(models[:5])}); give a file for each."
         )
     pairs, datasets, at, bad = [], [], [], []
     for number, record in records:
@@ -95,13 +96,13 @@ def evaluate_simbench(path: str | Path, *, seed: int = 0) -> TableEvaluation:
     if not pairs:
         raise InputError(
             f"{path}: not one row holds shares of people ({HUMAN}) and of a model ({PREDICTED}) over the same options; "
-            f"found {len(bad):,} rows, the first: {bad[0][3] if bad else 'no row'}."
+            f"found {counted(len(bad), 'row')}, the first: {bad[0][3] if bad else 'no row'}."
         )
     rejected = pl.DataFrame(bad, schema=REJECTED, orient="row")
     notes = (
         "SimBench's form: options without a known order, so distances along a scale are not computed; people are told by "
         "shares, so nothing is said of single people.",
-        *((f"{len(bad):,} rows could not be used and are listed in rejects.csv.",) if bad else ()),
+        *((f"{counted(len(bad), 'row')} could not be used and are listed in rejects.csv.",) if bad else ()),
     )
     table = _table(pairs, datasets, at, seed=seed)
     return TableEvaluation(_evaluation(table, pairs, datasets, notes, path, seed), rejected)
@@ -147,7 +148,7 @@ def _pair(record: Mapping[str, Any]) -> Pair | str:
     if not isinstance(predicted, (list, tuple, np.ndarray, pl.Series)):
         return f"{PREDICTED} is no list of shares"
     if len(shares) < 2 or len(predicted) != len(shares):
-        return f"{len(shares)} options of people, {len(predicted)} of the model (at least 2, and as many)"
+        return f"{counted(len(shares), 'option')} of people, {len(predicted)} of the model (at least 2, and as many)"
     found = []
     for name, values in ((HUMAN, list(shares.values())), (PREDICTED, list(predicted))):
         if not all(

@@ -32,6 +32,7 @@ from socsci_jax.evaluation.robustness import BASE
 from socsci_jax.foreign_text import write_csv
 from socsci_jax.studies.predictions import VARIANT, Predictions
 from socsci_jax.studies.trained_on import UNSEEN
+from socsci_jax.wording import counted, counted_of
 
 MOST_LABELS = 15
 
@@ -101,7 +102,7 @@ def evaluate_tables(
     every = (people.rejected + bad).frame
     if every.height:
         notes.append(
-            f"{every.height:,} cells could not be used and are listed in rejects.csv: {_reasons(every)}."
+            f"{counted(every.height, 'cell')} could not be used and are listed in rejects.csv: {_reasons(every)}."
         )
     metadata = {**found.metadata, "predictions": {"table": str(answers)}}
     return TableEvaluation(dataclasses.replace(found, notes=(*notes, *found.notes), metadata=metadata), every)
@@ -194,7 +195,7 @@ def _check_unseen(frame: pl.DataFrame, path: Path) -> None:
     seen = frame.filter(pl.any_horizontal(told)).height if told else 0
     if seen:
         raise InputError(
-            f"{path}: {seen:,} of {frame.height:,} rows are marked as seen in training; what was trained on says nothing "
+            f"{path}: {counted_of(seen, frame.height, 'row')} marked as seen in training; what was trained on says nothing "
             "of new answers. Remove these rows, and with them the answers that they are about."
         )
 

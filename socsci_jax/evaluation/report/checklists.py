@@ -14,6 +14,7 @@ from typing import Any
 
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.pages.tables import Cell, Column, Table
+from socsci_jax.wording import counted, counted_of
 
 GUIDE_SOURCE = (
     "GUIDE-LLM, a reporting checklist for LLMs in behavioural science (2026), llm-checklist.com/checklist"
@@ -69,10 +70,10 @@ class Facts:
         return _sentences(
             objective and f"fine-tuned with objective {objective}",
             responses
-            and f"{responses:,} responses"
-            + (f" of {len(studies):,} studies" if isinstance(studies, list) else ""),
+            and f"{counted(responses, 'response')}"
+            + (f" of {counted(len(studies), 'study')}" if isinstance(studies, list) else ""),
             optimizer and f"{optimizer.get('epochs')} epochs, learning rate {optimizer.get('learning_rate')}",
-            self.training.get("total_steps") and f"{self.training['total_steps']:,} steps",
+            self.training.get("total_steps") and f"{counted(self.training['total_steps'], 'step')}",
             self.recipe.get("lora") and f"LoRA {_json(self.recipe['lora'])}",
             self.training.get("trained_on_hash")
             and f"hash of what was trained on {self.training['trained_on_hash']}",
@@ -96,7 +97,7 @@ class Facts:
 
     def validation(self) -> str:
         parts = [
-            f"{n['answers']:,} human answers to {n['items']:,} items"
+            f"{n['answers']:,} human answers to {counted(n['items'], 'item')}"
             for n in (*self.counts.values(), *self.coded.values())
         ]
         return f"this evaluation: {'; '.join(parts)}" if parts else ""
@@ -107,7 +108,7 @@ class Facts:
         return _sentences(
             self.made.get("rejects") and f"rejected: {self.said('rejects')}",
             self.is_ours and "probabilities renormalized over the allowed answers",
-            draws and f"{bad:,} of {draws:,} draws are no allowed answer and are left out of distances",
+            draws and f"{counted_of(bad, draws, 'draw')} no allowed answer and left out of distances",
         )
 
     def paragraph(self) -> str:

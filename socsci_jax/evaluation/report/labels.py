@@ -17,6 +17,7 @@ from socsci_jax.pages.drawing import Drawing
 from socsci_jax.pages.plots import Value
 from socsci_jax.pages.tables import Cell, Column
 from socsci_jax.pages.tables import Table as PageTable
+from socsci_jax.wording import counted
 
 PART_NAMES = {
     "unseen_studies": "unseen codebooks",
@@ -67,7 +68,7 @@ def summary_table(coding: Coding) -> Table:
     for title in COLUMN_TITLES.values():
         table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
     for part in coding.parts:
-        documents = f"{coding.counts[part]['documents']:,} documents"
+        documents = f"{counted(coding.counts[part]['documents'], 'document')}"
         for metric, side in zip(METRICS, (part_name(part), documents, "", ""), strict=True):
             found = (_value(coding, metric.name, part, name) for name in PREDICTORS)
             # The last word of a title fits with four columns: "Krippendorff's α" is α.
@@ -218,7 +219,7 @@ def _beside_coders(coding: Coding, part: str) -> str:
         judged = "the model agrees with a coder less than another coder does"
     several = coding.counts[part]["documents_with_several_coders"]
     return (
-        f"Two coders of one document agree with α = {with_interval(people)} ({several:,} documents), the model with a "
+        f"Two coders of one document agree with α = {with_interval(people)} ({counted(several, 'document')}), the model with a "
         f"coder with α = {with_interval(model)}: {judged} ({with_interval(difference)})."
     )
 
@@ -259,7 +260,7 @@ def _drawings(coding: Coding, part: str, *, name: str) -> list[Drawing]:
             CODERS: Series("another coder with a coder", "people", "square"),
         },
         label="Cohen's κ (higher is better)",
-        description=f"{len(places) - 1} variables.",
+        description=f"{counted(len(places) - 1, 'variable')}.",
         caption="Cohen's κ with 95 % intervals over documents. At 0, as of every guess that does not look at the "
         "document, labels agree as chance would have it.",
         reference=0.0,
@@ -273,6 +274,6 @@ def _confusion(row: dict[str, Any], *, name: str) -> Drawing:
         f"Labels of people against labels of the model: {row['study']} · {shortened(row['outcome'], 60)}",
         row["labels"],
         row["counts"],
-        description=f"{row['n']} labels.",
+        description=f"{counted(row['n'], 'label')}.",
         caption="How often people gave each label (rows) and the model each (columns); darker is a greater share of the row.",
     )

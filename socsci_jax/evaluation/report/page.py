@@ -18,6 +18,7 @@ from socsci_jax.evaluation.verdicts import part_name
 from socsci_jax.pages import page
 from socsci_jax.pages.drawing import Drawing
 from socsci_jax.pages.tables import Column, Table, words
+from socsci_jax.wording import counted
 
 ITEMS_DRAWN = 12
 
@@ -140,7 +141,7 @@ def _excluded(evaluation: Evaluation, part: str) -> list[str]:
     every = counts["items"] + counts.get("items_below_minimum_n", 0)
     if 0 < counts["items_without_probabilities"] < every:
         lines.append(
-            f"{counts['items_without_probabilities']:,} items without probabilities for everybody: draws are used"
+            f"{counted(counts['items_without_probabilities'], 'item')} without probabilities for everybody: draws are used"
         )
     return lines
 

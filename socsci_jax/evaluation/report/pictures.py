@@ -25,6 +25,7 @@ from socsci_jax.pages.axes import Series, shortened
 from socsci_jax.pages.drawing import Drawing
 from socsci_jax.pages.plots import Point, Value
 from socsci_jax.studies.scale import format_value
+from socsci_jax.wording import counted
 
 STYLES = {
     MODEL: Series("model", "model"),
@@ -111,7 +112,9 @@ def studies(evaluation: Evaluation, part: str) -> Drawing | None:
     caption = "Each row is one study. Left is better."
     if wide.height > MOST_STUDIES:
         kept = np.linspace(0, wide.height - 1, MOST_STUDIES).round().astype(int)
-        caption += f" {MOST_STUDIES} of {wide.height} studies are drawn, evenly spaced in this order."
+        caption += (
+            f" {MOST_STUDIES} of {counted(wide.height, 'study')} are drawn, evenly spaced in this order."
+        )
         wide = wide[kept]
     shown = wide[MODEL].drop_nulls().to_list() or [0.0]
     values = [
@@ -126,7 +129,7 @@ def studies(evaluation: Evaluation, part: str) -> Drawing | None:
         values,
         STYLES,
         label="Wasserstein distance",
-        description=f"{wide.height} studies; the model's distance goes from {number(min(shown))} to {number(max(shown))}.",
+        description=f"{counted(wide.height, 'study')}; the model's distance goes from {number(min(shown))} to {number(max(shown))}.",
         caption=caption,
         one_line=True,
     )
@@ -136,7 +139,10 @@ def _sampled(frame: pl.DataFrame, caption: str) -> tuple[pl.DataFrame, str]:
     if frame.height <= MOST_POINTS:
         return frame, caption
     chosen = frame.sample(MOST_POINTS, seed=0, shuffle=False)
-    return chosen, f"{caption} {MOST_POINTS:,} of {frame.height:,} points are drawn, chosen at random."
+    return (
+        chosen,
+        f"{caption} {MOST_POINTS:,} of {counted(frame.height, 'point')} are drawn, chosen at random.",
+    )
 
 
 def effects(evaluation: Evaluation, part: str) -> Drawing | None:
@@ -161,7 +167,7 @@ def effects(evaluation: Evaluation, part: str) -> Drawing | None:
         ],
         x_label="people: effect",
         y_label="model: effect",
-        description=f"{frame.height} contrasts{r}.",
+        description=f"{counted(frame.height, 'contrast')}{r}.",
         caption=caption,
         what="Contrast",
     )
@@ -215,12 +221,14 @@ def reliability(evaluation: Evaluation, part: str) -> Drawing | None:
         f"{anchor(evaluation, part)}-reliability",
         f"Do probabilities mean what they say? {part_name(part).capitalize()}",
         [
-            Point(x=row["predicted"], y=row["observed"], words=f"{row['n']:,} options of single people")
+            Point(
+                x=row["predicted"], y=row["observed"], words=f"{counted(row['n'], 'option')} of single people"
+            )
             for row in frame.iter_rows(named=True)
         ],
         x_label="predicted probability of an answer",
         y_label="share of people who gave it",
-        description=f"{frame.height} bins of predicted probabilities.",
+        description=f"{counted(frame.height, 'bin')} of predicted probabilities.",
         caption="Bins of equally many predicted probabilities. Below the dashed line the model is too sure.",
         what="Bin",
         square=(0.0, max(0.2, *frame["predicted"].to_list(), *frame["observed"].to_list())),
@@ -244,7 +252,7 @@ def groups(evaluation: Evaluation, part: str) -> Drawing | None:
         return None
     caption = "Each row is a group of people; within an attribute, rows at one place are served equally well."
     if len(names) > MOST_GROUPS:
-        caption += f" The first {MOST_GROUPS} of {len(names)} groups are drawn."
+        caption += f" The first {MOST_GROUPS} of {counted(len(names), 'group')} are drawn."
         names = names[:MOST_GROUPS]
     rows = {(row["group"], row["predictor"]): row for row in frame.iter_rows(named=True)}
     values = [
@@ -254,7 +262,7 @@ def groups(evaluation: Evaluation, part: str) -> Drawing | None:
             value=row["value"],
             lo=row["lo"],
             hi=row["hi"],
-            note=f"{row['n']:,} answers",
+            note=f"{counted(row['n'], 'answer')}",
         )
         for name in names
         for p in (SPLIT_HALF, MODEL)
@@ -266,7 +274,7 @@ def groups(evaluation: Evaluation, part: str) -> Drawing | None:
         values,
         {p: STYLES[p] for p in (MODEL, SPLIT_HALF)},
         label="Wasserstein distance",
-        description=f"{len(names)} groups.",
+        description=f"{counted(len(names), 'group')}.",
         caption=caption,
         one_line=True,
     )
@@ -289,7 +297,7 @@ def item(row: dict[str, Any], labels: dict[str, list[str]], *, name: str, with_s
         [format_value(level) for level in row["levels"]],
         row["human"],
         row["model"],
-        caption=f"Distance {number(row['wasserstein'])}, {row['n']:,} answers.",
+        caption=f"Distance {number(row['wasserstein'])}, {counted(row['n'], 'answer')}.",
         labels=labels.get(row["item_id"], ()),
     )
 
@@ -316,7 +324,7 @@ def contrasts_of_study(rows: list[dict[str, Any]], *, name: str) -> Drawing | No
             Value(place=place, series="model", value=row["model"], note=against),
         ]
     more = (
-        f" The first {len(shown)} of {len(rows)} contrasts are drawn; the table has all."
+        f" The first {len(shown)} of {counted(len(rows), 'contrast')} are drawn; the table has all."
         if len(rows) > len(shown)
         else ""
     )
@@ -326,7 +334,7 @@ def contrasts_of_study(rows: list[dict[str, Any]], *, name: str) -> Drawing | No
         values,
         {"people": Series("people", "people", "square"), "model": Series("model", "model")},
         label="effect, as a share of the scale",
-        description=f"{len(shown)} contrasts.",
+        description=f"{counted(len(shown), 'contrast')}.",
         caption="Difference in mean answer from the condition that each is compared with; people's with 95 % intervals."
         + more,
         reference=0.0,

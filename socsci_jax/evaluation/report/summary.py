@@ -8,6 +8,7 @@ from socsci_jax.evaluation.result import Evaluation, is_known
 from socsci_jax.evaluation.table import CONDITION_POOLED, SPLIT_HALF, UNIFORM
 from socsci_jax.evaluation.verdicts import part_name
 from socsci_jax.pages.findings import Finding
+from socsci_jax.wording import counted
 
 # In the words of a reader who meets the page for the first time.
 KINDS = {
@@ -55,7 +56,7 @@ def unjudged(evaluation: Evaluation, part: str) -> str:
     counts = evaluation.counts[part]
     if not counts["items"]:
         least = evaluation.metadata["evaluation"]["minimum_n"]
-        return f"no item has the {least} answers that are needed"
+        return f"no item has the {counted(least, 'answer')} that are needed"
     return "no prediction could be read as an answer"
 
 
