@@ -260,7 +260,7 @@ def test_a_truncated_gzip_is_one_sentence(tmp_path, cut):
 def test_a_table_that_states_too_many_rows_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(tables.bounds, "TABLE_ROWS", 0)
     write(tmp_path / "a.parquet")
-    with pytest.raises(InputError, match="says that it has 1 rows"):
+    with pytest.raises(InputError, match="says that it has 1 row"):
         read_parquet(tmp_path / "a.parquet", SCHEMA, hint="")
 
 

@@ -174,7 +174,7 @@ class _Reader:
         notes = []
         if self._unknown:
             notes.append(
-                f"{counted(len(self._unknown), 'item')} ({counted(self._unknown.total(), 'answer')}) state no scale that could be read; "
+                f"{counted(len(self._unknown), 'item')} ({counted(self._unknown.total(), 'answer')}) without a scale that could be read; "
                 "they can be trained on, not evaluated"
             )
         if self._counts["other prompts"]:

@@ -11,6 +11,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.reading import read_json_object
 from socsci_jax.studies.splits import split_of_units
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.wording import counted
 
 _HINT = "fetch it again or remove it"
 
@@ -90,7 +91,9 @@ def save_splits(store: StudyStore, held_out: PublishedHoldouts, *, replace: bool
         )
         parted = units.filter(~pl.col("whole"))
         notes = (
-            [f"{len(parted)} {column}s have answers on both sides and are held out whole"]
+            [
+                f"{counted(len(parted), f'{column} has answers on both sides and is', f'{column}s have answers on both sides and are')} held out whole"
+            ]
             if len(parted)
             else []
         )

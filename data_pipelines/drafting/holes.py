@@ -4,6 +4,6 @@ from __future__ import annotations
 
 NO_ORDER = "nothing shows whether its choices have an order"
 ATTENTION = "looks like an attention check"
-NOT_FINISHED = "responses were not finished"
+NOT_FINISHED = "not finished"
 UNEXPLAINED = "are explained in no file"
 OTHER_LABELS = "saw other labels; which answers belong together is not told"

@@ -7,6 +7,7 @@ import re
 from data_pipelines.drafting.asked import DraftAttribute
 from data_pipelines.drafting.draft_tree import Draft, one_line
 from data_pipelines.drafting.holes import NOT_FINISHED
+from socsci_jax.wording import counted
 
 
 def participant(draft: Draft, at: str) -> dict:
@@ -82,7 +83,7 @@ def exclusions(draft: Draft, at: str) -> list[dict]:
         else:
             draft.hole(
                 f"{at}exclude",
-                f"{finished.count(False)} {NOT_FINISHED} ({column.name}); say whether they count",
+                f"{counted(finished.count(False), 'response was', 'responses were')} {NOT_FINISHED} ({column.name}); say whether they count",
             )
     for column_name, right, told in draft.rulings.checks:
         draft.provenance[f"{at}exclude[{len(found)}]"] = told

@@ -169,7 +169,7 @@ def _without(table: Table, *, skipped: Sequence[int], empty: Sequence[str]) -> T
         found = cells.filter(cells.str.to_lowercase().is_in(shown).fill_null(False))
         counts.update(dict(found.value_counts().iter_rows()))
     notes = [
-        f"{table.name}: {counted(count, 'cell')} {text!r} count as empty."
+        f"{table.name}: {counted(count, f'cell {text!r} counts', f'cells {text!r} count')} as empty."
         for text, count in sorted(counts.items())
     ]
     keep = ~table.numbers.is_in(list(skipped))

@@ -226,7 +226,7 @@ def _unequal(built: BuiltStudy, factor: str, sizes: Mapping[str, int]) -> list[s
         return []
     seen = ", ".join(f"{name!r} {size:,}" for name, size in sizes.items())
     return [
-        f"factor {factor!r}: {counted(seen, 'person')}, which equal shares do not give; say the design's shares (`share`) or the "
+        f"factor {factor!r}: {seen} people, which equal shares do not give; say the design's shares (`share`) or the "
         "deposit's counts (`count`)"
     ]
 

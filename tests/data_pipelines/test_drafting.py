@@ -83,7 +83,7 @@ def test_what_two_traces_say_differently_is_counted_and_left_open(tmp_path):
     draft = draft_by_rules(folder)
     assert draft.design.assignments["FL_7"].conflicts == 1
     assert any(
-        "of 1 people two columns tell different levels" in hole
+        "of 1 person two columns tell different levels" in hole
         for hole in draft.specification.unresolved.values()
     )
 
@@ -308,7 +308,7 @@ def test_people_who_never_met_a_draw_are_no_rows_of_its_study(tmp_path):
     draft = draft_by_rules(some_met_it(tmp_path / "d"))
     study = only_study(draft)
     assert study.rows["fee"].is_ == ("toll", "tax")
-    assert draft.specification.provenance["rows"] == "1 people are at no level of fee"
+    assert draft.specification.provenance["rows"] == "1 person is at no level of fee"
 
 
 def some_met_it(folder):
@@ -607,9 +607,7 @@ def test_a_cell_that_is_not_made_of_choices_leaves_the_column_out(tmp_path):
 
 def test_a_value_that_is_no_choice_is_left_open_with_its_count(tmp_path):
     draft = drafted(tmp_path, q.single("QID1", "t", "How?", "Bad", "Good"), ["1", "2", "2", "9"])
-    assert (
-        draft.specification.unresolved["outcomes.answer"] == "1 cells are no choice of the survey file ('9')"
-    )
+    assert draft.specification.unresolved["outcomes.answer"] == "1 cell is no choice of the survey file ('9')"
 
 
 def test_a_choice_called_none_is_an_answer_and_na_is_an_empty_cell(tmp_path):
@@ -809,7 +807,7 @@ def test_previews_are_excluded_and_unfinished_responses_left_open(tmp_path):
     rows = [["0", "1", "1"], ["1", "1", "2"], ["0", "0", "2"]]
     draft = draft_by_rules(q.write_deposit(tmp_path / "d", survey_, columns, rows))
     assert only_study(draft).exclude[0].where["Status"].is_ == ("1",)
-    assert "1 responses were not finished" in draft.specification.unresolved["exclude"]
+    assert "1 response was not finished" in draft.specification.unresolved["exclude"]
 
 
 # --- files ------------------------------------------------------------------------------------------------------

@@ -176,7 +176,7 @@ def test_an_export_without_its_survey_tells_words_arms_and_previews(tmp_path, he
     assert (scale.lo, scale.hi) == (1, 7)
     assert study.participant == ("ResponseId",)
     assert study.exclude[0].where["Status"].is_ == ("Survey Preview",)
-    assert "1 responses were not finished" in holes["exclude"]
+    assert "1 response was not finished" in holes["exclude"]
     if header_rows > 1:
         assert study.outcomes["Q1"].question == ("How happy are you?",)
         assert "outcomes" not in holes

@@ -67,14 +67,14 @@ def test_rows_that_do_not_fit_the_header_are_named_with_their_place(tmp_path):
     assert table.numbers.to_list() == [1, 3, 5]
     assert table.misfits == (
         (2, "3 cells, where the header has 2"),
-        (4, "1 cells, where the header has 2"),
+        (4, "1 cell, where the header has 2"),
     )
 
 
 def test_cells_that_mean_nothing_are_empty_and_counted(tmp_path):
     table = read(written(tmp_path / "a.csv", b"id,q\n1,NA\n2, \n3,n/a\n4,None\n"))
     assert table.frame["q"].to_list() == [None, None, None, "None"]
-    assert "a.csv: 1 cells 'NA' count as empty." in table.notes
+    assert "a.csv: 1 cell 'NA' counts as empty." in table.notes
 
 
 def test_columns_of_one_name_cannot_be_taken_for_each_other(tmp_path):

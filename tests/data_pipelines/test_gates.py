@@ -362,7 +362,7 @@ def test_a_person_who_is_counted_twice_is_refused(tmp_path):
     rows.append(rows[0] | {"trust": 2})
     message = refused(write_deposit(tmp_path / "d", rows=rows))
     assert gates_in(message) == {"people-once"}
-    assert "1 people answered the same item more than once (first: 100)" in message
+    assert "1 person answered the same item more than once (first: 100)" in message
 
 
 def test_a_person_in_two_arms_of_a_factor_between_people_is_refused(tmp_path):
@@ -516,7 +516,7 @@ def test_a_waiver_is_recorded_in_the_store(tmp_path):
     store = build(write_deposit(tmp_path / "d", rows=rows), allow=("values-on-scale",))
     (waived,) = [result for result in store.manifest["gates"] if result["status"] == "waived"]
     assert waived["gate"] == "values-on-scale"
-    assert "1 answers are outside the scale: '9' (1)" in waived["findings"][0]
+    assert "1 answer is outside the scale: '9' (1)" in waived["findings"][0]
     assert store.manifest["command"].endswith("--allow values-on-scale")
 
 

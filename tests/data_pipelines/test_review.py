@@ -62,7 +62,7 @@ def test_text_from_a_deposit_is_text_on_the_page(tmp_path):
 def test_waived_gates_are_shown_with_what_they_found(tmp_path):
     rows = [row | {"trust": 9 if i == 3 else 1 + i // 2 % 3} for i, row in enumerate(answers())]
     shown = words(page_of(build(write_deposit(tmp_path / "d", rows=rows), allow=("values-on-scale",))))
-    assert "! waived outcome 'trust': 1 answers are outside the scale: '9' (1)" in shown
+    assert "! waived outcome 'trust': 1 answer is outside the scale: '9' (1)" in shown
 
 
 def test_pages_are_named_by_the_program_and_written_again(store):

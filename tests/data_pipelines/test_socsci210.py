@@ -195,7 +195,7 @@ def test_answers_to_an_unreadable_scale_stay_and_are_counted(tmp_path: Path) -> 
     store = build(write_lines(tmp_path / "in", [row(0), row(1, told=told), row(2, told=told, response=900)]))
     assert len(store.responses) == 3
     assert sorted(item.scale.kind for item in store.item_by_id.values()) == ["levels", "unknown"]
-    assert store.manifest["notes"][0].startswith("1 items (2 answers) state no scale")
+    assert store.manifest["notes"][0].startswith("1 item (2 answers) without a scale")
 
 
 def test_a_prompt_with_another_persona_is_kept_and_noted(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_condition_on_both_sides_is_held_out_whole_and_noted(tmp_path: Path) -
     (folder / "metadata" / "condition_mapping.json").write_text('{"abcde": {"train": [0, 2], "eval": [1]}}')
     split = Split.load(build(folder), "published_conditions")
     assert split.units("unseen_conditions").rows() == [("abcde", "0")]
-    assert split.notes == ("1 conditions have answers on both sides and are held out whole",)
+    assert split.notes == ("1 condition has answers on both sides and is held out whole",)
 
 
 def test_a_mapping_of_another_form_is_an_error(tmp_path: Path) -> None:

@@ -480,7 +480,7 @@ def test_predictions_for_people_who_did_not_answer_are_mentioned_and_not_used(wo
     extended = Predictions(frame=pl.concat([predictions.frame, stranger]))
     found = evaluate(extended, world.store, label(world.store, **TRAINING))
     assert found.table.equals(knows_truth.table)
-    assert found.notes[-1] == "Not used, because the person did not answer the item: 1 predictions."
+    assert found.notes[-1] == "Not used, because the person did not answer the item: 1 prediction."
 
 
 def test_predictions_that_meet_no_answer_are_refused(world):

@@ -92,7 +92,7 @@ def test_answers_that_tuned_cannot_rectify():
     groups = {name: [p for p in people if purpose[p] == name] for name in set(purpose.values())}
     assert len(groups["tuning"]) == pytest.approx(600, abs=80)
     check_purposes(groups["tuning"], groups["rectification"])
-    with pytest.raises(InputError, match=r"1 people .* used in tuning"):
+    with pytest.raises(InputError, match=r"1 person .* used in tuning"):
         check_purposes(groups["tuning"], [*groups["rectification"], groups["tuning"][0]])
 
 

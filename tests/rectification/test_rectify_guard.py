@@ -19,7 +19,7 @@ def _people():
 def test_answers_that_were_trained_on_are_refused(people):
     frame, gold = people
     seen = frame.with_columns(seen=pl.Series(np.arange(ROWS) == 7))
-    with pytest.raises(InputError, match=r"1 of 600 predictions are marked as seen .*'p7'"):
+    with pytest.raises(InputError, match=r"1 of 600 predictions is marked as seen .*'p7'"):
         rectify(seen, gold, "y ~ 1")
 
 
@@ -28,7 +28,7 @@ def test_a_table_that_says_only_what_is_unseen_is_believed_as_well(people):
     seen = frame.with_columns(
         unseen=pl.when(pl.int_range(ROWS) == 7).then(pl.lit("nothing")).otherwise(pl.lit("study"))
     )
-    with pytest.raises(InputError, match=r"1 of 600 predictions are marked as seen .*'p7'"):
+    with pytest.raises(InputError, match=r"1 of 600 predictions is marked as seen .*'p7'"):
         rectify(seen, gold, "y ~ 1")
 
 
@@ -62,7 +62,7 @@ def test_each_study_is_predicted_by_a_model_that_has_not_seen_it(people):
     found = rectify(first, gold, "y ~ 1", others=[second])
     expected = frame["prediction"].mean() + 50  # half of the people, from the second model
     assert row(found, "naive", "Intercept")["estimate"] == pytest.approx(expected, abs=1e-9)
-    with pytest.raises(InputError, match="1 studies were seen by every model, the first 'even'"):
+    with pytest.raises(InputError, match="1 study was seen by every model, the first 'even'"):
         rectify(first, gold, "y ~ 1", others=[first])
 
 

@@ -77,7 +77,7 @@ def test_a_split_of_another_store_content_is_refused(tmp_path):
     ("wanted", "message"),
     [
         ({"studies": 1.5}, "between 0 and 1"),
-        ({"studies": ["nobody"]}, "none of the 1 studies"),
+        ({"studies": ["nobody"]}, "none of the 1 study"),
         ({}, "hold out nothing"),
     ],
 )
