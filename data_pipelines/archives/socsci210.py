@@ -7,18 +7,30 @@ and every persona is held once.  The column `reasoning`, which was generated fro
 from __future__ import annotations
 
 import functools
-from collections import Counter
+import shutil
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
+from data_pipelines.archives.file_parts import parts_folder, read_in_parts
 from data_pipelines.archives.socsci210_files import INTEGERS, TEXTS, batches, release_files, release_folder
 from data_pipelines.archives.socsci210_holdouts import published_holdouts, save_splits
+from data_pipelines.archives.socsci210_parts import (
+    SAMPLES_SCHEMA,
+    other_personas,
+    repeated,
+    unknown_scales,
+    without_repeated,
+)
 from data_pipelines.scales.sentences import TextParts, read_scale, split_text
+from socsci_jax.storage import check_free
 from socsci_jax.studies.attributes import UNKNOWN_TEXTS
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item, Scale
-from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store import WRITTEN, StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
+from socsci_jax.studies.store_parts import Part
 from socsci_jax.wording import counted
 
 SOURCE = "SocSci210"
@@ -45,18 +57,30 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     the rejects; how many of each there were is in the notes.
     Raises InputError for a source that cannot be found or read, and for a missing column.
     """
+    check_free(out, replaces=WRITTEN if replace else None)
     folder = release_folder(Path(source))
-    files = release_files(folder)
-    builder = StoreBuilder(attributes=SOCSCI210_ATTRIBUTES, source=SOURCE, license=LICENSE, command=command)
-    reader = _Reader(builder)
-    for file in files:
-        for batch in batches(file, builder):
-            reader.add(batch, file)
-    builder.notes.extend(reader.notes())
     held_out = published_holdouts(folder)
-    store = builder.write(out, replace=replace)
+    read = read_in_parts(release_files(folder), parts_folder(out), reader=f"{__name__}:read_file")
+    parts = without_repeated([part for part, _ in read])
+    builder = _builder(command=command)
+    builder.notes.extend(_notes(parts, [counts for _, counts in read]))
+    store = builder.write(out, parts=parts, replace=replace)
     save_splits(store, held_out, replace=replace)
+    shutil.rmtree(parts_folder(out))
     return store
+
+
+def _builder(*, command: str) -> StoreBuilder:
+    return StoreBuilder(attributes=SOCSCI210_ATTRIBUTES, source=SOURCE, license=LICENSE, command=command)
+
+
+def read_file(file: Path) -> tuple[Part, dict[str, object]]:
+    """One file as a part of the store, with its `samples`; and how many prompts and personas differ, and where first."""
+    builder = _builder(command="")
+    reader = _Reader(builder)
+    for batch in batches(file, builder):
+        reader.add(batch, file)
+    return {**builder.part(), "samples": reader.samples()}, reader.counts()
 
 
 class _Reader:
@@ -64,12 +88,10 @@ class _Reader:
 
     def __init__(self, builder: StoreBuilder):
         self.builder = builder
-        self._samples: dict[str, set[int]] = {}
+        self._samples: dict[str, dict[int, str]] = {}
         self._personas: dict[tuple[str, int], int] = {}
-        self._unknown: Counter[str] = Counter()
         self._other_prompts: list[str] = []
         self._other_personas: list[str] = []
-        self._counts: Counter[str] = Counter()
 
     def add(self, rows: pl.DataFrame, file: Path) -> None:
         rows = self._complete(rows, file)
@@ -112,9 +134,7 @@ class _Reader:
         )
         rebuilt = pl.concat_str([pl.lit(_PROMPT_HEAD), persona, pl.lit(_PROMPT_MIDDLE), pl.col("stimuli")])
         differing = rows.filter(pl.col("prompt") != rebuilt)
-        self._counts["other prompts"] += len(differing)
-        if len(differing) and not self._other_prompts:
-            self._other_prompts.append(f"{file.name}:{differing['row'][0]}")
+        self._other_prompts.extend(f"{file.name}:{row}" for row in differing["row"])
         return rows.drop("prompt")
 
     def _add_participants(self, rows: pl.DataFrame, file: Path) -> None:
@@ -141,22 +161,16 @@ class _Reader:
         columns = rows.select("row", "study_id", "group", "participant", "response", "sample_id")
         for row, study, group, participant, response, sample_id in columns.iter_rows():
             place = f"{file.name}:{row}"
-            seen = self._samples.setdefault(study, set())
+            seen = self._samples.setdefault(study, {})
             if sample_id in seen:
-                self.builder.reject(
-                    "response",
-                    place=place,
-                    reason="(study_id, sample_id) was seen before",
-                    record={"study_id": study, "sample_id": sample_id},
-                )
+                self.builder.reject("response", **repeated(study, sample_id, place))
                 continue
-            seen.add(sample_id)
-            item_id, scale = items[group]
-            if scale.kind == "unknown":
-                self._unknown[item_id] += 1
-            self.builder.add_response(item_id, str(participant), response, sample_id=sample_id, place=place)
+            seen[sample_id] = place
+            self.builder.add_response(
+                items[group], str(participant), response, sample_id=sample_id, place=place
+            )
 
-    def _add_item(self, row: dict) -> tuple[str, Scale]:
+    def _add_item(self, row: dict) -> str:
         self.builder.add_study(row["study_id"])
         parts, scale = _read_text(row["stimuli"])
         item = Item(
@@ -168,26 +182,46 @@ class _Reader:
             answer_format=parts.answer_format,
             scale=scale,
         )
-        return self.builder.add_item(item), scale
+        return self.builder.add_item(item)
 
-    def notes(self) -> list[str]:
-        notes = []
-        if self._unknown:
-            notes.append(
-                f"{counted(len(self._unknown), 'item')} ({counted(self._unknown.total(), 'answer')}) without a scale that could be read; "
-                "they can be trained on, not evaluated"
-            )
-        if self._counts["other prompts"]:
-            notes.append(
-                f"{self._counts['other prompts']} published prompts differ from the one that layout persona_first "
-                f"writes (the first at {self._other_prompts[0]})"
-            )
-        if self._other_personas:
-            notes.append(
-                f"{counted(len(self._other_personas), 'time')} a participant came back with another persona; the first stands "
-                f"(the first such row at {self._other_personas[0]})"
-            )
-        return notes
+    def samples(self) -> pa.Table:
+        rows = [(study, *row) for study, of in self._samples.items() for row in of.items()]
+        columns = zip(*rows, strict=True) if rows else [(), (), ()]
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, SAMPLES_SCHEMA, strict=True)]
+        return pa.table(arrays, schema=SAMPLES_SCHEMA)
+
+    def counts(self) -> dict[str, object]:
+        return {
+            name: {"count": len(places), "first": places[:1]}
+            for name, places in (("prompts", self._other_prompts), ("personas", self._other_personas))
+        }
+
+
+def _notes(parts: list[Part], counts: list[dict[str, Any]]) -> list[str]:
+    notes = []
+    items, answers = unknown_scales(parts)
+    if items:
+        notes.append(
+            f"{counted(items, 'item')} ({counted(answers, 'answer')}) without a scale that could be read; "
+            "they can be trained on, not evaluated"
+        )
+    prompts = [of["prompts"] for of in counts]
+    if first := _first_place(prompts):
+        notes.append(
+            f"{sum(of['count'] for of in prompts)} published prompts differ from the one that layout persona_first "
+            f"writes (the first at {first})"
+        )
+    personas = [*(of["personas"] for of in counts), other_personas(parts)]
+    if first := _first_place(personas):
+        notes.append(
+            f"{counted(sum(of['count'] for of in personas), 'time')} a participant came back with another persona; the "
+            f"first stands (the first: {first})"
+        )
+    return notes
+
+
+def _first_place(counts: list[dict[str, Any]]) -> str | None:
+    return next((place for of in counts for place in of["first"]), None)
 
 
 def _known(name: str) -> pl.Expr:

@@ -65,10 +65,11 @@ def tokenize_prompts(pairs: Pairs, *, layout: Layout, tokenizer: Tokenizer) -> P
         own = [layout.own_text(item=items[i]) for i in item_ids]
         keys = ["/".join(person) for person in people]
         pair_shared, pair_own = pair_person, pair_item
-    templates = [
-        tokenizer.prompt_template(layout.system, layout.earlier_texts(**values)) for values in sharing
-    ]
-    trail, tail = _one_ending(templates, layout)
+    earlier = [layout.earlier_texts(**values) for values in sharing]
+    # Most layouts have no earlier turns, and one template.
+    template_of = {texts: tokenizer.prompt_template(layout.system, texts) for texts in set(earlier)}
+    templates = [template_of[texts] for texts in earlier]
+    trail, tail = _one_ending(list(template_of.values()), layout)
     shared, text_of_shared = _distinct(
         [
             (tuple(template.head), template.lead + layout.shared_text(**values))

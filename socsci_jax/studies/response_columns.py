@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +22,6 @@ class ResponseColumns:
         self._sample = array.array("q")
         self._weights: dict[int, float] = {}
 
-    @property
-    def items(self) -> Iterable[str]:
-        """Ids of the items that were answered."""
-        return self._item_numbers.keys()
-
     def append(
         self, item_id: str, participant_id: str, value: float, sample_id: int, weight: float | None
     ) -> None:
@@ -37,11 +31,6 @@ class ResponseColumns:
         self._person.append(self._person_numbers.setdefault(participant_id, len(self._person_numbers)))
         self._value.append(value)
         self._sample.append(sample_id)
-
-    def pairs(self) -> Iterator[tuple[str, str]]:
-        """item_id and participant_id of each answer."""
-        items, people = list(self._item_numbers), list(self._person_numbers)
-        return ((items[i], people[p]) for i, p in zip(self._item, self._person, strict=True))
 
     def table(self) -> pa.Table:
         def texts(numbers: array.array[int], known: dict[str, int]) -> pa.Array:

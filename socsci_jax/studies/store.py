@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,8 +94,7 @@ class StudyStore:
         path = self.path / name
         if name not in self._checked:
             try:
-                with path.open("rb") as file:
-                    found = hashlib.file_digest(file, "sha256").hexdigest()
+                found = file_hash(path)
             except FileNotFoundError:
                 raise InputError(f"{path}: this file of the study store is missing; {_REBUILD}.") from None
             if found != self.manifest["files"].get(name):
@@ -251,10 +249,7 @@ class StudyStore:
         return tuple(name for name in names if name != NOTHING_KNOWN)
 
 
-def content_hash(tables: Mapping[str, pa.Table]) -> str:
-    """SHA-256 of what the tables say, independent of file format, compression and library versions."""
-    digest = hashlib.sha256()
-    for name in TABLES:
-        for batch in tables[name].combine_chunks().to_batches(max_chunksize=65_536):
-            digest.update(json.dumps([name, batch.to_pydict()], ensure_ascii=False).encode())
-    return digest.hexdigest()
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

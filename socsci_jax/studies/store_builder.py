@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +20,17 @@ from socsci_jax.studies.response_columns import ResponseColumns
 from socsci_jax.studies.schema import (
     ITEMS_SCHEMA,
     REJECTS_SCHEMA,
+    RESPONSES_SCHEMA,
     RETESTS_SCHEMA,
     SCHEMA_VERSION,
     STUDIES_SCHEMA,
     Item,
     participants_schema,
 )
-from socsci_jax.studies.store import WRITTEN, StudyStore, content_hash
+from socsci_jax.studies.store import WRITTEN, StudyStore, file_hash
+from socsci_jax.studies.store_parts import UNKNOWN_SCHEMA, MergedParts, Part, write_tables
 
+SOFTWARE = f"socsci_jax {__version__}"
 # Rows that are made from Python objects together, and no more.
 ROWS_AT_A_TIME = 16_384
 
@@ -64,9 +65,7 @@ class StoreBuilder:
         self._attribute_texts: dict[str, str] = {}
         self._retests: list[tuple[str, str, int, float]] = []
         self._rejects: list[dict[str, Any]] = []
-        self._unknown_values: dict[str, collections.Counter[str]] = collections.defaultdict(
-            collections.Counter
-        )
+        self._unknown: list[dict[str, str]] = []
 
     def add_study(
         self, study_id: str, *, title: str = "", source: str | None = None, license: str | None = None
@@ -104,18 +103,24 @@ class StoreBuilder:
                 f"{list(self.attributes)}."
             )
         if (study_id, participant_id) not in self._participants:
-            values = tuple(self._attribute(name, attributes.get(name)) for name in self.attributes)
-            self._participants[study_id, participant_id] = (weight, values)
+            values = {name: self._attribute(name, attributes.get(name)) for name in self.attributes}
+            self._participants[study_id, participant_id] = (weight, tuple(values.values()))
+            for name, value in values.items():
+                if value is None and attributes.get(name) is not None:
+                    self._unknown.append(
+                        {
+                            "study_id": study_id,
+                            "participant_id": participant_id,
+                            "attribute": name,
+                            "value": str(attributes[name]).strip(),
+                        }
+                    )
 
     def _attribute(self, name: str, value: object) -> str | None:
         if name in self.verbatim:
             return None if value is None else str(value)
         text = attribute_text(value)
-        if text is None:
-            if value is not None:
-                self._unknown_values[name][str(value).strip()] += 1
-            return None
-        return self._attribute_texts.setdefault(text, text)
+        return None if text is None else self._attribute_texts.setdefault(text, text)
 
     def add_response(
         self,
@@ -165,79 +170,60 @@ class StoreBuilder:
             }
         )
 
-    def write(self, out: str | Path, *, replace: bool = False) -> StudyStore:
-        """Writes the store beside its final place and moves it there whole, so that no half store is left."""
+    def part(self) -> Part:
+        """All that was added, as tables."""
+        return {
+            "studies": pa.Table.from_pylist(list(self._studies.values()), schema=STUDIES_SCHEMA),
+            "items": self._items_table(),
+            "participants": self._participants_table(),
+            "responses": self._responses.table(),
+            "rejects": pa.Table.from_pylist(self._rejects, schema=REJECTS_SCHEMA),
+            "unknown": pa.Table.from_pylist(self._unknown, schema=UNKNOWN_SCHEMA),
+        }
+
+    def write(self, out: str | Path, *, parts: Sequence[Part] = (), replace: bool = False) -> StudyStore:
+        """Writes the store beside its final place and moves it there whole, so that no half store is left.
+
+        `parts` were collected by other builders and stand before what this one holds.
+        """
         out = Path(out)
         replaces = WRITTEN if replace and (out / "store.json").is_file() else None
         check_free(out, replaces=replaces)
-        used = set(self._responses.items)
-        if not used and not (self.keeps_unanswered and self._items):
-            raise InputError(
-                f"{self.source}: not one answer could be read; the reasons were "
-                f"{dict(collections.Counter(r['reason'] for r in self._rejects))}."
-            )
-        for item_id in [] if self.keeps_unanswered else [i for i in self._items if i not in used]:
-            item = self._items.pop(item_id)
-            self.reject(
-                "item",
-                place=f"study {item.study_id}, condition {item.condition!r}, outcome {item.outcome!r}",
-                reason="item without answers",
-                record={"item_id": item_id},
-            )
-        kept = {item.study_id for item in self._items.values()}
-        answered = {(self._items[i].study_id, p) for i, p in self._responses.pairs()}
-        people = [key for key in self._participants if self.keeps_unanswered or key in answered]
-        missing = answered - self._participants.keys()
-        if missing:
-            raise InputError(f"{self.source}: answers of a participant that was never added, {min(missing)}.")
-        tables = {
-            "studies": pa.Table.from_pylist(
-                [s for k, s in self._studies.items() if k in kept], schema=STUDIES_SCHEMA
-            ),
-            "items": self._items_table(),
-            "participants": self._participants_table(people),
-            "responses": self._responses.table(),
-            "rejects": pa.Table.from_pylist(self._rejects, schema=REJECTS_SCHEMA),
-        }
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "source": self.source,
-            "license": self.license,
-            "command": self.command,
-            "software": f"socsci_jax {__version__}",
-            "content_hash": content_hash(tables),
-            "rows": {name: table.num_rows for name, table in tables.items()},
-            "notes": [*self.notes, *self._unknown_notes()],
-            **self.facts,
+        merged = MergedParts(
+            [*parts, self.part()], source=self.source, keeps_unanswered=self.keeps_unanswered
+        )
+        schemas = {
+            "studies": STUDIES_SCHEMA,
+            "items": ITEMS_SCHEMA,
+            "participants": participants_schema(self.attributes),
+            "responses": RESPONSES_SCHEMA,
+            "rejects": REJECTS_SCHEMA,
         }
         # Splits and signatures say which content they were made for, and stay.
         with new_folder(out, replaces=replaces, keeps=("splits", "signatures.json")) as partial:
-            for name, table in tables.items():
-                pq.write_table(table, partial / f"{name}.parquet", compression="zstd")
+            content_hash, rows = write_tables(partial, schemas, merged.batches)
             for name, content in self.files.items():
                 (partial / name).write_bytes(content)
-            beside = list(self.files)
+            written = [*(f"{name}.parquet" for name in schemas), *self.files]
             if self._retests:
                 columns = zip(RETESTS_SCHEMA.names, zip(*self._retests, strict=True), strict=True)
                 retests = pa.table({name: list(cells) for name, cells in columns}, schema=RETESTS_SCHEMA)
                 pq.write_table(retests, partial / "retests.parquet", compression="zstd")
-                beside.append("retests.parquet")
-            manifest["files"] = {
-                name: hashlib.sha256((partial / name).read_bytes()).hexdigest()
-                for name in (*(f"{table}.parquet" for table in tables), *beside)
+                written.append("retests.parquet")
+            manifest = {
+                "schema_version": SCHEMA_VERSION,
+                "source": self.source,
+                "license": self.license,
+                "command": self.command,
+                "software": SOFTWARE,
+                "content_hash": content_hash,
+                "rows": rows,
+                "notes": [*self.notes, *_unknown_notes(merged.unknown_values())],
+                **self.facts,
+                "files": {name: file_hash(partial / name) for name in written},
             }
             (partial / "store.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         return StudyStore(out)
-
-    def _unknown_notes(self) -> list[str]:
-        if not self._unknown_values:
-            return []
-        found = "; ".join(
-            f"{name}: {', '.join(f'{value!r} ({count:,})' for value, count in values.most_common())}"
-            for name, values in sorted(self._unknown_values.items())
-        )
-        texts = ", ".join(map(repr, sorted(UNKNOWN_TEXTS)))
-        return [f"Values that mean that nothing is known ({texts}, in any case) were left out: {found}."]
 
     def _items_table(self) -> pa.Table:
         rows = iter(self._items.items())
@@ -250,9 +236,9 @@ class StoreBuilder:
             )
         return pa.Table.from_batches(batches, schema=ITEMS_SCHEMA)
 
-    def _participants_table(self, people: list[tuple[str, str]]) -> pa.Table:
+    def _participants_table(self) -> pa.Table:
         schema = participants_schema(self.attributes)
-        rows = [self._participants[key] for key in people]
+        people, rows = self._participants.keys(), self._participants.values()
         columns = [
             pa.array([values[i] for _, values in rows], pa.string()) for i in range(len(self.attributes))
         ] or [pa.nulls(len(rows), pa.string())]
@@ -265,6 +251,17 @@ class StoreBuilder:
             ],
             schema=schema,
         )
+
+
+def _unknown_notes(values: Mapping[str, Mapping[str, int]]) -> list[str]:
+    if not values:
+        return []
+    found = "; ".join(
+        f"{name}: {', '.join(f'{value!r} ({count:,})' for value, count in counts.items())}"
+        for name, counts in values.items()
+    )
+    texts = ", ".join(map(repr, sorted(UNKNOWN_TEXTS)))
+    return [f"Values that mean that nothing is known ({texts}, in any case) were left out: {found}."]
 
 
 def _item_row(item_id: str, item: Item) -> dict[str, Any]:
