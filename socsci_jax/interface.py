@@ -222,13 +222,16 @@ def forecast(
     others is the experiment, or if there are too few.
     """
     from socsci_jax.forecasting.collection import collect
-    from socsci_jax.forecasting.forecast import check_not_known
+    from socsci_jax.forecasting.forecast import check_experiment, check_not_known
     from socsci_jax.forecasting.forecast import forecast as make
     from socsci_jax.forecasting.population import population
     from socsci_jax.simulation.predict import predict as ask
     from socsci_jax.studies.pairs import Pairs
 
+    # Whatever can be refused is refused before the first prediction.
     items = items_of(experiment)
+    personas = population(people, margins=margins, seed=seed)
+    check_experiment(items, personas, subgroups)
 
     def predict(pairs: Pairs) -> Predictions:
         return ask(model, pairs, show_progress=show_progress)
@@ -246,7 +249,7 @@ def forecast(
     return make(
         items,
         predict=predict,
-        population=population(people, margins=margins, seed=seed),
+        population=personas,
         collection=calibration,
         subgroups=subgroups,
         seed=seed,

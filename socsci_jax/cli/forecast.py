@@ -98,17 +98,26 @@ def lock_command(
     codebook: Annotated[
         Path | None, typer.Option(help="The benchmark's codebook, whose ranges the tiers have to keep.")
     ] = None,
+    stated: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML of what only authors know, for both checklists: team, summary, funding, blinding, selection, code, compute."
+        ),
+    ] = None,
     seed: Seed = 0,
     replace: Replace = False,
 ) -> None:
-    """Lock a forecast before anybody answers: its files, the benchmark's three tiers, and a hash to publish."""
+    """Lock a forecast before anybody answers: its files, the benchmark's three tiers, both checklists, and a hash to publish."""
     from socsci_jax.evaluation.elsewhere.silicon_sample import Ranges
+    from socsci_jax.forecasting.checklists import FORM, GUIDE, read_stated
     from socsci_jax.forecasting.lock import lock
 
     ranges = None if codebook is None else Ranges.of_codebook(codebook)
-    made = lock(forecast, out, ranges=ranges, seed=seed, replace=replace)
+    known = None if stated is None else read_stated(stated)
+    made = lock(forecast, out, ranges=ranges, stated=known, seed=seed, replace=replace)
     say(f"locked: {out}")
     say(f"hash:   {made.hash}")
+    say(f"Both checklists name what only you can add: {out / GUIDE}, {out / FORM} (--stated adds it).")
     say("Deposit the whole folder where its date is attested, and publish the hash; then collect answers.")
 
 

@@ -51,7 +51,9 @@ class Feature:
         high = values > self.most + slack
         # Nothing is wrong with texts nearer, a spread smaller or a mass larger than known.
         low = values < self.least - slack
-        return {"spread": high, "distance": high, "size": high, "mass": low}.get(self.name, high | low)
+        never = np.zeros(len(values), bool)
+        sides = {"spread": high, "distance": high, "size": high, "mass": low, "study_size": never}
+        return sides.get(self.name, high | low)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ class Calibration:
         return float(self.coefficients[0])
 
     def design(self, table: pl.DataFrame) -> np.ndarray:
-        """Columns directed, predicted, and predicted times each feature but size [N, P]."""
+        """Columns directed, predicted, and predicted times each feature but the effect's own size [N, P]."""
         predicted = table["predicted"].to_numpy()
         directed = (~table["undirected"]).cast(pl.Float64).to_numpy()
         others = [
@@ -86,13 +88,16 @@ class Calibration:
         ]
         return np.column_stack([directed, predicted, *others])
 
+    def slopes(self, table: pl.DataFrame) -> np.ndarray:
+        """How much of each predicted effect is expected of people [N]; features may take all weight from a prediction, and
+        never turn it round."""
+        alone = self.design(table.with_columns(predicted=pl.lit(1.0)))
+        return np.maximum(0.0, alone[:, 1:] @ self.coefficients[1:])
+
     def expected(self, table: pl.DataFrame) -> np.ndarray:
-        """Expected effects [N]; features may take all weight from a prediction, and never turn it round."""
-        design = self.design(table)
-        predicted = design[:, 1]
-        moved = design[:, 1:] @ self.coefficients[1:]
-        against = np.sign(moved) * np.sign(predicted) < 0
-        return design[:, 0] * self.coefficients[0] + np.where(against, 0.0, moved)
+        """Expected effects [N]."""
+        directed = self.design(table)[:, 0] * self.coefficients[0]
+        return directed + self.slopes(table) * table["predicted"].to_numpy()
 
     def log_scale(self, table: pl.DataFrame) -> np.ndarray:
         """Features [N, F] on which the spread of true effects depends."""
@@ -138,8 +143,10 @@ class Calibration:
         return cls(features=features, studies=found["studies"], contrasts=found["contrasts"], **arrays)
 
 
+_LOGARITHMIC = ("size", "options", "study_size")
 WORDS = {
     "size": "predicted effect",
+    "study_size": "size of all predicted effects",
     "spread": "spread over variants",
     "distance": "distance of the text",
     "options": "number of response options",
@@ -149,7 +156,7 @@ WORDS = {
 
 def span(name: str, least: float, most: float) -> str:
     """The ends of a feature's values in words; sizes and numbers of options leave their logarithmic axis."""
-    size = np.expm1 if name in ("size", "options") else float
+    size = np.expm1 if name in _LOGARITHMIC else float
     return f"{size(least):.3g} to {size(most):.3g}"
 
 
@@ -158,7 +165,7 @@ def values(table: pl.DataFrame, name: str) -> np.ndarray:
     if name == "size":
         return np.log1p(np.abs(table["predicted"].to_numpy()))
     found = table[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    return np.log1p(found) if name == "options" else found
+    return np.log1p(found) if name in _LOGARITHMIC else found
 
 
 def calibrate(table: pl.DataFrame) -> Calibration:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Collection as Names
 
 import numpy as np
@@ -12,8 +12,9 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.forecasting.arms import positions, predicted_arms
+from socsci_jax.forecasting.calibration import FEWEST_STUDIES
 from socsci_jax.forecasting.distance import Words, texts_by_study
-from socsci_jax.forecasting.effects import predicted_effects
+from socsci_jax.forecasting.effects import predicted_effects, reference_of
 from socsci_jax.forecasting.table import CALIBRATION
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import Predictions
@@ -62,15 +63,16 @@ def collect(
     The same personas, drawn over all arms of a study, are asked every item of it: arms then differ by their texts alone.
 
     Studies that the model was trained on are excluded, with a warning that counts them.  Raises InputError, before anything
-    is predicted, where none is left, and, unless `allow_unknown`, where it is not known what the model was trained on.
+    is predicted, where too few are left, and, unless `allow_unknown`, where it is not known what the model was trained on.
     """
     pairs = asked_pairs(store, excluded=excluded, people=people, seed=seed)
-    if seen := seen_studies(trained_on, pairs, allow_unknown=allow_unknown):
-        pairs = pairs.where(~pl.col("study_id").is_in(seen))
+    seen = seen_studies(trained_on, pairs, allow_unknown=allow_unknown)
     left_out = {*excluded, *seen}
-    predictions = predict(pairs)
-    arms = predicted_arms(predictions, store.item_by_id)
     human = human_arms(store)
+    usable = studies_with_effects(store.item_by_id.values(), human) - left_out
+    check_enough(store, usable, excluded=set(excluded), seen=set(seen))
+    predictions = predict(pairs.where(pl.col("study_id").is_in(usable)))
+    arms = predicted_arms(predictions, store.item_by_id)
     kept = [item for item in store.item_by_id.values() if item.study_id not in left_out]
     words = Words.of(kept)
     distance = {study: words.distance(text, excluded=study) for study, text in texts_by_study(kept).items()}
@@ -86,6 +88,38 @@ def collect(
         source=f"store {store.path.name}, {store.content_hash}",
         excluded=tuple(sorted(excluded)),
         seen=tuple(seen),
+    )
+
+
+def studies_with_effects(items: Iterable[Item], human: pl.DataFrame) -> set[str]:
+    """The studies in which people answered an outcome in its reference and in another arm, often enough."""
+    rows = {(i.study_id, i.outcome, i.condition): bool(i.is_control) for i in items}
+    schema = dict.fromkeys(ARM, pl.String) | {"is_control": pl.Boolean}
+    arms = pl.DataFrame([(*key, control) for key, control in rows.items()], schema=schema, orient="row")
+    references = pl.DataFrame(
+        [(*key, condition) for key, condition in reference_of(arms).items()],
+        schema=dict.fromkeys(ARM, pl.String),
+        orient="row",
+    )
+    enough = human.filter(pl.col("n") >= MINIMUM_N, pl.col("se2") > 0)
+    others = enough.join(references, on=ARM, how="anti")
+    return set(others.join(enough.join(references, on=ARM), on=("study", "outcome"), how="semi")["study"])
+
+
+def check_enough(store: StudyStore, usable: set[str], *, excluded: set[str], seen: set[str]) -> None:
+    """Raises InputError where a store has too few studies to calibrate on, before anything is predicted."""
+    if len(usable) >= FEWEST_STUDIES:
+        return
+    every = set(store.studies["study_id"])
+    reasons = {
+        "were excluded": every & excluded,
+        "the model was trained on": (every & seen) - excluded,
+        f"have no effect with {MINIMUM_N} answers in both arms": every - usable - seen - excluded,
+    }
+    why = ", ".join(f"{len(own)} {reason}" for reason, own in reasons.items() if own)
+    raise InputError(
+        f"{store.path}: {len(usable)} of {len(every)} studies can teach calibration, and {FEWEST_STUDIES} are needed"
+        + (f" ({why})." if why else ".")
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from socsci_jax.forecasting.table import KEY, PREDICTED
+from socsci_jax.forecasting.table import KEY, PREDICTED, with_study_size
 from socsci_jax.studies.schema import Item
 
 
@@ -21,7 +21,7 @@ def predicted_effects(arms: pl.DataFrame, *, by_variant: pl.DataFrame | None = N
     if by_variant is not None and by_variant["variant"].n_unique() > 1:
         spread = _differences(by_variant).group_by(*KEY).agg(spread=pl.col("predicted").std())
         effects = effects.drop("spread").join(spread, on=KEY, how="left", maintain_order="left")
-    return effects.select(*PREDICTED)
+    return with_study_size(effects).select(*PREDICTED)
 
 
 def _differences(arms: pl.DataFrame) -> pl.DataFrame:
@@ -105,4 +105,4 @@ def component_effects(arms: pl.DataFrame, items: Sequence[Item]) -> pl.DataFrame
                         "mass": min((one[2] for one, _ in pairs if one[2] is not None), default=None),
                     }
                 )
-    return pl.DataFrame(rows, schema=PREDICTED)
+    return with_study_size(pl.DataFrame(rows, schema=PREDICTED))

@@ -79,11 +79,11 @@ def forecast(
 
     Raises InputError if the experiment is one of the calibration studies, or if these are too few.
     """
+    check_experiment(items, population, subgroups)
     check_not_known(items, collection.items)
     by_id = {item.item_id: item for item in items}
     predictions = predict(Pairs.cross(list(items), population.personas))
     arms = predicted_arms(predictions, by_id, weights=population.weight_of)
-    check_arms(arms)
     variants = predicted_arms(predictions, by_id, weights=population.weight_of, by_variant=True)
     predicted = with_distance(predicted_effects(arms, by_variant=variants), items, collection)
 
@@ -141,11 +141,21 @@ def check_not_known(items: Sequence[Item], known_items: Sequence[Item]) -> None:
             )
 
 
-def check_arms(arms: pl.DataFrame) -> None:
-    if arms.is_empty():
+def check_experiment(items: Sequence[Item], population: Population, subgroups: Sequence[str]) -> None:
+    """Raises InputError where nothing could be forecast or told apart: before anything is predicted."""
+    arms: dict[tuple[str, str], set[str]] = {}
+    for item in items:
+        if item.scale.kind == "levels" and not item.scale.nominal:
+            arms.setdefault((item.study_id, item.outcome), set()).add(item.condition)
+    if not arms:
         raise InputError("no outcome has ordered answers, so there are no effects to forecast.")
-    if not arms.select(pl.len().over("study", "outcome") > 1).to_series().any():
+    if max(map(len, arms.values())) < 2:
         raise InputError("the experiment has one arm; an effect needs two.")
+    for attribute in subgroups:
+        if attribute not in population.personas.columns[1:]:
+            raise InputError(
+                f"personas have no attribute {attribute!r}; they have {population.personas.columns[1:]}."
+            )
 
 
 def with_distance(effects: pl.DataFrame, items: Sequence[Item], collection: Collection) -> pl.DataFrame:
@@ -172,10 +182,6 @@ def subgroup_effects(
     """
     found = []
     for attribute in subgroups:
-        if attribute not in population.personas.columns:
-            raise InputError(
-                f"personas have no attribute {attribute!r}; they have {population.personas.columns[1:]}."
-            )
         known = population.personas.select("participant_id", attribute).drop_nulls()
         group_of = dict(known.iter_rows())
         arms = predicted_arms(predictions, items, weights=population.weight_of, groups=group_of)
@@ -193,9 +199,10 @@ def subgroup_effects(
                 )
             )
     key = ["study", "outcome", "condition", "reference"]
-    everybody = effects.select(*key, "expected", overall="predicted")
+    slopes = pl.Series("slope", calibration.slopes(effects))
+    everybody = effects.select(*key, "expected", slopes, overall="predicted")
     schema = dict.fromkeys(("attribute", "group", *key), pl.String)
     empty = pl.DataFrame(schema={**schema, "predicted": pl.Float64, "personas": pl.Int64})
     joined = pl.concat(found or [empty]).join(everybody, on=key, how="left", maintain_order="left")
-    moved = calibration.slope * (pl.col("predicted") - pl.col("overall"))
-    return joined.with_columns(expected=pl.col("expected") + moved).drop("overall")
+    moved = pl.col("slope") * (pl.col("predicted") - pl.col("overall"))
+    return joined.with_columns(expected=pl.col("expected") + moved).drop("overall", "slope")

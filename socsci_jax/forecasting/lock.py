@@ -16,6 +16,7 @@ import polars as pl
 from socsci_jax import __version__
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere import silicon_sample
+from socsci_jax.forecasting import checklists
 from socsci_jax.forecasting.files import WRITTEN, SavedForecast, read_forecast
 from socsci_jax.forecasting.tiers import LEVEL, tiers
 from socsci_jax.reading import read_json_object
@@ -41,17 +42,19 @@ def lock(
     forecast: Path,
     out: Path,
     *,
+    stated: Mapping[str, str] | None = None,
     documents: Mapping[str, str] | None = None,
     ranges: silicon_sample.Ranges | None = None,
     seed: int = 0,
     replace: bool = False,
 ) -> Lock:
-    """Writes a lock of a forecast's folder: all its files, the benchmark's three tiers, and `lock.json`.
+    """Writes a lock of a forecast's folder: all its files, the benchmark's three tiers, both checklists, and `lock.json`.
 
     Args:
       forecast: folder of `write_forecast`.
       out: folder to write.
-      documents: name -> text of what shall be deposited with it, such as filled-in checklists.
+      stated: what authors state in both checklists (`checklists.STATED`).
+      documents: name -> text of what else shall be deposited with it.
       ranges: least and greatest answers of the benchmark's outcomes, which the tiers then have to keep.
       seed: of T1, where answers are drawn.
       replace: replaces a lock that is there.
@@ -62,13 +65,14 @@ def lock(
     tables = tiers(saved, seed=seed)
     check_tiers(tables, ranges)
     abstained = saved.table("effects").filter(pl.col("abstains") != "")
-    names = [*WRITTEN, *(f"{tier}.csv" for tier in tables), *(documents or {}), LOCK]
+    texts = {**checklists.documents(saved, stated), **(documents or {})}
+    names = [*WRITTEN, *(f"{tier}.csv" for tier in tables), *texts, LOCK]
     with new_folder(out, replaces=names if replace else None) as folder:
         for name in WRITTEN:
             shutil.copyfile(forecast / name, folder / name)
         for tier, table in tables.items():
             table.write_csv(folder / f"{tier}.csv")
-        for name, text in (documents or {}).items():
+        for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
         facts = {

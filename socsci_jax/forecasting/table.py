@@ -11,8 +11,9 @@ from socsci_jax.errors import InputError
 KEY = ("study", "outcome", "condition", "reference")
 # What calibration may use beside the predicted effect.  `spread`: standard deviation of the predicted effect over variants
 # of the prompt; `distance`: 0 (the same words) to 1 (none) from the nearest study that calibration knows; `options`: number
-# of response options; `mass`: probability of valid answers.  Null where it is not known.
-FEATURES = ("spread", "distance", "options", "mass")
+# of response options; `mass`: probability of valid answers; `study_size`: root mean square of all effects that are predicted of
+# the study, which tells how large people's are.  Null where it is not known.
+FEATURES = ("spread", "distance", "options", "mass", "study_size")
 PREDICTED: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(KEY, pl.String),
     # There is no control: which of the two arms is the reference is arbitrary.
@@ -70,6 +71,11 @@ CHECKS: dict[str, type[pl.DataType]] = {
 _OPTIONAL = ("undirected", "reference", *FEATURES, "reference_se")
 
 
+def with_study_size(effects: pl.DataFrame) -> pl.DataFrame:
+    """Fills in `study_size`; `effects` are all that are predicted of each study."""
+    return effects.with_columns(study_size=(pl.col("predicted") ** 2).mean().over("study").sqrt())
+
+
 def calibration_table(frame: pl.DataFrame) -> pl.DataFrame:
     """Checks a table of effects that people and predictions have in common, and fills in what may be left out.
 
@@ -95,6 +101,8 @@ def calibration_table(frame: pl.DataFrame) -> pl.DataFrame:
         if bad.any():
             row = int(bad.arg_true()[0])
             raise InputError(f"the calibration table, row {row + 1}: {name} is {filled[name][row]}.")
+    if filled["study_size"].null_count():
+        filled = with_study_size(filled)
     if filled.select(KEY).is_duplicated().any():
         raise InputError("the calibration table has a contrast twice; keep one row for each.")
     return filled

@@ -14,6 +14,7 @@ from hostile_texts import HOSTILE
 
 from socsci_jax.evaluation.evaluate import evaluate
 from socsci_jax.evaluation.report import checklists
+from socsci_jax.evaluation.report.facts import Facts
 from socsci_jax.evaluation.report.files import write_report
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store_builder import StoreBuilder
@@ -221,7 +222,8 @@ def test_markdown_holds_foreign_text_in_its_cells(hostile):
 
 
 def test_checklists_say_what_is_missing(found):
-    guide, form = checklists.guide(found), checklists.registration_form(found)
+    known = Facts.of_evaluation(found)
+    guide, form = checklists.guide(known), checklists.registration_form(known)
     assert [entry.item for entry in guide] == [
         "A.1",
         "A.2",
@@ -250,7 +252,7 @@ def test_checklists_say_what_is_missing(found):
         "funding": "none",
     }
     filled = dataclasses.replace(found, metadata={**found.metadata, "predictions": told})
-    answers = {entry.item: entry for entry in checklists.guide(filled)}
+    answers = {entry.item: entry for entry in checklists.guide(Facts.of_evaluation(filled))}
     assert answers["C.1"].answer == "t" and answers["C.2"].answer == "s" and answers["G.1"].missing == ""
     assert "no temperature" in answers["B.3"].answer
 

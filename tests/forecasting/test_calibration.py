@@ -10,8 +10,8 @@ from socsci_jax.errors import InputError
 from socsci_jax.forecasting.calibration import Calibration, calibrate
 from socsci_jax.forecasting.intervals import draw_effects, expected_effects, quantile, ranks
 from socsci_jax.forecasting.judging import judgment, leaving_studies_out, without_people
-from socsci_jax.forecasting.mixture import GRID, Rows, fit_mixture, rotate
-from socsci_jax.forecasting.table import calibration_table
+from socsci_jax.forecasting.mixture import GRID, UNKNOWN, Rows, fit_mixture, rotate
+from socsci_jax.forecasting.table import calibration_table, with_study_size
 
 KEY = {"study": "new", "outcome": "o", "reference": "control"}
 
@@ -26,7 +26,7 @@ def asked(predicted, **features) -> pl.DataFrame:
         for k, x in enumerate(predicted)
     ]
     unknown = {"spread": None, "distance": 0.5, "options": None, "mass": None}
-    return pl.DataFrame(rows).with_columns(
+    return with_study_size(pl.DataFrame(rows)).with_columns(
         pl.lit(value, dtype=pl.Float64).alias(name) for name, value in (unknown | features).items()
     )
 
@@ -57,9 +57,11 @@ def test_a_prediction_is_never_turned_round():
     assert told[0] >= 0 >= told[1]
 
 
-def test_few_studies_leave_more_weight_to_effects_larger_than_seen():
-    few, many = (learned("useless", studies=n).weights[GRID > 20].sum() for n in (10, 50))
-    assert few > 2.5 * many > 0
+def test_a_study_of_unknown_scale_is_added_to_those_seen():
+    """So few studies leave more weight to effects larger than seen."""
+    few, many = (learned("useless", studies=n).weights for n in (10, 50))
+    assert (few >= UNKNOWN / 11 - 1e-12).all() and (many >= UNKNOWN / 51 - 1e-12).all()
+    assert few[GRID > 20].sum() > 2 * many[GRID > 20].sum()
 
 
 def test_far_texts_and_predictions_larger_than_known_are_refused_with_the_reason():

@@ -134,6 +134,45 @@ def test_a_model_that_saw_every_calibration_study_is_refused(world, trained_on):
         sj.forecast(world[0] / "experiment.yaml", every, calibration=store, people=[{"age": "18-34"}])
 
 
+@pytest.fixture
+def never_asked(monkeypatch):
+    def predict(*args, **kwargs):
+        raise AssertionError("the model was asked")
+
+    monkeypatch.setattr("socsci_jax.simulation.predict.predict", predict)
+
+
+def test_too_few_studies_are_refused_before_the_model_is_asked(world, trained_on, never_asked):
+    store, of = trained_on
+    with pytest.raises(
+        InputError, match=r"9 of 12 studies can teach calibration, and 10 are needed \(1 were excluded, 2 the"
+    ):
+        sj.forecast(
+            world[0] / "experiment.yaml",
+            of("s3", "s4"),
+            calibration=store,
+            people=[{"age": "18-34"}],
+            exclude=("s5",),
+        )
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"subgroups": ("party",)}, "no attribute 'party'"),
+        ({"margins": {"age": {"18-34": 0.5, "65 or older": 0.5}}}, "no persona has '65 or older'"),
+    ],
+)
+def test_a_population_that_cannot_be_is_refused_before_the_model_is_asked(
+    world, trained_on, never_asked, changes, message
+):
+    store, of = trained_on
+    with pytest.raises(InputError, match=message):
+        sj.forecast(
+            world[0] / "experiment.yaml", of(), calibration=store, people=[{"age": "18-34"}], **changes
+        )
+
+
 def test_from_an_experiment_to_a_score(shell, world):
     folder, _ = world
     made = shell(

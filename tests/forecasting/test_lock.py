@@ -8,6 +8,7 @@ from forecast_world import PEOPLE, experiment_items, invented_collection, plante
 
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere.silicon_sample import Ranges, problems
+from socsci_jax.forecasting.checklists import read_stated
 from socsci_jax.forecasting.files import write_forecast
 from socsci_jax.forecasting.forecast import forecast
 from socsci_jax.forecasting.lock import lock, read_lock
@@ -31,7 +32,11 @@ def locked(tmp_path_factory):
     )
     write_forecast(made, folder / "forecast")
     return lock(
-        folder / "forecast", folder / "lock", documents={"checklist.md": "# Checklist\n"}, ranges=CODEBOOK
+        folder / "forecast",
+        folder / "lock",
+        stated={"team": "We | us"},
+        documents={"notes.md": "# Notes\n"},
+        ranges=CODEBOOK,
     )
 
 
@@ -57,7 +62,7 @@ def test_a_tier_against_the_rules_is_not_locked(locked, tmp_path):
         lock(locked.forecast.path, tmp_path / "other", ranges=narrow)
 
 
-@pytest.mark.parametrize("name", ["T3.csv", "effects.parquet", "checklist.md", "lock.json"])
+@pytest.mark.parametrize("name", ["T3.csv", "effects.parquet", "notes.md", "guide-llm.md", "lock.json"])
 def test_a_changed_byte_is_noticed(locked, tmp_path, name):
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -85,6 +90,23 @@ def test_a_file_that_is_added_or_gone_is_noticed(locked, tmp_path):
     (copy / "T2.csv").unlink()
     with pytest.raises(InputError, match=r"T2\.csv: is missing"):
         read_lock(copy)
+
+
+def test_both_checklists_are_filled_from_what_is_known_and_name_what_is_missing(locked):
+    guide = (locked.forecast.path / "guide-llm.md").read_text()
+    form = (locked.forecast.path / "registration-form.md").read_text()
+    heads = 2
+    assert guide.count("\n| ") == heads + 14 and form.count("\n| ") == heads + 37
+    assert "We \\| us" in form and "0.1 ★ Team" not in form.split("## Missing")[1]
+    assert "17 arms, 13 outcomes, before anybody answered" in form
+    assert "30 past studies" in form and "6 personas, each in every one of 17 arms" in form
+    assert "- G.3 ★ Blinding, attested:" in form.split("## Missing")[1]
+
+
+def test_statements_under_other_keys_are_refused(tmp_path):
+    (tmp_path / "stated.yaml").write_text("teem: us\n")
+    with pytest.raises(InputError, match=r"unknown key 'teem'; known are team, summary"):
+        read_stated(tmp_path / "stated.yaml")
 
 
 def planted(locked, errors: np.ndarray, *, people: int = 400) -> pl.DataFrame:

@@ -8,13 +8,9 @@ llm-checklist.com/checklist), in our words.  The registration form is that of th
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
-from typing import Any
 
-from socsci_jax.evaluation.result import Evaluation
-from socsci_jax.pages.tables import Cell, Column, Table
-from socsci_jax.wording import counted, counted_of
+from socsci_jax.evaluation.report.facts import Facts, as_json, mapping, sentences
+from socsci_jax.pages.tables import Cell, Column, Table, escaped
 
 GUIDE_SOURCE = (
     "GUIDE-LLM, a reporting checklist for LLMs in behavioural science (2026), llm-checklist.com/checklist"
@@ -32,141 +28,19 @@ class Entry:
     missing: str = ""
 
 
-class Facts:
-    """What a predictions file says of itself, in words; "" where it says nothing."""
-
-    def __init__(self, evaluation: Evaluation) -> None:
-        self.made: Mapping[str, Any] = evaluation.metadata.get("predictions", {})
-        self.judged: Mapping[str, Any] = evaluation.metadata.get("evaluation", {})
-        self.counts = evaluation.counts
-        self.coded = evaluation.coding.counts
-        self.training = _mapping(self.made.get("training"))
-        self.recipe = _mapping(self.made.get("recipe"))
-        self.layout = _mapping(self.made.get("layout"))
-        # Our own simulation writes its command; of others nothing is assumed.
-        self.is_ours = "elicitation" in self.made and bool(self.layout)
-
-    def said(self, key: str) -> str:
-        """A key that authors may add themselves to the metadata."""
-        value = self.made.get(key)
-        return "" if value is None else value if isinstance(value, str) else _json(value)
-
-    def model(self) -> str:
-        shape = _mapping(_mapping(self.recipe.get("model")).get("architecture"))
-        start = _mapping(self.recipe.get("model")).get("init_from")
-        return _sentences(
-            self.said("model"),
-            self.made.get("model_hash") and f"hash {self.made['model_hash']}",
-            start and f"started from {'random weights' if start == 'random' else start}",
-            shape
-            and f"{shape.get('model_type', 'decoder')}, {shape.get('num_hidden_layers')} layers of width {shape.get('hidden_size')}",
-        )
-
-    def tuning(self) -> str:
-        objective = _mapping(self.recipe.get("objective")).get("kind")
-        optimizer = _mapping(self.recipe.get("optimizer"))
-        studies = self.training.get("trained_studies")
-        responses = self.training.get("trained_responses")
-        return _sentences(
-            objective and f"fine-tuned with objective {objective}",
-            responses
-            and f"{counted(responses, 'response')}"
-            + (f" of {counted(len(studies), 'study')}" if isinstance(studies, list) else ""),
-            optimizer and f"{optimizer.get('epochs')} epochs, learning rate {optimizer.get('learning_rate')}",
-            self.training.get("total_steps") and f"{counted(self.training['total_steps'], 'step')}",
-            self.recipe.get("lora") and f"LoRA {_json(self.recipe['lora'])}",
-            self.training.get("trained_on_hash")
-            and f"hash of what was trained on {self.training['trained_on_hash']}",
-        )
-
-    def elicitation(self) -> str:
-        how = self.made.get("elicitation")
-        if how == "exact":
-            return "probabilities of every allowed answer, computed exactly: no sampling, so no temperature and no seed"
-        sampling = self.made.get("sampling")
-        return _sentences(
-            how and str(how),
-            sampling and f"sampling {_json(sampling)}",
-            self.made.get("seed") is not None and f"seed {self.made['seed']}",
-        )
-
-    def prompts(self) -> str:
-        return "\n".join(
-            str(self.layout[key]) for key in ("shared", "attribute", "own") if self.layout.get(key)
-        )
-
-    def validation(self) -> str:
-        parts = [
-            f"{n['answers']:,} human answers to {counted(n['items'], 'item')}"
-            for n in (*self.counts.values(), *self.coded.values())
-        ]
-        return f"this evaluation: {'; '.join(parts)}" if parts else ""
-
-    def after(self) -> str:
-        draws = sum(n.get("draws", 0) for n in self.counts.values())
-        bad = sum(n.get("draws_off_scale", 0) for n in self.counts.values())
-        return _sentences(
-            self.made.get("rejects") and f"rejected: {self.said('rejects')}",
-            self.is_ours and "probabilities renormalized over the allowed answers",
-            draws and f"{counted_of(bad, draws, 'draw')} no allowed answer and left out of distances",
-        )
-
-    def paragraph(self) -> str:
-        """How the predictions were made, for a methods section; "" where the file says nothing."""
-        source = _sentences(
-            _mapping(self.training.get("data")).get("source"),
-            self.said("split") and f"split {self.said('split')}",
-        )
-        told = (
-            (self.model(), "Predictions were made by"),
-            (self.tuning(), "The model was"),
-            (source, "Data:"),
-            (self.held_out(), "Held out from training:"),
-            (self.elicitation(), "Elicitation:"),
-            (
-                self.made.get("versions")
-                and ", ".join(f"{k} {v}" for k, v in _mapping(self.made["versions"]).items()),
-                "Software:",
-            ),
-        )
-        return " ".join(f"{words} {fact}." for fact, words in told if fact)
-
-    def held_out(self) -> str:
-        held = self.made.get("held_out")
-        if isinstance(held, dict):
-            return ", ".join(
-                f"{n:,} {part.replace('_', ' ')}" if isinstance(n, int) else f"{part}: {n}"
-                for part, n in held.items()
-            )
-        return self.said("held_out")
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _sentences(*parts: object) -> str:
-    return "; ".join(str(part) for part in parts if part)
-
-
-def guide(evaluation: Evaluation) -> list[Entry]:
+def guide(f: Facts) -> list[Entry]:
     """The fourteen core items of GUIDE-LLM."""
-    f = Facts(evaluation)
     local = "local weights, no interface of a provider; every prompt by itself" if f.is_ours else ""
-    people = _sentences(
+    people = sentences(
         f.training.get("attributes") and f"personas hold {', '.join(map(str, f.training['attributes']))}",
-        _mapping(f.training.get("data")).get("license")
-        and f"license of the data {_mapping(f.training.get('data'))['license']}",
+        mapping(f.training.get("data")).get("license")
+        and f"license of the data {mapping(f.training.get('data'))['license']}",
     )
     return [
         Entry(
             "A.1",
             "What language models were used for",
-            "predicting how people answer; compared here with what people answered",
+            f.purpose,
             "any other use in the project, such as writing or coding",
         ),
         Entry(
@@ -190,7 +64,7 @@ def guide(evaluation: Evaluation) -> list[Entry]:
         Entry(
             "B.3",
             "Settings that shape answers",
-            _sentences(f.elicitation(), f.is_ours and f"versions {_json(f.made.get('versions'))}"),
+            sentences(f.elicitation(), f.is_ours and f"versions {as_json(f.made.get('versions'))}"),
             "" if f.elicitation() else "temperature, length, seeds, number of runs",
         ),
         Entry(
@@ -218,7 +92,7 @@ def guide(evaluation: Evaluation) -> list[Entry]:
             people,
             "consent, ethics approval, and how data were protected",
         ),
-        Entry("E.1", "Validation against people", f.validation(), ""),
+        Entry("E.1", "Validation against people", f.validation, ""),
         Entry(
             "E.2",
             "Filtering and other post-processing",
@@ -228,7 +102,7 @@ def guide(evaluation: Evaluation) -> list[Entry]:
         Entry(
             "F.1",
             "Code that others can run",
-            _sentences(f.said("code"), f.judged.get("software")),
+            sentences(f.said("code"), f.software),
             "" if f.made.get("code") else "link to the code and scripts",
         ),
         Entry(
@@ -240,18 +114,17 @@ def guide(evaluation: Evaluation) -> list[Entry]:
     ]
 
 
-def registration_form(evaluation: Evaluation) -> list[Entry]:
+def registration_form(f: Facts) -> list[Entry]:
     """The items of the Silicon Sample Benchmark's method registration form."""
-    f = Facts(evaluation)
 
     def asked(item: str, title: str, answer: str, missing: str) -> Entry:
         """What is missing is named only where there is no answer."""
         return Entry(item, title, answer, "" if answer else missing)
 
     ensemble = "one model, no ensemble" if f.is_ours else ""
-    versions = f"versions {_json(f.made['versions'])}" if f.made.get("versions") else ""
+    versions = f"versions {as_json(f.made['versions'])}" if f.made.get("versions") else ""
     resembling = f.made.get("resembling")
-    near = f"held-out studies that resemble training studies: {_json(resembling)}" if resembling else ""
+    near = f"held-out studies that resemble training studies: {as_json(resembling)}" if resembling else ""
     return [
         asked("0.1 ★", "Team", f.said("team"), "name, members, affiliations, contact"),
         asked(
@@ -260,14 +133,14 @@ def registration_form(evaluation: Evaluation) -> list[Entry]:
         asked(
             "0.3 ★",
             "Tier and family",
-            _sentences(f.said("tier"), f.is_ours and "per-respondent simulation by a single model"),
+            sentences(f.said("tier"), f.is_ours and "per-respondent simulation by a single model"),
             "tier 1, 2 or 3, and family",
         ),
         asked("0.4", "Pipeline", f.said("command"), "the steps from inputs to the file"),
         Entry(
             "0.5 ★",
             "Coverage",
-            f.validation(),
+            f.validation,
             "which of the benchmark's interventions and outcomes are covered",
         ),
         asked(
@@ -295,7 +168,7 @@ def registration_form(evaluation: Evaluation) -> list[Entry]:
         asked(
             "B.6",
             "Inference stack",
-            _sentences(versions, f.recipe.get("hardware") and f"trained on {f.recipe['hardware']}"),
+            sentences(versions, f.recipe.get("hardware") and f"trained on {f.recipe['hardware']}"),
             "framework, quantization, hardware",
         ),
         asked("B.7", "Ensembles", ensemble, "members and the rule of aggregation"),
@@ -352,7 +225,7 @@ def registration_form(evaluation: Evaluation) -> list[Entry]:
         asked(
             "F.1",
             "Data of fine-tuning",
-            _sentences(_mapping(f.training.get("data")).get("source"), f.tuning()),
+            sentences(mapping(f.training.get("data")).get("source"), f.tuning()),
             "corpus, hashes, hyperparameters",
         ),
         asked("F.2", "Documents in context", "none" if f.is_ours else "", "what was retrieved or shown"),
@@ -360,7 +233,7 @@ def registration_form(evaluation: Evaluation) -> list[Entry]:
         asked(
             "G.2",
             "Human data from elsewhere",
-            str(_mapping(f.training.get("data")).get("source") or ""),
+            str(mapping(f.training.get("data")).get("source") or ""),
             "all human data that informed the approach",
         ),
         asked(
@@ -406,3 +279,16 @@ def table(entries: list[Entry], *, name: str, title: str) -> Table:
         ],
         rows=[[Cell(e.item), Cell(e.title), Cell(e.answer or "–"), Cell(e.missing or "–")] for e in entries],
     )
+
+
+def document(entries: list[Entry], *, title: str, source: str) -> str:
+    """A checklist as a Markdown file: its items, and below them by name what authors have to add."""
+    missing = [f"- {e.item} {e.title}: {e.missing}" for e in entries if e.missing]
+    parts = [
+        f"# {title}",
+        f"{answered(entries)} Source: {escaped(source)}; items in our words.",
+        table(entries, name="", title=title).markdown(),
+        "## Missing, to be added by the authors",
+        "\n".join(missing) or "Nothing.",
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -11,6 +11,7 @@ from socsci_jax.evaluation import verdicts
 from socsci_jax.evaluation.metric import Metric
 from socsci_jax.evaluation.metrics import FAMILIES
 from socsci_jax.evaluation.report import checklists, labels, pictures, summary, tables
+from socsci_jax.evaluation.report.facts import Facts
 from socsci_jax.evaluation.report.names import anchor
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import BASELINES
@@ -57,7 +58,8 @@ def values(evaluation: Evaluation) -> dict[str, Any]:
     """What the template shows."""
     settings = evaluation.metadata["evaluation"]
     made = evaluation.metadata["predictions"]
-    guide, form = checklists.guide(evaluation), checklists.registration_form(evaluation)
+    known = Facts.of_evaluation(evaluation)
+    guide, form = checklists.guide(known), checklists.registration_form(known)
     parts = [_part(evaluation, part) for part in evaluation.parts]
     return {
         "model": _text(
@@ -67,10 +69,10 @@ def values(evaluation: Evaluation) -> dict[str, Any]:
         "picture": next((pictures.distances(evaluation, p) for p in evaluation.parts[:1]), None),
         "notes": evaluation.notes,
         "registration": verdicts.registration(evaluation).text,
-        "made": checklists.Facts(evaluation).paragraph(),
+        "made": known.paragraph(),
         "methods": [(part_name(p), verdicts.methods_paragraph(evaluation, p)) for p in evaluation.parts],
         "people": tables.people(evaluation),
-        "held_out": checklists.Facts(evaluation).held_out(),
+        "held_out": known.held_out(),
         "headline": tables.headline(evaluation),
         "parts": parts,
         "halves": settings.get("halves"),

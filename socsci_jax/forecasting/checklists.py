@@ -1,0 +1,83 @@
+"""Both reporting checklists of a locked forecast, filled in from what it says of itself and from what authors add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from socsci_jax import __version__
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.report import checklists
+from socsci_jax.evaluation.report.facts import Facts, mapping
+from socsci_jax.forecasting.files import SavedForecast
+from socsci_jax.reading import read_yaml
+
+GUIDE, FORM = "guide-llm.md", "registration-form.md"
+# What no file knows and authors may state.
+STATED = {
+    "team": "name, members, affiliations, contact",
+    "summary": "a paragraph on what the approach does",
+    "funding": "funding, compute in kind, relations to providers",
+    "blinding": "a signed statement that nobody on the team saw outcomes",
+    "selection": "how many configurations were tried, and judged on what",
+    "code": "link or DOI of code and materials",
+    "compute": "calls, tokens, cost, hours",
+}
+
+
+def documents(saved: SavedForecast, stated: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Both checklists as Markdown by file name; what is missing is named in them."""
+    known = facts(saved, stated or {})
+    return {
+        GUIDE: checklists.document(
+            checklists.guide(known), title="GUIDE-LLM", source=checklists.GUIDE_SOURCE
+        ),
+        FORM: checklists.document(
+            checklists.registration_form(known),
+            title="Registration form of the Silicon Sample Benchmark",
+            source=checklists.FORM_SOURCE,
+        ),
+    }
+
+
+def facts(saved: SavedForecast, stated: Mapping[str, str]) -> Facts:
+    """What predictions, calibration, population and authors say."""
+    metadata, people = saved.facts["metadata"], saved.facts["population"]
+    learned = saved.calibration
+    outcomes, arms = (saved.table("arms").select(name).n_unique() for name in ("outcome", "condition"))
+    weighting = f"raked to margins of {', '.join(people['margins'])}" if people["margins"] else "not weighted"
+    measures = dict(saved.table("past_measures").select("measure", "value").iter_rows())
+    covered = (
+        f"; each left out and forecast from the others, 90 % intervals covered {measures['coverage_90']:.0%}"
+        if "coverage_90" in measures
+        else ""
+    )
+    made: dict[str, Any] = {
+        **mapping(metadata.get("predictions")),
+        "command": "socsci-jax forecast run, then socsci-jax forecast lock",
+        "tier": "tiers 1, 2 and 3, of one forecast",
+        "profiles": people["source"],
+        "assignment": f"{people['personas']:,} personas, each in every one of {arms:,} arms, {weighting}; effective sample size "
+        f"{people['effective_size']:.0f}",
+        "calibration": f"effects shrunk, with intervals, by empirical Bayes over {learned.studies} past studies "
+        f"({learned.contrasts} effects; {metadata.get('calibration')}) that the model was not trained on; none of them is this "
+        "experiment",
+        **stated,
+    }
+    return Facts(
+        made,
+        software=f"socsci_jax {__version__}",
+        validation=f"{arms:,} arms, {outcomes:,} outcomes, before anybody answered. Calibrated on {learned.studies} past studies{covered}",
+        purpose="predicting how people will answer, before anybody has",
+    )
+
+
+def read_stated(path: Path) -> dict[str, str]:
+    """What authors state, from YAML: a text under each of STATED; raises InputError for another key."""
+    found = read_yaml(path, texts=True, hint="write `team: ...`, one line a statement")
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise InputError(f"{path}: write a text under each of {', '.join(STATED)}.")
+    if unknown := sorted(set(found) - set(STATED)):
+        raise InputError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(STATED)}.")
+    return found
