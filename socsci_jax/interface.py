@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from socsci_jax.forecasting.population import Margins
     from socsci_jax.simulation.model import SimulationModel
     from socsci_jax.studies.schema import Item
+    from socsci_jax.studies.variants import StudyVariants, VariantPredictions
 
 
 def open_store(path: str | Path) -> StudyStore:
@@ -219,22 +220,29 @@ def forecast(
       show_progress: a bar in a terminal or notebook.
 
     Studies that the model was trained on are excluded, with a warning that counts them.  Raises InputError if one of the
-    others is the experiment, or if there are too few.
+    others is the experiment, or if there are too few.  What the experiment's file declares under `multiverse` is asked too.
     """
     from socsci_jax.forecasting.collection import collect
     from socsci_jax.forecasting.forecast import check_experiment, check_not_known
     from socsci_jax.forecasting.forecast import forecast as make
     from socsci_jax.forecasting.population import population
     from socsci_jax.simulation.predict import predict as ask
+    from socsci_jax.simulation.variants import predict_variants as ask_variants
     from socsci_jax.studies.pairs import Pairs
+    from socsci_jax.studies.variants import check_variants
 
     # Whatever can be refused is refused before the first prediction.
     items = items_of(experiment)
     personas = population(people, margins=margins, seed=seed)
     check_experiment(items, personas, subgroups)
+    variants = _variants_of(experiment)
+    check_variants(variants, personas.personas)
 
     def predict(pairs: Pairs) -> Predictions:
         return ask(model, pairs, show_progress=show_progress)
+
+    def predict_variants(study: StudyVariants, personas: pl.DataFrame) -> VariantPredictions:
+        return ask_variants(model, study, personas, seed=seed, show_progress=show_progress)
 
     if isinstance(calibration, StudyStore):
         check_not_known(items, [i for i in calibration.item_by_id.values() if i.study_id not in exclude])
@@ -252,8 +260,22 @@ def forecast(
         population=personas,
         collection=calibration,
         subgroups=subgroups,
+        variants=variants,
+        predict_variants=predict_variants,
         seed=seed,
     )
+
+
+def _variants_of(experiment: str | Path | Sequence[Item]) -> list[StudyVariants]:
+    """Other ways of asking that the experiment's file declares, by study; none of items alone."""
+    if not isinstance(experiment, str | Path):
+        return []
+    from data_pipelines.specified.experiment import variants_of_experiment
+    from socsci_jax.studies.specification_files import load_specification
+
+    path = Path(experiment)
+    folder = path if path.is_dir() else path.parent
+    return list(variants_of_experiment(load_specification(path), folder).values())
 
 
 def items_of(experiment: str | Path | Sequence[Item]) -> list[Item]:

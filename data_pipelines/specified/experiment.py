@@ -1,4 +1,4 @@
-"""An experiment that has not been run: the items that its specification describes, without any data."""
+"""An experiment that has not been run: the items that its specification describes, without any data, and their variants."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 from data_pipelines.specified.answers import scale_of
 from data_pipelines.specified.arms import Arm, ArmTable
 from data_pipelines.specified.deposit import Deposit
-from data_pipelines.specified.items import item_of, variant_of
+from data_pipelines.specified.items import item_of, question_of, variant_of
 from socsci_jax.errors import InputError
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.specification import Specification, Study
+from socsci_jax.studies.variants import StudyVariants, variants_of
 
 # A full factorial of more arms is a design to draw from, not a list to ask.
 MOST_ARMS = 10_000
@@ -30,6 +31,31 @@ def items_of_experiment(specification: Specification, folder: Path = Path()) -> 
         for study_id, study in specification.studies.items()
         for item in _items(study_id, study, specification, deposit)
     ]
+
+
+def variants_of_experiment(specification: Specification, folder: Path = Path()) -> dict[str, StudyVariants]:
+    """The multiverse of each study, as its items are asked; without one declared, each item is its only variant.
+
+    Raises InputError as `items_of_experiment`, and for a multiverse that cannot be.
+    """
+    deposit = Deposit(folder, specification)
+    found = {}
+    for study_id, study in specification.studies.items():
+        items = list(_items(study_id, study, specification, deposit))
+        arms = {arm.name: arm for arm in _arms(study_id, study, deposit)}
+        wordings = {
+            item.item_id: {
+                name: question_of(text, arms[item.condition], deposit)
+                for name, text in study.outcomes[item.outcome].wordings.items()
+            }
+            for item in items
+        }
+        controls = [name for name, outcome in study.outcomes.items() if outcome.negative_control]
+        try:
+            found[study_id] = variants_of(items, study.multiverse, wordings=wordings, controls=controls)
+        except InputError as error:
+            raise InputError(f"{study_id}, {error}") from None
+    return found
 
 
 def _items(study_id: str, study: Study, specification: Specification, deposit: Deposit) -> Iterator[Item]:

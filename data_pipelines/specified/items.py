@@ -8,6 +8,7 @@ from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.specification import Outcome, Variant
+from socsci_jax.studies.specification_parts import Text
 
 
 def variant_of(outcome: Outcome, arm: Arm) -> Variant | None:
@@ -26,7 +27,6 @@ def item_of(
 ) -> Item:
     """The item that people of the arm answer on `scale`."""
     question = variant.question if variant is not None and variant.question is not None else outcome.question
-    asked = text_of(question, deposit, arm.fills)
     told = (
         text_of(outcome.answer_format, deposit, arm.fills) if outcome.answer_format else answer_format(scale)
     )
@@ -35,9 +35,15 @@ def item_of(
         condition=arm.name,
         outcome=name,
         stimulus=arm.stimulus,
-        question=f"{asked}\n" if asked else "",
+        question=question_of(question, arm, deposit),
         answer_format=told,
         scale=scale,
         is_control=arm.control,
         factors=arm.levels,
     )
+
+
+def question_of(text: Text, arm: Arm, deposit: Deposit) -> str:
+    """The question as people of the arm read it, a line of its own."""
+    asked = text_of(text, deposit, arm.fills)
+    return f"{asked}\n" if asked else ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from socsci_jax.cli import respondents
+from socsci_jax.cli.multiverse import show_multiverse
 from socsci_jax.cli.output import Replace, Seed, print_table, read_people, say
 from socsci_jax.wording import counted
 
@@ -85,6 +86,7 @@ def run(
     )
     write_forecast(found, out, per_arm=per_arm, replace=replace)
     _show(found)
+    show_multiverse(found.multiverse)
     _show_plan(found, per_arm)
     say(f"written: {out}, to be read from {out / REPORT}")
 

@@ -32,6 +32,7 @@ def check(
 ) -> None:
     """Report every problem of a specification at once: of itself, then of the files that it names."""
     from data_pipelines.specified.deposit import Deposit
+    from data_pipelines.specified.experiment import variants_of_experiment
     from data_pipelines.specified.problems import check_deposit
     from socsci_jax.studies.specification_files import load_specification
 
@@ -39,6 +40,8 @@ def check(
     if specification.files:
         deposit = Deposit(path if path.is_dir() else path.parent, specification)
         check_deposit(specification, deposit, where=str(path))
+    else:
+        variants_of_experiment(specification)
     for name, study in specification.studies.items():
         print(f"{name}: {counted(len(study.factors), 'factor')}, {counted(len(study.outcomes), 'outcome')}")
     print(f"{path}: no problems")

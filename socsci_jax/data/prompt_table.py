@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,28 @@ class PromptTable:
             pair_prefix=pair_prefix,
             pair_prompt=pair_prompt,
         )
+
+
+def joined_tables(tables: Sequence[PromptTable]) -> PromptTable:
+    """One table for the pairs of several, one after the other; what several of them hold stands once."""
+    prefixes, prefix_of = _distinct([ids.tobytes() for table in tables for ids in table.prefixes])
+    prompts, prompt_of = _distinct([ids.tobytes() for table in tables for ids in table.prompts])
+    keys = [key for table in tables for key in table.prefix_key]
+    first: dict[int, str] = {}
+    for i, key in zip(prefix_of.tolist(), keys):
+        first.setdefault(i, key)
+    pair_prefix, pair_prompt, before, ahead = [], [], 0, 0
+    for table in tables:
+        pair_prefix.append(prefix_of[before + table.pair_prefix])
+        pair_prompt.append(prompt_of[ahead + table.pair_prompt])
+        before, ahead = before + len(table.prefixes), ahead + len(table.prompts)
+    return PromptTable(
+        prefixes=[np.frombuffer(ids, np.int32) for ids in prefixes],
+        prefix_key=[first[i] for i in range(len(prefixes))],
+        prompts=[np.frombuffer(ids, np.int32) for ids in prompts],
+        pair_prefix=np.concatenate(pair_prefix),
+        pair_prompt=np.concatenate(pair_prompt),
+    )
 
 
 def tokenize_prompts(pairs: Pairs, *, layout: Layout, tokenizer: Tokenizer) -> PromptTable:

@@ -18,12 +18,14 @@ from socsci_jax.forecasting.distance import Words, texts_by_study
 from socsci_jax.forecasting.effects import component_effects, predicted_effects
 from socsci_jax.forecasting.intervals import draw_effects, expected_effects, ranks
 from socsci_jax.forecasting.levels import Levels, calibrate_levels
-from socsci_jax.forecasting.multiverse import Multiverse
+from socsci_jax.forecasting.model_checks import moved_controls
+from socsci_jax.forecasting.multiverse import Multiverse, PredictVariants, multiverse
 from socsci_jax.forecasting.population import Population
 from socsci_jax.forecasting.power import power_table
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import Item
+from socsci_jax.studies.variants import StudyVariants, VariantPredictions
 
 # A text this near to one of the calibration studies is that study.
 SAME = 0.1
@@ -63,6 +65,8 @@ def forecast(
     population: Population,
     collection: Collection,
     subgroups: Sequence[str] = (),
+    variants: Sequence[StudyVariants] = (),
+    predict_variants: PredictVariants | None = None,
     seed: int = 0,
     metadata: Mapping[str, object] | None = None,
 ) -> Forecast:
@@ -74,6 +78,8 @@ def forecast(
       population: whom the experiment is about.
       collection: held-out studies that people have answered, with the same model's predictions.
       subgroups: attributes of personas by whose values effects are told apart.
+      variants: other ways of asking the items, of the studies that have any.
+      predict_variants: gives the probabilities of these.
       seed: of what is drawn for ranks.
       metadata: what else the forecast shall say of itself.
 
@@ -82,10 +88,18 @@ def forecast(
     check_experiment(items, population, subgroups)
     check_not_known(items, collection.items)
     by_id = {item.item_id: item for item in items}
-    predictions = predict(Pairs.cross(list(items), population.personas))
+    varied = [study for study in variants if study.varies and predict_variants is not None]
+    found = [(study, predict_variants(study, population.personas)) for study in varied if predict_variants]
+    predictions = _together(items, predict, population, found)
     arms = predicted_arms(predictions, by_id, weights=population.weight_of)
-    variants = predicted_arms(predictions, by_id, weights=population.weight_of, by_variant=True)
-    predicted = with_distance(predicted_effects(arms, by_variant=variants), items, collection)
+    # Predictions of others may hold variants that no study declares.
+    by_variant = (
+        None if found else predicted_arms(predictions, by_id, weights=population.weight_of, by_variant=True)
+    )
+    plain = predicted_effects(arms, by_variant=by_variant)
+    told = multiverse(found, population.personas, weights=population.weight_of, seed=seed)
+    told = told.with_checks(moved_controls(plain, variants))
+    predicted = with_distance(told.with_spread(plain), items, collection)
 
     calibration = calibrate(collection.effects)
     levels = calibrate_levels(collection.levels)
@@ -99,7 +113,7 @@ def forecast(
         power=power_table(effects, arms, draws=draws),
         arms=arms.with_columns(expected_mean=pl.Series(levels.expected(arms["mean"].to_numpy()))),
         ranks=ranks(calibration, predicted, rng=np.random.default_rng(seed)),
-        multiverse=Multiverse.none(),
+        multiverse=told,
         calibration=calibration,
         levels=levels,
         population=population,
@@ -117,6 +131,7 @@ def forecast(
             "seen_studies": list(collection.seen),
             "outcomes_without_order": outcomes_without_order(items),
             "predictions": dict(predictions.metadata),
+            "multiverse": {study.study_id: _multiverse_facts(study, own) for study, own in found},
             **(metadata or {}),
         },
     )
@@ -125,6 +140,31 @@ def forecast(
 def outcomes_without_order(items: Sequence[Item]) -> list[str]:
     """Outcomes whose answers have no mean: names, and numbers without a list of them."""
     return list(dict.fromkeys(i.outcome for i in items if i.scale.nominal or i.scale.kind != "levels"))
+
+
+def _together(
+    items: Sequence[Item],
+    predict: Predict,
+    population: Population,
+    found: Sequence[tuple[StudyVariants, VariantPredictions]],
+) -> Predictions:
+    """The predictions of variants, and those of the other items as they are written."""
+    varied = {study.study_id for study, _ in found}
+    plain = [item for item in items if item.study_id not in varied]
+    parts = [predicted.predictions for _, predicted in found]
+    if plain:
+        parts.append(predict(Pairs.cross(plain, population.personas)))
+    frame = pl.concat([part.frame for part in parts], how="diagonal")
+    return Predictions(frame=frame, metadata=parts[0].metadata)
+
+
+def _multiverse_facts(study: StudyVariants, found: VariantPredictions) -> dict[str, object]:
+    return {
+        **study.declared.model_dump(mode="json"),
+        "variants": study.most,
+        "tokens": found.cost,
+        "tokens_of_one_pass": found.one_pass,
+    }
 
 
 def check_not_known(items: Sequence[Item], known_items: Sequence[Item]) -> None:

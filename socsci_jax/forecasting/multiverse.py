@@ -1,12 +1,24 @@
-"""The multiverse of a forecast: the same effects under every way of asking, and what moved that should not have moved."""
+"""The multiverse of a forecast: the same effects under every way of asking, what survives of them, and by which choice."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
-from socsci_jax.forecasting.table import CHECKS, MULTIVERSE, VARIANTS
+from socsci_jax.forecasting.effects import reference_of
+from socsci_jax.forecasting.model_checks import study_checks
+from socsci_jax.forecasting.partial_answers import EverybodysMeans, everybodys_means
+from socsci_jax.forecasting.table import CHECKS, KEY, MULTIVERSE, VARIANTS
+from socsci_jax.studies.predictions import VARIANT, Predictions
+from socsci_jax.studies.schema import Item
+from socsci_jax.studies.variants import StudyVariants, Variant, VariantPredictions
+
+# Takes a study with its variants, and personas with their `participant_id`.
+PredictVariants = Callable[[StudyVariants, pl.DataFrame], VariantPredictions]
+CHOICES = ("order", "wording", "persona_format")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,3 +36,185 @@ class Multiverse:
     @classmethod
     def none(cls) -> Multiverse:
         return cls(*(pl.DataFrame(schema=schema) for schema in (VARIANTS, MULTIVERSE, CHECKS)))
+
+    def with_checks(self, checks: pl.DataFrame) -> Multiverse:
+        return dataclasses.replace(self, checks=pl.concat([self.checks, checks]))
+
+    def with_spread(self, effects: pl.DataFrame) -> pl.DataFrame:
+        """Effects (table.PREDICTED) with their spread over variants, where there are several."""
+        spread = self.summary.select(*KEY, over_variants="spread")
+        joined = effects.join(spread, on=KEY, how="left", maintain_order="left")
+        return joined.with_columns(spread=pl.coalesce("over_variants", "spread")).select(effects.columns)
+
+
+def multiverse(
+    found: Sequence[tuple[StudyVariants, VariantPredictions]],
+    personas: pl.DataFrame,
+    *,
+    weights: Mapping[str, float],
+    seed: int = 0,
+) -> Multiverse:
+    """What the variants of some studies say of their effects; negative controls are not among its checks.
+
+    Args:
+      found: each study with what was predicted of it.
+      personas: whom they are about, with `weights`.
+      seed: of the tests among the checks.
+    """
+    tables = [Multiverse.none()]
+    for study, predicted in found:
+        predictions = predicted.predictions
+        curve, summary = specification_curve(predictions, study, weights=weights)
+        checks = study_checks(
+            predictions.frame, predicted.checks, study, personas, weights=weights, seed=seed
+        )
+        tables.append(Multiverse(curve, summary, checks))
+    return Multiverse(
+        variants=pl.concat([table.variants for table in tables]),
+        summary=pl.concat([table.summary for table in tables]),
+        checks=pl.concat([table.checks for table in tables]),
+    )
+
+
+def specification_curve(
+    predictions: Predictions, study: StudyVariants, *, weights: Mapping[str, float]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows of VARIANTS and of MULTIVERSE for the effects of a study.
+
+    Args:
+      predictions: of its items by persona and `variant`; each persona answers the same variants in all arms of an outcome.
+      study: what the variants are.
+      weights: of each persona; those that sum to nothing are left out.
+    """
+    people = [person for person, weight in weights.items() if weight > 0]
+    share = np.array([weights[person] for person in people])
+    index = pl.DataFrame({"participant_id": people, "person": np.arange(len(people))})
+    effects = _personal_effects(_positions(predictions.frame, study), study).join(index, on="participant_id")
+    rows: list[tuple[object, ...]] = []
+    summary: list[tuple[object, ...]] = []
+    for key, own in effects.group_by(list(KEY), maintain_order=True):
+        choices = study.of_item[str(own["item_id"][0])]
+        by_name = {choice.name: choice for choice in choices}
+        asked = [choice.name for choice in choices if choice.name in set(own["variant"])]
+        number = {name: i for i, name in enumerate(asked)}
+        variant = own["variant"].replace_strict(number, return_dtype=pl.Int64).to_numpy()
+        found = everybodys_means(
+            own["effect"].to_numpy(),
+            person=own["person"].to_numpy(),
+            variant=variant,
+            weights=share,
+            declared=len(choices),
+        )
+        of_variants = [by_name[name] for name in asked]
+        rows += _curve(key, of_variants, found, np.bincount(variant), base=choices[0])
+        summary.append((*key, len(choices), len(asked), *_summarized(found, of_variants, base=choices[0])))
+    return (
+        pl.DataFrame(rows, schema=VARIANTS, orient="row"),
+        pl.DataFrame(summary, schema=MULTIVERSE, orient="row"),
+    )
+
+
+def _positions(frame: pl.DataFrame, study: StudyVariants) -> pl.DataFrame:
+    """Mean answers in percentage points of the scale's range: item_id, participant_id, variant, position."""
+    by_id = {item.item_id: item for item in study.items if _has_order(item)}
+    found = []
+    for (item_id,), own in frame.filter(pl.col("item_id").is_in(by_id)).group_by(
+        ["item_id"], maintain_order=True
+    ):
+        item = by_id[str(item_id)]
+        lo, hi = item.scale.levels[0], item.scale.levels[-1]
+        at = 100 * (np.asarray(own["levels"][0].to_list(), float) - lo) / (hi - lo)
+        inside = np.isin(own["levels"][0].to_list(), item.scale.levels)
+        probs = np.array(own["probs"].to_list())[:, inside]
+        position = probs @ at[inside] / probs.sum(axis=1)
+        found.append(own.select("item_id", "participant_id", VARIANT).with_columns(position=position))
+    schema = {"item_id": pl.String, "participant_id": pl.String, VARIANT: pl.String, "position": pl.Float64}
+    return pl.concat(found) if found else pl.DataFrame(schema=schema)
+
+
+def _has_order(item: Item) -> bool:
+    return item.scale.kind == "levels" and not item.scale.nominal
+
+
+def _personal_effects(positions: pl.DataFrame, study: StudyVariants) -> pl.DataFrame:
+    """The effect of each arm on each persona under each variant: KEY, item_id, participant_id, variant, effect."""
+    arms = pl.DataFrame(
+        [(i.item_id, i.study_id, i.outcome, i.condition, i.is_control) for i in study.items if _has_order(i)],
+        schema=["item_id", "study", "outcome", "condition", "is_control"],
+        orient="row",
+    )
+    reference = [
+        (of_study, outcome, condition) for (of_study, outcome), condition in reference_of(arms).items()
+    ]
+    references = pl.DataFrame(reference, schema=["study", "outcome", "reference"], orient="row")
+    # An arm may have several texts.
+    means = (
+        positions.join(arms, on="item_id", maintain_order="left")
+        .group_by("study", "outcome", "condition", "participant_id", VARIANT, maintain_order=True)
+        .agg(pl.col("item_id").first(), pl.col("position").mean())
+        .join(references, on=["study", "outcome"], maintain_order="left")
+    )
+    base = means.filter(pl.col("condition") == pl.col("reference"))
+    joined = means.filter(pl.col("condition") != pl.col("reference")).join(
+        base.select("study", "outcome", "participant_id", VARIANT, base="position"),
+        on=["study", "outcome", "participant_id", VARIANT],
+        maintain_order="left",
+    )
+    return joined.with_columns(effect=pl.col("position") - pl.col("base"))
+
+
+def _curve(
+    key: tuple[object, ...],
+    variants: list[Variant],
+    found: EverybodysMeans,
+    personas: np.ndarray,
+    *,
+    base: Variant,
+) -> list[tuple[object, ...]]:
+    return [
+        (
+            *(
+                *key,
+                rank,
+                variants[i].name,
+                variants[i].order,
+                variants[i].wording,
+                variants[i].persona_format,
+            ),
+            *(variants[i] == base, float(found.values[i]), float(found.se[i])),
+            *(float(found.values[i] - found.half[i]), float(found.values[i] + found.half[i])),
+            int(personas[i]),
+        )
+        for rank, i in enumerate(np.argsort(found.values, kind="stable").tolist(), start=1)
+    ]
+
+
+def _summarized(found: EverybodysMeans, variants: list[Variant], *, base: Variant) -> tuple[object, ...]:
+    """The columns of MULTIVERSE after the numbers of variants."""
+    sign = np.sign(found.mean)
+    toward = float((sign * found.values).min())
+    return (
+        *(found.mean, found.mean_se, found.mean - found.mean_half, found.mean + found.mean_half),
+        next((float(v) for v, own in zip(found.values, variants) if own == base), None),
+        *(float(found.values.min()), float(found.values.max()), found.spread),
+        float((np.sign(found.values) == sign).mean()),
+        max(toward, 0.0) / abs(found.mean) if found.mean else 0.0,
+        decisive(found.values, variants),
+    )
+
+
+def decisive(values: np.ndarray, variants: list[Variant]) -> str:
+    """The choice that explains most of the variance of effects, without what it would explain by chance (Kelley's epsilon
+    squared); "" where none explains any, or where each of its values stands once."""
+    total = float(((values - values.mean()) ** 2).sum())
+    explained = {}
+    for choice in CHOICES:
+        _, level = np.unique([getattr(variant, choice) for variant in variants], return_inverse=True)
+        levels, rest = int(level.max()) + 1, values.size - int(level.max()) - 1
+        if levels < 2 or rest < 1 or not total > 0:
+            continue
+        means = np.bincount(level, values) / np.bincount(level)
+        within = float(((values - means[level]) ** 2).sum())
+        explained[choice] = 1 - within / rest / (total / (values.size - 1))
+    best = max(explained, key=explained.__getitem__, default="")
+    return best if best and explained[best] > 0 else ""

@@ -15,7 +15,7 @@ from socsci_jax.data.prompt_table import PromptTable, tokenize_prompts
 from socsci_jax.data.tries import AnswerTrie
 from socsci_jax.errors import InputError
 from socsci_jax.progress import progress
-from socsci_jax.simulation.exact import answer_tries, exact_distributions
+from socsci_jax.simulation.exact import Distribution, answer_tries, exact_distributions
 from socsci_jax.simulation.model import SimulationModel, params_hash
 from socsci_jax.simulation.sampling import Sampling, sample_answers
 from socsci_jax.studies.pairs import Pairs, Persona
@@ -210,10 +210,17 @@ def _exact_rows(
 ) -> pl.DataFrame:
     tries, trie_of_pair = _tries_of_pairs(model, pairs, answers)
     distributions = exact_distributions(model, table, tries=tries, trie_of_pair=trie_of_pair, progress=report)
+    return exact_frame(pairs["item_id"].to_list(), pairs["participant_id"].to_list(), answers, distributions)
+
+
+def exact_frame(
+    item_id: list[str], participant_id: list[str], answers: AnswersOf, distributions: Sequence[Distribution]
+) -> pl.DataFrame:
+    """Rows of PREDICTIONS_SCHEMA, one for each distribution."""
     return _frame(
-        item_id=pairs["item_id"].to_list(),
-        participant_id=pairs["participant_id"].to_list(),
-        levels=[list(answers[item_id]) for item_id in pairs["item_id"]],
+        item_id=item_id,
+        participant_id=participant_id,
+        levels=[list(answers[item]) for item in item_id],
         probs=[distribution.probs.tolist() for distribution in distributions],
         mass_on_levels=[distribution.mass_on_levels for distribution in distributions],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -92,8 +93,16 @@ def rows_of_requests(
     is not computed again.  Rows have `tokens_per_row` tokens, or more if a prefix is long.
     """
     longest = max((len(prefixes[prefix]) for prefix in set(prefix_of_request.tolist())), default=0)
-    tokens_per_row = max(tokens_per_row, min(PREFIXES_PER_ROW * longest, LONGEST_ROW))
-    cut = _cut_into_rows(prefixes, prefix_of_request, branches, tokens_per_row, sharing)
+    prompts = [branch.ids[: branch.prompt_tokens] for branch in branches]
+    sizes = _Sizes(
+        whole=np.array(
+            [len(prefixes[p]) + len(b.ids) for p, b in zip(prefix_of_request, branches)], np.int64
+        ),
+        shared=shared_with_previous(prefixes, prefix_of_request, prompts, sharing=sharing),
+        reads=np.array([len(branch.read) for branch in branches], np.int64),
+        slots=np.array([len(branch.slot_id) for branch in branches], np.int64),
+    )
+    cut = _cut_into_rows(sizes, row_length(longest, tokens_per_row))
     # Few sizes, so that passes over other requests find their program compiled.
     shape = RowShape(
         tokens=_coarse(max(row.tokens for row in cut)),
@@ -124,6 +133,21 @@ def _coarse(size: int) -> int:
     return max(SMALLEST, round_up(size, step))
 
 
+def row_length(longest: int, tokens_per_row: int) -> int:
+    """Tokens of a row for prefixes of which the longest has so many."""
+    return max(tokens_per_row, min(PREFIXES_PER_ROW * longest, LONGEST_ROW))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Sizes:
+    """Of each request [n]: tokens with and without neighbors, reads and slots."""
+
+    whole: np.ndarray
+    shared: np.ndarray  # first tokens that the request before has too
+    reads: np.ndarray
+    slots: np.ndarray
+
+
 @dataclasses.dataclass
 class _Row:
     requests: list[int] = dataclasses.field(default_factory=list)
@@ -133,36 +157,70 @@ class _Row:
     slots: int = 0
 
 
-def _cut_into_rows(
-    prefixes, prefix_of_request, branches, tokens_per_row: int, sharing: Sharing
-) -> list[_Row]:
+def _cut_into_rows(sizes: _Sizes, tokens_per_row: int) -> list[_Row]:
     rows = [_Row()]
-    for request, branch in enumerate(branches):
-        prefix = prefixes[prefix_of_request[request]]
-        whole = len(prefix) + len(branch.ids)
-        shared = 0
-        if rows[-1].requests:
-            shared = _shared_with_previous(prefixes, prefix_of_request, branches, request, sharing)
-            if rows[-1].tokens + whole - shared > tokens_per_row:
-                rows.append(_Row())
-                shared = 0
+    for request, whole in enumerate(sizes.whole.tolist()):
+        shared = int(sizes.shared[request]) if rows[-1].requests else 0
+        if rows[-1].requests and rows[-1].tokens + whole - shared > tokens_per_row:
+            rows.append(_Row())
+            shared = 0
         row = rows[-1]
         row.requests.append(request)
         row.shared.append(shared)
         row.tokens += whole - shared
-        row.reads += len(branch.read)
-        row.slots += len(branch.slot_id)
+        row.reads += int(sizes.reads[request])
+        row.slots += int(sizes.slots[request])
     return rows
 
 
-def _shared_with_previous(prefixes, prefix_of_request, branches, request: int, sharing: Sharing) -> int:
-    """First tokens of a request's prompt that the request before it has too."""
-    before, this = prefix_of_request[request - 1], prefix_of_request[request]
-    if sharing == "prefix":
-        return len(prefixes[this]) if before == this else 0
-    if before != this:
-        # What lies beyond a prefix is not compared: it is the personas' part.
-        a, b = prefixes[before], prefixes[this]
-        return shared_tokens(a, np.append(b, -1))
-    a, b = branches[request - 1], branches[request]
-    return len(prefixes[this]) + shared_tokens(a.ids[: a.prompt_tokens], b.ids[: b.prompt_tokens])
+def shared_with_previous(
+    prefixes: Sequence[np.ndarray],
+    prefix_of_request: np.ndarray,
+    prompts: Sequence[np.ndarray],
+    *,
+    sharing: Sharing = "all",
+) -> np.ndarray:
+    """First tokens [n] of each request's prompt that the request before it has too.
+
+    Requests sorted by their tokens (`distinct_requests`) share no more with any earlier one than with the one before.
+    """
+    shared = np.zeros(len(prompts), np.int64)
+    between = functools.cache(lambda a, b: shared_tokens(prefixes[a], np.append(prefixes[b], -1)))
+    for request in range(1, len(prompts)):
+        before, this = int(prefix_of_request[request - 1]), int(prefix_of_request[request])
+        if sharing == "prefix":
+            shared[request] = len(prefixes[this]) if before == this else 0
+        elif before != this:
+            # What lies beyond a prefix is not compared: it is the personas' part.
+            shared[request] = between(before, this)
+        else:
+            own = shared_tokens(prompts[request - 1], prompts[request])
+            shared[request] = len(prefixes[this]) + own
+    return shared
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenCounts:
+    """Tokens of a set of requests: those of its tree, each once, and those that rows of one length compute."""
+
+    distinct: int
+    computed: int
+
+
+def count_tokens(
+    requests: Requests, table: PromptTable, tries: Sequence[AnswerTrie], *, tokens_per_row: int
+) -> TokenCounts:
+    """What computing the requests costs, without padding."""
+    prompts = [table.prompts[prompt] for prompt in requests.prompt]
+    nodes = np.array([trie.num_nodes for trie in tries], np.int64)[requests.kind]
+    prefix_length = np.array([len(table.prefixes[prefix]) for prefix in requests.prefix], np.int64)
+    nothing = np.zeros(len(prompts), np.int64)
+    sizes = _Sizes(
+        whole=prefix_length + np.array(list(map(len, prompts)), np.int64) + nodes,
+        shared=shared_with_previous(table.prefixes, requests.prefix, prompts),
+        reads=nothing,
+        slots=nothing,
+    )
+    rows = _cut_into_rows(sizes, row_length(int(prefix_length.max(initial=0)), tokens_per_row))
+    distinct = int((sizes.whole - sizes.shared).sum())
+    return TokenCounts(distinct=distinct, computed=sum(row.tokens for row in rows))

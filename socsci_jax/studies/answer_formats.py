@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from socsci_jax.studies.scale import Number, Scale, format_value
@@ -11,9 +12,10 @@ from socsci_jax.studies.scale import Number, Scale, format_value
 AnswerStyle = Literal["auto", "range", "ends", "labels", "options"]
 
 
-def answer_format(scale: Scale, *, style: AnswerStyle = "auto") -> str:
+def answer_format(scale: Scale, *, style: AnswerStyle = "auto", order: Sequence[Number] | None = None) -> str:
     """The sentence that tells a respondent which answers `scale` allows.
 
+    `order` gives the levels of `listed_levels` in the order in which they are listed, by default from the first to the last.
     "auto" says as much as the scale knows: "options" for two labeled levels, "ends" where only the two ends have
     labels, "labels" where others have one too, "range" without labels.  Raises ValueError if the style needs
     labels that the scale does not have.
@@ -23,10 +25,15 @@ def answer_format(scale: Scale, *, style: AnswerStyle = "auto") -> str:
     """
     if scale.kind != "levels":
         return _number_sentence(scale)
-    labeled = [(format_value(level), label) for level, label in zip(scale.levels, scale.labels) if label]
-    first_level, last_level = format_value(scale.levels[0]), format_value(scale.levels[-1])
+    label_of = {level: label for level, label in zip(scale.levels, scale.labels) if label}
+    labeled = [(format_value(level), label) for level, label in label_of.items()]
     if style == "auto":
         style = _fullest_style(scale, [level for level, _ in labeled])
+    if order is not None:
+        if sorted(order) != sorted(listed_levels(scale)):
+            raise ValueError(f"order {tuple(order)} is none of the levels {listed_levels(scale)}")
+        labeled = [(format_value(level), label_of[level]) for level in order]
+    first_level, last_level = format_value(scale.levels[0]), format_value(scale.levels[-1])
     if style == "range":
         return f"Only return {_allowed(scale.levels)}, nothing else."
     if style == "ends":
@@ -43,6 +50,15 @@ def answer_format(scale: Scale, *, style: AnswerStyle = "auto") -> str:
     if len(labeled) < len(scale.levels):
         raise ValueError(f"style 'options' needs a label for each level, got {scale.labels}")
     return "Only return " + "; ".join(f"{level} for {label}" for level, label in labeled) + ", nothing else."
+
+
+def listed_levels(scale: Scale) -> tuple[Number, ...]:
+    """The levels that the sentence in the style "auto" lists with their labels; none where it gives only their range.
+
+    >>> listed_levels(Scale.of_levels({1: "Not at all", 2: "", 3: "A great deal"}, origin="codebook"))
+    (1, 3)
+    """
+    return tuple(level for level, label in zip(scale.levels, scale.labels) if label)
 
 
 def alternatives_sentence(scale: Scale) -> str:

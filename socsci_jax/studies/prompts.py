@@ -80,7 +80,8 @@ class Layout:
     `shared` is the prefix of a prompt tree, `own` continues it in a branch; the user text is `shared + own`.
     `shared_by` says what all prompts of one tree have in common, the item or the persona; `turns` and `shared` may
     name only fields of that.  `attribute` is the template of one known
-    attribute in {persona}; attributes stand below each other.  `alternatives` says whether a scale's alternatives
+    attribute in {persona}, with {name} as a title and {words} as within a sentence; `between` stands between two attributes,
+    by default the end of a line.  `alternatives` says whether a scale's alternatives
     ("don't know") are offered: named after the answer format, and answers that a model may give.  `attributes` names
     those that a persona lists, with commas between them ("interview", or "age, gender"); empty lists all that are known.
     """
@@ -93,6 +94,7 @@ class Layout:
     attribute: str = "- {name}: {value}"
     alternatives: Alternatives = "withheld"
     attributes: str = ""
+    between: str = "\n"
     turns: tuple[Turn, ...] = ()
 
     def __post_init__(self) -> None:
@@ -124,9 +126,10 @@ class Layout:
                 f"layout {self.name!r}: alternatives is {self.alternatives!r}; allowed are "
                 f"{' and '.join(get_args(Alternatives))}."
             )
-        if not {"value"} <= set(_fields(self.attribute)) <= {"name", "value"}:
+        if not {"value"} <= set(_fields(self.attribute)) <= {"name", "words", "value"}:
             raise InputError(
-                f"layout {self.name!r}: 'attribute' is {self.attribute!r}; it needs {{value}}, and may have {{name}} only."
+                f"layout {self.name!r}: 'attribute' is {self.attribute!r}; it needs {{value}}, and may have {{name}} and "
+                "{words} only."
             )
 
     def shared_text(
@@ -175,7 +178,9 @@ class Layout:
         if item is not None and self.alternatives == "offered":
             values["answer_format"] += alternatives_sentence(item.scale)
         if attributes is not None:
-            values["persona"] = persona_text(self._listed(attributes), attribute=self.attribute)
+            values["persona"] = persona_text(
+                self._listed(attributes), attribute=self.attribute, between=self.between
+            )
         return values
 
     def _listed(self, attributes: Mapping[str, str | None]) -> Mapping[str, str | None]:
@@ -202,6 +207,8 @@ class Layout:
     def to_dict(self) -> dict[str, Any]:
         tree = dataclasses.asdict(self)
         turns = [dataclasses.asdict(turn) for turn in self.turns]
+        if self.between == "\n":
+            del tree["between"]
         return {name: value for name, value in tree.items() if name != "turns"} | (
             {"turns": turns} if turns else {}
         )
@@ -315,11 +322,13 @@ def _layout_of_file(name_or_file: str | Path) -> Layout:
     return Layout.from_dict(read_json(path), where=str(path))
 
 
-def persona_text(attributes: Mapping[str, str | None], *, attribute: str = PERSONA_FIRST.attribute) -> str:
+def persona_text(
+    attributes: Mapping[str, str | None], *, attribute: str = PERSONA_FIRST.attribute, between: str = "\n"
+) -> str:
     """Each known attribute by the template `attribute`, "- Household Size: 4"; what is not known is left out."""
     lines = [
-        attribute.format(name=_title(name), value=value)
+        attribute.format(name=_title(name), words=name.replace("_", " "), value=value)
         for name, value in attributes.items()
         if value is not None
     ]
-    return "\n".join(lines) or "- Not known"
+    return between.join(lines) or "- Not known"

@@ -21,6 +21,7 @@ from socsci_jax.studies.specification_parts import (
     Code,
     Codes,
     Label,
+    Multiverse,
     Name,
     Names,
     SourceFile,
@@ -147,6 +148,10 @@ class Outcome(Block):
     variants: tuple[Variant, ...] = ()
     retest: Names = ()
     """Columns in which the same people answered the same question again, in the order of time."""
+    wordings: dict[Name, Text] = pydantic.Field({})
+    """Other wordings of the question that should make no difference (`multiverse`): name -> text."""
+    negative_control: bool = False
+    """No arm can move this outcome; a forecast in which one does is flagged."""
 
 
 class Exclusion(Block):
@@ -194,6 +199,8 @@ class Study(Block):
     """What people read before a question, with {factor} and {condition} as slots; by default all their texts."""
     outcomes: Annotated[dict[Name, Outcome], pydantic.Field(min_length=1)]
     hypotheses: dict[Name, Hypothesis] = pydantic.Field({})
+    multiverse: Multiverse = pydantic.Field(Multiverse())
+    """Which other ways of asking a forecast of this experiment takes together."""
 
 
 class Specification(Block):

@@ -67,6 +67,11 @@ def _study_problems(study: Study, specification: Specification) -> Iterator[str]
                     yield f"outcomes.{name}{at}.scale.read: {problem}"
         for i, variant in enumerate(outcome.variants):
             yield from _arms_problems(f"outcomes.{name}.variants[{i}].arms", variant.arms, study)
+            if outcome.wordings and variant.question is not None:
+                yield (
+                    f"outcomes.{name}.wordings: some arms have a question of their own (variants[{i}]); give wordings only "
+                    "where all arms are asked the same"
+                )
     for name, hypothesis in study.hypotheses.items():
         if hypothesis.outcome not in study.outcomes:
             yield f"hypotheses.{name}.outcome: {hypothesis.outcome!r} is not one of outcomes"
@@ -136,6 +141,8 @@ def texts(study: Study) -> Iterator[tuple[str, Text]]:
     for name, outcome in study.outcomes.items():
         yield f"outcomes.{name}.question", outcome.question
         yield f"outcomes.{name}.answer_format", outcome.answer_format or ()
+        for wording, text in outcome.wordings.items():
+            yield f"outcomes.{name}.wordings.{wording}", text
         for i, variant in enumerate(outcome.variants):
             yield f"outcomes.{name}.variants[{i}].question", variant.question or ()
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from socsci_jax.studies.attributes import UNKNOWN_TEXTS
+from socsci_jax.studies.persona_formats import PersonaFormatName
 
 FileFormat = Literal[
     "csv", "jsonl", "excel", "spss", "stata", "r", "text", "docx", "pdf", "json", "qualtrics"
@@ -209,3 +210,46 @@ class AnswerScale(Block):
         if both:
             raise ValueError(f"code {min(both)!r} is both a level and a missing code or alternative")
         return self
+
+
+# More orders of options than these are drawn from, not listed.
+MOST_ORDERS = 720
+
+
+def _orders(value: object) -> object:
+    if value in ("all", "reversed"):
+        return value
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if not 2 <= number <= MOST_ORDERS:
+        raise ValueError(f"write all, reversed, or how many orders, from 2 to {MOST_ORDERS}")
+    return number
+
+
+def _questions(value: object) -> object:
+    names = (value,) if isinstance(value, str) else value
+    return dict.fromkeys(names, "") if isinstance(names, list | tuple) else names
+
+
+class Multiverse(Block):
+    """Ways of asking an experiment's questions that should make no difference: a forecast takes all of them together."""
+
+    orders: Annotated[
+        int | Literal["all", "reversed"] | None,
+        also(Literal["all", "reversed"] | Annotated[int, pydantic.Field(ge=2, le=MOST_ORDERS)], read=_orders),
+    ] = None
+    """In which orders labeled response options are listed: all of them, the scale's own and its reverse, or so many."""
+    persona_formats: Annotated[
+        tuple[PersonaFormatName, ...],
+        also(PersonaFormatName | list[PersonaFormatName], read=_one_or_many),
+    ] = ()
+    """How a person is described, besides the list of the model's own prompt."""
+    swaps: Names = ()
+    """Attributes of which a person is given another's value, to see whether predictions move."""
+    drift: Annotated[dict[Name, str], also(Name | list[Name] | dict[Name, str], read=_questions)] = {}
+    """Attributes that are hidden and asked for in every arm, to see whether the arm changes whom the model imagines;
+    with the question, by default "What is your ...?"."""
+    assignment: Literal["balanced", "full"] = "balanced"
+    """balanced: each person answers few variants, for less than three times the cost of one; full: all of them."""
