@@ -193,7 +193,7 @@ def conjoint_command(
     """
     from socsci_jax.evaluation.conjoint import Columns
     from socsci_jax.evaluation.conjoint_tables import conjoint_of_store, conjoint_of_table
-    from socsci_jax.rectification.output import check_output, write_table
+    from socsci_jax.rectification.output import check_output, write_tables
     from socsci_jax.studies.predictions import read_predictions
     from socsci_jax.studies.store import StudyStore
     from socsci_jax.tables import read_table
@@ -203,7 +203,7 @@ def conjoint_command(
     if source.is_dir():
         store = StudyStore(source)
         predicted = None if predictions is None else read_predictions(predictions, store).frame
-        table = conjoint_of_store(store, predicted, restricted=groups, seed=seed)
+        found = conjoint_of_store(store, predicted, restricted=groups, seed=seed)
     else:
         columns = Columns(
             choice=choice,
@@ -214,8 +214,8 @@ def conjoint_command(
             agrees=agrees,
         )
         simulated = None if predictions is None else read_table(predictions)
-        table = conjoint_of_table(read_table(source), simulated, columns, restricted=groups, seed=seed)
-    overall = table.filter(table["group"].is_null()).drop("group")
+        found = conjoint_of_table(read_table(source), simulated, columns, restricted=groups, seed=seed)
+    overall = found.table.filter(found.table["group"].is_null()).drop("group")
     for (whose, estimand), rows in overall.group_by("source", "estimand", maintain_order=True):
         if whose != "agreement":
             print_table(f"{estimand} ({whose})", _rounded(rows.drop("source", "estimand")))
@@ -223,8 +223,10 @@ def conjoint_command(
         print_table(
             "Simulated against human effects", _rounded(agreement.drop("source", "attribute", "level", "p"))
         )
-    write_table(table, out)
-    say(f"written: {out}")
+    for note in found.notes:
+        say(f"note: {note}")
+    for path in write_tables(found.table, out, rejects=found.excluded):
+        say(f"written: {path}")
 
 
 @app.command("games")

@@ -46,8 +46,8 @@ def conjoint_table(
     """Tidy: source (whose choices), estimand, group, attribute, level, estimate, se, lo, hi, p, n (profiles).
 
     Estimands are amce and marginal_mean, of all respondents (group null) and of each subgroup; with `agrees` also
-    reliability (irr, tau) and amce_corrected, marginal_mean_corrected with bootstrap intervals.  Rows without a choice,
-    a respondent or a level are left out; InputError where a column cannot be what it is said to be.
+    reliability (irr, tau) and amce_corrected, marginal_mean_corrected with bootstrap intervals.  Incomplete profiles are
+    excluded (`excluded_profiles` lists them); InputError where a column cannot be what it is said to be.
     """
     conjoint, frame = read_conjoint(profiles, columns)
     found: dict[str, Callable[[Conjoint], Components]] = {
@@ -85,6 +85,53 @@ SCHEMA = {
 
 def read_conjoint(profiles: pl.DataFrame, columns: Columns) -> tuple[Conjoint, pl.DataFrame]:
     """The profiles that are complete, and their rows of the table."""
+    attributes = _attributes(profiles, columns)
+    frame = profiles.filter(_reason(profiles, columns, attributes).is_null()).with_columns(
+        pl.col(columns.choice).cast(pl.Float64)
+    )
+    if frame.is_empty():
+        raise InputError("No profile has a choice, a respondent and all levels.")
+    conjoint = Conjoint(
+        {name: frame[name].cast(pl.String).to_numpy() for name in attributes},
+        frame[columns.choice].to_numpy(),
+        frame[columns.respondent].cast(pl.String).to_numpy(),
+        None if columns.weights is None else frame[columns.weights].cast(pl.Float64).to_numpy(),
+    )
+    return conjoint, frame
+
+
+def excluded_profiles(profiles: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    """The profiles that are in no estimate: row (counted from 1), reason, and their cells as texts."""
+    reason = _reason(profiles, columns, _attributes(profiles, columns))
+    cells = profiles.select(pl.all().cast(pl.String))
+    numbered = cells.select(
+        pl.int_range(1, pl.len() + 1).alias("row"), reason.alias("reason"), pl.all().exclude("row", "reason")
+    )
+    return numbered.filter(pl.col("reason").is_not_null())
+
+
+def _reason(profiles: pl.DataFrame, columns: Columns, attributes: Sequence[str]) -> pl.Series:
+    """Why a profile cannot be used, null for one that can."""
+    choice = pl.col(columns.choice).cast(pl.Float64)
+    reasons = [
+        pl.when(choice.is_null() | choice.is_nan()).then(pl.lit("no choice")),
+        pl.when(choice.is_infinite()).then(pl.lit("its choice is not finite")),
+        pl.when(_is_blank(columns.respondent)).then(pl.lit("no respondent")),
+        *(pl.when(_is_blank(name)).then(pl.lit(f"no level of {name!r}")) for name in attributes),
+    ]
+    if columns.weights is not None:
+        weight = pl.col(columns.weights).cast(pl.Float64)
+        reasons.append(pl.when(~weight.is_finite().fill_null(False)).then(pl.lit("no weight")))
+    return profiles.select(reason=pl.coalesce(reasons))["reason"]
+
+
+def _is_blank(name: str) -> pl.Expr:
+    text = pl.col(name).cast(pl.String)
+    return text.is_null() | (text.str.strip_chars() == "")
+
+
+def _attributes(profiles: pl.DataFrame, columns: Columns) -> tuple[str, ...]:
+    """The columns that are attributes; raises InputError where a column cannot be what it is said to be."""
     for name in (*columns.named(), *columns.attributes):
         if name not in profiles.columns:
             raise InputError(f"There is no column {name!r}; the table has {profiles.columns[:40]}.")
@@ -106,17 +153,7 @@ def read_conjoint(profiles: pl.DataFrame, columns: Columns) -> tuple[Conjoint, p
             raise InputError(
                 f"{name!r} has {counted(levels, 'level')}, so that it is no attribute; name those that are."
             )
-    needed = [columns.choice, columns.respondent, *attributes]
-    frame = profiles.with_columns(pl.col(columns.choice).cast(pl.Float64).fill_nan(None)).drop_nulls(needed)
-    if frame.is_empty():
-        raise InputError("No profile has a choice, a respondent and all levels.")
-    conjoint = Conjoint(
-        {name: frame[name].cast(pl.String).to_numpy() for name in attributes},
-        frame[columns.choice].to_numpy(),
-        frame[columns.respondent].cast(pl.String).to_numpy(),
-        None if columns.weights is None else frame[columns.weights].cast(pl.Float64).to_numpy(),
-    )
-    return conjoint, frame
+    return attributes
 
 
 def _component_rows(estimand: str, group: object, of: Components, part: Conjoint) -> list[dict[str, object]]:

@@ -8,6 +8,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.evaluation.conjoint import Columns
 from socsci_jax.studies.profiles import profile_table
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.wording import counted, counted_of
 
 AGREES = "agrees"
 REPEATED = ", repeated"
@@ -68,15 +69,19 @@ def _agreement(
 def simulated_profiles(table: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
     """The profiles that were predicted, `chosen` replaced by their predicted probability (or share of draws).
 
-    `predictions` has the columns of a predictions table; a null participant_id is a prediction for everybody.
+    `predictions` has the columns of a predictions table; a null participant_id is a prediction for everybody.  Draws
+    that choose none of the profiles do not count; where all are such, `chosen` is null.
     """
+    table = table.with_columns(pl.col("level").cast(pl.Float64))
     exact = (
         predictions.filter(pl.col("probs").is_not_null())
         .select("item_id", "participant_id", "levels", "probs")
         .explode("levels", "probs")
         .rename({"levels": "level", "probs": "share"})
     )
-    drawn = predictions.filter(pl.col("probs").is_null() & pl.col("value").is_not_null())
+    drawn = _draws(predictions).join(
+        table.select("item_id", value="level").unique(), on=["item_id", "value"], how="semi"
+    )
     counts = drawn.group_by("item_id", "participant_id").agg(n=pl.len())
     shares = (
         drawn.group_by("item_id", "participant_id", level="value")
@@ -84,7 +89,7 @@ def simulated_profiles(table: pl.DataFrame, predictions: pl.DataFrame) -> pl.Dat
         .join(counts, on=["item_id", "participant_id"], nulls_equal=True)
         .select("item_id", "participant_id", "level", share=pl.col("drawn") / pl.col("n"))
     )
-    said = pl.concat([exact, shares], how="vertical_relaxed").with_columns(pl.col("level").cast(pl.Int64))
+    said = pl.concat([exact, shares], how="vertical_relaxed")
     asked = predictions.select("item_id", "participant_id").unique()
     keys = ["item_id", "participant_id"]
     everybody = asked["participant_id"].is_null().all()
@@ -92,16 +97,38 @@ def simulated_profiles(table: pl.DataFrame, predictions: pl.DataFrame) -> pl.Dat
         said, asked, keys = said.drop("participant_id"), asked.drop("participant_id"), ["item_id"]
     elif asked["participant_id"].null_count():
         raise InputError("Some predictions are for everybody and some for one person; give one kind.")
-    rows = table.with_columns(pl.col("level").cast(pl.Int64)).rename({"participant": "participant_id"})
+    rows = table.rename({"participant": "participant_id"})
     rows = rows.join(asked, on=keys, how="semi", maintain_order="left")
     if rows.is_empty():
         raise InputError(
             "The predictions hold none of the conjoint's tasks; predict the items of this store."
         )
-    # A level that was never drawn has no row.
+    # A level that was never drawn has no row, and a choice of which nothing is said has none at all.
+    is_said = said.select(keys).unique().with_columns(is_said=pl.lit(True))
     return (
         rows.join(said, on=[*keys, "level"], how="left", maintain_order="left")
-        .with_columns(chosen=pl.col("share").fill_null(0.0))
-        .drop("share")
+        .join(is_said, on=keys, how="left", maintain_order="left")
+        .with_columns(
+            chosen=pl.when("is_said").then(pl.col("share").fill_null(0.0)),
+            level=pl.col("level").cast(pl.Int64),
+        )
+        .drop("share", "is_said")
         .rename({"participant_id": "participant"})
     )
+
+
+def _draws(predictions: pl.DataFrame) -> pl.DataFrame:
+    return predictions.filter(pl.col("probs").is_null() & pl.col("value").is_not_null())
+
+
+def unused_predictions(table: pl.DataFrame, predictions: pl.DataFrame) -> list[str]:
+    """What of the predictions stands for no profile, in sentences: other tasks, draws that are none of the options."""
+    of_tasks = predictions.join(table.select("item_id").unique(), on="item_id", how="semi")
+    notes = []
+    if other := predictions.height - of_tasks.height:
+        notes.append(f"{counted(other, 'prediction is', 'predictions are')} of no task of this conjoint.")
+    options = table.select("item_id", value=pl.col("level").cast(pl.Float64)).unique()
+    draws = _draws(of_tasks)
+    if off := draws.join(options, on=["item_id", "value"], how="anti").height:
+        notes.append(f"{counted_of(off, draws.height, 'draw')} none of a task's profiles and left out.")
+    return notes

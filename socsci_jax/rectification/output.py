@@ -24,12 +24,16 @@ def check_output(out: Path, *, for_r: Path | None = None, replace: bool) -> None
 
 def write_output(found: Rectification, out: Path) -> list[Path]:
     """Writes the table, the excluded rows and the curve where there are any; returns what was written."""
+    return write_tables(found.table, out, rejects=found.rejects, curve=found.curve)
+
+
+def write_tables(table: pl.DataFrame, out: Path, **others: pl.DataFrame | None) -> list[Path]:
+    """Writes a table and next to it others that are not empty, as OUT_name; returns what was written."""
     written = [out]
-    write_table(found.table, out)
-    rejects = None if found.rejects.is_empty() else found.rejects
-    for name, frame in (("rejects", rejects), ("curve", found.curve)):
+    write_table(table, out)
+    for name, frame in others.items():
         path = _beside(out, name)
-        if frame is None:
+        if frame is None or frame.is_empty():
             path.unlink(missing_ok=True)  # of an earlier run that is replaced
         else:
             write_table(frame, path)

@@ -20,7 +20,7 @@ from socsci_jax.estimation.conjoint import (
     marginal_means,
 )
 from socsci_jax.estimation.reliability import corrected, swap_error
-from socsci_jax.evaluation.conjoint import Columns, conjoint_table
+from socsci_jax.evaluation.conjoint import Columns, conjoint_table, excluded_profiles
 
 EXACT = 1e-8
 
@@ -261,13 +261,28 @@ def test_a_table_of_profiles_becomes_a_tidy_table(small, profiles):
     np.testing.assert_allclose(lo, by_hand.corrected_means.lo, atol=0.02)
 
 
-def test_profiles_without_a_choice_or_a_level_are_left_out(profiles):
+def test_profiles_without_a_choice_or_a_level_are_excluded_and_listed(profiles):
     holes = profiles.with_columns(
         chosen=pl.when(pl.int_range(pl.len()) < 2).then(None).otherwise("chosen"),
         a=pl.when(pl.int_range(pl.len()).is_between(2, 3)).then(None).otherwise("a"),
     )
     columns = Columns(choice="chosen", respondent="who", attributes=("a", "b", "c"))
     assert conjoint_table(holes, columns).equals(conjoint_table(profiles[4:], columns))
+    listed = excluded_profiles(holes, columns)
+    assert listed.select("row", "reason").rows() == [
+        *((n, "no choice") for n in (1, 2)), *((n, "no level of 'a'") for n in (3, 4)),
+    ]  # fmt: skip
+    assert listed["b"].to_list() == profiles["b"][:4].to_list()
+
+
+def test_a_profile_without_a_finite_choice_or_weight_is_no_number(profiles):
+    broken = profiles.with_columns(
+        chosen=pl.when(pl.int_range(pl.len()) == 0).then(float("inf")).otherwise("chosen"),
+        w=pl.when(pl.int_range(pl.len()) == 1).then(None).otherwise("w"),
+    )
+    columns = dataclasses.replace(COLUMNS, by=None, agrees=None, attributes=("a", "b", "c"))
+    assert excluded_profiles(broken, columns)["reason"].to_list() == ["its choice is not finite", "no weight"]
+    assert conjoint_table(broken, columns)["estimate"].is_finite().all()
 
 
 @pytest.mark.parametrize(
@@ -313,3 +328,20 @@ def test_the_command_writes_the_tidy_table(profiles, tmp_path):
     np.testing.assert_allclose(
         written["estimate"], conjoint_table(profiles, COLUMNS, seed=3)["estimate"], atol=1e-12
     )
+
+
+def test_the_command_writes_excluded_profiles_with_their_reason(profiles, tmp_path):
+    profiles.with_columns(c=pl.when(pl.int_range(pl.len()) == 5).then(None).otherwise("c")).write_csv(
+        tmp_path / "profiles.csv"
+    )
+    out = tmp_path / "out.csv"
+    arguments = ["conjoint", str(tmp_path / "profiles.csv"), "--respondent", "who", "-o", str(out)]
+    arguments += [word for name in "abc" for word in ("--attribute", name)]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert (
+        f"1 of {profiles.height:,} human profiles is in no estimate (no level of 'c': 1)."
+        in result.stdout.replace("\n", " ")
+    )
+    assert pl.read_csv(tmp_path / "out_rejects.csv").select("source", "row", "reason").rows() == [
+        ("human", 6, "no level of 'c'")
+    ]

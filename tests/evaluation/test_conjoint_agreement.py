@@ -11,7 +11,11 @@ from socsci_jax.errors import InputError
 from socsci_jax.estimation.conjoint import Conjoint, amce
 from socsci_jax.evaluation.conjoint import Columns, conjoint_table, read_conjoint
 from socsci_jax.evaluation.conjoint_agreement import agreement_table
-from socsci_jax.evaluation.conjoint_store import profiles_of_store, simulated_profiles
+from socsci_jax.evaluation.conjoint_store import (
+    profiles_of_store,
+    simulated_profiles,
+    unused_predictions,
+)
 from socsci_jax.evaluation.conjoint_tables import conjoint_of_store, conjoint_of_table
 
 
@@ -87,7 +91,7 @@ def test_a_table_with_a_simulation_has_all_three_sources(human):
     frame = pl.DataFrame({"who": human.respondent, **human.attributes, "chosen": human.choice})
     columns = Columns(choice="chosen", respondent="who")
     simulated = frame.with_columns(chosen=1 - pl.col("chosen"))
-    table = conjoint_of_table(frame, simulated, columns)
+    table = conjoint_of_table(frame, simulated, columns).table
     assert table["source"].unique(maintain_order=True).to_list() == ["human", "simulated", "agreement"]
     assert value(table, "effect_r")["estimate"] == pytest.approx(-1)
     assert table.filter(pl.col("source") == "human").equals(conjoint_table(frame, columns))
@@ -122,7 +126,7 @@ def test_agreement_in_the_repeated_task_is_read_from_a_published_store(store):
 def test_a_simulation_that_chooses_as_people_do_has_their_effects(store):
     table, columns = profiles_of_store(store)
     exact = predictions(table, table["chosen"].to_numpy())
-    found = conjoint_of_store(store, exact)
+    found = conjoint_of_store(store, exact).table
     assert value(found, "effect_r")["estimate"] == pytest.approx(1)
     assert value(found, "effect_rmse")["estimate"] == pytest.approx(0, abs=1e-12)
     # The same as draws, of which one in four is wrong.
@@ -160,3 +164,42 @@ def test_predictions_of_other_items_are_refused(store):
     other = predictions(table, table["chosen"].to_numpy()).with_columns(item_id=pl.lit("other"))
     with pytest.raises(InputError, match="none of the conjoint's tasks"):
         simulated_profiles(table, other)
+
+
+TASKS = pl.DataFrame(
+    {
+        "item_id": ["i", "i", "j", "j"],
+        "level": [1, 2, 1, 2],
+        "participant": ["p"] * 4,
+        "chosen": [1.0, 0.0, 1.0, 0.0],
+    }
+)
+
+
+def test_a_task_of_which_nothing_valid_was_drawn_has_no_choice():
+    draws = pl.DataFrame(
+        {"item_id": ["i", "i", "i", "j", "k"], "participant_id": ["p"] * 5, "value": [1.0, 1.5, 7.0, None, 1.0]}
+    ).with_columns(
+        draw=pl.int_range(pl.len(), dtype=pl.Int32),
+        levels=pl.lit(None, pl.List(pl.Float64)), probs=pl.lit(None, pl.List(pl.Float64)),
+    )  # fmt: skip
+    assert simulated_profiles(TASKS, draws)["chosen"].to_list() == [1.0, 0.0, None, None]
+    assert unused_predictions(TASKS, draws) == [
+        "1 prediction is of no task of this conjoint.",
+        "2 of 3 draws are none of a task's profiles and left out.",
+    ]
+
+
+def test_profiles_in_no_estimate_are_counted_on_either_side(human):
+    frame = pl.DataFrame({"who": human.respondent, **human.attributes, "chosen": human.choice})
+    columns = Columns(choice="chosen", respondent="who")
+    first = pl.int_range(pl.len()) == 0
+    simulated = frame.with_columns(chosen=pl.when(first).then(None).otherwise("chosen"))
+    found = conjoint_of_table(
+        frame.with_columns(a=pl.when(first).then(pl.lit(" ")).otherwise("a")), simulated, columns
+    )
+    assert found.excluded.select("source", "row", "reason").rows() == [
+        ("human", 1, "no level of 'a'"),
+        ("simulated", 1, "no choice"),
+    ]
+    assert "1 of 4,800 human profiles is in no estimate (no level of 'a': 1)." in found.notes
