@@ -46,7 +46,8 @@ def respondents(
     Args:
       experiment: a study.yaml without data, or the items of one study.
       model: what `open_model` gives.
-      people: whom the experiment is about: personas, or a store's participants.
+      people: whom the experiment is about: personas, or a store's participants; of more than 200 and `per_arm` so many
+        are drawn, and of more than 200 pairs are asked of 200.
       margins: for each attribute the share of each value in the population, to which personas are weighted.
       per_arm: respondents of each arm.
       outcomes: what is asked, in this order; by default all, as the experiment has them.
@@ -68,7 +69,7 @@ def respondents(
 
     Raises InputError for outcomes that have no finite set of answers, and for what cannot be asked together.
     """
-    from socsci_jax.forecasting.population import population
+    from socsci_jax.forecasting.population import PERSONAS, population
     from socsci_jax.forecasting.respondents import respondents as make
     from socsci_jax.progress import progress, reports_to
     from socsci_jax.simulation.chained import conversation_metadata, draw_respondents, joint_distributions
@@ -76,7 +77,7 @@ def respondents(
     from socsci_jax.studies.pairs import Pairs
 
     items = items_of(experiment)
-    asked = population(people, margins=margins, seed=seed)
+    asked = population(people, margins=margins, most=max(PERSONAS, per_arm), seed=seed)
     chosen = model.choose_layout(layout, allow_other=allow_other_layout)
     warn_of_unknown_attributes(model, Pairs.cross(items, asked.personas))
 
@@ -95,6 +96,7 @@ def respondents(
         joints=joints,
         draw=draw,
         population=asked,
+        population_of_pairs=population(people, margins=margins, seed=seed) if exact_pairs else None,
         per_arm=per_arm,
         outcomes=outcomes,
         batteries=batteries,

@@ -37,8 +37,10 @@ PLAIN_PLOTS: dict[RcKeyType, Any] = {"text.parse_math": False, "text.usetex": Fa
 
 
 def without_formulas(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with an apostrophe before texts that a spreadsheet would run as a formula."""
+    """The frame with an apostrophe before texts that a spreadsheet would run as a formula, names of columns included."""
     import polars as pl
+
+    frame = frame.rename({name: f"'{name}" for name in frame.columns if re.match(_FORMULA, name)})
 
     text = pl.col(pl.String)
     runs = text.str.contains(_FORMULA) & ~text.str.contains(_NUMBER)

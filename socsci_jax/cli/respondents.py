@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from socsci_jax.forecasting.respondents import Respondents
 
-KINDS = (".csv", ".parquet", ".sav")
-
 
 def respondents(
     experiment: Annotated[Path, typer.Argument(help="A study.yaml without data (docs/respondents.md).")],
@@ -72,9 +70,10 @@ def respondents(
     """
     import socsci_jax as sj
     from socsci_jax.forecasting.population import read_margins
+    from socsci_jax.forecasting.respondent_files import check_out, write_respondents
     from socsci_jax.simulation.batches import discard_batches
 
-    _check_out(out, replace=replace)
+    check_out(out, replace=replace)
     found = sj.respondents(
         experiment,
         sj.open_model(model),
@@ -89,26 +88,10 @@ def respondents(
         seed=seed,
         beside=out,
     )
-    written = _write(found, out)
+    written = write_respondents(found, out, metadata={"command": command_line()})
     discard_batches(out)
     _show(found)
     say(f"written: {', '.join(map(str, written))} ({found.rows.height:,} respondents)")
-
-
-def _check_out(out: Path, *, replace: bool) -> None:
-    if out.suffix not in KINDS:
-        raise InputError(f"{out}: a data set is written as {', '.join(KINDS)}; choose such a name.")
-    for path in (out, _statistics_of(out), _metadata_of(out)):
-        if path.exists() and not replace:
-            raise InputError(f"{path} exists already; choose another file or pass --replace.")
-
-
-def _statistics_of(out: Path) -> Path:
-    return out.with_name(f"{out.stem}_statistics.csv")
-
-
-def _metadata_of(out: Path) -> Path:
-    return out.with_name(f"{out.stem}.json")
 
 
 def _batteries(texts: list[str]) -> dict[str, list[str]]:
@@ -123,24 +106,6 @@ def _batteries(texts: list[str]) -> dict[str, list[str]]:
             raise InputError(f"battery {name.strip()!r} is given twice; give each once.")
         found[name.strip()] = [outcome.strip() for outcome in outcomes.split(",")]
     return found
-
-
-def _write(found: Respondents, out: Path) -> list[Path]:
-    import json
-
-    from socsci_jax.evaluation.elsewhere.people_tables import write_sav
-    from socsci_jax.rectification.output import write_table
-    from socsci_jax.storage import new_file
-
-    if out.suffix == ".sav":
-        write_sav(found.rows, found.labels, out)
-    else:
-        write_table(found.rows, out)
-    write_table(found.statistics, _statistics_of(out))
-    told = {**found.metadata, "command": command_line()}
-    with new_file(_metadata_of(out)) as partial:
-        partial.write_text(json.dumps(told, ensure_ascii=False, indent=1, default=str) + "\n", "utf-8")
-    return [out, _statistics_of(out), _metadata_of(out)]
 
 
 def _show(found: Respondents) -> None:

@@ -37,6 +37,11 @@ class Population:
         return float(self.weights.sum() ** 2 / (self.weights**2).sum())
 
     @property
+    def attributes(self) -> list[dict[str, str | None]]:
+        """The attributes [P] of each persona, as a prompt shows them."""
+        return self.personas.drop("participant_id").to_dicts()
+
+    @property
     def weight_of(self) -> dict[str, float]:
         return dict(zip(self.personas["participant_id"], self.weights.tolist(), strict=True))
 

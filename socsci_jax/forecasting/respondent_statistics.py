@@ -117,13 +117,13 @@ def pair_statistics(
     *,
     joints: Callable[[Sequence[Chain]], list[Joint]] | None,
     population: Population,
-    personas: Sequence[Mapping[str, str | None]],
 ) -> Pairs:
     """For each condition and pair of outcomes r, r_within, r_between, cramers_v and both_answered.
 
     Exact where `joints` is given and the first outcome has at most MOST_ANSWERS answers: the two outcomes are asked of every
     persona by themselves, in their order.  Else r, cramers_v and both_answered are of the rows.
     """
+    personas = population.attributes
     wanted = [
         (arm, first, second)
         for arm, items in arms.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from socsci_jax import bounds
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere.people_tables import Labels, labels_of
 from socsci_jax.forecasting.population import Population
+from socsci_jax.forecasting.respondent_files import check_out, write_respondents
 from socsci_jax.forecasting.respondent_models import model_statistics, read_model
 from socsci_jax.forecasting.respondent_statistics import (
     pair_statistics,
@@ -54,6 +56,11 @@ class Respondents:
     def _repr_html_(self) -> str:
         return self.rows._repr_html_()
 
+    def write(self, path: str | Path) -> Path:
+        """Writes the rows (.csv, .parquet, or .sav with labels), NAME_statistics.csv and NAME.json; returns the first."""
+        check_out(Path(path), replace=True)
+        return write_respondents(self, Path(path))[0]
+
     @property
     def labels(self) -> Labels:
         """Questions and labels of answers, for a file of SPSS; alternatives are user-defined missing values."""
@@ -72,6 +79,7 @@ def respondents(
     joints: Joints,
     draw: Draw,
     population: Population,
+    population_of_pairs: Population | None = None,
     per_arm: int,
     outcomes: Sequence[str] = (),
     batteries: Mapping[str, Sequence[str]] | None = None,
@@ -87,6 +95,7 @@ def respondents(
       joints: gives joint distributions of pairs of answers.
       draw: gives the answers of one respondent to all outcomes of an arm.
       population: personas; each answers in every arm in proportion to its weight.
+      population_of_pairs: personas of whom pairs of outcomes are asked by themselves, if fewer.
       per_arm: respondents of each arm, who are other people than those of the next.
       outcomes: what is asked, in this order; by default all, as the items have them.
       batteries: for each battery of outcomes (a scale of several items) their names, a minus before reverse-coded ones.
@@ -109,8 +118,7 @@ def respondents(
         arms,
         rows,
         joints=joints if exact_pairs else None,
-        population=population,
-        personas=attributes_of(population),
+        population=population_of_pairs or population,
     )
     rng = np.random.default_rng(seed)
     alphas = reliability(declared, arms, rows, pairs, rng=rng)
@@ -168,7 +176,7 @@ def arms_of(items: Sequence[Item], outcomes: Sequence[str] = ()) -> dict[str, tu
 
 def draw_rows(arms: Arms, *, draw: Draw, population: Population, per_arm: int, seed: int) -> pl.DataFrame:
     """A row a respondent: KEYS, attributes, outcomes; the personas of an arm are in proportion to their weights."""
-    personas = attributes_of(population)
+    personas = population.attributes
     chosen = {
         arm: assign(population.weights, per_arm, np.random.default_rng([seed, zlib.crc32(arm.encode())]))
         for arm in arms
@@ -196,11 +204,6 @@ def draw_rows(arms: Arms, *, draw: Draw, population: Population, per_arm: int, s
     taken = {*KEYS, *answered.columns}
     attributes = attributes.rename({n: f"attribute_{n}" for n in attributes.columns if n in taken})
     return pl.concat([keys, attributes, answered], how="horizontal")
-
-
-def attributes_of(population: Population) -> list[dict[str, str | None]]:
-    """The attributes of each persona, as a prompt shows them."""
-    return population.personas.drop("participant_id").to_dicts()
 
 
 def assign(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

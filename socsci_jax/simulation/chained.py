@@ -9,6 +9,7 @@ Neither has a temperature: the draws are from the distribution that the other co
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ from socsci_jax.studies.scale import Number, exact_number, format_value
 AT_A_TIME = 1024
 # Combinations of earlier answers for which the last item of one chain is asked: beyond this, respondents are drawn.
 MOST_COMBINATIONS = 1024
+
+# More conversations than these are announced, because they take long.
+MANY = 50_000
+
+logger = logging.getLogger(__name__)
 
 # Takes (done, total), in conversations.
 Report = Callable[[int, int], None]
@@ -112,6 +118,13 @@ def joint_distributions(
                 f"{chain.items[0].study_id}: {combinations:,.0f} combinations of answers before the last question, at most "
                 f"{MOST_COMBINATIONS:,} are enumerated; ask fewer outcomes together, or draw respondents."
             )
+
+    if sum(counts) > MANY:
+        logger.warning(
+            "%s conversations for exact joint distributions of %s chains.",
+            f"{sum(counts):,}",
+            f"{len(chains):,}",
+        )
 
     def compute(batch: slice) -> pl.DataFrame:
         asked = [one for chain in chains[batch] for one in _all_conversations(chain, layout)]

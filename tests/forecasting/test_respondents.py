@@ -15,8 +15,11 @@ from socsci_jax.studies.schema import Item
 
 SEVEN = Scale.of_levels(range(1, 8), origin="stated")
 NOMINAL = Scale.of_levels({1: "bus", 2: "car", 3: "on foot"}, origin="codebook", nominal=True)
-PEOPLE = [{"age": str(age), "participant_id": f"p{age}"} for age in (20, 40, 60)]
-LOW, HIGH = 1, 7
+PEOPLE = [
+    {"age": str(age), "participant_id": f"p{age}", "weight": weight}
+    for age, weight in ((20, 0.5), (40, 0.3), (60, 0.2))
+]
+WEIGHTS = np.array([0.5, 0.3, 0.2])
 
 
 def items(*outcomes: str, scales=None, arms=("plain", "praise")) -> list[Item]:
@@ -109,21 +112,22 @@ def test_known_correlations_come_back_exactly_and_from_rows():
         levels = np.array(SEVEN.levels, float)
         joint = np.zeros((7, 7))
         cov, variances, means = [], [], []
-        for decades in (-2, 0, 2):
+        for decades, weight in zip((-2, 0, 2), WEIGHTS):
             first = kernel(SEVEN, trust_follows_mood("mood", decades, treated, {}), 1.2)
             second = [
                 kernel(SEVEN, trust_follows_mood("trust", decades, treated, {"mood": a}), 1.2) for a in levels
             ]
             own = first[:, None] * np.array(second)
-            joint += own / 3
+            joint += weight * own
             a, b = own.sum(1) @ levels, own.sum(0) @ levels
             means.append((a, b))
             cov.append(levels @ own @ levels - a * b)
             variances.append((own.sum(1) @ levels**2 - a**2, own.sum(0) @ levels**2 - b**2))
         sds = [np.sqrt(p @ levels**2 - (p @ levels) ** 2) for p in (joint.sum(1), joint.sum(0))]
         r = (levels @ joint @ levels - (joint.sum(1) @ levels) * (joint.sum(0) @ levels)) / np.prod(sds)
-        within = np.mean(cov) / np.sqrt(np.prod(np.mean(variances, axis=0)))
-        between = np.corrcoef(np.array(means).T)[0, 1]
+        within = WEIGHTS @ cov / np.sqrt(np.prod(WEIGHTS @ np.array(variances)))
+        of_means = np.cov(np.array(means).T, aweights=WEIGHTS)
+        between = of_means[0, 1] / np.sqrt(of_means[0, 0] * of_means[1, 1])
         key = {"condition": arm, "outcome": "mood", "other": "trust"}
         assert value(exact, "r", **key) == pytest.approx(r, abs=1e-12)
         assert value(exact, "r_within", **key) == pytest.approx(within, abs=1e-12)

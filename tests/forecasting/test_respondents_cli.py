@@ -28,7 +28,7 @@ outcomes:
   trust: {question: How do you feel?, scale: {lo: 1, hi: 4, labels: {1: not at all, 4: completely}}}
 """
 # A persona that a spreadsheet would run.
-PEOPLE = "age,gender\n18-34,Female\n=1+1,Male\n"
+PEOPLE = "age,@gender\n18-34,Female\n=1+1,Male\n"
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_from_an_experiment_to_rows_and_statistics(shell, world):
     assert "Reliability" in made.output and "12 respondents" in made.output
     rows = pl.read_csv(folder / "rows.csv")
     assert rows.columns == [
-        *("respondent_id", "study", "condition", "participant_id", "age", "gender"),
+        *("respondent_id", "study", "condition", "participant_id", "age", "'@gender"),
         *("happy", "sad", "trust", "mood"),
     ]
     assert rows.height == 12 and set(rows["condition"]) == {"plain", "praise"}
