@@ -23,7 +23,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 import data_pipelines
 from benchmarks.table import save
-from socsci_jax.evaluation.evaluate import evaluate_files
+from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.model_io import open_model
 from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate

@@ -27,7 +27,7 @@ from rich.table import Table
 import data_pipelines
 from benchmarks.table import save
 from socsci_jax.compilation import set_up_compiler
-from socsci_jax.evaluation.evaluate import evaluate_files
+from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.intervals import estimate, mean_over, resample_counts
 from socsci_jax.export import export_run
 from socsci_jax.model_io import open_model

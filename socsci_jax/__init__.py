@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from socsci_jax.errors import InputError as InputError
     from socsci_jax.interface import build_store as build_store
     from socsci_jax.interface import evaluate as evaluate
-    from socsci_jax.interface import evaluate_tables as evaluate_tables
     from socsci_jax.interface import export as export
     from socsci_jax.interface import forecast as forecast
     from socsci_jax.interface import open_model as open_model
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from socsci_jax.interface import read_predictions as read_predictions
     from socsci_jax.interface import split_store as split_store
     from socsci_jax.interface import train as train
+    from socsci_jax.plain_tables import evaluate_tables as evaluate_tables
+    from socsci_jax.simulation.hidden import hidden_states as hidden_states
     from socsci_jax.simulation.predict import predict as predict
     from socsci_jax.simulation.sampling import Sampling as Sampling
     from socsci_jax.studies.asking import item as item
@@ -52,9 +53,10 @@ _INTERFACE = {
     "StudyStore": "studies.store",
     "build_store": "interface",
     "evaluate": "interface",
-    "evaluate_tables": "interface",
+    "evaluate_tables": "plain_tables",
     "export": "interface",
     "forecast": "interface",
+    "hidden_states": "simulation.hidden",
     "item": "studies.asking",
     "open_model": "interface",
     "open_store": "interface",

@@ -15,13 +15,12 @@ from socsci_jax.wording import counted
 if TYPE_CHECKING:
     import polars as pl
 
-    from socsci_jax.evaluation.elsewhere.columns import PlainTable
-    from socsci_jax.evaluation.elsewhere.tables import TableEvaluation
     from socsci_jax.evaluation.result import Evaluation
     from socsci_jax.forecasting.collection import Collection
     from socsci_jax.forecasting.forecast import Forecast
     from socsci_jax.forecasting.population import Margins
     from socsci_jax.simulation.model import SimulationModel
+    from socsci_jax.studies.hidden import HiddenStates
     from socsci_jax.studies.schema import Item
     from socsci_jax.studies.variants import StudyVariants, VariantPredictions
 
@@ -140,6 +139,8 @@ def evaluate(
     *,
     seed: int = 0,
     minimum_n: int = 10,
+    also: Sequence[Predictions] = (),
+    hidden: HiddenStates | None = None,
 ) -> Evaluation:
     """Says how far predictions can be trusted, from the store's answers; a pure function, nothing is written.
 
@@ -149,6 +150,8 @@ def evaluate(
       split: which answers were held out, by name or itself; without one all answers are one part, "all".
       seed: of everything that is resampled.
       minimum_n: items with fewer human answers are excluded from averages.
+      also: other predictors' predictions; the mean of all is one more predictor in every table.
+      hidden: of `hidden_states`; a linear probe of them is one more predictor.
 
     Returns:
       An Evaluation: `summary()` is the table that reports begin with, `metric("wasserstein")` one value with its interval
@@ -159,7 +162,10 @@ def evaluate(
     if isinstance(split, str):
         split = store.split(split)
     labeled = module.label_without_split(store) if split is None else split.label()
-    return module.evaluate(predictions, store, labeled, seed=seed, minimum_n=minimum_n)
+    states = None if hidden is None else hidden.by_item
+    return module.evaluate(
+        predictions, store, labeled, seed=seed, minimum_n=minimum_n, also=also, hidden=states
+    )
 
 
 def train(recipe: str | Path | Mapping[str, Any], **changes: Any) -> Path:
@@ -287,92 +293,3 @@ def items_of(experiment: str | Path | Sequence[Item]) -> list[Item]:
 
     path = Path(experiment)
     return items_of_experiment(load_specification(path), path if path.is_dir() else path.parent)
-
-
-def evaluate_tables(
-    answers: str | Path,
-    human: str | Path,
-    *,
-    scales: str | Path | None = None,
-    id_column: str | None = None,
-    controls: Sequence[str] = (),
-    seed: int = 0,
-    minimum_n: int = 10,
-    resample: str | None = None,
-) -> TableEvaluation:
-    """Judges the predictions in one plain table by people's answers in another, without a store or a model.
-
-    Args:
-      answers: predictions, long, wide, as probabilities or as means, in a file that `open_table` reads.
-      human: people's answers, long, wide or as counts.
-      scales: YAML, `question: 1 to 5`; without it scales are a file's own labels, or observed in people's answers.
-      id_column: the column that says who answered.
-      controls: names of control conditions.
-      seed: of every resample and draw.
-      minimum_n: items with fewer answers stay in the table and enter no average.
-      resample: studies, conditions, outcomes or participants; by default as the design says.
-
-    Raises InputError where nothing can be matched; single rows that cannot be used are rejected and counted.
-    """
-    from socsci_jax.evaluation.elsewhere import tables
-
-    return tables.evaluate_tables(
-        open_table(answers),
-        open_table(human),
-        scales=scales,
-        id_column=id_column,
-        controls=controls,
-        seed=seed,
-        minimum_n=minimum_n,
-        resample=resample,
-    )
-
-
-def open_table(path: str | Path) -> PlainTable:
-    """A plain table for `evaluate_tables`: CSV of any delimiter and encoding, Parquet, Excel, OpenDocument, SPSS, Stata,
-    R, JSON lines, or a JSON object with counts of answers.
-
-    `book.xlsx#Sheet` names a sheet (or the data frame of an R file).  Codes that a file declares as missing are empty
-    cells.  Raises InputError for what cannot be read.
-    """
-    import polars as pl
-
-    from socsci_jax.evaluation.elsewhere.columns import PlainTable, read_table, without_empty
-    from socsci_jax.evaluation.elsewhere.shapes import counts_of_json
-
-    whole, part = Path(path), None
-    if "#" in str(path) and not whole.exists():
-        name, _, part = str(path).rpartition("#")
-        whole = Path(name)
-    suffixes = [suffix.lower() for suffix in whole.suffixes if suffix.lower() != ".gz"]
-    suffix = suffixes[-1] if suffixes else ""
-    if suffix == ".json":
-        return PlainTable(path=whole, frame=counts_of_json(whole))
-    if suffix in ("", ".parquet", ".pq"):
-        return PlainTable(path=whole, frame=read_table(whole))
-    frame, problem = None, None
-    if suffix == ".csv":
-        try:
-            frame = read_table(whole)
-        except InputError as error:
-            problem = error
-        if frame is not None and frame.width > 1:
-            return PlainTable(path=whole, frame=frame)
-    from data_pipelines.formats.tables import read_table as read_any
-    from socsci_jax.studies.specification_parts import SourceFile
-
-    is_r = suffix in (".rds", ".rda", ".rdata")
-    source = SourceFile(path=whole.name, sheet=None if is_r else part, object=part if is_r else None)
-    try:
-        found = read_any(whole, source)
-    except InputError as error:
-        hint = f"name it after the file: {whole.name}#NAME"
-        raise InputError(str(error).replace("say which one under `sheet`", hint)) from None
-    # Another encoding or delimiter explains what was wrong; nothing else does.
-    if problem is not None and not any("read " in note for note in found.notes):
-        raise problem
-    columns = [
-        pl.Series(c.name, [None if cell in found.missing.get(c.name, ()) else cell for cell in c], pl.String)
-        for c in found.frame.iter_columns()
-    ]
-    return PlainTable(path=whole, frame=without_empty(pl.DataFrame(columns)), labels=found.value_labels)

@@ -15,7 +15,7 @@ from rich.table import Table
 
 import data_pipelines
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.evaluate import evaluate_files
+from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import BASELINES, MODEL
 from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES, number

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import data_pipelines
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.evaluate import evaluate_files
+from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.export import export_run
 from socsci_jax.model_io import open_model

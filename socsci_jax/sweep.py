@@ -15,7 +15,7 @@ from typing import get_args
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.evaluate import evaluate_files
+from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.sweep_report import Point, distances_of, sweep_table, write_sweep
 from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import simulate

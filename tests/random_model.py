@@ -7,7 +7,7 @@ from small import small_config
 
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
-from socsci_jax.models.slots import read_logits
+from socsci_jax.models.slots import read_logits, read_states
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.prompts import STUDY_FIRST
 
@@ -47,3 +47,14 @@ def brute_force(asked: SimulationModel, prompt: list[int], levels) -> tuple[np.n
     totals = [sum(row[i, token] for i, token in enumerate(answer)) for row, answer in zip(log_probs, answers)]
     probs = np.exp(totals)
     return probs / probs.sum(), probs.sum()
+
+
+def last_hidden_state(asked: SimulationModel, prompt: list[int]) -> np.ndarray:
+    """The state [D] at the last token of a prompt that is a row of its own."""
+    length = -(-len(prompt) // 256) * 256
+    ids = np.zeros((1, length), np.int32)
+    ids[0, : len(prompt)] = prompt
+    every = np.arange(length, dtype=np.int32)[None]
+    rows = {"ids": ids, "position": every, "end": np.full_like(ids, length), "read": every}
+    states = read_states(asked.params, rows, config=asked.config, compute_dtype=jnp.float32)
+    return np.asarray(states)[0, len(prompt) - 1]

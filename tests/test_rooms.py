@@ -47,7 +47,7 @@ LAYERS = (
     ("model_io", "model_card", "companions"),
     ("export",),
     ("verification", "sweep", "feasibility", "quickstart"),
-    ("pretrained",),
+    ("pretrained", "plain_tables"),
     ("interface",),
     ("chained_respondents",),
     ("cli",),

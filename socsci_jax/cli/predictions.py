@@ -18,6 +18,7 @@ from socsci_jax.wording import counted
 if TYPE_CHECKING:
     from socsci_jax.distributed.processes import Processes
     from socsci_jax.models.sharding import Mesh
+    from socsci_jax.simulation.model import SimulationModel
     from socsci_jax.studies.splits import Split
     from socsci_jax.studies.store import StudyStore
 
@@ -72,6 +73,13 @@ def simulate_command(
     tensor: Annotated[
         int, typer.Option(min=1, max=DEVICES, help="Cut every layer over this many devices.")
     ] = 1,
+    hidden: Annotated[
+        bool,
+        typer.Option(
+            "--hidden",
+            help="Store the model's hidden state at every item beside the predictions; evaluate then adds a linear probe.",
+        ),
+    ] = False,
     replace: Replace = False,
 ) -> None:
     """Predict how held-out people would answer: exact probabilities over the levels, or draws."""
@@ -115,6 +123,8 @@ def simulate_command(
                 draws=draws, temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens
             )
         if effects_from is not None:
+            if hidden:
+                raise InputError("--hidden is of one model; leave --effects-from out.")
             names = (model, effects_from)
             settings = {"mesh": mesh, "out": out, "parts": parts or (), "kappa": kappa, "draws": draws}
             _two_parts(names, store, held_out, processes, **settings)
@@ -135,6 +145,20 @@ def simulate_command(
         )
         if processes.is_main:
             say(f"predictions: {out} ({counted(rows, 'row')})")
+            if hidden:
+                _store_hidden(opened, store, out, layout=layout, other_layout=other_layout)
+
+
+def _store_hidden(
+    model: SimulationModel, store: StudyStore, out: Path, *, layout: str | None, other_layout: bool
+) -> None:
+    from socsci_jax.simulation.hidden import hidden_states
+    from socsci_jax.studies.hidden import hidden_file, write_hidden_states
+
+    states = hidden_states(model, store, layout=layout, allow_other_layout=other_layout)
+    path = hidden_file(out)
+    write_hidden_states(path, states.by_item, metadata=states.metadata)
+    say(f"hidden states: {path} ({counted(len(states.by_item), 'item')})")
 
 
 def _two_parts(
@@ -212,16 +236,20 @@ def evaluate(
         str | None,
         typer.Option(help="studies, conditions, outcomes or participants; by default as the design says."),
     ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another predictor's table (repeatable): the mean of all is a row of every table."),
+    ] = None,
     seed: Seed = 0,
     minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
 ) -> None:
     """Say how far the predictions can be trusted: an evaluation table and one self-contained HTML report."""
     from socsci_jax.evaluation.elsewhere.simbench import evaluate_simbench, is_simbench
-    from socsci_jax.evaluation.evaluate import evaluate_files
+    from socsci_jax.evaluation.evaluate_files import evaluate_files
     from socsci_jax.evaluation.report import labels
     from socsci_jax.evaluation.report.terminal import summary_table
     from socsci_jax.evaluation.verdicts import with_interval
-    from socsci_jax.interface import evaluate_tables
+    from socsci_jax.plain_tables import evaluate_tables
 
     own_people = store_path is None and human is None and is_simbench(predictions)
     if (store_path is None) == (human is None) and not own_people:
@@ -243,6 +271,7 @@ def evaluate(
                 seed=seed,
                 minimum_n=minimum_n,
                 resample=resample,
+                also=also or (),
             )
             judged.write(out)
             evaluation = judged.evaluation
@@ -256,6 +285,7 @@ def evaluate(
                 seed=seed,
                 minimum_n=minimum_n,
                 resample=resample,
+                also=also or (),
             )
     if evaluation.parts:
         print_rich(summary_table(evaluation))

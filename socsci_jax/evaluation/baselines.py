@@ -8,10 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import polars as pl
 
-from socsci_jax.evaluation.cells import Cell, answers_by_item, level_codes, weights_of
+from socsci_jax.evaluation.cells import Cell, PredictionIndex, answers_by_item, level_codes, weights_of
 from socsci_jax.evaluation.demographics import Demographics, Regression, fit
 from socsci_jax.evaluation.parts import Items
-from socsci_jax.evaluation.table import CONDITION_POOLED, TRAINING_MARGINAL, UNIFORM
+from socsci_jax.evaluation.probe import Probe, ProbedItem, fit_probe
+from socsci_jax.evaluation.table import (
+    CONDITION_POOLED,
+    DEMOGRAPHICS,
+    MEAN_OF_PREDICTORS,
+    PROBE,
+    TRAINING_MARGINAL,
+    UNIFORM,
+)
 from socsci_jax.studies.scale import Number
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import TRAIN
@@ -21,28 +29,75 @@ Outcome = tuple[str, str, tuple[Number, ...]]  # study, outcome, levels
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Baselines:
-    """What answers alone tell: mean histograms of training items by number of levels, counts [L] over all conditions."""
+    """What answers alone tell: mean histograms of training items by number of levels, counts [L] over all conditions.
+
+    Beside them what more there is: a `probe` of hidden states, predictions of `others`, and `again`, people's second
+    answers by item.
+    """
 
     shapes: Mapping[int, np.ndarray]
     counts: Mapping[Outcome, np.ndarray]
     trained: Mapping[Outcome, np.ndarray] = dataclasses.field(default_factory=dict)
     regression: Regression | None = None
+    probe: Probe | None = None
+    others: tuple[PredictionIndex, ...] = ()
+    again: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, labeled: pl.DataFrame, store: Items, people: Demographics | None = None, *, seed: int = 0
+        cls,
+        labeled: pl.DataFrame,
+        store: Items,
+        people: Demographics | None = None,
+        *,
+        seed: int = 0,
+        hidden: Mapping[str, np.ndarray] | None = None,
+        others: tuple[PredictionIndex, ...] = (),
+        again: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Baselines:
-        """From the answers with their part, as `Split.label` gives them; `people` tells what is known of them."""
+        """From the answers with their part, as `Split.label` gives them; `people` tells what is known of them.
+
+        `hidden` holds a model's hidden state at each item.
+        """
         counts: dict[Outcome, np.ndarray] = {}
         for item, own in _counts_by_item(labeled, store):
             counts[_outcome(item)] = counts.get(_outcome(item), 0) + own
         training = _counts_by_item(labeled.filter(pl.col("part") == TRAIN), store)
         shapes = training_shapes(own for _, own in training if own.any())
         regression, trained = _regression(labeled.filter(pl.col("part") == TRAIN), store, people, seed=seed)
-        return cls(shapes=shapes, counts=counts, trained=trained, regression=regression)
+        return cls(
+            shapes=shapes,
+            counts=counts,
+            trained=trained,
+            regression=regression,
+            probe=_probe(labeled, store, hidden, seed=seed) if hidden else None,
+            others=others,
+            again=again or {},
+        )
 
-    def by_demographics(self, cell: Cell) -> np.ndarray | None:
-        """What the regression on demographics predicts of each person [N, L]; None without training or attributes."""
+    @property
+    def of_models(self) -> tuple[str, ...]:
+        """The predictors here that say something of conditions, and so of effects."""
+        return (*((PROBE,) if self.probe else ()), *((MEAN_OF_PREDICTORS,) if self.others else ()))
+
+    def by_person(self, cell: Cell) -> dict[str, np.ndarray]:
+        """What is predicted of each person [N, L] by predictors that tell people apart.
+
+        The regression needs training and attributes; the mean of several predictors that all predict everybody.
+        """
+        found = {
+            DEMOGRAPHICS: self._by_demographics(cell),
+            MEAN_OF_PREDICTORS: self._mean_of_predictors(cell),
+        }
+        return {name: rows for name, rows in found.items() if rows is not None}
+
+    def _mean_of_predictors(self, cell: Cell) -> np.ndarray | None:
+        predicted = [cell.predicted_nl, *(index.of_people(cell) for index in self.others)]
+        if not self.others or any(rows is None or not np.isfinite(rows).all() for rows in predicted):
+            return None
+        return np.mean(np.stack([rows for rows in predicted if rows is not None]), axis=0)
+
+    def _by_demographics(self, cell: Cell) -> np.ndarray | None:
         if self.regression is None:
             return None
         size = cell.levels_l.size
@@ -61,7 +116,25 @@ class Baselines:
             found[TRAINING_MARGINAL] = self.shapes.get(size, uniform(size))
         own = np.bincount(cell.codes_n, weights=cell.weights_n, minlength=size)
         others = pooled(self.counts[_outcome(cell.item)], own)
-        return found if others is None else found | {CONDITION_POOLED: others}
+        if others is not None:
+            found[CONDITION_POOLED] = others
+        probed = None if self.probe is None else self.probe.shares(cell.item_id, cell.levels_l)
+        return found if probed is None else found | {PROBE: probed}
+
+
+def _probe(
+    labeled: pl.DataFrame, store: Items, hidden: Mapping[str, np.ndarray], *, seed: int
+) -> Probe | None:
+    """Learned from the training part; from all answers, cross-fitted over studies, where nothing was trained on."""
+    training = labeled.filter(pl.col("part") == TRAIN)
+    trained = training.height > 0
+    known = [
+        ProbedItem(item.item_id, item.study_id, np.asarray(item.scale.levels, dtype=float), own / own.sum())
+        for item, own in _counts_by_item(training if trained else labeled, store)
+        if own.any()
+    ]
+    studies = {item_id: item.study_id for item_id, item in store.item_by_id.items()}
+    return fit_probe(known, hidden, studies, trained=trained, seed=seed)
 
 
 def _regression(

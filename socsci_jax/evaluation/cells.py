@@ -151,6 +151,15 @@ class PredictionIndex:
             are_shares="share" in answers.columns and bool(answers["share"].any()),
         )
 
+    def of_people(self, cell: Cell) -> np.ndarray | None:
+        """What these predictions say of everybody in a cell [N, L]; None unless of everybody."""
+        answers = pl.DataFrame(
+            {"participant_id": cell.people_n, "value": cell.levels_l[cell.codes_n].astype(float)},
+            schema={"participant_id": pl.String, "value": pl.Float64},
+        )
+        own = self.cell(cell.item_id, cell.item, answers) if cell.item_id in self else None
+        return own.predicted_nl if own is not None and own.people_n == cell.people_n else None
+
 
 def answers_by_item(labeled: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """The answers of each item, items in order of their ids."""

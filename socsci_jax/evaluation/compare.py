@@ -12,7 +12,7 @@ from socsci_jax.evaluation.evaluate import evaluate, label_without_split
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.result import Evaluation
-from socsci_jax.evaluation.table import MODEL
+from socsci_jax.evaluation.table import MEAN_OF_PREDICTORS, MODEL
 from socsci_jax.evaluation.verdicts import HEADLINE, number, with_interval
 from socsci_jax.studies.predictions import Predictions, read_predictions
 from socsci_jax.studies.seen import correct_parts
@@ -24,7 +24,8 @@ COLUMNS = ("part", "metric", "normalization", "source", "group")
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """`table` has a row for each part and metric: values of A and B, and A − B with its interval.
+    """`table` has a row for each part and metric: values of A and B, A − B with its interval, and the value of the mean
+    of both predictions.
 
     Differences rest on the same answers and the same resamples.  `a` and `b` are the evaluations themselves; `notes`
     say what was moved or excluded because one of them was trained on it.
@@ -38,7 +39,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
     def headline(self) -> pl.DataFrame:
-        """The headline metrics of each part as text: A, B, and A − B with its interval."""
+        """The headline metrics of each part as text: A, B, A − B with its interval, and the mean of both predictions."""
         rows = []
         for row in self.table.filter(pl.col("metric").is_in(HEADLINE), pl.col("group").is_null()).iter_rows(
             named=True
@@ -53,9 +54,11 @@ class Comparison:
                     "A": number(row["a"], digits=digits),
                     "B": number(row["b"], digits=digits),
                     "A − B": with_interval(difference, digits=digits),
+                    "mean of both": number(row["mean_of_both"], digits=digits),
                 }
             )
-        return pl.DataFrame(rows, schema=dict.fromkeys(("part", "metric", "A", "B", "A − B"), pl.String))
+        columns = ("part", "metric", "A", "B", "A − B", "mean of both")
+        return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))
 
     def sentences(self) -> list[str]:
         """What was trained on, then which is better by the distance, part by part, or that it cannot be told."""
@@ -126,16 +129,13 @@ def compare(
     if any(len(frame.columns) > 2 for frame in told):
         correction = correct_parts(common, pl.concat(told, how="diagonal_relaxed"))
         common, notes = correction.labeled, tuple(correction.sentences)
-    judged = [
-        evaluate(
-            dataclasses.replace(one, frame=one.frame.drop("seen", "unseen", strict=False)),
-            store,
-            common,
-            seed=seed,
-            minimum_n=minimum_n,
-        )
-        for one in (a, b)
-    ]
+    first, second = (
+        dataclasses.replace(one, frame=one.frame.drop("seen", "unseen", strict=False)) for one in (a, b)
+    )
+    judged = (
+        evaluate(first, store, common, seed=seed, minimum_n=minimum_n, also=[second]),
+        evaluate(second, store, common, seed=seed, minimum_n=minimum_n),
+    )
     return Comparison(
         table=_paired(*judged),
         a=judged[0],
@@ -183,9 +183,13 @@ def _paired(a: Evaluation, b: Evaluation) -> pl.DataFrame:
                 "resampled": difference.resampled if difference.lo is not None else None,
             }
         )
+    of_both = a.table.filter(
+        pl.col("reference").is_null(), pl.col("study").is_null(), predictor=MEAN_OF_PREDICTORS
+    ).select(*COLUMNS, mean_of_both="value")
     schema = {
         **dict.fromkeys(COLUMNS, pl.String),
         **dict.fromkeys(("a", "b", "difference", "lo", "hi"), pl.Float64),
         "resampled": pl.String,
     }
-    return pl.DataFrame(rows, schema=schema).with_columns(pl.col("a", "b").fill_nan(None))
+    table = pl.DataFrame(rows, schema=schema).with_columns(pl.col("a", "b").fill_nan(None))
+    return table.join(of_both, on=COLUMNS, how="left", nulls_equal=True, maintain_order="left")

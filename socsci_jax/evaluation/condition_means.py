@@ -21,7 +21,8 @@ class ConditionMeans:
 
     `frame` has a row for each, `group` numbering the outcomes; `samples` holds the means [2, M, R] of two disjoint
     samples of people by predictor; `human_bm` and `model_bm` [B, M] are replicates where people are resampled.
-    `people_ratio` is the share of the people that the second of the two samples has.
+    `people_ratio` is the share of the people that the second of the two samples has; `others` holds the means [M] of
+    other predictors that say something of conditions.
     """
 
     frame: pl.DataFrame
@@ -29,6 +30,7 @@ class ConditionMeans:
     people_ratio: dict[str, np.ndarray]
     human_bm: np.ndarray | None
     model_bm: np.ndarray | None
+    others: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def column(self, name: str) -> np.ndarray:
         return self.frame[name].to_numpy()
@@ -47,11 +49,17 @@ def standard_error_squared(cell: Cell) -> float:
 
 
 def condition_means(
-    part: Part, cells: Sequence[Cell], items: Sequence[ItemPredictions], *, borrowed: int = 0
+    part: Part,
+    cells: Sequence[Cell],
+    items: Sequence[ItemPredictions],
+    *,
+    borrowed: int = 0,
+    others: Sequence[str] = (),
 ) -> ConditionMeans:
     """The condition means of outcomes that have two conditions with answers enough.
 
-    The last `borrowed` of the cells are controls from the training part.
+    The last `borrowed` of the cells are controls from the training part.  `others` are predictors whose means are wanted;
+    one that does not predict all of these cells is left out.
     """
     at = [positions(cell.levels_l) for cell in cells]
     n_c = np.array([cell.codes_n.size for cell in cells])
@@ -96,8 +104,32 @@ def condition_means(
     if part.resampling.by_participants and not borrowed and members:
         human_bm, model_bm = _replicates(part, members, items, at)
     return ConditionMeans(
-        frame=frame, samples=samples, people_ratio=ratio, human_bm=human_bm, model_bm=model_bm
+        frame=frame,
+        samples=samples,
+        people_ratio=ratio,
+        human_bm=human_bm,
+        model_bm=model_bm,
+        others=_means_of_others(others, members, items, at, n_c),
     )
+
+
+def _means_of_others(
+    names: Sequence[str],
+    members: Sequence[np.ndarray],
+    items: Sequence[ItemPredictions],
+    at: Sequence[np.ndarray],
+    n_c: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Condition means [M] of the predictors that predict every cell; texts of a condition weigh by answers."""
+    found = {}
+    for name in names:
+        if members and all(name in items[c].baselines for own in members for c in own):
+            means = [
+                np.average([items[c].baselines[name] @ at[c] for c in own], weights=n_c[own])
+                for own in members
+            ]
+            found[name] = np.array(means)
+    return found
 
 
 def _sample_means(

@@ -54,7 +54,7 @@ def trained_controls(
         if cell is not None:
             found = item_predictions(cell, baselines, rng=rng, pilot_rng=rng)
         else:
-            halved = _halved(part, item_id, item_by_id[item_id], rows, rng)
+            halved = _halved(part, item_id, item_by_id[item_id], rows, rng, others=baselines.of_models)
             if halved is None:
                 continue
             cell, found = halved
@@ -64,7 +64,13 @@ def trained_controls(
 
 
 def _halved(
-    part: Part, item_id: str, item: Item, answers: pl.DataFrame, rng: np.random.Generator
+    part: Part,
+    item_id: str,
+    item: Item,
+    answers: pl.DataFrame,
+    rng: np.random.Generator,
+    *,
+    others: Sequence[str],
 ) -> tuple[Cell, ItemPredictions] | None:
     levels = np.asarray(item.scale.levels)
     codes = level_codes(answers["value"].to_numpy(), levels)
@@ -94,7 +100,8 @@ def _halved(
         alternatives=None,
     )
     single = {EXACT: {MODEL: model_l}, SAMPLED: {MODEL: model_l}}
-    return cell, ItemPredictions(human_l=human_l, single=single, samples={}, baselines={})
+    same = dict.fromkeys(others, model_l)
+    return cell, ItemPredictions(human_l=human_l, single=single, samples={}, baselines=same)
 
 
 def with_controls(

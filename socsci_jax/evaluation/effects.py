@@ -95,6 +95,10 @@ def sensitivity_rows(part: Part, means: ConditionMeans) -> list[dict[str, object
     found = {
         MODEL: Effects(h=human, l=model, se2=se2, undirected=directed, h_bk=by_person[0], l_bk=by_person[1])
     }
+    for name, values in means.others.items():
+        other = effects.centered(values, group)
+        fixed = None if by_person[0] is None else np.broadcast_to(other, by_person[0].shape)
+        found[name] = Effects(h=human, l=other, se2=se2, undirected=directed, h_bk=by_person[0], l_bk=fixed)
     for name, sample in means.samples.items():
         one, other = sample - _group_means(sample, group)
         found[name] = Effects(h=other, l=one, se2=se2 / means.people_ratio[name], undirected=directed)
@@ -109,7 +113,9 @@ def sensitivity_rows(part: Part, means: ConditionMeans) -> list[dict[str, object
 
 
 def contrast_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
-    """How differences between condition means agree: the model's, no effects, the mean effect, other people's."""
+    """How differences between condition means agree: the model's, no effects, the mean effect, other predictors', other
+    people's.
+    """
     if means.frame.is_empty():
         return []
     pairs = effects.contrasts(means.column("group"), means.column("is_control"))
@@ -125,7 +131,8 @@ def contrast_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
     constant = {NO_EFFECT: np.zeros_like(human), EVERY_ARM_WORKS: np.where(directed, mean_effect, 0.0)}
     same = {"se2": se2, "undirected": pairs.undirected}
     found = {MODEL: Effects(h=human, l=model, h_bk=by_person[0], l_bk=by_person[1], **same)}
-    for name, effect in constant.items():
+    fixed = constant | {name: between(values) for name, values in means.others.items()}
+    for name, effect in fixed.items():
         replicate = None if by_person[0] is None else np.broadcast_to(effect, by_person[0].shape)
         found[name] = Effects(h=human, l=effect, h_bk=by_person[0], l_bk=replicate, **same)
     for name, sample in means.samples.items():
@@ -135,7 +142,7 @@ def contrast_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
     cluster = clusters_of(part, means.frame[pairs.treated])
     rows = _metric_rows(part, found, cluster, n=human.size, centered=False)
     reliable = effects.benjamini_hochberg(effects.p_values(human, se2))
-    for name, predicted in {MODEL: model, **constant}.items():
+    for name, predicted in {MODEL: model, **fixed}.items():
         signs = effects.sign_agreement(human, predicted)[reliable]
         close = effects.equivalent(human, predicted, se2, margin=effects.MARGIN).astype(float)
         for metric, values, own in (

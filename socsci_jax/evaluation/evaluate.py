@@ -45,10 +45,10 @@ from socsci_jax.evaluation.parts import Items, Part, excluded_table, find_parts
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.robustness import over_variants, robustness_rows, variants_of
 from socsci_jax.evaluation.table import CONDITION_POOLED, table_of
-from socsci_jax.studies.predictions import Predictions, read_predictions
+from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.seen import correct_parts
-from socsci_jax.studies.splits import TRAIN, Split
+from socsci_jax.studies.splits import TRAIN
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.wording import counted
 
@@ -62,51 +62,6 @@ class People(Items, Protocol):
     def content_hash(self) -> str: ...
     @property
     def participants(self) -> pl.DataFrame: ...
-
-
-def evaluate_files(
-    predictions_path: str | Path,
-    store_path: str | Path,
-    out_dir: str | Path,
-    *,
-    split_name: str | None = None,
-    seed: int = 0,
-    minimum_n: int = 10,
-    resample: str | None = None,
-) -> Evaluation:
-    """Evaluates a predictions file and writes tables and report to `out_dir`; nothing is left on failure.
-
-    The split is `split_name`, else the one named in the file's metadata, else none: then all answers are one
-    part called "all".  Raises InputError for whatever cannot be read or does not fit together.
-    """
-    store = StudyStore(store_path)
-    predictions = read_predictions(predictions_path, store)
-    named = predictions.metadata.get("split")
-    if split_name is None and named is not None and not isinstance(named, str):
-        raise InputError(
-            f"{predictions_path}: the metadata's 'split' is {named!r}, not a name; pass the split's name instead."
-        )
-    name = split_name or named
-    notes = []
-    if name is None:
-        labeled = label_without_split(store)
-        notes.append("No split was named: all answers are judged together.")
-    else:
-        split = Split.load(store, str(name))
-        labeled = split.label()
-        if named not in (None, name):
-            notes.append(f"The predictions were made under split {named!r} and are judged under {name!r}.")
-        elif named is not None and predictions.metadata.get("split_hash") not in (None, split.content_hash):
-            notes.append(f"Split {name!r} was replaced since the predictions were made under it.")
-    evaluation = evaluate(predictions, store, labeled, seed=seed, minimum_n=minimum_n, resample=resample)
-    settings = {**evaluation.metadata["evaluation"], "predictions": str(predictions_path), "split": name}
-    evaluation = dataclasses.replace(
-        evaluation,
-        notes=(*evaluation.notes, *notes),
-        metadata={**evaluation.metadata, "evaluation": settings},
-    )
-    evaluation.write(out_dir)
-    return evaluation
 
 
 def label_without_split(store: StudyStore) -> pl.DataFrame:
@@ -123,13 +78,16 @@ def evaluate(
     seed: int = 0,
     minimum_n: int = 10,
     resample: str | None = None,
+    also: Sequence[Predictions] = (),
+    hidden: Mapping[str, np.ndarray] | None = None,
 ) -> Evaluation:
     """Judges predictions against the answers in `labeled`, as `Split.label` gives them, part by part.
 
     Only answers that have a prediction are used, for the model and for every other predictor.  Answers that the
     model was trained on, by the predictions' columns `seen` and `unseen`, leave the parts that are called unseen.  Items with fewer than
     `minimum_n` answers stay in the table but enter no average.  `resample` (studies, conditions, outcomes or
-    participants) overrides what intervals resample.  Raises InputError if no answer has a prediction.
+    participants) overrides what intervals resample.  `also` are other predictors' tables: the mean of all is a predictor
+    where all predict; `hidden`, the model's hidden state [D] at each item, gives a linear probe.  Raises InputError if no answer has a prediction.
     """
     labeled = _with_weights(labeled, store)
     notes: list[str] = []
@@ -170,7 +128,15 @@ def evaluate(
         labeled=ordered,
         item_by_id=store.item_by_id,
         index=index,
-        baselines=Baselines.of(ordered, store, people, seed=seed),
+        baselines=Baselines.of(
+            ordered,
+            store,
+            people,
+            seed=seed,
+            hidden=hidden,
+            others=tuple(PredictionIndex(over_variants(other)) for other in also),
+            again=_second_answers(store),
+        ),
         people=people,
         truth=_truth(store),
         variants=variants,
@@ -251,13 +217,13 @@ def _judge(part: Part, context: _Context) -> _Judged:
         for cell in part.cells
     ]
     values: PartValues = part_values(part, items)
-    means = condition_means(part, part.cells, items)
+    means = condition_means(part, part.cells, items, others=baselines.of_models)
     compared = means
     if part.name != TRAIN:
         controls = trained_controls(part, context.labeled, context.item_by_id, context.index, baselines)
         if controls.cells:
             both = with_controls(part, items, controls)
-            compared = condition_means(part, *both, borrowed=len(controls.cells))
+            compared = condition_means(part, *both, borrowed=len(controls.cells), others=baselines.of_models)
     calibrated = calibration(part)
     rows = sensitivity_rows(part, means) + contrast_rows(part, compared) + choice_rows(part, means)
     rows += group_rows(part, context.people) + equivalent_rows(part, items, values) + calibrated.rows
@@ -273,6 +239,17 @@ def _judge(part: Part, context: _Context) -> _Judged:
         contrasts=contrast_table(part, compared),
         reliability=calibrated.bins,
     )
+
+
+def _second_answers(store: People) -> dict[str, dict[str, float]]:
+    """What people answered when they were first asked again, by item and person."""
+    found: dict[str, dict[str, float]] = {}
+    if not isinstance(store, StudyStore):
+        return found
+    later = store.retests.sort("occasion", maintain_order=True)
+    for item_id, person, value in later.select("item_id", "participant_id", "value").iter_rows():
+        found.setdefault(item_id, {}).setdefault(person, value)
+    return found
 
 
 def _with_weights(labeled: pl.DataFrame, store: People) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from socsci_jax.evaluation.baselines import (
     sample_histogram,
     sample_rows,
 )
-from socsci_jax.evaluation.cells import Cell
+from socsci_jax.evaluation.cells import Cell, level_codes
 from socsci_jax.evaluation.metric import Answers, CellMetric, IndividualMetric, Pair
 from socsci_jax.evaluation.metrics import calibration, distributions, individuals
 from socsci_jax.evaluation.metrics.distributions import histogram, observed_width, positions
@@ -24,6 +24,7 @@ from socsci_jax.evaluation.table import (
     CELL_MARGINAL,
     DEMOGRAPHICS,
     EXACT,
+    MEAN_OF_PREDICTORS,
     MODEL,
     OBSERVED,
     PILOTS,
@@ -61,14 +62,15 @@ class ItemPredictions:
     """Distributions [L] over the levels of one item.
 
     `single` holds those of the model and of predictors that need none, by source; `samples` those of people for other
-    people.
+    people; `again` the indices [M] of people who were asked once more, and what they then chose.
     """
 
     human_l: np.ndarray
     single: Mapping[str, Mapping[str, np.ndarray]]
     samples: Mapping[str, Samples]
     baselines: Mapping[str, np.ndarray]
-    by_demographics_nl: np.ndarray | None = None
+    by_person: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # [N, L] each
+    again: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def model_l(self) -> np.ndarray:
@@ -85,10 +87,10 @@ def item_predictions(
     """
     size = cell.levels_l.size
     others = baselines.distributions(cell)
-    by_demographics = baselines.by_demographics(cell)
-    if by_demographics is not None:
+    by_person = baselines.by_person(cell)
+    for name, rows_nl in by_person.items():
         # Last of all, so that the draws of the others stay what they are.
-        others[DEMOGRAPHICS] = weighted_mean(by_demographics, cell.weights_n)
+        others[name] = weighted_mean(rows_nl, cell.weights_n)
     models = {}
     if cell.probs_nl is not None:
         models[EXACT] = weighted_mean(cell.probs_nl, cell.weights_n)
@@ -116,8 +118,17 @@ def item_predictions(
         single=single,
         samples=samples,
         baselines=others,
-        by_demographics_nl=by_demographics,
+        by_person=by_person,
+        again=_asked_again(cell, baselines.again.get(cell.item_id, {})),
     )
+
+
+def _asked_again(cell: Cell, values: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Indices of the people with a second answer on the scale, and these answers as level indices."""
+    at = [k for k, person in enumerate(cell.people_n) if person in values]
+    codes = level_codes(np.array([values[cell.people_n[k]] for k in at]), cell.levels_l)
+    kept = np.flatnonzero(codes >= 0) if at else np.zeros(0, dtype=int)
+    return (np.array(at)[kept], codes[kept]) if kept.size else None
 
 
 def human_histogram(cell: Cell) -> np.ndarray:
@@ -216,17 +227,16 @@ def _answers(cell: Cell, item: ItemPredictions) -> Iterator[tuple[str, Answers, 
     readable = np.isfinite(probs[:, 0])
     yield _answers_of(MODEL, probs, codes, weights, cell, readable if not readable.all() else None)
     for name, q in item.baselines.items():
-        by_person = item.by_demographics_nl if name == DEMOGRAPHICS else q[None, :]
-        assert by_person is not None
-        yield _answers_of(name, by_person, codes, weights, cell, None)
+        yield _answers_of(name, item.by_person.get(name, q[None, :]), codes, weights, cell, None)
     if codes.size >= 2:
         yield _answers_of(
             CELL_MARGINAL, others_of_item(codes, cell.levels_l.size), codes, weights, cell, None
         )
-    again = retest(cell)
+    twice = retest(cell)
+    again = item.again if twice is None else (twice[0], codes[twice[1]])
     if again is not None:
         first, second = again
-        hits = np.eye(cell.levels_l.size)[codes[second]]
+        hits = np.eye(cell.levels_l.size)[second]
         kept = None if weights is None else weights[first]
         yield _answers_of(TEST_RETEST, hits, codes[first], kept, cell, None)
 
@@ -254,7 +264,12 @@ def _person_values(answers: Answers, *, name: str, exact: bool) -> Iterator[tupl
                 continue
             yield metric.name, metric.of(answers) if answers.codes_n.size else math.nan
         # The others' mean falls where the person's own answer is high: a correlation that means nothing.
-        elif isinstance(metric, CellMetric) and name in (MODEL, TEST_RETEST, DEMOGRAPHICS):
+        elif isinstance(metric, CellMetric) and name in (
+            MODEL,
+            TEST_RETEST,
+            DEMOGRAPHICS,
+            MEAN_OF_PREDICTORS,
+        ):
             yield metric.name, metric.of(answers)
 
 

@@ -62,6 +62,8 @@ EVERY_ARM_WORKS = "every_arm_works"
 CELL_MARGINAL = "cell_marginal"
 TEST_RETEST = "test_retest"
 HUMAN = "human"
+PROBE = "hidden_state_probe"
+MEAN_OF_PREDICTORS = "mean_of_predictors"
 PILOTS = (5, 20, 50)
 
 
@@ -71,7 +73,14 @@ def pilot(people: int) -> str:
 
 
 BASELINES = (UNIFORM, TRAINING_MARGINAL, CONDITION_POOLED, SPLIT_HALF)
-MORE_BASELINES = (DEMOGRAPHICS, *(pilot(n) for n in PILOTS), CELL_MARGINAL, TEST_RETEST)
+MORE_BASELINES = (
+    DEMOGRAPHICS,
+    PROBE,
+    MEAN_OF_PREDICTORS,
+    *(pilot(n) for n in PILOTS),
+    CELL_MARGINAL,
+    TEST_RETEST,
+)
 PREDICTOR_TITLES = {
     MODEL: "model",
     UNIFORM: "uniform",
@@ -80,6 +89,8 @@ PREDICTOR_TITLES = {
     SPLIT_HALF: "split half",
     DEMOGRAPHICS: "demographics only",
     **{pilot(n): f"pilot of {n}" for n in PILOTS},
+    PROBE: "probe of hidden states",
+    MEAN_OF_PREDICTORS: "mean of predictors",
     NO_EFFECT: "no effect",
     EVERY_ARM_WORKS: "every arm works",
     CELL_MARGINAL: "item's other people",

@@ -51,6 +51,14 @@ def read_logits(
     return _logits(hidden, weight)
 
 
+def read_states(
+    params: Any, rows: Mapping[str, jax.Array], *, config: DecoderConfig, compute_dtype: Any
+) -> jax.Array:
+    """Hidden states [G,R,D] in float32 after the final norm, at every read."""
+    hidden, _ = _read(params, rows, config=config, compute_dtype=compute_dtype, remat="none")
+    return hidden.astype(jnp.float32)
+
+
 def answer_log_probs(log_probs: jax.Array, path: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Log-probabilities of whole answers [G,...] from those of target slots [G,A], and which answers are real.
 

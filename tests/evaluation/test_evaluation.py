@@ -23,7 +23,8 @@ from rich.console import Console
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation import verdicts
 from socsci_jax.evaluation.cells import level_codes
-from socsci_jax.evaluation.evaluate import evaluate, evaluate_files, label_without_split
+from socsci_jax.evaluation.evaluate import evaluate, label_without_split
+from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.report import page as report
 from socsci_jax.evaluation.report.files import write_report
 from socsci_jax.evaluation.report.terminal import summary_table

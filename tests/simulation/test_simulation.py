@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from random_model import brute_force, random_model
+from random_model import brute_force, last_hidden_state, random_model
 from small import small_item, small_store, small_tokenizer
 
 from socsci_jax.data.prompt_table import tokenize_prompts
@@ -19,7 +19,8 @@ from socsci_jax.errors import InputError
 from socsci_jax.simulation import predict as predict_module
 from socsci_jax.simulation.chunks import FinishedChunks
 from socsci_jax.simulation.exact import exact_distributions
-from socsci_jax.simulation.model import SimulationModel
+from socsci_jax.simulation.hidden import hidden_states
+from socsci_jax.simulation.model import SimulationModel, params_hash
 from socsci_jax.simulation.requests import rows_of_requests
 from socsci_jax.simulation.sampling import Sampling, nucleus, parse_number, sample_answers
 from socsci_jax.simulation.simulate import simulate
@@ -320,3 +321,23 @@ def test_held_out_studies_that_resemble_what_was_trained_on_are_named(world, tmp
     held = split.units("unseen_studies")["study_id"].to_list()
     assert [study for study, _, _ in found] == held and found[0][1] not in held
     assert f"Held-out study {held[0]} resembles" in caplog.text
+
+
+# ---- hidden states ----
+
+
+def test_hidden_states_are_those_of_the_last_token_of_each_prompt_of_nobody(world):
+    store, _, _ = world
+    asked = random_model(world)
+    found = hidden_states(asked, store, layout=STUDY_FIRST)
+    closed = {i for i, item in store.item_by_id.items() if item.scale.kind == "levels"}
+    assert set(found.by_item) == closed
+    assert found.metadata["model_hash"] == params_hash(asked.params)
+    for item_id in sorted(closed)[:3]:
+        table = tokenize_prompts(
+            Pairs.cross(store.item_by_id[item_id], [{}]), layout=STUDY_FIRST, tokenizer=asked.tokenizer
+        )
+        prompt = [*table.prefixes[0].tolist(), *table.prompts[0].tolist()]
+        state = found.by_item[item_id]
+        assert state.dtype == np.float16
+        np.testing.assert_allclose(state, last_hidden_state(asked, prompt), rtol=1e-3, atol=1e-4)

@@ -11,7 +11,8 @@ from small import write_run_metadata
 
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.compare import compare
-from socsci_jax.evaluation.evaluate import evaluate, evaluate_files, label_without_split
+from socsci_jax.evaluation.evaluate import evaluate, label_without_split
+from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.model_io import _together
 from socsci_jax.simulation import two_parts
 from socsci_jax.studies.pairs import Pairs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -61,6 +61,7 @@ def evaluate_tables(
     seed: int = 0,
     minimum_n: int = 10,
     resample: str | None = None,
+    also: Sequence[str | Path | PlainTable] = (),
 ) -> TableEvaluation:
     """Judges the predictions in `answers` by the people in `human`.
 
@@ -69,23 +70,20 @@ def evaluate_tables(
     column of numbers for each question; people's may be counts (outcome, level, count).  Predictions may also be
     probabilities (columns p_1, p_2, ..., or level and prob, or probs with JSON) or means with intervals (condition,
     outcome, mean or ate, pi_lower, pi_upper).  `scales` is a YAML file (`question: 1 to 5`); without it scales are
-    observed in people's answers.  `controls` names control conditions.  Raises InputError where nothing can be
-    matched; single rows that cannot be used are rejected and counted.
+    observed in people's answers.  `controls` names control conditions.  `also` are other predictors' tables, whose mean
+    with this one is a row of every table of distributions and people.  Raises InputError where nothing can be matched; single rows that cannot be used are rejected and counted.
     """
     asked, given = (_plain(table) for table in (human, answers))
     declared = read_scales(scales) if scales is not None else {}
     people = _people(asked, declared, id_column=id_column, controls=controls)
-    frame = given.frame
-    _check_unseen(frame, given.path)
-    turned = questions_in_columns(frame, people.questions)
-    frame = with_codes(frame if turned is None else turned, people.codes)
+    frame, turned = _in_shape(given, people)
     answers = given.path
     notes = [
         "No split is known: nothing here says whether the predictor had seen these answers.",
         *people.notes,
         *_texts_in_both(frame, asked.frame, people),
     ]
-    if turned is not None:
+    if turned:
         notes.append(f"{answers}: questions stand in rows and people in columns; the table was turned round.")
     if find(frame, MEAN) and find(frame, OUTCOME) and not find(frame, VALUE):
         found, bad = evaluate_means(
@@ -98,7 +96,18 @@ def evaluate_tables(
         frame, carried = without_carried(read.predictions.frame.drop("seen", "unseen", strict=False), people)
         notes += carried
         known = dataclasses.replace(read.predictions, frame=frame)
-        found = evaluate(known, people, people.labeled, seed=seed, minimum_n=minimum_n, resample=resample)
+        others = [_predictions_of(_plain(table), people, id_column=id_column) for table in also]
+        found = evaluate(
+            known,
+            people,
+            people.labeled,
+            seed=seed,
+            minimum_n=minimum_n,
+            resample=resample,
+            also=[read.predictions for read in others],
+        )
+        for read in others:
+            bad = bad + read.rejected
     every = (people.rejected + bad).frame
     if every.height:
         notes.append(
@@ -110,6 +119,23 @@ def evaluate_tables(
 
 def _plain(table: str | Path | PlainTable) -> PlainTable:
     return table if isinstance(table, PlainTable) else PlainTable(path=Path(table), frame=read_table(table))
+
+
+def _in_shape(table: PlainTable, people: TablePeople) -> tuple[pl.DataFrame, bool]:
+    """A table of predictions with questions in columns and codes for labels, and whether it was turned round."""
+    _check_unseen(table.frame, table.path)
+    turned = questions_in_columns(table.frame, people.questions)
+    return with_codes(table.frame if turned is None else turned, people.codes), turned is not None
+
+
+def _predictions_of(table: PlainTable, people: TablePeople, *, id_column: str | None) -> Read:
+    """Predictions of one more predictor; raises InputError for means, of which no mean can be taken."""
+    frame, _ = _in_shape(table, people)
+    if find(frame, MEAN) and not find(frame, VALUE):
+        raise InputError(
+            f"{table.path}: holds means; several predictors are averaged by draws or probabilities."
+        )
+    return _read_variants(frame, people, path=table.path, id_column=_own_id(frame, id_column))
 
 
 def _people(

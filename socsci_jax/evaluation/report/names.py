@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from socsci_jax.evaluation.result import Evaluation, is_known
-from socsci_jax.evaluation.table import BASELINES, DEMOGRAPHICS, MODEL, PILOTS, pilot
+from socsci_jax.evaluation.table import BASELINES, MODEL, MORE_BASELINES
 from socsci_jax.evaluation.verdicts import PART_NAMES
 
-HEADLINE = (MODEL, *BASELINES, DEMOGRAPHICS, *(pilot(n) for n in PILOTS))
+HEADLINE = (MODEL, *BASELINES, *MORE_BASELINES)
 
 
 def anchor(evaluation: Evaluation, part: str) -> str:

@@ -1,0 +1,90 @@
+"""From a predictions file and a store on disk to a folder with tables and report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.evaluate import evaluate, label_without_split
+from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.studies.hidden import hidden_file, read_hidden_states
+from socsci_jax.studies.predictions import Predictions, read_predictions
+from socsci_jax.studies.splits import Split
+from socsci_jax.studies.store import StudyStore
+
+
+def evaluate_files(
+    predictions_path: str | Path,
+    store_path: str | Path,
+    out_dir: str | Path,
+    *,
+    split_name: str | None = None,
+    seed: int = 0,
+    minimum_n: int = 10,
+    resample: str | None = None,
+    also: Sequence[str | Path] = (),
+) -> Evaluation:
+    """Evaluates a predictions file and writes tables and report to `out_dir`; nothing is left on failure.
+
+    The split is `split_name`, else the one named in the file's metadata, else none: then all answers are one
+    part called "all".  `also` are files of other predictors, whose mean with this one is a row of every table; a file of
+    hidden states beside the predictions gives another, a linear probe.  Raises InputError for whatever cannot be read or does not fit together.
+    """
+    store = StudyStore(store_path)
+    predictions = read_predictions(predictions_path, store)
+    named = predictions.metadata.get("split")
+    if split_name is None and named is not None and not isinstance(named, str):
+        raise InputError(
+            f"{predictions_path}: the metadata's 'split' is {named!r}, not a name; pass the split's name instead."
+        )
+    name = split_name or named
+    notes = []
+    if name is None:
+        labeled = label_without_split(store)
+        notes.append("No split was named: all answers are judged together.")
+    else:
+        split = Split.load(store, str(name))
+        labeled = split.label()
+        if named not in (None, name):
+            notes.append(f"The predictions were made under split {named!r} and are judged under {name!r}.")
+        elif named is not None and predictions.metadata.get("split_hash") not in (None, split.content_hash):
+            notes.append(f"Split {name!r} was replaced since the predictions were made under it.")
+    hidden, told = _hidden_states(Path(predictions_path), predictions)
+    notes += told
+    evaluation = evaluate(
+        predictions,
+        store,
+        labeled,
+        seed=seed,
+        minimum_n=minimum_n,
+        resample=resample,
+        also=[read_predictions(path, store) for path in also],
+        hidden=hidden,
+    )
+    settings = {**evaluation.metadata["evaluation"], "predictions": str(predictions_path), "split": name}
+    settings |= {"also": list(map(str, also))} if also else {}
+    evaluation = dataclasses.replace(
+        evaluation,
+        notes=(*evaluation.notes, *notes),
+        metadata={**evaluation.metadata, "evaluation": settings},
+    )
+    evaluation.write(out_dir)
+    return evaluation
+
+
+def _hidden_states(path: Path, predictions: Predictions) -> tuple[Mapping[str, np.ndarray] | None, list[str]]:
+    """Hidden states by item that lie beside a predictions file, and a note where they are another model's."""
+    beside = hidden_file(path)
+    if not beside.is_file():
+        return None, []
+    found = read_hidden_states(beside)
+    own = predictions.metadata.get("model_hash")
+    if found.metadata.get("model_hash") != own:
+        return None, [
+            f"{beside.name}: hidden states of another model than the predictions; there is no probe."
+        ]
+    return found.by_item, []

@@ -1,0 +1,99 @@
+"""Plain tables of any format, judged without a store: the readers of deposits meet the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.evaluation.elsewhere import tables
+from socsci_jax.evaluation.elsewhere.columns import PlainTable, read_table, without_empty
+from socsci_jax.evaluation.elsewhere.shapes import counts_of_json
+from socsci_jax.evaluation.elsewhere.tables import TableEvaluation
+
+
+def evaluate_tables(
+    answers: str | Path,
+    human: str | Path,
+    *,
+    scales: str | Path | None = None,
+    id_column: str | None = None,
+    controls: Sequence[str] = (),
+    seed: int = 0,
+    minimum_n: int = 10,
+    resample: str | None = None,
+    also: Sequence[str | Path] = (),
+) -> TableEvaluation:
+    """Judges the predictions in one plain table by people's answers in another, without a store or a model.
+
+    Args:
+      answers: predictions, long, wide, as probabilities or as means, in a file that `open_table` reads.
+      human: people's answers, long, wide or as counts.
+      scales: YAML, `question: 1 to 5`; without it scales are a file's own labels, or observed in people's answers.
+      id_column: the column that says who answered.
+      controls: names of control conditions.
+      seed: of every resample and draw.
+      minimum_n: items with fewer answers stay in the table and enter no average.
+      resample: studies, conditions, outcomes or participants; by default as the design says.
+      also: other predictors' tables; the mean of all is a row of the tables of distributions and people.
+
+    Raises InputError where nothing can be matched; single rows that cannot be used are rejected and counted.
+    """
+    return tables.evaluate_tables(
+        open_table(answers),
+        open_table(human),
+        scales=scales,
+        id_column=id_column,
+        controls=controls,
+        seed=seed,
+        minimum_n=minimum_n,
+        resample=resample,
+        also=[open_table(path) for path in also],
+    )
+
+
+def open_table(path: str | Path) -> PlainTable:
+    """A plain table for `evaluate_tables`: CSV of any delimiter and encoding, Parquet, Excel, OpenDocument, SPSS, Stata,
+    R, JSON lines, or a JSON object with counts of answers.
+
+    `book.xlsx#Sheet` names a sheet (or the data frame of an R file).  Codes that a file declares as missing are empty
+    cells.  Raises InputError for what cannot be read.
+    """
+    whole, part = Path(path), None
+    if "#" in str(path) and not whole.exists():
+        name, _, part = str(path).rpartition("#")
+        whole = Path(name)
+    suffixes = [suffix.lower() for suffix in whole.suffixes if suffix.lower() != ".gz"]
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix == ".json":
+        return PlainTable(path=whole, frame=counts_of_json(whole))
+    if suffix in ("", ".parquet", ".pq"):
+        return PlainTable(path=whole, frame=read_table(whole))
+    frame, problem = None, None
+    if suffix == ".csv":
+        try:
+            frame = read_table(whole)
+        except InputError as error:
+            problem = error
+        if frame is not None and frame.width > 1:
+            return PlainTable(path=whole, frame=frame)
+    from data_pipelines.formats.tables import read_table as read_any
+    from socsci_jax.studies.specification_parts import SourceFile
+
+    is_r = suffix in (".rds", ".rda", ".rdata")
+    source = SourceFile(path=whole.name, sheet=None if is_r else part, object=part if is_r else None)
+    try:
+        found = read_any(whole, source)
+    except InputError as error:
+        hint = f"name it after the file: {whole.name}#NAME"
+        raise InputError(str(error).replace("say which one under `sheet`", hint)) from None
+    # Another encoding or delimiter explains what was wrong; nothing else does.
+    if problem is not None and not any("read " in note for note in found.notes):
+        raise problem
+    columns = [
+        pl.Series(c.name, [None if cell in found.missing.get(c.name, ()) else cell for cell in c], pl.String)
+        for c in found.frame.iter_columns()
+    ]
+    return PlainTable(path=whole, frame=without_empty(pl.DataFrame(columns)), labels=found.value_labels)
