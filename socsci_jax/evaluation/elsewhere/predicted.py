@@ -170,7 +170,7 @@ def _unpacked(frame: pl.DataFrame, column: str, people: TablePeople, path: Path)
         if isinstance(found, list):
             if own and len(found) != len(own):
                 raise InputError(
-                    f"{where}: {len(found)} probabilities for {asked!r}, whose scale has {len(own)} levels, {own[0]:g} to "
+                    f"{where}: {counted(len(found), 'probability')} for {asked!r}, whose scale has {counted(len(own), 'level')}, {own[0]:g} to "
                     f'{own[-1]:g}; give one for each, or name the levels as in {{"1": 0.2, "2": 0.8}}.'
                 )
             found = {str(level): p for level, p in zip(own, found, strict=False)}
