@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -29,6 +30,7 @@ ROWS: dict[str, type[pl.DataType]] = {
 }
 
 Persona = dict[str, str | None]
+A = TypeVar("A")
 Cost = Callable[[pl.DataFrame], int]
 
 
@@ -49,7 +51,7 @@ class Asking:
         assigned = [
             (outcome, variant, person)
             for outcome, number in self.study_outcomes().items()
-            for variant, person in _in_turn(self.people, min(variants, number), each)
+            for variant, person in in_turn(self.people, min(variants, number), each)
         ]
         schema = {"outcome": pl.String, "variant": pl.Int64, "participant_id": pl.String}
         frame = pl.DataFrame(assigned, schema=schema, orient="row")
@@ -69,7 +71,7 @@ class Asking:
         return dict(counted.iter_rows())
 
 
-def _in_turn(people: Sequence[str], variants: int, each: int) -> list[tuple[int, str]]:
+def in_turn(people: Sequence[A], variants: int, each: int) -> list[tuple[int, A]]:
     """(variant, person): every variant by a like share of people, one or two (`each`) different ones a person."""
     if variants <= each:
         return [(variant, person) for variant in range(variants) for person in people]
