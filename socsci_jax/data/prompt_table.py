@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import array
 import dataclasses
+import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,40 +79,63 @@ def tokenize_prompts(pairs: Pairs, *, layout: Layout, tokenizer: Tokenizer) -> P
     items = pairs.items
     item_ids, pair_item = _distinct(pairs.frame["item_id"].to_list())
     people, pair_person = _distinct(list(pairs.frame.select("study_id", "participant_id").iter_rows()))
-    personas = [pairs.personas[person] for person in people]
     if layout.shared_by == "item":
-        sharing: list[dict[str, Any]] = [{"item": items[i]} for i in item_ids]
-        own = [layout.own_text(attributes=persona) for persona in personas]
+        sharing: Iterator[dict[str, Any]] = ({"item": items[i]} for i in item_ids)
+        own = (layout.own_text(attributes=pairs.personas[person]) for person in people)
         keys = item_ids
         pair_shared, pair_own = pair_item, pair_person
     else:
-        sharing = [{"attributes": persona} for persona in personas]
-        own = [layout.own_text(item=items[i]) for i in item_ids]
+        sharing = ({"attributes": pairs.personas[person]} for person in people)
+        own = (layout.own_text(item=items[i]) for i in item_ids)
         keys = ["/".join(person) for person in people]
         pair_shared, pair_own = pair_person, pair_item
-    earlier = [layout.earlier_texts(**values) for values in sharing]
-    # Most layouts have no earlier turns, and one template.
-    template_of = {texts: tokenizer.prompt_template(layout.system, texts) for texts in set(earlier)}
-    templates = [template_of[texts] for texts in earlier]
-    trail, tail = _one_ending(list(template_of.values()), layout)
-    shared, text_of_shared = _distinct(
-        [
-            (tuple(template.head), template.lead + layout.shared_text(**values))
-            for template, values in zip(templates, sharing, strict=True)
-        ]
-    )
-    own_texts, text_of_own = _distinct([text + trail for text in own])
-    encoded = tokenizer.encode_batch([text for _, text in shared])
-    key_of_text: dict[int, str] = {}
-    for text, key in zip(text_of_shared.tolist(), keys):
-        key_of_text.setdefault(text, key)
+    # By earlier turns; most layouts have none, and one template.
+    templates: dict[tuple[str, ...], PromptTemplate] = {}
+
+    def shared_texts() -> Iterator[tuple[tuple[int, ...], str]]:
+        for values in sharing:
+            earlier = layout.earlier_texts(**values)
+            if earlier not in templates:
+                templates[earlier] = tokenizer.prompt_template(layout.system, earlier)
+            yield tuple(templates[earlier].head), templates[earlier].lead + layout.shared_text(**values)
+
+    prefixes, text_of_shared = _encode_distinct(shared_texts(), tokenizer=tokenizer)
+    trail, tail = _one_ending(list(templates.values()), layout)
+    prompts, text_of_own = _encode_distinct((((), text + trail) for text in own), tokenizer=tokenizer)
+    first = np.unique(text_of_shared, return_index=True)[1]
     return PromptTable(
-        prefixes=[np.array([*head, *ids], np.int32) for (head, _), ids in zip(shared, encoded, strict=True)],
-        prefix_key=[key_of_text[i] for i in range(len(shared))],
-        prompts=[np.array([*ids, *tail], np.int32) for ids in tokenizer.encode_batch(own_texts)],
+        prefixes=prefixes,
+        prefix_key=[keys[i] for i in first],
+        prompts=[np.append(ids, np.array(tail, np.int32)) for ids in prompts],
         pair_prefix=text_of_shared[pair_shared],
         pair_prompt=text_of_own[pair_own],
     )
+
+
+def _encode_distinct(
+    texts: Iterable[tuple[tuple[int, ...], str]], *, tokenizer: Tokenizer
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The ids of each distinct (ids before it, text), in order of appearance; and the index of each one among them.
+
+    Of texts only digests are kept: together they take gigabytes.
+    """
+    number_of: dict[tuple[tuple[int, ...], bytes], int] = {}
+    heads: list[tuple[int, ...]] = []
+    index = array.array("q")
+
+    def new_texts() -> Iterator[str]:
+        for head, text in texts:
+            key = head, hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+            index.append(number_of.setdefault(key, len(number_of)))
+            if len(heads) < len(number_of):
+                heads.append(head)
+                yield text
+
+    encoded = [
+        np.append(np.array(heads[i], np.int32), ids) if heads[i] else ids
+        for i, ids in enumerate(tokenizer.encode_arrays(new_texts()))
+    ]
+    return encoded, np.array(index, np.int64)
 
 
 def _one_ending(templates: list[PromptTemplate], layout: Layout) -> tuple[str, list[int]]:

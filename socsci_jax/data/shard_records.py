@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import numpy as np
 
-from socsci_jax.data.targets import Comparisons
-from socsci_jax.data.trees import Branch
+from socsci_jax.data.targets import BranchTargets, Comparisons
+from socsci_jax.data.trees import Branch, grow_branch
+from socsci_jax.data.tries import AnswerTrie
 
 RECORDS_PER_FILE = 1 << 17
+_SIZES_BYTES = 6 * 4  # six int32 before a branch's ids
 
 
 class RecordWriter:
@@ -53,6 +56,47 @@ def encode_branch(branch: Branch) -> bytes:
         np.concatenate([*integers, found.path.reshape(-1)]).astype(np.int32).tobytes()
         + np.concatenate(floats).astype(np.float32).tobytes()
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RecordForm:
+    """What records of branches have in common whose prompts are of one length and who are asked the same.
+
+    `before` and `after` stand around the prompt's ids; the sizes are those of a branch, `answers` and `path` those of its
+    comparisons.
+    """
+
+    before: bytes
+    after: bytes
+    tokens: int
+    reads: int
+    slots: int
+    comparisons: int
+    answers: int
+    path: int
+    responses: int
+
+    @classmethod
+    def of(cls, prompt_tokens: int, asked: BranchTargets, trie: AnswerTrie) -> RecordForm:
+        compared = asked.comparisons(trie)
+        prompt = np.zeros(prompt_tokens, np.int32)
+        branch = grow_branch(prompt, trie, trie.edge_weights(asked.counts), compared)
+        record = encode_branch(branch)
+        return cls(
+            before=record[:_SIZES_BYTES],
+            after=record[_SIZES_BYTES + prompt.nbytes :],
+            tokens=len(branch.ids),
+            reads=len(branch.read),
+            slots=len(branch.slot_id),
+            comparisons=compared.count,
+            answers=compared.path.shape[1],
+            path=compared.path.shape[2],
+            responses=round(sum(asked.counts)),
+        )
+
+    def record(self, prompt: np.ndarray) -> bytes:
+        """The record of the branch of this prompt [n], int32."""
+        return self.before + prompt.tobytes() + self.after
 
 
 def decode_branch(record: bytes) -> Branch:

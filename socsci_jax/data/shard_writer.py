@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import functools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,10 +15,9 @@ import polars as pl
 from socsci_jax.data.contrasts import FEWEST_PERSONAS, ContrastTable
 from socsci_jax.data.plan import shared_with_previous
 from socsci_jax.data.prompt_table import PromptTable, SortedTokens, sort_by_tokens, tokenize_prompts
-from socsci_jax.data.shard_records import RecordWriter, encode_branch
+from socsci_jax.data.shard_records import RecordForm, RecordWriter
 from socsci_jax.data.targets import BranchTargets, TargetTable
 from socsci_jax.data.tokenizers import Tokenizer
-from socsci_jax.data.trees import grow_branch
 from socsci_jax.data.tries import AnswerTrie, build_trie
 from socsci_jax.errors import InputError
 from socsci_jax.foreign_text import write_csv
@@ -26,6 +27,8 @@ from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.schema import Item
 from socsci_jax.wording import counted
 
+# Of some kilobytes each.
+FORMS = 1 << 14
 _COLUMNS = ("prefix", "rank", "tokens", "reads", "slots", "comparisons", "responses", "cell", "person")
 
 
@@ -36,10 +39,12 @@ class ShardWriter:
         self._folder = folder
         self._tokenizer = tokenizer
         self._max_tokens, self._shares = max_tokens, shares
-        self._rows: dict[str, list] = {name: [] for name in _COLUMNS}
+        self._rows = {name: array.array("q") for name in _COLUMNS}
         self._rejects: list[dict[str, str]] = []
         self._tries: dict[tuple[str, ...], AnswerTrie] = {}
         self._kept_prefixes: dict[int, int] = {}
+        # Most branches are asked what many others are; those of distributions each have their own.
+        self._form = functools.lru_cache(maxsize=FORMS)(self._make_form)
         self._branches = RecordWriter(folder, "branches")
         self._answers_of_comparison = self._slots_of_answer = 0
         self._cells: pl.DataFrame | None = None
@@ -68,12 +73,13 @@ class ShardWriter:
         for n, ((prefix, rank), asked) in enumerate(zip(wanted.branches.iter_rows(), wanted.targets)):
             if n % 4096 == 0:
                 progress(n, len(wanted.targets))
-            tokens = self._tokens(prefix, rank, self._trie(asked.texts))
+            form = self._form(asked, len(self._prompt(rank)))
+            tokens = self._tokens(prefix, form)
             if tokens > self._max_tokens:
                 reason = f"prompt of {counted(tokens, 'token')}, {self._max_tokens} allowed"
-                self._reject(self._table.prefix_key[prefix], reason, round(sum(asked.counts)))
+                self._reject(self._table.prefix_key[prefix], reason, form.responses)
             else:
-                self._add(prefix, rank, asked)
+                self._add(prefix, rank, form)
         progress(len(wanted.targets), len(wanted.targets))
 
     def add_contrasts(self, contrasts: ContrastTable, arms: pl.DataFrame, items: Mapping[str, Item]) -> None:
@@ -86,7 +92,7 @@ class ShardWriter:
         for cell, (item_id, shares) in enumerate(contrasts.cells.select("item_id", "histogram").iter_rows()):
             asked[cell] = _levels_with_shares(items[item_id], shares)
         tokens = [
-            self._tokens(prefix, rank, self._trie(asked[cell].texts))
+            self._tokens(prefix, self._form(asked[cell], len(self._prompt(rank))))
             for prefix, rank, cell in arms.select("prefix", "rank", "cell").iter_rows()
         ]
         too_long = arms.filter(pl.Series(tokens) > self._max_tokens).select("set", "person").unique()
@@ -98,7 +104,9 @@ class ShardWriter:
         self.refuse((item_id, reason, n) for item_id, n in lost.select("item_id", "answers").iter_rows())
         kept = kept.filter(pl.col("set").is_in(enough.implode())).sort("prefix", "rank", "cell", "person")
         for prefix, rank, cell, person in kept.select("prefix", "rank", "cell", "person").iter_rows():
-            self._add(prefix, rank, asked[cell], cell=cell, person=person)
+            self._add(
+                prefix, rank, self._form(asked[cell], len(self._prompt(rank))), cell=cell, person=person
+            )
         if kept.is_empty():
             self._nothing_left("to contrast")
 
@@ -111,7 +119,8 @@ class ShardWriter:
         for prefix in self._kept_prefixes:
             prefixes.write(self._table.prefixes[prefix].astype(np.int32).tobytes())
         files |= prefixes.close()
-        index = pl.DataFrame({**self._rows, "shared": self._shared()}).drop("rank")
+        rows = {name: np.array(values) for name, values in self._rows.items()}
+        index = pl.DataFrame({**rows, "shared": self._shared()}).drop("rank")
         index.write_parquet(self._folder / "branch_index.parquet")
         pl.DataFrame(
             {
@@ -144,30 +153,29 @@ class ShardWriter:
     def _prompt(self, rank: int) -> np.ndarray:
         return self._table.prompts[self._by_tokens.order[rank]]
 
-    def _tokens(self, prefix: int, rank: int, trie: AnswerTrie) -> int:
-        return len(self._table.prefixes[prefix]) + len(self._prompt(rank)) + trie.num_nodes
+    def _make_form(self, asked: BranchTargets, prompt_tokens: int) -> RecordForm:
+        return RecordForm.of(prompt_tokens, asked, self._trie(asked.texts))
 
-    def _add(self, prefix: int, rank: int, asked: BranchTargets, *, cell: int = -1, person: int = -1) -> None:
-        trie = self._trie(asked.texts)
-        weights = trie.edge_weights(asked.counts)
-        branch = grow_branch(self._prompt(rank), trie, weights, asked.comparisons(trie))
-        compared = branch.comparisons
+    def _tokens(self, prefix: int, form: RecordForm) -> int:
+        return len(self._table.prefixes[prefix]) + form.tokens
+
+    def _add(self, prefix: int, rank: int, form: RecordForm, *, cell: int = -1, person: int = -1) -> None:
         values = (
             self._kept_prefixes.setdefault(prefix, len(self._kept_prefixes)),
             rank,
-            len(branch.ids),
-            len(branch.read),
-            len(branch.slot_id),
-            compared.count,
-            round(sum(asked.counts)),
+            form.tokens,
+            form.reads,
+            form.slots,
+            form.comparisons,
+            form.responses,
             cell,
             person,
         )
         for name, value in zip(_COLUMNS, values, strict=True):
             self._rows[name].append(value)
-        self._answers_of_comparison = max(self._answers_of_comparison, compared.path.shape[1])
-        self._slots_of_answer = max(self._slots_of_answer, compared.path.shape[2])
-        self._branches.write(encode_branch(branch))
+        self._answers_of_comparison = max(self._answers_of_comparison, form.answers)
+        self._slots_of_answer = max(self._slots_of_answer, form.path)
+        self._branches.write(form.record(self._prompt(rank)))
 
     def _shared(self) -> np.ndarray:
         """First tokens that each branch has in common with the one before it in the index; 0 across prefixes."""

@@ -199,10 +199,14 @@ def _answers(train: pl.DataFrame, keys: list[str], rationales: Rationales | None
         )
     counted = train.group_by([*keys, "value", "text"]).agg(_COUNT).sort([*keys, "value", "text"])
     branches = counted.group_by(keys, maintain_order=True).agg("text", "count")
-    found = [
-        BranchTargets(tuple(texts), tuple(counts))
-        for texts, counts in branches.select("text", "count").iter_rows()
-    ]
+    # Millions of branches have few different targets: each is one object.
+    known: dict[tuple[tuple, tuple], BranchTargets] = {}
+    found = []
+    for texts, counts in branches.select("text", "count").iter_rows():
+        key = tuple(texts), tuple(counts)
+        if key not in known:
+            known[key] = BranchTargets(*key)
+        found.append(known[key])
     return TargetTable(branches.select("prefix", "rank"), found, _refused(refused))
 
 

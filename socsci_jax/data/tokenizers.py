@@ -12,8 +12,10 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from socsci_jax.data.chat import SYSTEM_MARK, ChatTemplate, read_chat_template, turn_mark
 from socsci_jax.data.default_template import default_template
@@ -42,6 +44,8 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "chat_template.jinja",
 )
+
+TEXTS_AT_A_TIME = 4096
 
 END_OF_TEXT, UNKNOWN, TURN_START, TURN_END = "<|endoftext|>", "<unk>", "<|im_start|>", "<|im_end|>"
 
@@ -124,6 +128,12 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` for each text, on all cores."""
         return self._text_model.encode_batch(list(texts))
+
+    def encode_arrays(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
+        """`encode_batch` as int32 arrays, for any number of texts: what the library makes of a text is large."""
+        remaining = iter(texts)
+        while some := list(itertools.islice(remaining, TEXTS_AT_A_TIME)):
+            yield from (np.array(ids, np.int32) for ids in self.encode_batch(some))
 
     def encode_template(self, text: str) -> list[int]:
         """Ids of a text in which control tokens count: for what a chat template wrote, never for a study's text."""

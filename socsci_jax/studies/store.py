@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from socsci_jax.errors import InputError
 from socsci_jax.reading import check_kinds, read_json_object
+from socsci_jax.studies.personas import Personas
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import (
     ITEMS_SCHEMA,
@@ -173,6 +174,7 @@ class StudyStore:
 
     @functools.cached_property
     def item_by_id(self) -> dict[str, Item]:
+        scales: dict[str, Scale] = {}
         return {
             row["item_id"]: Item(
                 study_id=row["study_id"],
@@ -181,7 +183,7 @@ class StudyStore:
                 stimulus=row["stimulus"],
                 question=row["question"],
                 answer_format=row["answer_format"],
-                scale=self._scale(row),
+                scale=self._scale(row, scales),
                 is_control=row["is_control"],
                 factors=dict(row["factors"] or {}),
             )
@@ -207,9 +209,13 @@ class StudyStore:
                 f"{strangers[key[-1]].sort()[0]!r:.80}); {_REBUILD}."
             )
 
-    def _scale(self, row: Mapping[str, Any]) -> Scale:
+    def _scale(self, row: Mapping[str, Any], known: dict[str, Scale]) -> Scale:
+        """The scale of an item's row, one object for all that have an equal one: there are many items, and few scales."""
+        written = repr(row["scale"])
         try:
-            return Scale.from_dict(row["scale"])
+            if written not in known:
+                known[written] = Scale.from_dict(row["scale"])
+            return known[written]
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"{self.path / 'items.parquet'}: the scale of item {row['item_id']!r} is none ({error}); "
@@ -235,12 +241,9 @@ class StudyStore:
         return Split.load(self, name)
 
     @functools.cached_property
-    def personas(self) -> dict[tuple[str, str], dict[str, str | None]]:
+    def personas(self) -> Mapping[tuple[str, str], dict[str, str | None]]:
         """What is known of each (study_id, participant_id): attribute to text, None where it is not known."""
-        people = self.participants
-        return dict(
-            zip(people.select("study_id", "participant_id").iter_rows(), people["attributes"].to_list())
-        )
+        return Personas(self.participants)
 
     @functools.cached_property
     def attributes(self) -> tuple[str, ...]:

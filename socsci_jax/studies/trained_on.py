@@ -15,15 +15,18 @@ that is not known.
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import functools
 import hashlib
+import itertools
 import re
 import unicodedata
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -83,10 +86,11 @@ class TrainedOn:
         """What training on the labeled responses `train` of a store sees."""
         item_ids = train["item_id"].unique()
         studies = train["study_id"].unique()
-        items = _item_rows(store).filter(pl.col("item_id").is_in(item_ids.implode())).drop("item_id", "words")
+        texts = _item_rows(store)
+        items = texts.filter(pl.col("item_id").is_in(item_ids.implode())).drop("item_id", "words")
         people = train.select("study_id", "participant_id").unique()
-        people = people.join(_fingerprints(store), on=["study_id", "participant_id"], how="left")
-        sequences = _study_rows(store).filter(pl.col("study_id").is_in(studies.implode()))
+        people = people.join(_fingerprints(store, texts), on=["study_id", "participant_id"], how="left")
+        sequences = _study_rows(store, texts).filter(pl.col("study_id").is_in(studies.implode()))
         rows = [
             sequences.with_columns(kind=pl.lit("study")),
             items.with_columns(kind=pl.lit("item")),
@@ -159,8 +163,9 @@ class TrainedOn:
         return frozenset(self._of("item")["digest"])
 
     def _label(self, store: StudyStore, pairs: pl.DataFrame) -> pl.DataFrame:
-        labeled = pairs.join(self._items(store), on="item_id", how="left", maintain_order="left")
-        people = self._people(store).with_columns(answered=pl.lit(True))
+        texts = _item_rows(store)
+        labeled = pairs.join(self._items(store, texts), on="item_id", how="left", maintain_order="left")
+        people = self._people(store, texts).with_columns(answered=pl.lit(True))
         labeled = labeled.join(people, on=["study_id", "participant_id"], how="left", maintain_order="left")
         known = [
             pl.col(name).fill_null(False) for name in ("knows_study", "knows_condition", "knows_outcome")
@@ -183,11 +188,12 @@ class TrainedOn:
 
     def resembling(self, store: StudyStore, studies: Sequence[str]) -> list[Resemblance]:
         """Those of `studies` that are not known by text or id, but share much of their words with a training study."""
-        known = set(self._items(store).filter("knows_study")["item_id"])
+        texts = _item_rows(store)
+        known = set(self._items(store, texts).filter("knows_study")["item_id"])
         known_studies = set(store.items.filter(pl.col("item_id").is_in(list(known)))["study_id"])
         mine = {study: set(of) for study, of in self._of("study").select("study_id", "sequences").iter_rows()}
         found = []
-        theirs = _study_rows(store).filter(
+        theirs = _study_rows(store, texts).filter(
             pl.col("study_id").is_in([s for s in studies if s not in known_studies])
         )
         for study, sequences in theirs.select("study_id", "sequences").iter_rows():
@@ -203,9 +209,9 @@ class TrainedOn:
     def _of(self, kind: str) -> pl.DataFrame:
         return self.frame.filter(pl.col("kind") == kind)
 
-    def _items(self, store: StudyStore) -> pl.DataFrame:
-        """Of each item of a store: item_id, knows_study, knows_condition, knows_outcome."""
-        theirs, mine = _item_rows(store), self._of("item")
+    def _items(self, store: StudyStore, theirs: pl.DataFrame) -> pl.DataFrame:
+        """Of each item of a store, whose `_item_rows` are given: item_id, knows_study, knows_condition, knows_outcome."""
+        mine = self._of("item")
         here = mine.filter(pl.col("store_hash") == store.content_hash)
         text = theirs.with_columns(same_text=pl.col("digest").is_in(mine["digest"].unique().implode()))
         telling = pl.col("same_text") & (pl.col("words") >= WORDS_THAT_TELL)
@@ -224,16 +230,16 @@ class TrainedOn:
             knows_outcome=pl.when("is_known").then(known("outcome")).otherwise("same_text"),
         )
 
-    def _people(self, store: StudyStore) -> pl.DataFrame:
+    def _people(self, store: StudyStore, texts: pl.DataFrame) -> pl.DataFrame:
         """Of each participant of a store: study_id, participant_id, knows_person (null where it cannot be told)."""
-        theirs, mine = _fingerprints(store), self._of("participant")
+        theirs, mine = _fingerprints(store, texts), self._of("participant")
         here = mine.filter(pl.col("store_hash") == store.content_hash)
         ids = here.select(pl.struct("study_id", "participant_id").unique()).to_series()
         by_id = pl.struct("study_id", "participant_id").is_in(ids.implode())
         # In another store people are told by what they are and answered; their ids may be anybody's.
         elsewhere = ~pl.col("study_id").is_in(here["study_id"].unique().implode())
         alike = pl.col("digest").is_in(mine["digest"].unique().implode())
-        shapes = _study_rows(store).select("study_id", shape="digest")
+        shapes = _shapes(store, texts).rename({"digest": "shape"})
         theirs = theirs.join(shapes, on="study_id", how="left", maintain_order="left")
         comparable = pl.col("shape").is_in(self._of("study")["digest"].drop_nulls().unique().implode())
         known = (
@@ -268,7 +274,6 @@ def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
     return complete.sort([name for name in names if name != "sequences"])
 
 
-@functools.lru_cache(maxsize=100_000)
 def _words(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
@@ -279,44 +284,49 @@ def _digest(parts: Sequence[str]) -> int:
 
 def _item_rows(store: StudyStore) -> pl.DataFrame:
     """item_id, study_id, condition, outcome, digest of the words of stimulus and question, number of words."""
-    texts = [
-        _words(f"{stimulus} {question}") or _words(answer_format)
-        for stimulus, question, answer_format in store.items.select(
-            "stimulus", "question", "answer_format"
-        ).iter_rows()
-    ]
+    digests, counts = array.array("Q"), array.array("q")
+    for stimulus, question, answer_format in store.items.select(
+        "stimulus", "question", "answer_format"
+    ).iter_rows():
+        words = _words(f"{stimulus} {question}") or _words(answer_format)
+        digests.append(_digest(words))
+        counts.append(len(words))
     return store.items.select("item_id", "study_id", "condition", "outcome").with_columns(
-        digest=pl.Series([_digest(words) for words in texts], dtype=pl.UInt64),
-        words=pl.Series([len(words) for words in texts], dtype=pl.Int64),
+        digest=pl.Series(np.array(digests), dtype=pl.UInt64),
+        words=pl.Series(np.array(counts), dtype=pl.Int64),
     )
 
 
-def _study_rows(store: StudyStore) -> pl.DataFrame:
+def _study_rows(store: StudyStore, texts: pl.DataFrame) -> pl.DataFrame:
     """study_id, digest of its attributes and items, sequences: sampled digests of the eight-word sequences of its texts."""
     of_study: dict[str, set[int]] = {}
     for study, stimulus, question in store.items.select("study_id", "stimulus", "question").iter_rows():
-        words = _words(f"{stimulus} {question}")
-        n = WORDS_OF_SEQUENCE
-        sequences = {
-            zlib.crc32(" ".join(words[i : i + n]).encode()) for i in range(max(1, len(words) - n + 1))
-        }
-        of_study.setdefault(study, set()).update(sequences)
+        of_study.setdefault(study, set()).update(_sequences(_words(f"{stimulus} {question}")))
     sampled = {
         study: sorted(s for s in all_of if len(all_of) <= FEW_SEQUENCES or s % SEQUENCE_SAMPLE == 0)
         for study, all_of in of_study.items()
     }
-    shapes = _shapes(store)
-    schema = {"study_id": pl.String(), "digest": pl.UInt64(), "sequences": pl.List(pl.UInt32)}
-    columns = {
-        "study_id": list(sampled),
-        "digest": [shapes[study] for study in sampled],
-        "sequences": list(sampled.values()),
-    }
-    return pl.DataFrame(columns, schema=schema)
+    rows = pl.DataFrame(
+        {"study_id": list(sampled), "sequences": list(sampled.values())},
+        schema={"study_id": pl.String(), "sequences": pl.List(pl.UInt32)},
+    )
+    return rows.join(_shapes(store, texts), on="study_id", how="left", maintain_order="left").select(
+        "study_id", "digest", "sequences"
+    )
 
 
-def _shapes(store: StudyStore) -> dict[str, int]:
-    """Of each study the digest of what its fingerprints are made of: attributes that are known of anybody, and items."""
+def _sequences(words: Sequence[str]) -> Iterator[int]:
+    """Digests of all sequences of WORDS_OF_SEQUENCE words; of all words where there are fewer."""
+    text = memoryview(" ".join(words).encode())
+    # Where each word begins, and behind the last one where a next one would.
+    starts = [0, *itertools.accumulate(len(word.encode()) + 1 for word in words)]
+    first, behind = starts[: max(1, len(words) - WORDS_OF_SEQUENCE + 1)], starts[WORDS_OF_SEQUENCE:]
+    for start, end in zip(first, behind or starts[-1:]):
+        yield zlib.crc32(text[start : max(0, end - 1)])
+
+
+def _shapes(store: StudyStore, texts: pl.DataFrame) -> pl.DataFrame:
+    """study_id, digest of what its fingerprints are made of: attributes that are known of anybody, and items."""
     names = store.participants["attributes"].struct.fields
     known = {
         study: [name for name, is_known in zip(names, row, strict=True) if is_known]
@@ -324,16 +334,17 @@ def _shapes(store: StudyStore) -> dict[str, int]:
         .agg(pl.col("attributes").struct.field(name).is_not_null().any() for name in names)
         .iter_rows()
     }
-    items = _item_rows(store).group_by("study_id").agg(pl.col("digest").unique().sort())
-    return {
-        study: _digest([*sorted(known.get(study, [])), "", *map(str, digests)])
+    items = texts.group_by("study_id").agg(pl.col("digest").unique().sort())
+    rows = [
+        (study, _digest([*sorted(known.get(study, [])), "", *map(str, digests)]))
         for study, digests in items.iter_rows()
-    }
+    ]
+    return pl.DataFrame(rows, schema={"study_id": pl.String, "digest": pl.UInt64}, orient="row")
 
 
-def _fingerprints(store: StudyStore) -> pl.DataFrame:
+def _fingerprints(store: StudyStore, texts: pl.DataFrame) -> pl.DataFrame:
     """study_id, participant_id, digest: the same for equal personas who gave the same answers to the same items."""
-    items = _item_rows(store).select("item_id", "study_id", text="digest")
+    items = texts.select("item_id", "study_id", text="digest")
     answers = (
         store.responses.select("item_id", "participant_id", "value")
         .join(items, on="item_id", how="left")

@@ -103,7 +103,9 @@ def test_a_truncated_shard_is_named(world, tmp_path):
     shards = build(world, tmp_path)
     path = next(shards.folder.glob("branches-*.array_record"))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"branches-00000\.array_record: this training shard is \d+ bytes"):
+    with pytest.raises(
+        InputError, match=r"branches-00000\.array_record: this training shard is [\d,]+ bytes"
+    ):
         TreeShards(shards.folder)
 
 
