@@ -248,7 +248,7 @@ def _scale_of_features(rows: Rows, features: np.ndarray) -> np.ndarray:
         np.zeros(size),
         method="L-BFGS-B",
         bounds=[(-1, 1)] * size,
-        options={"maxiter": 8, "eps": 1e-3},
+        options={"maxiter": 8, "eps": 1e-3, "ftol": 1e-6},
     )
     return found.x
 
