@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from socsci_jax.evaluation.result import Evaluation
     from socsci_jax.forecasting.collection import Collection
+    from socsci_jax.forecasting.composites import Composite
     from socsci_jax.forecasting.forecast import Forecast
     from socsci_jax.forecasting.population import Margins
     from socsci_jax.simulation.model import SimulationModel
@@ -206,6 +207,7 @@ def forecast(
     people: pl.DataFrame | Sequence[Mapping[str, object]] | StudyStore,
     margins: Margins | None = None,
     subgroups: Sequence[str] = (),
+    composites: Sequence[Composite] = (),
     exclude: Sequence[str] = (),
     seed: int = 0,
     allow_unknown: bool = False,
@@ -220,6 +222,7 @@ def forecast(
       people: whom the experiment is about: personas, or a store's participants.
       margins: for each attribute the share of each value in the population, to which personas are weighted.
       subgroups: attributes by whose values effects are told apart.
+      composites: means of several outcomes, besides those of the file.
       exclude: studies of the store that are left out, such as the experiment itself.
       seed: of all that is drawn.
       allow_unknown: allows a model of which nobody knows what it was trained on.
@@ -229,18 +232,24 @@ def forecast(
     others is the experiment, or if there are too few.  What the experiment's file declares under `multiverse` is asked too.
     """
     from socsci_jax.forecasting.collection import collect
+    from socsci_jax.forecasting.composites import composites_of
     from socsci_jax.forecasting.forecast import check_experiment, check_not_known
     from socsci_jax.forecasting.forecast import forecast as make
     from socsci_jax.forecasting.population import population
     from socsci_jax.simulation.predict import predict as ask
     from socsci_jax.simulation.variants import predict_variants as ask_variants
     from socsci_jax.studies.pairs import Pairs
+    from socsci_jax.studies.specification_files import load_specification
     from socsci_jax.studies.variants import check_variants
 
     # Whatever can be refused is refused before the first prediction.
     items = items_of(experiment)
+    if not isinstance(experiment, str | Path):
+        composites = tuple(composites)
+    else:
+        composites = (*composites_of(load_specification(Path(experiment))), *composites)
     personas = population(people, margins=margins, seed=seed)
-    check_experiment(items, personas, subgroups)
+    check_experiment(items, personas, subgroups, composites)
     variants = _variants_of(experiment)
     check_variants(variants, personas.personas)
 
@@ -268,6 +277,7 @@ def forecast(
         subgroups=subgroups,
         variants=variants,
         predict_variants=predict_variants,
+        composites=composites,
         seed=seed,
     )
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.forecasting.calibration import Calibration
+from socsci_jax.forecasting.composites import Composite
 from socsci_jax.forecasting.forecast import Forecast
 from socsci_jax.forecasting.judging import checked_on, judgment
 from socsci_jax.forecasting.levels import Levels
@@ -53,6 +54,10 @@ class SavedForecast:
         return Calibration.of_json(self.facts["learned"])
 
     @property
+    def composites(self) -> tuple[Composite, ...]:
+        return tuple(Composite.of_json(found) for found in self.facts["composites"])
+
+    @property
     def levels(self) -> Levels:
         return Levels.of_json(self.facts["learned_levels"])
 
@@ -63,6 +68,7 @@ def write_forecast(found: Forecast, path: Path, *, per_arm: int = PER_ARM, repla
         "format_version": VERSION,
         "metadata": dict(found.metadata),
         "per_arm": per_arm,
+        "composites": [dataclasses.asdict(composite) for composite in found.composites],
         "learned": found.calibration.to_json(),
         "learned_levels": found.levels.to_json(),
         "population": {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.forecasting.arms import predicted_arms
 from socsci_jax.forecasting.calibration import Calibration, calibrate
 from socsci_jax.forecasting.collection import Collection, Predict
+from socsci_jax.forecasting.composites import Composite, check_composites, with_composites
 from socsci_jax.forecasting.distance import Words, texts_by_study
 from socsci_jax.forecasting.effects import component_effects, predicted_effects
 from socsci_jax.forecasting.intervals import draw_effects, expected_effects, ranks
@@ -54,6 +56,7 @@ class Forecast:
     population: Population
     predictions: Predictions
     items: tuple[Item, ...]
+    composites: tuple[Composite, ...]
     collection: Collection
     metadata: Mapping[str, object]
 
@@ -67,6 +70,7 @@ def forecast(
     subgroups: Sequence[str] = (),
     variants: Sequence[StudyVariants] = (),
     predict_variants: PredictVariants | None = None,
+    composites: Sequence[Composite] = (),
     seed: int = 0,
     metadata: Mapping[str, object] | None = None,
 ) -> Forecast:
@@ -80,23 +84,26 @@ def forecast(
       subgroups: attributes of personas by whose values effects are told apart.
       variants: other ways of asking the items, of the studies that have any.
       predict_variants: gives the probabilities of these.
+      composites: means of several outcomes that are forecast like outcomes.
       seed: of what is drawn for ranks.
       metadata: what else the forecast shall say of itself.
 
     Raises InputError if the experiment is one of the calibration studies, or if these are too few.
     """
-    check_experiment(items, population, subgroups)
+    check_experiment(items, population, subgroups, composites)
     check_not_known(items, collection.items)
     by_id = {item.item_id: item for item in items}
     varied = [study for study in variants if study.varies and predict_variants is not None]
     found = [(study, predict_variants(study, population.personas)) for study in varied if predict_variants]
     predictions = _together(items, predict, population, found)
-    arms = predicted_arms(predictions, by_id, weights=population.weight_of)
+
+    def arms_of(**by: Any) -> pl.DataFrame:
+        alone = predicted_arms(predictions, by_id, weights=population.weight_of, **by)
+        return with_composites(alone, composites)
+
+    arms = arms_of()
     # Predictions of others may hold variants that no study declares.
-    by_variant = (
-        None if found else predicted_arms(predictions, by_id, weights=population.weight_of, by_variant=True)
-    )
-    plain = predicted_effects(arms, by_variant=by_variant)
+    plain = predicted_effects(arms, by_variant=None if found else arms_of(by_variant=True))
     told = multiverse(found, population.personas, weights=population.weight_of, seed=seed)
     told = told.with_checks(moved_controls(plain, variants))
     predicted = with_distance(told.with_spread(plain), items, collection)
@@ -108,7 +115,7 @@ def forecast(
     draws = draw_effects(calibration, predicted, rng=np.random.default_rng(seed))
     return Forecast(
         effects=effects,
-        groups=subgroup_effects(predictions, by_id, population, subgroups, effects, calibration),
+        groups=subgroup_effects(arms_of, population, subgroups, effects, calibration),
         components=expected_effects(calibration, components),
         power=power_table(effects, arms, draws=draws),
         arms=arms.with_columns(expected_mean=pl.Series(levels.expected(arms["mean"].to_numpy()))),
@@ -119,6 +126,7 @@ def forecast(
         population=population,
         predictions=predictions,
         items=tuple(items),
+        composites=tuple(composites),
         collection=collection,
         metadata={
             "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -181,7 +189,12 @@ def check_not_known(items: Sequence[Item], known_items: Sequence[Item]) -> None:
             )
 
 
-def check_experiment(items: Sequence[Item], population: Population, subgroups: Sequence[str]) -> None:
+def check_experiment(
+    items: Sequence[Item],
+    population: Population,
+    subgroups: Sequence[str],
+    composites: Sequence[Composite] = (),
+) -> None:
     """Raises InputError where nothing could be forecast or told apart: before anything is predicted."""
     arms: dict[tuple[str, str], set[str]] = {}
     for item in items:
@@ -191,6 +204,7 @@ def check_experiment(items: Sequence[Item], population: Population, subgroups: S
         raise InputError("no outcome has ordered answers, so there are no effects to forecast.")
     if max(map(len, arms.values())) < 2:
         raise InputError("the experiment has one arm; an effect needs two.")
+    check_composites(composites, arms)
     for attribute in subgroups:
         if attribute not in population.personas.columns[1:]:
             raise InputError(
@@ -208,14 +222,13 @@ def with_distance(effects: pl.DataFrame, items: Sequence[Item], collection: Coll
 
 
 def subgroup_effects(
-    predictions: Predictions,
-    items: Mapping[str, Item],
+    arms_of: Callable[..., pl.DataFrame],
     population: Population,
     subgroups: Sequence[str],
     effects: pl.DataFrame,
     calibration: Calibration,
 ) -> pl.DataFrame:
-    """Effects by subgroup: attribute, group, the keys of a contrast, personas, predicted, expected.
+    """Effects by subgroup, of `arms_of(groups=...)`: attribute, group, the keys of a contrast, personas, predicted, expected.
 
     A group's expected effect is everybody's, moved by what calibration makes of the predicted difference.  There are no
     intervals: calibration has learned from effects on everybody.
@@ -224,7 +237,7 @@ def subgroup_effects(
     for attribute in subgroups:
         known = population.personas.select("participant_id", attribute).drop_nulls()
         group_of = dict(known.iter_rows())
-        arms = predicted_arms(predictions, items, weights=population.weight_of, groups=group_of)
+        arms = arms_of(groups=group_of)
         for (group,), own in arms.group_by(["group"], maintain_order=True):
             found.append(
                 predicted_effects(own).select(

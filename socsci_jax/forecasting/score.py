@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.forecasting.collection import ARM, human_arms, with_human_effects
+from socsci_jax.forecasting.composites import Composite, with_composite_columns
 from socsci_jax.forecasting.judging import against_people, coverage_curve, judgment
 from socsci_jax.forecasting.lock import Lock
 from socsci_jax.forecasting.report import score_page
@@ -77,7 +79,7 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
         human, outside = human_arms(data), 0
         human = human.with_columns(study=pl.lit(arms["study"][0]))
     else:
-        human, outside = arms_of_table(data, arms)
+        human, outside = arms_of_table(data, arms, locked.forecast.composites)
     effects = with_human_effects(locked.forecast.table("effects").select(*PREDICTED), human)
     answered = effects.drop_nulls(["human", "human_se"])
     if answered.is_empty():
@@ -96,13 +98,20 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
     )
 
 
-def arms_of_table(data: pl.DataFrame, arms: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """People's means by arm as `human_arms` gives them, and how many answers are off their scale."""
+def arms_of_table(
+    data: pl.DataFrame, arms: pl.DataFrame, composites: Sequence[Composite] = ()
+) -> tuple[pl.DataFrame, int]:
+    """People's means by arm as `human_arms` gives them, and how many answers are off their scale.
+
+    Composites that a table with a row a person lacks are made of their parts.
+    """
     if "condition" not in data.columns:
         raise InputError(f"the data have no column 'condition'; found {data.columns[:10]}.")
     outcomes = arms["outcome"].unique(maintain_order=True).to_list()
     weight = "weight" if "weight" in data.columns else None
     if not {"outcome", "value"} <= set(data.columns):
+        ranges = {name: (lo, hi) for name, lo, hi in arms.select("outcome", "lo", "hi").iter_rows()}
+        data = with_composite_columns(data, composites, ranges)
         there = [name for name in outcomes if name in data.columns]
         if not there:
             raise InputError(f"the data have none of the outcomes {', '.join(outcomes[:10])}.")

@@ -11,6 +11,7 @@ import polars as pl
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere.silicon_sample import AGE_BANDS, COLUMNS, CONTROL, DEMOGRAPHICS
 from socsci_jax.forecasting.calibration import Calibration
+from socsci_jax.forecasting.composites import composite_value, parts_of
 from socsci_jax.forecasting.files import SavedForecast
 from socsci_jax.forecasting.intervals import expected_effects
 from socsci_jax.forecasting.table import PREDICTED
@@ -24,14 +25,16 @@ LEVEL = 0.9
 def tiers(saved: SavedForecast, *, seed: int = 0) -> dict[str, pl.DataFrame]:
     """T1, T2 and T3 by name.
 
-    Every cell has a value there, as the benchmark wants: where the forecast abstains, it is what calibration says of the
+    Outcomes that are reported through a composite are in T1 alone.  Every cell has a value there, as the benchmark wants: where the forecast abstains, it is what calibration says of the
     nearest that it knows, and the lock names the cell.  Raises InputError where outcomes are compared with different
     references.
     """
     arms = saved.table("arms").with_columns(
         position=pl.int_range(pl.len()), unit=(pl.col("hi") - pl.col("lo")) / 100
     )
-    effects = unconditional(saved.calibration, saved.table("effects"))
+    parts = pl.col("outcome").is_in(parts_of(saved.composites))
+    arms = arms.filter(~parts)
+    effects = unconditional(saved.calibration, saved.table("effects")).filter(~parts)
     references = effects["reference"].unique().to_list()
     if len(references) != 1:
         raise InputError(
@@ -93,8 +96,14 @@ def _people(saved: SavedForecast, *, reference: str, seed: int) -> pl.DataFrame:
         condition = CONTROL if item["condition"] == reference else item["condition"]
         row = rows.setdefault((person, condition), {})
         row[item["outcome"]] = float(levels[min(int(place), len(levels) - 1)])
+    ranges = {
+        name: (lo, hi) for name, lo, hi in saved.table("arms").select("outcome", "lo", "hi").iter_rows()
+    }
+    for composite in saved.composites:
+        for row in rows.values():
+            row[composite.name] = composite_value(composite, row, ranges)
     known = {person["participant_id"]: person for person in saved.table("personas").to_dicts()}
-    outcomes = list(dict.fromkeys(item["outcome"] for item in saved.items))
+    outcomes = [*(item["outcome"] for item in saved.items), *(own.name for own in saved.composites)]
     table = [
         {"profile_id": f"p{number:06d}", "condition": condition, **_demographics(known[person]), **answers_to}
         for number, ((person, condition), answers_to) in enumerate(rows.items(), start=1)

@@ -154,6 +154,15 @@ class Outcome(Block):
     """No arm can move this outcome; a forecast in which one does is flagged."""
 
 
+class Composite(Block):
+    """The mean of several outcomes: a scale of several questions, an index of several scales, a question turned round."""
+
+    of: Annotated[Names, pydantic.Field(min_length=1)]
+    """Outcomes with ordered answers, or composites above this one; each by its position on its own scale."""
+    reversed: Names = ()
+    """Those that count the other way round."""
+
+
 class Exclusion(Block):
     """Rows that are not analyzed; they are counted in the store's rejects."""
 
@@ -198,6 +207,8 @@ class Study(Block):
     stimulus: Text | None = None
     """What people read before a question, with {factor} and {condition} as slots; by default all their texts."""
     outcomes: Annotated[dict[Name, Outcome], pydantic.Field(min_length=1)]
+    composites: dict[Name, Composite] = pydantic.Field({})
+    """Forecasts report them; a store holds the answers to single outcomes."""
     hypotheses: dict[Name, Hypothesis] = pydantic.Field({})
     multiverse: Multiverse = pydantic.Field(Multiverse())
     """Which other ways of asking a forecast of this experiment takes together."""

@@ -72,6 +72,16 @@ def _study_problems(study: Study, specification: Specification) -> Iterator[str]
                     f"outcomes.{name}.wordings: some arms have a question of their own (variants[{i}]); give wordings only "
                     "where all arms are asked the same"
                 )
+    known = set(study.outcomes)
+    for name, composite in study.composites.items():
+        if name in known:
+            yield f"composites.{name}: an outcome has this name"
+        for part in composite.of:
+            if part not in known:
+                yield f"composites.{name}.of: {part!r} is not one of outcomes, nor a composite above it"
+        if extra := set(composite.reversed) - set(composite.of):
+            yield f"composites.{name}.reversed: {min(extra)!r} is not one of `of`"
+        known.add(name)
     for name, hypothesis in study.hypotheses.items():
         if hypothesis.outcome not in study.outcomes:
             yield f"hypotheses.{name}.outcome: {hypothesis.outcome!r} is not one of outcomes"

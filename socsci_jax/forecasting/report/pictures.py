@@ -75,7 +75,12 @@ def _odds(row: dict[str, Any]) -> str:
 def distributions(m: Material) -> list[Drawing]:
     """What the model predicts that people answer: arms against the reference, the leading arms of each outcome first."""
     predicted = {tuple(row[k] for k in ARM_OF): row for row in m.tables["arms"].iter_rows(named=True)}
-    outcomes = [own for _, own in m.by_outcome(m.effects)]
+    # Of a composite only the mean is known.
+    outcomes = [
+        own
+        for _, own in m.by_outcome(m.effects)
+        if predicted[tuple(own.row(0, named=True)[k] for k in ARM_OF)]["shares"]
+    ]
     each = max(1, MOST_DISTRIBUTIONS // max(1, len(outcomes)))
     chosen = [row for own in outcomes for row in own.head(each).iter_rows(named=True)][:MOST_DISTRIBUTIONS]
     labels = {(item["study_id"], item["outcome"]): item["scale"] for item in m.items}
