@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import scipy.stats
+from scipy.special import ndtr, ndtri
 
 from socsci_jax.errors import InputError
 from socsci_jax.wording import counted
@@ -34,9 +34,9 @@ def standard_error(
 
 def power(effect: np.ndarray | float, se: np.ndarray | float, *, level: float = LEVEL) -> np.ndarray:
     """Chance that the interval of `level` excludes zero, on either side."""
-    z = scipy.stats.norm.ppf((1 + level) / 2)
+    z = ndtri((1 + level) / 2)
     ratio = np.asarray(effect, float) / np.asarray(se, float)
-    return scipy.stats.norm.sf(z - ratio) + scipy.stats.norm.cdf(-z - ratio)
+    return ndtr(ratio - z) + ndtr(-z - ratio)
 
 
 def people_needed(
@@ -54,7 +54,7 @@ def people_needed(
     """
     if not effect:
         return None
-    z = scipy.stats.norm.ppf((1 + level) / 2) + scipy.stats.norm.ppf(wanted)
+    z = ndtri((1 + level) / 2) + ndtri(wanted)
     inflation = 1 + math.sqrt(1 / pilot)
     return max(2, math.ceil((z * inflation / effect) ** 2 * (sd_arm**2 + sd_reference**2)))
 
@@ -78,32 +78,41 @@ def power_table(
     power averaged over what the effect may be (`draws` [D, N] of `effects`, in its order), null without draws.  Only
     effects that are forecast have rows.
     """
-    spread = {
-        (outcome, condition): sd
-        for outcome, condition, sd in arms.select("outcome", "condition", "sd").iter_rows()
-    }
+    spread = _spread(arms)
     rows = []
     for k, row in enumerate(effects.iter_rows(named=True)):
         if row["expected"] is None:
             continue
-        sds = spread[row["outcome"], row["condition"]], spread[row["outcome"], row["reference"]]
+        sds = _sds(row, spread)
         lower = nearest_to_zero(row["lo_50"], row["hi_50"])
-        for n in sizes:
-            se = standard_error(*sds, n, pilot=pilot)
-            found = None if draws is None else float(power(draws[:, k], se).mean())
-            told = (float(power(row["expected"], se)), float(power(lower, se)), found)
-            rows.append((row["study"], row["outcome"], row["condition"], n, float(se), *told))
+        se_n = standard_error(*sds, np.array(sizes), pilot=pilot)
+        found = [None] * len(sizes) if draws is None else power(draws[:, k, None], se_n).mean(axis=0)
+        told = zip(sizes, se_n, power(row["expected"], se_n), power(lower, se_n), found)
+        rows += [(row["study"], row["outcome"], row["condition"], *of_size) for of_size in told]
     schema: dict[str, type[pl.DataType]] = dict.fromkeys(("study", "outcome", "condition"), pl.String)
     schema |= {"n": pl.Int64}
     schema |= dict.fromkeys(("se", "power_expected", "power_lower", "assurance"), pl.Float64)
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
+def _spread(arms: pl.DataFrame) -> dict[tuple[str, str, str], float]:
+    rows = arms.select("study", "outcome", "condition", "sd").iter_rows()
+    return {(study, outcome, condition): sd for study, outcome, condition, sd in rows}
+
+
+def _sds(effect: Mapping[str, Any], spread: Mapping[tuple[str, str, str], float]) -> tuple[float, float]:
+    """Standard deviations in the arm and in its reference."""
+    arm, reference = (
+        spread[effect["study"], effect["outcome"], effect[name]] for name in ("condition", "reference")
+    )
+    return arm, reference
+
+
 def sentence(effect: Mapping[str, Any], sd_arm: float, sd_reference: float, n: int) -> str:
     """What a manuscript may say of one effect; `effect` is a row of the forecast's effects."""
     lower = nearest_to_zero(float(effect["lo_50"]), float(effect["hi_50"]))
     se = float(standard_error(sd_arm, sd_reference, n))
-    smallest = (scipy.stats.norm.ppf((1 + LEVEL) / 2) + scipy.stats.norm.ppf(POWER)) * se
+    smallest = (ndtri((1 + LEVEL) / 2) + ndtri(POWER)) * se
     begin = (
         f"Before data collection we expected {effect['condition']} to change {effect['outcome']} by "
         f"{effect['expected']:.1f} percentage points of the scale's range (90 % interval {effect['lo_90']:.1f} to "
@@ -124,10 +133,8 @@ def sentence(effect: Mapping[str, Any], sd_arm: float, sd_reference: float, n: i
 
 def sentences(effects: pl.DataFrame, arms: pl.DataFrame, n: int) -> list[str]:
     """`sentence` for every effect that is forecast, with n people per arm."""
-    spread = {
-        (outcome, arm): sd for outcome, arm, sd in arms.select("outcome", "condition", "sd").iter_rows()
-    }
+    spread = _spread(arms)
     return [
-        sentence(row, spread[row["outcome"], row["condition"]], spread[row["outcome"], row["reference"]], n)
+        sentence(row, *_sds(row, spread), n)
         for row in effects.filter(pl.col("expected").is_not_null()).iter_rows(named=True)
     ]

@@ -55,7 +55,7 @@ def values(m: Material) -> dict[str, Any]:
         "power": pictures.power(m),
         "people": None if m.told.is_empty() else tables.people(m),
         "per_arm": facts["per_arm"],
-        "pasted": sentences(m.told, m.tables["arms"], facts["per_arm"])[:MOST_PASTED],
+        "pasted": sentences(m.told.head(MOST_PASTED), m.tables["arms"], facts["per_arm"]),
         "past": pictures.past(m),
         "calibration": m.calibration,
         "learned": tables.learned(m),
