@@ -32,6 +32,7 @@ def respondents(
     batteries: Mapping[str, Sequence[str]] | None = None,
     models: Sequence[str] = (),
     exact_pairs: bool = True,
+    answers: StudyStore | None = None,
     layout: str | Layout | None = None,
     allow_other_layout: bool = False,
     seed: int = 0,
@@ -56,6 +57,7 @@ def respondents(
       models: regressions ("trust ~ condition + age") and paths of mediation ("condition -> mood -> trust") of the rows.
       exact_pairs: whether every pair of outcomes is also asked by itself, for exact correlations; costs a conversation for
         each persona, arm, pair and answer to the first.
+      answers: a store in which people answered the same study; their statistics come beside, with source "people".
       layout: the order in which a prompt is written; by default the model's own.
       allow_other_layout: allows a layout that the model was not trained with.
       seed: of all that is drawn.
@@ -102,6 +104,7 @@ def respondents(
         batteries=batteries,
         models=models,
         exact_pairs=exact_pairs,
+        answers=answers,
         seed=seed,
         metadata=conversation_metadata(model, chosen),
     )

@@ -50,6 +50,12 @@ def respondents(
             help="Also ask every pair of outcomes by itself, for exact correlations within personas; takes longer.",
         ),
     ] = True,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Study store in which people answered the same study: their statistics come beside."
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Data set to write: .csv, .parquet or .sav (SPSS).")
     ] = Path("respondents.csv"),
@@ -84,6 +90,7 @@ def respondents(
         batteries=_batteries(battery or []),
         models=model_of_rows or (),
         exact_pairs=exact_pairs,
+        answers=None if answers is None else sj.open_store(answers),
         layout=layout,
         seed=seed,
         beside=out,

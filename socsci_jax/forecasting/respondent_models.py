@@ -40,6 +40,31 @@ def read_model(text: str) -> Formula | Path:
     return Path(" -> ".join(names), *names)
 
 
+def check_models(
+    models: Sequence[Formula | Path],
+    items: Sequence[Item],
+    *,
+    batteries: Sequence[str],
+    columns: Sequence[str],
+) -> None:
+    """Raises InputError for names that are no column of the rows, or have no order where one is needed."""
+    ordered = {*batteries, *(item.outcome for item in items if not item.scale.nominal)}
+    for model in models:
+        if isinstance(model, Formula):
+            names, needed = [model.outcome, *model.names], [model.outcome]
+        else:
+            names = [model.cause, model.mediator, model.effect]
+            needed = names[1:] if model.cause == CONDITION else names
+        if absent := [name for name in names if name not in columns]:
+            raise InputError(
+                f"model {model.text!r}: {absent[0]!r} is no column of the rows; they have {', '.join(columns)}."
+            )
+        if without := [name for name in needed if name not in ordered]:
+            raise InputError(
+                f"model {model.text!r}: {without[0]!r} has no order, so it has no mean; name an outcome or a battery that has."
+            )
+
+
 def model_statistics(
     models: Sequence[Formula | Path],
     arms: Mapping[str, tuple[Item, ...]],
@@ -47,10 +72,7 @@ def model_statistics(
     *,
     rng: np.random.Generator,
 ) -> pl.DataFrame:
-    """Rows of STATISTICS for all models of the rows; answers outside a scale's order are missing, and their rows left out.
-
-    Raises InputError for columns that are not there, or that have no order where one is needed.
-    """
+    """Rows of STATISTICS for all models of the rows; answers outside a scale's order are missing, and their rows left out."""
     items = next(iter(arms.values()))
     frame = ordered_answers(rows, items)
     nominal = [item.outcome for item in items if item.scale.nominal]
@@ -59,18 +81,13 @@ def model_statistics(
         if isinstance(model, Formula):
             table += _regression(model, frame, nominal)
         else:
-            table += _mediation(model, frame, nominal, list(arms), _reference(arms), rng)
+            table += _mediation(model, frame, list(arms), _reference(arms), rng)
     study = pl.lit(items[0].study_id, pl.String).alias("study")
     return table_of(table).with_columns(study)
 
 
 def _regression(formula: Formula, frame: pl.DataFrame, nominal: Sequence[str]) -> list[dict[str, object]]:
     """Coefficients with 95 % intervals from HC2 standard errors; outcomes without an order enter as dummies."""
-    _check(formula.text, [formula.outcome, *formula.names], frame)
-    if formula.outcome in nominal or not frame[formula.outcome].dtype.is_numeric():
-        raise InputError(
-            f"model {formula.text!r}: {formula.outcome!r} has no order, so it has no mean to explain."
-        )
     own = frame.select(formula.outcome, *formula.names).drop_nulls()
     codes = [name for name in formula.names if name in nominal]
     own = own.with_columns(pl.col(codes).cast(pl.Int64, strict=False).cast(pl.String))
@@ -95,20 +112,12 @@ def _regression(formula: Formula, frame: pl.DataFrame, nominal: Sequence[str]) -
 def _mediation(
     path: Path,
     frame: pl.DataFrame,
-    nominal: Sequence[str],
     arms: Sequence[str],
     reference: str,
     rng: np.random.Generator,
 ) -> list[dict[str, object]]:
     """a, b, indirect, direct and total; for the path from `condition`, of each arm against the reference."""
     names = [path.cause, path.mediator, path.effect]
-    _check(path.text, names, frame)
-    for name in names:
-        numeric = frame[name].dtype.is_numeric() and name not in nominal
-        if not numeric and (name != CONDITION or name != path.cause):
-            raise InputError(
-                f"path {path.text!r}: {name!r} has no order; give `condition`, outcomes or batteries."
-            )
     own = frame.select(CONDITION, *{*names} - {CONDITION}).drop_nulls()
     if path.cause != CONDITION:
         found = mediation(*(own[name].to_numpy() for name in names), rng=rng)
@@ -140,13 +149,6 @@ def _rows_of(path: Path, found: Mediation, condition: str | None, n: int) -> lis
         }
         for field in dataclasses.fields(Mediation)
     ]
-
-
-def _check(text: str, names: Sequence[str], frame: pl.DataFrame) -> None:
-    if absent := [name for name in names if name not in frame.columns]:
-        raise InputError(
-            f"model {text!r}: {absent[0]!r} is no column of the rows; they have {', '.join(frame.columns[2:])}."
-        )
 
 
 def _reference(arms: Mapping[str, tuple[Item, ...]]) -> str:

@@ -27,7 +27,8 @@ from socsci_jax.forecasting.population import Population
 from socsci_jax.studies.chains import Chain, Joint
 from socsci_jax.studies.schema import Item
 
-# Tidy, a row a value.  `source` is "exact" (from joint distributions; no interval, because nothing is drawn) or "rows".
+# Tidy, a row a value.  `source` is "exact" (from joint distributions; no interval, because nothing is drawn), "rows" (of
+# simulated respondents), or "people" (rows of people's own answers).
 STATISTICS: dict[str, pl.DataType | type[pl.DataType]] = {
     **dict.fromkeys(("statistic", "study", "condition", "outcome", "other", "model"), pl.String),
     **dict.fromkeys(("value", "lo", "hi"), pl.Float64),
@@ -76,8 +77,11 @@ def table_of(rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
     return pl.DataFrame([{**dict.fromkeys(STATISTICS), **row} for row in rows], schema=STATISTICS)
 
 
-def read_batteries(declared: Mapping[str, Sequence[str]], items: Sequence[Item]) -> list[Battery]:
-    """Batteries as they are declared; raises InputError for outcomes that are not among `items` or have no order."""
+def read_batteries(
+    declared: Mapping[str, Sequence[str]], items: Sequence[Item], *, columns: Sequence[str]
+) -> list[Battery]:
+    """Batteries as they are declared; raises InputError for outcomes that are not among `items` or have no order, and for
+    names that one of the rows' `columns` has."""
     known = {item.outcome: item.scale for item in items}
     found = []
     for name, written in declared.items():
@@ -86,8 +90,10 @@ def read_batteries(declared: Mapping[str, Sequence[str]], items: Sequence[Item])
             raise InputError(f"battery {name!r}: {absent[0]!r} is no outcome; known are {', '.join(known)}.")
         if nominal := [outcome for outcome in outcomes if known[outcome].nominal]:
             raise InputError(f"battery {name!r}: the answers to {nominal[0]!r} have no order.")
-        if name in known or not name.isidentifier():
-            raise InputError(f"battery {name!r}: name it by letters, digits and _, as no outcome is named.")
+        if name in columns or not name.isidentifier():
+            raise InputError(
+                f"battery {name!r}: name it by letters, digits and _, as no outcome or attribute is."
+            )
         if len(outcomes) < 2 or len(set(outcomes)) < len(outcomes):
             raise InputError(f"battery {name!r}: give two outcomes or more, each once.")
         signs = tuple(-1 if text.strip().startswith("-") else 1 for text in written)

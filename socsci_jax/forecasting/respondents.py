@@ -15,7 +15,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere.people_tables import Labels, labels_of
 from socsci_jax.forecasting.population import Population
 from socsci_jax.forecasting.respondent_files import check_out, write_respondents
-from socsci_jax.forecasting.respondent_models import model_statistics, read_model
+from socsci_jax.forecasting.respondent_models import check_models, model_statistics, read_model
 from socsci_jax.forecasting.respondent_statistics import (
     pair_statistics,
     read_batteries,
@@ -25,6 +25,7 @@ from socsci_jax.forecasting.respondent_statistics import (
 from socsci_jax.studies.chains import Chain, Joint
 from socsci_jax.studies.scale import Number
 from socsci_jax.studies.schema import Item
+from socsci_jax.studies.store import StudyStore
 
 # Give, for each chain, the joint distribution of its answers; and one respondent's answers, by the key of its random numbers.
 Joints = Callable[[Sequence[Chain]], list[Joint]]
@@ -32,6 +33,7 @@ Draw = Callable[[Sequence[Chain], Sequence[str]], list[tuple[Number, ...]]]
 # Condition -> its outcomes, in the order in which they are asked.
 Arms = Mapping[str, tuple[Item, ...]]
 
+PEOPLE = "people"  # source of statistics
 # What identifies a row, before the attributes of its persona and its answers.
 KEYS = ("respondent_id", "study", "condition", "participant_id")
 
@@ -85,6 +87,7 @@ def respondents(
     batteries: Mapping[str, Sequence[str]] | None = None,
     models: Sequence[str] = (),
     exact_pairs: bool = True,
+    answers: StudyStore | None = None,
     seed: int = 0,
     metadata: Mapping[str, object] | None = None,
 ) -> Respondents:
@@ -101,6 +104,7 @@ def respondents(
       batteries: for each battery of outcomes (a scale of several items) their names, a minus before reverse-coded ones.
       models: regressions ("trust ~ condition + age") and paths of mediation ("condition -> mood -> trust").
       exact_pairs: whether pairs of outcomes are asked by themselves, for exact correlations; else these are of the rows.
+      answers: what people answered to the same outcomes in the same conditions; their statistics come beside ("people").
       seed: of all that is drawn.
       metadata: what else the data set shall say of itself.
 
@@ -110,21 +114,27 @@ def respondents(
         raise InputError(f"{per_arm:,} respondents per arm; ask 2 to {bounds.DRAWS:,}.")
     arms = arms_of(items, outcomes)
     asked = next(iter(arms.values()))
-    declared = read_batteries(batteries or {}, asked)
+    columns = _columns(asked, population)
+    declared = read_batteries(batteries or {}, asked, columns=columns)
+    names = [battery.name for battery in declared]
     read = [read_model(text) for text in models]
+    check_models(read, asked, batteries=names, columns=[*columns, *names])
+
+    def told(rows: pl.DataFrame, ask: Joints | None) -> pl.DataFrame:
+        rng = np.random.default_rng(seed)
+        pairs = pair_statistics(arms, rows, joints=ask, population=population_of_pairs or population)
+        alphas = reliability(declared, arms, rows, pairs, rng=rng)
+        return pl.concat([pairs.table, alphas, model_statistics(read, arms, rows, rng=rng)])
+
+    people = None if answers is None else with_scores(answers_of_people(answers, arms), declared, asked)
     rows = draw_rows(arms, draw=draw, population=population, per_arm=per_arm, seed=seed)
     rows = with_scores(rows, declared, asked)
-    pairs = pair_statistics(
-        arms,
-        rows,
-        joints=joints if exact_pairs else None,
-        population=population_of_pairs or population,
-    )
-    rng = np.random.default_rng(seed)
-    alphas = reliability(declared, arms, rows, pairs, rng=rng)
+    statistics = [told(rows, joints if exact_pairs else None)]
+    if people is not None:
+        statistics.append(told(people, None).with_columns(source=pl.lit(PEOPLE)))
     return Respondents(
         rows=rows,
-        statistics=pl.concat([pairs.table, alphas, model_statistics(read, arms, rows, rng=rng)]),
+        statistics=pl.concat(statistics),
         items=tuple(item for of_arm in arms.values() for item in of_arm),
         metadata={
             "elicitation": "chained",
@@ -135,6 +145,7 @@ def respondents(
             "seed": seed,
             "batteries": {battery.name: battery.written for battery in declared},
             "models": list(models),
+            "answers": None if answers is None else answers.content_hash,
             **(metadata or {}),
         },
     )
@@ -198,12 +209,47 @@ def draw_rows(arms: Arms, *, draw: Draw, population: Population, per_arm: int, s
     answered = pl.DataFrame(
         {item.outcome: [float(one[k]) for one in answers] for k, item in enumerate(first)}
     )
-    if reserved := sorted(set(KEYS) & set(answered.columns)):
-        raise InputError(f"outcome {reserved[0]!r} has the name of a column of the rows; name it otherwise.")
     attributes = people.drop("participant_id")
-    taken = {*KEYS, *answered.columns}
-    attributes = attributes.rename({n: f"attribute_{n}" for n in attributes.columns if n in taken})
+    attributes.columns = _columns(first, population)[len(KEYS) : -len(first)]
     return pl.concat([keys, attributes, answered], how="horizontal")
+
+
+def _columns(items: Sequence[Item], population: Population) -> list[str]:
+    """The columns of the rows: KEYS, attributes, outcomes; an attribute that is named like another column is renamed."""
+    outcomes = [item.outcome for item in items]
+    if reserved := sorted(set(KEYS) & set(outcomes)):
+        raise InputError(f"outcome {reserved[0]!r} has the name of a column of the rows; name it otherwise.")
+    attributes = [name for name in population.personas.columns if name != "participant_id"]
+    taken = {*KEYS, *outcomes}
+    return [*KEYS, *(f"attribute_{name}" if name in taken else name for name in attributes), *outcomes]
+
+
+def answers_of_people(store: StudyStore, arms: Arms) -> pl.DataFrame:
+    """People's own answers to the same outcomes in the same conditions, in the columns of `draw_rows`.
+
+    Raises InputError where the store does not have them.
+    """
+    first = next(iter(arms.values()))
+    study, asked = first[0].study_id, [item.outcome for item in first]
+    items = store.items.select("item_id", "study_id", "condition", "outcome").filter(
+        pl.col("study_id") == study, pl.col("condition").is_in(list(arms)), pl.col("outcome").is_in(asked)
+    )
+    known = store.responses.join(items, on="item_id")
+    wide = known.pivot(
+        "outcome", index=["condition", "participant_id"], values="value", aggregate_function="first"
+    )
+    lacking = [name for name in asked if name not in wide.columns]
+    lacking += [arm for arm in arms if arm not in wide["condition"].to_list()]
+    if lacking:
+        raise InputError(
+            f"{store.path}: people's answers have no {lacking[0]!r} of study {study!r}; conditions and outcomes are compared "
+            "by their names."
+        )
+    people = store.participants.filter(study_id=study).select(
+        "participant_id", *(pl.col("attributes").struct.field(name) for name in store.attributes)
+    )
+    keys = wide.with_columns(study=pl.lit(study), respondent_id=pl.col("participant_id"))
+    return keys.select(*KEYS, *asked).join(people, on="participant_id", how="left", maintain_order="left")
 
 
 def assign(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -12,6 +12,7 @@ from socsci_jax.forecasting.respondents import assign, respondents
 from socsci_jax.studies.chains import Joint
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import Item
+from socsci_jax.studies.store_builder import StoreBuilder
 
 SEVEN = Scale.of_levels(range(1, 8), origin="stated")
 NOMINAL = Scale.of_levels({1: "bus", 2: "car", 3: "on foot"}, origin="codebook", nominal=True)
@@ -241,6 +242,31 @@ def test_personas_answer_in_proportion_to_their_weights():
     assert counts.mean(0) == pytest.approx(30 * weights, abs=0.1)
 
 
+def test_peoples_own_statistics_stand_beside(tmp_path):
+    asked = items("mood", "trust")
+    rng = np.random.default_rng(0)
+    mood = rng.integers(1, 8, size=80)
+    trust = np.clip(mood + rng.integers(-2, 3, size=80), 1, 7)
+    builder = StoreBuilder(attributes=("age",), source="made up", license="CC0", command="test")
+    builder.add_study("planned")
+    for item in asked:
+        item_id = builder.add_item(item)
+        for n, given in enumerate(mood if item.outcome == "mood" else trust):
+            if (n < 40) == bool(item.is_control):
+                builder.add_participant("planned", str(n), {"age": str(20 + n % 3)})
+                builder.add_response(item_id, str(n), int(given), sample_id=n)
+    store = builder.write(tmp_path / "store")
+    settings = {"per_arm": 50, "answers": store, "models": ["trust ~ mood"]}
+    found = People(trust_follows_mood).ask(asked, **settings, batteries={"both": ["mood", "trust"]})
+    r = np.corrcoef(mood[:40], trust[:40])[0, 1]
+    assert value(found, "r", source="people", condition="plain") == pytest.approx(r)
+    assert value(found, "alpha", source="people", condition="praise") is not None
+    slope = np.polyfit(mood, trust, 1)[0]
+    assert value(found, "coefficient", source="people", other="mood") == pytest.approx(slope)
+    with pytest.raises(InputError, match="people's answers have no 'calm' of study 'planned'"):
+        People(trust_follows_mood).ask(items("mood", "trust", "calm"), **settings)
+
+
 def test_mistakes_are_named():
     people = People(trust_follows_mood)
     for message, settings in {
@@ -248,6 +274,7 @@ def test_mistakes_are_named():
         "two outcomes or more": {"outcomes": ["mood"]},
         "battery 'b': 'sad' is no outcome": {"batteries": {"b": ["mood", "-sad"]}},
         "'income' is no column of the rows": {"models": ["trust ~ income"]},
+        "name it by letters": {"batteries": {"age": ["mood", "trust"]}},
         "write three names": {"models": ["mood -> trust"]},
         "'age' has no order": {"models": ["age -> mood -> trust"]},
         "1 respondents per arm": {"per_arm": 1},
