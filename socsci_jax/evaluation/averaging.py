@@ -11,8 +11,9 @@ import polars as pl
 from socsci_jax.evaluation import intervals
 from socsci_jax.evaluation.intervals import point
 from socsci_jax.evaluation.items import ItemPredictions, Key, item_replicates, item_values
-from socsci_jax.evaluation.metric import Metric
+from socsci_jax.evaluation.metric import QUANTILE_OF, Metric
 from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.metrics.distributions import QUARTILES_OF
 from socsci_jax.evaluation.metrics.effects import ZERO
 from socsci_jax.evaluation.metrics.summaries import simbench_scores
 from socsci_jax.evaluation.parts import Part
@@ -75,11 +76,13 @@ def part_values(part: Part, items: Sequence[ItemPredictions]) -> PartValues:
 
 def averaged(part: Part, metric: Metric, values_c: np.ndarray, replicates_bc: np.ndarray | None) -> Averaged:
     """Averages values over the items of each study, then over studies, in every resample."""
-    median = metric.aggregation == "median of items"
-    used = part.averaged_c & (~np.isnan(values_c) if median else np.isfinite(values_c))
+    q = QUANTILE_OF.get(metric.aggregation)
+    used = part.averaged_c & (np.isfinite(values_c) if q is None else ~np.isnan(values_c))
     study, studies = part.study_c[used], len(part.studies)
-    by = intervals.median_by if median else intervals.mean_by
-    by_study = by(values_c[used], study, studies)
+    if q is None:
+        by_study = intervals.mean_by(values_c[used], study, studies)
+    else:
+        by_study = intervals.quantile_by(values_c[used], study, studies, q=q)
     items = np.bincount(study, minlength=studies)
     resampling = part.resampling
     if resampling.by_participants:
@@ -87,7 +90,7 @@ def averaged(part: Part, metric: Metric, values_c: np.ndarray, replicates_bc: np
         if replicates_bc is not None:
             own = replicates_bc[:, used]
             columns = [own[:, study == s] for s in range(studies) if (study == s).any()]
-            means = [intervals.lower_median(x) if median else x.mean(axis=1) for x in columns]
+            means = [x.mean(axis=1) if q is None else intervals.lower_quantile(x, q) for x in columns]
             with np.errstate(invalid="ignore"):
                 others = np.mean(means, axis=0) if means else np.full(len(own), np.nan)
             overall = np.concatenate([overall, others])
@@ -95,9 +98,9 @@ def averaged(part: Part, metric: Metric, values_c: np.ndarray, replicates_bc: np
     cluster = part.cluster_c[used]
     if resampling.unit == "studies":
         overall = intervals.mean_over(resampling.counts_bs, by_study)
-    elif median:
+    elif q is not None:
         overall = (
-            intervals.weighted_medians(resampling.counts_bs, values_c[used], cluster)
+            intervals.weighted_quantiles(resampling.counts_bs, values_c[used], cluster, q=q)
             if used.any()
             else np.array([np.nan])
         )
@@ -137,6 +140,16 @@ def metric_rows(part: Part, found: PartValues) -> list[pl.DataFrame]:
             both[np.abs(both) < ZERO] = 0.0
         rows += mean_rows(part, model, paired, both, reference=key.predictor)
     return [*frames, table_of(rows)]
+
+
+def quartile_rows(part: Part, found: PartValues) -> list[dict[str, object]]:
+    """The quartiles of ratios over items, each predictor's."""
+    rows: list[dict[str, object]] = []
+    for key, values_c in found.values.items():
+        for name in QUARTILES_OF.get(key.metric, ()):
+            replicates = None if found.replicates is None else found.replicates.get(key)
+            rows += mean_rows(part, key._replace(metric=name), values_c, replicates)
+    return rows
 
 
 def validity_rows(part: Part) -> list[pl.DataFrame]:

@@ -8,7 +8,7 @@ stand predictors that need none.  Items whose levels have no order go to `classi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from socsci_jax.evaluation.averaging import (
     metric_rows,
     normalized_rows,
     part_values,
+    quartile_rows,
     simbench_rows,
     validity_rows,
 )
@@ -148,7 +149,17 @@ def evaluate(
             f"Not used, because the person did not answer the item: {counted(unused, 'prediction')}."
         )
     return Evaluation(
-        table=pl.concat([*(frame for one in judged for frame in one.frames), coding.table]),
+        table=pl.concat(
+            [
+                *(frame for one in judged for frame in one.frames),
+                *(
+                    frame
+                    for part in _with_and_without_order(found, coded)
+                    for frame in alternatives_rows(part)
+                ),
+                coding.table,
+            ]
+        ),
         counts={part.name: one.counts for part, one in zip(parts, judged, strict=True)},
         notes=tuple(notes),
         metadata={
@@ -178,6 +189,15 @@ def settings_of(store: People, *, seed: int, minimum_n: int) -> dict[str, object
         "permutations": PERMUTATIONS,
         "software": f"socsci_jax {__version__}",
     }
+
+
+def _with_and_without_order(ordered: Sequence[Part], nominal: Sequence[Part]) -> Iterator[Part]:
+    """The parts with the cells of items of both kinds: alternatives stand beside either."""
+    names = dict.fromkeys(part.name for part in (*ordered, *nominal) if part.cells)
+    for name in names:
+        own = [part for part in (*ordered, *nominal) if part.name == name and part.cells]
+        cells = tuple(cell for part in own for cell in part.cells)
+        yield own[0] if len(own) == 1 else dataclasses.replace(own[0], cells=cells)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -227,12 +247,12 @@ def _judge(part: Part, context: _Context) -> _Judged:
     calibrated = calibration(part)
     rows = sensitivity_rows(part, means) + contrast_rows(part, compared) + choice_rows(part, means)
     rows += group_rows(part, context.people) + equivalent_rows(part, items, values) + calibrated.rows
-    rows += normalized_rows(part, values) + simbench_rows(part, values)
+    rows += normalized_rows(part, values) + simbench_rows(part, values) + quartile_rows(part, values)
     rows += robustness_rows(part, context.variants, means)
     if context.truth is not None:
         rows += true_effect_rows(part, items, context.truth)
     return _Judged(
-        frames=[*metric_rows(part, values), *validity_rows(part), *alternatives_rows(part), table_of(rows)],
+        frames=[*metric_rows(part, values), *validity_rows(part), table_of(rows)],
         counts={**part.counts, **_counts(part, items, baselines)},
         distributions=distribution_table(part, items, values),
         condition_means=mean_table(part, means),

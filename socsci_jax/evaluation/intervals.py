@@ -130,21 +130,23 @@ def mean_by(values: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarra
         return np.where(n > 0, np.bincount(cluster, weights=values, minlength=clusters) / n, np.nan)
 
 
-def median_by(values: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarray:
-    """Lower medians [S] by cluster, NaN for a cluster without values."""
+def quantile_by(values: np.ndarray, cluster: np.ndarray, clusters: int, *, q: float) -> np.ndarray:
+    """Lower quantiles [S] by cluster, NaN for a cluster without values."""
     return np.array(
-        [lower_median(own) if (own := values[cluster == s]).size else np.nan for s in range(clusters)]
+        [lower_quantile(own, q) if (own := values[cluster == s]).size else np.nan for s in range(clusters)]
     )
 
 
-def lower_median(values: np.ndarray) -> np.ndarray:
-    """Lower median [...] over the last axis: always one of the values, so infinite ones do no harm."""
-    return np.sort(values, axis=-1)[..., (values.shape[-1] - 1) // 2]
+def lower_quantile(values: np.ndarray, q: float = 0.5) -> np.ndarray:
+    """Lower quantile [...] over the last axis: always one of the values, so infinite ones do no harm."""
+    return np.sort(values, axis=-1)[..., int((values.shape[-1] - 1) * q)]
 
 
-def weighted_medians(counts_bs: np.ndarray, values: np.ndarray, cluster: np.ndarray) -> np.ndarray:
-    """Lower medians [1 + B] of values of which each counts as often as its cluster was drawn."""
+def weighted_quantiles(
+    counts_bs: np.ndarray, values: np.ndarray, cluster: np.ndarray, *, q: float = 0.5
+) -> np.ndarray:
+    """Lower quantiles [1 + B] of values of which each counts as often as its cluster was drawn."""
     order = np.argsort(values)
     weight = np.cumsum(counts_bs[:, cluster[order]], axis=1)
-    at = np.argmax(weight >= 0.5 * weight[:, -1:], axis=1)
+    at = np.argmax(weight >= q * weight[:, -1:], axis=1)
     return values[order][at]

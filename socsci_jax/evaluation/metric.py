@@ -16,7 +16,10 @@ import numpy as np
 Better = Literal["lower", "higher", "target", "none"]
 # "items": a value for each item, averaged within studies, then over them.  "median of items": the same with medians.
 # "sums": a function of sums over contrasts or answers.  "clusters": as "sums", each cluster weighing the same.
-Aggregation = Literal["items", "median of items", "sums", "clusters"]
+Aggregation = Literal[
+    "items", "median of items", "first quartile of items", "third quartile of items", "sums", "clusters"
+]
+QUANTILE_OF = {"median of items": 0.5, "first quartile of items": 0.25, "third quartile of items": 0.75}
 # The scale on which a t interval is symmetric.
 Transform = Literal["identity", "fisher_z", "log"]
 
@@ -62,6 +65,8 @@ class Metric:
         of = {
             "items": "the mean over items within studies, then over studies",
             "median of items": "the median over items within studies, averaged over studies",
+            "first quartile of items": "the first quartile over items within studies, averaged over studies",
+            "third quartile of items": "the third quartile over items within studies, averaged over studies",
             "sums": "the statistic of the sums over all contrasts, condition means or answers",
             "clusters": "the mean over clusters of the mean within each",
         }[self.aggregation]

@@ -230,14 +230,15 @@ def _means(
     metric = BY_NAME[name]
     median = metric.aggregation == "median of items"
     used = ~np.isnan(values_c) if median else np.isfinite(values_c)
-    by = (intervals.median_by if median else intervals.mean_by)(values_c[used], study[used], len(names))
+    of_studies = (values_c[used], study[used], len(names))
+    by = intervals.quantile_by(*of_studies, q=0.5) if median else intervals.mean_by(*of_studies)
     n = np.bincount(study[used], minlength=len(names))
     same = {"part": PART, "predictor": predictor, "source": EXACT}
     rows = [
         row(name, point(value), n=int(k), study=s, **same) for s, value, k in zip(names, by, n, strict=True)
     ]
     if median and drawn.unit == "outcomes":
-        replicates = intervals.weighted_medians(drawn.counts_bs, values_c[used], cluster[used])
+        replicates = intervals.weighted_quantiles(drawn.counts_bs, values_c[used], cluster[used])
     elif drawn.unit == "outcomes" or name == "simbench_score":
         sums = drawn.sums(np.stack([values_c[used], np.ones(int(used.sum()))], axis=1), cluster[used])
         with np.errstate(invalid="ignore", divide="ignore"):

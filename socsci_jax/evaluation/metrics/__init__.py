@@ -17,7 +17,7 @@ from socsci_jax.evaluation.metrics import (
 )
 
 FAMILIES: dict[str, tuple[Metric, ...]] = {
-    "Distributions": distributions.METRICS,
+    "Distributions": (*distributions.METRICS, *distributions.QUARTILES),
     "Individuals": individuals.METRICS,
     "Effects of conditions": effects.METRICS,
     "Decisions by prediction": decisions.METRICS,

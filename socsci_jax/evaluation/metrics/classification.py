@@ -95,7 +95,7 @@ METRICS = (
         citation="van Rijsbergen 1979; Opitz and Burst 2019, arXiv:1911.03347",
         formula="mean over labels of 2 tp / (2 tp + fp + fn)",
         trap="Not the F1 of mean precision and mean recall, which some programs give.",
-        example="Two labels with F1 of 1 and 0.5: 0.75.",
+        example="Counts (2, 1) and (1, 1): F1 of 4/6 and 2/4, so 0.583.",
         of=lambda counts, pairs: macro_f1(counts),
     ),
     LabelMetric(

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from socsci_jax.evaluation.metric import DistributionMetric, Pair
+from socsci_jax.evaluation.metric import DistributionMetric, Metric, Pair
 
 # Probability below which a distribution has no variance to speak of.
 ALL_ON_ONE = 1 - 1e-9
@@ -264,3 +264,32 @@ METRICS = (
         of=_without_variance,
     ),
 )
+
+
+def _quartile(of: str, title: str, which: str) -> Metric:
+    number = {"first": "q1", "third": "q3"}[which]
+    return Metric(
+        name=f"{of}_{number}",
+        title=f"{title}, predicted over human ({which} quartile of items)",
+        unit="ratio",
+        better="none",
+        aggregation="first quartile of items" if which == "first" else "third quartile of items",
+        citation="Bisbee et al. 2024, Political Analysis 32(4)",
+        formula=f"{which} quartile over items of `{of}`, always the ratio of one item (the lower one)",
+        trap="A median of 1 may hide that half of the items are far too narrow and half far too wide: look at both quartiles.",
+        example={
+            "first": "Items with ratios 0.4, 0.6, 0.8, 1.0 and 1.4: 0.6.",
+            "third": "Items with ratios 0.4, 0.6, 0.8, 1.0 and 1.4: 1.",
+        }[which],
+    )
+
+
+QUARTILES = tuple(
+    _quartile(of, title, which)
+    for of, title in (("entropy_ratio", "Entropy"), ("sd_ratio", "Standard deviation"))
+    for which in ("first", "third")
+)
+QUARTILES_OF = {
+    of: tuple(metric.name for metric in QUARTILES if metric.name.startswith(of))
+    for of in ("entropy_ratio", "sd_ratio")
+}

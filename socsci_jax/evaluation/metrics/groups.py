@@ -58,7 +58,7 @@ METRICS: tuple[Metric, ...] = (
         citation="Spearman 1904",
         formula="r of group means less the item's mean of groups, as condition_sensitivity_r_adjusted",
         trap="Undefined where people's groups differ no more than by chance.",
-        example="As condition_sensitivity_r_adjusted, with groups for conditions.",
+        example="l = (−0.2, 0.2), h = (−0.1, 0.1), no error: 0.04 / √(0.08 · 0.02) = 1.",
         terms=moments_with_error,
         of=centered_corrected_correlation,
     ),

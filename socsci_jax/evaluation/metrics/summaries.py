@@ -47,7 +47,7 @@ METRICS = (
         citation="Permutation test: Fisher 1935",
         formula="mean r after shuffling predictions among the conditions of an outcome; lo and hi are its 2.5 and 97.5 % points",
         trap="The band is of chance, not of uncertainty about the model.",
-        example="Over many shuffles of 3 conditions r is 0 on average.",
+        example="3 conditions: over the 6 orders of predictions (−1, 0, 1), Σ l h and so r is 0 on average.",
     ),
     Metric(
         name="condition_sensitivity_p",
@@ -74,7 +74,7 @@ METRICS = (
         citation="–",
         formula="r of predicted and true means, each less the mean of its outcome",
         trap="Exists for synthetic data only.",
-        example="As condition sensitivity, with true means for people's.",
+        example="One outcome, predicted means (0.4, 0.5, 0.6), true (0.4, 0.6, 0.5): departures (−1, 0, 1), (−1, 1, 0), r = 0.5.",
     ),
     Metric(
         name="mass_on_levels",
