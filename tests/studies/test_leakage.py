@@ -162,6 +162,37 @@ def test_where_it_is_not_known_that_is_the_first_finding(world):
     assert evaluation.notes[0].startswith("It is not known what the model was trained on")
 
 
+@pytest.mark.parametrize("columns", [["seen", "unseen"], ["unseen"]])
+def test_an_answer_of_which_it_is_not_known_is_in_no_unseen_part(world, columns):
+    """Half of the rows tell nothing: what they are about is counted, and judged under no name."""
+    store, _, trained = world
+    predictions = predictions_of(store, trained)
+    told = predictions.frame.height // 2
+    half = pl.int_range(pl.len()) < told
+    frame = predictions.frame.with_columns(
+        pl.when(half).then(name).alias(name) for name in ("seen", "unseen")
+    )
+    if columns == ["unseen"]:
+        frame = frame.drop("seen")
+    correction = correct_parts(label_without_split(store), frame)
+    known = correct_parts(label_without_split(store), predictions.frame[:told])
+    assert correction.excludes_unknown and correction.unknown == predictions.frame.height - told
+    assert "it is not known whether" in correction.sentences[-1]
+    key = ["item_id", "participant_id"]
+    kept = correction.labeled.filter(part="all").select(key)
+    assert kept.join(frame.filter(pl.col("unseen").is_null()), on=key).is_empty()
+    assert kept.height == known.labeled.join(frame[:told], on=key, how="semi").filter(part="all").height
+
+
+def test_not_seen_without_what_is_unseen_keeps_the_part_and_is_known(world):
+    store, split, trained = world
+    frame = predictions_of(store, trained).frame.with_columns(
+        seen=pl.lit(False), unseen=pl.lit(None, pl.String)
+    )
+    correction = correct_parts(split.label(), frame)
+    assert correction.labeled.equals(split.label()) and not correction.sentences
+
+
 def test_predictions_of_another_store_are_refused(world, tmp_path):
     store, _, trained = world
     frame = predictions_of(store, trained).frame

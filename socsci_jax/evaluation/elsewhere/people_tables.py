@@ -15,6 +15,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.storage import new_file
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import NOTHING_KNOWN, Item
+from socsci_jax.studies.seen import answers_seen
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.wording import counted
 
@@ -66,7 +67,7 @@ def _told(frame: pl.DataFrame, item_by_id: Mapping[str, Item], *, seed: int) -> 
     rows = []
     key = ["item_id", "participant_id"]
     named = frame.filter(pl.col("participant_id").is_not_null()).sort(*key, "draw", nulls_last=False)
-    seen = "seen" in named.columns
+    seen = answers_seen(named)
     for (item_id, person), own in named.partition_by(key, as_dict=True, maintain_order=True).items():
         scale = item_by_id[str(item_id)].scale
         exact = own.filter(pl.col("probs").is_not_null())
@@ -83,9 +84,7 @@ def _told(frame: pl.DataFrame, item_by_id: Mapping[str, Item], *, seed: int) -> 
             drawn = values[0]
             places = [v for v in values if not scale.is_alternative(v)]
             mean = float(np.mean(places)) if places else None
-        rows.append(
-            (item_id, person, None if scale.nominal else mean, drawn, own["seen"][0] if seen else None)
-        )
+        rows.append((item_id, person, None if scale.nominal else mean, drawn, seen.get((item_id, person))))
     schema = {"item_id": pl.String, "participant_id": pl.String, "predicted": pl.Float64, "drawn": pl.Float64,
               "seen": pl.Boolean}  # fmt: skip
     if not rows:

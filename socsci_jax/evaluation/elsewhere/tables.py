@@ -80,6 +80,7 @@ def evaluate_tables(
     answers = given.path
     notes = [
         "No split is known: nothing here says whether the predictor had seen these answers.",
+        *_untold(given.frame),
         *people.notes,
         *_texts_in_both(frame, asked.frame, people),
     ]
@@ -209,6 +210,14 @@ def _read_variants(frame: pl.DataFrame, people: TablePeople, *, path: Path, id_c
         )
         notes |= dict.fromkeys(read.notes)
     return Read(Predictions(frame=pl.concat(frames)), bad, tuple(notes))
+
+
+def _untold(frame: pl.DataFrame) -> list[str]:
+    """A note where a table tells of some rows whether they were trained on, or could, and of others does not."""
+    columns = [name for names in (("seen",), ("unseen",)) if (name := find(frame, names))]
+    untold = frame.select(pl.all_horizontal(pl.col(columns).is_null())).to_series().sum() if columns else 0
+    note = f"It is not known whether the answers of {untold:,} of {counted(frame.height, 'row')} were trained on."
+    return [note] if untold else []
 
 
 def _check_unseen(frame: pl.DataFrame, path: Path) -> None:
