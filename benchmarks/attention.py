@@ -23,7 +23,16 @@ from rich.table import Table
 
 from benchmarks.table import save
 from socsci_jax.compilation import set_up_compiler
-from socsci_jax.models.attention_choice import XLA, dense_attention, device_kernel, kernel_problem
+from socsci_jax.models.attention_choice import (
+    GPU_KERNEL,
+    XLA,
+    TreeAttention,
+    dense_attention,
+    device_kernel,
+    kernel_problem,
+)
+from socsci_jax.models.attention_gpu import kernel_attention
+from socsci_jax.models.triton_call import Launch, on_gpu
 from socsci_jax.training.run import software_versions
 
 # Heads that share keys, key-value heads, features of a head.
@@ -39,6 +48,9 @@ def main() -> None:
     options.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16"])
     options.add_argument("--repeats", type=int, default=10)
     options.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    options.add_argument(
+        "--variants", action="store_true", help="also the GPU's kernel with other warps and stages"
+    )
     options.add_argument(
         "--dense", action="store_true", help="also the dense rule (scores of tokens x tokens)"
     )
@@ -101,7 +113,7 @@ def measured(name: str, end: np.ndarray, a: argparse.Namespace):
     flops = 14 * pairs * features * heads * shared
 
     wanted = None
-    for way, attend in _ways(features, dtype, a.dense, at, end).items():
+    for way, attend in _ways(features, dtype, a, at, end).items():
 
         @jax.jit
         def both(q, k, v, to_mixed, attend=attend):
@@ -121,19 +133,37 @@ def measured(name: str, end: np.ndarray, a: argparse.Namespace):
         yield {"way": way, "ms": median * 1e3, "tflops": flops / median / 1e12, "apart": float(apart)}
 
 
-def _ways(features: int, dtype: np.dtype, dense: bool, at: jax.Array, end: jax.Array) -> dict[str, Callable]:
+def _ways(
+    features: int, dtype: np.dtype, a: argparse.Namespace, at: jax.Array, end: jax.Array
+) -> dict[str, Callable]:
     ways = {"xla": XLA}
     if jax.default_backend() != "cpu" and kernel_problem(features, dtype) is None:
         ways["kernel"] = device_kernel()
+        if a.variants and jax.default_backend() == "gpu":
+            ways |= _variants()
 
     def of(way) -> Callable:
         see = jax.jit(way.see)(at, end)
         return lambda q, k, v: way.attend(q, k, v, see)
 
     found = {name: of(way) for name, way in ways.items()}
-    if dense:
+    if a.dense:
         found["dense"] = lambda q, k, v: dense_attention(q, k, v, at, end).astype(q.dtype)
     return found
+
+
+def _variants() -> dict[str, TreeAttention]:
+    """The GPU's kernel with other numbers of warps, and of blocks that are on their way while one is computed."""
+
+    def variant(warps: int, stages: int) -> TreeAttention:
+        def call(launch: Launch, *arrays: jax.Array) -> list[jax.Array]:
+            return on_gpu(launch._replace(warps=warps, stages=stages), *arrays)
+
+        return GPU_KERNEL._replace(attend=lambda q, k, v, see: kernel_attention(q, k, v, see, call))
+
+    return {
+        f"{warps} warps, {stages} stages": variant(warps, stages) for warps in (4, 8) for stages in (1, 2, 3)
+    }
 
 
 if __name__ == "__main__":

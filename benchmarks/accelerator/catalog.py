@@ -60,6 +60,15 @@ MEASUREMENTS = (
     _attention("bfloat16", "Qwen2.5-0.5B"),
     _attention("bfloat16", "Qwen2.5-7B"),
     _attention("bfloat16", "Qwen2.5-14B"),
+    *(
+        Measurement(
+            name=f"variants/{shape}",
+            seconds=300,
+            expected="4 warps and 2 stages the fastest",
+            run=lambda tiny, shape=shape: products.attention(shape, "bfloat16", variants=True, tiny=tiny),
+        )
+        for shape in ("Qwen2.5-0.5B", "Qwen2.5-7B")
+    ),
     _step("step/0.5B/tree", 300, "55 to 75 ms a row", model=_SMALL, remat="layers"),
     _step("step/0.5B/flat", 300, "55 to 75 ms a row", model=_SMALL, remat="layers", flat=True),
     _step("step/0.5B/tree/without the kernel", 300, model=_SMALL, remat="layers", attention="rows"),
