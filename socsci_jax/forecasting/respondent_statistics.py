@@ -105,7 +105,9 @@ def read_batteries(
 def ordered_answers(rows: pl.DataFrame, items: Sequence[Item]) -> pl.DataFrame:
     """The rows with answers outside a scale ("don't know") as null."""
     return rows.with_columns(
-        pl.when(pl.col(item.outcome).is_in(list(map(float, item.scale.levels)))).then(pl.col(item.outcome))
+        pl.when(pl.col(item.outcome).cast(pl.Float64).is_in(list(map(float, item.scale.levels))))
+        .then(pl.col(item.outcome).cast(pl.Float64))
+        .alias(item.outcome)
         for item in items
     )
 

@@ -207,11 +207,16 @@ def draw_rows(arms: Arms, *, draw: Draw, population: Population, per_arm: int, s
         }
     )
     answered = pl.DataFrame(
-        {item.outcome: [float(one[k]) for one in answers] for k, item in enumerate(first)}
+        {item.outcome: _numbers([one[k] for one in answers]) for k, item in enumerate(first)}
     )
     attributes = people.drop("participant_id")
     attributes.columns = _columns(first, population)[len(KEYS) : -len(first)]
     return pl.concat([keys, attributes, answered], how="horizontal")
+
+
+def _numbers(answers: Sequence[Number]) -> pl.Series:
+    whole = all(isinstance(answer, int) for answer in answers)
+    return pl.Series(answers, dtype=pl.Int64 if whole else pl.Float64, strict=False)
 
 
 def _columns(items: Sequence[Item], population: Population) -> list[str]:
