@@ -13,6 +13,7 @@ from socsci_jax.cli import app
 from socsci_jax.evaluation.sweep_report import SWEEP_SCHEMA
 from socsci_jax.evaluation.table import EVALUATION_SCHEMA
 from socsci_jax.forecasting.respondent_statistics import STATISTICS
+from socsci_jax.forecasting.table import CHECKS, MULTIVERSE, VARIANTS
 from socsci_jax.studies import schema
 from socsci_jax.studies.splits import SPLIT_SCHEMA
 from socsci_jax.studies.trained_on import TRAINED_ON_SCHEMA
@@ -37,6 +38,11 @@ SCHEMAS = {
     "Evaluation": (EVALUATION_SCHEMA,),
     "Sweep": (SWEEP_SCHEMA,),
     "Statistics of respondents": (pl.DataFrame(schema=STATISTICS).to_arrow().schema,),
+    "Variants of the prompt": (
+        pl.DataFrame(schema=VARIANTS).to_arrow().schema,
+        pl.DataFrame(schema=MULTIVERSE).to_arrow().schema,
+    ),
+    "Checks of the model": (pl.DataFrame(schema=CHECKS).to_arrow().schema,),
     "What a model was trained on": (TRAINED_ON_SCHEMA,),
 }
 
