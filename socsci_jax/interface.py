@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from socsci_jax.forecasting.population import Margins
     from socsci_jax.simulation.model import SimulationModel
     from socsci_jax.studies.hidden import HiddenStates
+    from socsci_jax.studies.pairs import Pairs
     from socsci_jax.studies.schema import Item
+    from socsci_jax.studies.specification_parts import Multiverse
     from socsci_jax.studies.variants import StudyVariants, VariantPredictions
 
 
@@ -238,7 +241,6 @@ def forecast(
     from socsci_jax.forecasting.population import population
     from socsci_jax.simulation.predict import predict as ask
     from socsci_jax.simulation.variants import predict_variants as ask_variants
-    from socsci_jax.studies.pairs import Pairs
     from socsci_jax.studies.specification_files import load_specification
     from socsci_jax.studies.variants import check_variants
 
@@ -252,6 +254,8 @@ def forecast(
     check_experiment(items, personas, subgroups, composites)
     variants = _variants_of(experiment)
     check_variants(variants, personas.personas)
+    # Past studies are asked as the experiment is: predictions are worth the same only if they are made alike.
+    declared = next((s.declared for s in variants if s.declared.orders or s.declared.persona_formats), None)
 
     def predict(pairs: Pairs) -> Predictions:
         return ask(model, pairs, show_progress=show_progress)
@@ -268,6 +272,7 @@ def forecast(
             excluded=exclude,
             seed=seed,
             allow_unknown=allow_unknown,
+            in_variants=None if declared is None else functools.partial(_in_variants, model, declared, seed),
         )
     return make(
         items,
@@ -280,6 +285,19 @@ def forecast(
         composites=composites,
         seed=seed,
     )
+
+
+def _in_variants(
+    model: SimulationModel, declared: Multiverse, seed: int, pairs: Pairs
+) -> list[tuple[StudyVariants, VariantPredictions]]:
+    """The studies of the pairs in the orders and persona formats that an experiment declares."""
+    from socsci_jax.simulation.variants import predict_variants
+    from socsci_jax.studies.variants import varied_past
+
+    return [
+        (study, predict_variants(model, study, personas, seed=seed, show_progress=False))
+        for study, personas in varied_past(pairs, declared)
+    ]
 
 
 def _variants_of(experiment: str | Path | Sequence[Item]) -> list[StudyVariants]:

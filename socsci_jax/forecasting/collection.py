@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Collection as Names
 
 import numpy as np
@@ -15,16 +15,20 @@ from socsci_jax.forecasting.arms import positions, predicted_arms
 from socsci_jax.forecasting.calibration import FEWEST_STUDIES
 from socsci_jax.forecasting.distance import Words, texts_by_study
 from socsci_jax.forecasting.effects import predicted_effects, reference_of
+from socsci_jax.forecasting.multiverse import summary_of_past, with_spread
 from socsci_jax.forecasting.table import CALIBRATION
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.trained_on import TrainedOn
+from socsci_jax.studies.variants import StudyVariants, VariantPredictions
 
 logger = logging.getLogger(__name__)
 
 Predict = Callable[[Pairs], Predictions]
+# Each study of the pairs with its variants, and what is predicted of these.
+InVariants = Callable[[Pairs], Sequence[tuple[StudyVariants, VariantPredictions]]]
 ARM = ("study", "outcome", "condition")
 MINIMUM_N = 20
 # An effect of one arm asks so many of its own participants; exact probabilities vary little between more.
@@ -57,10 +61,12 @@ def collect(
     people: int = PEOPLE_PER_ITEM,
     seed: int = 0,
     allow_unknown: bool = False,
+    in_variants: InVariants | None = None,
 ) -> Collection:
     """Effects of people and model in every study of a store.
 
     The same personas, drawn over all arms of a study, are asked every item of it: arms then differ by their texts alone.
+    With `in_variants` these are asked in variants, and the spread of effects over them is known.
 
     Studies that the model was trained on are excluded, with a warning that counts them.  Raises InputError, before anything
     is predicted, where too few are left, and, unless `allow_unknown`, where it is not known what the model was trained on.
@@ -71,15 +77,12 @@ def collect(
     human = human_arms(store)
     usable = studies_with_effects(store.item_by_id.values(), human) - left_out
     check_enough(store, usable, excluded=set(excluded), seen=set(seen))
-    predictions = predict(pairs.where(pl.col("study_id").is_in(usable)))
-    arms = predicted_arms(predictions, store.item_by_id)
+    asked = pairs.where(pl.col("study_id").is_in(usable))
+    arms, effects = _arms_and_effects(predict, in_variants, asked)
     kept = [item for item in store.item_by_id.values() if item.study_id not in left_out]
     words = Words.of(kept)
     distance = {study: words.distance(text, excluded=study) for study, text in texts_by_study(kept).items()}
-    variants = predicted_arms(predictions, store.item_by_id, by_variant=True)
-    effects = predicted_effects(arms, by_variant=variants).with_columns(
-        distance=pl.col("study").replace_strict(distance, return_dtype=pl.Float64)
-    )
+    effects = effects.with_columns(distance=pl.col("study").replace_strict(distance, return_dtype=pl.Float64))
     levels = arms.select(*ARM, predicted="mean").join(human, on=ARM, maintain_order="left")
     return Collection(
         effects=with_human_effects(effects, human),
@@ -89,6 +92,20 @@ def collect(
         excluded=tuple(sorted(excluded)),
         seen=tuple(seen),
     )
+
+
+def _arms_and_effects(
+    predict: Predict, in_variants: InVariants | None, pairs: Pairs
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    if in_variants is None:
+        predictions = predict(pairs)
+        arms = predicted_arms(predictions, pairs.items)
+        by_variant = predicted_arms(predictions, pairs.items, by_variant=True)
+        return arms, predicted_effects(arms, by_variant=by_variant)
+    found = in_variants(pairs)
+    together = Predictions(frame=pl.concat([predicted.predictions.frame for _, predicted in found]))
+    arms = predicted_arms(together, pairs.items)
+    return arms, with_spread(predicted_effects(arms), summary_of_past(found))
 
 
 def studies_with_effects(items: Iterable[Item], human: pl.DataFrame) -> set[str]:

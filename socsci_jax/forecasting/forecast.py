@@ -21,7 +21,7 @@ from socsci_jax.forecasting.effects import component_effects, predicted_effects
 from socsci_jax.forecasting.intervals import draw_effects, expected_effects, ranks
 from socsci_jax.forecasting.levels import Levels, calibrate_levels
 from socsci_jax.forecasting.model_checks import moved_controls
-from socsci_jax.forecasting.multiverse import Multiverse, PredictVariants, multiverse
+from socsci_jax.forecasting.multiverse import Multiverse, PredictVariants, multiverse, with_spread
 from socsci_jax.forecasting.population import Population
 from socsci_jax.forecasting.power import power_table
 from socsci_jax.studies.pairs import Pairs
@@ -106,7 +106,7 @@ def forecast(
     plain = predicted_effects(arms, by_variant=None if found else arms_of(by_variant=True))
     told = multiverse(found, population.personas, weights=population.weight_of, seed=seed)
     told = told.with_checks(moved_controls(plain, variants))
-    predicted = with_distance(told.with_spread(plain), items, collection)
+    predicted = with_distance(with_spread(plain, told.summary), items, collection)
 
     calibration = calibrate(collection.effects)
     levels = calibrate_levels(collection.levels)

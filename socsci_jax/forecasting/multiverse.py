@@ -40,11 +40,21 @@ class Multiverse:
     def with_checks(self, checks: pl.DataFrame) -> Multiverse:
         return dataclasses.replace(self, checks=pl.concat([self.checks, checks]))
 
-    def with_spread(self, effects: pl.DataFrame) -> pl.DataFrame:
-        """Effects (table.PREDICTED) with their spread over variants, where there are several."""
-        spread = self.summary.select(*KEY, over_variants="spread")
-        joined = effects.join(spread, on=KEY, how="left", maintain_order="left")
-        return joined.with_columns(spread=pl.coalesce("over_variants", "spread")).select(effects.columns)
+
+def with_spread(effects: pl.DataFrame, summary: pl.DataFrame) -> pl.DataFrame:
+    """Effects (table.PREDICTED) with their spread over variants (from rows of MULTIVERSE), where there are several."""
+    spread = summary.select(*KEY, over_variants="spread")
+    joined = effects.join(spread, on=KEY, how="left", maintain_order="left")
+    return joined.with_columns(spread=pl.coalesce("over_variants", "spread")).select(effects.columns)
+
+
+def summary_of_past(found: Sequence[tuple[StudyVariants, VariantPredictions]]) -> pl.DataFrame:
+    """Rows of MULTIVERSE for studies whose personas all count alike."""
+    tables = [pl.DataFrame(schema=MULTIVERSE)]
+    for study, predicted in found:
+        weights = dict.fromkeys(predicted.predictions.frame["participant_id"].to_list(), 1.0)
+        tables.append(specification_curve(predicted.predictions, study, weights=weights)[1])
+    return pl.concat(tables)
 
 
 def multiverse(

@@ -13,6 +13,7 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format, listed_levels
+from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.persona_formats import PersonaFormatName
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.scale import Number, Scale, format_value
@@ -21,6 +22,8 @@ from socsci_jax.studies.specification_parts import MOST_ORDERS, Multiverse
 
 # Attributes of more values are no question that a model answers with a number.
 MOST_VALUES = 20
+# Of past studies, some of which list many options, so many orders stand for all.
+PAST_ORDERS = 24
 DRIFT = "drift: "
 A = TypeVar("A")
 B = TypeVar("B")
@@ -88,7 +91,7 @@ def variants_of(
     Raises InputError if orders are to be varied and no item lists labeled options, or if `all` of them are too many.
     """
     formats = list(dict.fromkeys(("list", *declared.persona_formats)))
-    orders = {item.item_id: orders_of(item, declared) for item in items}
+    orders = _same_in_all_arms(items, {item.item_id: orders_of(item, declared) for item in items})
     if declared.orders is not None and all(len(own) == 1 for own in orders.values()):
         raise InputError(
             "multiverse.orders: no outcome lists labeled options; give labels to a scale, without an answer_format of its own."
@@ -108,6 +111,16 @@ def variants_of(
             )
         )
     return StudyVariants(declared, tuple(items), of_item, frozenset(controls))
+
+
+def _same_in_all_arms(
+    items: Sequence[Item], orders: dict[str, list[tuple[Number, ...]]]
+) -> dict[str, list[tuple[Number, ...]]]:
+    """The same orders, but none where arms of an outcome list different options."""
+    found: dict[str, set[tuple[tuple[Number, ...], ...]]] = {}
+    for item in items:
+        found.setdefault(item.outcome, set()).add(tuple(orders[item.item_id]))
+    return {i.item_id: orders[i.item_id] if len(found[i.outcome]) == 1 else [()] for i in items}
 
 
 def _asked(item: Item, order: Sequence[Number], question: str) -> Item:
@@ -152,6 +165,22 @@ def balanced_product(first: Sequence[A], second: Sequence[B]) -> list[tuple[A, B
     """
     n, m = len(first), len(second)
     return [(first[i % n], second[(i + i // math.lcm(n, m)) % m]) for i in range(n * m)]
+
+
+def varied_past(pairs: Pairs, declared: Multiverse) -> list[tuple[StudyVariants, pl.DataFrame]]:
+    """Past studies in the orders and formats that an experiment declares, each with the personas that pairs ask of it."""
+    found = []
+    for (study,), own in pairs.frame.group_by(["study_id"], maintain_order=True):
+        items = [pairs.items[item_id] for item_id in own["item_id"].unique(maintain_order=True)]
+        orders = PAST_ORDERS if declared.orders == "all" else declared.orders
+        past = Multiverse(orders=orders, persona_formats=declared.persona_formats)
+        if all(len(orders_of(item, past)) == 1 for item in items):
+            past = Multiverse(persona_formats=declared.persona_formats)
+        people = own["participant_id"].unique(maintain_order=True)
+        rows = [{"participant_id": person, **pairs.personas[str(study), person]} for person in people]
+        schema = dict.fromkeys(rows[0], pl.String)
+        found.append((variants_of(items, past), pl.DataFrame(rows, schema=schema)))
+    return found
 
 
 def drift_items(study: StudyVariants, personas: pl.DataFrame) -> list[Item]:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import socsci_jax as sj
 from socsci_jax.cli import app
 from socsci_jax.errors import InputError
+from socsci_jax.forecasting.files import read_forecast
 from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.studies.trained_on import TrainedOn
 
@@ -195,3 +196,37 @@ def test_from_an_experiment_to_a_score(shell, world):
     assert {path.name for path in (folder / "score").iterdir()} == {
         "report.html", "effects.csv", "measures.csv", "coverage.csv", "coverage.png",
     }  # fmt: skip
+
+
+def test_variants_of_the_prompt_are_asked_of_the_experiment_and_of_past_studies(shell, world):
+    folder, _ = world
+    labels = "labels: {1: not at all, 5: completely}"
+    text = EXPERIMENT.replace(
+        labels, f"{labels}}}\n    negative_control: true\n    wordings: {{short: How is mood?"
+    ).strip()
+    multiverse = "{orders: all, persona_formats: [sentences], swaps: gender, drift: gender}"
+    (folder / "varied.yaml").write_text(f"{text}\nmultiverse: {multiverse}\n")
+    run = ["varied.yaml" if part == "experiment.yaml" else part for part in RUN]
+    made = shell(*run, "--allow-unknown", "-o", "varied")
+    assert made.exit_code == 0, made.output
+    assert "Predicted effects over variants of the prompt" in made.output
+    assert "of trust" in made.output or "though no arm can" in made.output
+    saved = read_forecast(folder / "varied")
+    choices = saved.table("variants").select(pl.col("order", "wording", "persona_format").n_unique())
+    assert choices.row(0) == (2, 2, 2)
+    assert saved.facts["metadata"]["multiverse"]["council"]["assignment"] == "balanced"
+    assert saved.table("calibration")["spread"].is_not_null().all()
+    assert set(saved.table("checks")["check"]) == {
+        "persona swap",
+        "attribute swap",
+        "drift",
+        "negative control",
+    }
+    assert shell("lock", "varied", "-o", "varied-lock").exit_code == 0
+
+
+def test_attributes_of_a_multiverse_that_personas_lack_are_refused_before_anything_is_predicted(shell, world):
+    (world[0] / "drift.yaml").write_text(f"{EXPERIMENT.strip()}\nmultiverse: {{drift: party}}\n")
+    run = ["drift.yaml" if part == "experiment.yaml" else part for part in RUN]
+    found = shell(*run, "--allow-unknown", "-o", "none")
+    assert "personas have no attribute 'party'" in str(found.exception)
