@@ -131,9 +131,12 @@ def invented_table(
     rows = []
     for kind in kinds:
         for far in fars:
-            rng = np.random.default_rng([seed, KINDS.index(kind), int(10 * far)])
+            seeds = [[seed, KINDS.index(kind), int(10 * far), k] for k in range(collections)]
             found = pl.DataFrame(
-                [true_coverage(rng, kind=kind, studies=studies, new=new, far=far) for _ in range(collections)]
+                [
+                    true_coverage(np.random.default_rng(own), kind=kind, studies=studies, new=new, far=far)
+                    for own in seeds
+                ]
             )
             row = {"kind": kind, "far": far, "collections": collections} | found.mean().row(0, named=True)
             row |= {

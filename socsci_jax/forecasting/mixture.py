@@ -89,20 +89,21 @@ def fit_mixture(rows: Rotated, *, b: np.ndarray | None = None, iterations: int =
     """Estimates the distribution of scales, and b unless it is given."""
     studies = int(rows.study.max()) + 1
     variance_nk = 1 + rows.lam[:, None] * GRID**2
+    precision_nk = 1 / variance_nk
     weights = np.full(GRID.size, 1 / GRID.size)
-    member = rows.study[None, :] == np.arange(studies)[:, None]
+    member = (rows.study[None, :] == np.arange(studies)[:, None]).astype(float)
     log_det_sk = member @ np.log(variance_nk)
     coefficients = np.zeros(rows.design.shape[1]) if b is None else b
     for _ in range(iterations):
         residual = rows.human - rows.design @ coefficients
-        log_sk = -0.5 * (log_det_sk + member @ (residual[:, None] ** 2 / variance_nk))
+        log_sk = -0.5 * (log_det_sk + (member * residual**2) @ precision_nk)
         joint = log_sk + np.log(np.maximum(weights, 1e-300))
         top = joint.max(axis=1, keepdims=True)
         share = np.exp(joint - top)
         total = share.sum(axis=1, keepdims=True)
         share /= total
         weights = (share.sum(axis=0) + UNKNOWN) / (studies + 1)
-        precision = (share[rows.study] / variance_nk).sum(axis=1)
+        precision = np.einsum("nk,nk->n", share[rows.study], precision_nk)
         if b is None:
             weighted = rows.design * precision[:, None]
             coefficients = np.linalg.solve(_regular(weighted.T @ rows.design), weighted.T @ rows.human)
