@@ -12,7 +12,9 @@ from hostile_texts import HOSTILE
 
 from socsci_jax.forecasting.files import write_forecast
 from socsci_jax.forecasting.forecast import forecast
+from socsci_jax.forecasting.multiverse import Multiverse
 from socsci_jax.forecasting.population import population
+from socsci_jax.forecasting.table import CHECKS, KEY, VARIANTS
 
 
 def make(items, **changes):
@@ -40,17 +42,47 @@ def hostile_items():
     ]
 
 
+def with_variants(made):
+    """The same forecast as if two orders and two wordings had been asked, which move effects by 3 points and by 1."""
+    keys = made.effects.select(*KEY, "predicted")
+    rows = [
+        row | {
+            "rank": rank, "variant": f"{order} {wording}", "order": order, "wording": wording, "persona_format": "",
+            "is_base": rank == 2, "predicted": row["predicted"] + shift, "se": 0.5, "lo": row["predicted"] + shift - 0.8,
+            "hi": row["predicted"] + shift + 0.8, "personas": 3,
+        }
+        for row in keys.iter_rows(named=True)
+        for rank, (order, wording, shift) in enumerate(
+            [("7 6 5", HOSTILE[1], -4.0), ("7 6 5", "", -3.0), ("5 6 7", HOSTILE[1], -1.0), ("5 6 7", "", 0.0)], start=1
+        )
+    ]  # fmt: skip
+    variants = pl.DataFrame(rows, schema=VARIANTS)
+    value = pl.col("predicted")
+    summary = variants.group_by(KEY, maintain_order=True).agg(
+        declared=pl.len().cast(pl.Int64), asked=pl.len().cast(pl.Int64), predicted=value.mean(), se=pl.lit(0.2),
+        lo=value.mean() - 0.4, hi=value.mean() + 0.4, base=value.filter("is_base").first(), least=value.min(),
+        most=value.max(), spread=value.std(), same_sign=pl.lit(0.5), survives=pl.lit(0.0), decisive=pl.lit("order"),
+    )  # fmt: skip
+    check = dict.fromkeys(KEY, "") | {
+        "check": "persona swap", "attribute": HOSTILE[0], "moved": 0.0, "limit": 0.5, "p": None, "flagged": True,
+        "finding": f"Nothing moves: {HOSTILE[2]}",
+    }  # fmt: skip
+    checks = pl.DataFrame([check], schema=CHECKS)
+    return dataclasses.replace(made, multiverse=Multiverse(variants, summary, checks))
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """Of an ordinary experiment, of one whose every text is hostile, and of one that is too far from all that is known."""
     folder = tmp_path_factory.mktemp("pages")
     plain = make(experiment_items(arms=6, outcomes=3))
+    varied = with_variants(make(hostile_items(), subgroups=()))
     people = [{HOSTILE[4]: HOSTILE[k % 3], "gender": "Female"} for k in range(6)]
     hostile = make(hostile_items(), population=population(people), subgroups=(HOSTILE[4],))
     far = make(experiment_items(), predict=exaggerated)
     return {
         name: write_forecast(made, folder / name) / "report.html"
-        for name, made in (("plain", plain), ("hostile", hostile), ("far", far))
+        for name, made in (("plain", plain), ("hostile", hostile), ("far", far), ("varied", varied))
     }
 
 
@@ -70,6 +102,7 @@ def test_pages_hold_together_in_a_browser(pages):
         Visit(pages["far"], script=DRAWN, axe=True, theme="dark", width=390),
         Visit(pages["hostile"], script=DRAWN, width=390),
         Visit(pages["plain"], script=DRAWN, theme="dark", print=True),
+        Visit(pages["varied"], script=DRAWN, axe=True, theme="dark"),
     ]
     for visit, seen in zip(visits, look(visits), strict=True):
         assert seen.errors == [] and seen.violations == [], visit
@@ -90,6 +123,13 @@ def test_what_not_to_conclude_and_what_was_held_out_are_said(pages):
     assert "What not to conclude" in page and "no evidence of no effect" in page
     assert "When each past study was left out and forecast from the others" in page
     assert 'data-name="weights"' in page and 'data-name="studies"' in page
+
+
+def test_ways_of_asking_have_their_curves_and_failed_checks_are_said(pages):
+    page = pages["varied"].read_text()
+    assert page.count('id="curve-') == 2 * 2  # title and description of each
+    assert "The model fails a check" in page and "4 change their sign with the way of asking" in page
+    assert 'id="variants"' not in pages["plain"].read_text()
 
 
 def test_nothing_but_the_pages_own_script_may_run(pages):

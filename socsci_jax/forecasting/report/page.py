@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from socsci_jax.forecasting.power import sentences
-from socsci_jax.forecasting.report import pictures, tables, words
+from socsci_jax.forecasting.report import pictures, tables, variants, words
 from socsci_jax.forecasting.report.material import Material
 from socsci_jax.pages import page
 
@@ -18,6 +18,9 @@ FILES = {
     "groups.parquet": "effects by subgroup",
     "components.parquet": "effects of single levels of factors",
     "power.parquet": "what studies of several sizes would find",
+    "variants.parquet": "the specification curve: each effect under each way of asking",
+    "multiverse.parquet": "what the curve says of each effect",
+    "checks.parquet": "what moved that should not have moved",
     "personas.parquet": "who was asked, with weights",
     "population.parquet": "what weighting did to each attribute",
     "predictions.parquet": "every probability",
@@ -49,6 +52,10 @@ def values(m: Material) -> dict[str, Any]:
         "arms": pictures.arms(m),
         "effects": None if m.told.is_empty() else tables.effects(m),
         "components": tables.components(m),
+        "curves": variants.curves(m),
+        "multiverse": variants.summary(m),
+        "variant_findings": variants.findings(m),
+        "checks": variants.checks(m),
         "distributions": pictures.distributions(m),
         "groups": tables.groups(m),
         "group_plots": pictures.subgroups(m),
