@@ -255,6 +255,7 @@ FORMS = {
     "draws": ["participant_id", "condition", "outcome", "draw", "value"],
     "probabilities in columns": ["condition", "outcome", "p_1", "p_2", "p_5"],
     "probabilities in rows": ["condition", "outcome", "level", "prob"],
+    "probabilities as JSON": ["condition", "outcome", "probs"],
     "means": ["condition", "outcome", "mean", "pi_lower", "pi_upper"],
     "effects": ["condition", "outcome", "ate", "pi_lower", "pi_upper"],
     "T1": ["profile_id", "condition", "gender", "age_band", "q1", "q2"],
@@ -262,7 +263,9 @@ FORMS = {
 NUMBERS = st.sampled_from(["1", "2", "3", "5", "0.5", "0.2", "0.3", "1", "4", "-1", "7", "", "NA", "nan", "inf", "1e308", "x", "=1"])  # fmt: skip
 PLACES = {"participant_id": ["control0", "control1", "b0", "zz", ""], "profile_id": ["control0", "b1", "zz", ""],
           "condition": ["control", "b", "c", ""], "outcome": ["q1", "q2", "q9", ""], "gender": ["f", "m", ""],
-          "age_band": ["18-29", ""]}  # fmt: skip
+          "age_band": ["18-29", ""],
+          "probs": ['{"1": 0.4, "5": 0.6}', "[0.2, 0.2, 0.2, 0.2, 0.2]", '{"1": "x"}', '{"9": 1}', "[1]", "{", "[]", "3",
+                    '{"1": NaN}', '{"1": [0.5], "2": 0.5}', '{"1": 1e308, "2": 1e308}', ""]}  # fmt: skip
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -287,6 +290,29 @@ def test_every_form_of_a_malformed_table_gives_a_sentence_or_values_within_their
     for name, value in table.select("metric", "value").iter_rows():
         metric = BY_NAME[name]
         assert metric.low - 1e-9 <= value <= metric.high + 1e-9, (name, value)
+
+
+COUNTED = st.tuples(
+    st.sampled_from(["q1", "q2", ""]),
+    st.sampled_from(["1", "2", "5", "", "x", "9", "1e308"]),
+    st.sampled_from(["0", "3", "12", "2.0", "-1", "0.5", "", "x", "inf", "1e308", "99999999"]),
+)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(rows=st.lists(COUNTED, min_size=1, max_size=12))
+def test_malformed_counts_of_people_give_a_sentence_or_values_within_their_bounds(tmp_path, rows):
+    text = io.StringIO()
+    csv.writer(text).writerows([["outcome", "level", "count"], *rows])
+    (tmp_path / "human.csv").write_text(text.getvalue(), encoding="utf-8")
+    people(12).drop("condition").write_csv(tmp_path / "answers.csv")
+    try:
+        found = evaluate_tables(tmp_path / "answers.csv", tmp_path / "human.csv", minimum_n=3)
+    except InputError as error:
+        assert str(error).strip()
+        return
+    w = found.evaluation.metric("wasserstein", source="sampled")
+    assert w is None or w.value is None or 0 <= w.value <= 1
 
 
 # ---- published files ----

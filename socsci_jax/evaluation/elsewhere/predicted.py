@@ -157,15 +157,19 @@ def _melted(frame: pl.DataFrame, columns: dict[str, float]) -> pl.DataFrame:
 def _unpacked(frame: pl.DataFrame, column: str, people: TablePeople, path: Path) -> pl.DataFrame:
     """Probabilities that stand in one cell as JSON, `{"1": 0.2, ...}` or a list over the levels, as one row each.
 
-    Raises InputError that names the row whose cell is neither, or whose list has not one number for each level.
+    A cell that is neither is rejected; raises InputError for a list that has not one number for each level.
     """
     outcome = find(frame, OUTCOME)
     assert outcome is not None
     sizes = {name: scale.scale.levels for (_, name), scale in people.scales.items()}
-    levels, probs = [], []
+    levels: list[list[str | None]] = []
+    probs: list[list[str]] = []
     for row, (asked, text) in enumerate(frame.select(outcome, column).iter_rows(), start=1):
         where = f"{path}, row {row}, column {column!r}"
-        found = None if text is None else parse_json(text, where=where)
+        try:
+            found = None if text is None else parse_json(text, where=where)
+        except InputError:
+            found = text
         own = sizes.get(asked, ())
         if isinstance(found, list):
             if own and len(found) != len(own):
@@ -175,9 +179,10 @@ def _unpacked(frame: pl.DataFrame, column: str, people: TablePeople, path: Path)
                 )
             found = {str(level): p for level, p in zip(own, found, strict=False)}
         if found is not None and not isinstance(found, dict):
-            raise InputError(
-                f'{where}: {text[:40]!r} is no list and no record such as {{"1": 0.2, "2": 0.8}}.'
-            )
+            # One row without a level, which is rejected with its text.
+            levels.append([None])
+            probs.append([text])
+            continue
         codes = people.codes.get(asked, {})
         levels.append([codes.get(str(level).lower(), str(level)) for level in found or {}])
         probs.append([str(p) for p in (found or {}).values()])
