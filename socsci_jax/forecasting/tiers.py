@@ -90,6 +90,10 @@ def _people(saved: SavedForecast, *, reference: str, seed: int) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     answers = saved.table("predictions").select("item_id", "participant_id", "levels", "probs")
+    # Who was asked in several variants of the prompt answers in one of them, drawn at random.
+    chance = pl.Series("chance", np.random.default_rng([seed, 1]).random(answers.height))
+    first = pl.col("chance") == pl.col("chance").min().over("item_id", "participant_id")
+    answers = answers.with_columns(chance).filter(first).drop("chance")
     for item_id, person, levels, probs in answers.iter_rows():
         item = items[item_id]
         place = np.searchsorted(np.cumsum(probs), rng.random() * sum(probs), side="right")

@@ -15,6 +15,7 @@ from socsci_jax.forecasting.model_checks import drift
 from socsci_jax.forecasting.multiverse import decisive, specification_curve
 from socsci_jax.forecasting.partial_answers import everybodys_means
 from socsci_jax.forecasting.population import population
+from socsci_jax.forecasting.tiers import tiers
 from socsci_jax.simulation.assignment import asking_of, assign, in_turn
 from socsci_jax.studies.predictions import VARIANT, Predictions
 from socsci_jax.studies.variants import CHECKED, VariantPredictions
@@ -245,6 +246,20 @@ def test_the_folder_of_a_forecast_holds_the_tables(tmp_path):
     assert saved.table("variants").equals(found.multiverse.variants)
     assert saved.table("multiverse").equals(found.multiverse.summary)
     assert saved.table("checks").equals(found.multiverse.checks)
+
+
+def test_simulated_answers_are_drawn_from_any_variant_that_a_person_was_asked_in(tmp_path):
+    """Here the order decides on the answer: both are drawn, one for each person and outcome of an arm."""
+    found = made(turned_by_order)
+    by_order = [
+        [1.0, 0, 0, 0] if "1 2 3 4" in name else [0, 0, 0, 1.0] for name in found.predictions.frame[VARIANT]
+    ]
+    frame = found.predictions.frame.with_columns(probs=pl.Series(by_order, dtype=pl.List(pl.Float64)))
+    certain = dataclasses.replace(found, predictions=dataclasses.replace(found.predictions, frame=frame))
+    answers = tiers(read_forecast(write_forecast(certain, tmp_path / "forecast")), seed=0)["T1"]
+    assert answers.height == 12 * 2
+    counts = [answers["parks"].eq(level).sum() for level in (1, 4)]
+    assert sum(counts) == 24 and min(counts) > 4
 
 
 def test_predictions_of_a_persona_that_weighs_nothing_are_left_out():
