@@ -96,7 +96,7 @@ def print_table(title: str, frame) -> None:
     for name, dtype in frame.schema.items():
         table.add_column(Text(for_terminal(name)), justify="right" if dtype.is_numeric() else "left")
     for row in frame.iter_rows():
-        table.add_row(*(Text(cell(value)) for value in row))
+        table.add_row(*(Text("" if value is None else cell(value)) for value in row))
     print_rich(table)
 
 

@@ -66,9 +66,11 @@ class Battery:
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """`table` has rows of STATISTICS; `exact` the covariances of (condition, outcome, other), where these are known."""
+    """`table` has rows of STATISTICS; `exact` the covariances of (condition, outcome, other), where these are known, over so
+    many `personas`."""
 
     table: pl.DataFrame
+    personas: int
     exact: Mapping[tuple[str, str, str], Covariances]
 
 
@@ -156,7 +158,7 @@ def pair_statistics(
         else:
             of_arm = ordered_answers(rows.filter(condition=arm), (first, second))
             table += [{**key, **row, "source": "rows"} for row in _of_rows(of_arm, first, second)]
-    return Pairs(table_of(table), known)
+    return Pairs(table_of(table), len(personas), known)
 
 
 def _of_joints(
@@ -234,7 +236,7 @@ def reliability(
                 table.append({**key, "value": found.estimate, **ends, "n": len(complete), "source": "rows"})
             matrix = _covariance_matrix(battery, arm, pairs)
             if matrix is not None:
-                table.append({**key, "value": cronbach_alpha(matrix), "source": "exact"})
+                table.append({**key, "value": cronbach_alpha(matrix), "n": pairs.personas, "source": "exact"})
     return table_of(table)
 
 

@@ -130,7 +130,7 @@ def test_ids_without_a_token_decode_to_the_replacement_character(qwen):
 def test_qwen_fits_the_published_embedding_and_no_smaller_one(qwen):
     qwen.check_fits(151936)
     qwen.check_fits(151665)
-    with pytest.raises(InputError, match="ids up to 151664, but the model's embedding has 151664 rows"):
+    with pytest.raises(InputError, match="ids up to 151664, but the model's embedding has 151,664 rows"):
         qwen.check_fits(151664)
 
 

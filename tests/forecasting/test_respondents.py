@@ -161,6 +161,8 @@ def test_reliability_of_parallel_items_is_spearman_brown():
     assert value(found, "r", condition="plain", outcome="happy", other="sad") == pytest.approx(-r)
     expected = 3 * r / (1 + 2 * r)
     assert value(found, "alpha", condition="plain", source="exact") == pytest.approx(expected, abs=1e-9)
+    exact = found.statistics.filter(statistic="alpha", source="exact").row(0, named=True)
+    assert exact["n"] == len(PEOPLE) and exact["lo"] is None, "nothing is drawn, so there is no interval"
     drawn = found.statistics.filter(statistic="alpha", condition="plain", source="rows").row(0, named=True)
     assert drawn["value"] == pytest.approx(expected, abs=0.03) and drawn["lo"] < expected < drawn["hi"]
     assert found.rows["mood"].to_list() == pytest.approx(
