@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -115,7 +116,7 @@ _PEOPLE = {"person": pl.UInt32, "study_id": pl.String, "participant_id": pl.Stri
 
 
 def _refuse(
-    train: pl.DataFrame, items: dict[str, Item], *, in_order: bool
+    train: pl.DataFrame, items: Mapping[str, Item], *, in_order: bool
 ) -> tuple[list[tuple[str, str, int]], pl.DataFrame]:
     """Responses whose items or values cannot be contrasted, with reasons; and the others."""
     refused = []
@@ -144,7 +145,7 @@ def _refuse(
     return refused, train.join(on_scale, on=["item_id", "value"], how="semi", maintain_order="left")
 
 
-def _sets_of_one_scale(answers: pl.DataFrame, items: dict[str, Item]) -> list[pl.DataFrame]:
+def _sets_of_one_scale(answers: pl.DataFrame, items: Mapping[str, Item]) -> list[pl.DataFrame]:
     """Answers to one outcome, apart by the levels that its arms allow."""
     levels = {item_id: items[item_id].scale.levels for item_id in answers["item_id"].unique()}
     distinct = sorted(set(levels.values()))
@@ -155,7 +156,7 @@ def _sets_of_one_scale(answers: pl.DataFrame, items: dict[str, Item]) -> list[pl
 
 
 def _statistics(
-    answers: pl.DataFrame, items: dict[str, Item], *, people: int
+    answers: pl.DataFrame, items: Mapping[str, Item], *, people: int
 ) -> tuple[list[dict], str | None]:
     """Statistics of each arm of a set, or why there are none."""
     by_item = {key[0]: frame["value"].to_numpy() for key, frame in answers.group_by("item_id")}

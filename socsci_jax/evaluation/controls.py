@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -33,7 +33,7 @@ class Controls:
 def trained_controls(
     part: Part,
     labeled: pl.DataFrame,
-    item_by_id: dict[str, Item],
+    item_by_id: Mapping[str, Item],
     index: PredictionIndex,
     baselines: Baselines,
 ) -> Controls:

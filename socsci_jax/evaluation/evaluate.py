@@ -205,7 +205,7 @@ class _Context:
     """What all parts are judged with."""
 
     labeled: pl.DataFrame
-    item_by_id: dict[str, Item]
+    item_by_id: Mapping[str, Item]
     index: PredictionIndex
     baselines: Baselines
     people: Demographics

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import functools
 import zlib
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -26,7 +27,7 @@ class Items(Protocol):
     @property
     def items(self) -> pl.DataFrame: ...
     @property
-    def item_by_id(self) -> dict[str, Item]: ...
+    def item_by_id(self) -> Mapping[str, Item]: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

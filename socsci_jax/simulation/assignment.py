@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -39,7 +39,7 @@ class Asking:
     """All that could be asked of a study: items by id, personas by the name of the person, and the rows of the checks."""
 
     study: StudyVariants
-    items: dict[str, Item]
+    items: Mapping[str, Item]
     personas: dict[str, Persona]
     people: tuple[str, ...]
     checks: pl.DataFrame

@@ -9,13 +9,14 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
 
 from socsci_jax.errors import InputError
 from socsci_jax.reading import check_kinds, read_json_object
+from socsci_jax.studies.items import Items
 from socsci_jax.studies.personas import Personas
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import (
@@ -173,22 +174,8 @@ class StudyStore:
         return self._read("retests", RETESTS_SCHEMA)
 
     @functools.cached_property
-    def item_by_id(self) -> dict[str, Item]:
-        scales: dict[str, Scale] = {}
-        return {
-            row["item_id"]: Item(
-                study_id=row["study_id"],
-                condition=row["condition"],
-                outcome=row["outcome"],
-                stimulus=row["stimulus"],
-                question=row["question"],
-                answer_format=row["answer_format"],
-                scale=self._scale(row, scales),
-                is_control=row["is_control"],
-                factors=dict(row["factors"] or {}),
-            )
-            for row in self.items.iter_rows(named=True)
-        }
+    def item_by_id(self) -> Mapping[str, Item]:
+        return Items(self.items, self._scale)
 
     def _check_distinct(self, name: str, rows: pl.DataFrame, *key: str) -> None:
         again = rows.select(key).is_duplicated()
@@ -209,16 +196,12 @@ class StudyStore:
                 f"{strangers[key[-1]].sort()[0]!r:.80}); {_REBUILD}."
             )
 
-    def _scale(self, row: Mapping[str, Any], known: dict[str, Scale]) -> Scale:
-        """The scale of an item's row, one object for all that have an equal one: there are many items, and few scales."""
-        written = repr(row["scale"])
+    def _scale(self, row: int) -> Scale:
         try:
-            if written not in known:
-                known[written] = Scale.from_dict(row["scale"])
-            return known[written]
+            return Scale.from_dict(self.items["scale"][row])
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"{self.path / 'items.parquet'}: the scale of item {row['item_id']!r} is none ({error}); "
+                f"{self.path / 'items.parquet'}: the scale of item {self.items['item_id'][row]!r} is none ({error}); "
                 "build the store again from its deposit."
             ) from None
 

@@ -1,5 +1,6 @@
 """The study store: what goes in comes out, nothing is lost, nothing half-written stays."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -267,3 +268,19 @@ def test_an_inspection_counts_the_answers_that_are_alternatives(tmp_path):
         assert made.add_response(item_id, "p", value, sample_id=sample)
     found = inspect_store(made.write(tmp_path / "store")).scales
     assert found.select("responses", "alternatives").rows() == [(2, 1)]
+
+
+def test_items_with_equal_scales_share_one_and_keep_their_factors(tmp_path):
+    builder = StoreBuilder(attributes=(), source="s", license="l", command="c")
+    builder.add_study("s")
+    builder.add_participant("s", "p", {})
+    for arm, factors in (("a", {"tone": "plain", "source": "friend"}), ("b", {"tone": "warm"}), ("c", {})):
+        item = dataclasses.replace(
+            small_item("s", arm, "o", Scale.of_levels(range(1, 6), origin="stated")), factors=factors
+        )
+        builder.add_response(builder.add_item(item), "p", 1, sample_id=0)
+    items = builder.write(tmp_path / "store").item_by_id
+    a, b, c = items.values()
+    assert a.scale is b.scale is c.scale
+    assert (a.factors, b.factors, c.factors) == ({"tone": "plain", "source": "friend"}, {"tone": "warm"}, {})
+    assert items == {item.item_id: item for item in (a, b, c)}

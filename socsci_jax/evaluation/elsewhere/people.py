@@ -41,7 +41,7 @@ class TablePeople:
     path: Path
     items: pl.DataFrame
     participants: pl.DataFrame
-    item_by_id: dict[str, Item]
+    item_by_id: Mapping[str, Item]
     labeled: pl.DataFrame
     item_ids: pl.DataFrame
     scales: Mapping[tuple[str, str], TableScale]

@@ -1,0 +1,199 @@
+"""The steps that `real_size` measures, over one working folder: each takes the folder, a tokenizer and the scale."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+RECIPE = Path("recipes/qwen2.5-0.5b-sft.yaml")
+SPLIT = "published_studies"
+PROGRAM = (sys.executable, "-c", "from socsci_jax.cli import main; main()")
+Step = Callable[[Path, Path, float], None]
+
+
+def deposit(folder: Path, tokenizer: Path, scale: float) -> None:
+    from benchmarks.real_size_deposit import write_deposit
+
+    shutil.rmtree(folder / "deposit", ignore_errors=True)
+    print(write_deposit(folder / "deposit", scale=scale))
+
+
+def build(folder: Path, tokenizer: Path, scale: float) -> None:
+    from data_pipelines import build as build_store
+
+    store = build_store(
+        "socsci210", str(folder / "deposit"), folder / "store", command="benchmark", replace=True
+    )
+    print(store.manifest["rows"], store.content_hash)
+
+
+def pandas(folder: Path, tokenizer: Path, scale: float) -> None:
+    """Items, participants and answers as somebody would write them in ten minutes; everything in memory at once."""
+    import pandas as pd
+
+    from data_pipelines.scales.sentences import read_scale, split_text
+
+    out = folder / "pandas"
+    out.mkdir(exist_ok=True)
+    files = sorted((folder / "deposit" / "data").glob("*.parquet"))
+    rows = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+    rows = rows.drop_duplicates(["study_id", "sample_id"])
+    key = ["study_id", "condition_num", "task_num", "stimuli"]
+    rows["item_id"] = rows.groupby(key, sort=False).ngroup()
+    items = rows.drop_duplicates("item_id")[["item_id", *key]].copy()
+    parts = [split_text(text) for text in items["stimuli"]]
+    for name in ("stimulus", "question", "answer_format"):
+        items[name] = [getattr(part, name) for part in parts]
+    items["scale"] = [json.dumps(read_scale(text).to_dict()) for text in items["stimuli"]]
+    people = rows.drop_duplicates(["study_id", "participant"])[["study_id", "participant", "demographic"]]
+    attributes = pd.json_normalize(people["demographic"].tolist()).astype("string")
+    people = pd.concat([people.drop(columns="demographic").reset_index(drop=True), attributes], axis=1)
+    items.drop(columns="stimuli").to_parquet(out / "items.parquet")
+    people.to_parquet(out / "participants.parquet")
+    rows[["item_id", "participant", "response", "sample_id"]].to_parquet(out / "responses.parquet")
+    print(len(items), len(people), len(rows))
+
+
+def _recipe(folder: Path, tokenizer: Path, **changes: object):
+    """The 0.5B recipe over the store, with a folder that holds the tokenizer and the published shape, without weights."""
+    from socsci_jax.training.recipe_files import load_recipe
+
+    model = folder / "model"
+    if not model.exists():
+        shutil.copytree(tokenizer, model)
+        (model / "config.json").write_text(json.dumps(_SHAPE))
+    settings = {"data.store": folder / "store", "data.split": SPLIT, "model.init_from": model, **changes}
+    return load_recipe(RECIPE, [f"{name}={value}" for name, value in settings.items()])
+
+
+# Of Qwen2.5-0.5B-Instruct.
+_SHAPE = {
+    "architectures": ["Qwen2ForCausalLM"],
+    "model_type": "qwen2",
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+    "vocab_size": 151936,
+    "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1_000_000.0,
+    "tie_word_embeddings": True,
+    "hidden_act": "silu",
+    "eos_token_id": 151645,
+}
+
+
+def shards(folder: Path, tokenizer: Path, scale: float) -> None:
+    from socsci_jax.data.tokenizers import load_tokenizer
+    from socsci_jax.training.inputs import load_inputs
+
+    shutil.rmtree(folder / "store" / "shards", ignore_errors=True)
+    inputs = load_inputs(_recipe(folder, tokenizer))
+    metadata = inputs.shards(load_tokenizer(tokenizer)).metadata
+    print({name: metadata[name] for name in ("prefixes", "branches", "responses")})
+
+
+def batch_plan(folder: Path, tokenizer: Path, scale: float) -> None:
+    from socsci_jax.data.shards import TreeShards
+    from socsci_jax.training.program import batch_plan as plan_of
+
+    [made] = (folder / "store" / "shards").glob("shards-*")
+    print(plan_of(_recipe(folder, tokenizer), TreeShards(made).lengths).steps(1), "steps")
+
+
+def plan(folder: Path, tokenizer: Path, scale: float) -> None:
+    """`socsci-jax plan --store`, which compiles the step for the machine and finds the shards made."""
+    recipe = _recipe(folder, tokenizer)
+    command = [*PROGRAM, "plan", str(RECIPE), "--store", str(folder / "store")]
+    changes = [f"data.split={SPLIT}", f"model.init_from={recipe.model.init_from}"]
+    if (status := subprocess.run([*command, *changes], check=False).returncode) not in (0, 1):
+        raise SystemExit(status)
+
+
+def first_step(folder: Path, tokenizer: Path, scale: float) -> None:
+    """All of `train` before a step is compiled: data, shards, plan, what is trained on, the run's folder."""
+    from socsci_jax.training.prepare import prepare
+
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    # The weights' time is not the data's: random ones of the smallest shape.
+    small = {
+        "model_type": "qwen2",
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    changes = {
+        "model.init_from": "random",
+        "model.tokenizer": folder / "model",
+        **{
+            f"model.architecture.{name}": value for name, value in {**small, "num_key_value_heads": 1}.items()
+        },
+        "output": folder / "run",
+    }
+    recipe = _recipe(folder, tokenizer, **changes)
+    print(prepare(recipe).plan.steps(1), "steps")
+
+
+def evaluate(folder: Path, tokenizer: Path, scale: float) -> None:
+    """`socsci-jax evaluate` of one prediction for each answer of the unseen studies, with its report."""
+    from socsci_jax.studies.store import StudyStore
+
+    table = folder / "predictions.parquet"
+    _invented_predictions(StudyStore(folder / "store"), table)
+    command = [*PROGRAM, "evaluate", str(table), str(folder / "store")]
+    shutil.rmtree(folder / "evaluation", ignore_errors=True)
+    subprocess.run([*command, "--out", str(folder / "evaluation"), "--split", SPLIT], check=True)
+
+
+def _invented_predictions(store, path: Path) -> None:
+    """A leaning of each item, and some noise for each person."""
+    from socsci_jax.studies.predictions import write_predictions
+    from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
+
+    pairs = store.split(SPLIT).pairs()
+    rng = np.random.default_rng(0)
+    leaning = {
+        item_id: rng.uniform(0.2, 0.8) for item_id in pairs.frame["item_id"].unique(maintain_order=True)
+    }
+    empty = pl.from_arrow(PREDICTIONS_SCHEMA.empty_table())
+    frames = []
+    for frame in pairs.frame.iter_slices(16_384):
+        levels = [list(map(float, pairs.items[i].scale.levels)) for i in frame["item_id"]]
+        probs = []
+        for item_id, of in zip(frame["item_id"], levels, strict=True):
+            at = np.linspace(0, 1, len(of))
+            weight = np.exp(-8 * (at - leaning[item_id] + rng.normal(0, 0.1)) ** 2)
+            probs.append(weight / weight.sum())
+        made = frame.select("item_id", "participant_id").with_columns(
+            levels=pl.Series(levels, dtype=pl.List(pl.Float64)),
+            probs=pl.Series([p.tolist() for p in probs], dtype=pl.List(pl.Float64)),
+        )
+        absent = [pl.lit(None, empty.schema[n]).alias(n) for n in empty.columns if n not in made.columns]
+        frames.append(made.with_columns(absent).select(empty.columns))
+    write_predictions(path, frames, metadata={})
+    print(sum(frame.height for frame in frames), "predictions")
+
+
+STEPS: dict[str, Step] = {
+    step.__name__: step for step in (deposit, build, pandas, shards, batch_plan, plan, first_step, evaluate)
+}
+BOUND = {
+    "deposit": "random draws and texts",
+    "build": "reading scales from distinct texts, in Python",
+    "pandas": "reading scales; all rows in memory",
+    "shards": "the tokenizer",
+    "batch_plan": "fitting trees into rows, in Python",
+    "plan": "the compiler",
+    "first_step": "hashing texts and answers for what is trained on",
+    "evaluate": "metrics of items",
+}
