@@ -275,7 +275,7 @@ def _quartile(of: str, title: str, which: str) -> Metric:
         better="none",
         aggregation="first quartile of items" if which == "first" else "third quartile of items",
         citation="Bisbee et al. 2024, Political Analysis 32(4)",
-        formula=f"{which} quartile over items of `{of}`, always the ratio of one item (the lower one)",
+        formula=f"{which} quartile over items of {of}, always the ratio of one item (the lower one)",
         trap="A median of 1 may hide that half of the items are far too narrow and half far too wide: look at both quartiles.",
         example={
             "first": "Items with ratios 0.4, 0.6, 0.8, 1.0 and 1.4: 0.6.",
