@@ -127,6 +127,21 @@ KEYS = """(() => {
 })()"""
 
 
+# What a reader of a page sees of the heads of its columns, and of what can only be clicked.
+HEADS = """(() => ({
+  heads: [...document.querySelectorAll("thead th")].map((head) => head.innerText.trim()),
+  clickable: [...document.querySelectorAll("button")].filter((one) => !one.closest("th") && one.getClientRects().length).length,
+}))()"""
+
+
+def test_on_paper_columns_keep_their_heads_and_nothing_can_be_clicked(friendly):
+    screen, paper = look(
+        [Visit(friendly / "report.html", script=HEADS, print=on_paper) for on_paper in (False, True)]
+    )
+    assert paper.value["heads"] == screen.value["heads"] and "Study" in paper.value["heads"]
+    assert screen.value["clickable"] > 0 and paper.value["clickable"] == 0
+
+
 def test_hostile_texts_stay_texts_and_pages_hold_together(hostile):
     pages = [hostile / "report.html", *sorted((hostile / "studies").iterdir())[:2]]
     visits = [
