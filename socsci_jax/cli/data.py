@@ -77,6 +77,7 @@ def data_inspect(
     print_table("What is known of people, in the words that models are trained with", found.attributes)
     print_table("Outcomes whose arms state different scales", found.disagreements)
     print_table("Arms that read the same", found.equal_texts)
+    print_table("Labels that run against those of other outcomes", found.opposite)
     print_rejects(store)
     for path in sorted((store_path / "splits").glob("*.parquet")):
         say(f"split: {path.stem}")

@@ -47,6 +47,7 @@ from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.robustness import over_variants, robustness_rows, variants_of
 from socsci_jax.evaluation.table import CONDITION_POOLED, table_of
 from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.reversed_scales import MOST_REVERSED, opposite_labels, opposite_sentences
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.seen import correct_parts
 from socsci_jax.studies.splits import TRAIN
@@ -110,6 +111,10 @@ def evaluate(
         notes.append(
             f"{counted(without, 'answer is', 'answers are')} of people without a survey weight; beside others they weigh nothing."
         )
+    asked = set(labeled["item_id"].unique())
+    notes += opposite_sentences(opposite_labels(item for i, item in store.item_by_id.items() if i in asked))[
+        :MOST_REVERSED
+    ]
     is_nominal = pl.col("item_id").is_in([i for i, item in store.item_by_id.items() if item.scale.nominal])
     ordered, nominal = labeled.filter(~is_nominal), labeled.filter(is_nominal)
     index = PredictionIndex(predictions)

@@ -31,6 +31,7 @@ from socsci_jax.evaluation.table import (
     UNIFORM,
     pilot,
 )
+from socsci_jax.studies.reversed_scales import LEANING, MOST_REVERSED, mirrored_outcomes, mirrored_sentences
 from socsci_jax.wording import counted
 
 Kind = Literal["claim", "warning", "undecided", "note"]
@@ -140,6 +141,10 @@ def difference_sentence(evaluation: Evaluation, part: str, predictor: str) -> st
     )
 
 
+MIRRORED_RULE = (
+    f"a scale is called reversed where people's answers and their mirror image are more than {LEANING} of the range apart, the "
+    "predictions as far from the answers, and their mirror image less than a third of that"
+)
 DISTANCE_RULE = (
     "“better” is said where the whole 95 % interval of the paired difference in Wasserstein distance lies below zero, "
     "“worse” where it lies above, “cannot be told” otherwise"
@@ -149,6 +154,7 @@ DISTANCE_RULE = (
 def verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     """What may be claimed for a part: distances first, then effects, then what limits both."""
     sentences = _distance_verdict(evaluation, part) + effects_verdict(evaluation, part)
+    sentences += _mirrored(evaluation, part)
     if part == "train":
         sentences.append(
             Sentence("warning", "The model has seen these answers: this is fit, not prediction.")
@@ -169,6 +175,17 @@ def verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
             Sentence("note", f"Only {studies_of(evaluation, part)}: intervals are wide, and rest on t.")
         )
     return sentences
+
+
+def _mirrored(evaluation: Evaluation, part: str) -> list[Sentence]:
+    """A warning for each outcome whose predictions would fit if they were mirrored, at most MOST_REVERSED."""
+    if evaluation.distributions.is_empty():
+        return []
+    found = mirrored_outcomes(evaluation.distributions.filter(part=part)).sort("n", descending=True)
+    texts = mirrored_sentences(found.head(MOST_REVERSED))
+    if found.height > MOST_REVERSED:
+        texts[-1] += f" So it is with {counted(found.height - MOST_REVERSED, 'other outcome')}."
+    return [Sentence("warning", text, MIRRORED_RULE) for text in texts]
 
 
 def _speaks_for_studies(evaluation: Evaluation, part: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from socsci_jax.studies.reversed_scales import opposite_labels
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.store import StudyStore
 
@@ -21,7 +22,7 @@ class Inspection:
     studies: one row per study with its counts; scales: items and answers by kind, range and origin, and how many
     answers are alternatives; attributes: of how many people each attribute is known, and its most frequent values;
     disagreements: outcomes whose arms state different scales; equal_texts: arms of one outcome that read the same;
-    rejects: counts by kind and reason.
+    opposite: outcomes whose labels run against those of others of their study; rejects: counts by kind and reason.
     """
 
     studies: pl.DataFrame
@@ -29,6 +30,7 @@ class Inspection:
     attributes: pl.DataFrame
     disagreements: pl.DataFrame
     equal_texts: pl.DataFrame
+    opposite: pl.DataFrame
     rejects: pl.DataFrame
 
 
@@ -71,6 +73,7 @@ def inspect_store(store: StudyStore) -> Inspection:
         .filter(pl.col("conditions").list.len() > 1)
         .select(*of_outcome, pl.col("conditions").list.join("; "))
         .sort(of_outcome),
+        opposite=opposite_labels(store.item_by_id.values()),
         rejects=store.rejects.group_by("kind", "reason").len("count").sort("count", descending=True),
     )
 
