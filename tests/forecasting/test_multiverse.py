@@ -91,12 +91,17 @@ def turned_by_order(outcome, variant):
     return 8 if variant.order == "1 2 3 4" else -4
 
 
+@pytest.fixture(scope="module")
+def turned():
+    return made(turned_by_order)
+
+
 def flagged(found, check):
     return found.multiverse.checks.filter(pl.col("check") == check, "flagged")
 
 
-def test_the_curve_has_each_variant_sorted_by_its_effect():
-    curve = made(turned_by_order).multiverse.variants.filter(outcome="parks")
+def test_the_curve_has_each_variant_sorted_by_its_effect(turned):
+    curve = turned.multiverse.variants.filter(outcome="parks")
     assert curve["rank"].to_list() == [1, 2, 3, 4, 5, 6]
     assert curve["predicted"].to_list() == pytest.approx([-3, -3, -3, 6, 6, 6])
     assert curve["order"].to_list() == ["4 3 2 1"] * 3 + ["1 2 3 4"] * 3
@@ -106,8 +111,8 @@ def test_the_curve_has_each_variant_sorted_by_its_effect():
     assert (curve["se"] == 0).all() and (curve["personas"] == 12).all()
 
 
-def test_what_survives_of_an_effect_and_which_choice_decides():
-    summary = made(turned_by_order).multiverse.summary.row(0, named=True)
+def test_what_survives_of_an_effect_and_which_choice_decides(turned):
+    summary = turned.multiverse.summary.row(0, named=True)
     assert (summary["declared"], summary["asked"]) == (6, 6)
     expected = {"predicted": 1.5, "base": 6, "least": -3, "most": 6, "same_sign": 0.5, "survives": 0, "se": 0}
     for name, value in expected.items():
@@ -124,11 +129,10 @@ def test_an_effect_that_every_variant_has_survives_as_far_as_its_least():
     assert summary["decisive"] == "persona_format"
 
 
-def test_the_spread_over_variants_stands_in_the_table_of_effects():
-    found = made(turned_by_order)
-    assert found.effects["spread"].to_list() == pytest.approx(found.multiverse.summary["spread"].to_list())
-    assert found.effects["predicted"].to_list() == pytest.approx(
-        found.multiverse.summary["predicted"].to_list()
+def test_the_spread_over_variants_stands_in_the_table_of_effects(turned):
+    assert turned.effects["spread"].to_list() == pytest.approx(turned.multiverse.summary["spread"].to_list())
+    assert turned.effects["predicted"].to_list() == pytest.approx(
+        turned.multiverse.summary["predicted"].to_list()
     )
 
 
@@ -140,11 +144,10 @@ def test_a_choice_that_explains_no_more_than_chance_decides_nothing():
 # --- what should move and does not, and the other way round ------------------------------------------------------------
 
 
-def test_a_model_that_reads_personas_is_not_flagged():
-    found = made(turned_by_order)
-    assert flagged(found, "persona swap").is_empty()
+def test_a_model_that_reads_personas_is_not_flagged(turned):
+    assert flagged(turned, "persona swap").is_empty()
     swaps = (
-        found.multiverse.checks.filter(check="attribute swap")
+        turned.multiverse.checks.filter(check="attribute swap")
         .group_by("attribute")
         .agg(pl.col("flagged").all())
     )
@@ -160,12 +163,12 @@ def test_a_model_that_reads_no_persona_is_flagged_in_every_arm():
     )
 
 
-def test_an_arm_that_changes_the_implied_person_is_flagged():
+def test_an_arm_that_changes_the_implied_person_is_flagged(turned):
     drifting = flagged(made(turned_by_order, drifts=True), "drift")
     assert drifting.select("condition", "reference", "attribute").rows() == [("costs", "plain", "gender")]
     assert drifting["moved"][0] == pytest.approx(20)
     assert drifting["p"][0] < 0.05
-    assert flagged(made(turned_by_order), "drift").is_empty()
+    assert flagged(turned, "drift").is_empty()
 
 
 def test_sign_flips_reject_no_drift_as_often_as_they_should():
@@ -240,22 +243,20 @@ def test_a_balanced_forecast_finds_the_effects_of_the_full_one():
     assert both["predicted"].to_list() == pytest.approx(both["predicted_full"].to_list(), abs=1e-6)
 
 
-def test_the_folder_of_a_forecast_holds_the_tables(tmp_path):
-    found = made(turned_by_order)
-    saved = read_forecast(write_forecast(found, tmp_path / "forecast"))
-    assert saved.table("variants").equals(found.multiverse.variants)
-    assert saved.table("multiverse").equals(found.multiverse.summary)
-    assert saved.table("checks").equals(found.multiverse.checks)
+def test_the_folder_of_a_forecast_holds_the_tables(tmp_path, turned):
+    saved = read_forecast(write_forecast(turned, tmp_path / "forecast"))
+    assert saved.table("variants").equals(turned.multiverse.variants)
+    assert saved.table("multiverse").equals(turned.multiverse.summary)
+    assert saved.table("checks").equals(turned.multiverse.checks)
 
 
-def test_simulated_answers_are_drawn_from_any_variant_that_a_person_was_asked_in(tmp_path):
+def test_simulated_answers_are_drawn_from_any_variant_that_a_person_was_asked_in(tmp_path, turned):
     """Here the order decides on the answer: both are drawn, one for each person and outcome of an arm."""
-    found = made(turned_by_order)
     by_order = [
-        [1.0, 0, 0, 0] if "1 2 3 4" in name else [0, 0, 0, 1.0] for name in found.predictions.frame[VARIANT]
+        [1.0, 0, 0, 0] if "1 2 3 4" in name else [0, 0, 0, 1.0] for name in turned.predictions.frame[VARIANT]
     ]
-    frame = found.predictions.frame.with_columns(probs=pl.Series(by_order, dtype=pl.List(pl.Float64)))
-    certain = dataclasses.replace(found, predictions=dataclasses.replace(found.predictions, frame=frame))
+    frame = turned.predictions.frame.with_columns(probs=pl.Series(by_order, dtype=pl.List(pl.Float64)))
+    certain = dataclasses.replace(turned, predictions=dataclasses.replace(turned.predictions, frame=frame))
     answers = tiers(read_forecast(write_forecast(certain, tmp_path / "forecast")), seed=0)["T1"]
     assert answers.height == 12 * 2
     counts = [answers["parks"].eq(level).sum() for level in (1, 4)]
