@@ -78,20 +78,20 @@ def write_forecast(found: Forecast, path: Path, *, per_arm: int = PER_ARM, repla
             "margins": {name: dict(own) for name, own in found.population.margins.items()},
         },
     }
-    tables = _tables(found)
+    of_name = tables(found)
     items = [dataclasses.asdict(item) | {"item_id": item.item_id} for item in found.items]
     with new_folder(path, replaces=WRITTEN if replace else None) as folder:
         _write_json(folder / "forecast.json", facts)
         _write_json(folder / "items.json", items)
         write_csv(found.effects, folder / "effects.csv")
-        for name, table in tables.items():
+        for name, table in of_name.items():
             table.write_parquet(folder / f"{name}.parquet")
-        shown = Material(tables, facts, items, found.calibration)
+        shown = Material(of_name, facts, items, found.calibration)
         (folder / REPORT).write_text(page.render(shown), encoding="utf-8")
     return path
 
 
-def _tables(found: Forecast) -> dict[str, pl.DataFrame]:
+def tables(found: Forecast) -> dict[str, pl.DataFrame]:
     """Every table of a forecast's folder by name; past studies are forecast here, each from the others."""
     past = checked_on(found.collection.effects)
     return {

@@ -10,10 +10,12 @@ from browser import DRAWN, Visit, look
 from forecast_world import PEOPLE, SEVEN, experiment_items, invented_collection, planted_predict
 from hostile_texts import HOSTILE
 
-from socsci_jax.forecasting.files import write_forecast
+from socsci_jax.forecasting.files import tables, write_forecast
 from socsci_jax.forecasting.forecast import forecast
 from socsci_jax.forecasting.multiverse import Multiverse
 from socsci_jax.forecasting.population import population
+from socsci_jax.forecasting.report.material import Material
+from socsci_jax.forecasting.report.words import findings
 from socsci_jax.forecasting.table import CHECKS, KEY, VARIANTS
 
 
@@ -130,6 +132,14 @@ def test_ways_of_asking_have_their_curves_and_failed_checks_are_said(pages):
     assert page.count('id="curve-') == 2 * 2  # title and description of each
     assert "The model fails a check" in page and "4 change their sign with the way of asking" in page
     assert 'id="variants"' not in pages["plain"].read_text()
+
+
+def test_attributes_that_the_model_does_not_know_are_named():
+    made = make(experiment_items())
+    trained = {"training": {"attributes": ["gender"]}, "model": "planted"}
+    told = dataclasses.replace(made, metadata={**made.metadata, "predictions": trained})
+    shown = Material(tables(told), {"metadata": told.metadata}, [], told.calibration)
+    assert "not trained with age:" in " ".join(finding.text for finding in findings(shown))
 
 
 def test_nothing_but_the_pages_own_script_may_run(pages):

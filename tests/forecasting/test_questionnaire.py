@@ -195,6 +195,39 @@ def test_people_answers_to_the_parts_give_the_planted_errors_of_composites(locke
     assert (own["human"] - own["expected"]).to_numpy() == pytest.approx(1.5)
 
 
+def test_a_conjoint_is_read_from_its_file_and_compared_level_by_level(tmp_path):
+    """24 profiles; every persona answers each, so a level's effect is the mean over all others."""
+    jobs, origins, languages = (
+        ("a janitor", "a nurse", "a doctor", "an engineer"),
+        ("Germany", "Iraq", "Mexico"),
+        ("good", "poor"),
+    )
+    tree = {
+        "study": "immigrants",
+        "stimulus": "This person comes from {origin}, speaks {language} English, and worked as {job}.",
+        "factors": {
+            name: {"levels": dict(zip(levels, levels, strict=True))}
+            for name, levels in (("origin", origins), ("language", languages), ("job", jobs))
+        },
+        "outcomes": {"admit": {"question": "Should this person be admitted?", "scale": {"lo": 1, "hi": 7}}},
+    }
+    items, _ = read(tmp_path, tree)
+    assert len(items) == 24
+    made = forecast(
+        items,
+        predict=predict,
+        population=population([person | {"shoe size": 40} for person in PEOPLE]),
+        collection=invented_collection(np.random.default_rng(0), studies=12),
+    )
+    found = dict(made.components.select("condition", "predicted").iter_rows())
+    assert set(found) == {
+        *(f"origin: {name}" for name in origins[1:]), "language: poor", *(f"job: {name}" for name in jobs[1:]),
+    }  # fmt: skip
+    means = dict(made.arms.select("condition", "mean").iter_rows())
+    of = {level: [means[i.condition] for i in items if i.factors["origin"] == level] for level in origins}
+    assert found["origin: Iraq"] == pytest.approx(np.mean(of["Iraq"]) - np.mean(of["Germany"]))
+
+
 @pytest.mark.parametrize(
     "composites, message",
     [

@@ -53,13 +53,13 @@ def _arms(outcome: str, own: pl.DataFrame, number: int) -> Drawing:
         f"arms-{number}",
         f"Expected effects on {shortened(outcome, 80)}",
         values,
-        label=f"effect against {shortened(best['reference'], 40)}, {UNIT}",
+        label=f"effect against {shortened(best['reference'], 40)}",
         series=EXPECTED,
         compared=RAW,
         levels=LEVELS,
         description=f"Expected effects of {own.height} arms with 50 % and 90 % intervals. First: {shortened(best['condition'], 60)}, "
         f"{signed(best['expected'])}, 90 % interval {plain(best['lo_90'])} to {plain(best['hi_90'])}.",
-        caption=f"Ranked by the probability of the highest mean. Thick lines hold half of what may happen, thin ones 90 %.{rest}",
+        caption=f"In {UNIT}, ranked by the probability of the highest mean. Thick lines hold half of what may happen, thin ones 90 %.{rest}",
     )
 
 

@@ -185,7 +185,7 @@ def _outcome(own: pl.DataFrame, number: int) -> Drawing:
         f"outcome-{number}",
         shortened(first["outcome"], 80),
         values,
-        label=f"effect against {shortened(first['reference'], 40)}, {UNIT}",
+        label=f"effect against {shortened(first['reference'], 40)}",
         series=FORECAST,
         compared=PEOPLE,
         levels=("50 % interval", "90 % interval"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from socsci_jax.evaluation.report.facts import mapping
 from socsci_jax.forecasting.report.material import Material
 from socsci_jax.pages.findings import Finding
 
@@ -83,7 +84,7 @@ def _strongest(outcome: str, own: pl.DataFrame) -> str:
 
 def findings(m: Material) -> list[Finding]:
     """Abstention first, then what the calibration is worth, and how it did on past studies."""
-    return [*_abstention(m), *_left_out(m), *_worth(m), *_checked(m)]
+    return [*_abstention(m), *_left_out(m), *_worth(m), *_checked(m), *_unknown(m)]
 
 
 def _abstention(m: Material) -> list[Finding]:
@@ -110,6 +111,21 @@ def _left_out(m: Material) -> list[Finding]:
         return []
     text = f"No effects on {', '.join(names[:10])}: answers without an order have no mean. Predicted shares are in predictions.parquet."
     return [Finding("note", "Left out", text)]
+
+
+def _unknown(m: Material) -> list[Finding]:
+    """Attributes of personas that the model was not trained with."""
+    training = mapping(mapping(m.metadata.get("predictions")).get("training"))
+    known = training.get("attributes")
+    columns = [name for name in m.tables["personas"].columns if name not in ("participant_id", "weight")]
+    unknown = [name for name in columns if isinstance(known, list) and name not in known]
+    if not unknown:
+        return []
+    text = (
+        f"The model was not trained with {', '.join(unknown[:10])}: it reads them as words like any others, and nothing was "
+        "learned of what they are worth."
+    )
+    return [Finding("note", "Attributes that the model does not know", text)]
 
 
 def _worth(m: Material) -> list[Finding]:
