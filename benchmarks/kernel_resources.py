@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,11 @@ def main() -> None:
     Console(width=110).print(table)
     save(
         f"kernel-resources-sm{a.capability}",
-        {"versions": software_versions() | {"ptxas": _ptxas_version(a.capability)}, "kernels": found},
+        {
+            "versions": software_versions()
+            | {"triton": metadata.version("triton"), "ptxas": _ptxas_version(a.capability)},
+            "kernels": found,
+        },
         command=" ".join(["python -m benchmarks.kernel_resources", *sys.argv[1:]]),
     )
 

@@ -1,5 +1,6 @@
 """The measurements for accelerators, tried to their end with tiny shapes; killed in between, they go on."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import pytest
 from conftest import REPOSITORY
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "XLA_FLAGS": ""}
-NAMES = ("ceiling", "step/0.5B/tree")
+NAMES = ("ceiling", "step/0.5B/tree", "simulation/0.5B/generate")
 
 
 def command(folder, *names: str) -> list[str]:
@@ -38,6 +39,9 @@ def test_what_was_measured_before_a_kill_is_kept_and_the_rest_is_measured(tmp_pa
     facts = json.loads((tmp_path / "results" / "step.0.5B.tree.json").read_text())
     assert facts["device"] and facts["versions"] and facts["found"]["ms_per_row"] > 0, facts
     assert all(loss > 0 for loss in facts["found"]["losses"])
+    if all(map(importlib.util.find_spec, ("torch", "transformers"))):
+        peer = json.loads((tmp_path / "results" / "simulation.0.5B.generate.json").read_text())
+        assert peer["found"]["responses_per_second"] > 0, peer
 
 
 def test_all_measurements_are_listed_with_what_is_expected():

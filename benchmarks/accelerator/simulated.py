@@ -61,7 +61,8 @@ def peer(model: str, mode: str, *, tiny: bool) -> dict[str, Any]:
 
 def peer_folder(model: str, *, tiny: bool) -> Path:
     """The shape with random weights as a Hugging Face folder beside the workload's data; written once."""
-    folder = workload(WORK, shape="tiny", source="synthetic", tokenizer=None)
+    # Peers run in the project's folder, not in the one that this command was started in.
+    folder = workload(WORK, shape="tiny", source="synthetic", tokenizer=None).resolve()
     out = folder / f"{Path(model).name}{'-tiny' if tiny else ''}"
     if not (out / "config.json").is_file():
         config = shape_of(model, tiny=tiny)

@@ -122,7 +122,8 @@ def _launch(kernel: str, q, k, *, grid, results) -> Launch:
         # Float32 in three products of ten bits each: to 1e-6, where one would be to 1e-3.
         "PRECISION": "tf32x3" if full else "tf32",
     }
-    # Two blocks a multiprocessor of Hopper in bfloat16; in float32 one, without a second buffer, or it has no room.
-    warps, stages = (8, 1) if full else (4, 2)
+    # Two blocks a multiprocessor of Hopper in bfloat16; in float32, and for wider heads, one, without a
+    # second buffer, or it has no room.
+    warps, stages = (8, 1) if full or h > 128 else (4, 2)
     name = f"tree_attention_{kernel}"
     return Launch(name, grid, tuple(results), tuple(constants.items()), warps, stages)
