@@ -104,7 +104,9 @@ def forecast(
     arms = arms_of()
     # Predictions of others may hold variants that no study declares.
     plain = predicted_effects(arms, by_variant=None if found else arms_of(by_variant=True))
-    told = multiverse(found, population.personas, weights=population.weight_of, seed=seed)
+    told = multiverse(
+        found, population.personas, weights=population.weight_of, composites=composites, seed=seed
+    )
     told = told.with_checks(moved_controls(plain, variants))
     predicted = with_distance(with_spread(plain, told.summary), items, collection)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from socsci_jax.forecasting.composites import Composite
 from socsci_jax.forecasting.effects import reference_of
 from socsci_jax.forecasting.model_checks import study_checks
 from socsci_jax.forecasting.partial_answers import EverybodysMeans, everybodys_means
@@ -62,6 +63,7 @@ def multiverse(
     personas: pl.DataFrame,
     *,
     weights: Mapping[str, float],
+    composites: Sequence[Composite] = (),
     seed: int = 0,
 ) -> Multiverse:
     """What the variants of some studies say of their effects; negative controls are not among its checks.
@@ -69,12 +71,13 @@ def multiverse(
     Args:
       found: each study with what was predicted of it.
       personas: whom they are about, with `weights`.
+      composites: means of outcomes that are effects of their own.
       seed: of the tests among the checks.
     """
     tables = [Multiverse.none()]
     for study, predicted in found:
         predictions = predicted.predictions
-        curve, summary = specification_curve(predictions, study, weights=weights)
+        curve, summary = specification_curve(predictions, study, weights=weights, composites=composites)
         checks = study_checks(
             predictions.frame, predicted.checks, study, personas, weights=weights, seed=seed
         )
@@ -87,19 +90,26 @@ def multiverse(
 
 
 def specification_curve(
-    predictions: Predictions, study: StudyVariants, *, weights: Mapping[str, float]
+    predictions: Predictions,
+    study: StudyVariants,
+    *,
+    weights: Mapping[str, float],
+    composites: Sequence[Composite] = (),
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of VARIANTS and of MULTIVERSE for the effects of a study.
 
     Args:
       predictions: of its items by persona and `variant`; each persona answers the same variants in all arms of an outcome.
       study: what the variants are.
-      weights: of each persona; those that sum to nothing are left out.
+      weights: of each persona; those without any are left out.
+      composites: means of outcomes, which have a curve where all their parts are asked in the same variants.
     """
     people = [person for person, weight in weights.items() if weight > 0]
     share = np.array([weights[person] for person in people])
     index = pl.DataFrame({"participant_id": people, "person": np.arange(len(people))})
-    effects = _personal_effects(_positions(predictions.frame, study), study).join(index, on="participant_id")
+    effects = _personal_effects(_positions(predictions.frame, study), study, composites).join(
+        index, on="participant_id"
+    )
     rows: list[tuple[object, ...]] = []
     summary: list[tuple[object, ...]] = []
     for key, own in effects.group_by(list(KEY), maintain_order=True):
@@ -146,7 +156,9 @@ def _has_order(item: Item) -> bool:
     return item.scale.kind == "levels" and not item.scale.nominal
 
 
-def _personal_effects(positions: pl.DataFrame, study: StudyVariants) -> pl.DataFrame:
+def _personal_effects(
+    positions: pl.DataFrame, study: StudyVariants, composites: Sequence[Composite]
+) -> pl.DataFrame:
     """The effect of each arm on each persona under each variant: KEY, item_id, participant_id, variant, effect."""
     arms = pl.DataFrame(
         [(i.item_id, i.study_id, i.outcome, i.condition, i.is_control) for i in study.items if _has_order(i)],
@@ -164,6 +176,9 @@ def _personal_effects(positions: pl.DataFrame, study: StudyVariants) -> pl.DataF
         .agg(pl.col("item_id").first(), pl.col("position").mean())
         .join(references, on=["study", "outcome"], maintain_order="left")
     )
+    for composite in composites:
+        if composite.study == study.study_id:
+            means = pl.concat([means, _of_composite(means, composite)])
     base = means.filter(pl.col("condition") == pl.col("reference"))
     joined = means.filter(pl.col("condition") != pl.col("reference")).join(
         base.select("study", "outcome", "participant_id", VARIANT, base="position"),
@@ -171,6 +186,24 @@ def _personal_effects(positions: pl.DataFrame, study: StudyVariants) -> pl.DataF
         maintain_order="left",
     )
     return joined.with_columns(effect=pl.col("position") - pl.col("base"))
+
+
+def _of_composite(means: pl.DataFrame, composite: Composite) -> pl.DataFrame:
+    """Rows of a composite: means of its parts; none where these differ in variants or reference."""
+    parts = means.filter(pl.col("outcome").is_in(composite.of))
+    asked = {tuple(own[VARIANT].unique().sort()) for own in parts.partition_by("outcome")}
+    if len(asked) != 1 or parts["reference"].n_unique() != 1:
+        return means.clear()
+    turned = pl.col("outcome").is_in(composite.reversed)
+    key = ["study", "condition", "participant_id", VARIANT]
+    return (
+        parts.with_columns(position=pl.when(turned).then(100 - pl.col("position")).otherwise("position"))
+        .group_by(key, maintain_order=True)
+        .agg(pl.col("item_id", "reference").first(), pl.col("position").mean(), parts=pl.len())
+        .filter(pl.col("parts") == len(composite.of))
+        .with_columns(outcome=pl.lit(composite.name))
+        .select(means.columns)
+    )
 
 
 def _curve(

@@ -9,6 +9,7 @@ import pytest
 from forecast_world import invented_collection
 
 from benchmarks.multiverse import people, varied_study
+from socsci_jax.forecasting.composites import Composite
 from socsci_jax.forecasting.files import read_forecast, write_forecast
 from socsci_jax.forecasting.forecast import forecast
 from socsci_jax.forecasting.model_checks import drift
@@ -73,7 +74,7 @@ def planted(effect, *, reads_persona=True, drifts=False):
     return predict
 
 
-def made(effect, *, study=None, number=12, **changes):
+def made(effect, *, study=None, number=12, composites=(), **changes):
     study = study or study_of()
     return forecast(
         study.items,
@@ -81,6 +82,7 @@ def made(effect, *, study=None, number=12, **changes):
         population=population(people(number).drop("participant_id")),
         collection=invented_collection(np.random.default_rng(0)),
         variants=[study],
+        composites=composites,
         predict_variants=planted(effect, **changes),
     )
 
@@ -134,6 +136,16 @@ def test_the_spread_over_variants_stands_in_the_table_of_effects(turned):
     assert turned.effects["predicted"].to_list() == pytest.approx(
         turned.multiverse.summary["predicted"].to_list()
     )
+
+
+def test_a_composite_has_the_mean_of_its_parts_under_each_variant():
+    """Parks by +8 or -4, taxes by none of it; taxes counted the other way round changes nothing of none."""
+    whole = Composite("plan", "both", of=("parks", "taxes"), reversed=("taxes",))
+    found = made(lambda o, v: turned_by_order(o, v) * (o == "parks"), composites=[whole])
+    curve = found.multiverse.variants.filter(outcome="both")
+    assert curve["predicted"].to_list() == pytest.approx([-1.5] * 3 + [3] * 3)
+    effect = found.effects.filter(outcome="both").row(0, named=True)
+    assert effect["predicted"] == pytest.approx(0.75) and effect["spread"] > 2
 
 
 def test_a_choice_that_explains_no_more_than_chance_decides_nothing():
