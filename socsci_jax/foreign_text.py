@@ -40,8 +40,9 @@ def without_formulas(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with an apostrophe before texts that a spreadsheet would run as a formula, names of columns included."""
     import polars as pl
 
-    frame = frame.rename({name: f"'{name}" for name in frame.columns if re.match(_FORMULA, name)})
-
+    frame = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+    quoted = {name: f"'{name}" for name in frame.columns if re.match(_FORMULA, name)}
+    frame = frame.rename({name: new for name, new in quoted.items() if new not in frame.columns})
     text = pl.col(pl.String)
     runs = text.str.contains(_FORMULA) & ~text.str.contains(_NUMBER)
     return frame.with_columns(pl.when(runs).then(pl.lit("'") + text).otherwise(text).name.keep())

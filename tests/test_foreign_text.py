@@ -77,3 +77,11 @@ def test_a_formula_is_written_as_text(tmp_path, text):
 def test_what_is_no_formula_stays_as_it_is(text):
     frame = pl.DataFrame({"study": [text], "value": [-1.0]}, schema={"study": pl.String, "value": pl.Float64})
     assert without_formulas(frame).equals(frame)
+
+
+def test_categories_are_no_formulas(tmp_path):
+    frame = pl.DataFrame(
+        {"=1+1": ["a"], "'=1+1": ["b"], "kind": pl.Series(["@SUM(1)"], dtype=pl.Categorical)}
+    )
+    write_csv(frame, tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text() == "=1+1,'=1+1,kind\na,b,'@SUM(1)\n"

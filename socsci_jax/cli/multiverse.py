@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from socsci_jax.cli.output import print_table, say
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     from socsci_jax.forecasting.multiverse import Multiverse
@@ -42,7 +43,9 @@ def show_multiverse(found: Multiverse) -> None:
         )
     if checks.height:
         flagged = checks.filter("flagged")["finding"].to_list()
-        say(f"{checks.height} checks of the model, {len(flagged)} flagged{':' if flagged else '.'}")
+        say(
+            f"{counted(checks.height, 'check')} of the model, {len(flagged)} flagged{':' if flagged else '.'}"
+        )
         for finding in flagged[:_SHOWN_FINDINGS]:
             say(f"  {finding}")
         if len(flagged) > _SHOWN_FINDINGS:

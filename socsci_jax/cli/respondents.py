@@ -9,6 +9,7 @@ import typer
 
 from socsci_jax.cli.output import Replace, Seed, command_line, print_table, read_people, say
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -98,7 +99,7 @@ def respondents(
     written = write_respondents(found, out, metadata={"command": command_line()})
     discard_batches(out)
     _show(found)
-    say(f"written: {', '.join(map(str, written))} ({found.rows.height:,} respondents)")
+    say(f"written: {', '.join(map(str, written))} ({counted(found.rows.height, 'respondent')})")
 
 
 def _batteries(texts: list[str]) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from socsci_jax.evaluation.report import checklists
 from socsci_jax.evaluation.report.facts import Facts, mapping
 from socsci_jax.forecasting.files import SavedForecast
 from socsci_jax.reading import read_yaml
+from socsci_jax.wording import counted
 
 GUIDE, FORM = "guide-llm.md", "registration-form.md"
 # What no file knows and authors may state.
@@ -58,7 +59,7 @@ def facts(saved: SavedForecast, stated: Mapping[str, str]) -> Facts:
         "command": "socsci-jax forecast run, then socsci-jax forecast lock",
         "tier": "tiers 1, 2 and 3, of one forecast",
         "profiles": people["source"],
-        "assignment": f"{people['personas']:,} personas, each in every one of {arms:,} arms, {weighting}; effective sample size "
+        "assignment": f"{counted(people['personas'], 'persona')}, each in every one of {counted(arms, 'arm')}, {weighting}; effective sample size "
         f"{people['effective_size']:.0f}",
         "calibration": f"effects shrunk, with intervals, by empirical Bayes over {learned.studies} past studies "
         f"({learned.contrasts} effects; {metadata.get('calibration')}) that the model was not trained on; none of them is this "
@@ -68,7 +69,7 @@ def facts(saved: SavedForecast, stated: Mapping[str, str]) -> Facts:
     return Facts(
         made,
         software=f"socsci_jax {__version__}",
-        validation=f"{arms:,} arms, {outcomes:,} outcomes, before anybody answered. Calibrated on {learned.studies} past studies{covered}",
+        validation=f"{counted(arms, 'arm')}, {counted(outcomes, 'outcome')}, before anybody answered. Calibrated on {learned.studies} past studies{covered}",
         purpose="predicting how people will answer, before anybody has",
     )
 

@@ -23,6 +23,7 @@ from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.trained_on import TrainedOn
 from socsci_jax.studies.variants import StudyVariants, VariantPredictions
+from socsci_jax.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def check_enough(store: StudyStore, usable: set[str], *, excluded: set[str], see
     }
     why = ", ".join(f"{len(own)} {reason}" for reason, own in reasons.items() if own)
     raise InputError(
-        f"{store.path}: {len(usable)} of {len(every)} studies can teach calibration, and {FEWEST_STUDIES} are needed"
+        f"{store.path}: {len(usable)} of {counted(len(every), 'study')} can teach calibration, and {FEWEST_STUDIES} are needed"
         + (f" ({why})." if why else ".")
     )
 

@@ -26,6 +26,7 @@ from socsci_jax.studies.chains import Chain, Joint
 from socsci_jax.studies.scale import Number
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.wording import counted
 
 # Give, for each chain, the joint distribution of its answers; and one respondent's answers, by the key of its random numbers.
 Joints = Callable[[Sequence[Chain]], list[Joint]]
@@ -53,7 +54,7 @@ class Respondents:
     metadata: Mapping[str, object]
 
     def __repr__(self) -> str:
-        return f"Respondents({self.rows.height} rows, {self.statistics.height} statistics)"
+        return f"Respondents({counted(self.rows.height, 'row')}, {self.statistics.height} statistics)"
 
     def _repr_html_(self) -> str:
         return self.rows._repr_html_()
@@ -111,7 +112,7 @@ def respondents(
     Raises InputError for what cannot be asked together, and for batteries or models of outcomes that are not there.
     """
     if not 2 <= per_arm <= bounds.DRAWS:
-        raise InputError(f"{per_arm:,} respondents per arm; ask 2 to {bounds.DRAWS:,}.")
+        raise InputError(f"{counted(per_arm, 'respondent')} per arm; ask 2 to {bounds.DRAWS:,}.")
     arms = arms_of(items, outcomes)
     asked = next(iter(arms.values()))
     columns = _columns(asked, population)
@@ -156,7 +157,7 @@ def arms_of(items: Sequence[Item], outcomes: Sequence[str] = ()) -> dict[str, tu
     studies = sorted({item.study_id for item in items})
     if len(studies) != 1:
         raise InputError(
-            f"{len(studies)} studies ({', '.join(studies[:5])}); whole respondents answer one: give its items alone."
+            f"{counted(len(studies), 'study')} ({', '.join(studies[:5])}); whole respondents answer one: give its items alone."
         )
     asked = list(outcomes) or list(dict.fromkeys(item.outcome for item in items))
     known = {item.outcome for item in items}

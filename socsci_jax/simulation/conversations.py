@@ -17,6 +17,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.studies.chains import Chain
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.scale import Number, format_value
+from socsci_jax.wording import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +91,6 @@ def check_length(table: PromptTable, *, name: str, longest: int) -> None:
     )
     if found > longest:
         raise InputError(
-            f"conversations are up to {found:,} tokens long, {name} takes {longest:,}; ask fewer outcomes in one "
+            f"conversations are up to {counted(found, 'token')} long, {name} takes {longest:,}; ask fewer outcomes in one "
             "conversation, or use another model or shorter texts."
         )

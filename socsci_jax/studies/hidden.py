@@ -18,6 +18,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.reading import parse_json_object
 from socsci_jax.storage import new_file
 from socsci_jax.tables import open_parquet, read_rows
+from socsci_jax.wording import counted
 
 SCHEMA_VERSION = 1
 _METADATA = b"socsci_jax.hidden"
@@ -42,7 +43,7 @@ def check_size(items: int, width: int) -> None:
     size = 2 * items * width
     if size > bounds.HIDDEN_BYTES:
         raise InputError(
-            f"hidden states of {items:,} items with {width:,} numbers each take {size / 2**20:,.0f} MiB; at most "
+            f"hidden states of {counted(items, 'item')} with {width:,} numbers each take {size / 2**20:,.0f} MiB; at most "
             f"{bounds.HIDDEN_BYTES / 2**20:,.0f} MiB are stored."
         )
 

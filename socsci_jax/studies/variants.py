@@ -19,6 +19,7 @@ from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.scale import Number, Scale, format_value
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.specification_parts import MOST_ORDERS, Multiverse
+from socsci_jax.wording import counted
 
 # Attributes of more values are no question that a model answers with a number.
 MOST_VALUES = 20
@@ -143,7 +144,7 @@ def orders_of(item: Item, declared: Multiverse) -> list[tuple[Number, ...]]:
     if wanted == "all":
         if number > MOST_ORDERS:
             raise InputError(
-                f"multiverse.orders: outcome {item.outcome!r} lists {len(listed)} options, which have {number:,} orders; "
+                f"multiverse.orders: outcome {item.outcome!r} lists {counted(len(listed), 'option')}, which have {number:,} orders; "
                 f"write how many of them to take, up to {MOST_ORDERS}."
             )
         wanted = number

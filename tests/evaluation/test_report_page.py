@@ -236,6 +236,13 @@ def test_markdown_holds_foreign_text_in_its_cells(hostile):
     assert len(tables) > 40 and all(line.endswith("|") for line in tables)
 
 
+@pytest.mark.parametrize("said", ["many", -1.5, None, [], {"a": 1}, True])
+def test_a_number_that_a_file_says_of_itself_need_not_be_one(found, said):
+    training = {"trained_responses": said, "total_steps": said, "trained_studies": said}
+    facts = Facts({"training": training}, software="", validation="", purpose="")
+    assert "answers" not in facts.tuning() and "steps" not in facts.tuning()
+
+
 def test_checklists_say_what_is_missing(found):
     known = Facts.of_evaluation(found)
     guide, form = checklists.guide(known), checklists.registration_form(known)

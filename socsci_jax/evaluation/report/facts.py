@@ -61,14 +61,15 @@ class Facts:
         objective = mapping(self.recipe.get("objective")).get("kind")
         optimizer = mapping(self.recipe.get("optimizer"))
         studies = self.training.get("trained_studies")
-        responses = self.training.get("trained_responses")
+        responses = _whole(self.training.get("trained_responses"))
+        steps = _whole(self.training.get("total_steps"))
         return sentences(
             objective and f"fine-tuned with objective {objective}",
             responses
             and counted(responses, "response")
             + (f" of {counted(len(studies), 'study')}" if isinstance(studies, list) else ""),
             optimizer and f"{optimizer.get('epochs')} epochs, learning rate {optimizer.get('learning_rate')}",
-            self.training.get("total_steps") and counted(self.training["total_steps"], "step"),
+            steps and counted(steps, "step"),
             self.recipe.get("lora") and f"LoRA {as_json(self.recipe['lora'])}",
             self.training.get("trained_on_hash")
             and f"hash of what was trained on {self.training['trained_on_hash']}",
@@ -130,6 +131,10 @@ class Facts:
 
 def mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def as_json(value: object) -> str:

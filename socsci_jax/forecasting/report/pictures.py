@@ -15,6 +15,7 @@ from socsci_jax.pages.drawing import Drawing
 from socsci_jax.pages.intervals import Curve, Interval
 from socsci_jax.pages.plots import Point, Value
 from socsci_jax.studies.scale import format_value
+from socsci_jax.wording import counted
 
 EXPECTED = Series("expected", "model")
 RAW = Series("predicted by the model, as it stands", "orange", "diamond")
@@ -57,7 +58,7 @@ def _arms(outcome: str, own: pl.DataFrame, number: int) -> Drawing:
         series=EXPECTED,
         compared=RAW,
         levels=LEVELS,
-        description=f"Expected effects of {own.height} arms with 50 % and 90 % intervals. First: {shortened(best['condition'], 60)}, "
+        description=f"Expected effects of {counted(own.height, 'arm')} with 50 % and 90 % intervals. First: {shortened(best['condition'], 60)}, "
         f"{signed(best['expected'])}, 90 % interval {plain(best['lo_90'])} to {plain(best['hi_90'])}.",
         caption=f"In {UNIT}, ranked by the probability of the highest mean. Thick lines hold half of what may happen, thin ones 90 %.{rest}",
     )
@@ -114,7 +115,10 @@ def subgroups(m: Material) -> list[Drawing]:
         same = own.filter(*(pl.col(key) == top[key] for key in ARM_OF))
         values = [
             Value(
-                place=row["group"], series="group", value=row["expected"], note=f"{row['personas']} personas"
+                place=row["group"],
+                series="group",
+                value=row["expected"],
+                note=f"{counted(row['personas'], 'persona')}",
             )
             for row in same.head(MOST_ARMS).iter_rows(named=True)
         ]
@@ -190,7 +194,7 @@ def past(m: Material) -> Drawing | None:
         points,
         x_label=f"people's effect, {UNIT}",
         y_label="expected effect",
-        description=f"{table.height} effects of {table['study'].n_unique()} studies; on the line a forecast equals what people answered.",
+        description=f"{counted(table.height, 'effect')} of {counted(table['study'].n_unique(), 'study')}; on the line a forecast equals what people answered.",
         caption="Forecasts are nearer to zero than people's effects, since they are shrunk by how little is known.",
         names=("people", "forecast"),
         digits=1,

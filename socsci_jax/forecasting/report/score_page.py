@@ -15,6 +15,7 @@ from socsci_jax.pages.findings import Finding
 from socsci_jax.pages.intervals import Curve, Interval
 from socsci_jax.pages.plots import Point, number
 from socsci_jax.pages.tables import Cell, Column, Table, whole, words
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     from socsci_jax.forecasting.score import Score
@@ -59,7 +60,7 @@ def render(found: Score) -> str:
 
 def _lead(found: Score, told: pl.DataFrame) -> str:
     if told.is_empty():
-        return f"Nothing can be judged: of all {found.effects.height} effects that people answered there was no forecast."
+        return f"Nothing can be judged: of all {counted(found.effects.height, 'effect')} that people answered there was no forecast."
     return (
         f"Of {told.height} effects, 90 % intervals held {percent(float(told['covered_90'].to_numpy().mean()))}. The forecast missed people's "
         f"effects by {plain(found.value('rmse_forecast'))} points; expecting no effect would have missed by "
@@ -74,7 +75,7 @@ def _findings(found: Score, told: pl.DataFrame) -> list[Finding]:
             Finding(
                 "note",
                 "No forecast",
-                f"{refused} of {found.effects.height} effects had none; they are not judged.",
+                f"{refused} of {counted(found.effects.height, 'effect')} had none; they are not judged.",
             )
         )
     if told.is_empty():
@@ -97,7 +98,7 @@ def _findings(found: Score, told: pl.DataFrame) -> list[Finding]:
     signs = told.filter(pl.col("human").abs() > 1.64 * pl.col("human_se"))
     if signs.height:
         right = float(((signs["human"] > 0) == (signs["p_positive"] > 0.5)).to_numpy().mean())
-        text = f"Of {signs.height} effects that people's answers tell from zero, {percent(right)} have the sign that was more likely."
+        text = f"Of {counted(signs.height, 'effect')} that people's answers tell from zero, {percent(right)} have the sign that was more likely."
         made.append(Finding("note", "Signs", text, "people's 90 % interval excludes zero"))
     return made
 
@@ -189,7 +190,7 @@ def _outcome(own: pl.DataFrame, number: int) -> Drawing:
         series=FORECAST,
         compared=PEOPLE,
         levels=("50 % interval", "90 % interval"),
-        description=f"Of {own.height} effects {held} lie within their 90 % intervals.",
+        description=f"Of {counted(own.height, 'effect')} {held} lie within their 90 % intervals.",
         caption=f"{held} of {own.height} within the 90 % interval, which allows for people's sampling error.",
     )
 

@@ -14,6 +14,7 @@ from socsci_jax.pages.drawing import Drawing
 from socsci_jax.pages.findings import Finding
 from socsci_jax.pages.plots import number
 from socsci_jax.pages.tables import Column, Table, whole, words
+from socsci_jax.wording import counted
 
 MOST_CURVES, MOST_FLAGGED = 6, 8
 DIMENSIONS = {"order": "order", "wording": "wording", "persona_format": "persona"}
@@ -43,7 +44,7 @@ def curves(m: Material) -> list[Drawing]:
         found.append(
             specification_curve(
                 f"curve-{place}",
-                f"{shortened(top['condition'], 50)} on {shortened(outcome, 50)} under {len(specifications)} ways of asking",
+                f"{shortened(top['condition'], 50)} on {shortened(outcome, 50)} under {counted(len(specifications), 'way')} of asking",
                 specifications,
                 label="predicted effect",
                 expected=expected[0] if expected else None,

@@ -7,6 +7,7 @@ import polars as pl
 from socsci_jax.evaluation.report.facts import mapping
 from socsci_jax.forecasting.report.material import Material
 from socsci_jax.pages.findings import Finding
+from socsci_jax.wording import counted
 
 UNIT = "percentage points of the scale's range"
 USELESS = 0.1
@@ -51,9 +52,9 @@ def lead(m: Material) -> list[str]:
     clear = told.filter(_one_sided())
     outcomes_clear = clear.select("study", "outcome").n_unique()
     begin = (
-        f"On {outcomes_clear} of {len(outcomes)} outcomes an effect is expected whose direction is all but certain"
+        f"On {outcomes_clear} of {counted(len(outcomes), 'outcome')} an effect is expected whose direction is all but certain"
         if clear.height
-        else f"On none of {len(outcomes)} outcomes is the direction of an effect all but certain"
+        else f"On none of {counted(len(outcomes), 'outcome')} is the direction of an effect all but certain"
     )
     top = told.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
     return [
@@ -95,7 +96,7 @@ def _abstention(m: Material) -> list[Finding]:
     said = "; ".join(f"{reason} ({n})" for reason, n in reasons.iter_rows())
     arms = ", ".join(m.by_outcome(refused)[0][1]["condition"].head(3))
     text = (
-        f"{refused.height} of {m.tables['effects'].height} effects (such as {arms}) are refused, because nothing like them "
+        f"{refused.height} of {counted(m.tables['effects'].height, 'effect')} (such as {arms}) are refused, because nothing like them "
         f"was among the past studies: {said}. Any number for them would be a guess."
     )
     rule = (
