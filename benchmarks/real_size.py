@@ -10,6 +10,7 @@ checks, rejects and hashes; scales are read by the same function.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -17,11 +18,10 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.real_size_steps import BOUND, STEPS
-from benchmarks.table import save
+from benchmarks.real_size_steps import BOUND, STEPS, WRITES
+from benchmarks.table import RESULTS, save
 
 SECONDS_BETWEEN_LOOKS = 0.2
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:
@@ -45,19 +45,23 @@ def main() -> None:
         print(f"\nscale {scale:g}\n")
         print("| step | processor s | clock s | peak MB | MB on disk | what bounds it |")
         print("|---|---|---|---|---|---|")
-        found = {}
+        name = f"real-size-{scale:g}"
+        found = _earlier(RESULTS / f"{name}.json")
         for step in a.steps:
             found[step] = measured(step, folder, a.tokenizer, scale)
-            print(
-                f"| {' | '.join([step, *map('{:,.1f}'.format, found[step].values()), BOUND[step]])} |",
-                flush=True,
-            )
-        save(f"real-size-{scale:g}", {"scale": scale, "measured": found}, command=" ".join(sys.orig_argv))
+            cells = [step, *map("{:,.1f}".format, found[step].values()), BOUND[step]]
+            print(f"| {' | '.join(cells)} |", flush=True)
+            save(name, {"scale": scale, "measured": found}, command=" ".join(sys.orig_argv))
+
+
+def _earlier(results: Path) -> dict[str, dict[str, float]]:
+    """What was measured at this scale before; steps that are not run again stay."""
+    return json.loads(results.read_text())["measured"] if results.is_file() else {}
 
 
 def measured(step: str, folder: Path, tokenizer: Path, scale: float) -> dict[str, float]:
     """Runs one step; raises SystemExit if it fails."""
-    before, started, used = bytes_in(folder), time.perf_counter(), os.times()
+    started, used = time.perf_counter(), os.times()
     module = [sys.executable, "-m", "benchmarks.real_size", "--one", step]
     options = ["--work", str(folder), "--tokenizer", str(tokenizer), "--scale", str(scale)]
     with (folder / f"{step}.log").open("w") as log:
@@ -73,7 +77,7 @@ def measured(step: str, folder: Path, tokenizer: Path, scale: float) -> dict[str
         "processor": processor,
         "clock": time.perf_counter() - started,
         "peak": most / 2**20,
-        "disk": (bytes_in(folder) - before) / 2**20,
+        "disk": bytes_in(folder / WRITES[step]) / 2**20,
     }
 
 
@@ -107,14 +111,16 @@ def _family(pid: int) -> list[int]:
 
 
 def _resident(pid: int) -> int:
+    """Bytes of a process; what it shares with others counts for each by its part."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 if __name__ == "__main__":

@@ -187,6 +187,17 @@ def _invented_predictions(store, path: Path) -> None:
 STEPS: dict[str, Step] = {
     step.__name__: step for step in (deposit, build, pandas, shards, batch_plan, plan, first_step, evaluate)
 }
+# What a step leaves, below the working folder; "nothing" is no folder.
+WRITES = {
+    "deposit": "deposit",
+    "build": "store",
+    "pandas": "pandas",
+    "shards": "store/shards",
+    "batch_plan": "nothing",
+    "plan": "nothing",
+    "first_step": "run",
+    "evaluate": "evaluation",
+}
 BOUND = {
     "deposit": "random draws and texts",
     "build": "reading scales from distinct texts, in Python",

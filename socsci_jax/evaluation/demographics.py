@@ -9,6 +9,7 @@ stimuli or conditions.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +33,12 @@ class Attribute:
     groups: tuple[str, ...]
     code_p: np.ndarray
 
+    @functools.cached_property
+    def shares(self) -> np.ndarray:
+        """Share of each group among those of whom it is known; counted once, for there may be a million people."""
+        counts = np.bincount(self.code_p[self.code_p >= 0], minlength=len(self.groups))
+        return counts / max(counts.sum(), 1)
+
 
 @dataclasses.dataclass(frozen=True)
 class Demographics:
@@ -50,8 +57,7 @@ class Demographics:
         for attribute in self.attributes:
             code = np.where(rows >= 0, attribute.code_p[rows], -1)
             for group in range(1, len(attribute.groups)):
-                share = (attribute.code_p == group).sum() / max((attribute.code_p >= 0).sum(), 1)
-                columns.append(np.where(code >= 0, (code == group) - share, 0.0))
+                columns.append(np.where(code >= 0, (code == group) - attribute.shares[group], 0.0))
         return np.stack(columns, axis=1) if columns else np.zeros((rows.size, 0))
 
     @classmethod
@@ -117,16 +123,17 @@ def fit(
     """
     if not people.attributes or not answers:
         return None
-    x, upper, lower = [], [], []
+    rows, upper, lower = [], [], []
     total = sum(codes.size for _, _, codes, _ in answers)
     share = min(1.0, MOST_ANSWERS / total)
     for study, names, codes, marginal_l in answers:
         kept = np.flatnonzero(rng.random(codes.size) < share)
         cuts = np.concatenate([[-np.inf], _cuts(marginal_l), [np.inf]])
-        x.append(people.dummies(people.rows(study, [names[k] for k in kept.tolist()])))
+        rows.append(people.rows(study, [names[k] for k in kept.tolist()]))
         upper.append(cuts[codes[kept] + 1])
         lower.append(cuts[codes[kept]])
-    x_nx, hi, lo = np.concatenate(x), np.concatenate(upper), np.concatenate(lower)
+    x_nx = people.dummies(np.concatenate(rows))
+    hi, lo = np.concatenate(upper), np.concatenate(lower)
 
     def loss(beta: np.ndarray) -> tuple[float, np.ndarray]:
         shift = x_nx @ beta
