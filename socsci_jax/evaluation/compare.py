@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from socsci_jax.errors import InputError
@@ -162,9 +163,11 @@ def _paired(a: Evaluation, b: Evaluation) -> pl.DataFrame:
             continue
         size = min(len(replicates.values), len(other.values))
         metric = BY_NAME[key.metric]
+        with np.errstate(invalid="ignore"):  # infinite divergences of both
+            paired = replicates.values[:size] - other.values[:size]
         difference = replicates.resampling.estimate(
             metric,
-            replicates.values[:size] - other.values[:size],
+            paired,
             clusters=replicates.clusters,
             difference=True,
         )

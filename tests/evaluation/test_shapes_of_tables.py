@@ -294,3 +294,21 @@ def test_identifiers_are_no_questions(tmp_path):
     ).evaluation
     assert set(found.table["outcome"].drop_nulls()) == set(QUESTIONS)
     assert any("'timestamp' has another whole number in every row" in note for note in found.notes)
+
+
+def test_the_mean_of_several_tables_is_a_predictor(tmp_path):
+    other = table(2)
+    paths = [
+        as_csv(frame, tmp_path / name)
+        for frame, name in ((PREDICTED, "answers"), (other, "other"), (HUMAN, "human"))
+    ]
+    found = sj.evaluate_tables(paths[0], paths[2], also=[paths[1]]).evaluation
+    human, one, two = (
+        frame.unpivot(QUESTIONS, index=["participant_id", "condition"], variable_name="outcome")["value"]
+        for frame in (HUMAN, PREDICTED, other)
+    )
+    # The expected error of one draw from the mean of both is the mean of their errors.
+    errors = HUMAN_LONG.with_columns(e=((human - one).abs() + (human - two).abs()) / 8)
+    expected = 1 - errors.group_by("condition", "outcome").agg(pl.col("e").mean())["e"].mean()
+    mean = found.metric("individual_accuracy_draw", predictor="mean_of_predictors")
+    assert mean.value == pytest.approx(expected, abs=1e-10)
