@@ -39,7 +39,7 @@ def test_variants_in_a_tree_equal_prompts_of_their_own(model, layout):
 
 @pytest.mark.slow
 def test_the_full_multiverse_of_ten_items_equals_brute_force(model):
-    check_against_brute_force(model, varied_study(FULL), people(3), STUDY_FIRST, every=5)
+    check_against_brute_force(model, varied_study(FULL), people(2), STUDY_FIRST, every=11)
 
 
 def planned(model, study, personas, *, layout=STUDY_FIRST, seed=0):
