@@ -63,7 +63,7 @@ class Part:
         key = ReplicateKey(self.name, metric, normalization, source, predictor, group)
         self.replicates[key] = Replicates(values_b, self.resampling, clusters)
 
-    @property
+    @functools.cached_property
     def source(self) -> str:
         """EXACT if every cell has probabilities, else SAMPLED."""
         return EXACT if all(cell.probs_nl is not None for cell in self.cells) else SAMPLED
