@@ -13,7 +13,9 @@ from socsci_jax.evaluation.table import MODEL, NO_EFFECT, SCALE, SPLIT_HALF, row
 
 
 def choice_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
-    """Hit, regret and captured gain of the model, and of an arm at random; none without outcomes of two arms."""
+    """Hits, regret and captured gain of the model, of other predictors and of an arm at random; none without outcomes of
+    two arms.
+    """
     if means.frame.is_empty() or SPLIT_HALF not in means.samples:
         return []
     group = means.column("group")
@@ -22,15 +24,21 @@ def choice_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
     predicted = means.column("model")
     halves = means.samples[SPLIT_HALF]
     rows: list[dict[str, object]] = []
-    for name, values in {MODEL: predicted, NO_EFFECT: np.zeros_like(predicted)}.items():
+    predictors = {MODEL: predicted, NO_EFFECT: np.zeros_like(predicted), **means.others}
+    for name, values in predictors.items():
         own = [np.flatnonzero(group == g) for g in group[first]]
         made = [choose(values[arms], halves[0, arms], halves[1, arms]) for arms in own]
-        terms = np.array([[c.hit, c.regret, c.gained, c.gainable] for c in made])
-        averaged = part.resampling.means(terms[:, :2], cluster)
-        sums = part.resampling.sums(terms[:, 2:], cluster)
+        terms = np.array([[c.hit, c.hit_of_two, c.regret, c.gained, c.gainable] for c in made])
+        averaged = part.resampling.means(terms[:, :3], cluster)
+        sums = part.resampling.sums(terms[:, 3:], cluster)
         with np.errstate(invalid="ignore", divide="ignore"):
             gain = np.where(sums[:, 1] > 0, sums[:, 0] / sums[:, 1], np.nan)
-        found = {"best_arm_hit": averaged[:, 0], "decision_regret": averaged[:, 1], "captured_gain": gain}
+        found = {
+            "best_arm_hit": averaged[:, 0],
+            "best_arm_in_two": averaged[:, 1],
+            "decision_regret": averaged[:, 2],
+            "captured_gain": gain,
+        }
         for metric, replicates in found.items():
             # People are halved here, not resampled.
             replicates = replicates[:1] if part.resampling.by_participants else replicates

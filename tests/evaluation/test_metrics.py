@@ -195,6 +195,15 @@ def test_a_blind_predictor_chooses_at_random():
     assert blind.gained == pytest.approx(0)
 
 
+@pytest.mark.parametrize(
+    ("predicted", "hit"),
+    [([0.0, 0.0, 0.0, 0.0], 0.5), ([3.0, 1.0, 1.0, 0.0], 0.5), ([1.0, 2.0, 0.0, 0.0], 1.0)],
+)
+def test_the_best_arm_is_among_two_by_chance_where_predictions_are_tied(predicted, hit):
+    best = np.array([[0.1], [0.9], [0.2], [0.3]])
+    assert decisions.choose(np.array(predicted), best, best).hit_of_two == pytest.approx(hit)
+
+
 def test_the_best_arm_of_the_same_answers_would_look_better_than_it_is():
     rng = np.random.default_rng(1)
     one, other = rng.normal(size=(2, 5, 4_000))

@@ -148,6 +148,15 @@ EXAMPLES = {
         0.043,
     ),
     "best_arm_hit": ((CHOSEN.hit + RIGHT.hit) / 2, 0.5),
+    "best_arm_in_two": (
+        np.mean(
+            [
+                choose(np.array([0.3, 0.2, 0.1]), best, best).hit_of_two
+                for best in np.eye(3)[[0, 0, 1, 2], :, None]
+            ]
+        ),
+        0.75,
+    ),
     "decision_regret": (CHOSEN.regret, 0.05),
     "captured_gain": (CHOSEN.gained / CHOSEN.gainable, 0.5),
     "parity_wasserstein": (disparity(np.array([0.10, 0.12, 0.15])), 0.05),

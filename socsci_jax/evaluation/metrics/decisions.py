@@ -21,6 +21,7 @@ class Choice:
     """One outcome: was the best arm chosen, how much was lost, and what was gained over an arm at random."""
 
     hit: float
+    hit_of_two: float
     regret: float
     gained: float
     gainable: float
@@ -35,10 +36,18 @@ def choose(predicted_k: np.ndarray, selecting_kr: np.ndarray, valuing_kr: np.nda
     value, at_random = (chosen_k @ valuing_kr).mean(), valuing_kr.mean()
     return Choice(
         hit=float(chosen_k[best_r].mean()),
+        hit_of_two=float(_among_first(predicted_k, 2)[best_r].mean()),
         regret=float(best_value - value),
         gained=float(value - at_random),
         gainable=float(best_value - at_random),
     )
+
+
+def _among_first(predicted_k: np.ndarray, count: int) -> np.ndarray:
+    """Probability [K] that each arm is among the first `count` by prediction, ties broken by chance."""
+    gap_kk = predicted_k[None, :] - predicted_k[:, None]
+    above, tied = (gap_kk > TIE).sum(axis=1), (np.abs(gap_kk) <= TIE).sum(axis=1)
+    return np.clip((count - above) / tied, 0, 1)
 
 
 METRICS = (
@@ -54,6 +63,19 @@ METRICS = (
         formula="mean over outcomes and halves of 1[argmax l = argmax h of one half], ties by chance",
         trap="Even people reach far less than 1 where arms are close: look at the regret. “Best” is the highest mean.",
         example="Three arms, the predicted best is the best in 1 of 2 outcomes: 0.5; by chance 0.33.",
+    ),
+    Metric(
+        name="best_arm_in_two",
+        title="Best arm is among the two that are predicted highest",
+        unit="share of outcomes",
+        high=1.0,
+        better="higher",
+        aggregation="clusters",
+        digits=2,
+        citation="–",
+        formula="mean over outcomes and halves of 1[argmax h of one half is among the two greatest l], ties by chance",
+        trap="Always 1 with two arms, and 2 / K by chance with K arms.",
+        example="Three arms, predicted 0.3, 0.2 and 0.1, of which the last is the best in 1 of 4 outcomes: 0.75.",
     ),
     Metric(
         name="decision_regret",
