@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_pipelines.drafting.asked import DraftAttribute, read_columns
+from data_pipelines.drafting.asked import read_columns
+from data_pipelines.drafting.asked_attributes import DraftAttribute
 from data_pipelines.drafting.choice_scales import code_key, coding
 from data_pipelines.drafting.rules import find_deposit
 from data_pipelines.formats.qualtrics import Column, Export, Question, Questionnaire

@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from data_pipelines.drafting.asked_attributes import (
+    DraftAttribute,
+    attribute_of_question,
+    attributes_of_fields,
+    is_number,
+)
 from data_pipelines.drafting.choice_scales import (
+    UNANSWERED,
     Coding,
     DraftScale,
     chosen_or_not,
+    code_key,
     coding,
     scale_of_choices,
     scale_of_rows,
 )
-from data_pipelines.drafting.demographics import attribute_of, attribute_of_name
-from data_pipelines.drafting.holes import ATTENTION, NO_ORDER, UNEXPLAINED
+from data_pipelines.drafting.demographics import attribute_of
+from data_pipelines.drafting.holes import ATTENTION, NO_ORDER
 from data_pipelines.drafting.joined_choices import joined_choices
 from data_pipelines.formats.qualtrics.columns import Column
 from data_pipelines.formats.qualtrics.conjoint import find_conjoint
@@ -70,22 +78,6 @@ class Asked:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DraftAttribute:
-    """What is known of people: a column, and the texts of its codes (empty where cells are texts already).
-
-    `told` says who decided what rules could not.
-    """
-
-    name: str
-    column: str
-    recode: Mapping[str, str]
-    missing: tuple[str, ...]
-    origin: str
-    holes: tuple[str, ...] = ()
-    told: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading:
     """All answer columns of an export, sorted into what they are; `left_out` gives a reason for each of the rest."""
 
@@ -100,6 +92,7 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
     left_out: dict[str, str] = {}
     attributes: dict[str, DraftAttribute] = {}
     ticked: dict[tuple[str, str, str], bool] = {}
+    in_words = _is_in_words(survey, export)
     boxes = {(c.question, c.row, c.iteration): [] for c in export.columns if c.role == "answer"}
     for c in export.columns:
         if c.role == "answer":
@@ -121,7 +114,7 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
                 continue
             if question.id not in looped and (name := attribute_of(question)) is not None:
                 if name not in attributes and not (question.kind == "multiple" and column.choice):
-                    attributes[name] = _attribute(name, column, question, values, survey_file)
+                    attributes[name] = attribute_of_question(name, column, question, values, survey_file)
                     continue
                 if name not in attributes:
                     left_out[column.name] = f"one of several choices that tell {name}; a person has one text"
@@ -131,13 +124,19 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
                 # If in every response some box is ticked, then all were asked.
                 ticked[place] = bool(np.any([export.filled(name) for name in boxes[place]], axis=0).all())
             found = _asked(column, question, values, everybody_ticked=ticked.get(place, False))
+            if isinstance(found, Asked):
+                found = _with_unanswered(found, values)
+                if found.coding is not None:
+                    found = dataclasses.replace(
+                        found, coding=dataclasses.replace(found.coding, in_words=in_words)
+                    )
             if isinstance(found, str):
                 left_out[column.name] = found
             else:
                 asked += found if isinstance(found, list) else [found]
         elif column.role == "text":
             left_out[column.name] = "what people wrote beside a choice"
-    for attribute in _of_fields(export):
+    for attribute in attributes_of_fields(export):
         attributes.setdefault(attribute.name, attribute)
     return Reading(asked=tuple(asked), attributes=tuple(attributes.values()), left_out=left_out)
 
@@ -164,13 +163,14 @@ def _asked(
                 options = question.answers if question.kind == "matrix_multiple" else question.choices
                 return _joined(column, question, label, options, values)
             label = " - ".join(text for text in (label, picked.text) if text)
+            seen = any(code_key(value) == UNANSWERED for value in values)
             return Asked(
                 column=column,
                 question=question,
                 label=label,
-                scale=chosen_or_not(told=everybody_ticked),
+                scale=chosen_or_not(told=everybody_ticked, seen=seen),
                 choices=(picked,),
-                holes=() if everybody_ticked else ("an empty cell may mean not chosen or not asked",),
+                holes=() if everybody_ticked or seen else ("an empty cell may mean not chosen or not asked",),
             )
         case "rank":
             size = len(question.choices)
@@ -185,8 +185,12 @@ def _joined(
     column: Column, question: Question, label: str, options: Sequence[Choice], values: Mapping[str, int]
 ) -> list[Asked] | str:
     """One outcome per choice of cells that hold several."""
-    cells_ = joined_choices(values, options)
-    if not cells_:
+    seen = [value for value in values if code_key(value) == UNANSWERED]
+    cells_ = {
+        **joined_choices([value for value in values if value not in seen], options),
+        **dict.fromkeys(seen, frozenset()),
+    }
+    if len(cells_) == len(seen):
         return "several choices stand in one cell, in a way that is not understood; export them as columns of their own"
     return [
         Asked(
@@ -199,10 +203,35 @@ def _joined(
             ),
             choices=(choice,),
             suffix=f"_{choice.id}",
-            holes=("an empty cell may mean that nothing was chosen, or that it was not asked",),
+            holes=()
+            if seen
+            else ("an empty cell may mean that nothing was chosen, or that it was not asked",),
         )
         for choice in options
     ]
+
+
+def _is_in_words(survey: Questionnaire, export: Export) -> bool:
+    """True if most cells that are either codes or labels, not both, are labels."""
+    balance = 0
+    for column in export.columns:
+        if column.role != "answer":
+            continue
+        question = survey.find(column.question)
+        if question.kind in ("single", "matrix"):
+            found = coding(export.counts(column.name), question.answers or question.choices)
+            balance += found.labels - found.codes
+    return balance > 0
+
+
+def _with_unanswered(one: Asked, values: Mapping[str, int]) -> Asked:
+    """The column with the program's code for "seen, but not answered" as missing, unless it is an answer."""
+    codes = {*one.scale.levels, *one.scale.alternatives, *one.scale.missing, *one.scale.recoded}
+    possible = one.scale.lo is not None and one.scale.lo <= float(UNANSWERED)
+    if possible or UNANSWERED in codes or not any(code_key(value) == UNANSWERED for value in values):
+        return one
+    scale = dataclasses.replace(one.scale, missing=(*one.scale.missing, UNANSWERED))
+    return dataclasses.replace(one, scale=scale)
 
 
 def _chosen(column: Column, question: Question, label: str, values: Mapping[str, int]) -> Asked | str:
@@ -249,7 +278,8 @@ def _slid(column: Column, question: Question, label: str) -> Asked:
 
 
 def _written(column: Column, question: Question, label: str, values: Mapping[str, int]) -> Asked | str:
-    numbers = sum(count for value, count in values.items() if _is_number(value))
+    values = {value: count for value, count in values.items() if code_key(value) != UNANSWERED}
+    numbers = sum(count for value, count in values.items() if is_number(value))
     total = sum(values.values())
     if numbers < NUMERIC_SHARE * total or question.content in ("postcode", "phone", "date", "email"):
         return "free text, which has no scale"
@@ -261,60 +291,3 @@ def _written(column: Column, question: Question, label: str, values: Mapping[str
     return Asked(
         column=column, question=question, label=label, scale=scale_of_rows(question), holes=tuple(holes)
     )
-
-
-def _attribute(
-    name: str, column: Column, question: Question, values: Mapping[str, int], survey_file: str
-) -> DraftAttribute:
-    origin = f"{survey_file}, {question.id}"
-    if not question.choices or question.kind in ("entry", "slider"):
-        return DraftAttribute(name=name, column=column.name, recode={}, missing=(), origin=origin)
-    found = coding(values, question.choices)
-    scale = scale_of_choices(question.choices)
-    missing = tuple(scale.missing)
-    recode = {} if found.kind == "text" else {**scale.levels, **scale.alternatives}
-    if found.kind == "text":
-        missing = tuple(c.text for c in question.choices if c.value in scale.missing)
-    holes = ()
-    if found.strange_count:
-        holes = (
-            f"{counted(found.strange_count, 'cell is', 'cells are')} no choice of the survey file ({', '.join(found.strange)})",
-        )
-    return DraftAttribute(
-        name=name,
-        column=column.name,
-        recode=recode,
-        missing=missing,
-        origin=f"{origin}, choices",
-        holes=holes,
-    )
-
-
-def _of_fields(export: Export) -> Iterator[DraftAttribute]:
-    """Attributes among panel data, whose codes no file of the deposit explains."""
-    for column in export.columns:
-        if column.role != "field" or (name := attribute_of_name(column.header)) is None:
-            continue
-        values = export.counts(column.name)
-        if not values:
-            continue
-        coded = all(_is_number(value) for value in values)
-        holes = ()
-        if coded and name not in ("age", "household_size"):
-            holes = (f"its codes ({', '.join(sorted(set(values))[:6])}, ...) {UNEXPLAINED}",)
-        yield DraftAttribute(
-            name=name,
-            column=column.name,
-            recode={},
-            missing=(),
-            origin=f"{export.path.name}, panel data",
-            holes=holes,
-        )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        number = float(text)
-    except ValueError:
-        return False
-    return number == number and abs(number) < 1e300

@@ -121,9 +121,15 @@ def scale_of_rows(question: Question) -> DraftScale:
     return DraftScale(number=True, lo=lo, hi=hi if hi is None or lo is None or hi > lo else None)
 
 
-def chosen_or_not(*, told: bool) -> DraftScale:
-    """One choice of several; `told`: whoever was asked ticked some box, so an empty cell is an answer."""
-    return DraftScale(levels={"0": "not chosen", "1": "chosen"}, empty="0" if told else "")
+def chosen_or_not(*, told: bool, seen: bool = False) -> DraftScale:
+    """One choice of several; `told`: whoever was asked ticked some box, so an empty cell is an answer.
+
+    `seen`: the export writes -99 where a choice was shown and not ticked, so an empty cell was not asked.
+    """
+    levels = {"0": "not chosen", "1": "chosen"}
+    if seen:
+        return DraftScale(levels=levels, recoded={UNANSWERED: "0"})
+    return DraftScale(levels=levels, empty="0" if told else "")
 
 
 def is_ordered(labels: list[str]) -> bool:
@@ -154,18 +160,24 @@ def printed_numbers(labels: list[str]) -> dict[int, int]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Coding:
-    """How a column's cells fit a scale: counts of distinct responses, and up to five cells that fit nothing."""
+    """How a column's cells fit a scale: counts of responses, and up to five cells that fit nothing.
+
+    `in_words`: the rest of the export holds labels, which decides where all cells are codes and labels at once.
+    """
 
     codes: int
     labels: int
     strange: tuple[str, ...]
     strange_count: int
+    in_words: bool = False
 
     @property
     def kind(self) -> str:
         if not self.codes and not self.labels:
             return "empty"
-        return "numeric" if self.codes >= self.labels else "text"
+        if self.codes == self.labels:
+            return "text" if self.in_words else "numeric"
+        return "numeric" if self.codes > self.labels else "text"
 
 
 def coding(counts: Mapping[str, int], choices: Sequence[Choice]) -> Coding:

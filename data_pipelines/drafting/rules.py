@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_pipelines.drafting.asked import Reading, read_columns
@@ -18,7 +19,10 @@ from socsci_jax.studies.specification import Specification
 from socsci_jax.studies.specification_files import render
 from socsci_jax.wording import counted
 
-_TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_CSV = (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz", ".zip")
+# They lost rows of the header that link columns with questions, so they are read only where no CSV file fits.
+_OTHER_TABLES = (".xlsx", ".xls", ".ods", ".sav", ".zsav", ".dta", ".rds")
+_TABLES = (*_CSV, *_OTHER_TABLES)
 # Pairs of files that are tried before a person is asked which belong together.
 MOST_FILES = 40
 
@@ -107,17 +111,10 @@ def _pair(folder: Path) -> tuple[Path, Export]:
         raise InputError(
             f"{folder}: {counted(len(surveys), 'survey')} and {counted(len(tables), 'table')}; give a folder with one of each."
         )
-    fits: list[tuple[int, Path, Export]] = []
     problems: list[str] = []
-    for survey_path in surveys:
-        survey = read_questionnaire(survey_path)
-        for table in tables:
-            try:
-                export = read_export(table, survey)
-            except InputError as error:
-                problems.append(str(error))
-                continue
-            fits.append((sum(c.role == "answer" for c in export.columns), survey_path, export))
+    fits = list(_fits(surveys, [t for t in tables if t.name.lower().endswith(_CSV)], problems))
+    if not any(fit for fit, _, _ in fits):
+        fits += _fits(surveys, [t for t in tables if t.name.lower().endswith(_OTHER_TABLES)], problems)
     if not fits:
         raise InputError(problems[0])
     best = max(fit for fit, _, _ in fits)
@@ -129,6 +126,21 @@ def _pair(folder: Path) -> tuple[Path, Export]:
             f"({pairs}); give a folder with one survey and its export."
         )
     return chosen[0]
+
+
+def _fits(
+    surveys: Sequence[Path], tables: Sequence[Path], problems: list[str]
+) -> Iterator[tuple[int, Path, Export]]:
+    """How many columns of each table each survey explains; tables that cannot be read are told under `problems`."""
+    for survey_path in surveys if tables else ():
+        survey = read_questionnaire(survey_path)
+        for table in tables:
+            try:
+                export = read_export(table, survey)
+            except InputError as error:
+                problems.append(str(error))
+                continue
+            yield sum(c.role == "answer" for c in export.columns), survey_path, export
 
 
 def check_free_draft(out: str | Path, *, replace: bool) -> None:

@@ -23,7 +23,9 @@ from data_pipelines.drafting.specify_factors import (
 )
 from data_pipelines.drafting.specify_people import attribute_tree, exclusions, participant
 from data_pipelines.drafting.wording import LOOP
+from data_pipelines.formats.tables import format_of
 from socsci_jax.studies.specification import Specification
+from socsci_jax.studies.specification_parts import SourceFile
 
 MOST_SINGLE_HOLES = 4
 
@@ -55,7 +57,7 @@ def specify(
             "files": {
                 DATA: {
                     "path": data_path,
-                    "format": "csv",
+                    "format": format_of(SourceFile(path=data_path)),
                     "skip_rows": list(range(1, design.export.header_rows)),
                 },
                 SURVEY: {"path": survey_path},
@@ -187,10 +189,11 @@ def _scale_origin(outcome: DraftOutcome) -> str:
 
 def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
     if scale.number:
-        found: dict = {"number": True, "lo": scale.lo, "hi": scale.hi}
+        found: dict = {"number": True, "lo": scale.lo, "hi": scale.hi, "missing": list(scale.missing) or None}
         return {key: value for key, value in found.items() if value is not None}
     if not scale.levels:
-        return {"lo": scale.lo, "hi": scale.hi}
+        missing = {"missing": list(scale.missing)} if scale.missing else {}
+        return {"lo": scale.lo, "hi": scale.hi, **missing}
     coding = outcome.asked.coding
     in_words = coding is not None and coding.kind == "text"
     levels = {code: one_line(text) for code, text in scale.levels.items()}
@@ -218,8 +221,9 @@ def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
         }
         found["codes"] = {text: place for text, place in unfilled.items() if "${" in text}
     found = {key: value for key, value in found.items() if value != {}}
-    if outcome.asked.question.kind in ("multiple", "matrix_multiple") and not scale.recoded:
-        found["codes"] = {one_line(choice.text): "1" for choice in outcome.asked.choices if choice.text}
+    if outcome.asked.question.kind in ("multiple", "matrix_multiple") and not outcome.asked.suffix:
+        labels = {one_line(choice.text): "1" for choice in outcome.asked.choices if choice.text}
+        found["codes"] = {**labels, **scale.recoded}
     return found
 
 

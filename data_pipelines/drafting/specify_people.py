@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from data_pipelines.drafting.asked import DraftAttribute
+from data_pipelines.drafting.asked_attributes import DraftAttribute
 from data_pipelines.drafting.draft_tree import Draft, one_line
 from data_pipelines.drafting.holes import NOT_FINISHED
 from socsci_jax.wording import counted

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv
 
+from data_pipelines.formats.decimals import with_decimal_points
 from data_pipelines.formats.limits import MOST_COLUMNS, read_bytes
 from data_pipelines.formats.tables import Table, check_size, column_names
 from socsci_jax.errors import InputError
@@ -157,6 +158,11 @@ def _parsed(path: Path, text: str, names: list[str], *, delimiter: str, notes: l
         raise InputError(f"{path}: not a readable CSV table ({str(error).splitlines()[0]}).") from None
     numbers = _row_numbers(table.num_rows, misfits)
     frame = pl.DataFrame(pl.from_arrow(table)).rename(dict(zip(places, names, strict=True)))
+    if delimiter in (";", "\t"):
+        frame, changed = with_decimal_points(frame)
+        if changed:
+            shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+            notes.append(f"{path.name}: numbers with a decimal comma are read with a point in {shown}.")
     if text.count('"') % 2:
         _refuse_unclosed(path, text, delimiter)
     if misfits and frame.height < 2:

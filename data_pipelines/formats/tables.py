@@ -19,6 +19,7 @@ FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
     ".tab": "csv",
+    ".zip": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".xlsx": "excel",
@@ -85,26 +86,27 @@ def read_table(path: Path, source: SourceFile) -> Table:
 
     Raises InputError for a file that is absent, damaged, no table, or larger than is allowed.
     """
+    return _without(read_cells(path, source), skipped=source.skip_rows, empty=source.empty)
+
+
+def read_cells(path: Path, source: SourceFile) -> Table:
+    """The table with all its rows and cells as they stand in the file, whatever `source` says of them."""
     kind = format_of(source)
     if not path.is_file():
         raise InputError(f"{path}: file not found.")
     if kind == "csv":
         from data_pipelines.formats.csv_table import read_csv
 
-        table = read_csv(path, encoding=source.encoding, delimiter=source.delimiter)
-    elif kind == "jsonl":
+        return read_csv(path, encoding=source.encoding, delimiter=source.delimiter)
+    if kind == "jsonl":
         from data_pipelines.formats.json_table import read_json_table
 
-        table = read_json_table(path)
-    elif kind in TABLE_FORMATS:
+        return read_json_table(path)
+    if kind in TABLE_FORMATS:
         from data_pipelines.formats.isolated import read_table_isolated
 
-        table = read_table_isolated(path, kind=kind, sheet=source.sheet, object_name=source.object)
-    else:
-        raise InputError(
-            f"{path}: a {kind} file holds no table of answers; {', '.join(TABLE_FORMATS)} files do."
-        )
-    return _without(table, skipped=source.skip_rows, empty=source.empty)
+        return read_table_isolated(path, kind=kind, sheet=source.sheet, object_name=source.object)
+    raise InputError(f"{path}: a {kind} file holds no table of answers; {', '.join(TABLE_FORMATS)} files do.")
 
 
 def make_table(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_pipelines.drafting.asked import DraftAttribute
+from data_pipelines.drafting.asked_attributes import DraftAttribute
 from data_pipelines.drafting.choice_scales import DraftScale
 from data_pipelines.drafting.draft_tree import Rulings
 from data_pipelines.drafting.holes import ATTENTION, NO_ORDER, NOT_FINISHED, OTHER_LABELS, UNEXPLAINED

@@ -1,4 +1,4 @@
-"""Reads the export of a survey's answers: CSV or TSV, plain or gzipped, numeric or text.
+"""Reads the export of a survey's answers: CSV, TSV, Excel, SPSS, Stata or R, numeric or text.
 
 An export has three header rows (name, question, import id); deposits often lost one or two of them.  Every cell
 stays text, as it stands in the file.
@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from data_pipelines.formats.csv_table import read_csv
 from data_pipelines.formats.qualtrics.columns import (
     RECORD,
     Column,
@@ -27,7 +26,9 @@ from data_pipelines.formats.qualtrics.columns import (
 )
 from data_pipelines.formats.qualtrics.questionnaire import Questionnaire
 from data_pipelines.formats.qualtrics.text import words_of
+from data_pipelines.formats.tables import Table, read_cells
 from socsci_jax.studies.attributes import UNKNOWN_TEXTS
+from socsci_jax.studies.specification_parts import SourceFile
 
 _NUMBERED = re.compile(r" \(\d+\)$")
 _NAMELESS = re.compile(r"\(column \d+\)")
@@ -123,18 +124,20 @@ class Export:
 
 
 def read_export(path: str | Path, survey: Questionnaire) -> Export:
-    """The answers in a CSV or TSV file, linked with the questionnaire.
+    """The answers in a table, linked with the questionnaire.
 
     Raises InputError for a file that cannot be read as a table.
     """
     path = Path(path)
-    read = read_csv(path)
+    read = read_cells(path, SourceFile(path=path.name))
     notes = list(read.notes)
     for number, reason in read.misfits:
         notes.append(f"{path.name}, row {number}: not read ({reason}).")
     names = read.frame.columns
     headers = _headers(names)
     labels, imports, extra_rows = _header(headers, read.frame, survey)
+    if read.labels:
+        labels = [read.labels.get(name, "") for name in names]
     columns = [
         Column(name=name, header=header, label=label)
         for name, header, label in zip(names, headers, labels, strict=True)
@@ -153,11 +156,20 @@ def read_export(path: str | Path, survey: Questionnaire) -> Export:
     unknown = [c.header for c in linked if c.role == "unknown" and c.header]
     if unknown:
         notes.append(f"{path.name}: columns of questions that the survey file lacks: {', '.join(unknown)}.")
-    body = read.frame[extra_rows:].with_columns(
+    body = _answers(read)[extra_rows:].with_columns(
         pl.when(pl.col(pl.String).str.strip_chars() == "").then(None).otherwise(pl.col(pl.String)).name.keep()
     )
     return Export(
         path=path, columns=tuple(linked), table=body, header_rows=extra_rows + 1, notes=tuple(notes)
+    )
+
+
+def _answers(table: Table) -> pl.DataFrame:
+    """The cells; what the file itself declares missing is empty."""
+    return table.frame.with_columns(
+        pl.when(table.frame[name].is_in(list(codes))).then(None).otherwise(table.frame[name]).alias(name)
+        for name, codes in table.missing.items()
+        if name in table.frame.columns
     )
 
 
