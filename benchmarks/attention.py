@@ -5,7 +5,7 @@ python -m benchmarks.attention [--tokens 8192] [--dtype bfloat16] [--repeats 10]
 `flat` rows hold prompts of 450 tokens that share nothing; `tree` rows an item's prefix of 300 tokens with 16 people of 80
 tokens, as on the TESS archive.  FLOPs are those of the pairs of tokens that see each other: 4 a feature and pair
 forward, 10 backward, where scores are computed again (Dao et al. 2022).  Kernels are for accelerators; on processors they
-would be interpreted, and are left out.
+would be interpreted, and are excluded.
 """
 
 from __future__ import annotations

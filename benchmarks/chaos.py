@@ -29,7 +29,7 @@ from benchmarks.table import save
 from data_pipelines import build
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.errors import START_AGAIN
-from socsci_jax.studies.splits import make_split
+from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.program import batch_plan
@@ -169,7 +169,7 @@ def _with_faults(a: argparse.Namespace, recipe: Recipe) -> list[dict]:
         victim, name = rng.randrange(processes), rng.choice(["SIGKILL", "SIGTERM", "SIGSTOP"])
         running[victim].send_signal(signal.Signals[name])
         statuses = _after(running, victim, name)
-        # A single process that is stopped and goes on has nobody to miss it.
+        # A single process that is stopped and resumes has nobody to miss it.
         unharmed = processes == 1 and name == "SIGSTOP"
         # If the first one is killed, JAX may be faster to abort the others than these are to end by themselves.
         expected = EXPECTED | ({-signal.SIGABRT} if victim == 0 and name == "SIGKILL" else set())
@@ -213,7 +213,7 @@ def _lines(recipe: Recipe, event: str | None = None, *, process: int | str = 0) 
         for text in path.read_text().splitlines():
             try:
                 line = json.loads(text)
-            except ValueError:  # broken off by a kill
+            except ValueError:  # cut short by a kill
                 continue
             if event in (None, line["event"]):
                 found.append(line)
@@ -234,7 +234,7 @@ def _proof(quiet: Recipe, chaos: Recipe) -> dict:
             continue
         [first] = {line["first_step"] for line in begins}
         _must(
-            first == 0 or first in effective, f"a start goes on from step {first}, which nobody had trained"
+            first == 0 or first in effective, f"a start resumes from step {first}, which nobody had trained"
         )
         effective = {step: digest for step, digest in effective.items() if step <= first}
         fed: dict[int, list[int]] = collections.defaultdict(list)
@@ -264,7 +264,7 @@ def _proof(quiet: Recipe, chaos: Recipe) -> dict:
         "steps": last,
         "starts": len(starts),
         "steps trained in all, repeated ones included": trained,
-        "every batch the planned one, none twice, none left out": True,
+        "every batch the planned one, none twice, none missing": True,
         "final loss, uninterrupted": ends[0][last],
         "final loss, with faults": ends[1][last],
         "relative difference": difference,

@@ -1,4 +1,4 @@
-"""One simulation, killed ten times and taken up again by other numbers of processes, beside one that was left alone.
+"""One simulation, killed ten times and taken up again by other numbers of processes, compared with one that was left alone.
 
 python -m benchmarks.chaos_simulation [--work runs/chaos] [--kills 10] [--seed 0]
 
@@ -117,9 +117,9 @@ def _make_world(folder: Path) -> None:
     from data_pipelines.synthetic.studies import SyntheticConfig, build
     from socsci_jax.data.sentencepiece_training import train_sentencepiece
     from socsci_jax.data.tokenizers import load_tokenizer
-    from socsci_jax.models.huggingface import export_checkpoint
+    from socsci_jax.models.huggingface_export import export_checkpoint
     from socsci_jax.models.modules import init
-    from socsci_jax.studies.splits import make_split
+    from socsci_jax.studies.split_making import make_split
 
     studies = SyntheticConfig(n_studies=12, participants_per_condition=(30, 40))
     store = build(folder / "store", config=studies, command="benchmark", replace=True)

@@ -1,4 +1,4 @@
-"""How long a save keeps training waiting, beside a save that is waited for, at the same size.
+"""How long a save keeps training waiting, compared with a save that is waited for, at the same size.
 
 python -m benchmarks.checkpoints [--gigabytes 2] [--rounds 5] [--work DIR]
 

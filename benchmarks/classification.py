@@ -1,4 +1,4 @@
-"""Text classification from random weights beside a logistic regression, on the same split of the project's own corpus.
+"""Text classification from random weights compared with a logistic regression, on the same split of the project's own corpus.
 
 The corpus is `data build synthetic documents`: invented letters, three variables, coders that err at known rates.
 Both sides learn from every coder's labels of the same letters and are judged by every coder's labels of the others.
@@ -27,7 +27,8 @@ from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.model_io import open_model
 from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate
-from socsci_jax.studies.splits import Split, make_split
+from socsci_jax.studies.split_making import make_split
+from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe
@@ -63,7 +64,7 @@ def main() -> None:
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
     Console(width=100).print(table)
     command = " ".join(["python -m benchmarks.classification", *sys.argv[1:]])
-    save("classification-documents", {"figures": found}, command=command)
+    save("classification-documents", {"results": found}, command=command)
 
 
 def _store(work: Path) -> StudyStore:
@@ -74,7 +75,7 @@ def _store(work: Path) -> StudyStore:
 
 
 def _ours(a: argparse.Namespace, store: StudyStore, split: Split, seed: int) -> list[dict]:
-    """Accuracy and macro F1 of the most probable label by variable, with those that stand beside the model."""
+    """Accuracy and macro F1 of the most probable label by variable, with those the model is compared with."""
     output = a.work / f"{a.epochs}-{split.name}"
     recipe = RECIPE | {
         "output": str((output / "run").resolve()),

@@ -1,4 +1,4 @@
-"""Whether forecasts' intervals cover, on real studies that are left out, and on invented collections whose truth is known.
+"""Whether forecasts' intervals cover, on real studies that are held out, and on invented collections whose truth is known.
 
     python -m benchmarks.forecast_coverage invented            # 500 collections of each kind
     python -m benchmarks.forecast_coverage tess ../shared/data/tess_archive
@@ -155,7 +155,7 @@ def invented_table(
 def archive_tables(
     store: StudyStore, *, seed: int = 0, random_model: bool = True
 ) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Name of a predictor, and its effects beside those of the half of people that is judged."""
+    """Name of a predictor, and its effects and those of the half of people that is judged."""
     rng = np.random.default_rng(seed)
     own = rng.random(store.responses.height) < 0.5
     judged, other = human_arms(store, store.responses.filter(own)), store.responses.filter(~own)

@@ -242,7 +242,8 @@ def _make_messages(folder: Path) -> None:
 
 def _read_messages(folder: Path) -> None:
     """What is sent by somebody who knows the secret, and what by somebody who does not."""
-    from socsci_jax.distributed.peers import _is_hello, _is_message
+    from socsci_jax.distributed.meeting import _is_hello
+    from socsci_jax.distributed.peers import _is_message
     from socsci_jax.errors import InputError
     from socsci_jax.reading import parse_json_object
 

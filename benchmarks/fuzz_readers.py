@@ -27,7 +27,7 @@ class Reader:
 
 def make_store(folder: Path) -> None:
     from data_pipelines.synthetic import studies
-    from socsci_jax.studies.splits import make_split
+    from socsci_jax.studies.split_making import make_split
 
     store = studies.build(folder / "store", config=studies.PRESETS["small"], command="fuzz")
     make_split(store, name="main", seed=0, studies=0.3, conditions=0.3).save()

@@ -3,7 +3,7 @@
 python -m benchmarks.memory [--work runs/memory] [--dtype float32]
 
 A random model in the shape of Llama-3.2-1B (1.2 billion parameters, 4.9 GB in float32) is made some rows at a time.
-Each measurement is a process of its own. Two figures each, in GB:
+Each measurement is a process of its own. Two numbers each, in GB:
 
 peak      the most that was resident at any time (VmHWM), with the arrays that the devices hold: on CPU these live in
           the same memory
@@ -121,7 +121,8 @@ def _make_folder(work: Path, dtype: str) -> dict:
     """Random weights in the Hugging Face format."""
     import numpy as np
 
-    from socsci_jax.models.huggingface import TensorSource, stored_tensors, write_checkpoint
+    from socsci_jax.models.huggingface import stored_tensors
+    from socsci_jax.models.huggingface_export import TensorSource, write_checkpoint
     from socsci_jax.models.tensor_files import rows_at_a_time
 
     if (work / "model").is_dir():
@@ -169,7 +170,7 @@ def _make_run(work: Path, dtype: str) -> dict:
     run.model_config.write_bytes(loaded.config_json)
     checkpoints = CheckpointWriter(run.checkpoints, keep=1)
     state = {"params": loaded.params, "step": jnp.int32(1)}
-    checkpoints.save(1, state=state, metadata={"total_steps": 1, "figures": {}})
+    checkpoints.save(1, state=state, metadata={"total_steps": 1, "metrics": {}})
     checkpoints.close()
     (run.path / "run.json").write_text("{}")
     return {}
@@ -199,7 +200,7 @@ def _restore_to_simulate(work: Path, dtype: str) -> dict:
 
 
 def _restore_to_train(work: Path, dtype: str) -> dict:
-    """As a run that goes on restores its state."""
+    """As a run that resumes restores its state."""
     import jax
 
     from socsci_jax.distributed.peers import Peers

@@ -1,9 +1,9 @@
-"""What each objective gives on held-out people: distance, accuracy and spread, beside sft at equal steps.
+"""What each objective gives on held-out people: distance, accuracy and spread, compared with sft at equal steps.
 
 python -m benchmarks.objectives [--source TESS_ARCHIVE] [--epochs 3]
 
 All sides start from the same random weights and take the same number of steps of the same number of tokens (soft and
-wasserstein, whose trees hold all levels, see less of the data in them); dpo goes on from sft's result for as many.  Differences to sft are paired by item, averaged within studies and then over them, with intervals over studies.
+wasserstein, whose trees hold all levels, see less of the data in them); dpo starts from sft's result for as many.  Differences to sft are paired by item, averaged within studies and then over them, with intervals over studies.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
         "soft": {"objective": {"kind": "soft"}},
         "wasserstein + sft": {"objective": {"kind": "wasserstein", "sft_share": 0.5}},
     }
-    figures = {name: _figures(a, store, name, changes) for name, changes in sides.items()}
+    results = {name: _results(a, store, name, changes) for name, changes in sides.items()}
     started = a.work / f"{store.path.name}-{a.epochs}-{a.seed}-sft-exported"
     if not started.is_dir():
         export_run(_run_folder(a, store, "sft"), started)
@@ -66,7 +66,7 @@ def main() -> None:
             "objective": {"kind": "dpo", "beta": beta},
             "optimizer": {"epochs": a.epochs, "learning_rate": 2e-4},
         }
-        figures[name] = _figures(a, store, name, changes)
+        results[name] = _results(a, store, name, changes)
     found = []
     for part in PARTS:
         table = Table(
@@ -79,8 +79,8 @@ def main() -> None:
             "- sft's",
             "entropy ratio",
         )
-        base = figures["sft"].filter(part=part)
-        for name, frame in figures.items():
+        base = results["sft"].filter(part=part)
+        for name, frame in results.items():
             row = _compare(frame.filter(part=part), base, seed=a.seed)
             found.append({"part": part, "objective": name, **row})
             table.add_row(
@@ -96,7 +96,7 @@ def main() -> None:
         table.title = f"{part}, {base.height} items of {base['study_id'].n_unique()} studies"
         Console(width=150).print(table)
     command = " ".join(["python -m benchmarks.objectives", *sys.argv[1:]])
-    save(f"objectives-{store.path.name}", {"figures": found}, command=command)
+    save(f"objectives-{store.path.name}", {"results": found}, command=command)
 
 
 def _run_folder(a: argparse.Namespace, store: StudyStore, name: str) -> Path:
@@ -104,7 +104,7 @@ def _run_folder(a: argparse.Namespace, store: StudyStore, name: str) -> Path:
     return a.work / f"{store.path.name}-{a.epochs}-{a.seed}-{plain}"
 
 
-def _figures(a: argparse.Namespace, store: StudyStore, name: str, changes: dict) -> pl.DataFrame:
+def _results(a: argparse.Namespace, store: StudyStore, name: str, changes: dict) -> pl.DataFrame:
     """One row an item and part: distance, accuracies, entropies."""
     output = _run_folder(a, store, name)
     recipe = RECIPE | {

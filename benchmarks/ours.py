@@ -134,9 +134,9 @@ def main() -> None:
     parser.add_argument("--dump")
     a = parser.parse_args()
     set_up_compiler()
-    figures = {"train": train, "score": score_requests}[a.task](a)
+    measured = {"train": train, "score": score_requests}[a.task](a)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({**figures, "dtype": a.dtype, "peak_rss_mb": peak, "versions": software_versions()}))
+    print(json.dumps({**measured, "dtype": a.dtype, "peak_rss_mb": peak, "versions": software_versions()}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `plan` predicts of a step's memory beside what the program that training compiles here says, and takes.
+"""What `plan` predicts of a step's memory, compared with what the program that training compiles here says, and takes.
 
 Each case is compiled twice: as `plan` does, and as `train` does on this machine; then that program runs once on arrays
 of those shapes, and the peak of the process is read (Linux).
@@ -21,7 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.table import save
-from socsci_jax.feasibility import assumed_row, make_plan, step_operands
+from socsci_jax.feasibility.memory import step_operands
+from socsci_jax.feasibility.plan import make_plan
+from socsci_jax.feasibility.shapes import assumed_row
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.training.optimizer import make_optimizer

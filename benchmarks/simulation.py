@@ -1,4 +1,4 @@
-"""Held-out responses predicted per second, beside the peers.
+"""Held-out responses predicted per second, compared with the peers.
 
 python -m benchmarks.simulation --peers PEERS/bin/python --source TESS_ARCHIVE [--levels 101]
 """

@@ -97,7 +97,7 @@ def compare(
 
 
 def save(name: str, facts: dict, *, command: str) -> None:
-    """Keeps raw figures with their command and machine."""
+    """Keeps raw measurements with their command and machine."""
     RESULTS.mkdir(exist_ok=True)
     # Where things lie on this machine is nobody's business.
     named = " ".join(Path(word).name if "/" in word else word for word in command.split())

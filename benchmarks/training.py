@@ -1,4 +1,4 @@
-"""Responses trained per second, beside the peers.
+"""Responses trained per second, compared with the peers.
 
 python -m benchmarks.training --peers PEERS/bin/python --source TESS_ARCHIVE [--shape small --tokenizer QWEN]
 """
@@ -14,7 +14,7 @@ from benchmarks.workload import workload
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--steps", type=int, default=5)
-    options.add_argument("--without", nargs="*", default=[], help="labels to leave out")
+    options.add_argument("--without", nargs="*", default=[], help="labels to exclude")
     a = options.parse_args()
     folder = workload(a.work, shape=a.shape, source=a.source, tokenizer=a.tokenizer).resolve()
     tiny = a.shape == "tiny"

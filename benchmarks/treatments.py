@@ -1,4 +1,4 @@
-"""Objectives that see treatments beside those that do not, on invented studies with known effects.
+"""Objectives that see treatments compared with those that do not, on invented studies with known effects.
 
 python -m benchmarks.treatments --studies 200 --people 40 60 --epochs 3 --seeds 0 1 2     # the full comparison: hours
 python -m benchmarks.treatments --studies 12 --people 6 8 --epochs 1 --seeds 0            # a look, in minutes
@@ -25,7 +25,8 @@ from socsci_jax.model_io import open_model
 from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.simulation.two_parts import simulate_two_parts
-from socsci_jax.studies.splits import Split, make_split
+from socsci_jax.studies.split_making import make_split
+from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.training.effect_metrics import effect_metrics

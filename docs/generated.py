@@ -81,7 +81,7 @@ def _with_default(option: Any) -> str:
 
 
 def recipes() -> str:
-    """The list of recipes beside them, whose links lead to files that the site does not have."""
+    """The list of recipes next to them, whose links lead to files that the site does not have."""
     return re.sub(r"\]\([\w./-]+\.yaml\)", "]", RECIPES.read_text()).replace("[`", "`").replace("`]", "`")
 
 

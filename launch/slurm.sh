@@ -1,5 +1,5 @@
 #!/bin/bash
-# One training run as a SLURM job, one process per GPU, which goes on by itself after a preemption, at its time limit
+# One training run as a SLURM job, one process per GPU, which resumes by itself after a preemption, at its time limit
 # and when a process is lost. Submit it with submit.py, which knows from the recipe how many nodes and GPUs to ask for:
 #
 #   python launch/submit.py RECIPE [KEY=VALUE ...] [-- --partition=gpu --time=12:00:00 ...]
@@ -33,7 +33,7 @@ go_on() {
     if [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
         echo "slurm.sh: status $1, $2: requeued (restart $((${SLURM_RESTART_COUNT:-0} + 1)))"
         scontrol requeue "$SLURM_JOB_ID" && exit "$1"
-        echo "slurm.sh: SLURM does not requeue this job: submit it again to go on from its newest checkpoint"
+        echo "slurm.sh: SLURM does not requeue this job: submit it again to resume from its newest checkpoint"
     fi
     exit "$1"
 }

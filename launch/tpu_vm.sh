@@ -1,5 +1,5 @@
 #!/bin/bash
-# One training run on a slice of Cloud TPU VMs, which goes on by itself when the slice is preempted or a process is lost:
+# One training run on a slice of Cloud TPU VMs, which resumes by itself when the slice is preempted or a process is lost:
 #
 #   launch/tpu_vm.sh RECIPE [KEY=VALUE ...] [-- --spot ...]
 #

@@ -1,4 +1,4 @@
-"""The files beside exported weights, so that a default client does with the folder what was trained.
+"""The files next to exported weights, so that a default client does with the folder what was trained.
 
 `transformers` reads the dtype of the tensors from config.json, the ids that end an answer from generation_config.json and
 the prompt from chat_template.jinja.  Those of the start speak of the start.

@@ -15,7 +15,7 @@ OPTIMIZATION_LEVEL = "JAX_OPTIMIZATION_LEVEL"
 # Read when JAX starts its devices.
 _DEVICE_ENVIRONMENT = {
     # JAX takes three quarters of a GPU by default; a training run has the device to itself, and what is left here
-    # is enough for the libraries that allocate beside it (NCCL, cuBLAS workspaces).
+    # is enough for the libraries that allocate besidesssssss it (NCCL, cuBLAS workspaces).
     "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.92",
 }
 
@@ -37,7 +37,7 @@ def before_jax() -> None:
 def set_up_compiler() -> Path:
     """Turns on JAX's persistent compilation cache, and XLA's first level of optimization where it is a GPU's.
 
-    XLA takes seconds to minutes for each program, and a run that goes on repeats them; the cache lies in the folder
+    XLA takes seconds to minutes for each program, and a run that resumes repeats them; the cache lies in the folder
     of JAX's own variable, or of the user's cache, and is returned.  Level O1 has XLA's GPU compiler overlap
     collectives with computation (latency hiding, pipelined collectives); on other devices it only costs time.
     """

@@ -13,7 +13,7 @@ STOPPED = 75
 LOST = 76
 # A step took far longer than its like; the stacks of all threads are in the log: start again, elsewhere if it repeats.
 STALLED = 77
-# Loss or gradient is no number: starting again would end at the same step.
+# Loss or gradient is not a number: starting again would end at the same step.
 NON_FINITE = 78
 # Where the checkpoints are did not answer as it should, which may pass: start again, a few times.
 STORAGE_FAILED = 79
@@ -34,7 +34,7 @@ class ProcessesDiffer(InputError):
 
 
 class RunEnded(Exception):
-    """The run cannot go on as it is, for a reason that is nobody's bad input; one sentence, and `status` to exit with."""
+    """The run cannot continue as it is, for a reason that is nobody's bad input; one sentence, and `status` to exit with."""
 
     status: ClassVar[int]
 
@@ -78,7 +78,7 @@ _STORAGE = {
 
 
 def ending(error: BaseException) -> tuple[str, int]:
-    """The sentence that a user is told of what ended the program, and the exit status; 1 is for what nobody foresaw."""
+    """The sentence that tells a user what ended the program, and the exit status; 1 is for what nobody foresaw."""
     match error:
         case InputError():
             return str(error), BAD_INPUT

@@ -23,13 +23,11 @@ from socsci_jax.models.config import DecoderConfig, parse_config
 from socsci_jax.models.huggingface import (
     CHECKPOINT_FILES,
     StoredTensor,
-    TensorSource,
     locate_model,
     read_config_json,
-    source_of,
     stored_tensors,
-    write_checkpoint,
 )
+from socsci_jax.models.huggingface_export import TensorSource, source_of, write_checkpoint
 from socsci_jax.models.modules import parameter_axes
 from socsci_jax.models.quantization import quantize
 from socsci_jax.models.sharding import make_mesh
@@ -50,9 +48,9 @@ def export_run(
     adapter: bool = False,
     max_shard_bytes: int = 5_000_000_000,
 ) -> None:
-    """Writes a run's checkpoint, or a GGUF file, as a Hugging Face folder, with a file of metadata about the run beside the weights.
+    """Writes a run's checkpoint, or a GGUF file, as a Hugging Face folder, with a file of metadata about the run next to the weights.
 
-    Weights pass through memory in pieces (all of a random start at once), and an export that was stopped goes on with
+    Weights pass through memory in pieces (all of a random start at once), and an export that was stopped resumes with
     the file that was being written.  With `adapter` the adapter alone, in `peft`'s format; else it is merged into its
     base.  Raises InputError if `path` is no run, has no checkpoint or no adapter, or `out` exists or cannot be written.
     """

@@ -49,5 +49,5 @@ def without_formulas(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def write_csv(frame: pl.DataFrame, path: Path) -> None:
-    """A table for people, who open it in a spreadsheet; programs read the Parquet table beside it."""
+    """A table for people, who open it in a spreadsheet; programs read the Parquet table next to it."""
     path.write_bytes(without_formulas(frame).write_csv().encode())

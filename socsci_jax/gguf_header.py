@@ -70,7 +70,7 @@ class _DamagedError(Exception):
 
 
 def read_header(path: str | Path) -> GgufHeader:
-    """Reads the header of a GGUF file, and those of the files that a split model goes on in.
+    """Reads the header of a GGUF file, and those of the files in which a split model continues.
 
     Raises InputError for a file that is damaged, truncated or of another version, and for a quantization that is not
     known.
@@ -84,14 +84,14 @@ def read_header(path: str | Path) -> GgufHeader:
     if name is None or int(name["number"]) != 1 or int(name["count"]) != count:
         raise InputError(
             f"{path}: is one of {counted(count, 'file')} of a split model; give the one that is called "
-            f"NAME-00001-of-{count:05d}.gguf, with the others beside it."
+            f"NAME-00001-of-{count:05d}.gguf, with the others next to it."
         )
     tensors = dict(first.tensors)
     for number in range(2, count + 1):
         other = path.with_name(f"{name['stem']}-{number:05d}-of-{count:05d}.gguf")
         if not other.is_file():
             raise InputError(
-                f"{path}: goes on in {other.name}, which is absent; put all {counted(count, 'file')} together."
+                f"{path}: continues in {other.name}, which is absent; put all {counted(count, 'file')} together."
             )
         tensors |= _read_one(other).tensors
     return dataclasses.replace(first, tensors=tensors)

@@ -38,7 +38,7 @@ class Accelerator:
 ACCELERATORS = {
     accelerator.name: accelerator
     for accelerator in (
-        # Sheets give sparse figures: dense is half of them.  The memory of B200 is that of DGX B200, 1,440 GB by 8.
+        # Data sheets give sparse rates: dense is half of them.  The memory of B200 is that of DGX B200, 1,440 GB by 8.
         Accelerator(name="b200", memory_gb=180, peak_tflops=2250, source=f"{NVIDIA}, DGX B200"),
         Accelerator(name="h200", memory_gb=141, peak_tflops=989, source=f"{NVIDIA}, H200 SXM"),
         Accelerator(name="h100", memory_gb=80, peak_tflops=989, source=f"{NVIDIA}, H100 SXM"),

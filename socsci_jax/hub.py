@@ -49,7 +49,7 @@ def resolve_folder(name_or_path: str | Path, *, allow_patterns: Sequence[str]) -
                 name_or_path, allow_patterns=list(allow_patterns), etag_timeout=TIMEOUT_SECONDS
             )
         )
-    # Offline, unknown, gated and misspelt repositories all end here; the library's classes for them derive
+    # Offline, unknown, gated and misspelled repositories all end here; the library's classes for them derive
     # from these three.
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

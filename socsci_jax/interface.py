@@ -79,7 +79,7 @@ def split_store(
 
     Raises InputError for a share out of range, an unknown study id, or a split that holds out nothing.
     """
-    from socsci_jax.studies.splits import make_split
+    from socsci_jax.studies.split_making import make_split
 
     split = make_split(
         store,
@@ -226,7 +226,7 @@ def forecast(
       margins: for each attribute the share of each value in the population, to which personas are weighted.
       subgroups: attributes by whose values effects are told apart.
       composites: means of several outcomes, besides those of the file.
-      exclude: studies of the store that are left out, such as the experiment itself.
+      exclude: studies of the store that are excluded, such as the experiment itself.
       seed: of all that is drawn.
       allow_unknown: allows a model of which nobody knows what it was trained on.
       show_progress: a bar in a terminal or notebook.

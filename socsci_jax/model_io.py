@@ -71,7 +71,7 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
             trained_on = _together(trained_on, base)
             adapted = dataclasses.replace(loaded.config, adapter=adapter)
             params = merge_adapter(join(loaded.params, load_adapter(folder, adapted)), adapted)
-            # What was trained beside the adapter travels with it; else the base's tokenizer is meant.
+            # What was trained next to the adapter travels with it; else the base's tokenizer is meant.
             folder = folder if any((folder / name).is_file() for name in TOKENIZER_FILES) else base
         else:
             loaded = load_checkpoint(folder, mesh=mesh)

@@ -17,13 +17,13 @@ import data_pipelines
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.sentences import PREDICTOR_NAMES, number
 from socsci_jax.evaluation.table import BASELINES, MODEL
-from socsci_jax.evaluation.verdicts import PREDICTOR_NAMES, number
 from socsci_jax.export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.sampling import sample_responses
-from socsci_jax.studies.splits import make_split
+from socsci_jax.studies.split_making import make_split
 from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.program import batch_plan

@@ -16,11 +16,11 @@ SECONDS_BETWEEN_LINES = 20.0
 
 
 class Progress(Protocol):
-    """What long work reports to: how much of `total` is done, with a few figures beside it."""
+    """What long work reports to: how much of `total` is done, with a few values."""
 
     total: int
 
-    def update(self, done: int, figures: str = "") -> None: ...
+    def update(self, done: int, status: str = "") -> None: ...
 
 
 class _Bar:
@@ -32,9 +32,9 @@ class _Bar:
         self.total = total
         self._bar: Any = tqdm(desc=title, total=total, dynamic_ncols=True)
 
-    def update(self, done: int, figures: str = "") -> None:
+    def update(self, done: int, status: str = "") -> None:
         self._bar.total = self.total
-        self._bar.set_postfix_str(figures, refresh=False)
+        self._bar.set_postfix_str(status, refresh=False)
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
@@ -49,7 +49,7 @@ class _Lines:
         self._started = self._last_line = time.monotonic()
         self._ended = False  # some work reports its end twice, which is one line
 
-    def update(self, done: int, figures: str = "") -> None:
+    def update(self, done: int, status: str = "") -> None:
         if self._first is None:
             self._first = done
         now = time.monotonic()
@@ -59,14 +59,14 @@ class _Lines:
             self._last_line = now
             rate = (done - self._first) / max(now - self._started, 1e-9)
             left = f", {(self.total - done) / rate:.0f} s left" if rate > 0 and done < self.total else ""
-            logger.info(f"{self._title}: {done:,}/{self.total:,}{left} {figures}".rstrip())
+            logger.info(f"{self._title}: {done:,}/{self.total:,}{left} {status}".rstrip())
 
 
 class _Silence:
     def __init__(self, total: int):
         self.total = total
 
-    def update(self, done: int, figures: str = "") -> None:
+    def update(self, done: int, status: str = "") -> None:
         pass
 
 

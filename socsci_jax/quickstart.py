@@ -13,7 +13,7 @@ from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import simulate
-from socsci_jax.studies.splits import make_split
+from socsci_jax.studies.split_making import make_split
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.wording import counted

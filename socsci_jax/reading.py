@@ -150,7 +150,7 @@ class JsonLine:
 def json_lines(
     path: Path, *, longest: int = bounds.JSON_LINE_BYTES, finite: bool = True, hint: str = ""
 ) -> Iterator[JsonLine]:
-    """The lines of a file, numbered from 1, blank ones left out; a damaged line costs no other one."""
+    """The lines of a file, numbered from 1, blank ones skipped; a damaged line costs no other one."""
     try:
         file = path.open("rb")
     except (OSError, ValueError) as error:

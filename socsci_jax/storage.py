@@ -1,7 +1,7 @@
 """Where outputs go: what a disk says when it fails, files and folders that appear whole, one writer for each.
 
 What is written appears under its name only when it is complete.  `only_writer` keeps a second program from a folder
-that one is writing; its lock is a file beside the folder (`.NAME.lock`) that names the holder, and does not outlive it.
+that one is writing; its lock is a file next to the folder (`.NAME.lock`) that names the holder, and does not outlive it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _beside(path: Path, word: str) -> Path:
 
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A folder beside `path`, in which its parts are made; it is gone when the block ends."""
+    """A folder next to `path`, in which its parts are made; it is gone when the block ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path, "partial")
     partial.mkdir()
@@ -174,7 +174,7 @@ def only_writer(path: Path, *, patience: float = NO_SIGN_SECONDS) -> Iterator[No
 
 
 def _lock_file(path: Path) -> Path:
-    """Beside what is written, which need not exist yet; within it where nothing can be written beside it."""
+    """Next to what is written, which need not exist yet; within it where nothing can be written next to it."""
     beside = path.parent / f".{path.name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     return beside if os.access(path.parent, os.W_OK) or not path.is_dir() else path / ".lock"

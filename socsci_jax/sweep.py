@@ -1,4 +1,4 @@
-"""The data-scaling figure: one recipe trained on growing shares of the training part, each run evaluated.
+"""The data-scaling curve: one recipe trained on growing shares of the training part, each run evaluated.
 
 DIR/share-S-seed-K/ holds one run: `run/` (training), `predictions.parquet`, `evaluation/`; DIR itself the table
 and the plot of all of them.
@@ -16,7 +16,8 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.evaluate_files import evaluate_files
-from socsci_jax.evaluation.sweep_report import Point, distances_of, sweep_table, write_sweep
+from socsci_jax.evaluation.sweep_report import write_sweep
+from socsci_jax.evaluation.sweep_table import Point, distances_of, sweep_table
 from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.predictions import read_metadata
@@ -59,7 +60,7 @@ def sweep(
     """Trains, simulates and evaluates every share with every seed; returns the table that is written to `out`.
 
     A seed is that of the subset and of the training.  Runs whose predictions are there already are not trained
-    again, one that was stopped goes on.  Evaluations rest on the same resamples in all runs.
+    again, one that was stopped resumes.  Evaluations rest on the same resamples in all runs.
     Raises InputError, before anything is trained, for what cannot be swept, and as `train` does.
     """
     store = StudyStore(recipe.data.store)

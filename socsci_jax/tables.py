@@ -51,7 +51,7 @@ def read_parquet(
     filled: Sequence[str] = (),
     from_integers: Sequence[str] = (),
 ) -> pa.Table:
-    """The columns of `schema` with its types and the file's metadata; other columns are left out.
+    """The columns of `schema` with its types and the file's metadata; other columns are excluded.
 
     Columns of `optional` may be missing and are then null; those of `filled` hold no null; those of `from_integers` are
     ids that some programs keep as integers.  Numbers are widened, texts of one kind become those of another, and nothing

@@ -37,7 +37,7 @@ from socsci_jax.storage import new_file
 from socsci_jax.studies.trained_on import METADATA_FILE
 from socsci_jax.training.run import RunFolder
 
-# Values compared at a time: what is made in between stays small beside the tensor itself.
+# Values compared at a time: what is made in between stays small compared with the tensor itself.
 PIECE = 1 << 22
 ROWS_SHOWN = 20
 
@@ -101,7 +101,7 @@ def compare(a: str, b: str) -> Comparison:
 
     Memory holds two tensors at a time.  Raises InputError for a side that is no checkpoint or cannot be read.
     """
-    # Beside an export a run is seen as an export of it would be; beside anything else as it began.
+    # Next to an export a run is seen as an export of it would be; next to anything else as it began.
     exported = any((Path(name) / METADATA_FILE).is_file() for name in (a, b))
     left, right = _open(a, as_export=exported), _open(b, as_export=exported)
     shared = sorted(left.names & right.names, key=_parameter_first)

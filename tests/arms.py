@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 from small import AGES, GENDERS, small_config, small_item, small_tokenizer
 
+from socsci_jax.data.branch_targets import Targets
 from socsci_jax.data.contrast_plan import ContrastPlan
 from socsci_jax.data.contrasts import ContrastTargets
 from socsci_jax.data.shards import TreeShards, build_shards
-from socsci_jax.data.targets import Targets
 from socsci_jax.models.modules import init
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.scale import Scale
-from socsci_jax.studies.splits import Split, make_split
+from socsci_jax.studies.split_making import make_split
+from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store_builder import StoreBuilder
 
 SETTINGS = {"compute_dtype": jnp.float32, "remat": "none"}

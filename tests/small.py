@@ -16,12 +16,13 @@ import polars as pl
 from socsci_jax.data.sentencepiece_training import train_sentencepiece
 from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
 from socsci_jax.models.config import DecoderConfig
+from socsci_jax.studies.fingerprints import TRAINED_ON_SCHEMA
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.schema import Item, Scale
-from socsci_jax.studies.splits import make_split
+from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
-from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TRAINED_ON_SCHEMA, TrainedOn
+from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn
 
 SCALE_1_5 = Scale.of_levels(range(1, 6), origin="stated")
 GENDERS = ("Female", "Male")

@@ -1,4 +1,4 @@
-"""The measurements for accelerators, tried to their end with tiny shapes; killed in between, they go on."""
+"""The measurements for accelerators, tried to their end with tiny shapes; killed in between, they resume."""
 
 import importlib.util
 import json

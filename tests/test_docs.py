@@ -10,13 +10,13 @@ import typer
 from conftest import REPOSITORY
 
 from socsci_jax.cli import app
-from socsci_jax.evaluation.sweep_report import SWEEP_SCHEMA
+from socsci_jax.evaluation.sweep_table import SWEEP_SCHEMA
 from socsci_jax.evaluation.table import EVALUATION_SCHEMA
 from socsci_jax.forecasting.respondent_statistics import STATISTICS
 from socsci_jax.forecasting.table import CHECKS, MULTIVERSE, VARIANTS
 from socsci_jax.studies import schema
+from socsci_jax.studies.fingerprints import TRAINED_ON_SCHEMA
 from socsci_jax.studies.splits import SPLIT_SCHEMA
-from socsci_jax.studies.trained_on import TRAINED_ON_SCHEMA
 
 PAGES = sorted(
     [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "recipes/README.md"]

@@ -1,4 +1,4 @@
-"""Planning: what is said of a machine that is not there is what a run on it would take."""
+"""Planning: what is reported of a machine that is not there is what a run on it would take."""
 
 import dataclasses
 import math
@@ -16,9 +16,11 @@ from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.trees import RowShape
 from socsci_jax.errors import InputError
-from socsci_jax.feasibility import assumed_row, data_figures, device_bytes, make_plan, step_operands
+from socsci_jax.feasibility.memory import device_bytes, step_operands
+from socsci_jax.feasibility.plan import make_plan
+from socsci_jax.feasibility.shapes import assumed_row, data_statistics
 from socsci_jax.hardware import parse_machine
-from socsci_jax.models.config import Adapter, DecoderConfig
+from socsci_jax.models.config import AdapterConfig, DecoderConfig
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.studies.splits import Split
 from socsci_jax.training import compiled_step, loop
@@ -49,7 +51,7 @@ def recipe_of(store, output, **changes) -> Recipe:
 def test_predicted_arguments_are_the_bytes_of_the_real_arrays(store, tmp_path, lora):
     recipe = recipe_of(store, tmp_path / "run", lora=lora, parallelism={"fsdp": 2, "tensor": 2})
     prepared = prepare(recipe)
-    row = data_figures(recipe, prepared.shards).row
+    row = data_statistics(recipe, prepared.shards).row
     state, batch, frozen = map(device_bytes, step_operands(recipe, prepared.config, row, prepared.mesh))
     optimizer = make_optimizer(recipe.optimizer, total_steps=10)
     start = start_params(recipe, prepared.config, prepared.mesh)
@@ -103,23 +105,23 @@ def batch_arrays(recipe, shards, *, step) -> dict[str, np.ndarray]:
 def test_figures_of_the_data_are_those_of_its_batches(store, tmp_path):
     recipe = recipe_of(store, tmp_path / "run")
     prepared = prepare(recipe)
-    figures = data_figures(recipe, prepared.shards)
-    steps = [batch_arrays(recipe, prepared.shards, step=step) for step in range(figures.steps_per_epoch)]
+    statistics = data_statistics(recipe, prepared.shards)
+    steps = [batch_arrays(recipe, prepared.shards, step=step) for step in range(statistics.steps_per_epoch)]
     ends = np.stack([arrays["end"] for arrays in steps])
     real = ends > 0
-    assert figures.padding == pytest.approx(1 - real.mean())
-    assert figures.slots_used == pytest.approx(
+    assert statistics.padding == pytest.approx(1 - real.mean())
+    assert statistics.slots_used == pytest.approx(
         np.mean([arrays["slot_weight"] > 0 for arrays in steps]), rel=0.02
     )
     # Token j is seen by those from j to end - 1.
     seen = np.where(real, ends - np.arange(ends.shape[-1]), 0).sum()
-    assert figures.keys == pytest.approx(seen / real.sum(), rel=0.02)
+    assert statistics.keys == pytest.approx(seen / real.sum(), rel=0.02)
     answered = Split.load(store, "main").training_responses().height
-    assert figures.responses == answered
+    assert statistics.responses == answered
     data = {"store": str(store.path), "split": "main", "sharing": "prefix"}
     alone = load_inputs(recipe_of(store, tmp_path / "run", data=data)).shards(prepared.tokenizer).lengths
     tokens = (alone.prefix_tokens[alone.branch_prefix] + alone.branch_tokens).sum()
-    assert figures.sharing == pytest.approx(tokens / ends.size, rel=0.02)
+    assert statistics.sharing == pytest.approx(tokens / ends.size, rel=0.02)
 
 
 # --- computation ------------------------------------------------------------------------------------------------------
@@ -137,7 +139,7 @@ def test_the_formula_counts_what_the_program_multiplies(store, tmp_path, remat, 
     row = RowShape(tokens=128, reads=64, slots=64)
 
     def with_layers(count: int) -> DecoderConfig:
-        adapter = None if lora is None else Adapter(**lora)
+        adapter = None if lora is None else AdapterConfig(**lora)
         return dataclasses.replace(CONFIG, num_hidden_layers=count, adapter=adapter)
 
     def formula(layers: int) -> float:
@@ -180,7 +182,7 @@ def product_flops(jaxpr) -> float:
     return total
 
 
-# --- what is said -----------------------------------------------------------------------------------------------------
+# --- what is reported -----------------------------------------------------------------------------------------------------
 
 
 def plan_command(recipe: dict, folder, *arguments):

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from socsci_jax.cli.output import print_rich, print_table, say
-from socsci_jax.evaluation.sweep_report import STYLE
+from socsci_jax.evaluation.sweep_plot import STYLE
 from socsci_jax.foreign_text import for_terminal, without_formulas, write_csv
 
 HOSTILE = "[/bold] [red]\x1b[31m\x1b]0;title\x07 $\\frac{1} :smile: \u202eabc\x9b2J\ud800"

@@ -125,8 +125,8 @@ def test_simulation_opens_the_file_and_a_run_goes_on_without_it(world, trained, 
 
 
 def test_plan_knows_the_shape_of_the_file(world):
-    from socsci_jax.feasibility import _data_and_config
+    from socsci_jax.feasibility.shapes import data_and_config
 
     recipe = small_recipe(world[0], world[1].parent / "planned", model={"init_from": str(world[1])})
-    _, config, _ = _data_and_config(parse_recipe(recipe, where="test"))
+    _, config, _ = data_and_config(parse_recipe(recipe, where="test"))
     assert (config.model_type, config.num_hidden_layers) == ("qwen3", 2)

@@ -1,4 +1,4 @@
-"""The chain from packaged weights: found without importing the package, on few people, beside the zero-shot model."""
+"""The chain from packaged weights: found without importing the package, on few people, compared with the zero-shot model."""
 
 from __future__ import annotations
 

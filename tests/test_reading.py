@@ -176,7 +176,7 @@ def test_a_table_of_another_form_is_one_sentence(tmp_path, columns, found):
         {"item": pa.array(["a"], pa.large_string())},
         {"item": pa.array(["a"]).dictionary_encode()},
         {"value": pa.array([1], pa.int8()), "levels": pa.array([[1.0]])},
-        {"more": ["left out"]},
+        {"more": ["excluded"]},
     ],
 )
 def test_other_sizes_of_a_type_are_read(tmp_path, columns):

@@ -67,10 +67,10 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_a_room_imports_only_what_the_design_allows(room):
-    allowed = MAY_IMPORT[room] | EVERYBODY | {room}
-    for path in (ROOT / "socsci_jax" / room).rglob("*.py"):
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_what_the_design_allows(package):
+    allowed = MAY_IMPORT[package] | EVERYBODY | {package}
+    for path in (ROOT / "socsci_jax" / package).rglob("*.py"):
         own = {name.split(".")[1] for name in imports(path) if name.startswith("socsci_jax.")}
         modules = own - {"__version__"}
         assert modules <= allowed, f"{path.name} imports {modules - allowed}"

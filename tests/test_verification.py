@@ -1,4 +1,4 @@
-"""Comparing checkpoints: what is equal is said to be, and a single flipped bit is found and located."""
+"""Comparing checkpoints: what is equal is reported as equal, and a single flipped bit is found and located."""
 
 import json
 import shutil

@@ -72,7 +72,7 @@ def run(out: Path, *, minutes: float, only: list[str] | None, again: list[str], 
             continue
         left = end - time.monotonic()
         if left < LEAST_SECONDS:
-            print("time is over; the same command goes on from here", flush=True)
+            print("time is over; the same command resumes from here", flush=True)
             break
         print(f"{one.name} ...", flush=True)
         found = _in_a_process(one, seconds=min(one.seconds, left), tiny=tiny)
@@ -133,7 +133,7 @@ def _write(path: Path, facts: dict[str, Any]) -> None:
 
 
 def show(out: Path) -> None:
-    """One line for each number that was found, beside what is expected."""
+    """One line for each number that was found, with what is expected."""
     table = Table("measurement", "found", "expected", title=str(out.name))
     for one in MEASUREMENTS:
         path = _file(out, one)

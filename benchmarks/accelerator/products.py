@@ -29,7 +29,7 @@ def ceiling(tiny: bool) -> dict[str, Any]:
 
 
 def attention(shape: str, dtype: str, *, variants: bool = False, tiny: bool) -> dict[str, Any]:
-    """Milliseconds of every way to compute attention, for rows of prompts and of trees, beside the dense rule;
+    """Milliseconds of every way to compute attention, for rows of prompts and of trees, compared with the dense rule;
     with `variants` also of the GPU's kernel with other numbers of warps and stages."""
     tokens = 1664 if tiny else 8192  # of which a whole tree takes 1,580
     settings = argparse.Namespace(

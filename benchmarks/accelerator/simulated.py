@@ -19,7 +19,7 @@ from benchmarks.workload import workload
 from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.models.catalog import CATALOG
 from socsci_jax.models.config import DecoderConfig, to_huggingface
-from socsci_jax.models.huggingface import export_checkpoint
+from socsci_jax.models.huggingface_export import export_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.simulation.exact import exact_distributions
@@ -60,7 +60,7 @@ def peer(model: str, mode: str, *, tiny: bool) -> dict[str, Any]:
 
 
 def peer_folder(model: str, *, tiny: bool) -> Path:
-    """The shape with random weights as a Hugging Face folder beside the workload's data; written once."""
+    """The shape with random weights as a Hugging Face folder next to the workload's data; written once."""
     # Peers run in the project's folder, not in the one that this command was started in.
     folder = workload(WORK, shape="tiny", source="synthetic", tokenizer=None).resolve()
     out = folder / f"{Path(model).name}{'-tiny' if tiny else ''}"

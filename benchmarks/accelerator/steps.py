@@ -175,7 +175,7 @@ def _responses(prepared: Prepared, plan: BatchPlan, step: int) -> int:
 def _planned_bytes(recipe: str) -> int:
     """What `plan` says that the recipe holds at its peak, from processors alone."""
     code = (
-        "from socsci_jax.feasibility import make_plan, simulate_devices; "
+        "from socsci_jax.feasibility.plan import make_plan, simulate_devices; "
         "from socsci_jax.training.recipe_files import load_recipe; "
         f"recipe = load_recipe('recipes/{recipe}.yaml'); simulate_devices(recipe.machine.devices); "
         "print(make_plan(recipe, recipe.machine).memory.peak)"

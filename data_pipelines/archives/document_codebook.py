@@ -93,7 +93,7 @@ def read_codebook(path: Path) -> Codebook:
         return Codebook.model_validate(tree)
     except pydantic.ValidationError as error:
         problems = error.errors()
-        # A list from which a wrong label was taken is said to be too short as well.
+        # A list from which a wrong label was taken is reported as too short as well.
         first = [p for p in problems if not any(_is_within(other, p) for other in problems)]
         raise InputError(f"{path}: {'; '.join(map(_explain, first))}.") from None
 

@@ -196,7 +196,7 @@ def _header(path: Path, header: list[str], codebook: Codebook, builder: StoreBui
 
 
 def _number(label: str) -> float | None:
-    """1, or 1.0 as tables write it that once held missing labels; None for what is no number."""
+    """1, or 1.0 as tables write it that once held missing labels; None for what is not a number."""
     return float(label) if re.fullmatch(r"[+-]?\d{1,15}(?:\.0+)?", label) else None
 
 

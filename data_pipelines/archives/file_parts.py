@@ -1,6 +1,6 @@
 """Files of a deposit read by several processes, each file to a part of the store; what was read is not read again.
 
-Parts stand in the folder `.NAME.parts` beside the store until it is written, each named by the content of its file.
+Parts stand in the folder `.NAME.parts` next to the store until it is written, each named by the content of its file.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def read_in_parts(
 
 
 def write_parts(todo: Sequence[tuple[Path, Path]], reader: str) -> None:
-    """Reads each file and writes its part to the folder beside it, whole or not at all."""
+    """Reads each file and writes its part to the folder next to it, whole or not at all."""
     module, function = reader.split(":")
     read: ReadFile = getattr(importlib.import_module(module), function)
     with progress("files of this process", total=len(todo)) as report:

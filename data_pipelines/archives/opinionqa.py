@@ -164,7 +164,7 @@ def _add_question(
 
 
 def _levels(question: dict[str, str | None]) -> tuple[dict[str, float], dict[str, float]] | str:
-    """Option -> code on the scale, and the options that stand beside its order; or why they cannot be told."""
+    """Option -> code on the scale, and the options that are outside its order; or why they cannot be told."""
     options = _listed(question["references"])
     ordinal = _listed(question["option_ordinal"])
     if options is None or ordinal is None:
@@ -180,7 +180,7 @@ def _levels(question: dict[str, str | None]) -> tuple[dict[str, float], dict[str
         or not 2 <= len(numbers) <= len(kept)
     ):
         return f"{counted(len(kept), 'option')} and {counted(len(ordinal), 'place')} in their order do not go together"
-    # Options beside the order stand at the end.
+    # Options outside the order stand at the end.
     beside = kept[len(numbers) :]
     first = max(numbers) + 1
     return dict(zip(kept, numbers, strict=False)), {label: first + i for i, label in enumerate(beside)}

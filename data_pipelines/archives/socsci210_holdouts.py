@@ -9,7 +9,7 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.reading import read_json_object
-from socsci_jax.studies.splits import split_of_units
+from socsci_jax.studies.split_making import split_of_units
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.wording import counted
 

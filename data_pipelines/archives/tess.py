@@ -127,9 +127,9 @@ def _why_not(row: Mapping[str, object], condition: Condition | None, outcome: Ou
     if attribute_text(row["y"]) is None:
         return "missing answer"
     if condition is None:
-        return f"condition left out or not in {CONDITIONS}"
+        return f"condition excluded or not in {CONDITIONS}"
     if outcome is None:
-        return f"outcome left out or not in {OUTCOMES}"
+        return f"outcome excluded or not in {OUTCOMES}"
     value = row["value"]
     if value is None:
         return "answer is not a number"

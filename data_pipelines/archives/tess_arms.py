@@ -13,7 +13,7 @@ from data_pipelines.archives.tess_tables import CONDITIONS, plain_text
 from socsci_jax.studies.store_builder import StoreBuilder
 
 # Arms whose text in the archive is that of an arm of another experiment, while their siblings are about something
-# else.  What these people read is not in the archive, so they are left out as long as the two texts are equal.
+# else.  What these people read is not in the archive, so they are excluded as long as the two texts are equal.
 MISPLACED_TEXTS = {
     ("McCabeS19", "INSURANCE+GOVERNMENT CUE"): ("Howat1039", "Traits"),
     ("Merolla843", "relaxation_condition"): ("Levendusky741", "Control"),
@@ -79,7 +79,7 @@ def _joined(blurb: str, own: str) -> str:
 
 
 def _misplaced(texts: Mapping[tuple[str, str], str], builder: StoreBuilder) -> dict[tuple[str, str], str]:
-    """Reasons to leave out arms that carry another experiment's text; a note for each text that studies share."""
+    """Reasons to exclude arms that carry another experiment's text; a note for each text that studies share."""
     words = {key: "".join(re.findall(r"\w", text)) for key, text in texts.items()}
     holders = collections.defaultdict(list)
     for key, letters in words.items():

@@ -77,7 +77,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
 def _add(
     builder: StoreBuilder, record: Record, counts: collections.Counter[str], people: set[tuple[str, str]]
 ) -> str | None:
-    """Adds a transcript's trials; returns why it is left out."""
+    """Adds a transcript's trials; returns why it is excluded."""
     fields = record.fields
     text, experiment = fields["text"], fields["experiment"]
     if not isinstance(text, str) or not isinstance(experiment, str) or not experiment.strip():

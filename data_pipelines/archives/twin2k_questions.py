@@ -130,10 +130,10 @@ def _rows(question: dict[str, Any]) -> Iterator[tuple[str, str, Scale | None, fl
         yield "", "", _choices(question.get("Options")), _number(answers.get("SelectedByPosition"))
     elif kind == "Matrix" and settings.get("SubSelector") in ("SingleAnswer", "DL"):
         scale = _choices(question.get("Columns"))
-        for i, row, label in _labelled(question, "Rows"):
+        for i, row, label in _labeled(question, "Rows"):
             yield row, label, scale, _number(_at(answers.get("SelectedByPosition"), i))
     elif kind == "Slider":
-        for i, row, label in _labelled(question, "Statements"):
+        for i, row, label in _labeled(question, "Statements"):
             yield row, label, _range(question.get("Range")), _number(_at(answers.get("Values"), i))
     elif kind == "TE" and settings.get("ContentType") in _NUMBERS:
         yield "", "", Scale.open_number(origin="codebook"), _number(answers.get("Text"))
@@ -146,7 +146,7 @@ def _answers(question: dict[str, Any]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _labelled(question: dict[str, Any], name: str) -> Iterator[tuple[int, str, str]]:
+def _labeled(question: dict[str, Any], name: str) -> Iterator[tuple[int, str, str]]:
     labels = _texts(question.get(name)) or [""]
     ids = _texts(question.get(f"{name}ID")) if len(_texts(question.get(f"{name}ID"))) == len(labels) else []
     for i, label in enumerate(labels):
@@ -162,7 +162,7 @@ def _at(found: object, i: int) -> object:
 
 
 def _choices(found: object) -> Scale | None:
-    """Options by their place; those beside the order ("Don't know") are alternatives, refusals missing."""
+    """Options by their place; those outside the order ("Don't know") are alternatives, refusals missing."""
     labels = _texts(found)
     if not 2 <= len(labels) <= MAX_LEVELS or len(set(labels)) < len(labels):
         return None

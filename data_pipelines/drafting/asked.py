@@ -1,6 +1,6 @@
 """The columns of an export as what was asked: question, scale, and whether the cells fit it.
 
-What cannot be an outcome is left out with a reason, never silently.
+What cannot be an outcome is excluded with a reason, never silently.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
             else:
                 asked += found if isinstance(found, list) else [found]
         elif column.role == "text":
-            left_out[column.name] = "what people wrote beside a choice"
+            left_out[column.name] = "what people wrote next to a choice"
     for attribute in attributes_of_fields(export):
         attributes.setdefault(attribute.name, attribute)
     return Reading(asked=tuple(asked), attributes=tuple(attributes.values()), left_out=left_out)

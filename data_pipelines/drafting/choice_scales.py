@@ -1,6 +1,6 @@
 """Scales from choices: codes as a numeric export writes them, labels as people saw them.
 
-What has no place on the scale ("Don't know") stands beside it; what says that there is no answer ("Prefer not to
+What has no place on the scale ("Don't know") stands outside it; what says that there is no answer ("Prefer not to
 say", -99) is missing.  Where nothing shows whether the choices have an order, the scale is nominal and a hole says so.
 """
 
@@ -57,7 +57,7 @@ class DraftScale:
 
     `empty` is the code of an empty cell (a box that was not ticked), "" where that is no answer.
     `recoded` says which level a code of the export is, where the two differ.
-    `reversed`: the numbers that people read beside the labels run against the codes.
+    `reversed`: the numbers that people read next to the labels run against the codes.
     `order_unknown`: nothing shows whether the levels have an order, so they are nominal until somebody says so.
     """
 
@@ -86,7 +86,7 @@ def scale_of_choices(choices: Sequence[Choice], *, texts: Sequence[str] = ()) ->
     missing: list[str] = []
     few = len(choices) <= 2
     for choice, label in zip(choices, labels, strict=True):
-        # A sentence may hold any word; what stands beside a scale is short.
+        # A sentence may hold any word; what stands next to a scale is short.
         short = not few and len(label) <= 60
         if short and _REFUSED.search(label):
             missing.append(choice.value)
@@ -187,19 +187,19 @@ def coding(counts: Mapping[str, int], choices: Sequence[Choice]) -> Coding:
     """
     codes = {code_key(choice.value) for choice in choices}
     labels = {_squeezed(t) for choice in choices for t in (choice.text, choice.name) if t}
-    coded = labelled = 0
+    coded = labeled = 0
     strange: dict[str, int] = {}
     for value, count in counts.items():
         is_label = _squeezed(value) in labels
         if code_key(value) in codes:
             coded += count
-            labelled += count * is_label
+            labeled += count * is_label
         elif is_label:
-            labelled += count
+            labeled += count
         elif code_key(value) != UNANSWERED:
             strange[value] = count
     often = sorted(strange, key=lambda value: (-strange[value], value))
-    return Coding(codes=coded, labels=labelled, strange=tuple(often[:5]), strange_count=sum(strange.values()))
+    return Coding(codes=coded, labels=labeled, strange=tuple(often[:5]), strange_count=sum(strange.values()))
 
 
 def code_key(value: str) -> str:

@@ -20,7 +20,7 @@ def joined_choices(values: Iterable[str], choices: Sequence[Choice]) -> Mapping[
     for value in values:
         if value in found or not value:
             continue
-        ids = _coded(value, by_code) or _labelled(_squeezed(value)[:LONGEST_CELL], by_label)
+        ids = _coded(value, by_code) or _labeled(_squeezed(value)[:LONGEST_CELL], by_label)
         if ids is None or len(found) >= MOST_CELLS:
             return {}
         found[value] = ids
@@ -32,7 +32,7 @@ def _coded(value: str, by_code: Mapping[str, str]) -> frozenset[str] | None:
     return frozenset(by_code[part] for part in parts) if all(part in by_code for part in parts) else None
 
 
-def _labelled(text: str, by_label: Mapping[str, str]) -> frozenset[str] | None:
+def _labeled(text: str, by_label: Mapping[str, str]) -> frozenset[str] | None:
     """The labels that the text is made of, between commas; labels may hold commas themselves."""
     # Ways to read the text up to each place, at most one kept.
     read: dict[int, frozenset[str]] = {0: frozenset()}

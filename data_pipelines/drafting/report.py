@@ -10,7 +10,7 @@ from socsci_jax.wording import counted
 
 
 def describe(draft: RuleDraft) -> Iterator[str]:
-    """Files, factors with people per level, outcomes, attributes, what was left out; text of the deposit is in it."""
+    """Files, factors with people per level, outcomes, attributes, what was excluded; text of the deposit is in it."""
     design = draft.design
     people = design.export.table.height
     yield f"{draft.survey_path.name} and {draft.data_path.name}: {counted(people, 'response')}"
@@ -25,6 +25,6 @@ def describe(draft: RuleDraft) -> Iterator[str]:
     yield f"outcomes: {len(draft.outcomes)}; attributes: {', '.join(a.name for a in draft.reading.attributes) or 'none'}"
     reasons = collections.Counter(draft.reading.left_out.values())
     for reason, count in reasons.most_common():
-        yield f"left out: {counted(count, 'column')}, {reason}"
+        yield f"excluded: {counted(count, 'column')}, {reason}"
     for note in (*design.survey.notes, *design.export.notes):
         yield f"note: {note}"

@@ -228,7 +228,7 @@ def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
 
 
 def _as_seen(levels: Mapping[str, str]) -> dict[str, str]:
-    """Levels under the numbers that people read beside the labels; those without one are counted from the others."""
+    """Levels under the numbers that people read next to the labels; those without one are counted from the others."""
     codes, labels = list(levels), list(levels.values())
     printed = printed_numbers(labels)
     return {str(printed[i] if i in printed else int(codes[-1 - i])): label for i, label in enumerate(labels)}
@@ -247,6 +247,6 @@ def _whole_design(draft: Draft, reading: Reading) -> None:
             f"{draft.survey_file}: {order.shown} of {', '.join(order.elements)} in random order; no factor"
         )
     for column, reason in reading.left_out.items():
-        draft.provenance[f"left out {column}"] = reason
+        draft.provenance[f"excluded {column}"] = reason
     for note in (*design.survey.notes, *design.export.notes):
         draft.provenance[f"note {len(draft.provenance)}"] = note

@@ -41,7 +41,7 @@ def factor_tree(draft: Draft, at: str, name: str, texts: Sequence[str], *, has_o
     elif written.known < known:
         draft.hole(
             key,
-            f"{known - written.known} people's levels are told by other columns ({assignment.traces[0].source})",
+            f"{known - written.known} people's levels come from other columns ({assignment.traces[0].source})",
         )
     if assignment.conflicts:
         draft.hole(key, f"of {counted(assignment.conflicts, 'person')} two columns tell different levels")

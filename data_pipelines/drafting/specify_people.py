@@ -1,4 +1,4 @@
-"""The people of a drafted study: what tells them apart, what is known of them, who is left out."""
+"""The people of a drafted study: what tells them apart, what is known of them, who is excluded."""
 
 from __future__ import annotations
 

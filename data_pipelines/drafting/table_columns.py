@@ -72,9 +72,9 @@ def read_columns(table: Table) -> list[Found]:
     for name in table.frame.columns:
         one = _read(name, table)
         if one.role in ("participant", "weight") and any(other.role == one.role for other in found):
-            one = dataclasses.replace(one, role="left out", reason=f"another column is the {one.role}")
+            one = dataclasses.replace(one, role="excluded", reason=f"another column is the {one.role}")
         if one.role == "attribute" and one.attribute in attributes:
-            one = dataclasses.replace(one, role="left out", reason=f"another column tells {one.attribute}")
+            one = dataclasses.replace(one, role="excluded", reason=f"another column tells {one.attribute}")
         attributes.add(one.attribute)
         found.append(one)
     return _without_copies(found, table)
@@ -85,7 +85,7 @@ def _read(name: str, table: Table) -> Found:
     cells = [cell for cell in table.frame[name].drop_nulls().to_list() if code(cell) not in missing]
     label = " ".join(table.labels.get(name, "").split())
     distinct = collections.Counter(map(code, cells))
-    first = Found(name=name, role="left out", label=label, missing=tuple(sorted(missing, key=_by_number)))
+    first = Found(name=name, role="excluded", label=label, missing=tuple(sorted(missing, key=_by_number)))
 
     def left_out(reason: str) -> Found:
         return dataclasses.replace(first, reason=reason)
@@ -113,11 +113,11 @@ def _read(name: str, table: Table) -> Found:
     numbers = [number for text in distinct if (number := _number(text)) is not None]
     if _WEIGHT.search(name) and len(numbers) == len(distinct) and min(numbers) >= 0:
         return dataclasses.replace(first, role="weight")
-    labelled = {
+    labeled = {
         code(c): text for c, text in table.value_labels.get(name, {}).items() if code(c) not in missing
     }
-    told = bool(labelled) and len(set(distinct) - set(labelled)) <= 0.1 * len(distinct)
-    labels = _labels(labelled if told else {text: "" for text in distinct})
+    told = bool(labeled) and len(set(distinct) - set(labeled)) <= 0.1 * len(distinct)
+    labels = _labels(labeled if told else {text: "" for text in distinct})
     several = len(distinct) <= MOST_LEVELS
     if is_arm:
         return dataclasses.replace(first, role="arm", labels=labels, told=told)
@@ -160,7 +160,7 @@ def _number(text: str) -> float | None:
 
 
 def _without_copies(found: Sequence[Found], table: Table) -> list[Found]:
-    """Arms of which another column says the same in other codes are left out: the one with labels or words stays."""
+    """Arms of which another column says the same in other codes are excluded: the one with labels or words stays."""
     kept: list[Found] = []
     for one in found:
         if one.role == "arm":
@@ -169,7 +169,7 @@ def _without_copies(found: Sequence[Found], table: Table) -> list[Found]:
                 stays, goes = (one, twin) if _is_worded(one) and not _is_worded(twin) else (twin, one)
                 kept = [k for k in kept if k is not twin]
                 reason = f"says the same as {stays.name}"
-                kept += [stays, dataclasses.replace(goes, role="left out", reason=reason)]
+                kept += [stays, dataclasses.replace(goes, role="excluded", reason=reason)]
                 continue
         kept.append(one)
     return kept

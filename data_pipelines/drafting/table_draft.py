@@ -69,7 +69,7 @@ def draft_of_table(path: Path) -> TableDraft:
 
 @dataclasses.dataclass(kw_only=True)
 class _Draft:
-    """What is said of a column by its role, with where it comes from and what is left open."""
+    """Reports a column by its role, with where it comes from and what is left open."""
 
     table: Table
     provenance: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -149,7 +149,7 @@ class _Draft:
                 pl.sum_horizontal(pl.all().is_not_null().cast(pl.Int32))
             )
             if (drawn.to_series() > 1).any():
-                self.provenance[f"left out {randomizer}"] = "a person drew several of its elements"
+                self.provenance[f"excluded {randomizer}"] = "a person drew several of its elements"
                 continue
             levels = {
                 name: {"text": f"{TO_BE_WRITTEN}: what people at {name} read]", "when": {column: "1"}}
@@ -162,7 +162,7 @@ class _Draft:
             self.unresolved[f"factors.{randomizer}"] = _NO_TEXTS
 
     def left_out(self, study: dict[str, Any], one: Found) -> None:
-        self.provenance[f"left out {one.name}"] = one.reason
+        self.provenance[f"excluded {one.name}"] = one.reason
 
     def unwritten(self, study: dict[str, Any]) -> None:
         """One hole for all wordings that no label tells, so that a draft of many columns stays short."""
@@ -259,5 +259,5 @@ def _lines(table: Table, found: list[Found]) -> list[str]:
         names = by_role.get(role, [])
         shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
         lines.append(f"{what}: {shown or 'none'}")
-    lines += [f"left out: {one.name}, {one.reason}" for one in found if one.role == "left out"]
+    lines += [f"excluded: {one.name}, {one.reason}" for one in found if one.role == "excluded"]
     return [*lines, *(f"note: {note}" for note in table.notes)]

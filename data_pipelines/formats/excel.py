@@ -33,7 +33,7 @@ def read_excel(path: Path, *, sheet: str | None) -> Table:
     check_size(path.name, rows=found.height, columns=found.width)
     rows = found.iter_rows()
     header = next((row for row in rows if any(cell != "" for cell in row)), [])
-    # Columns at the right of the last name are notes beside the table, or nothing.
+    # Columns at the right of the last name are notes next to the table, or nothing.
     width = max((i for i, cell in enumerate(header, start=1) if cell != ""), default=0)
     notes = [f"{path.name}: sheet {name!r}."] if len(names) > 1 and sheet is None else []
     columns = column_names(path.name, [text_of(cell) for cell in header[:width]], notes)

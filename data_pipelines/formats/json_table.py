@@ -12,7 +12,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.reading import json_lines, kind_of
 from socsci_jax.studies.scale import format_value
 
-# Between the texts of a list: utterances and paragraphs stand below each other, short tags beside each other.
+# Between the texts of a list: utterances and paragraphs stand below each other, short tags side by side.
 _SHORT = 40
 
 

@@ -50,7 +50,7 @@ def _only_table(path: Path, *, most: int) -> bytes:
                 member
                 for member in archive.infolist()
                 if member.filename.lower().endswith(_PACKED_TABLES)
-                # What macOS adds beside each file is no table.
+                # What macOS adds next to each file is no table.
                 and not member.filename.startswith("__MACOSX/")
             ]
             if len(tables) != 1:

@@ -78,7 +78,7 @@ def counts(built: BuiltStudy, deposit: Deposit) -> list[str]:
 def unused(built: BuiltStudy, deposit: Deposit) -> list[str]:
     """Columns by which people were assigned, it seems, that the specification does not use.
 
-    A column that is constant within each condition (a label beside a code) adds nothing.
+    A column that is constant within each condition (a label next to a code) adds nothing.
     """
     rows = built.rows[0]
     used = {rows.column(name) for rows in built.rows for _, name in named_columns(built.study)}

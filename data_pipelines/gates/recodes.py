@@ -1,4 +1,4 @@
-"""A gate on recodes: no code is left a bare number in a persona beside codes that have words."""
+"""A gate on recodes: no code is left a bare number in a persona alongside codes that have words."""
 
 from __future__ import annotations
 

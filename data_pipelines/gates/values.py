@@ -38,7 +38,7 @@ _LABEL_FIRST = re.compile(
 # "0 Human 1 Machine", "(1) Human (2) Machine"
 _BRACKETED = re.compile(r"\((-?\d{1,4})\)\s*([^\W\d][^();\n|]*?)\s*(?=[,;.]?\s*\(-?\d|[;\n|]|\.?$)")
 _ENOUGH = 30
-_OUTSIDE = '; codes beside the scale go under its `missing` (no answer) or `alternatives` ("don\'t know")'
+_OUTSIDE = '; codes outside the scale go under its `missing` (no answer) or `alternatives` ("don\'t know")'
 # An entry is a few lines; of what a hostile file makes one of, no more is looked at.
 LONGEST_ENTRY = 5_000
 

@@ -18,7 +18,7 @@ _PARAGRAPHS = re.compile(r"[^\n]*\n*")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A stretch of text: of both, only of the text compared with (`removed`), only of the other (`added`), or left out."""
+    """A stretch of text: of both, only of the text compared with (`removed`), only of the other (`added`), or omitted."""
 
     kind: Literal["same", "removed", "added", "gap"]
     text: str
@@ -50,7 +50,7 @@ def differences(reference: str, text: str) -> list[Run]:
 
 
 def shortened(runs: list[Run], *, keep: int = 160) -> list[Run]:
-    """The runs with the middle of long stretches that both texts have left out."""
+    """The runs with the middle of long stretches that both texts have omitted."""
     short: list[Run] = []
     for run in runs:
         if run.kind != "same" or len(run.text) <= 3 * keep:

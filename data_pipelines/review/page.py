@@ -279,7 +279,7 @@ def _some(names: list[str]) -> str:
 
 
 def describe(scale: Scale) -> str:
-    """A scale in words: its levels with labels, what stands beside them, and where it was read."""
+    """A scale in words: its levels with labels, what lies outside them, and where it was read."""
     if scale.kind == "levels":
         labels = scale.labels or [""] * len(scale.levels)
         named = [
@@ -296,7 +296,7 @@ def describe(scale: Scale) -> str:
         f"{format_value(v)} = {label}"
         for v, label in zip(scale.alternatives, scale.alternative_labels, strict=True)
     ]
-    text += f". Beside the order: {'; '.join(beside)}" if beside else ""
+    text += f". Outside the order: {'; '.join(beside)}" if beside else ""
     text += f". Missing: {', '.join(map(format_value, scale.missing))}" if scale.missing else ""
     return f"{text}. Read from: {scale.origin}."
 

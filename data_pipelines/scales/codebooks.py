@@ -222,7 +222,7 @@ def _is_list_of_options(codes: list[int], *, lo: int, hi: int, aside: set[Number
 
 
 def _clean_labels(labels: Mapping[Number, str]) -> dict[Number, str]:
-    """Labels without the numbers that the screen printed beside them.
+    """Labels without the numbers that the screen printed next to them.
 
     "1  1 - Never" has its number twice; "2  2 times" has it once, unless other labels are nothing but their number.
     """

@@ -34,7 +34,7 @@ _INLINE = re.compile(rf"(?<![\w.+$-])(?<!\d,)({NUMBER})\s*(=+>?|:|->|→|\)|-|\.
 _BETWEEN_CODES = re.compile(
     r"(?:[\s,;/|.…]|\b(?:and|or|to|through)\b|(?<=\s)-+(?=\s))*[(\[]?\s*$", re.IGNORECASE
 )
-# What would tie another code, one that is no number, to a label.
+# What would tie another code, one that is not a number, to a label.
 _OTHER_TIE = {
     "=": re.compile(r"="),
     ":": re.compile(r"[,;/|]\s*[\w.]{1,12}\s*:"),
@@ -187,7 +187,7 @@ def _check(labels: dict[Number, str]) -> None:
 
 
 def _may_be_a_code(match: re.Match[str], code: Number, codes: list[Number], step: Number) -> bool:
-    """True for a number that a gap between the codes would hold, or one beside the code that is tied to a label."""
+    """True for a number that a gap between the codes would hold, or one next to the code that is tied to a label."""
     inner = number(match[1])
     if inner is None or inner in codes:
         return False

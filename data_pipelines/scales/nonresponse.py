@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from socsci_jax.studies.scale import Number
 
-# Codes that survey houses use for answers that are none.  They count only where the scale does not reach them.
+# Codes that survey houses use for missing answers.  They count only where the scale does not reach them.
 USUAL_CODES = frozenset(
     code * sign for code in (66, 77, 88, 96, 97, 98, 99, 777, 888, 997, 998, 999) for sign in (1, -1)
 ) | frozenset({-7, -8, -9})

@@ -1,4 +1,4 @@
-"""Numbers as codebooks and sentences write them: signs, decimals, thousands; what is ambiguous is no number."""
+"""Numbers as codebooks and sentences write them: signs, decimals, thousands; what is ambiguous is not a number."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Passage:
     ranges: set[tuple[float, float]] = dataclasses.field(default_factory=set)
     listed: list[tuple[float, ...]] = dataclasses.field(default_factory=list)
     labels: dict[int, str] = dataclasses.field(default_factory=dict)
-    # Levels beside a range: "from 1 to 7, or 99 for Don't know".
+    # Levels next to a range: "from 1 to 7, or 99 for Don't know".
     extra: dict[int, str] = dataclasses.field(default_factory=dict)
     # The labeled numbers are all that may be returned: "1 for Yes or 5 for No".
     options: bool = False

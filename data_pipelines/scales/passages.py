@@ -234,7 +234,7 @@ def _other_anchor(plain: str, numbers: list[Number], begin: int, end: int) -> Nu
 
 
 def _no_place(label: str) -> bool:
-    """True if a label beside the range says that the answer is none, or is none on the scale."""
+    """True if a label next to the range says that the answer is none, or is none on the scale."""
     return (
         NON_ANSWER.search(label) is not None
         or says_missing(label)

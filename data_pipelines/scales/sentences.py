@@ -7,8 +7,8 @@ format leaves open, and only where it states a scale; numbers of the vignette ar
 
 A reading is accepted only if the sentence supports all of it: two ranges, a label or a number outside the range,
 a number that can be read in two ways, one level with two labels or a list that cannot be cut into levels give
-`Scale.unknown()`.  A label whose end is in doubt is left out, while the levels stay.  Codes that say "don't know" or
-"refused" are alternatives beside the levels.
+`Scale.unknown()`.  A label whose end is in doubt is excluded, while the levels stay.  Codes that say "don't know" or
+"refused" are alternatives outside the levels.
 """
 
 from __future__ import annotations

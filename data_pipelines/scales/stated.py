@@ -62,7 +62,7 @@ _UPPER = re.compile(
 def scale_of_passages(question: str, told: str) -> Scale:
     """The scale that an answer format tells, with the question's words for what it leaves open.
 
-    Unknown where a number of the format is ambiguous, or is neither within the scale nor explained beside it.
+    Unknown where a number of the format is ambiguous, or is neither within the scale nor explained outside it.
     """
     if _REFUSED.search(_unquoted(told)) or unread_digits(plain_text(told)) is not None:
         return Scale.unknown()
@@ -188,7 +188,7 @@ def _scale(levels: Levels, passage: Passage, *, labels: Mapping[int, str], words
 
 
 def _beside(aside: Mapping[int, str]) -> dict:
-    """Codes beside the levels as alternatives, and those whose label says that nothing was answered as missing."""
+    """Codes outside the levels as alternatives, and those whose label says that nothing was answered as missing."""
     missing = {code for code, label in aside.items() if says_missing(label)}
     return {"missing": missing, "alternatives": {c: label for c, label in aside.items() if c not in missing}}
 

@@ -67,7 +67,7 @@ _RAISED = re.compile(rf"\s?\^|[{_RAISED_OR_FRACTION}]")
 
 
 def unread_digits(plain: str) -> str | None:
-    """The first digits that are no number or could be several ("10.000", "1,5", "10^12"); None if there are none."""
+    """The first digits that are not numbers or could be several ("10.000", "1,5", "10^12"); None if there are none."""
     numbers = numbers_in(plain)
     for match in _DIGITS.finditer(plain):
         start, end = match.span()
@@ -91,7 +91,7 @@ def is_step(plain: str, number: Number) -> bool:
 
 
 def step_of(plain: str) -> float:
-    """The step between two answers ("a multiple of 100", "in increments of 0.5"); 0 where none is told."""
+    """The step between two answers ("a multiple of 100", "in increments of 0.5"); 0 where none is given."""
     match = _STEP.search(plain)
     found = numbers_in(plain[match.end() :]) if match else []
     return found[0].value if found else 0.0

@@ -19,7 +19,7 @@ class Answer:
     """What a cell says: a value, or why there is none.
 
     `status` is "answer", "missing" (empty, or a code of no answer), "outside" (a number that the scale does not
-    have) or "unread" (no number and no label).
+    have) or "unread" (neither a number nor a label).
     """
 
     status: str
@@ -135,7 +135,7 @@ def scale_of(declared: AnswerScale, deposit: Deposit) -> Scale:
 
 
 def _with_declared(scale: Scale, declared: AnswerScale, beside: dict) -> Scale:
-    """The scale that was read, with the labels and the codes beside it that the specification adds."""
+    """The scale that was read, with the labels and the codes outside it that the specification adds."""
     alternatives = dict(zip(scale.alternatives, scale.alternative_labels, strict=True))
     missing = {*scale.missing, *beside.get("missing", ())} - beside.get("alternatives", {}).keys()
     alternatives = {c: label for c, label in alternatives.items() if c not in missing}
@@ -197,7 +197,7 @@ def _is_number(text: str) -> bool:
 def _number(text: str) -> float | int:
     if not _is_number(text):
         raise InputError(
-            f"level {text!r} is no number; give the levels numbers in their order (1: {text}), and cells that say "
+            f"level {text!r} is not a number; give the levels numbers in their order (1: {text}), and cells that say "
             f"{text!r} are read by their label."
         )
     return _whole(float(text))

@@ -167,7 +167,7 @@ class _Study:
 def build(
     out: Path, *, config: SyntheticConfig = DEMONSTRATION, command: str, replace: bool = False
 ) -> StudyStore:
-    """Writes a study store and, beside its tables, `truth.parquet` (TRUTH_SCHEMA).
+    """Writes a study store and, next to its tables, `truth.parquet` (TRUTH_SCHEMA).
 
     There, `mean_position` is the true expected answer rescaled to [0, 1] and averaged over all personas of the study;
     `probs` is the true distribution over `levels` averaged over the personas who answered the item.

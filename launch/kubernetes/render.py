@@ -16,7 +16,8 @@ from pathlib import Path
 
 import jinja2
 
-from socsci_jax.distributed.schedulers import PORTS, count_nodes
+from socsci_jax.distributed.place import PORTS
+from socsci_jax.distributed.schedulers import count_nodes
 from socsci_jax.errors import BAD_INPUT, NON_FINITE, START_AGAIN, STORAGE_FAILED, InputError
 from socsci_jax.hardware import Machine
 from socsci_jax.training.recipe_files import load_recipe

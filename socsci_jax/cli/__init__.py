@@ -65,7 +65,8 @@ def quickstart(
     pretrained: Annotated[
         bool,
         typer.Option(
-            "--pretrained", help="Start from SmolLM2-135M-Instruct, beside what it predicts as published."
+            "--pretrained",
+            help="Start from SmolLM2-135M-Instruct, and compare with what it predicts as published.",
         ),
     ] = False,
     deposit: Annotated[

@@ -157,7 +157,7 @@ def _show_frame(title: str, frame: pl.DataFrame) -> None:
 
 
 def _show_evidence(model: Path) -> None:
-    """How the model did on studies that it had never seen, if an evaluation lies beside it."""
+    """How the model did on studies that it had never seen, if an evaluation lies next to it."""
     import polars as pl
 
     for folder in (model / "evaluation", model.parent / "evaluation"):

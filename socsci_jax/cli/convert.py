@@ -29,7 +29,7 @@ def convert_command(
     store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of its study store.")],
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", help="File to write: .csv, .parquet, or .sav (labelled, wide only)."),
+        typer.Option("-o", "--out", help="File to write: .csv, .parquet, or .sav (labeled, wide only)."),
     ],
     form: Annotated[
         str,
@@ -47,7 +47,7 @@ def convert_command(
     seed: Seed = 0,
     replace: Replace = False,
 ) -> None:
-    """Write predictions beside people's answers for R, SPSS or a benchmark.
+    """Write predictions with people's answers for R, SPSS or a benchmark.
 
     Every row holds the answer, the predicted mean, and one answer drawn from the prediction.
     """

@@ -166,7 +166,7 @@ def data_split(
     The paper's shares are 0.25 for conditions and outcomes and 0.5 for participants.
     """
     from socsci_jax.studies.near_duplicates import near_duplicate_studies
-    from socsci_jax.studies.splits import make_split, read_study_ids
+    from socsci_jax.studies.split_making import make_split, read_study_ids
     from socsci_jax.studies.store import StudyStore
 
     store = StudyStore(store_path)

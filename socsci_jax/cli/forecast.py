@@ -49,7 +49,7 @@ def run(
         list[str] | None, typer.Option(help="Attribute by which effects are told apart (repeat for several).")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="Study of the calibration store to leave out (repeat).")
+        list[str] | None, typer.Option(help="Study of the calibration store to exclude (repeat).")
     ] = None,
     per_arm: Annotated[
         int, typer.Option(min=2, help="People per arm of the study that is planned, for its power.")
@@ -132,7 +132,7 @@ def score_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("score"),
     replace: Replace = False,
 ) -> None:
-    """Compare a locked forecast with what people answered: coverage, and error beside no effect and raw predictions.
+    """Compare a locked forecast with what people answered: coverage, and error compared with no effect and raw predictions.
 
     A table has a row a person (condition, and a column an outcome) or a row an answer (condition, outcome, value).
     """
@@ -147,7 +147,7 @@ def score_command(
     write_score(found, out, replace=replace)
     print_table("Forecast against people", found.measures.with_columns(_rounded()))
     if found.outside:
-        say(f"{counted(found.outside, 'answer lies', 'answers lie')} off their scale and are left out.")
+        say(f"{counted(found.outside, 'answer lies', 'answers lie')} off their scale and are excluded.")
     say(f"written: {out}, to be read from {out / REPORT}")
 
 

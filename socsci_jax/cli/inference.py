@@ -16,66 +16,78 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
+RectifyPredictions = Annotated[
+    Path, typer.Argument(help="CSV or Parquet: keys, a prediction (docs/estimation.md), variables.")
+]
+Gold = Annotated[
+    Path, typer.Argument(help="CSV or Parquet: keys, the answers of those who were asked, variables.")
+]
+Formula = Annotated[
+    str, typer.Option(help="As in 'y ~ treatment + age': names, +, :, *, C(name); 'y ~ 1' is the mean.")
+]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Table of estimates to write (.csv or .parquet).")]
+Key = Annotated[
+    list[str] | None, typer.Option(help="Column that says who a row is about (repeat for several).")
+]
+RectifyColumn = Annotated[str, typer.Option("--prediction", help="Column of the predictions.")]
+Family = Annotated[str, typer.Option(help="linear or logit.")]
+RectifyTreatment = Annotated[
+    str | None,
+    typer.Option(help="Treatment (0, 1) where both arms are predicted; else the first variable."),
+]
+Probability = Annotated[
+    str | None,
+    typer.Option(help="Column with each person's probability of being asked; else all the same."),
+]
+Weights = Annotated[str | None, typer.Option(help="Column of sampling weights.")]
+Clusters = Annotated[str | None, typer.Option(help="Column whose rows were sampled together.")]
+Lam = Annotated[float | None, typer.Option(help="Weight of the predictions in PPI++ and DiP; else fitted.")]
+Splits = Annotated[int, typer.Option(help="Recalibrate predictions for DSL over this many random splits.")]
+HalfWidth = Annotated[
+    float | None, typer.Option(help="Also say how many answers give intervals of plus or minus this.")
+]
+Effect = Annotated[
+    float | None,
+    typer.Option(
+        help="Also write OUT_curve: interval widths and power to find this effect, by number of answers."
+    ),
+]
+ExcludeSeen = Annotated[
+    bool,
+    typer.Option("--exclude-seen", help="Exclude rows that the model was trained on, instead of refusing."),
+]
+RectifyAlso = Annotated[
+    list[Path] | None,
+    typer.Option(help="Predictions of another model; each study is taken from one that has not seen it."),
+]
+ForR = Annotated[
+    Path | None,
+    typer.Option(
+        help="Also write the people as R's packages take them: Y, D, S0, S1 or Y, prediction, labeled."
+    ),
+]
+
+
 @app.command("rectify")
 def rectify_command(
-    predictions: Annotated[
-        Path, typer.Argument(help="CSV or Parquet: keys, a prediction (docs/estimation.md), variables.")
-    ],
-    gold: Annotated[
-        Path, typer.Argument(help="CSV or Parquet: keys, the answers of those who were asked, variables.")
-    ],
-    formula: Annotated[
-        str, typer.Option(help="As in 'y ~ treatment + age': names, +, :, *, C(name); 'y ~ 1' is the mean.")
-    ],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="Table of estimates to write (.csv or .parquet).")
-    ] = Path("rectified.csv"),
-    key: Annotated[
-        list[str] | None, typer.Option(help="Column that says who a row is about (repeat for several).")
-    ] = None,
-    column: Annotated[str, typer.Option("--prediction", help="Column of the predictions.")] = "prediction",
-    family: Annotated[str, typer.Option(help="linear or logit.")] = "linear",
-    treatment: Annotated[
-        str | None,
-        typer.Option(help="Treatment (0, 1) where both arms are predicted; else the first variable."),
-    ] = None,
-    probability: Annotated[
-        str | None,
-        typer.Option(help="Column with each person's probability of being asked; else all the same."),
-    ] = None,
-    weights: Annotated[str | None, typer.Option(help="Column of sampling weights.")] = None,
-    clusters: Annotated[str | None, typer.Option(help="Column whose rows were sampled together.")] = None,
-    lam: Annotated[
-        float | None, typer.Option(help="Weight of the predictions in PPI++ and DiP; else fitted.")
-    ] = None,
-    splits: Annotated[
-        int, typer.Option(help="Recalibrate predictions for DSL over this many random splits.")
-    ] = 0,
-    half_width: Annotated[
-        float | None, typer.Option(help="Also say how many answers give intervals of plus or minus this.")
-    ] = None,
-    effect: Annotated[
-        float | None,
-        typer.Option(
-            help="Also write OUT_curve: interval widths and power to find this effect, by number of answers."
-        ),
-    ] = None,
-    exclude_seen: Annotated[
-        bool,
-        typer.Option(
-            "--exclude-seen", help="Leave out rows that the model was trained on, instead of refusing."
-        ),
-    ] = False,
-    also: Annotated[
-        list[Path] | None,
-        typer.Option(help="Predictions of another model; each study is taken from one that has not seen it."),
-    ] = None,
-    for_r: Annotated[
-        Path | None,
-        typer.Option(
-            help="Also write the people as R's packages take them: Y, D, S0, S1 or Y, prediction, labeled."
-        ),
-    ] = None,
+    predictions: RectifyPredictions,
+    gold: Gold,
+    formula: Formula,
+    out: Out = Path("rectified.csv"),
+    key: Key = None,
+    column: RectifyColumn = "prediction",
+    family: Family = "linear",
+    treatment: RectifyTreatment = None,
+    probability: Probability = None,
+    weights: Weights = None,
+    clusters: Clusters = None,
+    lam: Lam = None,
+    splits: Splits = 0,
+    half_width: HalfWidth = None,
+    effect: Effect = None,
+    exclude_seen: ExcludeSeen = False,
+    also: RectifyAlso = None,
+    for_r: ForR = None,
     seed: Seed = 0,
     replace: Replace = False,
 ) -> None:
@@ -147,43 +159,47 @@ def _on_their_scale(path: Path) -> pl.DataFrame:
     return table
 
 
+Source = Annotated[
+    Path,
+    typer.Argument(metavar="STORE|PROFILES", help="A study store, or a table with one row a profile."),
+]
+ConjointPredictions = Annotated[
+    Path | None,
+    typer.Option(help="Predictions of the store's choices, or a table of simulated profiles."),
+]
+ConjointOut = Annotated[Path, typer.Option("-o", "--out", help="Tidy table to write (.csv or .parquet).")]
+Choice = Annotated[str, typer.Option(help="Table: column of choices, 1 chosen, 0 not; or a rating.")]
+Respondent = Annotated[str, typer.Option(help="Table: column that says whose choice it is.")]
+Attribute = Annotated[
+    list[str] | None,
+    typer.Option(help="Table: column of an attribute (repeat); else all that are nothing else."),
+]
+ConjointWeights = Annotated[str | None, typer.Option(help="Table: column of sampling weights.")]
+By = Annotated[str | None, typer.Option(help="Table: column of subgroups, which are estimated too.")]
+Agrees = Annotated[
+    str | None,
+    typer.Option(
+        help="Table: column, the same profile chosen in a repeated task (1, 0); corrects for mistakes."
+    ),
+]
+Restricted = Annotated[
+    list[str] | None,
+    typer.Option(help="Attributes that the design does not combine freely: 'education,job'."),
+]
+
+
 @app.command("conjoint")
 def conjoint_command(
-    source: Annotated[
-        Path,
-        typer.Argument(metavar="STORE|PROFILES", help="A study store, or a table with one row a profile."),
-    ],
-    predictions: Annotated[
-        Path | None,
-        typer.Option(help="Predictions of the store's choices, or a table of simulated profiles."),
-    ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Tidy table to write (.csv or .parquet).")] = Path(
-        "conjoint.csv"
-    ),
-    choice: Annotated[
-        str, typer.Option(help="Table: column of choices, 1 chosen, 0 not; or a rating.")
-    ] = "chosen",
-    respondent: Annotated[
-        str, typer.Option(help="Table: column that says whose choice it is.")
-    ] = "participant",
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option(help="Table: column of an attribute (repeat); else all that are nothing else."),
-    ] = None,
-    weights: Annotated[str | None, typer.Option(help="Table: column of sampling weights.")] = None,
-    by: Annotated[
-        str | None, typer.Option(help="Table: column of subgroups, which are estimated too.")
-    ] = None,
-    agrees: Annotated[
-        str | None,
-        typer.Option(
-            help="Table: column, the same profile chosen in a repeated task (1, 0); corrects for mistakes."
-        ),
-    ] = None,
-    restricted: Annotated[
-        list[str] | None,
-        typer.Option(help="Attributes that the design does not combine freely: 'education,job'."),
-    ] = None,
+    source: Source,
+    predictions: ConjointPredictions = None,
+    out: ConjointOut = Path("conjoint.csv"),
+    choice: Choice = "chosen",
+    respondent: Respondent = "participant",
+    attribute: Attribute = None,
+    weights: ConjointWeights = None,
+    by: By = None,
+    agrees: Agrees = None,
+    restricted: Restricted = None,
     seed: Seed = 0,
     replace: Replace = False,
 ) -> None:
@@ -264,7 +280,7 @@ def games_command(
         # A dictator believes nothing of the other one.
         print_table(str(game), _rounded(shown.select(c for c in shown if c.null_count() < shown.height)))
     if (off := table["off_scale"].mean()) > 0:
-        say(f"note: {off:.1%} of the draws are none of the options; all figures rest on the others")
+        say(f"note: {off:.1%} of the draws are none of the options; all estimates use the others")
     if out is not None:
         write_table(table, out)
         say(f"written: {out}")

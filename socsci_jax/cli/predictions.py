@@ -25,61 +25,73 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A training run's folder, a folder or hub id of a Hugging Face model, or a GGUF file."
+    ),
+]
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")]
+SimulateSplit = Annotated[str, typer.Option(help="Split whose held-out parts are predicted.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Predictions table to write.")]
+SimulateParts = Annotated[
+    list[str] | None, typer.Option("--part", help="Only this part of the split (repeat for several).")
+]
+Draws = Annotated[
+    int, typer.Option(help="Sample this many answers per person instead of exact probabilities.")
+]
+SimulateTemperature = Annotated[
+    float,
+    typer.Option(help="Temperature of sampling (the paper's: 0.6; 0 takes the most probable token)."),
+]
+TopP = Annotated[float, typer.Option(help="Nucleus of sampling (the paper's: 0.9).")]
+MaxTokens = Annotated[
+    int, typer.Option(help="Longest answer that is drawn; more for a model that writes rationales.")
+]
+Layout = Annotated[
+    str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
+]
+OtherLayout = Annotated[
+    bool, typer.Option("--allow-other-layout", help="Allow a layout that the model was not trained with.")
+]
+EffectsFrom = Annotated[
+    str | None,
+    typer.Option(help="Take the differences between arms from this model, and only levels from MODEL."),
+]
+Kappa = Annotated[
+    str,
+    typer.Option(help="How much of these differences is believed: 0 to 1, or `validation` to learn it."),
+]
+Fsdp = Annotated[int, typer.Option(min=1, max=DEVICES, help="Cut the parameters over this many devices.")]
+Tensor = Annotated[int, typer.Option(min=1, max=DEVICES, help="Cut every layer over this many devices.")]
+Hidden = Annotated[
+    bool,
+    typer.Option(
+        "--hidden",
+        help="Store the model's hidden state at every item next to the predictions; evaluate then adds a linear probe.",
+    ),
+]
+
+
 @app.command("simulate")
 def simulate_command(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A training run's folder, a folder or hub id of a Hugging Face model, or a GGUF file."
-        ),
-    ],
-    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")],
-    split: Annotated[str, typer.Option(help="Split whose held-out parts are predicted.")] = "main",
-    out: Annotated[Path, typer.Option("-o", "--out", help="Predictions table to write.")] = Path(
-        "predictions.parquet"
-    ),
-    parts: Annotated[
-        list[str] | None, typer.Option("--part", help="Only this part of the split (repeat for several).")
-    ] = None,
-    draws: Annotated[
-        int, typer.Option(help="Sample this many answers per person instead of exact probabilities.")
-    ] = 0,
-    temperature: Annotated[
-        float,
-        typer.Option(help="Temperature of sampling (the paper's: 0.6; 0 takes the most probable token)."),
-    ] = 0.6,
-    top_p: Annotated[float, typer.Option(help="Nucleus of sampling (the paper's: 0.9).")] = 0.9,
-    max_tokens: Annotated[
-        int, typer.Option(help="Longest answer that is drawn; more for a model that writes rationales.")
-    ] = 12,
+    model: Model,
+    store_path: StorePath,
+    split: SimulateSplit = "main",
+    out: Out = Path("predictions.parquet"),
+    parts: SimulateParts = None,
+    draws: Draws = 0,
+    temperature: SimulateTemperature = 0.6,
+    top_p: TopP = 0.9,
+    max_tokens: MaxTokens = 12,
     seed: Seed = 0,
-    layout: Annotated[
-        str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
-    ] = None,
-    other_layout: Annotated[
-        bool, typer.Option("--allow-other-layout", help="Allow a layout that the model was not trained with.")
-    ] = False,
-    effects_from: Annotated[
-        str | None,
-        typer.Option(help="Take the differences between arms from this model, and only levels from MODEL."),
-    ] = None,
-    kappa: Annotated[
-        str,
-        typer.Option(help="How much of these differences is believed: 0 to 1, or `validation` to learn it."),
-    ] = "validation",
-    fsdp: Annotated[
-        int, typer.Option(min=1, max=DEVICES, help="Cut the parameters over this many devices.")
-    ] = 1,
-    tensor: Annotated[
-        int, typer.Option(min=1, max=DEVICES, help="Cut every layer over this many devices.")
-    ] = 1,
-    hidden: Annotated[
-        bool,
-        typer.Option(
-            "--hidden",
-            help="Store the model's hidden state at every item beside the predictions; evaluate then adds a linear probe.",
-        ),
-    ] = False,
+    layout: Layout = None,
+    other_layout: OtherLayout = False,
+    effects_from: EffectsFrom = None,
+    kappa: Kappa = "validation",
+    fsdp: Fsdp = 1,
+    tensor: Tensor = 1,
+    hidden: Hidden = False,
     replace: Replace = False,
 ) -> None:
     """Predict how held-out people would answer: exact probabilities over the levels, or draws."""
@@ -97,7 +109,6 @@ def simulate_command(
             raise InputError(f"{out} exists already; choose another file or pass --replace.")
         from socsci_jax.model_io import open_model
         from socsci_jax.models.attention_choice import attention_for
-        from socsci_jax.models.sharding import make_mesh
         from socsci_jax.simulation.sampling import Sampling
         from socsci_jax.simulation.simulate import simulate
 
@@ -107,21 +118,7 @@ def simulate_command(
             **{"study store": store.content_hash, "split": held_out.content_hash, "command": command_line()}
         )
         held_out.pairs(*(parts or ()))  # fails before a model is loaded
-        import jax
-
-        # Every process simulates with a model of its own.
-        devices = jax.local_devices()
-        if len(devices) % (fsdp * tensor):
-            raise InputError(
-                f"--fsdp {fsdp} x --tensor {tensor} does not divide the {counted(len(devices), 'device')}."
-            )
-        data = len(devices) // (fsdp * tensor)
-        mesh = make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices)
-        sampling = None
-        if draws:
-            sampling = Sampling(
-                draws=draws, temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens
-            )
+        mesh = _mesh(fsdp=fsdp, tensor=tensor)
         if effects_from is not None:
             if hidden:
                 raise InputError("--hidden is of one model; leave --effects-from out.")
@@ -139,7 +136,7 @@ def simulate_command(
             layout=layout,
             allow_other_layout=other_layout,
             parts=parts or (),
-            sampling=sampling,
+            sampling=Sampling(draws, temperature, top_p, seed, max_tokens) if draws else None,
             metadata={"command": command_line()},
             processes=processes,
         )
@@ -159,6 +156,21 @@ def _store_hidden(
     path = hidden_file(out)
     write_hidden_states(path, states.by_item, metadata=states.metadata)
     say(f"hidden states: {path} ({counted(len(states.by_item), 'item')})")
+
+
+def _mesh(*, fsdp: int, tensor: int) -> Mesh:
+    """A mesh of this process's own devices: every process simulates with a model of its own."""
+    import jax
+
+    from socsci_jax.models.sharding import make_mesh
+
+    devices = jax.local_devices()
+    if len(devices) % (fsdp * tensor):
+        raise InputError(
+            f"--fsdp {fsdp} x --tensor {tensor} does not divide the {counted(len(devices), 'device')}."
+        )
+    data = len(devices) // (fsdp * tensor)
+    return make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices)
 
 
 def _two_parts(
@@ -201,54 +213,67 @@ def _two_parts(
         say(f"predictions: {out} (kappa {found:.2f})")
 
 
+EvaluatePredictions = Annotated[
+    Path,
+    typer.Argument(help="Predictions (anybody's): Parquet; with --human also CSV, Excel, SPSS, Stata, R."),
+]
+EvaluateOut = Annotated[
+    Path, typer.Option("-o", "--out", help="Folder for the evaluation table and the report.")
+]
+EvaluateStorePath = Annotated[
+    Path | None, typer.Argument(metavar="STORE", help="Folder of the study store; not with --human.")
+]
+Human = Annotated[
+    Path | None,
+    typer.Option(
+        help="People's answers as a plain table, long, wide or counts, instead of a store (`book.xlsx#Sheet`)."
+    ),
+]
+Scales = Annotated[
+    Path | None,
+    typer.Option(help="With --human: YAML, `question: 1 to 5`; without it scales are observed."),
+]
+IdColumn = Annotated[
+    str | None, typer.Option("--id", help="With --human: the column that says who answered.")
+]
+Control = Annotated[
+    list[str] | None, typer.Option(help="With --human: name of a control condition (repeatable).")
+]
+EvaluateSplit = Annotated[
+    str | None, typer.Option(help="Split; by default the one named in the predictions.")
+]
+Resample = Annotated[
+    str | None,
+    typer.Option(help="studies, conditions, outcomes or participants; by default as the design says."),
+]
+Also = Annotated[
+    list[Path] | None,
+    typer.Option(help="Another predictor's table (repeatable): the mean of all is a row of every table."),
+]
+MinimumN = Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")]
+
+
 @app.command()
 def evaluate(
-    predictions: Annotated[
-        Path,
-        typer.Argument(
-            help="Predictions (anybody's): Parquet; with --human also CSV, Excel, SPSS, Stata, R."
-        ),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the evaluation table and the report.")],
-    store_path: Annotated[
-        Path | None, typer.Argument(metavar="STORE", help="Folder of the study store; not with --human.")
-    ] = None,
-    human: Annotated[
-        Path | None,
-        typer.Option(
-            help="People's answers as a plain table, long, wide or counts, instead of a store (`book.xlsx#Sheet`)."
-        ),
-    ] = None,
-    scales: Annotated[
-        Path | None,
-        typer.Option(help="With --human: YAML, `question: 1 to 5`; without it scales are observed."),
-    ] = None,
-    id_column: Annotated[
-        str | None, typer.Option("--id", help="With --human: the column that says who answered.")
-    ] = None,
-    control: Annotated[
-        list[str] | None, typer.Option(help="With --human: name of a control condition (repeatable).")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Split; by default the one named in the predictions.")
-    ] = None,
-    resample: Annotated[
-        str | None,
-        typer.Option(help="studies, conditions, outcomes or participants; by default as the design says."),
-    ] = None,
-    also: Annotated[
-        list[Path] | None,
-        typer.Option(help="Another predictor's table (repeatable): the mean of all is a row of every table."),
-    ] = None,
+    predictions: EvaluatePredictions,
+    out: EvaluateOut,
+    store_path: EvaluateStorePath = None,
+    human: Human = None,
+    scales: Scales = None,
+    id_column: IdColumn = None,
+    control: Control = None,
+    split: EvaluateSplit = None,
+    resample: Resample = None,
+    also: Also = None,
     seed: Seed = 0,
-    minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
+    minimum_n: MinimumN = 10,
 ) -> None:
     """Say how far the predictions can be trusted: an evaluation table and one self-contained HTML report."""
     from socsci_jax.evaluation.elsewhere.simbench import evaluate_simbench, is_simbench
     from socsci_jax.evaluation.evaluate_files import evaluate_files
     from socsci_jax.evaluation.report import labels
     from socsci_jax.evaluation.report.terminal import summary_table
-    from socsci_jax.evaluation.verdicts import with_interval
+    from socsci_jax.evaluation.sentences import with_interval
     from socsci_jax.plain_tables import evaluate_tables
 
     own_people = store_path is None and human is None and is_simbench(predictions)

@@ -17,58 +17,66 @@ if TYPE_CHECKING:
     from socsci_jax.forecasting.respondents import Respondents
 
 
+Experiment = Annotated[Path, typer.Argument(help="A study.yaml without data (docs/respondents.md).")]
+Model = Annotated[
+    str, typer.Argument(help="A training run's folder, a Hugging Face folder or hub id, or a GGUF file.")
+]
+People = Annotated[Path, typer.Option(help="Whom it is about: CSV of personas, or a study store.")]
+Margins = Annotated[
+    Path | None, typer.Option(help="YAML of the population's margins, to which personas are weighted.")
+]
+PerArm = Annotated[int, typer.Option("-n", "--per-arm", min=2, help="Respondents of each arm.")]
+RespondentsOutcome = Annotated[
+    list[str] | None,
+    typer.Option(help="Outcome to ask, in this order (repeat); by default all, as the file has them."),
+]
+Battery = Annotated[
+    list[str] | None,
+    typer.Option(help="Several outcomes as one scale: 'mood = happy, calm, -sad' (minus: reverse-coded)."),
+]
+ModelOfRows = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fit",
+        help="Regression ('trust ~ condition + age') or mediation ('condition -> mood -> trust') (repeat).",
+    ),
+]
+ExactPairs = Annotated[
+    bool,
+    typer.Option(
+        "--exact-pairs/--no-exact-pairs",
+        help="Also ask every pair of outcomes by itself, for exact correlations within personas; takes longer.",
+    ),
+]
+Answers = Annotated[
+    Path | None,
+    typer.Option(help="Study store in which people answered the same study: their statistics come beside."),
+]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Data set to write: .csv, .parquet or .sav (SPSS).")]
+Layout = Annotated[
+    str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
+]
+
+
 def respondents(
-    experiment: Annotated[Path, typer.Argument(help="A study.yaml without data (docs/respondents.md).")],
-    model: Annotated[
-        str, typer.Argument(help="A training run's folder, a Hugging Face folder or hub id, or a GGUF file.")
-    ],
-    people: Annotated[Path, typer.Option(help="Whom it is about: CSV of personas, or a study store.")],
-    margins: Annotated[
-        Path | None, typer.Option(help="YAML of the population's margins, to which personas are weighted.")
-    ] = None,
-    per_arm: Annotated[int, typer.Option("-n", "--per-arm", min=2, help="Respondents of each arm.")] = 200,
-    outcome: Annotated[
-        list[str] | None,
-        typer.Option(help="Outcome to ask, in this order (repeat); by default all, as the file has them."),
-    ] = None,
-    battery: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Several outcomes as one scale: 'mood = happy, calm, -sad' (minus: reverse-coded)."
-        ),
-    ] = None,
-    model_of_rows: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--fit",
-            help="Regression ('trust ~ condition + age') or mediation ('condition -> mood -> trust') (repeat).",
-        ),
-    ] = None,
-    exact_pairs: Annotated[
-        bool,
-        typer.Option(
-            "--exact-pairs/--no-exact-pairs",
-            help="Also ask every pair of outcomes by itself, for exact correlations within personas; takes longer.",
-        ),
-    ] = True,
-    answers: Annotated[
-        Path | None,
-        typer.Option(
-            help="Study store in which people answered the same study: their statistics come beside."
-        ),
-    ] = None,
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="Data set to write: .csv, .parquet or .sav (SPSS).")
-    ] = Path("respondents.csv"),
-    layout: Annotated[
-        str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
-    ] = None,
+    experiment: Experiment,
+    model: Model,
+    people: People,
+    margins: Margins = None,
+    per_arm: PerArm = 200,
+    outcome: RespondentsOutcome = None,
+    battery: Battery = None,
+    model_of_rows: ModelOfRows = None,
+    exact_pairs: ExactPairs = True,
+    answers: Answers = None,
+    out: Out = Path("respondents.csv"),
+    layout: Layout = None,
     seed: Seed = 0,
     replace: Replace = False,
 ) -> None:
     """Simulate whole respondents: each answers all outcomes one after another, as rows of a data set.
 
-    An answer is drawn from its exact distribution given the persona and the answers before it. Beside the rows stands
+    An answer is drawn from its exact distribution given the persona and the answers before it. With the rows comes
     NAME_statistics.csv: correlations (over all people, within personas, between personas), reliability, and what you fit.
     What was stopped resumes with the same command.
 

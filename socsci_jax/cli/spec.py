@@ -47,41 +47,47 @@ def check(
     print(f"{path}: no problems")
 
 
+DraftDeposit = Annotated[
+    Path,
+    typer.Argument(
+        help="A table (CSV, Excel, SPSS, Stata, R), or a folder with a Qualtrics .qsf file and the export of its "
+        "answers."
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option("--out", "-o", help="The study.yaml to write; files are named relative to the deposit."),
+]
+ModelUrl = Annotated[
+    str,
+    typer.Option(
+        help="Ask a model about what rules leave open: base of an OpenAI-compatible endpoint (.../v1)."
+    ),
+]
+Model = Annotated[str, typer.Option(help="Name of the model at that endpoint.")]
+KeyVariable = Annotated[str, typer.Option(help="Environment variable that holds the endpoint's key.")]
+Transcript = Annotated[
+    Path | None,
+    typer.Option(help="Everything asked and answered, reused on the next run; by default next to the draft."),
+]
+MostTokens = Annotated[int | None, typer.Option(help="Stop asking once so many tokens are spent.")]
+PriceIn = Annotated[float, typer.Option(help="Price of a million tokens in, to show the cost.")]
+PriceOut = Annotated[float, typer.Option(help="Price of a million tokens out.")]
+Timeout = Annotated[float, typer.Option(help="Seconds to wait for one answer.", min=1)]
+
+
 @spec_app.command("draft")
 def draft(
-    deposit: Annotated[
-        Path,
-        typer.Argument(
-            help="A table (CSV, Excel, SPSS, Stata, R), or a folder with a Qualtrics .qsf file and the export of its "
-            "answers."
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", help="The study.yaml to write; files are named relative to the deposit."),
-    ] = Path("study.yaml"),
-    model_url: Annotated[
-        str,
-        typer.Option(
-            help="Ask a model about what rules leave open: base of an OpenAI-compatible endpoint (.../v1)."
-        ),
-    ] = "",
-    model: Annotated[str, typer.Option(help="Name of the model at that endpoint.")] = "",
-    key_variable: Annotated[
-        str, typer.Option(help="Environment variable that holds the endpoint's key.")
-    ] = "",
-    transcript: Annotated[
-        Path | None,
-        typer.Option(
-            help="Everything asked and answered, reused on the next run; by default beside the draft."
-        ),
-    ] = None,
-    most_tokens: Annotated[
-        int | None, typer.Option(help="Stop asking once so many tokens are spent.")
-    ] = None,
-    price_in: Annotated[float, typer.Option(help="Price of a million tokens in, to show the cost.")] = 0.0,
-    price_out: Annotated[float, typer.Option(help="Price of a million tokens out.")] = 0.0,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for one answer.", min=1)] = 60.0,
+    deposit: DraftDeposit,
+    out: Out = Path("study.yaml"),
+    model_url: ModelUrl = "",
+    model: Model = "",
+    key_variable: KeyVariable = "",
+    transcript: Transcript = None,
+    most_tokens: MostTokens = None,
+    price_in: PriceIn = 0.0,
+    price_out: PriceOut = 0.0,
+    timeout: Timeout = 60.0,
     replace: Replace = False,
 ) -> None:
     """Propose a specification: arms, texts, scales, attributes; what cannot be told is left open by name.

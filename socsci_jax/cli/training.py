@@ -45,7 +45,7 @@ def train(
         list[str] | None, typer.Argument(help="Changes to the recipe, for instance optimizer.epochs=2.")
     ] = None,
 ) -> None:
-    """Fine-tune a model on the training part of a split; goes on where an earlier run of the recipe stopped."""
+    """Fine-tune a model on the training part of a split; resumes where an earlier run of the recipe stopped."""
     from socsci_jax.distributed.processes import initialize
     from socsci_jax.training.recipe_files import load_recipe
 
@@ -91,7 +91,8 @@ def plan_command(
     changes += [f"hardware={devices}"] if devices is not None else []
     changes += [f"data.store={store}"] if store is not None else []
     loaded = load_recipe(recipe, changes)
-    from socsci_jax.feasibility import advice, make_plan, plan_table, simulate_devices
+    from socsci_jax.feasibility.plan import make_plan, simulate_devices
+    from socsci_jax.feasibility.report import advice, plan_table
 
     simulate_devices(loaded.machine.devices)
     plan = make_plan(loaded, loaded.machine)
@@ -123,11 +124,11 @@ def sweep(
     ] = None,
     minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
 ) -> None:
-    """Train on growing shares of the data and see how far the predictions improve; goes on where it stopped.
+    """Train on growing shares of the data and see how far the predictions improve; resumes where it stopped.
 
-    Writes sweep.csv, sweep.parquet and sweep.png: W on the held-out parts against the share, beside the baselines.
+    Writes sweep.csv, sweep.parquet and sweep.png: W on the held-out parts against the share, with the baselines.
     """
-    from socsci_jax.evaluation.sweep_report import law_sentences, summary
+    from socsci_jax.evaluation.sweep_table import law_sentences, summary
     from socsci_jax.sweep import sweep as run
     from socsci_jax.training.recipe_files import load_recipe
 

@@ -259,7 +259,7 @@ class _MicroBatch:
 
 
 class MixedPlan(EpochPlan):
-    """Steps of answers with contrasts beside them: each micro-batch begins with its rows of contrasts.
+    """Steps of answers with contrasts added: each micro-batch begins with its rows of contrasts.
 
     Epochs are those of the answers; contrasts go through epochs of their own.
     """

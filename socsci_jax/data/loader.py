@@ -11,7 +11,7 @@ import numpy as np
 
 from socsci_jax.data.plan import EpochPlan, PlannedRow
 from socsci_jax.data.shards import TreeShards
-from socsci_jax.data.trees import Path, TreeRows, empty_rows, put_row
+from socsci_jax.data.trees import PromptPath, TreeRows, empty_rows, put_row
 
 
 class PlannedRows:
@@ -84,12 +84,12 @@ class PlannedRows:
             total += int.from_bytes(found.digest(), "little")
         return total % 2**64
 
-    def _paths(self, prefixes: list[int], branches: list[int], shared: list[int]) -> Iterator[Path]:
+    def _paths(self, prefixes: list[int], branches: list[int], shared: list[int]) -> Iterator[PromptPath]:
         read: dict[int, np.ndarray] = {}
         for p, branch, tokens in zip(prefixes, branches, shared):
             if p not in read:
                 read[p] = self._shards.prefix(p)
-            yield Path(read[p], self._shards.branch(branch), tokens)
+            yield PromptPath(read[p], self._shards.branch(branch), tokens)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,6 +60,6 @@ def read_rationales(path: Path, *, end: str) -> Rationales:
     if not empty.is_empty():
         raise InputError(
             f"data.rationales: {path} has no text for item {empty['item_id'][0]!r}, participant "
-            f"{empty['participant_id'][0]!r}; leave out responses without a rationale."
+            f"{empty['participant_id'][0]!r}; exclude responses without a rationale."
         )
     return Rationales(frame, end)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from socsci_jax.data.targets import BranchTargets, Comparisons
+from socsci_jax.data.branch_targets import BranchTargets, Comparisons
 from socsci_jax.data.trees import Branch, grow_branch
 from socsci_jax.data.tries import AnswerTrie
 

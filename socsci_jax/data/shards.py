@@ -18,12 +18,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from socsci_jax.data.branch_targets import Targets
 from socsci_jax.data.contrasts import arms_by_people, contrast_table
 from socsci_jax.data.plan import Lengths
 from socsci_jax.data.rationales import Rationales
 from socsci_jax.data.shard_records import decode_branch
 from socsci_jax.data.shard_writer import ShardWriter
-from socsci_jax.data.targets import ANSWERS, Targets, target_table
+from socsci_jax.data.targets import ANSWERS, target_table
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.trees import Branch
 from socsci_jax.errors import InputError

@@ -8,112 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from socsci_jax.data.contrasts import ContrastTargets
+from socsci_jax.data.branch_targets import BranchTargets, Targets, TargetTable, no_rows, refused_rows
 from socsci_jax.data.rationales import Rationales
-from socsci_jax.data.tries import AnswerTrie
 from socsci_jax.errors import InputError
 from socsci_jax.studies.prompts import Alternatives
 from socsci_jax.studies.scale import Number, Scale, format_value
 from socsci_jax.studies.store import StudyStore
 
-Kind = Literal["answers", "pairs", "distributions", "nothing"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Targets:
-    """Which targets training shards hold.
-
-    pairs: for each response `pairs_per_response` others' different answers to the same item, drawn with `seed`.
-    distributions: for each response the histogram over its item's levels of all trained people who are alike in the
-    attributes `condition_on` (none: all who answered the item); with `in_order` only of scales whose levels have one.
-    nothing: none but those of `contrasts`, which stand beside any kind.
-    """
-
-    kind: Kind = "answers"
-    pairs_per_response: int = 1
-    condition_on: tuple[str, ...] = ()
-    in_order: bool = False
-    seed: int = 0
-    contrasts: ContrastTargets | None = None
-
-
 ANSWERS = Targets()
 
 # How often an answer was given, or what answers with weights count.
 _COUNT = pl.col("weight").fill_null(1.0).sum().alias("count")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Comparisons:
-    """C sets of up to L answers that a prompt's objective weighs against each other, answer l of set c being the
-    target slots path[c, l] of the branch (padded with -1; nothing but padding is no answer).
-
-    target[c, l]: the share that an answer should get; of a pair 1 for the chosen, which stands first.
-    gap[c, l]: how far the next answer is on the scale, whose range is 1 (0 for the last).
-    weight[c]: responses that the set stands for.
-    """
-
-    path: np.ndarray
-    target: np.ndarray
-    gap: np.ndarray
-    weight: np.ndarray
-
-    @property
-    def count(self) -> int:
-        return len(self.weight)
-
-
-NO_COMPARISONS = Comparisons(
-    path=np.zeros((0, 0, 0), np.int32),
-    target=np.zeros((0, 0), np.float32),
-    gap=np.zeros((0, 0), np.float32),
-    weight=np.zeros(0, np.float32),
-)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class BranchTargets:
-    """Answers of a branch: distinct texts, how often each was given, and for comparisons what stands in each set.
-
-    answers[c] are indices into texts; target[c] and gap[c] go with them.
-    """
-
-    texts: tuple[str, ...]
-    counts: tuple[float, ...]
-    answers: tuple[tuple[int, ...], ...] = ()
-    target: tuple[tuple[float, ...], ...] = ()
-    gap: tuple[tuple[float, ...], ...] = ()
-    weight: tuple[float, ...] = ()
-
-    def comparisons(self, trie: AnswerTrie) -> Comparisons:
-        """The sets as paths in the trie of `texts`."""
-        if not self.answers:
-            return NO_COMPARISONS
-        shape = (len(self.answers), max(map(len, self.answers)))
-        path = np.full((*shape, trie.path.shape[1]), -1, np.int32)
-        target, gap = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        for c, answers in enumerate(self.answers):
-            path[c, : len(answers)] = trie.path[list(answers)]
-            target[c, : len(answers)] = self.target[c]
-            gap[c, : len(answers)] = self.gap[c]
-        return Comparisons(path, target, gap, np.array(self.weight, np.float32))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TargetTable:
-    """One row a branch, sorted by (prefix, rank), with its targets; and responses that have none, with reasons.
-
-    `branches` has columns prefix and rank; `refused` item_id, reason and responses.
-    """
-
-    branches: pl.DataFrame
-    targets: list[BranchTargets]
-    refused: pl.DataFrame
 
 
 def target_table(
@@ -133,8 +42,8 @@ def target_table(
     Raises InputError for an attribute that the store does not have.
     """
     if targets.kind == "nothing":
-        return TargetTable(train.select("prefix", "rank").clear(), [], _no_rows())
-    refused = _no_rows()
+        return TargetTable(train.select("prefix", "rank").clear(), [], no_rows())
+    refused = no_rows()
     if alternatives == "withheld" or targets.in_order:
         why = "is withheld" if alternatives == "withheld" else "has no place in the scale's order"
         train, refused = _without_alternatives(train, store, why=why)
@@ -149,15 +58,17 @@ def _without_alternatives(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The responses that are on their scale, and counts of those that are alternatives, with the reason."""
     codes = [(i, float(code)) for i, item in store.item_by_id.items() for code in item.scale.alternatives]
-    beside = pl.DataFrame(codes, schema={"item_id": pl.String, "value": pl.Float64}, orient="row")
-    found = train.join(beside, on=["item_id", "value"], how="semi")
+    off_scale = pl.DataFrame(codes, schema={"item_id": pl.String, "value": pl.Float64}, orient="row")
+    found = train.join(off_scale, on=["item_id", "value"], how="semi")
     if found.is_empty():
-        return train, _no_rows()
+        return train, no_rows()
     counts = found.group_by("item_id", "value").len().sort("item_id", "value")
     rows = [
         (i, f"answer {format_value(v)} is an alternative, which {why}", n) for i, v, n in counts.iter_rows()
     ]
-    return train.join(beside, on=["item_id", "value"], how="anti", maintain_order="left"), _refused(rows)
+    return train.join(off_scale, on=["item_id", "value"], how="anti", maintain_order="left"), refused_rows(
+        rows
+    )
 
 
 def _targets_of(
@@ -207,7 +118,7 @@ def _answers(train: pl.DataFrame, keys: list[str], rationales: Rationales | None
         if key not in known:
             known[key] = BranchTargets(*key)
         found.append(known[key])
-    return TargetTable(branches.select("prefix", "rank"), found, _refused(refused))
+    return TargetTable(branches.select("prefix", "rank"), found, refused_rows(refused))
 
 
 def _pairs(train: pl.DataFrame, keys: list[str], targets: Targets) -> TargetTable:
@@ -231,7 +142,7 @@ def _pairs(train: pl.DataFrame, keys: list[str], targets: Targets) -> TargetTabl
         rejected = np.stack([_others_answers(values, rng) for _ in range(targets.pairs_per_response)], axis=1)
         drawn.append(answers.with_columns(rejected=pl.Series(rejected.tolist(), dtype=pl.List(pl.Float64))))
     if not drawn:
-        return TargetTable(train.select("prefix", "rank").clear(), [], _refused(refused))
+        return TargetTable(train.select("prefix", "rank").clear(), [], refused_rows(refused))
     counted = pl.concat(drawn).explode("rejected").group_by([*keys, "value", "rejected"]).len("count")
     branches = (
         counted.sort([*keys, "value", "rejected"])
@@ -255,7 +166,7 @@ def _pairs(train: pl.DataFrame, keys: list[str], targets: Targets) -> TargetTabl
                 weight=tuple(counts),
             )
         )
-    return TargetTable(branches.select("prefix", "rank"), found, _refused(refused))
+    return TargetTable(branches.select("prefix", "rank"), found, refused_rows(refused))
 
 
 def _others_answers(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -326,7 +237,7 @@ def _distributions(
                 weight=(sum(counts),),
             )
         )
-    return TargetTable(branches.select("prefix", "rank"), found, _refused(refused))
+    return TargetTable(branches.select("prefix", "rank"), found, refused_rows(refused))
 
 
 def _answers_of(scale: Scale, targets: Targets, alternatives: Alternatives) -> tuple[Number, ...]:
@@ -334,13 +245,3 @@ def _answers_of(scale: Scale, targets: Targets, alternatives: Alternatives) -> t
     if alternatives == "withheld" or targets.in_order:
         return scale.levels
     return scale.levels + scale.alternatives
-
-
-def _no_rows() -> pl.DataFrame:
-    return _refused([])
-
-
-def _refused(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
-    return pl.DataFrame(
-        rows, schema={"item_id": pl.String, "reason": pl.String, "responses": pl.Int64}, orient="row"
-    )

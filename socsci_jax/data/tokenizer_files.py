@@ -19,7 +19,7 @@ from socsci_jax.reading import as_object, kind_of, panics_as_errors, read_json_o
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ControlToken:
-    """A token outside ordinary text; `lstrip` and `rstrip` say that it takes the white space beside it along."""
+    """A token outside ordinary text; `lstrip` and `rstrip` say that it takes the white space next to it along."""
 
     content: str
     id: int
@@ -102,7 +102,7 @@ def parse_tokenizer_json(content: dict[str, Any], *, where: Path) -> tuple[TextM
         # Added tokens that are neither special nor part of the vocabulary (`<tool_call>`) are control tokens too.
         kept = [t for t in content["added_tokens"] if not t["special"] and t["content"] in ordinary]
         control = [_control_token(t["id"], t) for t in content["added_tokens"] if t not in kept]
-        # What would add tokens, cut or pad is left out.
+        # What would add tokens, cut or pad is excluded.
         text_only = content | {
             "added_tokens": kept,
             "post_processor": None,
@@ -203,7 +203,7 @@ def _control_token(token_id: object, added: object) -> ControlToken:
 
 
 def special_tokens(config: Mapping) -> dict[str, str]:
-    """`bos_token` and the like, written as a text or as a mapping with `content`; absent ones are left out."""
+    """`bos_token` and the like, written as a text or as a mapping with `content`; absent ones are excluded."""
     named = {}
     for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
         value = config.get(name)

@@ -55,7 +55,7 @@ class PromptTemplate:
     """What stands around the user's text.
 
     A prompt is `head + encode(lead + user text + trail) + tail`, its target `encode(answer) + [end_of_answer_id]`.
-    `lead` and `trail` are the template's ordinary text beside the user's: tokens may reach across that border.
+    `lead` and `trail` are the template's ordinary text next to the user's: tokens may reach across that border.
     `before` and `after` are ids of all that stands before and after.
     """
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from socsci_jax.data.targets import NO_COMPARISONS, Comparisons
+from socsci_jax.data.branch_targets import NO_COMPARISONS, Comparisons
 from socsci_jax.data.tries import AnswerTrie
 
 
@@ -130,7 +130,7 @@ class TreeRows:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Path:
+class PromptPath:
     """One prompt of a row: a prefix, a branch, and how many of its first tokens the prompt before it has too.
 
     Those are counted from the beginning of the prefix; 0 begins a new tree.
@@ -173,7 +173,7 @@ def empty_rows(*, rows: int, shape: RowShape) -> TreeRows:
     )
 
 
-def put_row(rows: TreeRows, g: int, paths: Iterable[Path]) -> list[slice]:
+def put_row(rows: TreeRows, g: int, paths: Iterable[PromptPath]) -> list[slice]:
     """Writes the paths into row g, which they must fit; returns the target slots of each."""
     ids, position, end, read = rows.ids[g], rows.position[g], rows.end[g], rows.read[g]
     tokens = reads = slots = comparisons = 0

@@ -1,6 +1,6 @@
 """The other processes of a run: who is there, who is gone, and why.
 
-Process 0 listens where the run's processes are told to meet; the others call it.  Nobody goes on before all have come,
+Process 0 listens where the run's processes are told to meet; the others call it.  Nobody continues before all have come,
 or a time limit has passed.  The connections then stay open: a process that ends says why, and one that is killed
 closes them, so that the others end at once and with a sentence.  JAX itself would notice after its heartbeat's time,
 and then abort.  No JAX here: all of it works before JAX starts and while its devices are busy.
@@ -13,7 +13,6 @@ import faulthandler
 import logging
 import math
 import os
-import socket
 import sys
 import threading
 import time
@@ -23,18 +22,14 @@ from typing import Any, NoReturn
 
 from socsci_jax import bounds
 from socsci_jax.distributed.links import SECRET, Link, run_secret
-from socsci_jax.distributed.roll_call import Reception, check_host
-from socsci_jax.errors import BAD_INPUT, LOST, InputError, ProcessesDiffer, ProcessLost
+from socsci_jax.distributed.meeting import NOTICE_SECONDS, START, call, own_name, receive_all
+from socsci_jax.distributed.roll_call import check_host
+from socsci_jax.errors import LOST, InputError, ProcessesDiffer
 from socsci_jax.foreign_text import for_terminal
-from socsci_jax.wording import counted
 
 logger = logging.getLogger(__name__)
 
-START = "SOCSCI_JAX_START_SECONDS"
 SILENCE = "SOCSCI_JAX_SILENCE_SECONDS"
-NOTICE_SECONDS = 15.0
-# What is between two clocks.  Nothing here goes by a clock, but logs, object storage and schedulers do.
-MOST_SKEW_SECONDS = 120.0
 # For a process to end by itself when another has said that it ends.
 GRACE_SECONDS = 2.0
 # For all others to be gone when process 0 ends.
@@ -52,7 +47,7 @@ class Peers:
         self.num_processes = num_processes
         self.run_id = uuid.uuid4().hex[:12]
         self.bound_host = ""  # where process 0 listens; "" are all addresses of its machine
-        self.names = {process_id: _own_name(process_id)}
+        self.names = {process_id: own_name(process_id)}
         self.on_end: Callable[[str, int, bool], NoReturn] = end_process
         self._links: dict[int, Link] = {}
         self._left: set[int] = set()
@@ -90,8 +85,19 @@ class Peers:
             logger.warning(
                 f"{SECRET} is not set: whoever reaches {host}:{port} could pose as a process of this run; launch/ sets it"
             )
-        meet = _receive_all if process_id == 0 else _call
-        peers._watch(meet(peers, host, int(port), secret, seconds), silence=silence)
+        if process_id == 0:
+            met = receive_all(host, int(port), secret, seconds=seconds, num_processes=num_processes)
+        else:
+            met = call(
+                host,
+                int(port),
+                secret,
+                seconds=seconds,
+                process_id=process_id,
+                num_processes=num_processes,
+            )
+        peers.run_id, peers.names, peers.bound_host = met.run_id, met.names, met.bound_host
+        peers._watch(met.links, silence=silence)
         return peers
 
     def gather(self, value: Any, *, what: str) -> list[Any]:
@@ -113,9 +119,9 @@ class Peers:
                     logger.warning(f"{what}: waiting for {missing} for {waited:.0f} s")
             return self._gathered.pop(number)
 
-    def agree(self, **facts: str) -> None:
-        """Compares facts over all processes; raises, in every one of them, ProcessesDiffer, which names the odd one out."""
-        for sentence in differences(self.gather(facts, what="comparing what is to be run"), self.names):
+    def agree(self, **values: str) -> None:
+        """Compares values over all processes; raises, in every one of them, ProcessesDiffer, which names the odd one out."""
+        for sentence in differences(self.gather(values, what="comparing what is to be run"), self.names):
             raise ProcessesDiffer(sentence)
 
     def tell_end(self, sentence: str, status: int, *, stacks: bool = False) -> None:
@@ -205,7 +211,7 @@ class Peers:
             return
         self._heard.set()
         sentence = (
-            f"{self.names.get(number, f'process {number}')} {how}; this run ends, and goes on from its last "
+            f"{self.names.get(number, f'process {number}')} {how}; this run ends, and resumes from its last "
             "checkpoint when all processes are started again."
         )
         message = {"end": sentence, "status": LOST, "stacks": False}
@@ -237,12 +243,12 @@ class Peers:
 
 
 def differences(values: Sequence[dict[str, str]], names: dict[int, str]) -> list[str]:
-    """A sentence for each fact that is not the same everywhere: who has what, those in the minority first."""
+    """A sentence for each value that is not the same everywhere: who has what, those in the minority first."""
     sentences = []
     for key in values[0]:
         holders: dict[str, list[int]] = collections.defaultdict(list)
-        for number, facts in enumerate(values):
-            holders[str(facts.get(key))].append(number)
+        for number, known in enumerate(values):
+            holders[str(known.get(key))].append(number)
         if len(holders) == 1:
             continue
         *few, (common, many) = sorted(holders.items(), key=lambda item: (len(item[1]), -item[1][0]))
@@ -260,82 +266,6 @@ def end_process(sentence: str, status: int, stacks: bool) -> NoReturn:
         faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
     logger.error(for_terminal(sentence))
     os._exit(status)
-
-
-# --- the roll call ----------------------------------------------------------------------------------------------------
-
-
-def _receive_all(peers: Peers, host: str, port: int, secret: bytes, seconds: float) -> dict[int, Link]:
-    """Process 0: the connections of all others, once all have come."""
-    deadline = time.monotonic() + seconds
-    found: dict[int, Link] = {}
-    with (
-        Reception(host, port, secret, expected=peers.num_processes) as reception,
-        _Notice(lambda: _absent(peers, found)),
-    ):
-        peers.bound_host = reception.bound_host
-        while len(found) < peers.num_processes - 1:
-            call = reception.next(until=deadline)
-            if call is None:
-                _refuse(
-                    found,
-                    f"{len(found) + 1} of {counted(peers.num_processes, 'process')} came within {seconds:.0f} s; "
-                    f"{_absent(peers, found)} did not: look at their logs, or give them longer ({START}).",
-                    LOST,
-                )
-            link, hello = call
-            if not _is_hello(hello):
-                link.close()  # of another version of this program
-                continue
-            if problem := _problem(peers, found, hello):
-                _refuse({**found, -1: link}, problem, BAD_INPUT)
-            found[hello["process"]] = link
-            peers.names[hello["process"]] = hello["name"]
-    names = {str(number): name for number, name in peers.names.items()}
-    for link in found.values():
-        link.send({"welcome": peers.run_id, "names": names})
-    return found
-
-
-def _call(peers: Peers, host: str, port: int, secret: bytes, seconds: float) -> dict[int, Link]:
-    """Another process: the connection to process 0, once all have come."""
-    deadline = time.monotonic() + seconds
-    own = peers.process_id
-    where = f"process 0 at {host}:{port}"
-    with _Notice(lambda: where):
-        while True:
-            try:
-                link = Link(socket.create_connection((host, port), timeout=5), secret, listens=False)
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise ProcessLost(
-                        f"{_own_name(own)} did not reach {where} within {seconds:.0f} s ({error}); see whether it "
-                        f"was started and can be reached, or give it longer ({START})."
-                    ) from error
-            time.sleep(0.2)
-        hello = {"process": own, "name": _own_name(own), "of": peers.num_processes, "time": time.time()}
-        link.send(hello)
-        # Process 0 may have begun to wait later than this one, and its verdict is the better one.
-        link.be_patient(2 * seconds + 10)
-        try:
-            answer = link.receive()
-        except OSError:
-            answer = None
-    if answer is None or not (
-        {"welcome", "names"} <= answer.keys() or {"refused", "status"} <= answer.keys()
-    ):
-        raise ProcessLost(f"{where} went away before all processes had come; start all of them again.")
-    if "refused" in answer:
-        raise (InputError if answer["status"] == BAD_INPUT else ProcessLost)(answer["refused"])
-    peers.run_id = answer["welcome"]
-    peers.names = {int(number): name for number, name in answer["names"].items()}
-    return {0: link}
-
-
-def _is_hello(message: dict) -> bool:
-    kinds = {"process": int, "name": str, "of": int, "time": float}
-    return all(type(message.get(key)) is kind for key, kind in kinds.items())
 
 
 def _is_message(message: dict) -> bool:
@@ -364,58 +294,6 @@ def _seconds(name: str, default: float) -> float:
     return found
 
 
-def _problem(peers: Peers, found: dict[int, Link], hello: dict) -> str | None:
-    number, name = hello["process"], hello["name"]
-    if hello["of"] != peers.num_processes:
-        return f"{name} was told of {counted(hello['of'], 'process')}, {peers.names[0]} of {peers.num_processes}; tell all the same."
-    if number in found or not 0 < number < peers.num_processes:
-        other = peers.names.get(number, "nobody")
-        return (
-            f"{name} and {other} have the same number; number processes from 0 to {peers.num_processes - 1}."
-        )
-    skew = hello["time"] - time.time()
-    if abs(skew) > MOST_SKEW_SECONDS:
-        return (
-            f"the clock of {name} is {abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} that of "
-            f"{peers.names[0]}; set the clocks (NTP), logs and object storage go by them."
-        )
-    return None
-
-
-def _refuse(found: dict[int, Link], sentence: str, status: int) -> NoReturn:
-    for link in found.values():
-        link.send({"refused": sentence, "status": status})
-    raise (InputError if status == BAD_INPUT else ProcessLost)(sentence)
-
-
-def _absent(peers: Peers, found: dict[int, Link]) -> str:
-    missing = [n for n in range(1, peers.num_processes) if n not in found]
-    shown = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
-    return f"process {shown}"
-
-
 def _names(numbers: Sequence[int], names: dict[int, str]) -> str:
     shown = [names.get(number, f"process {number}") for number in numbers[:4]]
     return " and ".join([*shown, f"{len(numbers) - 4} more"] if len(numbers) > 4 else shown)
-
-
-def _own_name(process_id: int) -> str:
-    return f"process {process_id} (pid {os.getpid()} on {socket.gethostname()})"
-
-
-class _Notice:
-    """Says what is being waited for, while a block lasts long."""
-
-    def __init__(self, what: Callable[[], str]):
-        self._what = what
-        self._done = threading.Event()
-
-    def __enter__(self) -> None:
-        threading.Thread(target=self._say, daemon=True).start()
-
-    def _say(self) -> None:
-        while not self._done.wait(NOTICE_SECONDS):
-            logger.warning(f"still waiting for {self._what()} of this run")
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()

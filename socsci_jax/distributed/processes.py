@@ -35,7 +35,7 @@ SOFTWARE = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "nump
 class Processes:
     """This process's place among those of the run; what is written once is written by `is_main`.
 
-    As a context it ends the run as one: whatever ends this process is told to the others, and they to it, each with
+    As a context it ends the run as one: whatever ends this process is reported to the others, and theirs to it, each with
     one sentence and the same exit status.
     """
 
@@ -138,7 +138,7 @@ class StopSignals:
             raise KeyboardInterrupt
         self.asked = name
         if not self.deferred:
-            raise RunStopped(f"{name} was received; start the same command again to go on.")
+            raise RunStopped(f"{name} was received; start the same command again to resume.")
         logger.warning(f"{name} was received: stopping with a checkpoint")
 
 

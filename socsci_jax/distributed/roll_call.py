@@ -101,7 +101,7 @@ def check_host(host: str) -> None:
 
 
 def _listen(host: str, port: int) -> tuple[str, socket.socket]:
-    """Listens at the address that process 0 is told to be met at, and only there; returns it.
+    """Listens at the address that process 0 is told to listen at, and only there; returns it.
 
     Where that name leads to this machine alone (as /etc/hosts often has it), or is an address that is translated on
     the way here, all addresses of this machine are listened at: "".

@@ -39,7 +39,7 @@ class Duels:
         )
         pairs = {(r, t) for r, t in zip(conjoint.respondent.tolist(), np.asarray(task).tolist())}
         if not alike or len(pairs) != len(first):
-            raise InputError("Each respondent's task must have two profiles; leave out tasks that do not.")
+            raise InputError("Each respondent's task must have two profiles; exclude tasks that do not.")
         if not (np.sort([conjoint.choice[first], conjoint.choice[second]], axis=0) == [[0], [1]]).all():
             raise InputError(
                 "In each task one of the two profiles must be chosen, with choice 1, the other 0."

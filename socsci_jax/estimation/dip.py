@@ -37,7 +37,7 @@ class Experiment:
         for name in ("y", "arm", "s0", "s1", "u0", "u1"):
             values = np.asarray(getattr(self, name), float)
             if not np.isfinite(values).all():
-                raise InputError(f"{name} holds values that are not finite; leave out these rows.")
+                raise InputError(f"{name} holds values that are not finite; exclude these rows.")
             object.__setattr__(self, name, values)
         if not np.isin(self.arm, (0, 1)).all():
             found = sorted(set(self.arm.tolist()))[:5]

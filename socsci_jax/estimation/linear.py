@@ -195,7 +195,7 @@ def solve_logit(X: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.nda
     if np.linalg.eigvalsh(weighted_gram(X / length, relative * mean * (1 - mean)))[0] < LEAST_INFORMATION:
         raise InputError(
             "The logistic regression separates the answers perfectly, so that a coefficient is infinite; "
-            "leave out the variable that does, or use a linear model."
+            "exclude the variable that does, or use a linear model."
         )
     return coefficients
 
@@ -238,7 +238,7 @@ def check_design(X: np.ndarray, *columns: np.ndarray) -> None:
         if not good.all():
             row = int(np.argmin(good))
             raise InputError(
-                f"Row {row} holds {column[row]}; leave out rows whose value is not finite or beyond 1e100."
+                f"Row {row} holds {column[row]}; exclude rows whose value is not finite or beyond 1e100."
             )
     good = (np.abs(X) <= LARGEST).all(axis=1)
     if not good.all():

@@ -119,7 +119,7 @@ def _power(effect: float, se: np.ndarray, z: float) -> np.ndarray:
 def labels_needed(
     worth: Worth, *, half_width: float, others: float, fewest: int = 2, level: float = LEVEL
 ) -> int | None:
-    """Number of answers, at least `fewest`, with which the interval is at most estimate +- half_width; None where no number is enough.
+    """Number of answers, at least `fewest`, with which the interval is at most estimate +- half_width; None if none is enough.
 
     Predictions alone never are: with lam within [0, 1] the interval shrinks to 0 as answers grow.
     """

@@ -81,7 +81,7 @@ def corrected(
         raise InputError("A swapped choice is an error of choices; ratings cannot be corrected by it.")
     agrees = np.asarray(agrees, float)
     if not np.isin(agrees, (0, 1)).all():
-        raise InputError("Agreement is 1 or 0; leave out respondents who did not answer the repeated task.")
+        raise InputError("Agreement is 1 or 0; exclude respondents who did not answer the repeated task.")
     if len(np.unique(respondent)) < len(agrees):
         raise InputError("A respondent stands twice among those who repeated a task; give each once.")
     people, at = np.unique(np.concatenate([np.asarray(respondent), conjoint.respondent]), return_inverse=True)

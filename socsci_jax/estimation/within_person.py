@@ -42,7 +42,7 @@ def covariances(
     """Covariances of two items from personas' joint distributions [P, A, B] over answers at `at_a` [A] and `at_b` [B].
 
     Joints need not sum to one: what they sum to is a persona's chance to give both answers, and counts with its weight, as
-    a pair of missing answers would be left out.
+    a pair of missing answers would be omitted.
     """
     mass = joints_pab.sum((1, 2))
     share = weights * mass

@@ -12,7 +12,7 @@ from socsci_jax.studies.scale import Scale
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Alternatives:
-    """Shares of the alternatives of one item among all its answers, on the scale and beside it.
+    """Shares of the alternatives of one item among all its answers, on the scale and outside it.
 
     `codes_a` [A] ascend; `observed_a` [A] are shares of the `people` who have a prediction, `predicted_a` [A] the
     means of what was predicted of the same people, 0 where a prediction leaves the alternative out.

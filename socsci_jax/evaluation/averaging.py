@@ -14,7 +14,7 @@ from socsci_jax.evaluation.items import ItemPredictions, Key, item_replicates, i
 from socsci_jax.evaluation.metric import QUANTILE_OF, Metric
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.metrics.distributions import QUARTILES_OF
-from socsci_jax.evaluation.metrics.effects import ZERO
+from socsci_jax.evaluation.metrics.moments import ZERO
 from socsci_jax.evaluation.metrics.summaries import simbench_scores
 from socsci_jax.evaluation.parts import Part
 from socsci_jax.evaluation.table import (
@@ -167,7 +167,7 @@ def validity_rows(part: Part) -> list[pl.DataFrame]:
 
 
 def alternatives_rows(part: Part) -> list[pl.DataFrame]:
-    """Observed and predicted shares of the alternatives beside scales, all together and each by its label."""
+    """Observed and predicted shares of the alternatives outside scales, all together and each by its label."""
     beside = [cell.alternatives for cell in part.cells]
     if all(one is None for one in beside):
         return []

@@ -31,11 +31,11 @@ Outcome = tuple[str, str, tuple[Number, ...]]  # study, outcome, levels
 class Baselines:
     """What answers alone tell: mean histograms of training items by number of levels, counts [L] over all conditions.
 
-    Beside them what more there is: a `probe` of hidden states, predictions of `others`, and `again`, people's second
+    Next to them what more there is: a `probe` of hidden states, predictions of `others`, and `again`, people's second
     answers by item.
     """
 
-    shapes: Mapping[int, np.ndarray]
+    marginals: Mapping[int, np.ndarray]
     counts: Mapping[Outcome, np.ndarray]
     trained: Mapping[Outcome, np.ndarray] = dataclasses.field(default_factory=dict)
     regression: Regression | None = None
@@ -63,10 +63,10 @@ class Baselines:
         for item, own in _counts_by_item(labeled, store):
             counts[_outcome(item)] = counts.get(_outcome(item), 0) + own
         training = _counts_by_item(labeled.filter(pl.col("part") == TRAIN), store)
-        shapes = training_shapes(own for _, own in training if own.any())
+        marginals = training_marginals(own for _, own in training if own.any())
         regression, trained = _regression(labeled.filter(pl.col("part") == TRAIN), store, people, seed=seed)
         return cls(
-            shapes=shapes,
+            marginals=marginals,
             counts=counts,
             trained=trained,
             regression=regression,
@@ -101,7 +101,7 @@ class Baselines:
         if self.regression is None:
             return None
         size = cell.levels_l.size
-        marginal = self.trained.get(_outcome(cell.item), self.shapes.get(size, uniform(size)))
+        marginal = self.trained.get(_outcome(cell.item), self.marginals.get(size, uniform(size)))
         return self.regression.predict(marginal, study=cell.item.study_id, people=cell.people_n)
 
     def distributions(self, cell: Cell) -> dict[str, np.ndarray]:
@@ -112,10 +112,10 @@ class Baselines:
         """
         size = cell.levels_l.size
         found = {UNIFORM: uniform(size)}
-        if self.shapes:
-            found[TRAINING_MARGINAL] = self.shapes.get(size, uniform(size))
+        if self.marginals:
+            found[TRAINING_MARGINAL] = self.marginals.get(size, uniform(size))
         own = np.bincount(cell.codes_n, weights=cell.weights_n, minlength=size)
-        others = pooled(self.counts[_outcome(cell.item)], own)
+        others = condition_pooled(self.counts[_outcome(cell.item)], own)
         if others is not None:
             found[CONDITION_POOLED] = others
         probed = None if self.probe is None else self.probe.shares(cell.item_id, cell.levels_l)
@@ -181,7 +181,7 @@ def uniform(levels: int) -> np.ndarray:
     return np.full(levels, 1 / levels)
 
 
-def training_shapes(counts: Iterable[np.ndarray]) -> Mapping[int, np.ndarray]:
+def training_marginals(counts: Iterable[np.ndarray]) -> Mapping[int, np.ndarray]:
     """Mean histogram of training items by number of levels, each item counting once, oriented as it is.
 
     `counts` [L] say how often each level of an item was answered in training.
@@ -195,7 +195,7 @@ def training_shapes(counts: Iterable[np.ndarray]) -> Mapping[int, np.ndarray]:
     return {levels: total / items[levels] for levels, total in sums.items()}
 
 
-def pooled(all_counts_l: np.ndarray, own_counts_l: np.ndarray) -> np.ndarray | None:
+def condition_pooled(all_counts_l: np.ndarray, own_counts_l: np.ndarray) -> np.ndarray | None:
     """Answers to the same (study, outcome, levels) in all conditions, without the answers to be predicted.
 
     It knows the study's people and nothing of the treatment.  None where no other answer exists.

@@ -14,7 +14,7 @@ from socsci_jax.evaluation.metrics.calibration import BINS
 from socsci_jax.evaluation.parts import Part
 from socsci_jax.evaluation.table import EXACT, MODEL, row
 
-# From so many probabilities the edges of bins of equal mass are told.
+# From so many probabilities the edges of bins of equal mass are found.
 PROBABILITIES_FOR_EDGES = 200_000
 
 

@@ -176,7 +176,7 @@ def _by_item(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 
 def weights_of(answers: pl.DataFrame, kept: np.ndarray) -> np.ndarray | None:
-    """Weights of the kept answers; people without one weigh nothing beside people who have one."""
+    """Weights of the kept answers; people without one weigh nothing compared with people who have one."""
     if "weight" not in answers.columns:
         return None
     weights = answers["weight"].to_numpy()[kept]

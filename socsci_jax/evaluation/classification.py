@@ -5,7 +5,7 @@ Between such answers there is no distance, so nothing here rests on one.  The pr
 labels that people gave, columns those that a predictor gave to the same documents.  A document is a participant,
 and each label that people gave it counts once.
 
-Beside the model stand the label that is most frequent in the training part, a uniform guess, and `coders`: the
+The model is compared with the label that is most frequent in the training part, a uniform guess, and `coders`: the
 label of another coder, where several coded one document.  Intervals resample documents within their study, so they
 speak for other documents under the same codebook and not for another codebook.
 """

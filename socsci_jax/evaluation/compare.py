@@ -13,8 +13,9 @@ from socsci_jax.evaluation.evaluate import evaluate, label_without_split
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.sentences import number, with_interval
 from socsci_jax.evaluation.table import MEAN_OF_PREDICTORS, MODEL
-from socsci_jax.evaluation.verdicts import HEADLINE, number, with_interval
+from socsci_jax.evaluation.verdicts import HEADLINE
 from socsci_jax.studies.predictions import Predictions, read_predictions
 from socsci_jax.studies.seen import correct_parts
 from socsci_jax.studies.splits import Split

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.evaluation.cells import Cell
+from socsci_jax.evaluation.contrasts import contrast_pairs
 from socsci_jax.evaluation.items import ItemPredictions
-from socsci_jax.evaluation.metrics import effects
 from socsci_jax.evaluation.metrics.distributions import positions
 from socsci_jax.evaluation.parts import Part
 
@@ -59,7 +59,7 @@ def condition_means(
     """The condition means of outcomes that have two conditions with answers enough.
 
     The last `borrowed` of the cells are controls from the training part.  `others` are predictors whose means are wanted;
-    one that does not predict all of these cells is left out.
+    one that does not predict all of these cells is excluded.
     """
     at = [positions(cell.levels_l) for cell in cells]
     n_c = np.array([cell.codes_n.size for cell in cells])
@@ -187,7 +187,7 @@ def mean_table(part: Part, means: ConditionMeans) -> pl.DataFrame:
 def contrast_table(part: Part, means: ConditionMeans) -> pl.DataFrame:
     """A row for each contrast: the effect in shares of the scale's range, with people's standard error and interval."""
     frame = means.frame
-    pairs = effects.contrasts(means.column("group"), means.column("is_control"))
+    pairs = contrast_pairs(means.column("group"), means.column("is_control"))
     treated, reference = frame[pairs.treated], frame[pairs.reference]
     h = (treated["human"] - reference["human"]).to_numpy()
     se = np.sqrt((treated["se2"] + reference["se2"]).to_numpy())

@@ -47,7 +47,7 @@ def conjoint_table(
 
     Estimands are amce and marginal_mean, of all respondents (group null) and of each subgroup; with `agrees` also
     reliability (irr, tau) and amce_corrected, marginal_mean_corrected with bootstrap intervals.  Incomplete profiles are
-    excluded (`excluded_profiles` lists them); InputError where a column cannot be what it is said to be.
+    excluded (`excluded_profiles` lists them); InputError where a column cannot be what it is declared to be.
     """
     conjoint, frame = read_conjoint(profiles, columns)
     found: dict[str, Callable[[Conjoint], Components]] = {
@@ -131,7 +131,7 @@ def _is_blank(name: str) -> pl.Expr:
 
 
 def _attributes(profiles: pl.DataFrame, columns: Columns) -> tuple[str, ...]:
-    """The columns that are attributes; raises InputError where a column cannot be what it is said to be."""
+    """The columns that are attributes; raises InputError where a column cannot be what it is declared to be."""
     for name in (*columns.named(), *columns.attributes):
         if name not in profiles.columns:
             raise InputError(f"There is no column {name!r}; the table has {profiles.columns[:40]}.")

@@ -12,7 +12,9 @@ from socsci_jax.estimation.conjoint import Conjoint, EffectDesign, amce, effect_
 from socsci_jax.estimation.reliability import resampled_effects
 from socsci_jax.evaluation.conjoint import SCHEMA
 from socsci_jax.evaluation.metric import EffectMetric
-from socsci_jax.evaluation.metrics.effects import METRICS, correlation, moments
+from socsci_jax.evaluation.metrics import EFFECTS
+from socsci_jax.evaluation.metrics.effects import correlation
+from socsci_jax.evaluation.metrics.moments import moments
 
 RESAMPLES = 2_000
 HALVES = 200
@@ -50,7 +52,7 @@ def agreement_table(
     )
     se2 = amce(human, restricted=restricted).estimates.se ** 2
     rows = []
-    for metric in METRICS:
+    for metric in EFFECTS:
         if isinstance(metric, EffectMetric):
             rows.append(_row(metric.name, *_interval(metric, h, predicted, se2), len(se2)))
             if metric.name == "effect_rmse":

@@ -10,12 +10,16 @@ import polars as pl
 
 from socsci_jax.evaluation import intervals
 from socsci_jax.evaluation.condition_means import ConditionMeans
+from socsci_jax.evaluation.contrasts import Contrasts, centered, contrast_pairs
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.items import ItemPredictions
 from socsci_jax.evaluation.metric import EffectMetric
-from socsci_jax.evaluation.metrics import BY_NAME, effects
+from socsci_jax.evaluation.metrics import BY_NAME, EFFECTS, effects
 from socsci_jax.evaluation.metrics.distributions import positions
+from socsci_jax.evaluation.metrics.effect_tests import MARGIN, benjamini_hochberg, equivalent, p_values
+from socsci_jax.evaluation.metrics.moments import moments
 from socsci_jax.evaluation.parts import Part
+from socsci_jax.evaluation.recovery import effects_and_truth
 from socsci_jax.evaluation.table import (
     CONDITION_POOLED,
     EVERY_ARM_WORKS,
@@ -86,17 +90,17 @@ def sensitivity_rows(part: Part, means: ConditionMeans) -> list[dict[str, object
     if means.frame.is_empty():
         return []
     group = means.column("group")
-    human, model = (effects.centered(means.column(name), group) for name in ("human", "model"))
+    human, model = (centered(means.column(name), group) for name in ("human", "model"))
     v, size = means.column("se2"), np.bincount(group)
     # Error of a mean less the mean of its outcome's k means.
     se2 = v * (1 - 2 / size[group]) + (np.bincount(group, weights=v) / size**2)[group]
     directed = np.zeros(group.size, dtype=bool)
-    by_person = [None if m is None else effects.centered(m, group) for m in (means.human_bm, means.model_bm)]
+    by_person = [None if m is None else centered(m, group) for m in (means.human_bm, means.model_bm)]
     found = {
         MODEL: Effects(h=human, l=model, se2=se2, undirected=directed, h_bk=by_person[0], l_bk=by_person[1])
     }
     for name, values in means.others.items():
-        other = effects.centered(values, group)
+        other = centered(values, group)
         fixed = None if by_person[0] is None else np.broadcast_to(other, by_person[0].shape)
         found[name] = Effects(h=human, l=other, se2=se2, undirected=directed, h_bk=by_person[0], l_bk=fixed)
     for name, sample in means.samples.items():
@@ -118,7 +122,7 @@ def contrast_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
     """
     if means.frame.is_empty():
         return []
-    pairs = effects.contrasts(means.column("group"), means.column("is_control"))
+    pairs = contrast_pairs(means.column("group"), means.column("is_control"))
     se2 = means.column("se2")[pairs.treated] + means.column("se2")[pairs.reference]
 
     def between(values: np.ndarray) -> np.ndarray:
@@ -141,10 +145,10 @@ def contrast_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
         found[name] = Effects(h=other, l=one, se2=se2 / ratio, undirected=pairs.undirected)
     cluster = clusters_of(part, means.frame[pairs.treated])
     rows = _metric_rows(part, found, cluster, n=human.size, centered=False)
-    reliable = effects.benjamini_hochberg(effects.p_values(human, se2))
+    reliable = benjamini_hochberg(p_values(human, se2))
     for name, predicted in {MODEL: model, **fixed}.items():
         signs = effects.sign_agreement(human, predicted)[reliable]
-        close = effects.equivalent(human, predicted, se2, margin=effects.MARGIN).astype(float)
+        close = equivalent(human, predicted, se2, margin=MARGIN).astype(float)
         for metric, values, own in (
             ("reliable_sign_agreement", signs, cluster[reliable]),
             ("effect_equivalence", close, cluster),
@@ -162,7 +166,7 @@ FEWEST_OF_OUTCOME = 3
 
 
 def _outcome_rows(
-    part: Part, means: ConditionMeans, pairs: effects.Contrasts, model: Effects
+    part: Part, means: ConditionMeans, pairs: Contrasts, model: Effects
 ) -> list[dict[str, object]]:
     """Slope, intercept, r and error of the model's effects within each outcome, without an interval."""
     places = means.frame[pairs.treated].select("study", "outcome").with_row_index("_k")
@@ -195,7 +199,7 @@ def _metric_rows(
     """A row for each metric and predictor, and for the model's difference from each other one."""
     rows = []
     clusters = len(np.unique(cluster))
-    for metric in effects.METRICS:
+    for metric in EFFECTS:
         if not isinstance(metric, EffectMetric) or metric.centered != centered:
             continue
         by_predictor = {name: replicates(part, metric, of, cluster) for name, of in found.items()}
@@ -235,7 +239,7 @@ def _permutation_estimates(
     part: Part, model: np.ndarray, human: np.ndarray, group: np.ndarray
 ) -> tuple[Estimate, Estimate]:
     """The correlation that chance alone gives, and the probability that it gives as much as was found."""
-    r = float(effects.correlation(effects.moments(model, human).sum(axis=0)))
+    r = float(effects.correlation(moments(model, human).sum(axis=0)))
     null = effects.permutation_null(
         model, human, group, permutations=PERMUTATIONS, rng=part.rng("permutations")
     )
@@ -266,11 +270,11 @@ def true_effect_rows(
                 ],
             }
         )
-        pairs = effects.effects_and_truth(frame, truth)
+        pairs = effects_and_truth(frame, truth)
         if pairs.is_empty():
             continue
         cluster = clusters_of(part, pairs.rename({"study_id": "study"}))
-        terms = effects.moments(pairs["predicted"].to_numpy(), pairs["true"].to_numpy())
+        terms = moments(pairs["predicted"].to_numpy(), pairs["true"].to_numpy())
         found = effects.correlation(part.resampling.sums(terms, cluster))
         if part.resampling.by_participants:
             found = found[:1]

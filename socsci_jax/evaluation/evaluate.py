@@ -104,12 +104,12 @@ def evaluate(
         labeled, notes = correction.labeled, [*notes, *correction.sentences]
     if "share" in labeled.columns and (shares := int(labeled["share"].sum())):
         notes.append(
-            f"{counted(shares, 'answer is', 'answers are')} shares of groups, not people's: nothing is said of how far people agree with each "
+            f"{counted(shares, 'answer is', 'answers are')} shares of groups, not people's: nothing is reported about how far people agree with each "
             "other, and intervals do not hold the error of the shares."
         )
     if "weight" in labeled.columns and (without := labeled["weight"].null_count()):
         notes.append(
-            f"{counted(without, 'answer is', 'answers are')} of people without a survey weight; beside others they weigh nothing."
+            f"{counted(without, 'answer is', 'answers are')} of people without a survey weight; compared with others they weigh nothing."
         )
     asked = set(labeled["item_id"].unique())
     notes += opposite_sentences(opposite_labels(item for i, item in store.item_by_id.items() if i in asked))[
@@ -183,7 +183,7 @@ def evaluate(
 
 
 def settings_of(store: People, *, seed: int, minimum_n: int) -> dict[str, object]:
-    """What the figures of an evaluation rest on, as its metadata holds it."""
+    """What the values of an evaluation rest on, as its metadata holds it."""
     return {
         "store": str(store.path),
         "store_hash": store.content_hash,
@@ -318,8 +318,8 @@ def _counts(part: Part, items: Sequence[ItemPredictions], baselines: Baselines) 
         "items_without_prediction": part.counts["items_without_prediction"],
         "items_without_probabilities": sum(cell.probs_nl is None for cell in part.cells),
         "items_where_all_answered_alike": sum(int((item.human_l > 0).sum() == 1) for item in items),
-        "items_without_training_marginal": sum(c.levels_l.size not in baselines.shapes for c in part.cells)
-        if baselines.shapes
+        "items_without_training_marginal": sum(c.levels_l.size not in baselines.marginals for c in part.cells)
+        if baselines.marginals
         else 0,
         "items_without_pooled_answers": sum(CONDITION_POOLED not in item.baselines for item in items),
         "answers_without_prediction": part.counts["answers_without_prediction"],

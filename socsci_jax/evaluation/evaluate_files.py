@@ -32,7 +32,7 @@ def evaluate_files(
 
     The split is `split_name`, else the one named in the file's metadata, else none: then all answers are one
     part called "all".  `also` are files of other predictors, whose mean with this one is a row of every table; a file of
-    hidden states beside the predictions gives another, a linear probe.  Raises InputError for whatever cannot be read or does not fit together.
+    hidden states next to the predictions gives another, a linear probe.  Raises InputError for whatever cannot be read or does not fit together.
     """
     store = StudyStore(store_path)
     predictions = read_predictions(predictions_path, store)
@@ -77,7 +77,7 @@ def evaluate_files(
 
 
 def _hidden_states(path: Path, predictions: Predictions) -> tuple[Mapping[str, np.ndarray] | None, list[str]]:
-    """Hidden states by item that lie beside a predictions file, and a note where they are another model's."""
+    """Hidden states by item that lie next to a predictions file, and a note where they are another model's."""
     beside = hidden_file(path)
     if not beside.is_file():
         return None, []

@@ -17,7 +17,7 @@ are read with `evaluation.metric("NAME")` and stand in the column `metric` of th
 
 Answers are positions on their scale, 0 at its lowest and 1 at its highest level (normalization `scale`); metrics in units
 of the range have a second value divided by the range that people used (`observed`). p or l is what was predicted, h what
-people did. Intervals are of 95 %; how they are made is said with each metric.
+people did. Intervals are of 95 %; each metric says how they are made.
 """
 
 

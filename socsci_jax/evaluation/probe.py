@@ -4,7 +4,7 @@ It needs no answer of the model.  What is regressed is the quantile function of 
 whose squared distance bounds the Wasserstein distance, so items with other levels share one regression (ridge: Hoerl &
 Kennard 1970, Technometrics 12; probes: Alain & Bengio 2017).  It learns from items of the training part alone.  What it
 says of an item whose study it learned from, and of all items where nothing was trained on, is cross-fitted: studies are
-dealt into folds, and the fold of an item's study is left out.
+dealt into folds, and the fold of an item's study is excluded.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def shares_of_quantiles(quantiles_q: np.ndarray, levels_l: np.ndarray) -> np.nda
 
 
 def _best_penalty(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> float:
-    """The penalty with the least squared error on studies that were left out."""
+    """The penalty with the least squared error on studies that were excluded."""
     errors = [
         sum(
             ((_fit(x[fold != k], y[fold != k], p)(x[fold == k]) - y[fold == k]) ** 2).sum()

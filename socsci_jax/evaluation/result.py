@@ -21,6 +21,7 @@ from socsci_jax.evaluation.metric import DistributionMetric, Metric
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.resampling import ReplicateKey, Replicates
 from socsci_jax.evaluation.table import EXACT, MODEL, SAMPLED, SCALE
+from socsci_jax.wording import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,13 @@ class MetricValue(Estimate):
     @property
     def definition(self) -> Metric:
         return BY_NAME[self.metric]
+
+    def __repr__(self) -> str:
+        from socsci_jax.evaluation.sentences import with_interval
+
+        shown = with_interval(self, digits=self.definition.digits)
+        flag = f"; {self.flag}" if self.flag else ""
+        return f"MetricValue({self.metric} {shown}, {self.predictor} on {self.part}, n={self.n}{flag})"
 
 
 _PLACE = ("metric", "part", "predictor", "reference", "study", "group")
@@ -137,6 +145,19 @@ class Evaluation:
         from socsci_jax.evaluation.verdicts import headline_table
 
         return headline_table(self)
+
+    def __repr__(self) -> str:
+        """The parts with what they hold and their distance, or why there is none."""
+        from socsci_jax.evaluation.report.summary import unjudged
+        from socsci_jax.evaluation.sentences import with_interval
+
+        parts = [
+            f"{part}: {counted(self.counts[part]['studies'], 'study')}, "
+            + (unjudged(self, part) or f"wasserstein {with_interval(self.metric('wasserstein', part=part))}")
+            for part in self.parts
+        ]
+        parts += [f"{part}: labels without an order" for part in self.coding.parts]
+        return f"Evaluation({'; '.join(parts)})"
 
     def _repr_html_(self) -> str:
         from socsci_jax.evaluation.verdicts import summary_html

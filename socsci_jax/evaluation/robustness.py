@@ -11,9 +11,10 @@ import polars as pl
 from socsci_jax.evaluation.averaging import mean_rows
 from socsci_jax.evaluation.cells import Cell, PredictionIndex
 from socsci_jax.evaluation.condition_means import ConditionMeans
+from socsci_jax.evaluation.contrasts import contrast_pairs
 from socsci_jax.evaluation.effects import clusters_of
 from socsci_jax.evaluation.items import Key, weighted_mean
-from socsci_jax.evaluation.metrics import BY_NAME, effects, robustness
+from socsci_jax.evaluation.metrics import BY_NAME, robustness
 from socsci_jax.evaluation.metrics.distributions import positions
 from socsci_jax.evaluation.parts import Part
 from socsci_jax.evaluation.table import MODEL, SCALE, row
@@ -142,7 +143,7 @@ def _effect_rows(
             for cells in map(np.array, means.frame["cell"])
         ]
     )
-    pairs = effects.contrasts(means.column("group"), means.column("is_control"))
+    pairs = contrast_pairs(means.column("group"), means.column("is_control"))
     effects_kv = arms_mv[pairs.treated] - arms_mv[pairs.reference]
     known = np.isfinite(effects_kv).all(axis=1)
     if not known.any():

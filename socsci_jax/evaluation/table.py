@@ -50,7 +50,7 @@ POLARS_SCHEMA = _EMPTY.schema
 SCALE, OBSERVED = "scale", "observed"
 EXACT, SAMPLED = "exact", "sampled"
 
-# Predictors.  Baselines are told from training answers, references from the answers that are judged.
+# Predictors.  Baselines come from training answers, references from the answers that are judged.
 MODEL = "model"
 UNIFORM = "uniform"
 TRAINING_MARGINAL = "training_marginal"

@@ -1,6 +1,6 @@
-"""What the values allow one to say, in plain sentences, each with the rule by which it is said.
+"""What the values allow one to say, in plain sentences, each with its rule.
 
-A sentence of kind "claim" is said wrongly at most once in twenty times where there is nothing to claim
+A sentence of kind "claim" is wrong at most once in twenty times where there is nothing to claim
 (tests/evaluation/test_verdicts.py simulates how often); "cannot be told" is not "there is no difference".
 """
 
@@ -8,118 +8,41 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
+from socsci_jax.evaluation.effect_verdicts import effects_verdict
 from socsci_jax.evaluation.intervals import FEWEST_CLUSTERS, Estimate
-from socsci_jax.evaluation.result import Evaluation, MetricValue, is_known
+from socsci_jax.evaluation.result import Evaluation, is_known
+from socsci_jax.evaluation.sentences import (
+    PREDICTOR_NAMES,
+    RESAMPLED_NAMES,
+    Sentence,
+    difference,
+    number,
+    part_name,
+    studies_of,
+    with_interval,
+)
 from socsci_jax.evaluation.table import (
     BASELINES,
     CONDITION_POOLED,
-    DEMOGRAPHICS,
-    EVERY_ARM_WORKS,
-    HUMAN,
-    MEAN_OF_PREDICTORS,
     MODEL,
     NO_EFFECT,
-    PILOTS,
     PREDICTOR_TITLES,
-    PROBE,
-    SPLIT_HALF,
-    TRAINING_MARGINAL,
     UNIFORM,
-    pilot,
 )
 from socsci_jax.studies.reversed_scales import LEANING, MOST_REVERSED, mirrored_outcomes, mirrored_sentences
 from socsci_jax.wording import counted
 
-Kind = Literal["claim", "warning", "undecided", "note"]
-
-PART_NAMES = {
-    "unseen_studies": "unseen studies",
-    "unseen_conditions": "unseen conditions",
-    "unseen_outcomes": "unseen outcomes",
-    "unseen_participants": "unseen participants",
-    "train": "training answers",
-    "all": "all answers",
-}
-PREDICTOR_NAMES = {
-    MODEL: "the model",
-    UNIFORM: "a uniform guess",
-    TRAINING_MARGINAL: "the training-marginal baseline",
-    CONDITION_POOLED: "human answers pooled over conditions",
-    SPLIT_HALF: "one half of the people for the other half",
-    DEMOGRAPHICS: "a regression on demographics alone",
-    PROBE: "a linear probe of the model's hidden states",
-    MEAN_OF_PREDICTORS: "the mean of several predictors",
-    NO_EFFECT: "predicting no effect",
-    EVERY_ARM_WORKS: "predicting the mean effect for every arm",
-    HUMAN: "the people's own answers",
-    **{pilot(n): f"a pilot of {counted(n, 'person')}" for n in PILOTS},
-}
-RESAMPLED_NAMES = {
-    "studies": "other studies like these",
-    "conditions": "other arms of this study",
-    "outcomes": "other outcomes of this study",
-    "participants": "other people in these very studies",
-    "documents": "other documents under the same codebook",
-}
 # Below this many studies the sentences remind of how few they are.
 FEW_STUDIES = 10
-# A model whose condition means vary by less than this share of what people's do is blind to the treatment.
-BLIND_SPREAD = 0.02
-ALPHA = 0.05
-
-
-@dataclasses.dataclass(frozen=True)
-class Sentence:
-    """A sentence, what kind it is of, and the rule by which it is said."""
-
-    kind: Kind
-    text: str
-    rule: str = ""
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def part_name(part: str) -> str:
-    return PART_NAMES.get(part, part)
-
-
-def number(value: float | None, *, digits: int = 3) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.{digits}f}".replace("-", "−")
-
-
-def with_interval(value: Estimate | None, *, digits: int = 3) -> str:
-    """ "0.151 [0.140, 0.163]", or "–" where nothing was computed."""
-    if value is None or value.value is None:
-        return "–"
-    return number(value.value, digits=digits) + bracket(value, digits=digits)
-
-
-def bracket(value: Estimate, *, digits: int = 3) -> str:
-    if value.lo is None:
-        return ""
-    return f" [{number(value.lo, digits=digits)}, {number(value.hi, digits=digits)}]"
-
-
-def difference(evaluation: Evaluation, part: str, predictor: str) -> MetricValue | None:
-    """The paired difference in W, model minus predictor, in the headline's normalization and source."""
-    return evaluation.metric("wasserstein", part=part, reference=predictor)
 
 
 def beats(value: Estimate | None) -> bool:
     """Whether a difference in a distance is below zero with its whole interval."""
     return value is not None and value.hi is not None and value.hi < 0
-
-
-def studies_of(evaluation: Evaluation, part: str) -> str:
-    n = evaluation.counts[part]["studies"]
-    return f"{n} {'study' if n == 1 else 'studies'}"
 
 
 def difference_sentence(evaluation: Evaluation, part: str, predictor: str) -> str:
@@ -146,7 +69,7 @@ MIRRORED_RULE = (
     "predictions as far from the answers, and their mirror image less than a third of that"
 )
 DISTANCE_RULE = (
-    "“better” is said where the whole 95 % interval of the paired difference in Wasserstein distance lies below zero, "
+    "“better” is written where the whole 95 % interval of the paired difference in Wasserstein distance lies below zero, "
     "“worse” where it lies above, “cannot be told” otherwise"
 )
 
@@ -236,80 +159,6 @@ def _distance_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
         text = "No other human answers to these outcomes exist, so the condition-pooled baseline is missing."
         sentences.append(Sentence("note", text))
     return sentences
-
-
-EFFECTS_RULE = (
-    "“move with the conditions” is said where the 95 % interval of the correlation within outcomes lies above zero and "
-    "shuffled conditions reach it in fewer than 5 % of shuffles; “blind” where predicted condition means do not vary "
-    f"(less than {BLIND_SPREAD:.0%} of people's spread); “against” where the interval lies below zero; “cannot be "
-    "told” otherwise"
-)
-
-
-def effects_state(
-    r: Estimate | None, p: Estimate | None, spread: Estimate | None
-) -> Literal["nothing", "blind", "moves", "against", "undecided"]:
-    """The rule of the effects' sentence, on the correlation within outcomes, its p and the spread ratio."""
-    if spread is not None and spread.value is not None and spread.value < BLIND_SPREAD:
-        return "blind"
-    if r is None:
-        return "nothing"
-    if r.value is None:
-        return "blind"
-    if r.lo is not None and r.lo > 0 and p is not None and p.value is not None and p.value < ALPHA:
-        return "moves"
-    if r.hi is not None and r.hi < 0:
-        return "against"
-    return "undecided"
-
-
-def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
-    """Whether predictions move with the conditions, judged alongside people's own halves."""
-    r = evaluation.metric("condition_sensitivity_r", part=part)
-    p = evaluation.metric("condition_sensitivity_p", part=part)
-    spread = evaluation.metric("condition_sensitivity_spread_ratio", part=part)
-    state = effects_state(r, p, spread)
-    name = part_name(part)
-    if state == "nothing":
-        contrast = evaluation.metric("effect_r", part=part)
-        if contrast is None:
-            text = (
-                "No outcome has two conditions with enough answers here, so nothing is known about effects."
-            )
-            return [Sentence("note", text)]
-        text = (
-            f"Single arms against a control that was trained on: effects correlate {with_interval(contrast, digits=2)} "
-            f"with people's over {counted(contrast.n, 'contrast')}; exploratory."
-        )
-        return [Sentence("note", text)]
-    if state == "blind":
-        text = (
-            f"Do not rely on this model for effects of conditions in {name}: it is blind to the treatment, its "
-            "predictions do not move with the conditions at all."
-        )
-        return [Sentence("warning", text, EFFECTS_RULE)]
-    assert r is not None
-    half = evaluation.metric("condition_sensitivity_r", part=part, predictor=SPLIT_HALF)
-    signs = evaluation.metric("effect_sign_agreement", part=part)
-    facts = (
-        f"condition means correlate {with_interval(r, digits=2)} with people's within outcomes (chance alone gives as "
-        f"much with p = {number(p.value if p else None)}"
-        + (
-            f"; one half of the people reaches {number(half.value, digits=2)} for the other"
-            if half and is_known(half)
-            else ""
-        )
-        + ")"
-    )
-    if signs is not None and is_known(signs):
-        facts += f"; the sign of an effect is right in {with_interval(signs, digits=2)} of {counted(signs.n, 'contrast')}, where guessing gives 0.50"
-    if state == "moves":
-        return [Sentence("claim", f"Predictions move with the conditions in {name}: {facts}.", EFFECTS_RULE)]
-    if state == "against":
-        text = f"Do not rely on this model for effects of conditions in {name}: predictions move against people's; {facts}."
-        return [Sentence("warning", text, EFFECTS_RULE)]
-    text = f"Whether predictions move with the conditions in {name} cannot be told from {studies_of(evaluation, part)}: {facts}."
-    return [Sentence("undecided", text, EFFECTS_RULE)]
 
 
 def registration(evaluation: Evaluation) -> Sentence:

@@ -42,7 +42,7 @@ def predicted_arms(
       predictions: exact probabilities of personas; a column `variant` names the variant of the prompt.
       items: of the predictions' item ids.
       weights: of each participant; by default all alike.
-      groups: group of each participant; people of none are left out.
+      groups: group of each participant; people of none are excluded.
       by_variant: one row for each variant, instead of their mean.
 
     Raises InputError for predictions that are draws.

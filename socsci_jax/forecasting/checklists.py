@@ -8,8 +8,8 @@ from typing import Any
 
 from socsci_jax import __version__
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.report import checklists
-from socsci_jax.evaluation.report.facts import Facts, mapping
+from socsci_jax.evaluation.report import checklists, guide_llm, registration_form
+from socsci_jax.evaluation.report.provenance import Provenance, mapping
 from socsci_jax.forecasting.files import SavedForecast
 from socsci_jax.reading import read_yaml
 from socsci_jax.wording import counted
@@ -31,18 +31,16 @@ def documents(saved: SavedForecast, stated: Mapping[str, str] | None = None) -> 
     """Both checklists as Markdown by file name; what is missing is named in them."""
     known = facts(saved, stated or {})
     return {
-        GUIDE: checklists.document(
-            checklists.guide(known), title="GUIDE-LLM", source=checklists.GUIDE_SOURCE
-        ),
+        GUIDE: checklists.document(guide_llm.guide(known), title="GUIDE-LLM", source=guide_llm.SOURCE),
         FORM: checklists.document(
-            checklists.registration_form(known),
+            registration_form.registration_form(known),
             title="Registration form of the Silicon Sample Benchmark",
-            source=checklists.FORM_SOURCE,
+            source=registration_form.SOURCE,
         ),
     }
 
 
-def facts(saved: SavedForecast, stated: Mapping[str, str]) -> Facts:
+def facts(saved: SavedForecast, stated: Mapping[str, str]) -> Provenance:
     """What predictions, calibration, population and authors say."""
     metadata, people = saved.facts["metadata"], saved.facts["population"]
     learned = saved.calibration
@@ -50,7 +48,7 @@ def facts(saved: SavedForecast, stated: Mapping[str, str]) -> Facts:
     weighting = f"raked to margins of {', '.join(people['margins'])}" if people["margins"] else "not weighted"
     measures = dict(saved.table("past_measures").select("measure", "value").iter_rows())
     covered = (
-        f"; each left out and forecast from the others, 90 % intervals covered {measures['coverage_90']:.0%}"
+        f"; each held out and forecast from the others, 90 % intervals covered {measures['coverage_90']:.0%}"
         if "coverage_90" in measures
         else ""
     )
@@ -66,7 +64,7 @@ def facts(saved: SavedForecast, stated: Mapping[str, str]) -> Facts:
         "experiment",
         **stated,
     }
-    return Facts(
+    return Provenance(
         made,
         software=f"socsci_jax {__version__}",
         validation=f"{counted(arms, 'arm')}, {counted(outcomes, 'outcome')}, before anybody answered. Calibrated on {learned.studies} past studies{covered}",

@@ -27,7 +27,7 @@ def answers_needed(
     """People to ask in one arm so that its rectified mean is known to +- half_width (percentage points).
 
     `correlation` of single answers with predictions comes from studies that people have answered; 0 means predictions
-    save nothing.  `predicted` people are predicted besides.  None where no number is enough.
+    save nothing.  `predicted` people are predicted besides.  None if none is enough.
     """
     if not -1 <= correlation <= 1 or not sd > 0:
         raise InputError(f"a spread of {sd} and a correlation of {correlation}; give sd > 0 and -1 to 1.")

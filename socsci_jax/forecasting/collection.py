@@ -1,4 +1,4 @@
-"""Studies that people have answered, beside what is predicted of them: what calibration learns from."""
+"""Studies that people have answered, with what is predicted of them: what calibration learns from."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Collection:
 
     `effects` is a table.CALIBRATION; `levels` has study, outcome, condition, predicted and human, mean answers in percentage
     points of the scale's range.  `items` are what people read; empty where only tables are known.  `excluded` are the studies
-    of the source that were left out by name, `seen` those left out because the model was trained on them.
+    of the source that were excluded by name, `seen` those excluded because the model was trained on them.
     """
 
     effects: pl.DataFrame

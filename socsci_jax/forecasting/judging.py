@@ -1,4 +1,4 @@
-"""How forecasts did against what people answered: coverage, and error beside "no effect" and the raw predictions."""
+"""How forecasts did against what people answered: coverage, and error compared with "no effect" and the raw predictions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def checked_on(effects: pl.DataFrame) -> pl.DataFrame:
 
 
 def against_people(calibration: Calibration, table: pl.DataFrame) -> pl.DataFrame:
-    """Forecasts beside measured effects; intervals are those of an effect that is measured with its standard error."""
+    """Forecasts and measured effects; intervals are those of an effect that is measured with its standard error."""
     judged = expected_effects(calibration, table)
     return judged.with_columns(
         pl.when(pl.col("abstains") == "")

@@ -40,7 +40,7 @@ class Levels:
 def calibrate_levels(levels: pl.DataFrame, *, level: float = 0.9) -> Levels:
     """Learns from mean answers of people and predictions; columns study, predicted, human.
 
-    The width is conformal by study: each study left out in turn gives its largest typical error, and the quantile of rank
+    The width is conformal by study: each study held out in turn gives its largest typical error, and the quantile of rank
     (S + 1) · level of these is kept (Vovk, Gammerman and Shafer 2005; the largest where there are too few).
     """
     by_study = [own for _, own in levels.group_by("study", maintain_order=True)]

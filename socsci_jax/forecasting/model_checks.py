@@ -137,7 +137,7 @@ def _attribute_swaps(checks: pl.DataFrame, study: StudyVariants) -> Iterable[Row
             own = both.filter(pl.col("item_id") == item.item_id, pl.col("attribute") == attribute)
             if own.is_empty():
                 continue
-            # Answers beside the order follow the levels.
+            # Answers outside the order follow the levels.
             size = len(item.scale.levels)
             first, second = (np.array(own[name].to_list())[:, :size] for name in ("probs", "probs_base"))
             first, second = (side / side.sum(axis=1, keepdims=True) for side in (first, second))

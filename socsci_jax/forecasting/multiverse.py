@@ -101,7 +101,7 @@ def specification_curve(
     Args:
       predictions: of its items by persona and `variant`; each persona answers the same variants in all arms of an outcome.
       study: what the variants are.
-      weights: of each persona; those without any are left out.
+      weights: of each persona; those without any are excluded.
       composites: means of outcomes, which have a curve where all their parts are asked in the same variants.
     """
     people = [person for person, weight in weights.items() if weight > 0]

@@ -127,7 +127,7 @@ def _survey_weights(frame: pl.DataFrame) -> np.ndarray:
         return np.ones(frame.height)
     weights = frame["weight"].cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
     if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.sum() > 0:
-        raise InputError("personas: a weight is no number or below zero.")
+        raise InputError("personas: a weight is not a number or below zero.")
     return weights
 
 
@@ -142,7 +142,7 @@ def read_margins(path: Path) -> dict[str, dict[str, float]]:
             for name, own in found.items()
         }
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: a share is no number ({error}).") from None
+        raise InputError(f"{path}: a share is not a number ({error}).") from None
 
 
 def rake(personas: pl.DataFrame, weights: np.ndarray, margins: Margins) -> np.ndarray:

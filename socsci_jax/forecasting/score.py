@@ -1,4 +1,4 @@
-"""A locked forecast beside what people then answered."""
+"""A locked forecast compared with what people then answered."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WRITTEN = (REPORT, "effects.csv", "measures.csv", "coverage.csv", "coverage.png"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Score:
-    """`effects` holds forecasts beside people's effects, `measures` what `judgment` says of them, `coverage` the share
+    """`effects` holds forecasts and people's effects, `measures` what `judgment` says of them, `coverage` the share
     of effects within intervals of each nominal level; `lock_hash` says which forecast it is of."""
 
     effects: pl.DataFrame
@@ -37,7 +37,7 @@ class Score:
     coverage: pl.DataFrame
     lock_hash: str
     locked: str  # when
-    outside: int  # answers off their scale, which are left out
+    outside: int  # answers off their scale, which are excluded
 
     def value(self, measure: str) -> float:
         """One measure; raises KeyError for an unknown one."""

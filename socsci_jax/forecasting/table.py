@@ -9,7 +9,7 @@ from socsci_jax.errors import InputError
 
 # What tells a contrast: the condition, less its reference, on one outcome.
 KEY = ("study", "outcome", "condition", "reference")
-# What calibration may use beside the predicted effect.  `spread`: standard deviation of the predicted effect over variants
+# What calibration may use besides the predicted effect.  `spread`: standard deviation of the predicted effect over variants
 # of the prompt; `distance`: 0 (the same words) to 1 (none) from the nearest study that calibration knows; `options`: number
 # of response options; `mass`: probability of valid answers; `study_size`: root mean square of all effects that are predicted of
 # the study, which tells how large people's are.  Null where it is not known.
@@ -77,7 +77,7 @@ def with_study_size(effects: pl.DataFrame) -> pl.DataFrame:
 
 
 def calibration_table(frame: pl.DataFrame) -> pl.DataFrame:
-    """Checks a table of effects that people and predictions have in common, and fills in what may be left out.
+    """Checks a table of effects that people and predictions have in common, and fills in what may be omitted.
 
     Raises InputError for a column that is missing, a number that is not finite, a standard error that is none, or a
     contrast that is given twice.

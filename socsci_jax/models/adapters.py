@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from socsci_jax.bounds import WIDTH
 from socsci_jax.errors import InputError
-from socsci_jax.models.config import LINEAR_MAPS, Adapter, DecoderConfig
+from socsci_jax.models.config import LINEAR_MAPS, AdapterConfig, DecoderConfig
 from socsci_jax.models.modules import flattened, init, nested, parameter_axes
 from socsci_jax.models.quantization import BLOCK, NF4, dequantize, quantize
 from socsci_jax.reading import kind_of, read_json_object
@@ -132,7 +132,7 @@ def export_adapter(
     base: str,
     extra_files: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Writes a folder that `peft` loads over `base` (a folder or hub id), with `extra_files` beside the weights."""
+    """Writes a folder that `peft` loads over `base` (a folder or hub id), with `extra_files` next to the weights."""
     if out.exists():
         raise InputError(f"{out}: exists already; give a new folder, or remove it first")
     settings = config.adapter
@@ -175,7 +175,7 @@ def _facts(folder: Path) -> dict[str, Any]:
     return read_json_object(folder / ADAPTER_CONFIG, hint="give a folder that peft wrote")
 
 
-def read_adapter_config(folder: Path) -> Adapter:
+def read_adapter_config(folder: Path) -> AdapterConfig:
     """The settings of a `peft` folder; raises InputError for anything that would be computed differently here."""
     path, facts = folder / ADAPTER_CONFIG, _facts(folder)
     for key, value in facts.items():
@@ -200,7 +200,7 @@ def read_adapter_config(folder: Path) -> Adapter:
         kinds = int if key == "r" else int | float
         if not isinstance(number, kinds) or isinstance(number, bool) or not low <= number <= high:
             raise InputError(f"{path}: {key} is {kind_of(number)}, allowed is {low:g} to {high:g}.")
-    return Adapter(
+    return AdapterConfig(
         rank=facts["r"],
         alpha=facts["lora_alpha"],
         targets=tuple(name for name in LINEAR_MAPS if name in named),

@@ -27,7 +27,7 @@ KEYS = (128, 256, 384, 512, 640, 768, 1024, 1536, 2048, 4096, 8192, 16384)
 MASKED = -1e30
 
 
-class Sight(NamedTuple):
+class Visibility(NamedTuple):
     """Which blocks of keys each block of queries sees; the same in every layer.
 
     at[C,Q] and end[B,KEY_BLOCK] count from the beginning of all rows (end 0 hides a token); of the B blocks of keys,
@@ -40,7 +40,7 @@ class Sight(NamedTuple):
     count: jax.Array
 
 
-def sight(at: jax.Array, end: jax.Array) -> Sight:
+def visibility(at: jax.Array, end: jax.Array) -> Visibility:
     """For queries at the tokens `at` [G,N] (ascending) of rows with `end` [G,T]; N and T are multiples of 64."""
     g, t = end.shape
     size = QUERY_BLOCK if at.shape[1] % QUERY_BLOCK == 0 else 64
@@ -51,7 +51,7 @@ def sight(at: jax.Array, end: jax.Array) -> Sight:
     # Token j is seen from j to end[j] - 1, which meets the span of a block of queries iff both hold.
     sees = (start <= at.max(-1)[..., None]) & (end.max(-1)[:, None] > at.min(-1)[..., None])
     order = jnp.argsort(~sees, axis=-1, stable=True).astype(end.dtype) + row * start.size
-    return Sight(
+    return Visibility(
         at=(at + row * t).reshape(-1, size),
         end=jnp.where(end > 0, end + row * t, 0).reshape(-1, KEY_BLOCK),
         order=order.reshape(-1, start.size),
@@ -61,47 +61,48 @@ def sight(at: jax.Array, end: jax.Array) -> Sight:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def tree_attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, sight: Sight, whole_rows: bool = False
+    q: jax.Array, k: jax.Array, v: jax.Array, visibility: Visibility, whole_rows: bool = False
 ) -> jax.Array:
-    """q [G,N,K,R,H] at the tokens of `sight`, k and v [G,T,K,H] -> [G,N,K,R,H].
+    """q [G,N,K,R,H] at the tokens of `visibility`, k and v [G,T,K,H] -> [G,N,K,R,H].
 
     A query that sees nothing gets a finite value.  With `whole_rows` every block of queries is computed with all keys
     of its row: more work, and no conditional, for which an accelerator would wait for the host at every block.
     """
-    return _forward(q, k, v, sight, whole_rows)[0]
+    return _forward(q, k, v, visibility, whole_rows)[0]
 
 
-def _forward(q, k, v, sight: Sight, whole_rows: bool):
+def _forward(q, k, v, visibility: Visibility, whole_rows: bool):
     keys, values = _key_blocks(k), _key_blocks(v)
 
     def attend(blocks: int, q: jax.Array, at: jax.Array, order: jax.Array):
         chosen = order[:blocks]
         k, v = _gather(keys, chosen), _gather(values, chosen)
-        scores = _add(_dot("kqh,kph->kqp", q, k), _mask(at, sight.end, chosen))
+        scores = _add(_dot("kqh,kph->kqp", q, k), _mask(at, visibility.end, chosen))
         highest = scores.max(-1)
         weights = jnp.exp(scores - highest[..., None])
         total = weights.sum(-1)
         mixed = _dot("kqp,kph->kqh", weights.astype(v.dtype), v) / total[..., None]
         return mixed.astype(q.dtype), highest + jnp.log(total)
 
-    attend = _for_enough_blocks(attend, sight, whole_rows)
+    attend = _for_enough_blocks(attend, visibility, whole_rows)
     mixed, normalizer = jax.lax.map(
-        lambda xs: attend(*xs), (sight.count, _query_blocks(_scaled(q), sight), sight.at, sight.order)
+        lambda xs: attend(*xs),
+        (visibility.count, _query_blocks(_scaled(q), visibility), visibility.at, visibility.order),
     )
-    return _unblock_queries(mixed, q), (q, k, v, sight, mixed, normalizer)
+    return _unblock_queries(mixed, q), (q, k, v, visibility, mixed, normalizer)
 
 
 def _backward(whole_rows: bool, saved, cotangent):
-    q, k, v, sight, mixed, normalizer = saved
+    q, k, v, visibility, mixed, normalizer = saved
     keys, values = _key_blocks(k), _key_blocks(v)
-    to_mixed = _query_blocks(cotangent, sight)
+    to_mixed = _query_blocks(cotangent, visibility)
     # Dao et al. 2022: of its whole row the gradient of a softmax needs only this sum.
     inner = jnp.sum(to_mixed.astype(jnp.float32) * mixed.astype(jnp.float32), axis=-1)
 
     def backward(blocks: int, totals, q, to_mixed, inner, normalizer, at, order):
         chosen = order[:blocks]
         k, v = _gather(keys, chosen), _gather(values, chosen)
-        scores = _add(_dot("kqh,kph->kqp", q, k), _mask(at, sight.end, chosen))
+        scores = _add(_dot("kqh,kph->kqp", q, k), _mask(at, visibility.end, chosen))
         weights = jnp.exp(scores - normalizer[..., None])
         to_scores = (weights * (_dot("kqh,kph->kqp", to_mixed, v) - inner[..., None])).astype(q.dtype)
         to_keys = _ungather(_dot("kqp,kqh->kph", to_scores, q))
@@ -109,23 +110,31 @@ def _backward(whole_rows: bool, saved, cotangent):
         totals = (totals[0].at[chosen].add(to_keys), totals[1].at[chosen].add(to_values))
         return totals, _dot("kqp,kph->kqh", to_scores, k)
 
-    backward = _for_enough_blocks(backward, sight, whole_rows)
+    backward = _for_enough_blocks(backward, visibility, whole_rows)
     zeros = (jnp.zeros(keys.shape, jnp.float32), jnp.zeros(values.shape, jnp.float32))
     (to_keys, to_values), to_q = jax.lax.scan(
         lambda totals, xs: backward(xs[0], totals, *xs[1:]),
         zeros,
-        (sight.count, _query_blocks(_scaled(q), sight), to_mixed, inner, normalizer, sight.at, sight.order),
+        (
+            visibility.count,
+            _query_blocks(_scaled(q), visibility),
+            to_mixed,
+            inner,
+            normalizer,
+            visibility.at,
+            visibility.order,
+        ),
     )
-    nothing = jax.tree.map(lambda _: None, sight)
+    nothing = jax.tree.map(lambda _: None, visibility)
     return _unblock_queries(_scaled(to_q), q), _unblock_keys(to_keys, k), _unblock_keys(to_values, v), nothing
 
 
 tree_attention.defvjp(_forward, _backward)
 
 
-def _for_enough_blocks(function: Callable, sight: Sight, whole_rows: bool) -> Callable:
+def _for_enough_blocks(function: Callable, visibility: Visibility, whole_rows: bool) -> Callable:
     """(count, *operands) -> function(blocks, *operands), with a static number of blocks that holds `count`."""
-    every = sight.order.shape[1]
+    every = visibility.order.shape[1]
     if whole_rows:
         return lambda count, *operands: function(every, *operands)
     sizes = np.array(sorted({min(keys // KEY_BLOCK, every) for keys in KEYS} | {every}))
@@ -169,10 +178,10 @@ def _ungather(x: jax.Array) -> jax.Array:
     return x.transpose(1, 0, 2).reshape(-1, KEY_BLOCK, x.shape[0], x.shape[2])
 
 
-def _query_blocks(x: jax.Array, sight: Sight) -> jax.Array:
+def _query_blocks(x: jax.Array, visibility: Visibility) -> jax.Array:
     """[G,N,K,R,H] -> [C,K,R*Q,H]: heads that share keys lie in one matrix."""
     _, _, k, r, h = x.shape
-    c, q = sight.at.shape
+    c, q = visibility.at.shape
     return x.reshape(c, q, k, r, h).transpose(0, 2, 3, 1, 4).reshape(c, k, r * q, h)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from socsci_jax.errors import InputError
 from socsci_jax.models import attention_gpu, attention_tpu
-from socsci_jax.models.attention import Sight, sight, tree_attention
+from socsci_jax.models.attention import Visibility, tree_attention, visibility
 from socsci_jax.models.triton_call import missing
 
 logger = logging.getLogger(__name__)
@@ -45,11 +45,13 @@ class TreeAttention(NamedTuple):
 # Each device looks at its own rows: their blocks are counted from the first row that it has.
 XLA = TreeAttention(
     "xla",
-    sight,
+    visibility,
     tree_attention,
-    Sight(at=("row", None), end=("row", None), order=("row", None), count=("row",)),
+    Visibility(at=("row", None), end=("row", None), order=("row", None), count=("row",)),
 )
-ROWS = TreeAttention("rows", sight, lambda q, k, v, see: tree_attention(q, k, v, see, True), XLA.axes)
+ROWS = TreeAttention(
+    "rows", visibility, lambda q, k, v, visibility: tree_attention(q, k, v, visibility, True), XLA.axes
+)
 GPU_KERNEL = TreeAttention(
     "kernel",
     attention_gpu.blocks,

@@ -33,7 +33,7 @@ LINEAR_MAPS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adapter:
+class AdapterConfig:
     """Low-rank adaptation (Hu et al. 2022) of linear maps: x W + (alpha / rank) (x A) B, with A and B trained alone.
 
     `dropout` drops features of x on the way to A, in training only.  `base: nf4` holds the weights of the layers'
@@ -74,7 +74,7 @@ class DecoderConfig:
     initializer_range: float = 0.02
     bos_token_id: int | None = None
     eos_token_id: tuple[int, ...] = ()
-    adapter: Adapter | None = None
+    adapter: AdapterConfig | None = None
 
     def __post_init__(self) -> None:
         if self.model_type not in get_args(ModelType):

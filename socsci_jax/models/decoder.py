@@ -80,7 +80,7 @@ def _take(layers: Any, number: jax.Array) -> Any:
 
     def of(stack: jax.Array) -> jax.Array:
         weight = jax.lax.dynamic_index_in_dim(stack, number, keepdims=False)
-        # Keys of a dropout are no numbers, and cannot be named.
+        # Keys of a dropout are not numbers, and cannot be named.
         return (
             checkpoint_name(weight, "weight")
             if not jnp.issubdtype(weight.dtype, jax.dtypes.extended)

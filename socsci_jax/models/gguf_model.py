@@ -116,7 +116,7 @@ def gguf_config(header: GgufHeader) -> DecoderConfig:
     keys = {_KEYS[key]: value for key, value in told.items() if key in _KEYS}
     if odd := [key for key, value in keys.items() if isinstance(value, (bool, str, list, np.ndarray))]:
         raise InputError(
-            f"{where}: {odd[0]} is no number for all layers; only models of equal layers are supported."
+            f"{where}: {odd[0]} is not a number for all layers; only models of equal layers are supported."
         )
     keys.setdefault("num_key_value_heads", keys["num_attention_heads"])
     keys.setdefault("head_dim", int(keys["hidden_size"] // max(1, keys["num_attention_heads"])))

@@ -5,12 +5,10 @@ Wherever a folder is read, a GGUF file may stand for it.
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +28,8 @@ from socsci_jax.models.sharding import param_shardings
 from socsci_jax.models.tensor_files import (
     DTYPES,
     FileTensor,
-    TensorToWrite,
-    sha256_of,
     tensors_of_file,
-    write_tensors,
 )
-from socsci_jax.progress import progress
 from socsci_jax.reading import read_json_object
 
 INDEX = "model.safetensors.index.json"
@@ -56,8 +50,6 @@ COMPANIONS = (
 CHECKPOINT_FILES = (
     *("*.safetensors", INDEX, "config.json", *COMPANIONS, "trained_on.parquet", "socsci_jax.json"),
 )
-# Of an export, beside its files: what each is, and which checkpoint it was made from.
-RECEIPTS = "receipts"
 _DTYPES = ("F32", "BF16", "F16")
 
 
@@ -89,18 +81,6 @@ class StoredTensor:
         return len(self.shape) == 2 and self.axes != ("vocab", "embed")
 
 
-@dataclass(frozen=True)
-class TensorSource:
-    """Where an export takes its tensors from.
-
-    `blocks` gives the rows of one tensor (of a layer, 0 if there is one in all) as the file will hold them, in order
-    and some at a time; so memory holds what one block needs.
-    """
-
-    dtypes: Mapping[StoredTensor, np.dtype]
-    blocks: Callable[[StoredTensor, int], Iterable[np.ndarray]]
-
-
 def load_checkpoint(folder: Path, *, mesh: Mesh, param_dtype: Any = None) -> Checkpoint:
     """Read a folder with config.json and one or several safetensors files, or a GGUF file.
 
@@ -115,7 +95,7 @@ def load_checkpoint(folder: Path, *, mesh: Mesh, param_dtype: Any = None) -> Che
     tensors, located = locate_model(folder, config, one_dtype=param_dtype is None)
     leaves = {}
     for tensor in tensors:
-        sharding = _leaf(shardings, tensor.path)
+        sharding = leaf_at(shardings, tensor.path)
         files = [located[name] for name in tensor.names]
         dtype = np.dtype(param_dtype or DTYPES[files[0].dtype])
         shape = tuple(axis_size(config, axis) for axis in tensor.axes)
@@ -148,160 +128,6 @@ def locate_model(
             f"{folder}: {'; '.join(problems)}; download the complete checkpoint of a supported model again"
         )
     return tensors, located
-
-
-def export_checkpoint(
-    params: Any,
-    config: DecoderConfig,
-    out: Path,
-    *,
-    source_folder: Path | None,
-    config_json: bytes | None,
-    dtype: Any = None,
-    max_shard_bytes: int = 5_000_000_000,
-    extra_files: Mapping[str, bytes] | None = None,
-) -> None:
-    """Writes parameters on devices of this process as `write_checkpoint` does; always from the beginning."""
-    write_checkpoint(
-        source_of(params, config),
-        config,
-        out,
-        source_folder=source_folder,
-        config_json=config_json,
-        dtype=dtype,
-        max_shard_bytes=max_shard_bytes,
-        extra_files=extra_files,
-    )
-
-
-def source_of(params: Any, config: DecoderConfig) -> TensorSource:
-    """The tensors of parameters on devices of this process, each fetched when it is asked for."""
-    leaves = {tensor: _leaf(params, tensor.path) for tensor in stored_tensors(config)}
-
-    def blocks(tensor: StoredTensor, layer: int) -> Iterator[np.ndarray]:
-        leaf = leaves[tensor]
-        values = np.asarray(leaf[layer] if tensor.stacked else leaf)
-        yield values.T if tensor.transposed else values
-
-    return TensorSource({tensor: np.dtype(leaf.dtype) for tensor, leaf in leaves.items()}, blocks)
-
-
-def write_checkpoint(
-    source: TensorSource,
-    config: DecoderConfig,
-    out: Path,
-    *,
-    source_folder: Path | None,
-    config_json: bytes | None,
-    dtype: Any = None,
-    max_shard_bytes: int = 5_000_000_000,
-    extra_files: Mapping[str, bytes] | None = None,
-    origin: Mapping[str, Any] | None = None,
-) -> None:
-    """Writes a folder that `transformers` loads: safetensors, config.json and the companions of `source_folder`.
-
-    Tensors keep their dtype unless `dtype` is given; `config_json` is written as it is; `extra_files` are written
-    beside the weights. No file holds more than `max_shard_bytes`, unless one tensor does. The folder appears under its
-    name only when complete.
-
-    `origin` (JSON) says what determines the weights. With it every file gets a receipt (size, SHA-256, origin), which
-    stays beside the weights, and an export that was stopped goes on: finished files of the same origin are read again
-    to see that they are whole, and kept. Raises InputError if the folder exists or cannot be written.
-    """
-    out = Path(out)
-    if out.exists():
-        raise InputError(f"{out}: exists already; give a new folder, or remove it first")
-    kept = {tensor: np.dtype(dtype or held) for tensor, held in source.dtypes.items()}
-    files = _plan({name: (t, i) for t in kept for i, name in enumerate(t.names)}, kept, max_shard_bytes)
-    names = [SINGLE]
-    if len(files) > 1:
-        names = [f"model-{n:05d}-of-{len(files):05d}.safetensors" for n in range(1, len(files) + 1)]
-
-    partial_folder = out.with_name(f".{out.name}.partial")
-    if origin is not None:
-        origin = {
-            **origin,
-            "dtypes": sorted({held.name for held in kept.values()}),
-            "max_shard_bytes": max_shard_bytes,
-        }
-    finished = _finished(partial_folder, names, origin)
-    try:
-        _clear(partial_folder, keep=finished)
-        with progress("export", total=sum(map(len, files))) as report:
-            done = 0
-
-            def counted(tensor: StoredTensor, layer: int) -> Iterator[np.ndarray]:
-                nonlocal done
-                yield from source.blocks(tensor, layer)
-                done += 1
-                report.update(done)
-
-            for file, members in zip(names, files, strict=True):
-                if file in finished:
-                    done += len(members)
-                    report.update(done)
-                    continue
-                tensors = [
-                    TensorToWrite(name, kept[t], t.shape, functools.partial(counted, t, layer))
-                    for name, (t, layer) in members.items()
-                ]
-                written = write_tensors(partial_folder / file, tensors)
-                if origin is not None:
-                    receipt = _receipt(file, written.bytes, written.sha256, origin)
-                    (partial_folder / RECEIPTS).mkdir(exist_ok=True)
-                    (partial_folder / RECEIPTS / f"{file}.json").write_text(
-                        json.dumps(receipt, indent=2) + "\n"
-                    )
-        if len(files) > 1:
-            total = sum(_bytes(t, kept[t]) for members in files for t, _ in members.values())
-            weight_map = {name: file for file, members in zip(names, files, strict=True) for name in members}
-            index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-            (partial_folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
-        if config_json is None:
-            stored = next(iter(kept.values())).name
-            config_json = (json.dumps(to_huggingface(config, dtype=stored), indent=2) + "\n").encode()
-        (partial_folder / "config.json").write_bytes(config_json)
-        for name in COMPANIONS if source_folder is not None else ():
-            if (Path(source_folder) / name).is_file():
-                shutil.copyfile(Path(source_folder) / name, partial_folder / name)
-        for name, content in (extra_files or {}).items():
-            (partial_folder / name).write_bytes(content)
-        partial_folder.rename(out)
-    except OSError as error:
-        needed = sum(_bytes(t, kept[t]) for members in files for t, _ in members.values())
-        reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
-        again = "the same export goes on with the file that was being written" if origin else "export again"
-        raise InputError(
-            f"{out}: cannot be written ({reason}); it takes {needed / 1e9:.1f} GB in all: make room, and {again}"
-        ) from error
-
-
-def _receipt(file: str, size: int, sha256: str, origin: Mapping[str, Any]) -> dict[str, Any]:
-    return {"file": file, "bytes": size, "sha256": sha256, "origin": dict(origin)}
-
-
-def _finished(folder: Path, files: list[str], origin: Mapping[str, Any] | None) -> list[str]:
-    """The files that an earlier export of the same origin left whole."""
-    finished = []
-    for file in files if origin is not None else ():
-        try:
-            receipt = read_json_object(folder / RECEIPTS / f"{file}.json")
-            # The content is read again only where all else fits.
-            fits = receipt == _receipt(file, (folder / file).stat().st_size, receipt["sha256"], origin)
-            if fits and receipt["sha256"] == sha256_of(folder / file):
-                finished.append(file)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return finished
-
-
-def _clear(folder: Path, *, keep: list[str]) -> None:
-    """Makes the folder, or leaves in it only these files with their receipts."""
-    folder.mkdir(parents=True, exist_ok=True)
-    receipts = folder / RECEIPTS
-    for path in [*folder.iterdir(), *(receipts.iterdir() if receipts.is_dir() else ())]:
-        if path != receipts and path.name not in keep and path.name.removesuffix(".json") not in keep:
-            path.unlink()
 
 
 def stored_tensors(config: DecoderConfig) -> Iterator[StoredTensor]:
@@ -447,25 +273,7 @@ def _read_part(tensor: StoredTensor, files: list[FileTensor], dtype: np.dtype, b
     return part
 
 
-def _leaf(params: Any, path: tuple[str, ...]) -> Any:
+def leaf_at(params: Any, path: tuple[str, ...]) -> Any:
     for name in path:
         params = params[name]
     return params
-
-
-def _plan(members: dict[str, Any], kept: dict[StoredTensor, np.dtype], limit: int) -> list[dict[str, Any]]:
-    """Fill one file after another up to `limit` bytes."""
-    files: list[dict[str, Any]] = [{}]
-    filled = 0
-    for name, (tensor, layer) in members.items():
-        size = _bytes(tensor, kept[tensor])
-        if files[-1] and filled + size > limit:
-            files.append({})
-            filled = 0
-        files[-1][name] = (tensor, layer)
-        filled += size
-    return files
-
-
-def _bytes(tensor: StoredTensor, dtype: np.dtype) -> int:
-    return int(np.prod(tensor.shape)) * dtype.itemsize

@@ -110,7 +110,7 @@ def per_device(function: Callable[..., Any], *, inputs: Sequence[Any], output: A
     """`function` on each device's own part of its arrays; without a mesh, `function` itself.
 
     Inputs and output are logical axes, one tuple of names for each array, or NamedTuples or lists of such.  Where the
-    cut axes do not mix (rows and heads in attention) no communication is needed; else `function` says what is told.
+    cut axes do not mix (rows and heads in attention) no communication is needed; else `function` says what is communicated.
     """
     if jax.sharding.get_abstract_mesh().empty:
         return function

@@ -1,4 +1,4 @@
-"""Plots of shares: distributions of answers beside each other, and how often labels meet."""
+"""Plots of shares: distributions of answers side by side, and how often labels meet."""
 
 from __future__ import annotations
 

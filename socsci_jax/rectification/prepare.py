@@ -118,7 +118,7 @@ def prepare(
 
 
 def _with_answers(joined: Joined, outcome: str) -> Joined:
-    """The answers as numbers, null where there is none; rows of GOLD without one are told among the rejects.
+    """The answers as numbers, null where there is none; rows of GOLD without one are listed among the rejects.
 
     Such a row counts as one that was not asked: its prediction stays.  Raises InputError for answers that are texts.
     """

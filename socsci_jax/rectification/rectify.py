@@ -51,7 +51,7 @@ def rectify(
 
     `predictions` has a row for everybody, `gold` the answers of those who were asked and any variables that the
     predictions lack; `others` are other models' predictions, from which those that have not seen a study are taken.
-    Raises InputError for input that cannot be used; what one method cannot do is left out of the table and noted.
+    Raises InputError for input that cannot be used; what one method cannot do is excluded from the table and noted.
     """
     settings = settings or Settings()
     if settings.family not in get_args(Family):
@@ -80,7 +80,7 @@ def rectify(
         try:
             rows.extend({"method": method, **row} for row in estimate())
         except InputError as error:
-            notes.append(f"{method} is left out: {error}")
+            notes.append(f"{method} is not computed: {error}")
 
     both_arms = joined.both_arms and parsed.single is not None
     add("naive", lambda: _naive_difference(data, treatment) if both_arms else _naive(data, settings))

@@ -79,7 +79,7 @@ def in_turn(people: Sequence[A], variants: int, each: int) -> list[tuple[int, A]
 
     def step(place: int) -> int:
         """How far a person's second variant is from the first: another for each block of people, so that all variants are
-        compared; the last block, a part of one, goes on where its first variants end."""
+        compared; the last block, a part of one, resumes where its first variants end."""
         return rest if place >= len(people) - rest else 1 + place // variants % (variants - 1)
 
     return [

@@ -1,4 +1,4 @@
-"""Batches of chains that outlive the process: what is finished waits beside the file that is to be written."""
+"""Batches of chains that outlive the process: what is finished waits next to the file that is to be written."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def in_batches(
 
 
 def discard_batches(out: Path) -> None:
-    """Removes what waits beside a file, once that is written."""
+    """Removes what waits next to a file, once that is written."""
     for folder in out.parent.glob(f".{glob.escape(out.name)}.*.chunks-*"):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Finished chunks of a simulation on disk: memory stays bounded, any process may be stopped, and any number go on."""
+"""Finished chunks of a simulation on disk: memory stays bounded, any process may be stopped, and any number resume."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def chunks_of(table: PromptTable, *, pairs_per_chunk: int) -> list[np.ndarray]:
 
 
 class FinishedChunks:
-    """The folder beside a predictions table in which its chunks wait until all are there.
+    """The folder next to a predictions table in which its chunks wait until all are there.
 
     It belongs to one simulation and is named after it (model, data, settings), so that no process, however late, can
     put a chunk of another simulation there.  The first process makes it, and discards those of other simulations.
@@ -106,7 +106,7 @@ class FinishedChunks:
             found = read_metadata(self._out)
         except InputError:
             return False
-        # As texts, because a figure that is no number does not equal itself.
+        # As texts, because a value that is not a number does not equal itself.
         return json.dumps(found, sort_keys=True) == json.dumps(self._metadata, sort_keys=True)
 
     def numbers(self) -> set[int]:

@@ -13,9 +13,11 @@ from jax.experimental.multihost_utils import process_allgather
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.modules import parameter_count
 from socsci_jax.models.sharding import batch_sharding
 from socsci_jax.studies.prompts import Layout, load_layout
 from socsci_jax.studies.trained_on import TrainedOn
+from socsci_jax.wording import counted
 
 # Rows of more tokens would outgrow the caches of a processor; an accelerator takes shorter ones no faster.
 TOKENS_PER_ROW = {"cpu": 4096}
@@ -37,6 +39,22 @@ class SimulationModel:
     compute_dtype: Any
     metadata: dict[str, Any]
     trained_on: TrainedOn | None = None  # None: not known
+
+    def __repr__(self) -> str:
+        """Name, shape, layout and how much was trained on; no parameter is shown."""
+        config = self.config
+        layout = "no layout" if self.layout is None else f"layout {self.layout.name}"
+        studies = None if self.trained_on is None else self.trained_on.frame["study_id"].n_unique()
+        seen = (
+            "not known what it was trained on"
+            if studies is None
+            else f"trained on {counted(studies, 'study')}"
+        )
+        return (
+            f"SimulationModel({self.metadata['name']!r}: {config.model_type}, "
+            f"{counted(config.num_hidden_layers, 'layer')} of width {config.hidden_size}, "
+            f"{parameter_count(config):,} parameters; {layout}; {seen})"
+        )
 
     def choose_layout(self, layout: str | Layout | None = None, *, allow_other: bool = False) -> Layout:
         """The layout to predict with: the model's own, unless another (or its name or file) is asked for and allowed.

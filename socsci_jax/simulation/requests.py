@@ -12,7 +12,7 @@ import polars as pl
 from socsci_jax.data.plan import round_up
 from socsci_jax.data.prompt_table import PromptTable, shared_tokens, sort_by_tokens
 from socsci_jax.data.shards import Sharing
-from socsci_jax.data.trees import Branch, Path, RowShape, TreeRows, empty_rows, grow_branch, put_row
+from socsci_jax.data.trees import Branch, PromptPath, RowShape, TreeRows, empty_rows, grow_branch, put_row
 from socsci_jax.data.tries import AnswerTrie
 
 # One prefix is computed for a row of people who share it.  Rows are at least so many times as long as the longest, up to
@@ -114,7 +114,7 @@ def rows_of_requests(
         found = RequestRows(batch, [], [], [], [])
         for g, row in enumerate(cut[start : start + rows_at_a_time]):
             paths = [
-                Path(prefixes[prefix_of_request[request]], branches[request], shared)
+                PromptPath(prefixes[prefix_of_request[request]], branches[request], shared)
                 for request, shared in zip(row.requests, row.shared)
             ]
             found.request.extend(row.requests)

@@ -3,7 +3,7 @@
 The random numbers of a draw depend on (seed, item, participant, draw) alone, not on batches or devices.
 Equal prompts, and equal beginnings of answers, are computed once for all draws that share them.  The allowed
 answers of an item are fed in the same pass as its prompts: as long as what is drawn stays on them, every token of
-every draw is drawn from one pass over the prompts.  Nothing is forbidden; a draw that leaves them goes on by itself.
+every draw is drawn from one pass over the prompts.  Nothing is forbidden; a draw that leaves them continues by itself.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FEW_TOKENS = 256
 class Sampling:
     """How answers are drawn; the paper's settings are one draw, temperature 0.6, top_p 0.9.
 
-    Temperature 0 takes the most probable token each time.  Raises InputError for settings that are none.
+    Temperature 0 takes the most probable token each time.  Raises InputError for invalid settings.
     `number_after` is what a model that was trained with rationales writes before its number.
     """
 
@@ -136,7 +136,7 @@ class _Draws:
         return np.flatnonzero(~self._ended)
 
     def of(self, branch_of_draw: np.ndarray, branches: int) -> list[list[int]]:
-        """Unfinished draws by the branch that they go on from."""
+        """Unfinished draws by the branch that they resume from."""
         found: list[list[int]] = [[] for _ in range(branches)]
         for d in self.going():
             if branch_of_draw[d] >= 0:
@@ -169,7 +169,7 @@ class _Drawer:
         self._largest = sorted({min(FEW_TOKENS, vocabulary), vocabulary})
 
     def draw(self, prefixes, prefix_of_branch, branches, draws: _Draws, draws_of, *, report) -> None:
-        """Lets every draw go on from its branch, for as long as the branch's trie has what it writes."""
+        """Lets every draw resume from its branch, for as long as the branch's trie has what it writes."""
         model = self._model
         with jax.set_mesh(model.mesh):
             for batch in rows_of_requests(

@@ -43,7 +43,7 @@ def simulate(
 ) -> int:
     """Predicts every held-out (item, participant) pair and writes the table; returns the number of rows.
 
-    Chunks that are done wait beside `out` until all are: what was stopped resumes with those that are not, whatever the
+    Chunks that are done wait next to `out` until all are: what was stopped resumes with those that are not, whatever the
     number of processes was.  Of N `processes`, which share a folder and nothing else, each has a model on its own
     devices and computes every Nth chunk; the first then waits for the others and writes the table, the others return
     before.  Chunks of a process that shows no sign of life are computed by the first.  The table does not depend on N.

@@ -50,7 +50,7 @@ def simulate_two_parts(
     """Writes the predictions table of all held-out pairs and returns kappa, which is learned on the validation part if None.
 
     Each model predicts every arm for every person first, in chunks that outlive the process (see `simulate`), into a table
-    beside `out` that goes when all is done.  Processes other than the first return None once their chunks are computed.
+    next to `out` that goes when all is done.  Processes other than the first return None once their chunks are computed.
     Raises InputError if nothing is to be predicted, if kappa is to be learned and no outcome of the validation part has two
     arms, or if the models offer different answers.
     """

@@ -34,7 +34,7 @@ class HiddenStates:
 
 
 def hidden_file(predictions: Path) -> Path:
-    """Where the hidden states of a predictions file lie: beside it."""
+    """Where the hidden states of a predictions file lie: next to it."""
     return predictions.with_name(f"{predictions.stem}.hidden.parquet")
 
 

@@ -93,7 +93,7 @@ class Predictions:
 def write_predictions(
     path: str | Path, frames: pl.DataFrame | Iterable[pl.DataFrame], *, metadata: Mapping[str, object]
 ) -> None:
-    """Writes the whole file beside its final place, then moves it there.
+    """Writes the whole file next to its final place, then moves it there.
 
     Each frame must have all columns of PREDICTIONS_SCHEMA, in any order, and is written before the next is taken;
     `metadata` must be JSON.
@@ -111,7 +111,7 @@ def read_predictions(path: str | Path, store: StudyStore) -> Predictions:
     """Reads a predictions table and checks it against the store, before anything is computed from it.
 
     Raises InputError for a file that is not such a table, an unknown item or participant, levels that are not
-    levels of the item's scale, probabilities that are none, and rows given twice.  Draws (`value`) are not
+    levels of the item's scale, invalid probabilities, and rows given twice.  Draws (`value`) are not
     checked here: what a simulator answered off the scale is counted by the evaluation, not refused.
     """
     path = Path(path)
@@ -144,7 +144,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 def _metadata(path: Path, schema: pa.Schema) -> dict[str, Any]:
     packed = (schema.metadata or {}).get(METADATA_KEY, b"{}")
-    # Figures of a run that diverged are no numbers, and were written as such.
+    # Values of a run that diverged are not finite, and were written as such.
     return parse_json_object(packed, where=f"{path}: the metadata under key 'socsci_jax'", finite=False)
 
 

@@ -325,7 +325,7 @@ def _layout_of_file(name_or_file: str | Path) -> Layout:
 def persona_text(
     attributes: Mapping[str, str | None], *, attribute: str = PERSONA_FIRST.attribute, between: str = "\n"
 ) -> str:
-    """Each known attribute by the template `attribute`, "- Household Size: 4"; what is not known is left out."""
+    """Each known attribute by the template `attribute`, "- Household Size: 4"; what is not known is excluded."""
     lines = [
         attribute.format(name=_title(name), words=name.replace("_", " "), value=value)
         for name, value in attributes.items()

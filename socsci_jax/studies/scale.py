@@ -1,4 +1,4 @@
-"""Scales: the answers that an item allows, and the codes that stand beside them."""
+"""Scales: the answers that an item allows, and the codes that stand outside them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Number = int | float
 # predictions for it are draws.  0-100 sliders and "a multiple of 100 between 0 and 10000" are well inside.
 MAX_LEVELS = 1001
 # Survey houses have up to a dozen; beyond this many codes something else was read for alternatives or missing codes.
-MAX_CODES_BESIDE = 100
+MAX_CODES_OFF_SCALE = 100
 # Integers up to here are exact as float64.  A larger number in a codebook or a sentence is no answer.
 LARGEST_ANSWER = 10**15
 
@@ -194,9 +194,9 @@ def _check_levels(scale: Scale) -> None:
 
 def _check_beside(scale: Scale) -> None:
     beside = (*scale.alternatives, *scale.missing)
-    if len(beside) > MAX_CODES_BESIDE:
+    if len(beside) > MAX_CODES_OFF_SCALE:
         raise ValueError(
-            f"{counted(len(beside), 'alternative')} and missing codes, at most {MAX_CODES_BESIDE} are allowed"
+            f"{counted(len(beside), 'alternative')} and missing codes, at most {MAX_CODES_OFF_SCALE} are allowed"
         )
     for codes in (scale.alternatives, scale.missing):
         if all(map(is_answer, codes)) and any(a >= b for a, b in itertools.pairwise(codes)):

@@ -121,7 +121,7 @@ def participants_schema(attributes: tuple[str, ...]) -> pa.Schema:
     )
 
 
-# `weight`: what the answer counts beside the others to its item, such as the share of a group that gave it; null where
+# `weight`: what the answer counts relative to the others to its item, such as the share of a group that gave it; null where
 # an answer counts as its participant does (the survey weight, or 1).
 RESPONSES_SCHEMA = pa.schema(
     [

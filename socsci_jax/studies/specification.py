@@ -4,7 +4,7 @@ One YAML file (`study.yaml`) says which columns hold participants, assignments a
 read, and on which scales they answered.  It is data: nothing in it is executed, and it is the only thing that a
 person reviews.  Without `files` the same file describes an experiment that has not been run.
 
-A file holds one study (`study: ID` beside the study's keys) or several of one deposit (`studies: {ID: ...}`).
+A file holds one study (`study: ID` with the study's keys) or several of one deposit (`studies: {ID: ...}`).
 `specification_files.py` reads and writes files, `specification_checks.py` compares their parts.
 """
 
@@ -233,7 +233,7 @@ class Specification(Block):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _one_study(cls, tree: object) -> object:
-        """A file of one study has `study: ID` and the study's keys beside the deposit's."""
+        """A file of one study has `study: ID` and the study's keys next to the deposit's."""
         if not isinstance(tree, dict) or "study" not in tree:
             return tree
         if "studies" in tree:

@@ -75,13 +75,13 @@ def render(specification: Specification) -> str:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of `study.yaml` for editors: one study beside the deposit's keys, or several under `studies`."""
+    """JSON Schema of `study.yaml` for editors: one study with the deposit's keys, or several under `studies`."""
     schema = Specification.model_json_schema()
     study = schema["$defs"]["Study"]["properties"]
     schema["properties"] = {
         "study": {
             "type": "string",
-            "description": "Id of the only study; its keys stand beside the deposit's.",
+            "description": "Id of the only study; its keys stand next to the deposit's.",
         },
         **schema["properties"],
         **study,

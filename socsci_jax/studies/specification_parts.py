@@ -179,7 +179,7 @@ class AnswerScale(Block):
     missing: Codes = ()
     """Codes of missing answers (-99, 98); they are counted and dropped."""
     alternatives: dict[Code, Label] = {}
-    """Answers beside the order, such as {8: Don't know}."""
+    """Answers outside the order, such as {8: Don't know}."""
     codes: dict[str, Code] = {}
     """What a cell says -> the level's code, where cells hold neither codes nor labels."""
     empty: Code | None = None

@@ -21,12 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from socsci_jax.errors import InputError
-from socsci_jax.reading import check_kinds, parse_json_object, read_json
+from socsci_jax.reading import check_kinds, parse_json_object
 from socsci_jax.storage import new_file
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.tables import read_parquet, to_polars
-from socsci_jax.wording import counted
 
 # In order of precedence: an answer to a held-out condition of a held-out study counts for the study.
 PARTS = ("unseen_studies", "unseen_conditions", "unseen_outcomes", "unseen_participants")
@@ -77,7 +76,9 @@ class Subset:
         strata = [units] if self.of == "studies" else units.partition_by("study_id", maintain_order=True)
         taken = []
         for stratum in strata:
-            rng = _rng(self.seed, "subset", self.of, "" if self.of == "studies" else stratum["study_id"][0])
+            rng = generator_for(
+                self.seed, "subset", self.of, "" if self.of == "studies" else stratum["study_id"][0]
+            )
             order, u = rng.permutation(stratum.height), rng.random()
             taken.append(stratum[order[: int(stratum.height * self.share + u)]])
         chosen = train.join(pl.concat(taken), on=self.columns, how="semi", maintain_order="left")
@@ -226,7 +227,7 @@ class Split:
         seen = sorted(set(leave_out) & set(train["study_id"].unique()))
         if seen:
             raise InputError(
-                f"split {self.name!r} of {self.store.path}: study {seen[0]!r} is to be left out of training but has "
+                f"split {self.name!r} of {self.store.path}: study {seen[0]!r} is to be excluded from training but has "
                 f"answers in the training part; make a split that holds out all of {len(leave_out)} listed studies."
             )
         return train if subset is None else subset.take(train)
@@ -252,118 +253,5 @@ def split_path(store: StudyStore, name: str) -> Path:
     return store.path / "splits" / f"{name}.parquet"
 
 
-def make_split(
-    store: StudyStore,
-    *,
-    name: str,
-    seed: int,
-    studies: float | Sequence[str] | None = None,
-    conditions: float | None = None,
-    outcomes: float | None = None,
-    participants: float | None = None,
-    validation: float | None = None,
-) -> Split:
-    """Draws held-out units, seeded; shares are between 0 and 1, `studies` may be a list of ids.
-
-    Conditions and outcomes are drawn within each study that is not itself held out: the share, at least one,
-    and never all; a study with a single one keeps it.  Participants are drawn within each study, those for `validation`
-    from who is left in training.
-    Raises InputError for a share out of range, an unknown study id, or a split that holds out nothing.
-    """
-    shares = {
-        "conditions": conditions,
-        "outcomes": outcomes,
-        "participants": participants,
-        "validation": validation,
-    }
-    if isinstance(studies, float | int):
-        shares["studies"] = float(studies)
-    for kind, share in shares.items():
-        if share is not None and not 0 < share < 1:
-            raise InputError(f"split {name!r}: share of {kind} must lie between 0 and 1, got {share}.")
-    all_studies = sorted(store.studies["study_id"])
-    rows: list[dict[str, str]] = []
-    notes: list[str] = []
-
-    held_studies: list[str] = []
-    if isinstance(studies, float | int):
-        held_studies = _draw(all_studies, share=studies, rng=_rng(seed, "studies", ""))
-        if not held_studies:
-            notes.append(f"no study could be held out: the store has {len(all_studies)}")
-    elif studies is not None:
-        unknown = sorted(set(studies) - set(all_studies))
-        if unknown and len(unknown) == len(set(studies)):
-            raise InputError(
-                f"split {name!r}: none of the {counted(len(unknown), 'study')} to hold out is in {store.path} "
-                f"(the first is {unknown[0]!r}); known ids begin with {all_studies[:3]}."
-            )
-        if unknown:
-            notes.append(f"{len(unknown)} listed studies are not in the store: {', '.join(unknown[:10])}")
-        held_studies = sorted(set(studies) & set(all_studies))
-    rows += [{"part": "unseen_studies", "study_id": study} for study in held_studies]
-
-    def within_studies(part: str, column: str, share: float, frame: pl.DataFrame) -> None:
-        units: dict[str, list[str]] = {}
-        for study, unit in frame.select("study_id", column).unique().sort("study_id", column).iter_rows():
-            units.setdefault(study, []).append(unit)
-        single = []
-        for study, values in units.items():
-            if study in held_studies:
-                continue
-            drawn = _draw(values, share=share, rng=_rng(seed, part, study))
-            if not drawn:
-                single.append(study)
-            rows.extend({"part": part, "study_id": study, column: unit} for unit in drawn)
-        if single:
-            notes.append(
-                f"{part}: {counted(len(single), 'study has', 'studies have')} a single {column} and keep it: {', '.join(single[:10])}"
-            )
-
-    if conditions is not None:
-        within_studies("unseen_conditions", "condition", conditions, store.items)
-    if outcomes is not None:
-        within_studies("unseen_outcomes", "outcome", outcomes, store.items)
-    if participants is not None:
-        within_studies("unseen_participants", "participant_id", participants, store.participants)
-    if validation is not None:
-        taken = pl.DataFrame(
-            [(row["study_id"], row["participant_id"]) for row in rows if "participant_id" in row],
-            schema={"study_id": pl.String, "participant_id": pl.String},
-            orient="row",
-        )
-        left = store.participants.join(taken, on=["study_id", "participant_id"], how="anti")
-        within_studies(VALIDATION, "participant_id", validation, left)
-    return split_of_units(store, name=name, seed=seed, rows=rows, notes=notes)
-
-
-def split_of_units(
-    store: StudyStore, *, name: str, seed: int, rows: Sequence[dict[str, str]], notes: Sequence[str] = ()
-) -> Split:
-    """A split from given held-out units: dicts with `part` and the columns that name the unit."""
-    if not rows:
-        raise InputError(f"split {name!r} of {store.path}: it would hold out nothing; name what to hold out.")
-    frame = pl.DataFrame(pl.from_arrow(pa.Table.from_pylist(list(rows), schema=SPLIT_SCHEMA)))
-    return Split(name=name, seed=seed, store=store, held_out=frame, notes=tuple(notes))
-
-
-def _rng(seed: int, *words: str) -> np.random.Generator:
+def generator_for(seed: int, *words: str) -> np.random.Generator:
     return np.random.default_rng([seed, *b"/".join(word.encode() for word in words)])
-
-
-def _draw(units: Sequence[str], *, share: float, rng: np.random.Generator) -> list[str]:
-    """The share of `units`, at least one, never all; none if there is only one."""
-    if len(units) < 2:
-        return []
-    count = min(max(1, round(share * len(units))), len(units) - 1)
-    return sorted(units[i] for i in rng.choice(len(units), size=count, replace=False))
-
-
-def read_study_ids(path: Path) -> tuple[str, ...]:
-    """Ids of unseen studies from a JSON file: a list, or a mapping with the key "unseen" (as published)."""
-    content = read_json(path, hint="give a share such as 0.2 or a JSON file of study ids")
-    ids = content.get("unseen") if isinstance(content, dict) else content
-    if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
-        raise InputError(
-            f"{path}: neither a list of study ids nor a mapping with such a list under 'unseen'."
-        )
-    return tuple(ids)

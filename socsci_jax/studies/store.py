@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,11 +79,27 @@ class StudyStore:
 
     def __repr__(self) -> str:
         """Counts of the manifest and names of the splits; no table is read."""
+        counts = ", ".join(f"{count} {name}" for name, count in self._counts().items())
+        return f"StudyStore({str(self.path)!r}: {counts}; splits: {', '.join(self._splits()) or 'none'})"
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for a notebook; names come from a deposit and are escaped."""
+        rows = {
+            "store": str(self.path),
+            "source": self.manifest["source"],
+            **{name: f"{count:,}" for name, count in self._counts().items()},
+            "splits": ", ".join(self._splits()) or "none",
+        }
+        cells = "".join(f"<tr><th>{escape(k)}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items())
+        return f"<table>{cells}</table>"
+
+    def _counts(self) -> dict[str, int]:
         rows = self.manifest["rows"]
         names = {"studies": "studies", "items": "items", "participants": "people", "responses": "responses"}
-        counts = ", ".join(f"{rows[table]} {name}" for table, name in names.items() if table in rows)
-        splits = ", ".join(sorted(path.stem for path in (self.path / "splits").glob("*.parquet")))
-        return f"StudyStore({str(self.path)!r}: {counts}; splits: {splits or 'none'})"
+        return {name: rows[table] for table, name in names.items() if table in rows}
+
+    def _splits(self) -> list[str]:
+        return sorted(path.stem for path in (self.path / "splits").glob("*.parquet"))
 
     @property
     def content_hash(self) -> str:
@@ -155,10 +172,12 @@ class StudyStore:
         self._check_known("responses", given, self.participants, ["study_id", "participant_id"])
         if not responses["value"].is_finite().all():
             row = responses["value"].is_finite().to_list().index(False)
-            raise InputError(f"{self.path / 'responses.parquet'}, row {row}: value is no number; {_REBUILD}.")
+            raise InputError(
+                f"{self.path / 'responses.parquet'}, row {row}: value is not a number; {_REBUILD}."
+            )
         if not (responses["weight"].drop_nulls().is_between(0, _LARGEST_WEIGHT)).all():
             raise InputError(
-                f"{self.path / 'responses.parquet'}: a weight is no number of at least 0; {_REBUILD}."
+                f"{self.path / 'responses.parquet'}: a weight is not a number of at least 0; {_REBUILD}."
             )
         return responses
 

@@ -42,7 +42,7 @@ class StoreBuilder:
     An answer that its scale does not allow goes to the rejects with the reason and is counted there.
     `attributes` fixes names and order of what is known of participants; values such as "NA" are null there and
     counted in the notes, unless the attribute is `verbatim` (a document may read "NA").  `facts` are added to the manifest, `files`
-    (name -> content) are written beside the tables.  With `keeps_unanswered` items and participants without any answer stay:
+    (name -> content) are written next to the tables.  With `keeps_unanswered` items and participants without any answer stay:
     what has not been asked yet; else items that nobody answered are rejected.
     """
 
@@ -134,7 +134,7 @@ class StoreBuilder:
     ) -> bool:
         """Keeps an answer that is on the item's scale or one of its alternatives.
 
-        `weight` is what it counts beside other answers to the item, where that is not its participant's weight.
+        `weight` is what it counts relative to other answers to the item, where that is not its participant's weight.
         Returns False, and rejects the answer, for a missing code and for what the scale does not allow.
         """
         item = self._items[item_id]
@@ -182,7 +182,7 @@ class StoreBuilder:
         }
 
     def write(self, out: str | Path, *, parts: Sequence[Part] = (), replace: bool = False) -> StudyStore:
-        """Writes the store beside its final place and moves it there whole, so that no half store is left.
+        """Writes the store next to its final place and moves it there whole, so that no half store is left.
 
         `parts` were collected by other builders and stand before what this one holds.
         """
@@ -261,7 +261,7 @@ def _unknown_notes(values: Mapping[str, Mapping[str, int]]) -> list[str]:
         for name, counts in values.items()
     )
     texts = ", ".join(map(repr, sorted(UNKNOWN_TEXTS)))
-    return [f"Values that mean that nothing is known ({texts}, in any case) were left out: {found}."]
+    return [f"Values that mean that nothing is known ({texts}, in any case) were excluded: {found}."]
 
 
 def _item_row(item_id: str, item: Item) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Begun:
 
 
 def begin(session: Session) -> Begun:
-    """Loads or makes the state, and what of the start is needed beside it; the start's weights at most once.
+    """Loads or makes the state, and what of the start is needed with it; the start's weights at most once.
 
     Raises InputError if no checkpoint of the run is whole.
     """

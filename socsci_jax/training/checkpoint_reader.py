@@ -1,6 +1,6 @@
 """Reading the checkpoints of a run: which are complete, what they hold, and whether it is what was saved.
 
-A checkpoint is a folder STEP of arrays and beside it STEP.json, its metadata, without which it is not complete: the
+A checkpoint is a folder STEP of arrays and next to it STEP.json, its metadata, without which it is not complete: the
 data position, metrics, and a checksum of every array.
 """
 
@@ -41,7 +41,7 @@ class Restored:
 
 
 def metadata_file(folder: epath.Path, step: int) -> epath.Path:
-    """The metadata of a checkpoint stand beside it, and make it complete."""
+    """The metadata of a checkpoint stand next to it, and make it complete."""
     return folder / f"{step}.json"
 
 

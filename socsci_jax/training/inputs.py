@@ -7,11 +7,12 @@ import functools
 
 import polars as pl
 
+from socsci_jax.data.branch_targets import Targets
 from socsci_jax.data.contrasts import ContrastTargets
 from socsci_jax.data.prompt_table import check_cut
 from socsci_jax.data.rationales import Rationales, read_rationales
 from socsci_jax.data.shards import TreeShards, build_shards
-from socsci_jax.data.targets import ANSWERS, Targets
+from socsci_jax.data.targets import ANSWERS
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.hub import resolve_folder
 from socsci_jax.models.huggingface import CHECKPOINT_FILES

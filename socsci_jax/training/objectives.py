@@ -23,7 +23,7 @@ Kind = Literal["sft", "dpo", "soft", "wasserstein", "none"]
 class Objective:
     """Which loss, and the share of `sft` in a mixture with it (1 for sft itself); `beta` is dpo's.
 
-    `effects` is added to it, or stands alone beside kind "none".
+    `effects` is added to it, or stands alone with kind "none".
     """
 
     kind: Kind = "sft"

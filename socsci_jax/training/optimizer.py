@@ -65,7 +65,7 @@ def scale_by_factored_moments(*, beta1: float, momentum_dtype: Any) -> optax.Gra
     """Adafactor's direction (Shazeer and Stern 2018, algorithm 4) with momentum; second moments are float32.
 
     The mean squares forget at the rate t^-0.8, and the root mean square of a step's direction is at most 1.  Stacked
-    matrices are taken one by one, and the direction lies where the gradient lay: beside parameters, gradients and
+    matrices are taken one by one, and the direction lies where the gradient lay: besides parameters, gradients and
     momentum there are never more than one layer's float32 numbers.
     """
 

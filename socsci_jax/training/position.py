@@ -1,4 +1,4 @@
-"""Where a run stands, as it is saved beside the state of each checkpoint."""
+"""Where a run stands, as it is saved with the state of each checkpoint."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pydantic
 import yaml
 
 from socsci_jax.hardware import Machine, parse_machine
-from socsci_jax.models.config import Adapter
+from socsci_jax.models.config import AdapterConfig
 from socsci_jax.training.recipe_blocks import (
     BatchConfig,
     Block,
@@ -108,8 +108,8 @@ class Recipe(Block):
         return parse_machine(self.hardware)
 
     @property
-    def adapter(self) -> Adapter | None:
-        return None if self.lora is None else Adapter(**self.lora.model_dump())
+    def adapter(self) -> AdapterConfig | None:
+        return None if self.lora is None else AdapterConfig(**self.lora.model_dump())
 
     def rendered(self) -> str:
         """The complete recipe as YAML, defaults included."""

@@ -243,7 +243,7 @@ class ObjectiveConfig(Block):
 
     @property
     def contrasts(self) -> EffectsConfig:
-        """How arms are compared; the defaults where nothing else is said."""
+        """How arms are compared; the defaults unless given."""
         return self.effects or EffectsConfig()
 
     @property
@@ -312,7 +312,7 @@ class TrackingConfig(Block):
 
 
 class ValidationConfig(Block):
-    """Metrics on the split's validation part every so many steps; the best checkpoint is kept beside the newest."""
+    """Metrics on the split's validation part every so many steps; the best checkpoint is kept next to the newest."""
 
     every_steps: Positive
     """Steps between two validations."""

@@ -72,7 +72,7 @@ def _read(path: Path, files: list[Path]) -> dict:
         raise InputError(f"{path}: extends {name}, which extends this file in turn; remove one of the two.")
     if not other.is_file():
         raise InputError(
-            f"{path}: extends {name}, but there is no file {other}; the path begins beside the recipe."
+            f"{path}: extends {name}, but there is no file {other}; the path begins next to the recipe."
         )
     return _merged(_read(other, files), tree)
 

@@ -32,7 +32,7 @@ def reference_log_probs(
 
     `start` gives the parameters, and is called only if they are needed; `source` holds steps in which every comparison stands;
     settings as `tree_log_probs` takes them.  Computing it before training
-    costs one forward pass over the data, and spares a second copy of the weights beside those that are trained.
+    costs one forward pass over the data, and spares a second copy of the weights besides those that are trained.
     """
     if file.is_file():
         return np.load(file, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""A run's folder: what was trained from what, beside its checkpoints.
+"""A run's folder: what was trained from what, next to its checkpoints.
 
 recipe.yaml    the complete recipe
 trained_on.parquet   what the model has seen, that of its start included
@@ -138,7 +138,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def run_folder(path: Path) -> Iterator[RunFolder]:
-    """The run at `path` if it has begun; else a folder beside it, moved there when the block ends well.
+    """The run at `path` if it has begun; else a folder next to it, moved there when the block ends well.
 
     So a run that fails its checks leaves nothing behind that a later one could take for its own.
     """

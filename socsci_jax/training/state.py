@@ -41,7 +41,7 @@ def trained_part(config: DecoderConfig, tree: Any) -> Any:
 def state_shardings(
     config: DecoderConfig, optimizer: optax.GradientTransformation, abstract_params: Any, mesh: Mesh
 ) -> TrainingState:
-    """Where every array of the state lives: moments beside their parameters, counters everywhere.
+    """Where every array of the state lives: moments next to their parameters, counters everywhere.
 
     `abstract_params` are those that are trained.
     """

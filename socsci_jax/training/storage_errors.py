@@ -29,7 +29,7 @@ _PASSING = re.compile("CURL error|UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUST
 
 
 def failed_reading(folder: epath.Path, error: Exception, otherwise: str) -> InputError | StorageFailed:
-    """What is said of it: that storage did not answer, which says nothing about what it holds; `otherwise` that."""
+    """What to report: that storage did not answer, which says nothing about what it holds; `otherwise` that."""
     if not any(
         isinstance(cause, ConnectionError | TimeoutError)
         or type(cause).__module__.split(".")[0] in _NETWORK

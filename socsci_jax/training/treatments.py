@@ -191,6 +191,6 @@ def _flattened(rows: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 def _normalized(answers: jax.Array, real: jax.Array) -> jax.Array:
-    """Log-probabilities [N,L] over the real levels; of levels that are none -1e30."""
+    """Log-probabilities [N,L] over the real levels; of padding -1e30."""
     kept = jnp.where(real, answers, -1e30).reshape(-1, answers.shape[-1])
     return jnp.where(real.reshape(kept.shape), jax.nn.log_softmax(kept, axis=-1), -1e30)

@@ -122,7 +122,7 @@ class Validator:
         for number, item in enumerate(self._items):
             levels = np.array(item.scale.levels)
             of_item = np.flatnonzero(self._item_of_answer == number)
-            # What is offered beside the levels comes after them.
+            # What is offered outside the levels comes after them.
             probs = np.stack([found[i].probs[: len(levels)] for i in of_item])
             probs /= probs.sum(axis=1, keepdims=True)
             codes = self._codes[of_item]
@@ -149,7 +149,7 @@ class Validator:
 
 
 def entropy_ratio(predicted: np.ndarray, human: np.ndarray, *, people: int) -> float:
-    """How spread out predicted answers are beside people's: 1 if equally, below 1 if they collapse.
+    """How spread out predicted answers are compared with people's: 1 if equally, below 1 if they collapse.
 
     Expected entropy of as many draws from `predicted` [L] as there were people, over the entropy of their answers
     `human` [L]: few answers look alike whoever gives them, so both sides are judged by equally few.  NaN where people

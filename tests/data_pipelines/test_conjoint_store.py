@@ -145,7 +145,7 @@ def test_amces_of_the_store_are_those_of_the_raw_columns(both):
     assert found.level == expected.level
     np.testing.assert_allclose(found.estimates.estimate, expected.estimates.estimate, atol=1e-10)
     np.testing.assert_allclose(found.estimates.se, expected.estimates.se, atol=1e-10)
-    # The same effects by hand: least squares on the levels' indicators, the first level of each attribute left out.
+    # The same effects by hand: least squares on the levels' indicators, the first level of each attribute omitted.
     columns = [np.ones(len(chosen))]
     for attribute, level in zip(expected.attribute, expected.level, strict=True):
         if level != raw.levels[attribute][0]:

@@ -193,7 +193,7 @@ def test_the_same_draw_in_two_orders_is_one_factor_and_the_order_another(tmp_pat
     assert counts(draft, "FL_2") == {"Before": 2, "After": 1}
     study = only_study(draft)
     assert study.factors["FL_2"].same_text
-    assert any("told by other columns" in hole for hole in draft.specification.unresolved.values())
+    assert any("come from other columns" in hole for hole in draft.specification.unresolved.values())
 
 
 def read_by(draft, folder, out):
@@ -543,7 +543,7 @@ def test_a_written_number_is_a_quantity_and_other_writing_is_left_out(tmp_path):
     assert only_study(draft).outcomes["answer"].scale.number
     draft = drafted(tmp_path, entry, ["one", "two", "3"], import_id="QID1_TEXT")
     assert draft.reading.left_out["answer"] == "free text, which has no scale"
-    assert draft.specification.provenance["left out answer"] == "free text, which has no scale"
+    assert draft.specification.provenance["excluded answer"] == "free text, which has no scale"
 
 
 def boxes(folder, rows):
@@ -674,7 +674,7 @@ def scale(*labels, values=None):
     return scale_of_choices([Choice(id=v, text=t, value=v) for t, v in zip(labels, values, strict=True)])
 
 
-def test_dont_know_stands_beside_the_scale_and_refusals_are_missing():
+def test_dont_know_is_outside_the_scale_and_refusals_are_missing():
     found = scale("Disagree", "Agree", "Strongly agree", "Don’t know", "Prefer not to say")
     assert (dict(found.alternatives), found.missing, found.size) == ({"4": "Don’t know"}, ("5",), 3)
 

@@ -12,7 +12,7 @@ import invented_qualtrics as q
 import pytest
 from typer.testing import CliRunner
 
-from data_pipelines.drafting.model.questions import stands_beside
+from data_pipelines.drafting.model.questions import is_next_to
 from data_pipelines.drafting.model.resolve import questions_of
 from data_pipelines.drafting.model.run import ask_model
 from data_pipelines.drafting.rules import draft_by_rules
@@ -193,9 +193,9 @@ def test_right_answers_close_every_hole_and_say_who_told(folder):
         ("education", {"quote": quote("other.md", "1 is secondary school")}, "none of the sources"),
         ("education", {"quote": quote("README.md", "1 is")}, "needs 8 letters"),
         ("education", {"quote": None}, "quotes nothing"),
-        ("education", {"labels": {"1": "kindergarten", "2": "a university degree"}}, "'kindergarten' does not stand beside code '1'"),
-        ("education", {"labels": {"1": "a university degree", "2": "secondary school"}}, "does not stand beside code '1'"),
-        ("education", {"labels": {"1": "s", "2": "a"}}, "does not stand beside"),
+        ("education", {"labels": {"1": "kindergarten", "2": "a university degree"}}, "'kindergarten' does not stand next to code '1'"),
+        ("education", {"labels": {"1": "a university degree", "2": "secondary school"}}, "does not stand next to code '1'"),
+        ("education", {"labels": {"1": "s", "2": "a"}}, "does not stand next to"),
         ("finish", {"quote": quote("README.md", "1 is secondary school, 2 is")}, "speak of something else"),
         ("education", {"labels": {"7": "secondary school"}}, "'7' is none of the codes"),
         ("education", {"labels": {}}, "explains no code"),
@@ -336,7 +336,7 @@ def test_a_source_cannot_close_its_marks(folder):
 
 
 def test_codes_of_another_column_are_not_quoted(folder):
-    """The words stand in the file, beside the codes, and are about another question."""
+    """The words stand in the file, next to the codes, and are about another question."""
     readme = README + "\nThe column travel: 1 is by public bus, 2 is by motor bike.\n"
     (folder / "README.md").write_text(readme)
     other = RIGHT["education"] | {
@@ -362,8 +362,8 @@ def test_codes_of_another_column_are_not_quoted(folder):
         ("North, of which there is 1", False),
     ],
 )
-def test_a_label_stands_beside_its_code(words, told):
-    assert stands_beside("1", "North", words) is told
+def test_a_label_is_next_to_its_code(words, told):
+    assert is_next_to("1", "North", words) is told
 
 
 def test_the_key_is_sent_and_kept_nowhere(folder, monkeypatch):

@@ -1,4 +1,4 @@
-"""People who are told by a text, by traits, or by both: interviews, profiles, and how a prompt shows them."""
+"""People who are described by a text, by traits, or by both: interviews, profiles, and how a prompt shows them."""
 
 import dataclasses
 import json

@@ -508,7 +508,7 @@ def test_a_code_beside_the_scale_is_told_where_it_belongs(tmp_path):
     rows = [row | {"trust": 98 if i == 3 else 1 + i % 3} for i, row in enumerate(answers())]
     message = refused(write_deposit(tmp_path / "d", rows=rows))
     assert "1 gate refuses it" in message
-    assert "'98' (1); codes beside the scale go under its `missing` (no answer) or `alternatives`" in message
+    assert "'98' (1); codes outside the scale go under its `missing` (no answer) or `alternatives`" in message
 
 
 def test_a_waiver_is_recorded_in_the_store(tmp_path):

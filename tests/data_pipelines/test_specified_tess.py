@@ -65,7 +65,7 @@ def answer_scale(scale) -> dict:
 
 
 def specification(archive: Path, store: StudyStore) -> dict:
-    """Texts by reference to the archive's tables; scales, controls and what is left out as the module decides them."""
+    """Texts by reference to the archive's tables; scales, controls and what is excluded as the module decides them."""
     arms, outcomes = defaultdict(dict), defaultdict(dict)
     for row in rows_of(archive / tess_tables.CONDITIONS):
         if row["Exclude"] in ("", "0"):
@@ -84,7 +84,7 @@ def specification(archive: Path, store: StudyStore) -> dict:
                 name: {"column": column} | untold(study, name)
                 for name, column in tess.ATTRIBUTE_COLUMNS.items()
             },
-            "exclude": [{"where": {"condition.name": {"not": list(controls)}}, "reason": "arm left out"}],
+            "exclude": [{"where": {"condition.name": {"not": list(controls)}}, "reason": "arm excluded"}],
             "factors": {
                 "condition name": {
                     "column": "condition.name",

@@ -33,7 +33,7 @@ CONDITIONS = [
         "0",
     ),
     ("kites", "", "warning", "A sign says no kites.\n\nYou stop.", "You walk in a park.", "0"),
-    ("kites", "", "left out", "A dog barks.", "You walk in a <i>park</i>.", "1"),
+    ("kites", "", "excluded", "A dog barks.", "You walk in a <i>park</i>.", "1"),
     ("kites", "", "two texts", "A dog barks.", "", "0"),
     ("kites", "", "two texts", "A cat purrs.", "", "0"),
     ("soup", "Soup", "Gun Control, mild", "Mild soup.\n\nIs it good?", "Mild soup.", "0"),
@@ -84,7 +84,7 @@ RESPONSES = [
     ("kites", "anger", "many", "warning", "Male", "", "", "", "", ""),
     ("kites", "cost", "250.0", "control", "Male", "", "", "", "", ""),
     ("kites", "trick", "1.0", "control", "Male", "", "", "", "", ""),
-    ("kites", "anger", "2.0", "left out", "Male", "", "", "", "", ""),
+    ("kites", "anger", "2.0", "excluded", "Male", "", "", "", "", ""),
     ("kites", "anger", "2.0", "two texts", "Male", "", "", "", "", ""),
     ("kites", "anger", "2.0", "never heard of", "Male", "", "", "", "", ""),
     ("soup", "taste", "4.0", "Gun Control, mild", "Male", "", "", "", "", ""),
@@ -193,8 +193,8 @@ def test_every_answer_that_is_not_kept_has_its_reason(store):
         "missing answer (code 98)": 1,
         "answer outside its scale": 1,
         "answer is not a number": 1,
-        "outcome left out or not in outcomes.csv": 1,
-        "condition left out or not in conditions.csv": 3,
+        "outcome excluded or not in outcomes.csv": 1,
+        "condition excluded or not in conditions.csv": 3,
         "neither the condition nor the outcome has a text": 1,
     }
     assert store.responses.height + sum(reasons(store, "response").values()) == len(RESPONSES)

@@ -18,7 +18,7 @@ from data_pipelines.synthetic import documents as synthetic_documents
 from socsci_jax.errors import InputError
 from socsci_jax.studies.prompts import CODEBOOK_FIRST
 from socsci_jax.studies.schema import Scale
-from socsci_jax.studies.splits import make_split
+from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.store import StudyStore
 
 CODEBOOK = {

@@ -5,7 +5,9 @@ import threading
 
 import pytest
 
-from socsci_jax.distributed.schedulers import PORTS, Place, expand_hosts, find_place
+from socsci_jax.distributed.place import PORTS, Place
+from socsci_jax.distributed.schedulers import find_place
+from socsci_jax.distributed.slurm import expand_hosts
 from socsci_jax.errors import InputError
 
 OURS = {
@@ -386,7 +388,7 @@ def test_a_machine_without_tpu_chips_never_asks(tpu_chips, metadata, tmp_path):
 
 
 def test_a_metadata_server_that_does_not_answer_is_an_error_in_time(tpu_chips, monkeypatch):
-    monkeypatch.setattr("socsci_jax.distributed.schedulers.METADATA_SECONDS", 0.1)
+    monkeypatch.setattr("socsci_jax.distributed.tpu.METADATA_SECONDS", 0.1)
     message = refusal({"GCE_METADATA_IP": "127.0.0.1:9"}, pci_devices=tpu_chips)
     assert "its metadata server 127.0.0.1:9 does not tell agent-worker-number" in message
 

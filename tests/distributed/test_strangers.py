@@ -1,4 +1,4 @@
-"""A stranger at the port where a run's processes meet: the run goes on as if he had not been there."""
+"""A stranger at the port where a run's processes meet: the run continues as if he had not been there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conjoint experiments: effects and marginal means beside statsmodels, and their correction for mistaken choices."""
+"""Conjoint experiments: effects and marginal means compared with statsmodels, and their correction for mistaken choices."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Difference in predictions, beside its formulas written out."""
+"""Difference in predictions, compared with its formulas written out."""
 
 import numpy as np
 import pytest

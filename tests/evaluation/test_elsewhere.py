@@ -395,7 +395,7 @@ T2_ROWS = [("control", "q", "3", "2", "4"), ("a", "q", "4", "3", "5")]
         ([*T2_ROWS, T2_ROWS[0]], "given twice"),
         ([T2_ROWS[1]], "is missing"),
         ([("control", "q", "9", "2", "4"), T2_ROWS[1]], "does not hold its mean"),
-        ([("control", "q", "x", "2", "4"), T2_ROWS[1]], "is no number"),
+        ([("control", "q", "x", "2", "4"), T2_ROWS[1]], "is not a number"),
         ([*T2_ROWS, ("a", "r", "1", "0", "2")], "need 4 rows"),
     ],
 )

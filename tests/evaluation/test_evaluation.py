@@ -21,7 +21,7 @@ from evaluation_example import (
 from rich.console import Console
 
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation import verdicts
+from socsci_jax.evaluation import sentences, verdicts
 from socsci_jax.evaluation.cells import level_codes
 from socsci_jax.evaluation.evaluate import evaluate, label_without_split
 from socsci_jax.evaluation.evaluate_files import evaluate_files
@@ -32,7 +32,7 @@ from socsci_jax.evaluation.result import Evaluation, MetricValue
 from socsci_jax.evaluation.table import EVALUATION_SCHEMA
 from socsci_jax.studies.predictions import Predictions, write_predictions
 from socsci_jax.studies.schema import Item, Scale
-from socsci_jax.studies.splits import split_of_units
+from socsci_jax.studies.split_making import split_of_units
 from socsci_jax.studies.store_builder import StoreBuilder
 
 PART = "unseen_studies"
@@ -145,7 +145,7 @@ def test_a_perfect_model_is_as_far_from_people_as_their_sampling_makes_it(world,
 
 def test_a_perfect_model_beats_every_baseline_and_half_of_the_people(knows_truth):
     for predictor in ("uniform", "training_marginal", "condition_pooled", "split_half"):
-        difference = verdicts.difference(knows_truth, PART, predictor)
+        difference = sentences.difference(knows_truth, PART, predictor)
         assert verdicts.beats(difference), predictor
 
 
@@ -157,7 +157,7 @@ def test_draws_are_noisier_than_probabilities_by_about_the_root_of_two(world, kn
 
 
 def test_a_uniform_model_is_no_better_than_the_uniform_baseline_by_rounding(guesses):
-    difference = verdicts.difference(guesses, PART, "uniform")
+    difference = sentences.difference(guesses, PART, "uniform")
     assert (difference.value, difference.lo, difference.hi) == (0, 0, 0)
     assert not verdicts.beats(difference)
 
@@ -235,7 +235,7 @@ def test_a_difference_is_paired_its_interval_is_narrower_than_that_of_either_sid
 
     model = value(ignores_conditions, "wasserstein")
     pooled = value(ignores_conditions, "wasserstein", predictor="condition_pooled")
-    difference = verdicts.difference(ignores_conditions, PART, "condition_pooled")
+    difference = sentences.difference(ignores_conditions, PART, "condition_pooled")
     assert difference.value == pytest.approx(model.value - pooled.value)
     assert width(difference) < 0.5 * min(width(model), width(pooled))
 
@@ -270,7 +270,7 @@ def test_pooled_answers_exclude_those_being_predicted(world, knows_truth):
     assert item_value(knows_truth, item, predictor="condition_pooled") == pytest.approx(expected)
 
 
-def test_the_training_shape_rests_on_training_items_alone(world, knows_truth):
+def test_the_training_marginal_rests_on_training_items_alone(world, knows_truth):
     training = label(world.store, **TRAINING).filter(pl.col("part") == "train")
     histograms = [
         np.bincount(rows["value"].to_numpy().astype(int) - 1, minlength=7) / rows.height
@@ -366,7 +366,7 @@ def test_conditions_that_are_moved_at_random_are_not_significant(world):
     at = np.linspace(0, 1, 7)
     moved = {i: shape(float(p @ at) + rng.normal(0, 0.05), levels=7) for i, p in known.items()}
     found = evaluate(exact_predictions(world, moved), world.store, label(world.store, **TRAINING))
-    assert verdicts.difference(found, PART, "uniform").value < 0
+    assert sentences.difference(found, PART, "uniform").value < 0
     null = value(found, "condition_sensitivity_r_null")
     assert null.lo < value(found, "condition_sensitivity_r").value < null.hi
     assert value(found, "condition_sensitivity_p").value > 0.05
@@ -652,3 +652,15 @@ def test_findings_are_exploratory_unless_the_predictions_name_a_registration(kno
     metadata = {**knows_truth.metadata, "predictions": {"registered": "osf.io/abcde, W on unseen studies"}}
     registered = dataclasses.replace(knows_truth, metadata=metadata)
     assert "osf.io/abcde" in verdicts.registration(registered).text
+
+
+def test_a_value_and_an_evaluation_show_what_they_say(knows_truth):
+    found = knows_truth.metric("wasserstein", part=PART)
+    shown = repr(found)
+    assert shown.startswith(f"MetricValue(wasserstein {found.value:.3f} [{found.lo:.3f}, ")
+    assert shown.endswith(f", model on {PART}, n={found.n})")
+    whole = repr(knows_truth)
+    assert f"{PART}: {knows_truth.counts[PART]['studies']} studies, wasserstein {found.value:.3f} [" in whole
+    assert len(whole) < 400, "tables are not shown"
+    page = knows_truth._repr_html_()
+    assert page.count("<script") == 0 and "<table>" in page

@@ -1,4 +1,4 @@
-"""Alternatives beside the order of a scale: their shares are kept, and no distance runs through them."""
+"""Alternatives outside the order of a scale: their shares are kept, and no distance runs through them."""
 
 import dataclasses
 
@@ -9,7 +9,8 @@ from evaluation_example import filled
 
 from socsci_jax.evaluation.alternatives import alternatives_of
 from socsci_jax.evaluation.cells import PredictionIndex
-from socsci_jax.evaluation.evaluate import evaluate, label_without_split
+from socsci_jax.evaluation.evaluate import evaluate
+from socsci_jax.evaluation.evaluate_files import label_without_split
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import Item

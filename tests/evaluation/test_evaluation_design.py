@@ -12,7 +12,8 @@ from socsci_jax.evaluation import verdicts
 from socsci_jax.evaluation.baselines import Baselines
 from socsci_jax.evaluation.compare import compare
 from socsci_jax.evaluation.demographics import Demographics
-from socsci_jax.evaluation.evaluate import evaluate, label_without_split
+from socsci_jax.evaluation.evaluate import evaluate
+from socsci_jax.evaluation.evaluate_files import label_without_split
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import Item

@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from socsci_jax.evaluation import baselines, intervals
+from socsci_jax.evaluation.contrasts import centered, contrast_pairs
 from socsci_jax.evaluation.metrics import distributions as distances
 from socsci_jax.evaluation.metrics import effects, individuals
+from socsci_jax.evaluation.metrics.condition_sensitivity import slope_of_human, spread_ratio
+from socsci_jax.evaluation.metrics.moments import moments
+from socsci_jax.evaluation.recovery import recovered_effects
 
 SCALES = st.lists(st.integers(-50, 1000), min_size=2, max_size=12, unique=True).map(
     lambda levels: np.array(sorted(levels))
@@ -176,9 +180,7 @@ def test_rounding_does_not_turn_no_effect_into_a_sign():
 
 
 def test_conditions_are_contrasted_with_their_control_where_one_is_known():
-    pairs = effects.contrasts(
-        np.array([0, 0, 0, 1, 1, 1]), np.array([False, True, False, False, False, False])
-    )
+    pairs = contrast_pairs(np.array([0, 0, 0, 1, 1, 1]), np.array([False, True, False, False, False, False]))
     found = list(
         zip(pairs.treated.tolist(), pairs.reference.tolist(), pairs.undirected.tolist(), strict=True)
     )
@@ -189,27 +191,26 @@ def test_correlation_and_slope_are_numpys():
     rng = np.random.default_rng(2)
     predicted = rng.normal(size=50)
     human = 0.5 * predicted + rng.normal(size=50)
-    sums = effects.moments(predicted, human).sum(axis=0)
+    sums = moments(predicted, human).sum(axis=0)
     assert effects.correlation(sums) == pytest.approx(np.corrcoef(predicted, human)[0, 1])
     predicted, human = predicted - predicted.mean(), human - human.mean()
-    sums = effects.moments(predicted, human).sum(axis=0)
-    assert effects.slope_of_human(sums) == pytest.approx(np.polyfit(predicted, human, 1)[0])
-    assert effects.spread_ratio(sums) == pytest.approx(predicted.std() / human.std())
+    sums = moments(predicted, human).sum(axis=0)
+    assert slope_of_human(sums) == pytest.approx(np.polyfit(predicted, human, 1)[0])
+    assert spread_ratio(sums) == pytest.approx(predicted.std() / human.std())
 
 
 def test_the_correlation_of_undirected_effects_does_not_depend_on_their_direction():
     h, l = np.array([0.1, 0.3, -0.2]), np.array([0.2, 0.1, 0.1])  # noqa: E741
     flipped = np.array([1, -1, -1])
     one, other = (
-        effects.correlation(effects.moments(l * way, h * way, undirected=True).sum(axis=0))
-        for way in (1, flipped)
+        effects.correlation(moments(l * way, h * way, undirected=True).sum(axis=0)) for way in (1, flipped)
     )
     assert one == pytest.approx(other)
 
 
 def test_a_side_that_does_not_vary_has_no_correlation():
     constant = np.full(5, 0.1) * 3
-    sums = effects.moments(constant, np.arange(5) / 5).sum(axis=0)
+    sums = moments(constant, np.arange(5) / 5).sum(axis=0)
     assert np.isnan(effects.correlation(sums))
 
 
@@ -217,7 +218,7 @@ def test_the_permutation_null_keeps_predictions_within_their_outcome():
     rng = np.random.default_rng(3)
     group = np.repeat(np.arange(40), 3)
     human = rng.normal(size=group.size)
-    human_centered = effects.centered(human, group)
+    human_centered = centered(human, group)
     null = effects.permutation_null(human_centered, human_centered, group, permutations=300, rng=rng)
     assert abs(null.mean()) < 0.05
     # Where conditions do not differ within an outcome, shuffling within it changes nothing.
@@ -236,28 +237,28 @@ def test_recovered_effects_are_judged_within_outcomes():
         }
     )
     wrong = pl.DataFrame({"item_id": ["a", "b", "c", "d"], "mean_position": [0.8, 0.9, 0.1, 0.2]})
-    assert effects.recovered_effects(positions, wrong) == pytest.approx(-1)
-    assert effects.recovered_effects(positions, wrong.head(0)) is None
+    assert recovered_effects(positions, wrong) == pytest.approx(-1)
+    assert recovered_effects(positions, wrong.head(0)) is None
 
 
 # ---- baselines ----
 
 
 def test_pooled_answers_leave_out_those_to_be_predicted():
-    found = baselines.pooled(np.array([5, 3, 2]), np.array([5, 1, 0]))
+    found = baselines.condition_pooled(np.array([5, 3, 2]), np.array([5, 1, 0]))
     np.testing.assert_allclose(found, [0, 0.5, 0.5])
 
 
 def test_there_are_no_pooled_answers_where_nobody_else_answered():
-    assert baselines.pooled(np.array([5, 1]), np.array([5, 1])) is None
+    assert baselines.condition_pooled(np.array([5, 1]), np.array([5, 1])) is None
 
 
-def test_training_shapes_count_each_item_once_and_keep_numbers_of_levels_apart():
+def test_training_marginals_count_each_item_once_and_keep_numbers_of_levels_apart():
     few, many = np.array([1, 0]), np.array([0, 99])
-    shapes = baselines.training_shapes([few, many, np.array([0, 0, 1])])
-    np.testing.assert_allclose(shapes[2], [0.5, 0.5])
-    np.testing.assert_allclose(shapes[3], [0, 0, 1])
-    assert set(shapes) == {2, 3}
+    marginals = baselines.training_marginals([few, many, np.array([0, 0, 1])])
+    np.testing.assert_allclose(marginals[2], [0.5, 0.5])
+    np.testing.assert_allclose(marginals[3], [0, 0, 1])
+    assert set(marginals) == {2, 3}
 
 
 def test_halves_are_disjoint_and_of_equal_size():

@@ -11,7 +11,8 @@ from evaluation_example import exact_predictions, filled, make_world
 from rich.console import Console
 from scipy.stats.contingency import crosstab
 
-from socsci_jax.evaluation.evaluate import evaluate, label_without_split
+from socsci_jax.evaluation.evaluate import evaluate
+from socsci_jax.evaluation.evaluate_files import label_without_split
 from socsci_jax.evaluation.metrics.classification import (
     METRICS,
     accuracy,
@@ -84,8 +85,8 @@ def test_a_document_weighs_as_many_labels_as_it_has_in_coincidences():
 
 def test_figures_are_computed_for_many_tables_at_once():
     tables = np.random.default_rng(0).integers(1, 9, size=(5, 4, 3, 3))
-    for figure in (accuracy, macro_f1, cohen_kappa, krippendorff_alpha):
-        assert figure(tables)[2, 1] == pytest.approx(figure(tables[2, 1]))
+    for metric in (accuracy, macro_f1, cohen_kappa, krippendorff_alpha):
+        assert metric(tables)[2, 1] == pytest.approx(metric(tables[2, 1]))
 
 
 # ---- the evaluation ----
@@ -243,9 +244,9 @@ def test_the_most_frequent_draw_is_the_prediction(tmp_path):
     found = evaluate(
         Predictions(frame=filled(pl.DataFrame(draws))), store, by_document(store), minimum_n=1
     ).coding
-    figure = found.value("accuracy", part=PART, predictor="model")
-    assert figure["value"] == pytest.approx(7 / 9)
-    assert figure["source"] == "sampled"
+    row = found.value("accuracy", part=PART, predictor="model")
+    assert row["value"] == pytest.approx(7 / 9)
+    assert row["source"] == "sampled"
     assert found.counts["train"]["answers_without_readable_draw"] == 1
     assert found.value("accuracy", part="train", predictor="model")["value"] is None
 
@@ -264,8 +265,8 @@ def coin(n: int, *, right: float, labels_each: int = 1, seed: int = 0) -> tuple[
 def interval(tmp_path, documents: dict, predicted: dict) -> tuple[float, float]:
     store = nominal_store(tmp_path, documents)
     found = evaluate(confident(store, predicted), store, by_document(store))
-    figure = found.coding.value("accuracy", part=PART, predictor="model")
-    return figure["lo"], figure["hi"]
+    row = found.coding.value("accuracy", part=PART, predictor="model")
+    return row["lo"], row["hi"]
 
 
 def test_intervals_are_those_of_a_share_of_documents(tmp_path):
@@ -305,7 +306,7 @@ def test_a_variable_with_few_labels_stays_in_the_table_and_enters_no_average(tmp
     assert found.coding.items["n"].to_list().count(2) == 1
 
 
-# ---- what is said ----
+# ---- what is reported ----
 
 
 def test_a_model_that_reads_the_documents_is_said_to_do_better(tmp_path):
@@ -342,7 +343,7 @@ def test_the_page_shows_labels_and_nothing_about_distances(example):
 
 
 def test_items_of_both_kinds_are_evaluated_beside_each_other(tmp_path, example):
-    """Nominal items do not shape the baselines of the others: their figures stay as they were."""
+    """Nominal items do not shape the baselines of the others: their values stay as they were."""
     world = make_world(tmp_path / "alone", studies=2, conditions=2, outcomes=1, levels=3)
     alone = evaluate(exact_predictions(world, world.truth), world.store, label_without_split(world.store))
     builder = StoreBuilder(

@@ -24,6 +24,8 @@ from socsci_jax.evaluation.metrics import (
     groups,
     humans,
 )
+from socsci_jax.evaluation.metrics.effect_tests import benjamini_hochberg, equivalent
+from socsci_jax.evaluation.metrics.moments import moments_with_error
 
 RNG = np.random.default_rng(12)
 EXACT = {"rel": 1e-10, "abs": 1e-10}
@@ -106,7 +108,7 @@ def test_reliability_is_scikit_learns_calibration_curve(strategy):
 
 def sums_of(h: np.ndarray, l: np.ndarray, se2: np.ndarray | None = None) -> np.ndarray:  # noqa: E741
     se2 = np.zeros_like(h) if se2 is None else se2
-    return effects.moments_with_error(h, l, se2, np.zeros(h.size, dtype=bool)).sum(axis=0)
+    return moments_with_error(h, l, se2, np.zeros(h.size, dtype=bool)).sum(axis=0)
 
 
 def test_effect_correlation_slope_and_intercept_are_those_of_statsmodels():
@@ -120,13 +122,13 @@ def test_effect_correlation_slope_and_intercept_are_those_of_statsmodels():
 
 def test_false_discoveries_are_controlled_as_by_scipy():
     p = RNG.random(60) ** 3
-    assert (effects.benjamini_hochberg(p) == (stats.false_discovery_control(p) <= 0.05)).all()
+    assert (benjamini_hochberg(p) == (stats.false_discovery_control(p) <= 0.05)).all()
 
 
 def test_equivalence_is_two_one_sided_tests():
     h, l, se = 0.03, 0.02, 0.01  # noqa: E741
     p = max(stats.norm.sf((0.05 + (l - h)) / se), stats.norm.cdf(((l - h) - 0.05) / se))
-    assert bool(effects.equivalent(np.array(h), np.array(l), np.array(se**2), margin=0.05)) == (p < 0.05)
+    assert bool(equivalent(np.array(h), np.array(l), np.array(se**2), margin=0.05)) == (p < 0.05)
 
 
 def test_disparity_is_fairlearns_difference_between_groups():
@@ -147,7 +149,7 @@ def test_the_noise_corrected_correlation_is_unbiased():
     true = rng.normal(size=(runs, contrasts))
     l = 0.893 * true + np.sqrt(1 - 0.893**2) * rng.normal(size=true.shape)  # noqa: E741
     h = true + se * rng.normal(size=true.shape)
-    terms = effects.moments_with_error(h, l, np.full(h.shape, se**2), np.zeros(h.shape, dtype=bool))
+    terms = moments_with_error(h, l, np.full(h.shape, se**2), np.zeros(h.shape, dtype=bool))
     sums = terms.sum(axis=1)
     assert effects.correlation(sums).mean() == pytest.approx(0.893 * np.sqrt(0.5), abs=0.01)
     assert np.nanmean(effects.corrected_correlation(sums)) == pytest.approx(0.893, abs=0.01)

@@ -1,4 +1,4 @@
-"""Predictors beside the model: a linear probe of its hidden states, the mean of several predictors, people's second answers."""
+"""Predictors next to the model: a linear probe of its hidden states, the mean of several predictors, people's second answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What R and SPSS read: rows of `rectify` for its packages, and labelled tables of predictions beside answers."""
+"""What R and SPSS read: rows of `rectify` for its packages, and labeled tables of predictions with answers."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_one_prediction_a_person_is_written_with_who_was_asked():
     assert people["labeled"].to_list() == [1, 1, 1, 0] and people["Y"].to_list() == [1, 3, 2, None]
 
 
-# ---- labelled tables ----
+# ---- labeled tables ----
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_the_same_seed_draws_the_same_answers(world):
     assert one.equals(same) and not one.equals(other)
 
 
-def test_a_labelled_file_is_read_with_its_labels_and_missing_codes(world, tmp_path):
+def test_a_labeled_file_is_read_with_its_labels_and_missing_codes(world, tmp_path):
     pyreadstat = pytest.importorskip("pyreadstat")
     _, store, predictions = world
     wide = wide_table(long_table(predictions, store))

@@ -13,9 +13,9 @@ from evaluation_example import exact_predictions, label, make_world
 from hostile_texts import HOSTILE
 
 from socsci_jax.evaluation.evaluate import evaluate
-from socsci_jax.evaluation.report import checklists
-from socsci_jax.evaluation.report.facts import Facts
+from socsci_jax.evaluation.report import guide_llm, registration_form
 from socsci_jax.evaluation.report.files import write_report
+from socsci_jax.evaluation.report.provenance import Provenance
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store_builder import StoreBuilder
 
@@ -244,8 +244,8 @@ def test_a_number_that_a_file_says_of_itself_need_not_be_one(found, said):
 
 
 def test_checklists_say_what_is_missing(found):
-    known = Facts.of_evaluation(found)
-    guide, form = checklists.guide(known), checklists.registration_form(known)
+    known = Provenance.of_evaluation(found)
+    guide, form = guide_llm.guide(known), registration_form.registration_form(known)
     assert [entry.item for entry in guide] == [
         "A.1",
         "A.2",
@@ -274,7 +274,7 @@ def test_checklists_say_what_is_missing(found):
         "funding": "none",
     }
     filled = dataclasses.replace(found, metadata={**found.metadata, "predictions": told})
-    answers = {entry.item: entry for entry in checklists.guide(Facts.of_evaluation(filled))}
+    answers = {entry.item: entry for entry in guide_llm.guide(Provenance.of_evaluation(filled))}
     assert answers["C.1"].answer == "t" and answers["C.2"].answer == "s" and answers["G.1"].missing == ""
     assert "no temperature" in answers["B.3"].answer
 

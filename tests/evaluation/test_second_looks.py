@@ -1,4 +1,4 @@
-"""Rows beside the headline: effects within each outcome, accuracy over people's own, variance between groups."""
+"""Rows below the headline: effects within each outcome, accuracy over people's own, variance between groups."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_effects_within_an_outcome_are_statsmodels_line(tmp_path):
     assert told["effect_intercept"] == pytest.approx(line.params[0], abs=1e-10)
     assert told["effect_slope"] == pytest.approx(line.params[1], abs=1e-10)
     assert told["effect_r"] == pytest.approx(np.corrcoef(own["human"], own["model"])[0, 1], abs=1e-10)
-    # The pooled slope stands beside them, under its own row.
+    # The pooled slope follows them, under its own row.
     assert found.metric("effect_slope").lo is not None
 
 

@@ -1,4 +1,4 @@
-"""SimBench's published form: its score as its own script computes it, and rows that are none."""
+"""SimBench's published form: its score as its own script computes it, and invalid rows."""
 
 from __future__ import annotations
 

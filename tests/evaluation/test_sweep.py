@@ -9,17 +9,17 @@ import pytest
 from small import small_recipe, small_store
 
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.sweep_report import (
+from socsci_jax.evaluation.saturation import fit_saturation
+from socsci_jax.evaluation.sweep_plot import plot
+from socsci_jax.evaluation.sweep_report import write_sweep
+from socsci_jax.evaluation.sweep_table import (
     KINDS,
     PRIMARY,
     SWEEP_SCHEMA,
     Point,
-    fit_saturation,
     law_sentences,
-    plot,
     summary,
     sweep_table,
-    write_sweep,
 )
 from socsci_jax.evaluation.table import POLARS_SCHEMA
 

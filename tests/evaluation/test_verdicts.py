@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from socsci_jax.evaluation import intervals
+from socsci_jax.evaluation.contrasts import centered
+from socsci_jax.evaluation.effect_verdicts import effects_state
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics import BY_NAME, effects
-from socsci_jax.evaluation.verdicts import beats, effects_state
+from socsci_jax.evaluation.metrics.condition_sensitivity import spread_ratio
+from socsci_jax.evaluation.metrics.moments import moments_with_error
+from socsci_jax.evaluation.verdicts import beats
 
 RUNS = 300
 
@@ -51,12 +55,12 @@ def null_state(studies: int, rng: np.random.Generator, *, seen: float = 0.0) -> 
     """The state of a model whose condition means have nothing to do with people's, or a share `seen`."""
     outcomes, arms = 2, 4
     group = np.repeat(np.arange(studies * outcomes), arms)
-    human = effects.centered(
+    human = centered(
         rng.normal(size=group.size) * rng.gamma(1.0, size=studies).repeat(outcomes * arms), group
     )
-    model = effects.centered(seen * human + rng.normal(size=group.size), group)
+    model = centered(seen * human + rng.normal(size=group.size), group)
     cluster = np.repeat(np.arange(studies), outcomes * arms)
-    terms = effects.moments_with_error(human, model, np.zeros(group.size), np.zeros(group.size, dtype=bool))
+    terms = moments_with_error(human, model, np.zeros(group.size), np.zeros(group.size, dtype=bool))
     counts = few_resamples(studies, rng)
     sums = counts @ intervals.sum_by(terms, cluster, studies)
     metric = BY_NAME["condition_sensitivity_r"]
@@ -70,7 +74,7 @@ def null_state(studies: int, rng: np.random.Generator, *, seen: float = 0.0) -> 
     )
     null = effects.permutation_null(model, human, group, permutations=99, rng=rng)
     p = (1 + (null >= r.value).sum()) / (1 + null.size)
-    return effects_state(r, Estimate(float(p)), Estimate(float(effects.spread_ratio(sums)[0])))
+    return effects_state(r, Estimate(float(p)), Estimate(float(spread_ratio(sums)[0])))
 
 
 @pytest.mark.parametrize("studies", [4, 12, 40])
@@ -91,12 +95,12 @@ def null_state_of_one_study(unit: str, rng: np.random.Generator) -> str:
 
     def answers() -> np.ndarray:
         shared = rng.normal(size=arms)[arm] if unit == "conditions" else 0.0
-        return effects.centered(shared + rng.normal(size=group.size), group)
+        return centered(shared + rng.normal(size=group.size), group)
 
     human, model = answers(), answers()
     cluster = arm if unit == "conditions" else group
     clusters = arms if unit == "conditions" else outcomes
-    terms = effects.moments_with_error(human, model, np.zeros(group.size), np.zeros(group.size, dtype=bool))
+    terms = moments_with_error(human, model, np.zeros(group.size), np.zeros(group.size, dtype=bool))
     sums = few_resamples(clusters, rng) @ intervals.sum_by(terms, cluster, clusters)
     metric = BY_NAME["condition_sensitivity_r"]
     r = intervals.estimate(
@@ -109,7 +113,7 @@ def null_state_of_one_study(unit: str, rng: np.random.Generator) -> str:
     )
     null = effects.permutation_null(model, human, group, permutations=99, rng=rng)
     p = (1 + (null >= r.value).sum()) / (1 + null.size)
-    return effects_state(r, Estimate(float(p)), Estimate(float(effects.spread_ratio(sums)[0])))
+    return effects_state(r, Estimate(float(p)), Estimate(float(spread_ratio(sums)[0])))
 
 
 @pytest.mark.parametrize("unit", ["conditions", "outcomes"])

@@ -21,8 +21,10 @@ from socsci_jax.evaluation.metric import (
 from socsci_jax.evaluation.metrics import BY_NAME, calibration, classification, effects, robustness
 from socsci_jax.evaluation.metrics.calibration import reliability, winkler
 from socsci_jax.evaluation.metrics.decisions import choose
+from socsci_jax.evaluation.metrics.effect_tests import equivalent
 from socsci_jax.evaluation.metrics.groups import disparity
 from socsci_jax.evaluation.metrics.humans import SIZES, equivalent_sample, sampling_spread
+from socsci_jax.evaluation.metrics.moments import moments
 from socsci_jax.evaluation.metrics.summaries import simbench_scores
 
 MANY = 10**9
@@ -73,7 +75,7 @@ def at(*levels: int, size: int = 5) -> list[float]:
 
 CHOSEN = choose(np.array([0.0, 1.0, 0.0]), *(np.array([[0.60], [0.55], [0.35]]),) * 2)
 RIGHT = choose(np.array([1.0, 0.0, 0.0]), *(np.array([[0.60], [0.55], [0.35]]),) * 2)
-BESIDE = Alternatives(
+OUTSIDE = Alternatives(
     codes_a=np.array([8.0]),
     labels=("don't know",),
     observed_a=np.array([0.1]),
@@ -87,7 +89,7 @@ GROUPS = [
     [0.2 + np.sqrt(0.02), 0.6, 0.2 - np.sqrt(0.02)],
 ]
 SHUFFLED = [
-    effects.correlation(effects.moments(np.array(order), np.array([-1.0, 1.0, 0.0])).sum(axis=0))
+    effects.correlation(moments(np.array(order), np.array([-1.0, 1.0, 0.0])).sum(axis=0))
     for order in itertools.permutations((-1.0, 0.0, 1.0))
 ]
 COUNTS = np.array([[4.0, 1.0], [1.0, 4.0]])
@@ -143,7 +145,7 @@ EXAMPLES = {
     ),
     "effect_equivalence": (
         0.01 + 1.645 * 0.02
-        if effects.equivalent(np.zeros(1), np.full(1, 0.01), np.full(1, 0.02**2), margin=0.05).all()
+        if equivalent(np.zeros(1), np.full(1, 0.01), np.full(1, 0.02**2), margin=0.05).all()
         else np.nan,
         0.043,
     ),
@@ -222,8 +224,8 @@ EXAMPLES = {
     "true_effect_correlation": (of_effects("condition_sensitivity_r", [0.4, 0.6, 0.5], [0.4, 0.5, 0.6]), 0.5),
     "mass_on_levels": (0.6 + 0.3, 0.9),
     "parse_rate": (17 / 20, 0.85),
-    "alternatives_share": (BESIDE.share(BESIDE.observed_a, None), 0.1),
-    "alternatives_error": (BESIDE.error, 0.2),
+    "alternatives_share": (OUTSIDE.share(OUTSIDE.observed_a, None), 0.1),
+    "alternatives_error": (OUTSIDE.error, 0.2),
     "accuracy": (classification.accuracy(COUNTS), 0.8),
     "macro_f1": (classification.macro_f1(np.array([[2.0, 1.0], [1.0, 1.0]])), 0.583),
     "cohen_kappa": (classification.cohen_kappa(COUNTS), 0.6),

@@ -123,7 +123,7 @@ def test_abstention_comes_first(pages):
 def test_what_not_to_conclude_and_what_was_held_out_are_said(pages):
     page = pages["plain"].read_text()
     assert "What not to conclude" in page and "no evidence of no effect" in page
-    assert "When each past study was left out and forecast from the others" in page
+    assert "When each past study was held out and forecast from the others" in page
     assert 'data-name="weights"' in page and 'data-name="studies"' in page
 
 

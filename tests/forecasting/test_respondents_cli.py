@@ -86,8 +86,8 @@ def test_the_same_seed_gives_the_same_people_and_another_file_the_same_rows(shel
         assert made.exit_code == 0, made.output
     one, other = (pl.read_parquet(folder / name) for name in ("a.parquet", "c.parquet"))
     assert one.columns[-2:] == ["trust", "happy"]
-    labelled, labels = pyreadstat.read_sav(str(folder / "b.sav"))
-    assert labelled["trust"].tolist() == one["trust"].to_list()
+    labeled, labels = pyreadstat.read_sav(str(folder / "b.sav"))
+    assert labeled["trust"].tolist() == one["trust"].to_list()
     assert labels.variable_value_labels["trust"] == {1.0: "not at all", 4.0: "completely"}
     assert not one.equals(other)
 

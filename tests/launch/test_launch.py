@@ -14,7 +14,8 @@ import quick_programs
 import yaml
 from small import small_recipe, small_store
 
-from socsci_jax.distributed.schedulers import Place, find_place
+from socsci_jax.distributed.place import Place
+from socsci_jax.distributed.schedulers import find_place
 from socsci_jax.errors import InputError
 from socsci_jax.hardware import parse_machine
 from socsci_jax.training.recipe_files import load_recipe

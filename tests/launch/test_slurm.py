@@ -1,4 +1,4 @@
-"""A run under a real SLURM, which preempts it: it is requeued, goes on from its checkpoint and ends as if undisturbed."""
+"""A run under a real SLURM, which preempts it: it is requeued, resumes from its checkpoint and ends as if undisturbed."""
 
 import json
 import subprocess

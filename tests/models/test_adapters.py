@@ -24,8 +24,9 @@ from socsci_jax.models.adapters import (
     read_adapter_config,
     split_adapter,
 )
-from socsci_jax.models.config import LINEAR_MAPS, Adapter
-from socsci_jax.models.huggingface import export_checkpoint, load_checkpoint
+from socsci_jax.models.config import LINEAR_MAPS, AdapterConfig
+from socsci_jax.models.huggingface import load_checkpoint
+from socsci_jax.models.huggingface_export import export_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.models.quantization import dequantize
 from socsci_jax.models.sharding import make_mesh
@@ -37,7 +38,7 @@ from socsci_jax.training.run import RunFolder
 
 # One program for all keys of dropout.
 READ = jax.jit(read_logits, static_argnames=("config", "compute_dtype"))
-ADAPTER = Adapter(rank=3, alpha=6.0, targets=("q_proj", "v_proj", "down_proj"))
+ADAPTER = AdapterConfig(rank=3, alpha=6.0, targets=("q_proj", "v_proj", "down_proj"))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def test_an_adapter_made_by_peft_loads_here(base, tmp_path):
         wanted = reference(torch.tensor(ids().astype(np.int64))).logits.numpy()
 
     adapter = read_adapter_config(tmp_path / "adapter")
-    assert adapter == Adapter(rank=4, alpha=8, targets=LINEAR_MAPS)
+    assert adapter == AdapterConfig(rank=4, alpha=8, targets=LINEAR_MAPS)
     adapted = dataclasses.replace(config, adapter=adapter)
     weights = load_adapter(tmp_path / "adapter", adapted)
     np.testing.assert_allclose(logits(adapted, join(params, weights), ids()), wanted, atol=1e-4, rtol=1e-4)
@@ -236,7 +237,7 @@ def test_a_run_trains_the_adapter_alone_and_exports_it_merged_or_as_it_is(world,
     export_run(whole, tmp_path / "adapter", adapter=True)
     jax.tree.map(np.testing.assert_array_equal, open_model(str(tmp_path / "adapter")).params, trained)
 
-    # Stopped after its first step, a run goes on to equal bits.
+    # Stopped after its first step, a run resumes to equal bits.
     stopped_after(RunFolder(whole), step=1)
     assert run(tmp_path / "whole") == whole
     jax.tree.map(np.testing.assert_array_equal, open_model(str(whole)).params, trained)

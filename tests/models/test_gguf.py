@@ -1,4 +1,4 @@
-"""GGUF files: the same model as `transformers` reads from them, in bounded memory; what is damaged or unknown is said."""
+"""GGUF files: the same model as `transformers` reads from them, in bounded memory; what is damaged or unknown is reported."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_model_split_over_files_is_read_whole(tmp_path, small_file):
     with pytest.raises(InputError, match=r"give the one that is called NAME-00001-of-00002\.gguf"):
         load(second)
     second.unlink()
-    with pytest.raises(InputError, match=r"goes on in part-00002-of-00002\.gguf, which is absent"):
+    with pytest.raises(InputError, match=r"continues in part-00002-of-00002\.gguf, which is absent"):
         load(first)
 
 
@@ -174,7 +174,7 @@ def test_a_model_split_over_files_is_read_whole(tmp_path, small_file):
         ({"llama.rope.scaling.type": "yarn"}, "llama.rope.scaling.type is yarn, but only none is supported"),
         ({"llama.rope.dimension_count": 8}, "rope.dimension_count is 8, but only 16 is supported"),
         ({"llama.logit_scale": 2.0}, "llama.logit_scale is not understood"),
-        ({"llama.attention.head_count_kv": [2, 1]}, "num_key_value_heads is no number for all layers"),
+        ({"llama.attention.head_count_kv": [2, 1]}, "num_key_value_heads is not a number for all layers"),
         ({"llama.block_count": 3}, "missing tensors: model.layers.2"),
         ({"llama.block_count": 1}, "unexpected tensors: blk.1"),
         ({"llama.feed_forward_length": 128}, r"wrong shapes: .* is \[96, 64\], not \[128, 64\]"),
@@ -238,7 +238,7 @@ def test_other_versions_and_byte_orders_are_named(tmp_path, small_file):
             load(tmp_path / "model.gguf")
 
 
-def test_a_file_is_recognised_by_its_first_bytes_and_another_file_is_no_model(tmp_path, small_file):
+def test_a_file_is_recognized_by_its_first_bytes_and_another_file_is_no_model(tmp_path, small_file):
     blob = tmp_path / "sha256-0123"
     blob.write_bytes(small_file.read_bytes())
     assert is_gguf(blob)

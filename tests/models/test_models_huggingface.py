@@ -17,7 +17,8 @@ from tiny_models import huggingface_model, save
 from socsci_jax.errors import InputError
 from socsci_jax.models import tensor_files
 from socsci_jax.models.config import DecoderConfig
-from socsci_jax.models.huggingface import COMPANIONS, export_checkpoint, load_checkpoint
+from socsci_jax.models.huggingface import COMPANIONS, load_checkpoint
+from socsci_jax.models.huggingface_export import export_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh
 

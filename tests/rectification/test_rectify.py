@@ -145,7 +145,7 @@ def test_what_a_method_cannot_do_is_left_out_and_noted(people):
     frame, gold = people
     found = rectify(frame[:LABELED], gold, "y ~ 1")
     assert "PPI++" not in found.table["method"].to_list()
-    assert any(note.startswith("PPI++ is left out: every row has an answer") for note in found.notes)
+    assert any(note.startswith("PPI++ is not computed: every row has an answer") for note in found.notes)
 
 
 def test_a_logit_of_predicted_means_is_refused(people):

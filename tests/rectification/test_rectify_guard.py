@@ -90,7 +90,7 @@ def test_answers_of_one_arm_alone_do_not_correct_the_effect(people):
     )
     found = rectify(apart, gold, "y ~ arm")
     assert set(found.table["method"]) == {"naive"}
-    assert any("DSL is left out" in note and "ask people of every group" in note for note in found.notes)
+    assert any("DSL is not computed" in note and "ask people of every group" in note for note in found.notes)
 
 
 def test_as_many_answers_as_coefficients_correct_nothing(people):

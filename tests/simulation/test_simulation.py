@@ -28,7 +28,8 @@ from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import read_predictions
 from socsci_jax.studies.prompts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.scale import Scale
-from socsci_jax.studies.splits import Split, make_split
+from socsci_jax.studies.split_making import make_split
+from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.studies.trained_on import TrainedOn
 

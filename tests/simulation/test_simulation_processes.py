@@ -133,7 +133,7 @@ def test_a_process_of_another_simulation_is_told_so(folder, tmp_path, monkeypatc
 
 
 def test_a_process_that_comes_when_all_is_done_has_nothing_to_do(tmp_path):
-    metadata = {"model_hash": "one", "figure": float("nan")}
+    metadata = {"model_hash": "one", "value": float("nan")}
     rows = pl.DataFrame({name: [] for name in PREDICTIONS_SCHEMA.names})
     write_predictions(tmp_path / "p.parquet", rows, metadata=metadata)
     assert not FinishedChunks(tmp_path / "p.parquet", metadata).wait_for_begin()

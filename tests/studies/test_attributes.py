@@ -1,4 +1,4 @@
-"""Attributes of people: what is not known is null, whatever a file writes there, and is left out of prompts."""
+"""Attributes of people: what is not known is null, whatever a file writes there, and is excluded from prompts."""
 
 import pytest
 from small import SCALE_1_5, small_item

@@ -19,7 +19,7 @@ from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import Predictions, read_predictions, write_predictions
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 from socsci_jax.studies.seen import correct_parts
-from socsci_jax.studies.splits import make_split
+from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.trained_on import METADATA_FILE, TRAINED_ON_FILE, TrainedOn, read_trained_on
 
 

@@ -1,4 +1,4 @@
-"""A scale: its levels, integers or not, and the codes beside it that are no places on it."""
+"""A scale: its levels, integers or not, and the codes outside it that are no places on it."""
 
 import polars as pl
 import pyarrow as pa

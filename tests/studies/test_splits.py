@@ -1,4 +1,4 @@
-"""Splits: what is held out never reaches training, and resemblance across a split is said."""
+"""Splits: what is held out never reaches training, and resemblance across a split is reported."""
 
 import numpy as np
 import polars as pl
@@ -7,7 +7,8 @@ from small import SCALE_1_5, small_item, small_store
 
 from socsci_jax.errors import InputError
 from socsci_jax.studies.near_duplicates import near_duplicate_studies
-from socsci_jax.studies.splits import Split, Subset, make_split, split_of_units
+from socsci_jax.studies.split_making import make_split, split_of_units
+from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store_builder import StoreBuilder
 
 
@@ -60,7 +61,7 @@ def test_a_split_comes_back_as_it_was_saved(store):
 def test_training_refuses_a_split_that_does_not_hold_out_what_it_was_told_to_leave(store):
     split = make_split(store, name="x", seed=0, studies=["s1"])
     assert split.training_responses(leave_out=["s1"]).height > 0
-    with pytest.raises(InputError, match="study 's2' is to be left out"):
+    with pytest.raises(InputError, match="study 's2' is to be excluded"):
         split.training_responses(leave_out=["s1", "s2"])
 
 

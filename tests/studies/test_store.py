@@ -214,7 +214,7 @@ def test_a_store_that_holds_something_else_is_not_replaced(tmp_path):
         ("responses", "participant_id", "nobody", "unknown participant_id"),
         ("items", "study_id", "no study", "unknown study_id"),
         ("items", "item_id", "twice", "is there twice"),
-        ("responses", "value", float("nan"), "value is no number"),
+        ("responses", "value", float("nan"), "value is not a number"),
     ],
 )
 def test_what_tables_say_of_each_other_is_checked(tmp_path, table, column, value, found):

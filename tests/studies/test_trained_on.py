@@ -1,4 +1,4 @@
-"""What a model has seen is told from ids, texts and people, whatever a store or a split calls them."""
+"""What a model has seen is recognized by ids, texts and people, whatever a store or a split calls them."""
 
 import polars as pl
 import pytest
@@ -7,7 +7,7 @@ from council_store import WORDS, build
 from socsci_jax.errors import InputError
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.seen import correct_parts
-from socsci_jax.studies.splits import make_split
+from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.trained_on import TrainedOn
 
 

@@ -5,10 +5,12 @@ import polars as pl
 import pytest
 from evaluation_example import filled
 
-from socsci_jax.data.targets import Targets, target_table
+from socsci_jax.data.branch_targets import Targets
+from socsci_jax.data.targets import target_table
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.cells import PredictionIndex
-from socsci_jax.evaluation.evaluate import evaluate, label_without_split
+from socsci_jax.evaluation.evaluate import evaluate
+from socsci_jax.evaluation.evaluate_files import label_without_split
 from socsci_jax.evaluation.items import human_histogram
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.scale import Scale
@@ -102,7 +104,7 @@ def test_a_weight_below_zero_is_refused(store, tmp_path):
     builder.add_participant("s", "p", {})
     item_id = builder.add_item(next(iter(store.item_by_id.values())))
     builder.add_response(item_id, "p", 1, sample_id=0, weight=-1.0)
-    with pytest.raises(InputError, match="weight is no number of at least 0"):
+    with pytest.raises(InputError, match="weight is not a number of at least 0"):
         _ = builder.write(tmp_path / "store").responses
 
 

@@ -12,7 +12,7 @@ import pytest
 from compiled_text import HOST, Operation, operations
 
 from socsci_jax.data.trees import RowShape
-from socsci_jax.feasibility import LIKE_AN_ACCELERATOR, step_operands
+from socsci_jax.feasibility.memory import LIKE_AN_ACCELERATOR, step_operands
 from socsci_jax.models import vocabulary
 from socsci_jax.models.attention_choice import CHOICE
 from socsci_jax.models.config import DecoderConfig

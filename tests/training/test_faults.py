@@ -1,6 +1,6 @@
 """What goes wrong in a run of several processes ends it within a minute, with one clear sentence on every process.
 
-Nothing is lost: what was saved before is there, and the same command goes on from it.
+Nothing is lost: what was saved before is there, and the same command resumes from it.
 """
 
 import json
@@ -119,7 +119,7 @@ def test_a_disk_that_fills_up_during_a_save(world):
     assert_ended(ended, status=BAD_INPUT, sentence="there is no space left; free some")
     saved = CheckpointReader(kept / "full" / "checkpoints").steps()
     assert saved and f"the last complete checkpoint is that of step {saved[-1]}" in ended[0].last_sentence
-    # With room again the run goes on.
+    # With room again the run resumes.
     shutil.move(kept / "full", folder / "full")
     lines = len(events(folder / "full"))
     several = start([(*TRAIN, path)] * 2, world[0] / "again.log")
@@ -208,7 +208,7 @@ def test_a_process_that_hangs(world):
 
 
 def poisoned(monkeypatch, *steps: int) -> None:
-    """The weights of one answer in these steps (counted from 0) are no numbers."""
+    """The weights of one answer in these steps (counted from 0) are not numbers."""
     original = PlannedRows.__getitem__
 
     def read(self, step):

@@ -11,11 +11,12 @@ import pytest
 from scipy.stats import wasserstein_distance
 from small import small_config, small_item, small_store, small_tokenizer
 
+from socsci_jax.data.branch_targets import Targets
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.rationales import read_rationales
 from socsci_jax.data.shards import TreeShards, build_shards
-from socsci_jax.data.targets import Targets, target_table
+from socsci_jax.data.targets import target_table
 from socsci_jax.errors import InputError
 from socsci_jax.models.modules import init
 from socsci_jax.studies.prompts import STUDY_FIRST
@@ -240,7 +241,7 @@ def test_trees_and_merging_change_no_objective(world, objective, targets):
     np.testing.assert_allclose(merged[0], alone[0], rtol=1e-5)
     for a, b in zip(jax.tree.leaves(merged[2]), jax.tree.leaves(alone[2]), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
-    assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(alone[2])) > 1e-3, "nothing was learnt"
+    assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(alone[2])) > 1e-3, "nothing was learned"
 
 
 ALTERNATIVES = Scale.of_levels((1, 2, 3), origin="codebook", alternatives={8: "Don't know"})

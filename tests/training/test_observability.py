@@ -25,11 +25,11 @@ from socsci_jax.training.run import RunFolder
 
 @pytest.fixture
 def wandb(monkeypatch):
-    """Stands for Weights & Biases: keeps what it is told."""
+    """Stands for Weights & Biases: keeps what it is given."""
     module = types.ModuleType("wandb")
     module.settings, module.lines, module.finished = {}, [], []
     module.init = lambda **settings: module.settings.update(settings) or module
-    module.log = lambda figures, step: module.lines.append((step, figures))
+    module.log = lambda metrics, step: module.lines.append((step, metrics))
     module.finish = lambda: module.finished.append(True)
     monkeypatch.setitem(sys.modules, "wandb", module)
     return module

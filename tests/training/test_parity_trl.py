@@ -13,12 +13,12 @@ from small import small_config
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from socsci_jax.data.targets import Comparisons
-from socsci_jax.data.trees import Path, RowShape, empty_rows, grow_branch, put_row
+from socsci_jax.data.branch_targets import Comparisons
+from socsci_jax.data.trees import PromptPath, RowShape, empty_rows, grow_branch, put_row
 from socsci_jax.data.tries import build_trie
 from socsci_jax.models.adapters import export_adapter, init_adapter, load_adapter
-from socsci_jax.models.config import Adapter
-from socsci_jax.models.huggingface import export_checkpoint
+from socsci_jax.models.config import AdapterConfig
+from socsci_jax.models.huggingface_export import export_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.models.slots import answer_log_probs, tree_log_probs
 from socsci_jax.training.objectives import Objective
@@ -87,7 +87,7 @@ def batch(step: list[Example]) -> dict[str, np.ndarray]:
             weight=np.ones(1, np.float32),
         )
         branch = grow_branch(example.prompt[-4:], trie, trie.edge_weights([1, 0]), compared)
-        paths.append(Path(np.array(example.prompt[:-4], np.int32), branch, example.shared))
+        paths.append(PromptPath(np.array(example.prompt[:-4], np.int32), branch, example.shared))
     put_row(rows, 0, paths)
     return {name: array[None] for name, array in rows.arrays().items()}
 
@@ -225,7 +225,7 @@ def test_full_fine_tuning_equals_trl(start, tmp_path, kind):
 
 def test_an_adapter_trains_as_pefts_does(start, tmp_path):
     folder, params = start
-    config = dataclasses.replace(CONFIG, adapter=Adapter(rank=4, alpha=8.0))
+    config = dataclasses.replace(CONFIG, adapter=AdapterConfig(rank=4, alpha=8.0))
     adapter = init_adapter(config, key=jax.random.key(1))
     export_adapter(adapter, config, tmp_path / "start", base=str(folder))
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

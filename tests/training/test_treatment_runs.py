@@ -23,7 +23,8 @@ from socsci_jax.simulation.two_parts import TwoParts, learn_kappa, simulate_two_
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import read_predictions
 from socsci_jax.studies.prompts import STUDY_FIRST
-from socsci_jax.studies.splits import Split, make_split, split_of_units
+from socsci_jax.studies.split_making import make_split, split_of_units
+from socsci_jax.studies.splits import Split
 from socsci_jax.training.effect_metrics import effect_metrics
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe

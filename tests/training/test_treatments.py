@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from socsci_jax.data.contrast_plan import MixedPlan
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
-from socsci_jax.data.trees import Path, RowShape, empty_rows, put_row
+from socsci_jax.data.trees import PromptPath, RowShape, empty_rows, put_row
 from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
 from socsci_jax.models.slots import answer_log_probs, tree_log_probs
 from socsci_jax.training.objectives import Objective
@@ -48,7 +48,7 @@ def separate_prompts(shards, plan, *, micro_batches=1, step=0):
     for number, row in enumerate(plan.batch(step)):
         c = row.contrasted
         for prefix, branch, group, cell, half in zip(row.prefix, row.branch, c.group, c.cell, c.half):
-            paths.append(Path(shards.prefix(int(prefix)), shards.branch(int(branch)), 0))
+            paths.append(PromptPath(shards.prefix(int(prefix)), shards.branch(int(branch)), 0))
             places.append((number // size, int(group), int(cell), int(half)))
     shape = RowShape(
         tokens=512,

@@ -1,4 +1,4 @@
-"""Validation during training: its own part of the split, figures by their formulas, the best kept, an early stop."""
+"""Validation during training: its own part of the split, metrics by their formulas, the best kept, an early stop."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.predictions import read_predictions
 from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.scale import Scale
-from socsci_jax.studies.splits import make_split
+from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.loop import train
@@ -70,7 +70,7 @@ def test_figures_are_those_of_the_predictions_table(world, tmp_path):
         compute_dtype=jnp.float32,
         metadata={"name": "random"},
     )
-    figures = validator(world, responses=10_000)(model)
+    metrics = validator(world, responses=10_000)(model)
 
     out = tmp_path / "predictions.parquet"
     simulate(model, store, split, out=out, layout=STUDY_FIRST, parts=("validation",))
@@ -85,10 +85,10 @@ def test_figures_are_those_of_the_predictions_table(world, tmp_path):
             accuracies.append(sum(p * (1 - abs(v - answer) / width) for p, v in zip(probs, levels)))
         predicted = np.mean(item["probs"].to_list(), axis=0)
         distances.append(wasserstein_distance(levels, item["answer"], predicted) / width)
-    np.testing.assert_allclose(figures["validation_loss"], np.mean(losses), rtol=1e-4)
-    np.testing.assert_allclose(figures["validation_wasserstein"], np.mean(distances), rtol=1e-4)
-    np.testing.assert_allclose(figures["validation_accuracy"], np.mean(accuracies), rtol=1e-4)
-    assert 0.3 < figures["validation_entropy_ratio"] < 3
+    np.testing.assert_allclose(metrics["validation_loss"], np.mean(losses), rtol=1e-4)
+    np.testing.assert_allclose(metrics["validation_wasserstein"], np.mean(distances), rtol=1e-4)
+    np.testing.assert_allclose(metrics["validation_accuracy"], np.mean(accuracies), rtol=1e-4)
+    assert 0.3 < metrics["validation_entropy_ratio"] < 3
 
 
 def test_whole_items_are_chosen_until_there_are_answers_enough(world):
@@ -147,8 +147,8 @@ def test_a_run_keeps_its_best_step_stops_early_and_stays_stopped(world, tmp_path
 
     model = open_model(str(run.path))
     split = make_split(store, name="validated", seed=0, participants=0.2, validation=0.25)
-    figures = validator((store, split, model.tokenizer), responses=20)(model)
-    np.testing.assert_allclose(figures["validation_loss"], losses[best], rtol=1e-5)
+    metrics = validator((store, split, model.tokenizer), responses=20)(model)
+    np.testing.assert_allclose(metrics["validation_loss"], losses[best], rtol=1e-5)
     train(parse_recipe(recipe, where="test"))
     assert len(run.metrics.read_text().splitlines()) == len(lines)
     assert run.reference.is_file()

@@ -79,7 +79,7 @@ def hold(
 ) -> Dialogue:
     """Asks every question, each at most `ATTEMPTS` times; what the transcript holds is not asked again.
 
-    Where the endpoint fails, or `most_tokens` are spent, the rest is left open: the same call goes on from there.
+    Where the endpoint fails, or `most_tokens` are spent, the rest is left open: the same call resumes from there.
     """
     costs = costs or Costs()
     verdicts: list[Verdict] = []

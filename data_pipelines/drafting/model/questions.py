@@ -111,9 +111,9 @@ class TypedQuestion:
                 if strange or not answer.labels:
                     return f"code {strange[0]!r} is none of the codes" if strange else "it explains no code"
                 quoted = answer.quote.words if answer.quote is not None else ""
-                absent = [c for c, label in answer.labels.items() if not stands_beside(c, label, quoted)]
+                absent = [c for c, label in answer.labels.items() if not is_next_to(c, label, quoted)]
                 if absent:
-                    return f"label {answer.labels[absent[0]]!r} does not stand beside code {absent[0]!r} in the quoted words"
+                    return f"label {answer.labels[absent[0]]!r} does not stand next to code {absent[0]!r} in the quoted words"
                 torn = [c for c, label in answer.labels.items() if self._says_otherwise(c, label)]
                 if torn:
                     return f"the sources say of code {torn[0]!r} something else as well"
@@ -137,7 +137,7 @@ def squeezed(text: str) -> str:
     return "".join(text.split()).casefold()
 
 
-def stands_beside(code: str, label: str, words: str) -> bool:
+def is_next_to(code: str, label: str, words: str) -> bool:
     """True where the words say "1 = North", "1 is North" or "North (1)": a label of another code is no label of this one."""
     if not label.strip():
         return False

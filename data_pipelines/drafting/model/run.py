@@ -73,4 +73,4 @@ def _lines(dialogue: Dialogue, transcript: Transcript) -> Iterator[str]:
     if transcript.skipped:
         yield f"note: {counted(transcript.skipped, 'line')} of {transcript.path} could not be read and were skipped"
     if dialogue.stopped:
-        yield f"stopped: {dialogue.stopped}; run the same command again to go on from there"
+        yield f"stopped: {dialogue.stopped}; run the same command again to resume from there"

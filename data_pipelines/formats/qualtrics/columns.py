@@ -1,7 +1,7 @@
 """What a column of an export holds: its import id, or else its name, linked with the questionnaire.
 
 Import ids name what authors cannot rename: `QID7`, `QID7_3` (row 3 of a matrix), `QID7_3_TEXT` (the text written
-beside choice 3), `1_QID7` (first iteration of a loop), `QID4#1_2` (side by side), `FL_7_DO`, `BL_x_DO`, `QID7_DO`
+next to choice 3), `1_QID7` (first iteration of a loop), `QID4#1_2` (side by side), `FL_7_DO`, `BL_x_DO`, `QID7_DO`
 (the order shown), `SC_x` (a score); anything else is a field of the survey program or of embedded data.
 """
 
@@ -57,7 +57,7 @@ class Column:
 
     `name` is unique within the table; `header` is the cell of the first row, `label` that of the second.
     role "answer": `question`, and `row` (of a matrix, a slider, a form) and `choice` (of several that may be
-    chosen) where it has them; `iteration` in a loop.  role "text": what was written beside `choice`.
+    chosen) where it has them; `iteration` in a loop.  role "text": what was written next to `choice`.
     role "order": when `shown` (a block, question, choice or flow element; "" for all in one cell) of `order_of`
     was displayed.
     """

@@ -36,7 +36,7 @@ PLACEHOLDER = "click to write"
 def read_question(payload: Any, notes: list[str]) -> Question | None:
     """The question; None (and a note) where the payload has no id or no type."""
     if not isinstance(payload, dict) or not payload.get("QuestionID") or not payload.get("QuestionType"):
-        notes.append("A question without id or type was left out.")
+        notes.append("A question without id or type was excluded.")
         return None
     kind = _kind(payload, notes)
     configuration = payload.get("Configuration") if isinstance(payload.get("Configuration"), dict) else {}

@@ -1,6 +1,6 @@
 """Reads a `.qsf`: JSON from a stranger, so sizes, depth and types are checked and nothing in it is run.
 
-What is not understood is left out and said in the questionnaire's notes; a file that is no survey is refused.
+What is not understood is skipped and reported in the questionnaire's notes; a file that is no survey is refused.
 """
 
 from __future__ import annotations

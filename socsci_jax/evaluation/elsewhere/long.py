@@ -59,7 +59,7 @@ def is_long(frame: pl.DataFrame) -> bool:
 def as_long(
     frame: pl.DataFrame, *, table: str, id_column: str | None = None, declared: Collection[str] = ()
 ) -> LongTable:
-    """One row an answer; empty cells are no answers, and what is no number is rejected.
+    """One row an answer; empty cells are no answers, and what is not a number is rejected.
 
     In a wide table a column of numbers is a question, and any other column is an attribute of people; columns that
     number the rows are dropped, and those that name them are no questions unless `declared`.  Raises InputError where no

@@ -114,7 +114,7 @@ def evaluate_means(
 
 
 def _given(frame: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.DataFrame, Rejected]:
-    """study, condition, outcome, value, lo, hi in units of the scale's range; what is no number is rejected."""
+    """study, condition, outcome, value, lo, hi in units of the scale's range; what is not a number is rejected."""
     study, condition, outcome = (find(frame, names) for names in (STUDY, CONDITION, OUTCOME))
     value, lower, upper = (find(frame, names) for names in (MEAN, LOWER, UPPER))
     if condition is None or outcome is None or value is None:

@@ -1,4 +1,4 @@
-"""Predictions beside people's answers as tables for other programs: long, and wide with labels (SPSS, R)."""
+"""Predictions with people's answers as tables for other programs: long, and wide with labels (SPSS, R)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _told(frame: pl.DataFrame, item_by_id: Mapping[str, Item], *, seed: int) -> 
               "seen": pl.Boolean}  # fmt: skip
     if not rows:
         raise InputError(
-            "not one prediction is for a named person; nothing can be put beside people's answers."
+            "not one prediction is for a named person; nothing can be put next to people's answers."
         )
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -124,7 +124,7 @@ def wide_table(long: pl.DataFrame, study: str | None = None) -> pl.DataFrame:
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """What a labelled file says of its columns: a text each, and a text for each of their values."""
+    """What a labeled file says of its columns: a text each, and a text for each of their values."""
 
     columns: Mapping[str, str]
     values: Mapping[str, Mapping[float, str]]
@@ -156,7 +156,7 @@ def labels_of(wide: pl.DataFrame, item_by_id: Mapping[str, Item]) -> Labels:
 
 
 def write_sav(wide: pl.DataFrame, labels: Labels, path: Path) -> None:
-    """Writes a wide table as SPSS's .sav, which `haven::read_sav` reads as labelled columns."""
+    """Writes a wide table as SPSS's .sav, which `haven::read_sav` reads as labeled columns."""
     try:
         import pyreadstat
     except ImportError as error:

@@ -66,7 +66,7 @@ def people_of_counts(frame: pl.DataFrame, *, table: str) -> pl.DataFrame:
     if not good.all():
         row = int(good.arg_min() or 0)
         raise InputError(
-            f"{table}, row {row + 1}: column {count!r} holds {frame[count][row]!r}, which is no number of people."
+            f"{table}, row {row + 1}: column {count!r} holds {frame[count][row]!r}, which is not a number of people."
         )
     if counts.sum() > COUNTED_PEOPLE:
         raise InputError(f"{table}: counts of more than {COUNTED_PEOPLE:,} people are not read.")

@@ -131,7 +131,7 @@ def _number_problems(column: pl.Series, name: str, limits: tuple[float, float] |
     numbers = column.cast(pl.Float64, strict=False)
     bad = (~numbers.is_finite().fill_null(False)).arg_true()
     if len(bad):
-        return [f"column {name!r}, row {int(bad[0]) + 1}: {column[int(bad[0])]!r} is no number"]
+        return [f"column {name!r}, row {int(bad[0]) + 1}: {column[int(bad[0])]!r} is not a number"]
     if limits and ((numbers < limits[0]) | (numbers > limits[1])).any():
         return [f"column {name!r}: an answer outside {limits[0]:g} to {limits[1]:g}"]
     return []

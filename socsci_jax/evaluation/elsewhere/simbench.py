@@ -100,8 +100,8 @@ def evaluate_simbench(path: str | Path, *, seed: int = 0) -> TableEvaluation:
         )
     rejected = pl.DataFrame(bad, schema=REJECTED, orient="row")
     notes = (
-        "SimBench's form: options without a known order, so distances along a scale are not computed; people are told by "
-        "shares, so nothing is said of single people.",
+        "SimBench's form: options without a known order, so distances along a scale are not computed; people are given as "
+        "shares, so nothing is reported about single people.",
         *((f"{counted(len(bad), 'row')} could not be used and are listed in rejects.csv.",) if bad else ()),
     )
     table = _table(pairs, datasets, at, seed=seed)

@@ -45,7 +45,7 @@ class TableEvaluation:
     rejected: pl.DataFrame
 
     def write(self, folder: str | Path) -> Path:
-        """Writes what `Evaluation.write` writes, and rejects.csv beside it; returns the report's path."""
+        """Writes what `Evaluation.write` writes, and rejects.csv next to it; returns the report's path."""
         page = self.evaluation.write(folder)
         write_csv(self.rejected, Path(folder) / "rejects.csv")
         return page

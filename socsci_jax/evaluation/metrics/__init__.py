@@ -6,8 +6,10 @@ from socsci_jax.evaluation.metric import Metric
 from socsci_jax.evaluation.metrics import (
     calibration,
     classification,
+    condition_sensitivity,
     decisions,
     distributions,
+    effect_tests,
     effects,
     groups,
     humans,
@@ -16,10 +18,11 @@ from socsci_jax.evaluation.metrics import (
     summaries,
 )
 
+EFFECTS = (*effects.METRICS, *condition_sensitivity.METRICS, *effect_tests.METRICS)
 FAMILIES: dict[str, tuple[Metric, ...]] = {
     "Distributions": (*distributions.METRICS, *distributions.QUARTILES),
     "Individuals": individuals.METRICS,
-    "Effects of conditions": effects.METRICS,
+    "Effects of conditions": EFFECTS,
     "Decisions by prediction": decisions.METRICS,
     "Groups": groups.METRICS,
     "Calibration": calibration.METRICS,

@@ -1,6 +1,6 @@
 """What it is worth to choose an arm by prediction.
 
-The best arm is told from one half of the people, and what arms are worth is read from the other half: told from the
+The best arm is chosen from one half of the people, and what arms are worth is read from the other half: chosen from the
 same answers, the best arm would look better than it is.
 """
 

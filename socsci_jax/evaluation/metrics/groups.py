@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from socsci_jax.evaluation.metric import EffectMetric, Metric
-from socsci_jax.evaluation.metrics.effects import (
+from socsci_jax.evaluation.metrics.condition_sensitivity import (
     centered_corrected_correlation,
     corrected_spread_ratio,
-    moments_with_error,
     slope_of_human,
 )
+from socsci_jax.evaluation.metrics.moments import moments_with_error
 
 # A group of fewer answers has no value of its own in a difference between groups.
 LEAST_ANSWERS = 30

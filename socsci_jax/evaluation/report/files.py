@@ -24,7 +24,7 @@ FIGURES, STUDIES = "figures", "studies"
 def write_report(evaluation: Evaluation, out_dir: str | Path) -> Path:
     """Writes report.html and .md, a page for each study, figures, and the tables as CSV and Parquet.
 
-    Returns the page's path.  All is made in a folder beside `out_dir` and moved there at the end, so a failure leaves
+    Returns the page's path.  All is made in a folder next to `out_dir` and moved there at the end, so a failure leaves
     nothing behind; other files in `out_dir` are left alone.
     """
     out_dir = Path(out_dir)

@@ -9,8 +9,8 @@ from rich.table import Table
 from socsci_jax.evaluation.classification import CODERS, MAJORITY, PREDICTORS, Coding
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics.classification import METRICS
+from socsci_jax.evaluation.sentences import number, with_interval
 from socsci_jax.evaluation.table import MODEL, UNIFORM
-from socsci_jax.evaluation.verdicts import number, with_interval
 from socsci_jax.pages import plots, shares
 from socsci_jax.pages.axes import Series, shortened
 from socsci_jax.pages.drawing import Drawing

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from socsci_jax.evaluation.result import Evaluation, is_known
+from socsci_jax.evaluation.sentences import PART_NAMES
 from socsci_jax.evaluation.table import BASELINES, MODEL, MORE_BASELINES
-from socsci_jax.evaluation.verdicts import PART_NAMES
 
 HEADLINE = (MODEL, *BASELINES, *MORE_BASELINES)
 

@@ -10,12 +10,21 @@ import numpy as np
 from socsci_jax.evaluation import verdicts
 from socsci_jax.evaluation.metric import Metric
 from socsci_jax.evaluation.metrics import FAMILIES
-from socsci_jax.evaluation.report import checklists, labels, pictures, summary, tables
-from socsci_jax.evaluation.report.facts import Facts
+from socsci_jax.evaluation.report import (
+    checklists,
+    guide_llm,
+    labels,
+    pictures,
+    registration_form,
+    study_pictures,
+    summary,
+    tables,
+)
 from socsci_jax.evaluation.report.names import anchor
+from socsci_jax.evaluation.report.provenance import Provenance
 from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.sentences import part_name
 from socsci_jax.evaluation.table import BASELINES
-from socsci_jax.evaluation.verdicts import part_name
 from socsci_jax.pages import page
 from socsci_jax.pages.drawing import Drawing
 from socsci_jax.pages.tables import Column, Table, words
@@ -58,8 +67,8 @@ def values(evaluation: Evaluation) -> dict[str, Any]:
     """What the template shows."""
     settings = evaluation.metadata["evaluation"]
     made = evaluation.metadata["predictions"]
-    known = Facts.of_evaluation(evaluation)
-    guide, form = checklists.guide(known), checklists.registration_form(known)
+    known = Provenance.of_evaluation(evaluation)
+    guide, form = guide_llm.guide(known), registration_form.registration_form(known)
     parts = [_part(evaluation, part) for part in evaluation.parts]
     return {
         "model": _text(
@@ -84,12 +93,12 @@ def values(evaluation: Evaluation) -> dict[str, Any]:
         "glossary": glossary(evaluation),
         "guide": checklists.table(guide, name="guide-llm", title="GUIDE-LLM, the fourteen core items"),
         "guide_answered": checklists.answered(guide),
-        "guide_source": checklists.GUIDE_SOURCE,
+        "guide_source": guide_llm.SOURCE,
         "form": checklists.table(
             form, name="registration-form", title="Registration form of the Silicon Sample Benchmark"
         ),
         "form_answered": checklists.answered(form),
-        "form_source": checklists.FORM_SOURCE,
+        "form_source": registration_form.SOURCE,
         "provenance": _facts("provenance", "What the predictions file says", made),
         "settings": _facts("settings", "Settings of this evaluation", settings),
         "files": FILES,
@@ -155,9 +164,9 @@ def sampled_items(evaluation: Evaluation) -> list[Drawing]:
     frame = evaluation.distributions.filter(part=evaluation.parts[0])
     rng = np.random.default_rng(evaluation.metadata["evaluation"]["seed"])
     options = dict(evaluation.background.items.select("item_id", "labels").iter_rows())
-    chosen = pictures.choose_items(frame, count=ITEMS_DRAWN, rng=rng)
+    chosen = study_pictures.choose_items(frame, count=ITEMS_DRAWN, rng=rng)
     return [
-        pictures.item(row, options, name=f"item-{k}")
+        study_pictures.item(row, options, name=f"item-{k}")
         for k, row in enumerate(chosen.iter_rows(named=True), start=1)
     ]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from socsci_jax.evaluation.report import pictures, tables
+from socsci_jax.evaluation.report import study_pictures, study_tables, tables
 from socsci_jax.evaluation.report.names import study_files
 from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.sentences import part_name
 from socsci_jax.evaluation.table import BASELINES, MODEL, PREDICTOR_TITLES
-from socsci_jax.evaluation.verdicts import part_name
 from socsci_jax.pages.page import environment
 from socsci_jax.pages.tables import Column, Table, whole, words
 
@@ -64,14 +64,14 @@ def _page(
         "distances": _distances(evaluation, study, items),
         "stimuli": _stimuli(own["texts"]),
         "questions": _questions(own["texts"]),
-        "effects": pictures.contrasts_of_study(own["contrasts"], name="effects"),
-        "contrasts": tables.contrasts(own["contrasts"], name="contrasts") if own["contrasts"] else None,
-        "means": tables.condition_means(own["means"], name="condition-means") if own["means"] else None,
+        "effects": study_pictures.contrasts_of_study(own["contrasts"], name="effects"),
+        "contrasts": study_tables.contrasts(own["contrasts"], name="contrasts") if own["contrasts"] else None,
+        "means": study_tables.condition_means(own["means"], name="condition-means") if own["means"] else None,
         "drawn": [
-            (part_name(row["part"]), pictures.item(row, labels, name=f"item-{k}", with_study=False))
+            (part_name(row["part"]), study_pictures.item(row, labels, name=f"item-{k}", with_study=False))
             for k, row in enumerate(items[:MOST_ITEMS], start=1)
         ],
-        "shares": tables.shares(items, labels, name="distributions") if items else None,
+        "shares": study_tables.shares(items, labels, name="distributions") if items else None,
     }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from socsci_jax.evaluation import verdicts
+from socsci_jax.evaluation import effect_verdicts, sentences, verdicts
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.result import Evaluation, is_known
+from socsci_jax.evaluation.sentences import part_name
 from socsci_jax.evaluation.table import CONDITION_POOLED, SPLIT_HALF, UNIFORM
-from socsci_jax.evaluation.verdicts import part_name
 from socsci_jax.pages.findings import Finding
 from socsci_jax.wording import counted
 
@@ -39,7 +39,7 @@ def lead(evaluation: Evaluation, part: str) -> str:
 
 
 def _where(evaluation: Evaluation, part: str) -> str:
-    """Of few studies nothing is said beyond them."""
+    """Of few studies nothing is claimed beyond them."""
     w = evaluation.metric("wasserstein", part=part)
     if part == "unseen_studies" and w is not None and w.resampled != "studies":
         n = evaluation.counts[part]["studies"]
@@ -90,7 +90,7 @@ def _phrase(word: str, *, again: bool = False) -> str:
 
 
 def _against(evaluation: Evaluation, part: str, predictor: str) -> str:
-    found = verdicts.difference(evaluation, part, predictor)
+    found = sentences.difference(evaluation, part, predictor)
     if found is None or not is_known(found):
         return ""
     if verdicts.beats(found):
@@ -102,7 +102,7 @@ def _moves(evaluation: Evaluation, part: str) -> str:
     r = evaluation.metric("condition_sensitivity_r", part=part)
     p = evaluation.metric("condition_sensitivity_p", part=part)
     spread = evaluation.metric("condition_sensitivity_spread_ratio", part=part)
-    state = verdicts.effects_state(r, p, spread)
+    state = effect_verdicts.effects_state(r, p, spread)
     if state == "moves":
         half = evaluation.metric("condition_sensitivity_r", part=part, predictor=SPLIT_HALF)
         return f"its predictions move with the conditions (r = {_two(r)}" + (
@@ -112,13 +112,13 @@ def _moves(evaluation: Evaluation, part: str) -> str:
         "blind": "it does not know the treatment: its predictions are the same in every condition",
         "against": "its predictions move against people's when conditions change",
         "undecided": "whether it knows which condition moves people cannot be told from "
-        + verdicts.studies_of(evaluation, part),
+        + sentences.studies_of(evaluation, part),
         "nothing": "",
     }[state]
 
 
 def _two(value: Estimate | None) -> str:
-    return verdicts.number(None if value is None else value.value, digits=2)
+    return sentences.number(None if value is None else value.value, digits=2)
 
 
 def findings(evaluation: Evaluation, part: str) -> list[Finding]:

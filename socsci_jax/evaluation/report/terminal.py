@@ -7,12 +7,12 @@ from rich.table import Table
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.report.summary import unjudged
 from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.evaluation.sentences import number, part_name
 from socsci_jax.evaluation.table import BASELINES, MODEL, PREDICTOR_TITLES, SAMPLED
-from socsci_jax.evaluation.verdicts import number, part_name
 
 
 def summary_table(evaluation: Evaluation) -> Table:
-    """W per part for the model and the predictors beside it; parts without it follow, with the reason."""
+    """W per part for the model and the predictors it is compared with; parts without it follow, with the reason."""
     judged = {part: unjudged(evaluation, part) for part in evaluation.parts}
     reasons = [f"\n{part_name(part)}: {why}" for part, why in judged.items() if why]
     table = Table(

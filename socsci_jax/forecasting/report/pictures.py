@@ -190,7 +190,7 @@ def past(m: Material) -> Drawing | None:
     ]
     return plots.scatter(
         "past",
-        "Past studies, each left out and forecast from the others",
+        "Past studies, each held out and forecast from the others",
         points,
         x_label=f"people's effect, {UNIT}",
         y_label="expected effect",

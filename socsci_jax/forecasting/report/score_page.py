@@ -1,4 +1,4 @@
-"""The page of a score: a locked forecast beside what people then answered."""
+"""The page of a score: a locked forecast next to what people then answered."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _scatter(told: pl.DataFrame) -> Drawing:
 
 
 def _arms(told: pl.DataFrame) -> list[Drawing]:
-    """For each outcome its arms, those with the highest expectation first, beside what people answered."""
+    """For each outcome its arms, those with the highest expectation first, next to what people answered."""
     outcomes = told.partition_by("study", "outcome", maintain_order=True)[:MOST_OUTCOMES]
     return [_outcome(own, number) for number, own in enumerate(outcomes, start=1)]
 

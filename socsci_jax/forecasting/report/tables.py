@@ -174,7 +174,7 @@ def people(m: Material) -> Table:
 
 
 def _needed(n: int | None) -> Cell:
-    return Cell("no number") if n is None else Cell("over 1,000,000", n) if n > 1_000_000 else whole(n)
+    return Cell("not possible") if n is None else Cell("over 1,000,000", n) if n > 1_000_000 else whole(n)
 
 
 def learned(m: Material) -> Table:

@@ -111,7 +111,7 @@ def _left_out(m: Material) -> list[Finding]:
     if not names:
         return []
     text = f"No effects on {', '.join(names[:10])}: answers without an order have no mean. Predicted shares are in predictions.parquet."
-    return [Finding("note", "Left out", text)]
+    return [Finding("note", "Excluded", text)]
 
 
 def _unknown(m: Material) -> list[Finding]:
@@ -150,7 +150,7 @@ def _worth(m: Material) -> list[Finding]:
 
 
 def _checked(m: Material) -> list[Finding]:
-    """Coverage and error on the calibration studies, each left out in turn."""
+    """Coverage and error on the calibration studies, each held out in turn."""
     value = {row["measure"]: row for row in m.tables["past_measures"].iter_rows(named=True)}
     if "coverage_90" not in value:
         text = "Too few past studies are known to leave some out and see whether intervals cover them."
@@ -164,7 +164,7 @@ def _checked(m: Material) -> list[Finding]:
         else f" (95 % interval {percent(covered['lo'])} to {percent(covered['hi'])})"
     )
     text = (
-        f"When each past study was left out and forecast from the others, 90 % intervals held {percent(covered['value'])} of "
+        f"When each past study was held out and forecast from the others, 90 % intervals held {percent(covered['value'])} of "
         f"{covered['n']} effects{between}. The error was {plain(error['value'])} points; expecting no effect gives "
         f"{plain(none['value'])}, believing the predictions {plain(raw['value'])}."
     )

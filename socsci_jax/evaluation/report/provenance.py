@@ -10,22 +10,22 @@ from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.wording import counted, counted_of
 
 
-class Facts:
+class Provenance:
     """What a predictions file says of itself, in words; "" where it says nothing."""
 
     def __init__(self, made: Mapping[str, Any], *, software: str, validation: str, purpose: str) -> None:
         """`made` is what predictions say of themselves; the others are said whatever made them."""
-        self.made = made
+        self.metadata = made
         self.software, self.validation, self.purpose = software, validation, purpose
-        self.training = mapping(self.made.get("training"))
-        self.recipe = mapping(self.made.get("recipe"))
-        self.layout = mapping(self.made.get("layout"))
+        self.training = mapping(self.metadata.get("training"))
+        self.recipe = mapping(self.metadata.get("recipe"))
+        self.layout = mapping(self.metadata.get("layout"))
         self.draws = (0, 0)  # counted, and how many of them no allowed answer
         # Our own simulation writes its command; of others nothing is assumed.
-        self.is_ours = "elicitation" in self.made and bool(self.layout)
+        self.is_ours = "elicitation" in self.metadata and bool(self.layout)
 
     @classmethod
-    def of_evaluation(cls, evaluation: Evaluation) -> Facts:
+    def of_evaluation(cls, evaluation: Evaluation) -> Provenance:
         """Those of predictions that were compared with people's answers."""
         counts = (*evaluation.counts.values(), *evaluation.coding.counts.values())
         parts = [f"{n['answers']:,} human answers to {counted(n['items'], 'item')}" for n in counts]
@@ -41,17 +41,17 @@ class Facts:
         )
         return found
 
-    def said(self, key: str) -> str:
+    def given(self, key: str) -> str:
         """A key that authors may add themselves to the metadata."""
-        value = self.made.get(key)
+        value = self.metadata.get(key)
         return "" if value is None else value if isinstance(value, str) else as_json(value)
 
     def model(self) -> str:
         shape = mapping(mapping(self.recipe.get("model")).get("architecture"))
         start = mapping(self.recipe.get("model")).get("init_from")
         return sentences(
-            self.said("model"),
-            self.made.get("model_hash") and f"hash {self.made['model_hash']}",
+            self.given("model"),
+            self.metadata.get("model_hash") and f"hash {self.metadata['model_hash']}",
             start and f"started from {'random weights' if start == 'random' else start}",
             shape
             and f"{shape.get('model_type', 'decoder')}, {shape.get('num_hidden_layers')} layers of width {shape.get('hidden_size')}",
@@ -76,14 +76,14 @@ class Facts:
         )
 
     def elicitation(self) -> str:
-        how = self.made.get("elicitation")
+        how = self.metadata.get("elicitation")
         if how == "exact":
             return "probabilities of every allowed answer, computed exactly: no sampling, so no temperature and no seed"
-        sampling = self.made.get("sampling")
+        sampling = self.metadata.get("sampling")
         return sentences(
             how and str(how),
             sampling and f"sampling {as_json(sampling)}",
-            self.made.get("seed") is not None and f"seed {self.made['seed']}",
+            self.metadata.get("seed") is not None and f"seed {self.metadata['seed']}",
         )
 
     def prompts(self) -> str:
@@ -94,7 +94,7 @@ class Facts:
     def after(self) -> str:
         draws, bad = self.draws
         return sentences(
-            self.made.get("rejects") and f"rejected: {self.said('rejects')}",
+            self.metadata.get("rejects") and f"rejected: {self.given('rejects')}",
             self.is_ours and "probabilities renormalized over the allowed answers",
             draws and f"{counted_of(bad, draws, 'draw')} no allowed answer and left out of distances",
         )
@@ -103,7 +103,7 @@ class Facts:
         """How the predictions were made, for a methods section; "" where the file says nothing."""
         source = sentences(
             mapping(self.training.get("data")).get("source"),
-            self.said("split") and f"split {self.said('split')}",
+            self.given("split") and f"split {self.given('split')}",
         )
         told = (
             (self.model(), "Predictions were made by"),
@@ -112,21 +112,21 @@ class Facts:
             (self.held_out(), "Held out from training:"),
             (self.elicitation(), "Elicitation:"),
             (
-                self.made.get("versions")
-                and ", ".join(f"{k} {v}" for k, v in mapping(self.made["versions"]).items()),
+                self.metadata.get("versions")
+                and ", ".join(f"{k} {v}" for k, v in mapping(self.metadata["versions"]).items()),
                 "Software:",
             ),
         )
         return " ".join(f"{words} {fact}." for fact, words in told if fact)
 
     def held_out(self) -> str:
-        held = self.made.get("held_out")
+        held = self.metadata.get("held_out")
         if isinstance(held, dict):
             return ", ".join(
                 f"{n:,} {part.replace('_', ' ')}" if isinstance(n, int) else f"{part}: {n}"
                 for part, n in held.items()
             )
-        return self.said("held_out")
+        return self.given("held_out")
 
 
 def mapping(value: object) -> Mapping[str, Any]:

@@ -1,0 +1,1 @@
+"""What a recipe needs of a machine, before anything runs on it: memory, computation, time."""
