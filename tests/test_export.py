@@ -195,7 +195,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing_that_was_finished(run, tm
             raise OSError(errno.ENOSPC, "No space left on device")
         return original(file, tensors)
 
-    monkeypatch.setattr(huggingface, "write_tensors", full)
+    monkeypatch.setattr(huggingface_export, "write_tensors", full)
     with pytest.raises(
         InputError, match=r"out: cannot be written \(the disk is full\); it takes 0\.0 GB in all"
     ):
