@@ -27,7 +27,7 @@ from tiny_models import huggingface_model, save
 from socsci_jax.errors import InputError
 from socsci_jax.export import export_run
 from socsci_jax.model_io import find_checkpoint, restore_params
-from socsci_jax.models import huggingface, tensor_files
+from socsci_jax.models import huggingface_export, tensor_files
 from socsci_jax.models.adapters import init_adapter
 from socsci_jax.models.huggingface import load_checkpoint, stored_tensors
 from socsci_jax.models.modules import init
