@@ -239,7 +239,7 @@ def test_markdown_holds_foreign_text_in_its_cells(hostile):
 @pytest.mark.parametrize("said", ["many", -1.5, None, [], {"a": 1}, True])
 def test_a_number_that_a_file_says_of_itself_need_not_be_one(found, said):
     training = {"trained_responses": said, "total_steps": said, "trained_studies": said}
-    facts = Facts({"training": training}, software="", validation="", purpose="")
+    facts = Provenance({"training": training}, software="", validation="", purpose="")
     assert "answers" not in facts.tuning() and "steps" not in facts.tuning()
 
 

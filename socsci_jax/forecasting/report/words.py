@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from socsci_jax.evaluation.report.facts import mapping
+from socsci_jax.evaluation.report.provenance import mapping
 from socsci_jax.forecasting.report.material import Material
 from socsci_jax.pages.findings import Finding
 from socsci_jax.wording import counted
