@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -168,6 +169,14 @@ def to_polars(table: pa.Table | pa.RecordBatch, path: Path, *, hint: str) -> pl.
         raise unreadable(path, error, hint=hint) from error
 
 
+def check_columns_once(path: Path, names: Sequence[str]) -> None:
+    """Raises InputError where a CSV names a column twice: polars gives the second another name without a word."""
+    for name in names:
+        again = re.fullmatch(r"(.*)_duplicated_\d+", name, re.DOTALL)
+        if again and again[1] in names:
+            raise InputError(f"{path}: two columns are called {again[1]!r}; give each a name of its own.")
+
+
 def unreadable(path: Path, error: Exception, *, hint: str) -> InputError:
     said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
     return InputError(f"{path}: not a readable table ({said}); {hint}.")
@@ -245,6 +254,7 @@ def read_table(path: str | Path) -> pl.DataFrame:
                 frame = pl.DataFrame(pl.from_arrow(read_rows(opened, path, hint=hint)))
         else:
             frame = pl.read_csv(content, null_values=["", "NA"], infer_schema_length=None)
+            check_columns_once(path, frame.columns)
     except InputError:
         raise
     except (pl.exceptions.PolarsError, *_FAILURES) as error:

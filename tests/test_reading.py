@@ -278,3 +278,14 @@ def test_metadata_of_a_table_that_is_no_utf8_does_no_harm(tmp_path):
     pq.write_table(table.replace_schema_metadata({b"pandas": b"\xec\xff"}), path)
     table = read_parquet(path, SCHEMA, hint="write it again")
     assert to_polars(table, path, hint="write it again")["item"].to_list() == ["a"]
+
+
+@pytest.mark.parametrize("read", ["table", "people"])
+def test_a_column_named_twice_is_refused(tmp_path, read):
+    from socsci_jax.cli.output import read_people
+    from socsci_jax.tables import read_table
+
+    path = tmp_path / "a.csv"
+    path.write_text("age,age\n1,2\n")
+    with pytest.raises(InputError, match="two columns are called 'age'"):
+        (read_table if read == "table" else read_people)(path)

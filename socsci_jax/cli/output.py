@@ -122,10 +122,14 @@ def read_people(path: Path) -> pl.DataFrame:
     """Personas of a CSV: one row a person, one column an attribute, all of them texts."""
     import polars as pl
 
+    from socsci_jax.tables import check_columns_once
+
     try:
-        return pl.read_csv(path, infer_schema=False)
+        people = pl.read_csv(path, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(
             f"{path}: cannot be read as CSV in UTF-8 ({str(error).splitlines()[0]}); one row a person, one column an "
             "attribute."
         ) from error
+    check_columns_once(path, people.columns)
+    return people

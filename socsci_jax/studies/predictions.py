@@ -24,6 +24,7 @@ from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.scale import Scale, format_value
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.trained_on import UNSEEN
 from socsci_jax.tables import decompressed, open_parquet, read_parquet, to_polars, unreadable
 from socsci_jax.wording import counted
 
@@ -125,6 +126,7 @@ def read_predictions(path: str | Path, store: StudyStore) -> Predictions:
         )
     _check_ids(path, frame, store)
     _check_duplicates(path, frame)
+    _check_known_values(path, frame)
     _check_probs(path, frame, store)
     return Predictions(frame=frame, metadata=metadata, pairs=_pairs(frame, store))
 
@@ -250,6 +252,29 @@ def _check_ids(path: Path, frame: pl.DataFrame, store: StudyStore) -> None:
             f"{joined['study_id'][row]!r} in {store.path}; use the store's ids, or null for everybody who "
             "answered the item."
         )
+
+
+# What sums of float32 probabilities may exceed one by.
+TOLERANCE_OF_MASS = 1e-2
+
+
+def _check_known_values(path: Path, frame: pl.DataFrame) -> None:
+    """Raises InputError for a mass that is no probability, and for words of `unseen` that mean nothing."""
+    if "mass_on_levels" in frame.columns:
+        mass = frame["mass_on_levels"].cast(pl.Float64)
+        odd = (mass.is_not_null() & ~mass.is_between(0, 1 + TOLERANCE_OF_MASS)).fill_null(True)
+        if odd.any():
+            row = _first_row(odd)
+            raise InputError(
+                f"{path}, row {row}: mass_on_levels is {mass[row]}; a probability from 0 to 1 is needed."
+            )
+    if "unseen" in frame.columns:
+        odd = frame["unseen"].is_not_null() & ~frame["unseen"].cast(pl.String).is_in(UNSEEN)
+        if odd.any():
+            row = _first_row(odd)
+            raise InputError(
+                f"{path}, row {row}: unseen is {frame['unseen'][row]!r:.80}; it is one of {', '.join(UNSEEN)}, or empty."
+            )
 
 
 def _check_duplicates(path: Path, frame: pl.DataFrame) -> None:

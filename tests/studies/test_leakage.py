@@ -292,3 +292,18 @@ def test_of_two_models_answers_the_smaller_unseen_thing_holds(one, other, both):
 def test_an_answer_that_one_of_two_models_may_have_seen_is_not_called_unseen():
     assert two_parts._either_saw(None, False) is two_parts._either_saw(False, None) is None
     assert two_parts._either_saw(None, True) and two_parts._either_saw(False, False) is False
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "sentence"),
+    [
+        ("unseen", "everything", "unseen is 'everything'"),
+        ("mass_on_levels", 1e308, "mass_on_levels is 1e\\+308"),
+    ],
+)
+def test_what_a_table_tells_of_itself_is_checked(world, tmp_path, column, value, sentence):
+    store, _, trained = world
+    frame = predictions_of(store, trained).frame.with_columns(pl.lit(value).alias(column))
+    write_predictions(tmp_path / "p.parquet", frame, metadata={})
+    with pytest.raises(InputError, match=sentence):
+        read_predictions(tmp_path / "p.parquet", store)
