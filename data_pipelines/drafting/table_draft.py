@@ -161,7 +161,7 @@ class _Draft:
             )
             self.unresolved[f"factors.{randomizer}"] = _NO_TEXTS
 
-    def left_out(self, study: dict[str, Any], one: Found) -> None:
+    def excluded(self, study: dict[str, Any], one: Found) -> None:
         self.provenance[f"excluded {one.name}"] = one.reason
 
     def unwritten(self, study: dict[str, Any]) -> None:
