@@ -45,7 +45,7 @@ def attribute_of_question(
     if found.kind == "text":
         missing = tuple(c.text for c in question.choices if c.value in scale.missing)
     missing = tuple(dict.fromkeys((*missing, *unanswered)))
-    holes = ()
+    holes: tuple[str, ...] = ()
     if found.strange_count:
         holes = (
             f"{counted(found.strange_count, 'cell is', 'cells are')} no choice of the survey file ({', '.join(found.strange)})",
@@ -69,7 +69,7 @@ def attributes_of_fields(export: Export) -> Iterator[DraftAttribute]:
         if not values:
             continue
         coded = all(is_number(value) for value in values)
-        holes = ()
+        holes: tuple[str, ...] = ()
         if coded and name not in ("age", "household_size"):
             holes = (f"its codes ({', '.join(sorted(set(values))[:6])}, ...) {UNEXPLAINED}",)
         yield DraftAttribute(

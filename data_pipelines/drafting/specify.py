@@ -246,6 +246,12 @@ def _whole_design(draft: Draft, reading: Reading) -> None:
         draft.provenance[f"order {order.id}"] = (
             f"{draft.survey_file}: {order.shown} of {', '.join(order.elements)} in random order; no factor"
         )
+        if order.shown < len(order.elements):
+            draft.hole(
+                f"factors.{order.id}",
+                f"each person met {order.shown} of {len(order.elements)} ({', '.join(order.elements)}), which is no factor; "
+                "say what this changes for the outcomes, or delete this line",
+            )
     for column, reason in reading.left_out.items():
         draft.provenance[f"excluded {column}"] = reason
     for note in (*design.survey.notes, *design.export.notes):

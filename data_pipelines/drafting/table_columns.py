@@ -18,6 +18,23 @@ from socsci_jax.studies.specification_parts import code
 _DRAWN = re.compile(r"^FL_\d+_DO$")
 DRAWN_ELEMENT = re.compile(r"^(FL_\d+_DO)_(.+)$")
 MOST_LEVELS = 12
+# Columns that tell people apart also where a person has several rows.
+_PEOPLE = frozenset(
+    {
+        "id",
+        "pid",
+        "uid",
+        "subject",
+        "subject_id",
+        "participant",
+        "participant_id",
+        "respondent",
+        "respondent_id",
+        "responseid",
+    }
+)
+# What survey programs write where there is no answer.
+_NO_ANSWER = frozenset({"-9", "-77", "-88", "-97", "-98", "-99", "-777", "-888", "-999", "-9999"})
 # Integers of a longer range are a quantity unless the file labels them.
 MOST_POINTS = 101
 # A column whose cells differ more than this is a text or a key, not a choice.
@@ -59,6 +76,7 @@ class Found:
     told: bool = False
     ordered: bool = True
     missing: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
     lo: float | None = None
     hi: float | None = None
     whole: bool = False
@@ -82,10 +100,18 @@ def read_columns(table: Table) -> list[Found]:
 
 def _read(name: str, table: Table) -> Found:
     missing = table.missing.get(name, frozenset())
+    taken = _negative_codes(table, name) - missing - set(map(code, table.value_labels.get(name, {})))
+    missing = missing | taken
     cells = [cell for cell in table.frame[name].drop_nulls().to_list() if code(cell) not in missing]
     label = " ".join(table.labels.get(name, "").split())
     distinct = collections.Counter(map(code, cells))
-    first = Found(name=name, role="excluded", label=label, missing=tuple(sorted(missing, key=_by_number)))
+    first = Found(
+        name=name,
+        role="excluded",
+        label=label,
+        missing=tuple(sorted(missing, key=_by_number)),
+        taken=tuple(sorted(taken, key=_by_number)),
+    )
 
     def left_out(reason: str) -> Found:
         return dataclasses.replace(first, reason=reason)
@@ -94,6 +120,8 @@ def _read(name: str, table: Table) -> Found:
         return left_out("it is empty")
     if _ID.search(name) and len(distinct) == table.frame.height:
         return dataclasses.replace(first, role="participant")
+    if name.casefold() in _PEOPLE and table.frame[name].null_count() == 0:
+        return dataclasses.replace(first, role="several rows")
     is_arm = bool(_ARM.search(name)) and 2 <= len(distinct) <= MOST_LEVELS
     if is_about_a_person(name) and not is_arm:
         return left_out("it is about who or where a person is")
@@ -140,6 +168,14 @@ def _read(name: str, table: Table) -> Found:
         texts = {str(i): text for i, text in enumerate(sorted(distinct), start=1)}
         return dataclasses.replace(first, role="outcome", labels=texts, ordered=len(texts) == 2)
     return left_out("free text, which has no scale")
+
+
+def _negative_codes(table: Table, name: str) -> frozenset[str]:
+    """Codes such as -99 among numbers of which no other is negative."""
+    cells = set(map(code, table.frame[name].drop_nulls().to_list()))
+    numbers = [number for text in cells - _NO_ANSWER if (number := _number(text)) is not None]
+    alone = numbers and len(numbers) == len(cells - _NO_ANSWER) and min(numbers) >= 0
+    return frozenset(cells & _NO_ANSWER) if alone else frozenset()
 
 
 def _labels(found: Mapping[str, str]) -> dict[str, str]:

@@ -12,8 +12,10 @@ from typing import Any
 
 import polars as pl
 
+from data_pipelines.drafting.choice_scales import scale_of_choices
 from data_pipelines.drafting.holes import NO_ORDER, UNEXPLAINED
 from data_pipelines.drafting.table_columns import DRAWN_ELEMENT, MOST_POINTS, Found, read_columns
+from data_pipelines.formats.qualtrics.questionnaire import Choice
 from data_pipelines.formats.tables import TABLE_FORMATS, Table, format_of, read_table
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import Specification
@@ -81,6 +83,13 @@ class _Draft:
             if named:
                 study |= {"participant": named[0], "number_participants": True}
 
+    def several_rows(self, study: dict[str, Any], one: Found) -> None:
+        people = counted(self.table.frame[one.name].n_unique(), "value")
+        self.unresolved["participant"] = (
+            f"{one.name} has {people} in {counted(self.table.frame.height, 'row')}; if it tells people apart, name it here, "
+            "and make what tells a person's rows apart a factor"
+        )
+
     def weight(self, study: dict[str, Any], one: Found) -> None:
         study["weight"] = one.name
 
@@ -89,6 +98,10 @@ class _Draft:
         if one.labels:
             tree["recode"] = dict(one.labels)
         study.setdefault("attributes", {})[one.attribute] = tree
+        if one.missing:
+            tree["missing"] = list(one.missing)
+        if one.taken:
+            self.unresolved[f"attributes.{one.attribute}.missing"] = _taken(one)
         self._from(f"attributes.{one.attribute}", one)
         cells = self.table.frame[one.name].drop_nulls()
         coded = cells.cast(pl.Float64, strict=False).null_count() == 0
@@ -111,9 +124,15 @@ class _Draft:
         key = f"outcomes.{one.name}"
         scale: dict[str, Any] = {}
         hole = ""
+        missing = list(one.missing)
         if one.labels:
-            scale["levels"] = dict(one.labels)
-            if not one.ordered:
+            beside = scale_of_choices([Choice(id=c, text=text, value=c) for c, text in one.labels.items()])
+            scale["levels"] = dict(beside.levels)
+            missing += beside.missing
+            if beside.alternatives:
+                scale["alternatives"] = dict(beside.alternatives)
+            # Cells alone stand in the order of the alphabet.
+            if beside.nominal if one.told else not one.ordered:
                 scale["nominal"] = True
                 hole = NO_ORDER
             elif not one.told and len(one.labels) > 2:
@@ -124,8 +143,10 @@ class _Draft:
         else:
             scale["number"] = True
             hole = "say its bounds (lo, hi) and which codes are missing, or that it has none"
-        if one.missing:
-            scale["missing"] = list(one.missing)
+        if missing:
+            scale["missing"] = missing
+        if one.taken:
+            hole = "; ".join(text for text in (hole, _taken(one)) if text)
         words = one.label or f"{TO_BE_WRITTEN}: the wording of {one.name}]"
         study.setdefault("outcomes", {})[one.name] = {"question": words, "scale": scale}
         self._from(key, one)
@@ -204,6 +225,11 @@ class _Draft:
             if told
         )
         self.provenance[key] = f"{self.table.name}, column {one.name}: {said}"
+
+
+def _taken(one: Found) -> str:
+    shown = ", ".join(one.taken)
+    return f"{shown} {'is' if len(one.taken) == 1 else 'are'} taken for no answer; say whether {'it is' if len(one.taken) == 1 else 'they are'}"
 
 
 def _plain(number: float) -> int | float:

@@ -239,3 +239,30 @@ def test_the_command_drafts_from_a_table(table, tmp_path):
 )
 def test_attributes_are_told_in_other_languages_too(asked, labels, attribute):
     assert attribute_of_text(asked, labels) == attribute
+
+
+def test_codes_of_no_answer_are_no_levels_and_no_ages(tmp_path):
+    rows = [
+        {"cond": i % 2, "sat": [1, 2, 3, 99][i % 4], "age": [-99, 30, 41][i % 3], "hours": [-99, 2, 5][i % 3]}
+        for i in range(24)
+    ]
+    path = tmp_path / "x.sav"
+    labels = {1: "Very bad", 2: "Fair", 3: "Very good", 99: "Refused"}
+    pyreadstat.write_sav(pl.DataFrame(rows).to_pandas(), str(path), variable_value_labels={"sat": labels})
+    specification = draft_of_table(path).specification
+    study = next(iter(specification.studies.values()))
+    assert list(study.outcomes["sat"].scale.levels) == ["1", "2", "3"]
+    assert study.outcomes["sat"].scale.missing == ("99",)
+    assert study.outcomes["hours"].scale.missing == ("-99",)
+    assert study.outcomes["hours"].scale.lo == 2
+    assert study.attributes["age"].missing == ("-99",)
+    assert "-99 is taken for no answer" in specification.unresolved["outcomes.hours.scale"]
+    assert "-99 is taken for no answer" in specification.unresolved["attributes.age.missing"]
+
+
+def test_an_id_that_repeats_is_no_outcome_but_an_open_question(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("id,cond,y\n" + "".join(f"{i // 2},{'ab'[i % 2]},{1 + i % 5}\n" for i in range(40)))
+    specification = draft_of_table(path).specification
+    assert list(next(iter(specification.studies.values())).outcomes) == ["y"]
+    assert "20 values in 40 rows" in specification.unresolved["participant"]

@@ -158,3 +158,20 @@ def test_cells_that_are_codes_and_labels_at_once_are_read_as_the_rest_of_the_exp
         q.single("QID2", "how", "How was it?", "Bad", "Good"),
     )  # fmt: skip
     assert values(folder, tmp_path / "store")["rating"] == expected
+
+
+def test_a_draw_of_some_of_several_blocks_is_a_named_hole(tmp_path):
+    """Nobody is at one level of it, yet people read different texts."""
+    topics = [q.text(f"QID{i}", f"t{i}", f"You read about topic {i}, which is long.") for i in (1, 2, 3)]
+    blocks = [q.block(f"BL_{i}", f"Topic {i}", f"QID{i}") for i in (1, 2, 3)]
+    draw = q.randomizer("FL_7", *(q.show(f"FL_1{i}", f"BL_{i}") for i in (1, 2, 3)), shown=2)
+    survey = q.survey([*topics, q.single("QID5", "how", "How was it?", "Bad", "Good")],
+                      [*blocks, q.block("BL_5", "Rate", "QID5")], [draw, q.show("FL_20", "BL_5")])  # fmt: skip
+    columns = [q.column("how", "QID5"), q.column("FL_7_DO", "FL_7_DO")]
+    folder = q.write_deposit(
+        tmp_path / "d", survey, columns, [["1", "Topic1|Topic2"], ["2", "Topic3|Topic1"]]
+    )
+    assert (
+        "2 of 3 (Topic 1, Topic 2, Topic 3)"
+        in draft_by_rules(folder).specification.unresolved["factors.FL_7"]
+    )
