@@ -100,6 +100,11 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
     conjoint = find_conjoint(export)
     profiles = conjoint.fields if conjoint is not None else frozenset()
     looped = {q for b in survey.blocks.values() if b.loop is not None for q in b.questions}
+    # The first iteration of a loop speaks for all, so what any of them holds is asked.
+    answers_of: dict[tuple[str, str], list[Mapping[str, int]]] = {}
+    for c in export.columns:
+        if c.role == "answer" and c.question in looped:
+            answers_of.setdefault((c.question, c.row), []).append(export.counts(c.name))
     for column in export.columns:
         if column.role == "answer":
             question = survey.find(column.question)
@@ -125,7 +130,8 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
                 ticked[place] = bool(np.any([export.filled(name) for name in boxes[place]], axis=0).all())
             found = _asked(column, question, values, everybody_ticked=ticked.get(place, False))
             if isinstance(found, Asked):
-                found = _with_unanswered(found, values)
+                iterations = [values] if question.id not in looped else answers_of[question.id, column.row]
+                found = _with_unanswered(found, iterations)
                 if found.coding is not None:
                     found = dataclasses.replace(
                         found, coding=dataclasses.replace(found.coding, in_words=in_words)
@@ -224,11 +230,12 @@ def _is_in_words(survey: Questionnaire, export: Export) -> bool:
     return balance > 0
 
 
-def _with_unanswered(one: Asked, values: Mapping[str, int]) -> Asked:
-    """The column with the program's code for "seen, but not answered" as missing, unless it is an answer."""
+def _with_unanswered(one: Asked, iterations: Sequence[Mapping[str, int]]) -> Asked:
+    """The column, asked in these iterations, with the program's code for "seen, but not answered" as missing, unless it is an answer."""
     codes = {*one.scale.levels, *one.scale.alternatives, *one.scale.missing, *one.scale.recoded}
     possible = one.scale.lo is not None and one.scale.lo <= float(UNANSWERED)
-    if possible or UNANSWERED in codes or not any(code_key(value) == UNANSWERED for value in values):
+    seen = any(code_key(value) == UNANSWERED for values in iterations for value in values)
+    if possible or UNANSWERED in codes or not seen:
         return one
     scale = dataclasses.replace(one.scale, missing=(*one.scale.missing, UNANSWERED))
     return dataclasses.replace(one, scale=scale)

@@ -175,3 +175,22 @@ def test_a_draw_of_some_of_several_blocks_is_a_named_hole(tmp_path):
         "2 of 3 (Topic 1, Topic 2, Topic 3)"
         in draft_by_rules(folder).specification.unresolved["factors.FL_7"]
     )
+
+
+def test_seen_and_not_answered_in_a_later_iteration_is_no_answer_of_the_loop(tmp_path):
+    survey_ = q.survey(
+        [q.question("QID1", "pay", "What would you pay for ${lm://Field/1}?", type_="TE", selector="SL")],
+        [q.block("BL_1", "Fruit", "QID1", Looping="Static",
+                 LoopingOptions={"Static": {"1": {"1": "apples"}, "2": {"1": "pears"}}})],
+        [q.show("FL_2", "BL_1")],
+    )  # fmt: skip
+    columns = [q.column("1_pay", "1_QID1_TEXT"), q.column("2_pay", "2_QID1_TEXT")]
+    rows = [["3", "-99"], ["2", "5"], ["4", "6"]]
+    study = next(
+        iter(
+            draft_by_rules(
+                q.write_deposit(tmp_path / "d", survey_, columns, rows)
+            ).specification.studies.values()
+        )
+    )
+    assert study.outcomes["pay"].scale.missing == ("-99",)
