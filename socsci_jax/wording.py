@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _IRREGULAR = {"person": "people"}
 
 
@@ -22,3 +24,9 @@ def _plural(noun: str) -> str:
 def counted_of(part: int, whole: int, noun: str, one: str = "is", several: str = "are") -> str:
     """How many of how many, with the verb that goes with the first: `1 of 30 answers is`, `2 of 30 answers are`."""
     return f"{part:,} of {counted(whole, noun)} {one if part == 1 else several}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them: "5, 20 and 50"."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last

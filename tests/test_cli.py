@@ -5,9 +5,11 @@ import sys
 
 import polars as pl
 import pytest
+import typer
 import yaml
 from small import small_recipe, small_store
 
+from socsci_jax.cli.output import share_of
 from socsci_jax.data.tokenizers import load_tokenizer
 from socsci_jax.studies.store import StudyStore
 
@@ -171,3 +173,13 @@ def test_a_trained_tokenizer_that_transformers_would_misread(store, tmp_path):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     assert "does not go with qwen2" in fails("train", tmp_path / "recipe.yaml")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("written", "share"), [("0.25", 0.25), ("25%", 0.25)])
+def test_shares_are_read_as_people_write_them(written, share):
+    assert share_of(written) == share
+
+
+def test_what_is_no_share_says_how_one_is_written():
+    with pytest.raises(typer.BadParameter, match=r"write 0\.25 or 25%"):
+        share_of("a quarter")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from socsci_jax.cli.output import Replace, Seed, command_line, print_rejects, print_table, say
+from socsci_jax.cli.output import Replace, Seed, command_line, print_rejects, print_table, say, share_of
 from socsci_jax.cli.spec import spec_app
 from socsci_jax.storage import only_writer
 from socsci_jax.wording import counted
@@ -148,14 +148,19 @@ def data_split(
         ),
     ] = None,
     conditions: Annotated[
-        float | None, typer.Option(help="Share of unseen conditions within a study.")
+        float | None, typer.Option(parser=share_of, help="Share of unseen conditions within a study.")
     ] = None,
-    outcomes: Annotated[float | None, typer.Option(help="Share of unseen outcomes within a study.")] = None,
-    participants: Annotated[float | None, typer.Option(help="Share of unseen participants.")] = None,
+    outcomes: Annotated[
+        float | None, typer.Option(parser=share_of, help="Share of unseen outcomes within a study.")
+    ] = None,
+    participants: Annotated[
+        float | None, typer.Option(parser=share_of, help="Share of unseen participants.")
+    ] = None,
     validation: Annotated[
         float | None,
         typer.Option(
-            help="Share of the other participants kept for choosing a checkpoint (recipe: `validation`)."
+            parser=share_of,
+            help="Share of the other participants kept for choosing a checkpoint (recipe: `validation`).",
         ),
     ] = None,
     seed: Seed = 0,
@@ -173,8 +178,8 @@ def data_split(
     held: float | tuple[str, ...] | None = None
     if studies is not None:
         try:
-            held = float(studies)
-        except ValueError:
+            held = share_of(studies)
+        except typer.BadParameter:
             held = read_study_ids(Path(studies))
     split = make_split(
         store,

@@ -23,6 +23,14 @@ Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there 
 Seed = Annotated[int, typer.Option(min=0, max=SEED, help="Seed of everything random.")]
 
 
+def share_of(text: str) -> float:
+    """A share as people write it: 0.25 or 25%."""
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text[:40]!r} is no share; write 0.25 or 25%.") from None
+
+
 class ManyValues(TyperCommand):
     """Takes `--shares 0.1 0.5` for `--shares 0.1 --shares 0.5`: an option has one value each time it is given."""
 

@@ -169,7 +169,10 @@ def evaluate(
         notes=tuple(notes),
         metadata={
             "predictions": dict(predictions.metadata),
-            "evaluation": settings_of(store, seed=seed, minimum_n=minimum_n),
+            "evaluation": {
+                **settings_of(store, seed=seed, minimum_n=minimum_n),
+                "weighted": "weight" in labeled.columns,
+            },
         },
         distributions=_stacked([one.distributions for one in judged]),
         condition_means=_stacked([one.condition_means for one in judged]),

@@ -30,11 +30,13 @@ from socsci_jax.evaluation.table import (
     CONDITION_POOLED,
     MODEL,
     NO_EFFECT,
+    PILOTS,
     PREDICTOR_TITLES,
     UNIFORM,
+    pilot,
 )
 from socsci_jax.studies.reversed_scales import LEANING, MOST_REVERSED, mirrored_outcomes, mirrored_sentences
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, listed
 
 # Below this many studies the sentences remind of how few they are.
 FEW_STUDIES = 10
@@ -188,13 +190,17 @@ def methods_paragraph(evaluation: Evaluation, part: str) -> str:
         if evaluation.source(part) == "exact"
         else "one draw per person"
     )
+    known = set(evaluation.table.filter(pl.col("part") == part)["predictor"].unique())
+    pilots = [str(n) for n in PILOTS if pilot(n) in known]
     return (
         f"Predictions were compared with {counts['answers']:,} human answers to {counted(counts['items'], 'item')} "
         f"({studies_of(evaluation, part)}; {part_name(part)}) with at least {counted(settings['minimum_n'], 'answer')} each. The primary "
         "metric is the Wasserstein-1 distance between predicted and human distributions on levels rescaled by the scale's "
         f"range (Vallender 1974), from {source}, averaged over items within studies and then over studies. "
-        "It is reported with a uniform guess, human answers pooled over conditions, pilots of 5, 20 and 50 people, and one "
-        "half of the people for the other half; effects of conditions are judged by the correlation of condition means "
+        + ("Answers are weighted by people's survey weights. " if settings.get("weighted") else "")
+        + "It is reported with a uniform guess, human answers pooled over conditions, "
+        + (f"pilots of {listed(pilots)} people, " if pilots else "")
+        + "and one half of the people for the other half; effects of conditions are judged by the correlation of condition means "
         "centered within outcomes, with a permutation null. Intervals of 95 % resample "
         f"{resampled} ({settings.get('resamples', 0):,} bootstrap resamples, seed {settings['seed']}; t-based below 100 "
         f"clusters); differences between predictors are paired. Computed with {settings.get('software', 'socsci_jax')}."

@@ -61,6 +61,7 @@ def simulate(
     described = {
         **prepared.metadata,
         "split": split.name,
+        "split_seed": split.seed,
         "split_hash": split.content_hash,
         "store_hash": store.content_hash,
         "parts": sorted(prepared.pairs.frame["part"].unique()),

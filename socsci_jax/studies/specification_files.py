@@ -19,6 +19,7 @@ from socsci_jax.studies.specification_checks import problems
 from socsci_jax.wording import counted
 
 SHOWN_PROBLEMS = 100
+TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods", ".sav", ".dta", ".rds", ".rdata", ".jsonl")
 # What pydantic calls the branches of a value that may be written in two ways.
 _BRANCHES = ("AnswerScale", "TextFrom", "constrained-str", "str")
 
@@ -31,6 +32,10 @@ def load_specification(path: str | Path) -> Specification:
     path = Path(path)
     if path.is_dir():
         path = path / "study.yaml"
+    if path.suffix.lower() in TABLES:
+        raise InputError(
+            f"{path}: this is a table, not a study.yaml; `socsci-jax data spec draft {path} -o study.yaml` proposes one."
+        )
     text = read_text(path, limit=bounds.YAML_BYTES, hint="give a study.yaml, or the folder that holds it")
     return parse_specification(text, where=str(path))
 

@@ -57,7 +57,7 @@ def json_schema() -> dict[str, Any]:
 def _read(path: Path, files: list[Path]) -> dict:
     """The keys of a file over those of the file that it extends; what is read is added to `files`."""
     files.append(path)
-    tree = read_yaml(path, hint="see recipes/ for complete ones")
+    tree = read_yaml(path, hint=_hint_of_path(path))
     if not isinstance(tree, dict):
         raise InputError(f"{path}: a recipe is a mapping of keys to values; see recipes/ for complete ones.")
     if "extends" not in tree:
@@ -75,6 +75,15 @@ def _read(path: Path, files: list[Path]) -> dict:
             f"{path}: extends {name}, but there is no file {other}; the path begins next to the recipe."
         )
     return _merged(_read(other, files), tree)
+
+
+def _hint_of_path(path: Path) -> str:
+    known = Path("recipes") / f"{path.stem}.yaml"
+    return (
+        f"perhaps {known} is meant"
+        if known.is_file() and not path.is_file()
+        else "see recipes/ for complete ones"
+    )
 
 
 def _merged(below: dict, above: dict) -> dict:
@@ -113,7 +122,9 @@ def _explain(problem: dict) -> str:
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         valid = _valid_keys(location[:-1])
-        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.7)
+        near = near or _in_other_blocks(location[-1])
+        near = near or difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(valid)}"
         return f"unknown key {key!r} ({hint})"
     if problem["type"] == "missing":
@@ -123,6 +134,19 @@ def _explain(problem: dict) -> str:
         return message
     shown = "" if isinstance(problem["input"], dict) else f" (found {kind_of(problem['input'])})"
     return f"key {key!r}: {message[0].lower() + message[1:]}{shown}"
+
+
+def _in_other_blocks(name: str) -> list[str]:
+    """The key of this name in whichever block has it; `lr` is what optimizers call the learning rate."""
+    name = {"lr": "learning_rate"}.get(name, name)
+    blocks = [key for key in Recipe.model_fields if _has_keys(key)]
+    return [f"{block}.{name}" for block in blocks if name in _valid_keys([block])]
+
+
+def _has_keys(key: str) -> bool:
+    annotation = Recipe.model_fields[key].annotation
+    arguments = getattr(annotation, "__args__", (annotation,))
+    return any(isinstance(a, type) and issubclass(a, Block) for a in arguments)
 
 
 def _valid_keys(path: Sequence[str]) -> list[str]:

@@ -643,8 +643,13 @@ def test_the_page_has_a_paragraph_for_a_methods_section_with_its_numbers(knows_t
         "at least 10 answers",
         "seed 0",
         "resample studies",
+        "pilots of 5 and 20 people",
     ):
         assert words in text
+    assert "survey weights" not in text
+    settings = {**knows_truth.metadata["evaluation"], "weighted": True}
+    weighted = dataclasses.replace(knows_truth, metadata={**knows_truth.metadata, "evaluation": settings})
+    assert "weighted by people's survey weights" in verdicts.methods_paragraph(weighted, PART)
 
 
 def test_findings_are_exploratory_unless_the_predictions_name_a_registration(knows_truth):

@@ -186,3 +186,8 @@ def test_the_command_reports_all_problems_and_ends_with_status_2(tmp_path):
     assert run.returncode == 2
     assert "2 problems" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_a_table_in_place_of_a_specification_is_told_how_to_get_one(tmp_path):
+    with pytest.raises(InputError, match=r"this is a table.*data spec draft"):
+        load_specification(tmp_path / "answers.csv")

@@ -70,6 +70,9 @@ def test_the_papers_settings_are_the_published_ones(model, start, method):
     ("override", "message"),
     [
         ("optimizer.learning_rat=1", "unknown key 'optimizer.learning_rat' .did you mean 'learning_rate'"),
+        ("epochs=3", "unknown key 'epochs' .did you mean 'optimizer.epochs'"),
+        ("store=runs/store", "unknown key 'store' .did you mean 'data.store'"),
+        ("optimizer.lr=1e-4", "unknown key 'optimizer.lr' .did you mean 'optimizer.learning_rate'"),
         ("modle.start=random", "unknown key 'modle' .did you mean 'model'"),
         ("model.architecture.hidden=3", "unknown key 'model.architecture.hidden'"),
         ("optimizer.epochs=many", "key 'optimizer.epochs'"),
@@ -87,6 +90,12 @@ def test_a_mistake_is_named_with_its_key_and_a_way_out(override, message):
     path = FOLDER / "tiny.yaml"
     with pytest.raises(InputError, match=message):
         load_recipe(path, [override])
+
+
+def test_a_recipe_of_the_project_is_named_where_its_folder_was_left_away(monkeypatch):
+    monkeypatch.chdir(FOLDER.parent)
+    with pytest.raises(InputError, match=r"perhaps recipes/tiny\.yaml is meant"):
+        load_recipe("tiny")
 
 
 def test_all_mistakes_are_named_at_once():

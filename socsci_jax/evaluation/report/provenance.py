@@ -103,7 +103,7 @@ class Provenance:
         """How the predictions were made, for a methods section; "" where the file says nothing."""
         source = sentences(
             mapping(self.training.get("data")).get("source"),
-            self.given("split") and f"split {self.given('split')}",
+            self.given("split") and f"split {self.given('split')}{self._split_seed()}",
         )
         told = (
             (self.model(), "Predictions were made by"),
@@ -118,6 +118,10 @@ class Provenance:
             ),
         )
         return " ".join(f"{words} {fact}." for fact, words in told if fact)
+
+    def _split_seed(self) -> str:
+        seed = _whole(self.metadata.get("split_seed"))
+        return "" if seed is None else f" (drawn with seed {seed})"
 
     def held_out(self) -> str:
         held = self.metadata.get("held_out")
