@@ -59,7 +59,8 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
         contrast = evaluation.metric("effect_r", part=part)
         if contrast is None:
             text = (
-                "No outcome has two conditions with enough answers here, so nothing is known about effects."
+                "No outcome has two conditions with predictions and enough answers here (a control has to be predicted as well), "
+                "so nothing is known about effects."
             )
             return [Sentence("note", text)]
         text = (
@@ -80,7 +81,7 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
         f"condition means correlate {with_interval(r, digits=2)} with people's within outcomes (chance alone gives as "
         f"much with p = {number(p.value if p else None)}"
         + (
-            f"; one half of the people reaches {number(half.value, digits=2)} for the other"
+            f"; people's own split-half correlation is {number(half.value, digits=2)}"
             if half and is_known(half)
             else ""
         )
@@ -88,6 +89,8 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     )
     if signs is not None and is_known(signs):
         facts += f"; the sign of an effect is right in {with_interval(signs, digits=2)} of {counted(signs.n, 'contrast')}, where guessing gives 0.50"
+        if signs.lo is None or signs.lo <= 0.5:
+            facts += " and may explain it"
     if state == "moves":
         return [Sentence("claim", f"Predictions move with the conditions in {name}: {facts}.", EFFECTS_RULE)]
     if state == "against":
