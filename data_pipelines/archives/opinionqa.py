@@ -15,7 +15,7 @@ import polars as pl
 from data_pipelines.formats.tables import Table, read_table
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
-from socsci_jax.studies.scale import is_answer
+from socsci_jax.studies.scale import MAX_LEVELS, is_answer
 from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.specification import SourceFile
 from socsci_jax.studies.store import StudyStore
@@ -29,6 +29,8 @@ FILES = {
 }
 _REFUSED = re.compile(r"\s*(?:refused|no answer|skipped|web blank)\s*", re.IGNORECASE)
 _LONGEST_LIST = 100_000
+# What a row of each file that cannot be read would have been.
+_ROW_OF = {"responses.csv": "participant", "info.csv": "outcome", "metadata.csv": "attribute"}
 
 
 def build(source: Path, out: Path, *, command: str, replace: bool = False) -> StudyStore:
@@ -90,21 +92,25 @@ def _problems(wave: Path, tables: dict[str, Table | None]) -> list[str]:
 
 
 def _add_wave(builder: StoreBuilder, wave: Path, tables: dict[str, Table]) -> None:
-    people = tables["responses.csv"].frame
+    people, rows = tables["responses.csv"].frame, tables["responses.csv"].numbers.to_list()
+    for name, table in tables.items():
+        builder.notes.extend(f"{wave.name}/{note}" for note in table.notes)
+        for row, why in table.misfits:
+            builder.reject(_ROW_OF[name], place=f"{wave.name}/{name}, row {row}", reason=why)
     number = re.search(r"W(\d+)$", wave.name)
     study = f"wave_{number[1]}" if number else wave.name
     builder.add_study(study, title=f"American Trends Panel, wave {number[1]}" if number else wave.name)
     keys = tables["metadata.csv"].frame["key"].drop_nulls()
     known = {key.casefold(): people[key].to_list() for key in keys if key in people.columns}
     weights = _weights(people, wave, builder)
-    for row in range(people.height):
+    for place, row in enumerate(rows):
         told = {
-            name: None if (text := cells[row]) is None or _REFUSED.fullmatch(text) else text
+            name: None if (text := cells[place]) is None or _REFUSED.fullmatch(text) else text
             for name, cells in known.items()
         }
-        builder.add_participant(study, str(row + 1), told, weight=weights[row])
+        builder.add_participant(study, str(row), told, weight=weights[place])
     for question in tables["info.csv"].frame.iter_rows(named=True):
-        _add_question(builder, study, wave, people, question)
+        _add_question(builder, study, wave, people, rows, question)
 
 
 def _weights(people: pl.DataFrame, wave: Path, builder: StoreBuilder) -> list[float | None]:
@@ -119,8 +125,14 @@ def _weights(people: pl.DataFrame, wave: Path, builder: StoreBuilder) -> list[fl
 
 
 def _add_question(
-    builder: StoreBuilder, study: str, wave: Path, people: pl.DataFrame, question: dict[str, str | None]
+    builder: StoreBuilder,
+    study: str,
+    wave: Path,
+    people: pl.DataFrame,
+    rows: list[int],
+    question: dict[str, str | None],
 ) -> None:
+    """Adds an outcome with its answers; `rows` are the places of `people` in their file."""
     key, words = question["key"], question["question"]
     place = f"{wave.name}/info.csv, {key}"
     levels = _levels(question)
@@ -149,7 +161,7 @@ def _add_question(
     )
     item_id = builder.add_item(item)
     codes = places | alternatives
-    for row, answer in enumerate(people[key].to_list(), start=1):
+    for row, answer in zip(rows, people[key].to_list(), strict=True):
         cell = None if answer is None else " ".join(answer.split())
         if cell in codes:
             builder.add_response(item_id, str(row), codes[cell], sample_id=row)
@@ -173,6 +185,8 @@ def _levels(question: dict[str, str | None]) -> tuple[dict[str, float], dict[str
     kept = [label for label in labels if not _REFUSED.fullmatch(label)]
     if len(set(kept)) < len(kept) or not kept:
         return "two options have one label"
+    if len(kept) > MAX_LEVELS:
+        return f"{len(kept):,} options; a scale has at most {MAX_LEVELS:,}"
     numbers = [float(n) for n in ordinal if is_answer(n)]
     if (
         len(numbers) != len(ordinal)

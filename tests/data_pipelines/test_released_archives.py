@@ -292,3 +292,28 @@ def test_a_wave_whose_metadata_name_nothing_is_read_without_it(tmp_path):
     assert build("opinionqa", folder, tmp_path / "store").attributes == ("sex",)
     table(folder / "metadata.csv", [{"key": "GONE", "options": ""}])
     assert build("opinionqa", folder, tmp_path / "store").responses.height == 3
+
+
+def test_rows_of_a_wave_that_do_not_fit_are_counted_and_the_others_keep_their_places(tmp_path):
+    folder = wave(tmp_path / "human_resp" / "American_Trends_Panel_W99")
+    lines = (folder / "responses.csv").read_text().splitlines()
+    lines.insert(2, lines[1].replace("9001", "9005") + ",one cell too many")
+    (folder / "responses.csv").write_text("\n".join(lines) + "\n")
+    store = build("opinionqa", tmp_path / "human_resp", tmp_path / "store")
+    assert store.participants["participant_id"].to_list() == ["1", "4", "5"]
+    (place,) = store.rejects.filter(kind="participant")["place"]
+    assert place == "American_Trends_Panel_W99/responses.csv, row 2"
+
+
+def test_a_question_with_more_options_than_a_scale_has_is_rejected(tmp_path):
+    folder = wave(tmp_path / "human_resp" / "American_Trends_Panel_W99")
+    options = [f"option {n}" for n in range(1200)]
+    info = {
+        "key": "PARKS_W99",
+        "question": "Which?",
+        "references": str(options),
+        "option_ordinal": "[1.0, 2.0]",
+    }
+    table(folder / "info.csv", [info])
+    with pytest.raises(InputError):
+        build("opinionqa", tmp_path / "human_resp", tmp_path / "store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import fairlearn.metrics
@@ -13,7 +14,7 @@ import statsmodels.api as sm
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from socsci_jax.evaluation.metric import Answers, EffectMetric, Pair
+from socsci_jax.evaluation.metric import Answers, DistributionMetric, EffectMetric, Pair
 from socsci_jax.evaluation.metrics import (
     BY_NAME,
     FAMILIES,
@@ -251,3 +252,15 @@ def test_the_page_of_metrics_is_made_of_their_objects():
 
     page = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
     assert page.read_text(encoding="utf-8") == metrics_page()
+
+
+@pytest.mark.parametrize("side", ["predicted", "human"])
+@pytest.mark.parametrize(
+    "name", [name for name, one in BY_NAME.items() if isinstance(one, DistributionMetric)]
+)
+def test_shares_that_are_not_known_give_no_value(name, side):
+    """No draw of a model could be read, or nobody answered: comparisons and argmax would make a number of it."""
+    if (name, side) == ("without_variance", "human"):
+        pytest.skip("it is about predictions alone")
+    pair = dataclasses.replace(random_pair(), **{side: np.full(7, np.nan)})
+    assert np.isnan(value(name, pair))

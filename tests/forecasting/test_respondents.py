@@ -279,7 +279,7 @@ def test_mistakes_are_named():
         "name it by letters": {"batteries": {"age": ["mood", "trust"]}},
         "write three names": {"models": ["mood -> trust"]},
         "'age' has no order": {"models": ["age -> mood -> trust"]},
-        "1 respondents per arm": {"per_arm": 1},
+        "1 respondent per arm": {"per_arm": 1},
     }.items():
         with pytest.raises(InputError, match=message):
             people.ask(items("mood", "trust"), **({"per_arm": 5} | settings))

@@ -243,7 +243,7 @@ def test_an_export_that_fails_leaves_no_folder_of_that_name(checkpoint, tmp_path
     def full(*args, **settings):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("socsci_jax.models.huggingface.write_tensors", full)
+    monkeypatch.setattr("socsci_jax.models.huggingface_export.write_tensors", full)
     with pytest.raises(InputError, match=r"cannot be written \(no space"):
         export_checkpoint(
             loaded.params, loaded.config, tmp_path / "out", source_folder=None, config_json=None
