@@ -31,7 +31,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 
 # Files of few tests that take minutes: at the end one worker would do them while the other has nothing left.
-FIRST = ("test_slurm.py", "test_distributed.py")
+FIRST = ("test_slurm.py", "test_distributed.py", "test_treatments.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
