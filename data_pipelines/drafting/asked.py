@@ -93,18 +93,16 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
     attributes: dict[str, DraftAttribute] = {}
     ticked: dict[tuple[str, str, str], bool] = {}
     in_words = _is_in_words(survey, export)
-    boxes = {(c.question, c.row, c.iteration): [] for c in export.columns if c.role == "answer"}
-    for c in export.columns:
-        if c.role == "answer":
-            boxes[c.question, c.row, c.iteration].append(c.name)
-    conjoint = find_conjoint(export)
-    profiles = conjoint.fields if conjoint is not None else frozenset()
-    looped = {q for b in survey.blocks.values() if b.loop is not None for q in b.questions}
+    boxes: dict[tuple[str, str, str], list[str]] = {}
     # The first iteration of a loop speaks for all, so what any of them holds is asked.
     answers_of: dict[tuple[str, str], list[Mapping[str, int]]] = {}
     for c in export.columns:
-        if c.role == "answer" and c.question in looped:
+        if c.role == "answer":
+            boxes.setdefault((c.question, c.row, c.iteration), []).append(c.name)
             answers_of.setdefault((c.question, c.row), []).append(export.counts(c.name))
+    conjoint = find_conjoint(export)
+    profiles = conjoint.fields if conjoint is not None else frozenset()
+    looped = {q for b in survey.blocks.values() if b.loop is not None for q in b.questions}
     for column in export.columns:
         if column.role == "answer":
             question = survey.find(column.question)

@@ -60,10 +60,7 @@ def simulate(
     )
     described = {
         **prepared.metadata,
-        "split": split.name,
-        "split_seed": split.seed,
-        "split_hash": split.content_hash,
-        "store_hash": store.content_hash,
+        **split.provenance,
         "parts": sorted(prepared.pairs.frame["part"].unique()),
         "held_out": dict(split.held_out["part"].value_counts(sort=True).iter_rows()),
         "resembling": _resembling(model, store, split),

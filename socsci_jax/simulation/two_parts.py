@@ -57,10 +57,9 @@ def simulate_two_parts(
     wanted = split.pairs(*parts).frame
     asked = [wanted] if kappa is not None else [wanted, split.pairs(VALIDATION).frame]
     arms = _all_arms(store, pl.concat([frame.select("item_id", "participant_id") for frame in asked]))
-    made_from = {"split_hash": split.content_hash, "store_hash": store.content_hash}
     tables = [out.with_name(f".{out.name}.{role}.parquet") for role in ("levels", "effects")]
     for model, table in zip((levels, effects), tables):
-        _predict_unless_there(prepare_prediction(model, arms), table, made_from, processes)
+        _predict_unless_there(prepare_prediction(model, arms), table, split, processes)
     if not processes.is_main:
         return None
     both = TwoParts.of_tables(*map(pl.read_parquet, tables), store)
@@ -70,8 +69,7 @@ def simulate_two_parts(
         "kappa": found,
         "kappa_from": "validation part" if kappa is None else "argument",
         "elicitation": "exact",
-        "split": split.name,
-        **made_from,
+        **split.provenance,
         "parts": sorted(wanted["part"].unique()),
         **(metadata or {}),
     }
@@ -238,9 +236,9 @@ def _all_arms(store: StudyStore, asked: pl.DataFrame) -> Pairs:
 
 
 def _predict_unless_there(
-    prepared: PreparedPrediction, table: Path, made_from: dict[str, str], processes: Processes
+    prepared: PreparedPrediction, table: Path, split: Split, processes: Processes
 ) -> None:
-    described = {**prepared.metadata, **made_from, "pairs": len(prepared)}
+    described = {**prepared.metadata, **split.provenance, "pairs": len(prepared)}
     if table.is_file() and read_metadata(table) == described:
         return
     predict_to_file(prepared, table, metadata=described, processes=processes)

@@ -176,6 +176,16 @@ class Split:
         return split
 
     @property
+    def provenance(self) -> dict[str, str | int]:
+        """What the metadata of predictions says of the split and the store that they are of."""
+        return {
+            "split": self.name,
+            "split_seed": self.seed,
+            "split_hash": self.content_hash,
+            "store_hash": self.store.content_hash,
+        }
+
+    @property
     def content_hash(self) -> str:
         return hashlib.sha256(self.held_out.sort(pl.all()).write_csv().encode()).hexdigest()
 

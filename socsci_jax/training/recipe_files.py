@@ -139,20 +139,19 @@ def _explain(problem: dict) -> str:
 def _in_other_blocks(name: str) -> list[str]:
     """The key of this name in whichever block has it; `lr` is what optimizers call the learning rate."""
     name = {"lr": "learning_rate"}.get(name, name)
-    blocks = [key for key in Recipe.model_fields if _has_keys(key)]
-    return [f"{block}.{name}" for block in blocks if name in _valid_keys([block])]
-
-
-def _has_keys(key: str) -> bool:
-    annotation = Recipe.model_fields[key].annotation
-    arguments = getattr(annotation, "__args__", (annotation,))
-    return any(isinstance(a, type) and issubclass(a, Block) for a in arguments)
+    blocks = {key: _block(Recipe, key) for key in Recipe.model_fields}
+    return [f"{key}.{name}" for key, block in blocks.items() if block and name in block.model_fields]
 
 
 def _valid_keys(path: Sequence[str]) -> list[str]:
-    block: type[Block] = Recipe
+    block: type[Block] | None = Recipe
     for name in path:
-        annotation = block.model_fields[name].annotation
-        arguments = getattr(annotation, "__args__", (annotation,))
-        block = next(a for a in arguments if isinstance(a, type) and issubclass(a, Block))
-    return list(block.model_fields)
+        block = block and _block(block, name)
+    return list(block.model_fields) if block else []
+
+
+def _block(of: type[Block], key: str) -> type[Block] | None:
+    """The block that a key holds; None for a plain value."""
+    annotation = of.model_fields[key].annotation
+    arguments = getattr(annotation, "__args__", (annotation,))
+    return next((a for a in arguments if isinstance(a, type) and issubclass(a, Block)), None)

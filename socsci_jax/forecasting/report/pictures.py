@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -179,24 +180,41 @@ def past(m: Material) -> Drawing | None:
     table = m.tables["past"].drop_nulls(["expected", "human"])
     if table.is_empty():
         return None
+    return against_people(
+        "past",
+        "Past studies, each held out and forecast from the others",
+        table,
+        words=lambda row: " · ".join(shortened(str(row[key]), 40) for key in ARM_OF),
+        description=f"{counted(table.height, 'effect')} of {counted(table['study'].n_unique(), 'study')}; on the line a forecast equals what people answered.",
+        caption="Forecasts are nearer to zero than people's effects, since they are shrunk by how little is known.",
+        shows_table=table.height <= 200,
+    )
+
+
+def against_people(
+    name: str,
+    title: str,
+    table: pl.DataFrame,
+    *,
+    words: Callable[[dict[str, Any]], str],
+    description: str,
+    caption: str,
+    shows_table: bool,
+) -> Drawing:
+    """Expected effects against people's, with people's errors; `words` says what a row of the table is of."""
     points = [
-        Point(
-            x=row["human"],
-            y=row["expected"],
-            x_error=row["human_se"],
-            words=" · ".join(shortened(str(row[key]), 40) for key in ARM_OF),
-        )
+        Point(x=row["human"], y=row["expected"], x_error=row["human_se"], words=words(row))
         for row in table.head(MOST_POINTS).iter_rows(named=True)
     ]
     return plots.scatter(
-        "past",
-        "Past studies, each held out and forecast from the others",
+        name,
+        title,
         points,
         x_label=f"people's effect, {UNIT}",
         y_label="expected effect",
-        description=f"{counted(table.height, 'effect')} of {counted(table['study'].n_unique(), 'study')}; on the line a forecast equals what people answered.",
-        caption="Forecasts are nearer to zero than people's effects, since they are shrunk by how little is known.",
+        description=description,
+        caption=caption,
         names=("people", "forecast"),
         digits=1,
-        table=table.height <= 200,
+        table=shows_table,
     )

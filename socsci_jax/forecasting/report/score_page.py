@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from socsci_jax.forecasting.report import tables
-from socsci_jax.forecasting.report.words import UNIT, percent, plain
-from socsci_jax.pages import intervals, page, plots
+from socsci_jax.forecasting.report.pictures import MOST_ARMS, MOST_OUTCOMES, against_people
+from socsci_jax.forecasting.report.words import percent, plain
+from socsci_jax.pages import intervals, page
 from socsci_jax.pages.axes import Series, shortened
 from socsci_jax.pages.drawing import Drawing
 from socsci_jax.pages.findings import Finding
 from socsci_jax.pages.intervals import Curve, Interval
-from socsci_jax.pages.plots import Point, number
+from socsci_jax.pages.plots import number
 from socsci_jax.pages.tables import Cell, Column, Table, whole, words
 from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     from socsci_jax.forecasting.score import Score
 
-MOST_ARMS, MOST_OUTCOMES, MOST_POINTS = 40, 30, 1_500
 # One study covered less than this is worth a warning: its effects err together, so 90 % itself is often missed.
 ENOUGH = 0.8
 FORECAST = Series("forecast", "model")
@@ -138,26 +138,14 @@ def _curve(coverage: pl.DataFrame, effects: int) -> Drawing:
 
 
 def _scatter(told: pl.DataFrame) -> Drawing:
-    points = [
-        Point(
-            x=row["human"],
-            y=row["expected"],
-            x_error=row["human_se"],
-            words=f"{row['condition']} on {row['outcome']}",
-        )
-        for row in told.head(MOST_POINTS).iter_rows(named=True)
-    ]
-    return plots.scatter(
+    return against_people(
         "scatter",
         "Forecast against people",
-        points,
-        x_label=f"people's effect, {UNIT}",
-        y_label="expected effect",
+        told,
+        words=lambda row: f"{row['condition']} on {row['outcome']}",
         description=f"{told.height} effects; on the dashed line the forecast equals what people answered.",
         caption="Forecasts are nearer to zero than effects that people show, since they are shrunk by how little was known.",
-        names=("people", "forecast"),
-        digits=1,
-        table=False,
+        shows_table=False,
     )
 
 
