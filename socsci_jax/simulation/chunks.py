@@ -117,7 +117,8 @@ class FinishedChunks:
         """Raises InputError if the folder cannot be written to."""
         packed = io.BytesIO()
         rows.write_parquet(packed)
-        self._write(self._path(number).name, packed.getbuffer())
+        # A copy of it: Python 3.12.0 and 3.12.1 crash where an exception keeps a view of a BytesIO (gh-111049).
+        self._write(self._path(number).name, packed.getvalue())
 
     def show_life(self, process_id: int) -> None:
         """Lets the others see that this process is at work."""
@@ -149,7 +150,7 @@ class FinishedChunks:
         self.folder.rename(gone)
         shutil.rmtree(gone)
 
-    def _write(self, name: str, content: bytes | memoryview) -> None:
+    def _write(self, name: str, content: bytes) -> None:
         """The file appears under its name only when it is on the disk."""
         partial = self.folder / f"partial-{uuid.uuid4().hex}"
         with self._told_if_it_fails(self.folder / name):
