@@ -25,7 +25,7 @@ from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import simulate
-from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore

@@ -36,7 +36,7 @@ from socsci_jax.training.program import batch_plan
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
-from socsci_jax.verification import compare
+from socsci_jax.verification.compare import compare
 
 PROCESSES = 4
 SILENCE_SECONDS = 5

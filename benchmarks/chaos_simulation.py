@@ -114,9 +114,10 @@ def _make_world(folder: Path) -> None:
     import jax
 
     from benchmarks.workload import SHAPES, model_config
-    from data_pipelines.synthetic.studies import SyntheticConfig, build
+    from data_pipelines.synthetic.designs import SyntheticConfig
+    from data_pipelines.synthetic.studies import build
     from socsci_jax.data.sentencepiece_training import train_sentencepiece
-    from socsci_jax.data.tokenizers import load_tokenizer
+    from socsci_jax.data.tokenizer_loading import load_tokenizer
     from socsci_jax.models.huggingface_export import export_checkpoint
     from socsci_jax.models.modules import init
     from socsci_jax.studies.split_making import make_split
@@ -178,7 +179,7 @@ def _work(a: argparse.Namespace, *, process_id: int, num_processes: int, out: Pa
     from socsci_jax.model_io import open_model
     from socsci_jax.models.sharding import make_mesh
     from socsci_jax.simulation.simulate import simulate
-    from socsci_jax.studies.prompts import STUDY_FIRST
+    from socsci_jax.studies.layouts import STUDY_FIRST
     from socsci_jax.studies.splits import Split
     from socsci_jax.studies.store import StudyStore
 

@@ -197,14 +197,14 @@ def effects_of_random_weights(store: StudyStore, like: pl.DataFrame, *, seed: in
     import jax
 
     from socsci_jax.data.sentencepiece_training import train_sentencepiece
-    from socsci_jax.data.tokenizers import load_tokenizer
+    from socsci_jax.data.tokenizer_loading import load_tokenizer
     from socsci_jax.forecasting.arms import predicted_arms
     from socsci_jax.models.config import DecoderConfig
     from socsci_jax.models.modules import init
     from socsci_jax.models.sharding import make_mesh, param_shardings
     from socsci_jax.simulation.model import SimulationModel
     from socsci_jax.simulation.predict import predict
-    from socsci_jax.studies.prompts import STUDY_FIRST
+    from socsci_jax.studies.layouts import STUDY_FIRST
 
     with tempfile.TemporaryDirectory() as folder:
         texts = [item.text for item in store.item_by_id.values()] + [str(n) for n in range(101)]

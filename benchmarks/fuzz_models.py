@@ -31,7 +31,7 @@ def _make_run(folder: Path) -> None:
 
     _make_recipe(folder)
     (folder / "recipe.yaml").write_text(load_recipe(folder / "above.yaml").rendered())
-    from socsci_jax.studies.prompts import STUDY_FIRST
+    from socsci_jax.studies.layouts import STUDY_FIRST
 
     (folder / "run.json").write_text(json.dumps({"run_id": "a", "layout": STUDY_FIRST.to_dict()}))
     _make_config(folder)
@@ -60,13 +60,13 @@ def _read_specification(folder: Path) -> object:
 
 
 def _make_layout(folder: Path) -> None:
-    from socsci_jax.studies.prompts import STUDY_FIRST
+    from socsci_jax.studies.layouts import STUDY_FIRST
 
     (folder / "layout.json").write_text(json.dumps(STUDY_FIRST.to_dict()))
 
 
 def _read_layout(folder: Path) -> object:
-    from socsci_jax.studies.prompts import load_layout
+    from socsci_jax.studies.layouts import load_layout
 
     return load_layout(folder / "layout.json")
 
@@ -156,14 +156,14 @@ def _make_tokenizer(folder: Path) -> None:
 
 
 def _read_tokenizer(folder: Path) -> None:
-    from socsci_jax.data.tokenizers import load_tokenizer
+    from socsci_jax.data.tokenizer_loading import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
     tokenizer.decode(tokenizer.encode("one two 3\n"))
 
 
 def _read_template(folder: Path) -> None:
-    from socsci_jax.data.tokenizers import load_tokenizer
+    from socsci_jax.data.tokenizer_loading import load_tokenizer
 
     load_tokenizer(folder).prompt_template(system="Be kind.")
 
@@ -209,7 +209,7 @@ def _make_gguf(folder: Path) -> None:
 
 
 def _read_gguf(folder: Path) -> None:
-    from socsci_jax.data.tokenizers import load_tokenizer
+    from socsci_jax.data.tokenizer_loading import load_tokenizer
     from socsci_jax.gguf_header import read_header
     from socsci_jax.models.gguf_model import gguf_config
     from socsci_jax.models.huggingface import locate_model

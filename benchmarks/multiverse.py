@@ -22,7 +22,7 @@ import polars as pl
 
 from data_pipelines.specified.experiment import variants_of_experiment
 from socsci_jax.data.sentencepiece_training import train_sentencepiece
-from socsci_jax.data.tokenizers import load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.forecasting.multiverse import specification_curve
 from socsci_jax.forecasting.population import population
 from socsci_jax.forecasting.table import KEY
@@ -33,9 +33,11 @@ from socsci_jax.models.slots import read_logits
 from socsci_jax.simulation.assignment import asking_of, assign
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.simulation.variants import Prompts, predict_variants
+from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.persona_formats import PERSONA_FORMATS
-from socsci_jax.studies.predictions import VARIANT, Predictions
-from socsci_jax.studies.prompts import STUDY_FIRST, Layout
+from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.prompts import Layout
+from socsci_jax.studies.schema import VARIANT
 from socsci_jax.studies.specification_files import parse_specification
 from socsci_jax.studies.variants import StudyVariants, Variant
 

@@ -27,7 +27,7 @@ from socsci_jax.export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate
-from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.loop import train

@@ -93,7 +93,7 @@ _SHAPE = {
 
 
 def shards(folder: Path, tokenizer: Path, scale: float) -> None:
-    from socsci_jax.data.tokenizers import load_tokenizer
+    from socsci_jax.data.tokenizer_loading import load_tokenizer
     from socsci_jax.training.inputs import load_inputs
 
     shutil.rmtree(folder / "store" / "shards", ignore_errors=True)

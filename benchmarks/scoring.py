@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from socsci_jax.data.prompt_table import PromptTable
-from socsci_jax.data.tokenizers import load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.data.tries import NO_ANSWERS, AnswerTrie, build_trie
 from socsci_jax.models.huggingface import load_checkpoint
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.layouts import STUDY_FIRST
 
 
 def score_requests(a: argparse.Namespace) -> dict:

@@ -20,7 +20,8 @@ from rich.table import Table
 
 from benchmarks.objectives import _of_steps
 from benchmarks.table import save
-from data_pipelines.synthetic.studies import SyntheticConfig, build
+from data_pipelines.synthetic.designs import SyntheticConfig
+from data_pipelines.synthetic.studies import build
 from socsci_jax.model_io import open_model
 from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate

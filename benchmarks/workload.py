@@ -21,12 +21,13 @@ import polars as pl
 import data_pipelines
 from socsci_jax.data.prompt_table import PromptTable, tokenize_prompts
 from socsci_jax.data.sentencepiece_training import train_sentencepiece
-from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
+from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.models.config import DecoderConfig, to_huggingface
 from socsci_jax.models.huggingface_export import export_checkpoint
 from socsci_jax.models.modules import init
+from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.pairs import Pairs
-from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.schema import SCHEMA_VERSION, format_value
 from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.splits import Split

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from socsci_jax.chained_respondents import respondents as respondents
     from socsci_jax.errors import InputError as InputError
-    from socsci_jax.interface import build_store as build_store
-    from socsci_jax.interface import evaluate as evaluate
-    from socsci_jax.interface import export as export
-    from socsci_jax.interface import forecast as forecast
-    from socsci_jax.interface import open_model as open_model
-    from socsci_jax.interface import open_store as open_store
-    from socsci_jax.interface import read_predictions as read_predictions
-    from socsci_jax.interface import split_store as split_store
-    from socsci_jax.interface import train as train
+    from socsci_jax.interface.forecasts import forecast as forecast
+    from socsci_jax.interface.judging import evaluate as evaluate
+    from socsci_jax.interface.judging import read_predictions as read_predictions
+    from socsci_jax.interface.models import export as export
+    from socsci_jax.interface.models import open_model as open_model
+    from socsci_jax.interface.models import train as train
+    from socsci_jax.interface.respondents import respondents as respondents
+    from socsci_jax.interface.stores import build_store as build_store
+    from socsci_jax.interface.stores import open_store as open_store
+    from socsci_jax.interface.stores import split_store as split_store
     from socsci_jax.plain_tables import evaluate_tables as evaluate_tables
     from socsci_jax.simulation.hidden import hidden_states as hidden_states
     from socsci_jax.simulation.predict import predict as predict
@@ -51,20 +51,20 @@ _INTERFACE = {
     "Scale": "studies.schema",
     "Split": "studies.splits",
     "StudyStore": "studies.store",
-    "build_store": "interface",
-    "evaluate": "interface",
+    "build_store": "interface.stores",
+    "evaluate": "interface.judging",
     "evaluate_tables": "plain_tables",
-    "export": "interface",
-    "forecast": "interface",
+    "export": "interface.models",
+    "forecast": "interface.forecasts",
     "hidden_states": "simulation.hidden",
     "item": "studies.asking",
-    "open_model": "interface",
-    "open_store": "interface",
+    "open_model": "interface.models",
+    "open_store": "interface.stores",
     "predict": "simulation.predict",
-    "read_predictions": "interface",
-    "respondents": "chained_respondents",
-    "split_store": "interface",
-    "train": "interface",
+    "read_predictions": "interface.judging",
+    "respondents": "interface.respondents",
+    "split_store": "interface.stores",
+    "train": "interface.models",
 }
 
 __all__ = sorted(_INTERFACE)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from socsci_jax.companions import common_dtype, companions
-from socsci_jax.data.tokenizers import load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import is_gguf, resolve_folder
 from socsci_jax.model_card import model_card

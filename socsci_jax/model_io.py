@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from socsci_jax.compilation import set_up_compiler
-from socsci_jax.data.tokenizers import TOKENIZER_FILES, load_tokenizer
+from socsci_jax.data.tokenizer_loading import TOKENIZER_FILES, load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
 from socsci_jax.models.adapters import (
@@ -31,7 +31,7 @@ from socsci_jax.models.huggingface import (
 from socsci_jax.models.modules import flattened, nested
 from socsci_jax.models.placing import place
 from socsci_jax.models.sharding import make_mesh, param_shardings
-from socsci_jax.reading import as_object, check_kinds, kind_of, read_json_object
+from socsci_jax.reading import as_object, check_kinds, read_json_object
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.trained_on import METADATA_FILE, TrainedOn
@@ -39,6 +39,7 @@ from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.start import start_params
 from socsci_jax.training.stored import StoredParams
+from socsci_jax.wording import kind_of
 
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 

@@ -1,4 +1,4 @@
-"""Readers of texts that may come from elsewhere: JSON, JSON lines, YAML.
+"""Readers of texts that may come from elsewhere: files, JSON and JSON lines; `yaml_reading.py` is that of YAML.
 
 Each of them returns what the file says, or raises one InputError: a file that is absent, too large, not UTF-8, nested
 too deep, or that gives a key twice.  `hint` ends that sentence with what to do.
@@ -14,11 +14,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import yaml
-
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, kind_of, shortened, with_hint
 
 _BOM = b"\xef\xbb\xbf"
 # Half of a character beyond 16 bits, which no file in UTF-8 can hold.
@@ -30,17 +28,17 @@ def read_bytes(path: Path, *, limit: int = bounds.TEXT_BYTES, hint: str = "") ->
     try:
         if not path.is_file():
             found = "is no file" if path.exists() else "file not found"
-            raise InputError(_sentence(f"{path}: {found}", hint))
+            raise InputError(with_hint(f"{path}: {found}", hint))
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except InputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(_sentence(f"{str(path)!r}: cannot be read ({reason})", hint)) from error
+        raise InputError(with_hint(f"{str(path)!r}: cannot be read ({reason})", hint)) from error
     if len(content) > limit:
         raise InputError(
-            _sentence(f"{path}: larger than {limit:,} bytes, the most that is read of such a file", hint)
+            with_hint(f"{path}: larger than {limit:,} bytes, the most that is read of such a file", hint)
         )
     return content
 
@@ -55,11 +53,8 @@ def decode(content: bytes, *, where: str, hint: str = "") -> str:
         return content.removeprefix(_BOM).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
-            _sentence(f"{where}: not UTF-8 (byte {error.start:,} is {content[error.start]:#04x})", hint)
+            with_hint(f"{where}: not UTF-8 (byte {error.start:,} is {content[error.start]:#04x})", hint)
         ) from None
-
-
-# --- JSON -------------------------------------------------------------------------------------------------------------
 
 
 def read_json(path: Path, *, limit: int = bounds.JSON_BYTES, hint: str = "") -> object:
@@ -76,7 +71,7 @@ def parse_json_object(content: bytes | str, *, where: str, hint: str = "", finit
 
 def as_object(found: object, *, where: str, hint: str = "") -> dict:
     if not isinstance(found, dict):
-        raise InputError(_sentence(f"{where}: a JSON object was expected, found {kind_of(found)}", hint))
+        raise InputError(with_hint(f"{where}: a JSON object was expected, found {kind_of(found)}", hint))
     return found
 
 
@@ -97,13 +92,13 @@ def parse_json(
         if _HALF_CHARACTER.search(text):
             json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
-        raise InputError(_sentence(f"{where}: nested deeper than {counted(depth, 'level')}", hint)) from None
+        raise InputError(with_hint(f"{where}: nested deeper than {counted(depth, 'level')}", hint)) from None
     except InputError:
         raise
     except ValueError as error:  # also numbers of thousands of digits, and halves of characters
-        raise InputError(_sentence(f"{where}: not valid JSON ({_short(error)})", hint)) from None
+        raise InputError(with_hint(f"{where}: not valid JSON ({shortened(error)})", hint)) from None
     if _depth(found, depth) > depth:
-        raise InputError(_sentence(f"{where}: nested deeper than {counted(depth, 'level')}", hint))
+        raise InputError(with_hint(f"{where}: nested deeper than {counted(depth, 'level')}", hint))
     return found
 
 
@@ -154,7 +149,7 @@ def json_lines(
     try:
         file = path.open("rb")
     except (OSError, ValueError) as error:
-        raise InputError(_sentence(f"{path}: cannot be read ({error})", hint)) from error
+        raise InputError(with_hint(f"{path}: cannot be read ({error})", hint)) from error
     with file:
         number = 0
         while line := file.readline(longest):
@@ -172,119 +167,6 @@ def json_lines(
                     yield JsonLine(number, problem=str(error).removeprefix("line: ").removesuffix("."))
 
 
-# --- YAML -------------------------------------------------------------------------------------------------------------
-
-
-def read_yaml(path: Path, *, texts: bool = False, hint: str = "") -> object:
-    return parse_yaml(
-        read_text(path, limit=bounds.YAML_BYTES, hint=hint), where=str(path), texts=texts, hint=hint
-    )
-
-
-def parse_yaml(text: str, *, where: str, texts: bool = False, hint: str = "") -> object:
-    """One YAML document as mappings with texts for keys, lists and values; None if there is none.
-
-    With `texts` every value stays a text (`no` is no boolean).  Else values are null, booleans, numbers and texts, as
-    YAML reads them; dates stay texts.  Refused are keys given twice, nesting beyond the bound, tags, and anchors with
-    their aliases: a few lines of them can stand for terabytes.
-    """
-    try:
-        return _tree(yaml.parse(text, Loader=yaml.CBaseLoader), where=where, texts=texts)
-    except (yaml.YAMLError, UnicodeError) as error:
-        said = "; ".join(filter(None, (getattr(error, "context", None), getattr(error, "problem", None))))
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        raise InputError(
-            _sentence(f"{where}: not valid YAML ({line}{said or _short(error)})", hint)
-        ) from None
-
-
-def _tree(events: Iterator[yaml.Event], *, where: str, texts: bool) -> object:
-    # Of each open mapping or list: itself and, in a mapping, the key whose value comes next.
-    stack: list[tuple[dict | list, str | None]] = []
-    result: object = None
-    documents = 0
-
-    def fail(event: yaml.Event, problem: str) -> InputError:
-        return InputError(f"{where}, line {event.start_mark.line + 1}: {problem}.")
-
-    def put(value: object, event: yaml.Event) -> None:
-        nonlocal result
-        if not stack:
-            result = value
-            return
-        holder, key = stack[-1]
-        if isinstance(holder, list):
-            holder.append(value)
-        elif key is not None:
-            holder[key] = value
-            stack[-1] = (holder, None)
-        elif not isinstance(value, str):
-            raise fail(event, "a key must be a text")
-        elif value in holder:
-            raise fail(event, f"key {value[:80]!r} is given twice")
-        else:
-            stack[-1] = (holder, value)
-
-    for event in events:
-        if "\0" in getattr(event, "value", ""):
-            raise fail(event, "a null character is not read")
-        if getattr(event, "anchor", None) is not None:
-            raise fail(event, "anchors and aliases (& and *) are not read; write the value out")
-        if isinstance(event, yaml.ScalarEvent):
-            is_key = bool(stack) and isinstance(stack[-1][0], dict) and stack[-1][1] is None
-            try:
-                put(event.value if texts or is_key else _scalar(event), event)
-            except (ValueError, KeyError, yaml.YAMLError) as error:
-                if isinstance(error, InputError):
-                    raise
-                raise fail(event, f"{event.value[:80]!r} cannot be read ({_short(error)})") from None
-        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            if event.tag not in (None, "!"):
-                raise fail(event, f"the tag {event.tag[:80]!r} is not read")
-            value: dict | list = {} if isinstance(event, yaml.MappingStartEvent) else []
-            put(value, event)
-            stack.append((value, None))
-            if len(stack) > bounds.YAML_DEPTH:
-                raise fail(event, f"nested deeper than {bounds.YAML_DEPTH} levels")
-        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            stack.pop()
-        elif isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-            if documents > 1:
-                raise fail(event, "a second YAML document begins; one file holds one")
-    return result
-
-
-_SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
-
-
-def _scalar(event: yaml.ScalarEvent) -> object:
-    loader = yaml.SafeLoader("")
-    tag = event.tag if event.tag not in (None, "!") else None
-    if tag is None:
-        tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-        if tag not in _SCALARS:
-            return event.value
-    if tag not in _SCALARS:
-        raise ValueError(f"the tag {tag[:80]!r} is not known")
-    return loader.construct_object(yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark))
-
-
-# --- words ------------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def panics_as_errors() -> Iterator[None]:
-    """A panic of a library written in Rust becomes a ValueError; it would pass every `except Exception`."""
-    try:
-        yield
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
-        raise ValueError(_short(error)) from None
-
-
 def check_kinds(
     found: Mapping[str, object],
     kinds: Mapping[str, type],
@@ -297,30 +179,15 @@ def check_kinds(
     for key, kind in kinds.items():
         value = found.get(key)
         if not (isinstance(value, kind) or (optional and value is None)) or (kind is int and value is True):
-            raise InputError(_sentence(f"{where}: {key} is {kind_of(value)}", hint))
+            raise InputError(with_hint(f"{where}: {key} is {kind_of(value)}", hint))
 
 
-def kind_of(found: object) -> str:
-    """A value of JSON or YAML as a sentence shows it: short, however large it is."""
-    match found:
-        case bool() | None:
-            return repr(found)
-        case int() | float():
-            return repr(found) if abs(found) < 1e18 or found != found else "a huge number"
-        case str():
-            shown = repr(found if len(found) <= 60 else f"{found[:59]}…")
-            return shown if len(shown) <= 80 else f"{shown[:79]}…"  # control characters are written out
-        case list():
-            return f"a list of {len(found)}"
-        case dict():
-            return f"a mapping of {counted(len(found), 'key')}"
-    return type(found).__name__
-
-
-def _sentence(problem: str, hint: str) -> str:
-    return f"{problem}; {hint}." if hint else f"{problem}."
-
-
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:199]}…"
+@contextlib.contextmanager
+def panics_as_errors() -> Iterator[None]:
+    """A panic of a library written in Rust becomes a ValueError; it would pass every `except Exception`."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(shortened(error)) from None

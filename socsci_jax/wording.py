@@ -1,4 +1,4 @@
-"""Counts in sentences: `1 study`, `2,043 answers`, `1 row is`."""
+"""The words of sentences for users: counts (`1 study`, `1 row is`), values from files, and what to do."""
 
 from __future__ import annotations
 
@@ -30,3 +30,31 @@ def listed(words: Sequence[str]) -> str:
     """Words as a sentence lists them: "5, 20 and 50"."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def kind_of(found: object) -> str:
+    """A value of JSON or YAML as a sentence shows it: short, however large it is."""
+    match found:
+        case bool() | None:
+            return repr(found)
+        case int() | float():
+            return repr(found) if abs(found) < 1e18 or found != found else "a huge number"
+        case str():
+            shown = repr(found if len(found) <= 60 else f"{found[:59]}…")
+            return shown if len(shown) <= 80 else f"{shown[:79]}…"  # control characters are written out
+        case list():
+            return f"a list of {len(found)}"
+        case dict():
+            return f"a mapping of {counted(len(found), 'key')}"
+    return type(found).__name__
+
+
+def with_hint(problem: str, hint: str) -> str:
+    """The sentence of a problem, ended with what to do where there is something."""
+    return f"{problem}; {hint}." if hint else f"{problem}."
+
+
+def shortened(error: BaseException) -> str:
+    """What an error says, on one line of at most 200 characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:199]}…"

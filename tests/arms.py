@@ -12,7 +12,7 @@ from socsci_jax.data.contrast_plan import ContrastPlan
 from socsci_jax.data.contrasts import ContrastTargets
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.models.modules import init
-from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.splits import Split

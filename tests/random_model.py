@@ -9,7 +9,7 @@ from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.models.slots import read_logits, read_states
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.layouts import STUDY_FIRST
 
 
 def random_model(world, *, sizes=(1, 1, 1)) -> SimulationModel:

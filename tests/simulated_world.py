@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from small import small_config, small_store, small_tokenizer
 
-from socsci_jax.data.tokenizers import load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.distributed.processes import Processes
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.simulation.simulate import simulate
-from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 

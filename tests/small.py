@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.data.sentencepiece_training import train_sentencepiece
-from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
+from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.studies.fingerprints import TRAINED_ON_SCHEMA
-from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.store import StudyStore

@@ -10,7 +10,7 @@ import yaml
 from small import small_recipe, small_store
 
 from socsci_jax.cli.output import share_of
-from socsci_jax.data.tokenizers import load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.studies.store import StudyStore
 
 

@@ -16,8 +16,9 @@ from socsci_jax.data.prompt_table import tokenize_prompts
 from socsci_jax.export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.simulation.predict import predict
+from socsci_jax.studies.layouts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.pairs import Pairs
-from socsci_jax.studies.prompts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST, Turn
+from socsci_jax.studies.prompts import Turn
 
 torch = pytest.importorskip("torch")
 

@@ -33,8 +33,8 @@ from socsci_jax.models.huggingface import load_checkpoint, stored_tensors
 from socsci_jax.models.modules import init
 from socsci_jax.training.checkpoint_writer import CheckpointWriter
 from socsci_jax.training.optimizer import make_optimizer
-from socsci_jax.training.recipe_blocks import OptimizerConfig
 from socsci_jax.training.recipe_files import parse_recipe
+from socsci_jax.training.recipe_objective import OptimizerConfig
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.state import initial_state, state_shardings
 from socsci_jax.training.stored import StoredParams, restore_state

@@ -13,13 +13,13 @@ from tiny_models import huggingface_model
 from tokenizer_files import CORPUS, ODD_TEXTS, small_vocab_and_merges, write_config
 
 from socsci_jax.data.chat import CHATML_TEMPLATE
-from socsci_jax.data.tokenizers import load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe
-from socsci_jax.verification import compare
+from socsci_jax.verification.compare import compare
 
 
 def gguf_of(folder, path, *, pre, family="llama", metadata=None):

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from socsci_jax import bounds, tables
 from socsci_jax.errors import BAD_INPUT, InputError, ending
-from socsci_jax.reading import json_lines, kind_of, parse_json, parse_yaml, read_json, read_text, read_yaml
+from socsci_jax.reading import json_lines, parse_json, read_json, read_text
 from socsci_jax.tables import decompressed, open_parquet, read_parquet, read_rows, to_polars
 from socsci_jax.training.recipe_files import load_recipe
+from socsci_jax.wording import kind_of
+from socsci_jax.yaml_reading import parse_yaml, read_yaml
 
 DAMAGED_JSON = {
     "a key given twice": (b'{"a": 1, "a": 2}', "key 'a' is given twice"),

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 EVERYBODY = {"errors", "progress", "hub", "gguf_header", "compilation", "hardware", "distributed"}
-EVERYBODY |= {"bounds", "wording", "reading", "tables", "foreign_text", "storage", "pages"}
+EVERYBODY |= {"bounds", "wording", "reading", "yaml_reading", "tables", "foreign_text", "storage", "pages"}
 MAY_IMPORT = {
     "studies": set(),
     "evaluation": {"studies", "estimation"},
@@ -39,7 +39,7 @@ WITHOUT_JAX = (
 LAYERS = (
     ("errors", "bounds", "wording"),
     ("pages", "progress", "foreign_text", "compilation", "hardware", "reading", "hub"),
-    ("storage", "tables", "gguf_header", "distributed"),
+    ("yaml_reading", "storage", "tables", "gguf_header", "distributed"),
     ("studies", "models", "estimation"),
     ("evaluation", "data", "rectification"),
     ("simulation", "forecasting"),
@@ -49,7 +49,6 @@ LAYERS = (
     ("verification", "sweep", "feasibility", "quickstart"),
     ("pretrained", "plain_tables"),
     ("interface",),
-    ("chained_respondents",),
     ("cli",),
     ("__main__",),
 )

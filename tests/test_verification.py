@@ -14,14 +14,15 @@ from safetensors.numpy import load_file, save_file
 from small import write_run_metadata
 from tiny_models import huggingface_model, save
 
-from socsci_jax import verification
 from socsci_jax.errors import InputError
 from socsci_jax.models.huggingface import load_checkpoint
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.training.checkpoint_writer import CheckpointWriter
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import RunFolder
-from socsci_jax.verification import compare, tensor_difference
+from socsci_jax.verification import tensors
+from socsci_jax.verification.compare import compare
+from socsci_jax.verification.tensors import tensor_difference
 
 torch = pytest.importorskip("torch")
 
@@ -174,7 +175,7 @@ def test_config_is_compared_key_by_key_and_files_by_their_content(folder):
 
 
 def test_values_are_compared_by_their_bits(monkeypatch):
-    monkeypatch.setattr(verification, "PIECE", 4)
+    monkeypatch.setattr(tensors, "PIECE", 4)
     a = np.array([[1, np.nan, np.inf], [0, -2, 3]], np.float32)
     assert tensor_difference("x", a, a.copy()) is None
     b = a.copy()

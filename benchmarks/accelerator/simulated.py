@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks import scoring, table
 from benchmarks.accelerator.steps import TINY, WORK
 from benchmarks.workload import workload
-from socsci_jax.data.tokenizers import load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.models.catalog import CATALOG
 from socsci_jax.models.config import DecoderConfig, to_huggingface
 from socsci_jax.models.huggingface_export import export_checkpoint
@@ -24,7 +24,7 @@ from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
-from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.layouts import STUDY_FIRST
 
 
 def ours(model: str, tokens_per_row: int, *, tiny: bool) -> dict[str, Any]:

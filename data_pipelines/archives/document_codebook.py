@@ -10,10 +10,10 @@ from typing import Annotated
 import pydantic
 
 from socsci_jax.errors import InputError
-from socsci_jax.reading import read_yaml
 from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.scale import LARGEST_ANSWER, MAX_LEVELS
 from socsci_jax.studies.schema import Item, Scale
+from socsci_jax.yaml_reading import read_yaml
 
 CODEBOOK, DOCUMENTS = "codebook.yaml", "documents.csv"
 ID, TEXT, CODER = "id", "text", "coder"

@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from socsci_jax.errors import InputError
-from socsci_jax.reading import JsonLine, json_lines, kind_of
+from socsci_jax.reading import JsonLine, json_lines
 from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.tables import open_parquet, unreadable
+from socsci_jax.wording import kind_of
 
 # Shards hold persons of a megabyte each.
 BATCH_ROWS = 64

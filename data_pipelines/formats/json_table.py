@@ -9,8 +9,9 @@ from pathlib import Path
 from data_pipelines.formats.limits import MOST_COLUMNS
 from data_pipelines.formats.tables import Table, check_size, make_table
 from socsci_jax.errors import InputError
-from socsci_jax.reading import json_lines, kind_of
+from socsci_jax.reading import json_lines
 from socsci_jax.studies.scale import format_value
+from socsci_jax.wording import kind_of
 
 # Between the texts of a list: utterances and paragraphs stand below each other, short tags side by side.
 _SHORT = 40

@@ -13,9 +13,8 @@ from data_pipelines.specified.codebook_entries import entry
 from data_pipelines.specified.deposit import Deposit
 from data_pipelines.specified.rows import coded
 from socsci_jax.errors import InputError
-from socsci_jax.reading import kind_of
 from socsci_jax.studies.specification_parts import Text, TextFrom
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, kind_of
 
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*\s*$")
 

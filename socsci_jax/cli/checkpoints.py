@@ -59,7 +59,7 @@ def verify(
 
     # Nothing is computed: accelerators are left to those who train on them.
     jax.config.update("jax_platforms", "cpu")
-    from socsci_jax.verification import compare, difference_table
+    from socsci_jax.verification.compare import compare, difference_table
 
     found = compare(a, b)
     for label, where in zip("AB", found.sides):

@@ -86,8 +86,8 @@ def data_inspect(
         say(f"signed off: {signature.name}, {signature.date}, {of}")
     if tokenizer is not None:
         from socsci_jax.data.lengths import token_lengths
-        from socsci_jax.data.tokenizers import load_tokenizer
-        from socsci_jax.studies.prompts import load_layout
+        from socsci_jax.data.tokenizer_loading import load_tokenizer
+        from socsci_jax.studies.layouts import load_layout
 
         table = token_lengths(store, layout=load_layout(layout), tokenizer=load_tokenizer(tokenizer))
         print_table(f"Tokens per prompt, layout {layout}", table)
@@ -129,7 +129,7 @@ def data_layout(
     import dataclasses
     import json
 
-    from socsci_jax.studies.prompts import load_layout
+    from socsci_jax.studies.layouts import load_layout
 
     found = load_layout(layout)
     if attributes:

@@ -13,16 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from socsci_jax.data.contrasts import FEWEST_PERSONAS
-from socsci_jax.data.plan import (
-    MULTIPLE,
-    BatchPlan,
-    Contrasted,
-    EpochPlan,
-    Lengths,
-    PlannedRow,
-    round_up,
-    shared_with_previous,
-)
+from socsci_jax.data.plan import MULTIPLE, BatchPlan, Contrasted, EpochPlan, Lengths, PlannedRow
+from socsci_jax.data.row_fitting import round_up, shared_with_previous
 from socsci_jax.data.trees import RowShape
 from socsci_jax.errors import InputError
 from socsci_jax.wording import counted

@@ -14,8 +14,8 @@ import polars as pl
 
 from socsci_jax.data.branch_targets import BranchTargets, TargetTable
 from socsci_jax.data.contrasts import FEWEST_PERSONAS, ContrastTable
-from socsci_jax.data.plan import shared_with_previous
 from socsci_jax.data.prompt_table import PromptTable, SortedTokens, sort_by_tokens, tokenize_prompts
+from socsci_jax.data.row_fitting import shared_with_previous
 from socsci_jax.data.shard_records import RecordForm, RecordWriter
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.tries import AnswerTrie, build_trie

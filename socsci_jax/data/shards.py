@@ -28,14 +28,14 @@ from socsci_jax.data.targets import ANSWERS, target_table
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.trees import Branch
 from socsci_jax.errors import InputError
-from socsci_jax.reading import kind_of, read_json_object
+from socsci_jax.reading import read_json_object
 from socsci_jax.storage import beside
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.tables import open_parquet, read_rows, to_polars, unreadable
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, kind_of
 
 FORMAT_VERSION = 4
 

@@ -14,7 +14,8 @@ from socsci_jax import bounds
 from socsci_jax.data.gguf_tokenizer import QWEN2_PATTERN
 from socsci_jax.data.patterns import check_patterns
 from socsci_jax.errors import InputError
-from socsci_jax.reading import as_object, kind_of, panics_as_errors, read_json_object
+from socsci_jax.reading import as_object, panics_as_errors, read_json_object
+from socsci_jax.wording import kind_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import numpy as np
 
 from socsci_jax.errors import InputError
-from socsci_jax.estimation.linear import Estimates, Weights, check_weights, fit, sum_by_cluster, wald
+from socsci_jax.estimation.linear import Estimates, fit, sum_by_cluster, wald
+from socsci_jax.estimation.sampling_weights import Weights, check_weights
 from socsci_jax.wording import counted
 
 

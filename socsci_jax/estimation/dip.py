@@ -11,8 +11,9 @@ import dataclasses
 import numpy as np
 
 from socsci_jax.errors import InputError
-from socsci_jax.estimation.linear import Weights, assign_folds, check_weights, degrees, sum_by_cluster, wald
+from socsci_jax.estimation.linear import assign_folds, degrees, sum_by_cluster, wald
 from socsci_jax.estimation.ppi import Rectified
+from socsci_jax.estimation.sampling_weights import Weights, check_weights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from socsci_jax.errors import InputError
-from socsci_jax.estimation.linear import Estimates, Family, assign_folds, check_weights, degrees, fit, wald
+from socsci_jax.estimation.linear import Estimates, Family, assign_folds, degrees, fit, wald
+from socsci_jax.estimation.sampling_weights import check_weights
 
 
 def pseudo_outcomes(

@@ -18,10 +18,8 @@ from socsci_jax.errors import InputError
 from socsci_jax.estimation.linear import (
     Estimates,
     Family,
-    Weights,
     assign_folds,
     check_design,
-    check_weights,
     degrees,
     fit,
     invert,
@@ -30,6 +28,7 @@ from socsci_jax.estimation.linear import (
     wald,
     weighted_gram,
 )
+from socsci_jax.estimation.sampling_weights import Weights, check_weights
 
 Errors = Literal["HC2", "HC0", "gradients"]
 

@@ -18,7 +18,8 @@ from socsci_jax.evaluation.metrics import BY_NAME, robustness
 from socsci_jax.evaluation.metrics.distributions import positions
 from socsci_jax.evaluation.parts import Part
 from socsci_jax.evaluation.table import MODEL, SCALE, row
-from socsci_jax.studies.predictions import VARIANT, Predictions
+from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.schema import VARIANT
 
 # The variant of rows that name none.
 BASE = "base"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from socsci_jax.data.plan import MULTIPLE, EpochPlan, round_up
+from socsci_jax.data.plan import MULTIPLE, EpochPlan
+from socsci_jax.data.row_fitting import round_up
 from socsci_jax.data.shards import TreeShards
-from socsci_jax.data.tokenizers import load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.data.trees import RowShape
 from socsci_jax.errors import InputError
 from socsci_jax.hub import folder_at_hand

@@ -11,8 +11,8 @@ from socsci_jax.errors import InputError
 from socsci_jax.evaluation.report import checklists, guide_llm, registration_form
 from socsci_jax.evaluation.report.provenance import Provenance, mapping
 from socsci_jax.forecasting.files import SavedForecast
-from socsci_jax.reading import read_yaml
 from socsci_jax.wording import counted
+from socsci_jax.yaml_reading import read_yaml
 
 GUIDE, FORM = "guide-llm.md", "registration-form.md"
 # What no file knows and authors may state.

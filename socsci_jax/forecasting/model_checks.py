@@ -9,8 +9,7 @@ import polars as pl
 
 from socsci_jax.forecasting.arms import positions
 from socsci_jax.forecasting.table import CHECKS, KEY
-from socsci_jax.studies.predictions import VARIANT
-from socsci_jax.studies.schema import Item
+from socsci_jax.studies.schema import VARIANT, Item
 from socsci_jax.studies.variants import DRIFT, StudyVariants, drift_items
 
 # Percentage points of the scale's range below which answers do not move.

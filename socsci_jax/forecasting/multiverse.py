@@ -13,8 +13,8 @@ from socsci_jax.forecasting.effects import reference_of
 from socsci_jax.forecasting.model_checks import study_checks
 from socsci_jax.forecasting.partial_answers import EverybodysMeans, everybodys_means
 from socsci_jax.forecasting.table import CHECKS, KEY, MULTIVERSE, VARIANTS
-from socsci_jax.studies.predictions import VARIANT, Predictions
-from socsci_jax.studies.schema import Item
+from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.schema import VARIANT, Item
 from socsci_jax.studies.variants import StudyVariants, Variant, VariantPredictions
 
 # Takes a study with its variants, and personas with their `participant_id`.

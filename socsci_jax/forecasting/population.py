@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.reading import read_yaml
 from socsci_jax.studies.attributes import attribute_text
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.yaml_reading import read_yaml
 
 # Attribute -> value -> share of the population.
 Margins = Mapping[str, Mapping[str, float]]

@@ -18,8 +18,9 @@ from socsci_jax.errors import InputError
 from socsci_jax.models.config import LINEAR_MAPS, AdapterConfig, DecoderConfig
 from socsci_jax.models.modules import flattened, init, nested, parameter_axes
 from socsci_jax.models.quantization import BLOCK, NF4, dequantize, quantize
-from socsci_jax.reading import kind_of, read_json_object
+from socsci_jax.reading import read_json_object
 from socsci_jax.storage import new_folder
+from socsci_jax.wording import kind_of
 
 # The path of a parameter in the pytree.
 Name = tuple[str, ...]

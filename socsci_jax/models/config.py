@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
-from socsci_jax.reading import kind_of, parse_json_object
+from socsci_jax.reading import parse_json_object
+from socsci_jax.wording import kind_of
 
 ModelType = Literal["qwen2", "qwen3", "llama"]
 _ARCHITECTURE: dict[ModelType, str] = {

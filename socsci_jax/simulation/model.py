@@ -15,7 +15,8 @@ from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.modules import parameter_count
 from socsci_jax.models.sharding import batch_sharding
-from socsci_jax.studies.prompts import Layout, load_layout
+from socsci_jax.studies.layouts import load_layout
+from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.trained_on import TrainedOn
 from socsci_jax.wording import counted
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import polars as pl
 
-from socsci_jax.data.plan import round_up
 from socsci_jax.data.prompt_table import PromptTable, shared_tokens, sort_by_tokens
+from socsci_jax.data.row_fitting import round_up
 from socsci_jax.data.shards import Sharing
 from socsci_jax.data.trees import Branch, PromptPath, RowShape, TreeRows, empty_rows, grow_branch, put_row
 from socsci_jax.data.tries import AnswerTrie

@@ -19,8 +19,9 @@ from socsci_jax.simulation.predict import exact_frame, prepare_prediction
 from socsci_jax.simulation.requests import TokenCounts, count_tokens, distinct_requests
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.persona_formats import PERSONA_FORMATS, PersonaFormatName
-from socsci_jax.studies.predictions import VARIANT, Predictions
+from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.prompts import Layout
+from socsci_jax.studies.schema import VARIANT
 from socsci_jax.studies.variants import CHECKED, StudyVariants, VariantPredictions
 
 logger = logging.getLogger(__name__)

@@ -7,36 +7,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from socsci_jax.errors import InputError
-from socsci_jax.reading import kind_of, parse_json, parse_json_object
+from socsci_jax.reading import parse_json, parse_json_object
 from socsci_jax.storage import new_file
 from socsci_jax.studies.pairs import Pairs
-from socsci_jax.studies.scale import Scale, format_value
-from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
+from socsci_jax.studies.prediction_checks import check_rows
+from socsci_jax.studies.schema import PREDICTIONS_SCHEMA, VARIANT
 from socsci_jax.studies.store import StudyStore
-from socsci_jax.studies.trained_on import UNSEEN
 from socsci_jax.tables import decompressed, open_parquet, read_parquet, to_polars, unreadable
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, kind_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METADATA_KEY = b"socsci_jax"
-SUM_TOLERANCE = 1e-4
 # A table of somebody else has item_id, participant_id, and levels with probs, or draw with value.
 OPTIONAL = ("levels", "probs", "mass_on_levels", "draw", "value", "seen", "unseen")
-# A column that simulate does not write: the same predictions with options in another order, other words, ...
-VARIANT = "variant"
 _WITH_VARIANT = PREDICTIONS_SCHEMA.append(pa.field(VARIANT, pa.string()))
 _HINT = "write it again with `socsci-jax simulate`, or with any writer of Parquet or CSV"
 
@@ -124,10 +118,7 @@ def read_predictions(path: str | Path, store: StudyStore) -> Predictions:
             f"{path}: these predictions were made of another content of the study store (hash {str(made_of)[:12]}, that of "
             f"{store.path} is {store.content_hash[:12]}); give the store that they were made of, or simulate again."
         )
-    _check_ids(path, frame, store)
-    _check_duplicates(path, frame)
-    _check_known_values(path, frame)
-    _check_probs(path, frame, store)
+    check_rows(path, frame, store)
     return Predictions(frame=frame, metadata=metadata, pairs=_pairs(frame, store))
 
 
@@ -223,131 +214,3 @@ def inner_value(kind: pa.DataType, number: float) -> float:
 
 def _is_number(found: object) -> bool:
     return isinstance(found, int | float) and not isinstance(found, bool)
-
-
-def _first_row(rows: np.ndarray | pl.Series) -> int:
-    """Index of the first True."""
-    return int(np.argmax(np.asarray(rows)))
-
-
-def _check_ids(path: Path, frame: pl.DataFrame, store: StudyStore) -> None:
-    items = store.items.select("item_id", "study_id")
-    joined = frame.select("item_id", "participant_id").join(
-        items, on="item_id", how="left", maintain_order="left"
-    )
-    unknown = joined["study_id"].is_null()
-    if unknown.any():
-        row = _first_row(unknown)
-        raise InputError(
-            f"{path}, row {row}: item_id {frame['item_id'][row]!r} is not in the store {store.path}, whose ids "
-            f"look like {items['item_id'][0]!r}; predict the items of this store."
-        )
-    people = store.participants.select("study_id", "participant_id").with_columns(known=True)
-    joined = joined.join(people, on=["study_id", "participant_id"], how="left", maintain_order="left")
-    strangers = joined["known"].is_null() & joined["participant_id"].is_not_null()
-    if strangers.any():
-        row = _first_row(strangers)
-        raise InputError(
-            f"{path}, row {row}: participant_id {joined['participant_id'][row]!r} is not a participant of study "
-            f"{joined['study_id'][row]!r} in {store.path}; use the store's ids, or null for everybody who "
-            "answered the item."
-        )
-
-
-# What sums of float32 probabilities may exceed one by.
-TOLERANCE_OF_MASS = 1e-2
-
-
-def _check_known_values(path: Path, frame: pl.DataFrame) -> None:
-    """Raises InputError for a mass that is no probability, and for words of `unseen` that mean nothing."""
-    if "mass_on_levels" in frame.columns:
-        mass = frame["mass_on_levels"].cast(pl.Float64)
-        odd = (mass.is_not_null() & ~mass.is_between(0, 1 + TOLERANCE_OF_MASS)).fill_null(True)
-        if odd.any():
-            row = _first_row(odd)
-            raise InputError(
-                f"{path}, row {row}: mass_on_levels is {mass[row]}; a probability from 0 to 1 is needed."
-            )
-    if "unseen" in frame.columns:
-        odd = frame["unseen"].is_not_null() & ~frame["unseen"].cast(pl.String).is_in(UNSEEN)
-        if odd.any():
-            row = _first_row(odd)
-            raise InputError(
-                f"{path}, row {row}: unseen is {frame['unseen'][row]!r:.80}; it is one of {', '.join(UNSEEN)}, or empty."
-            )
-
-
-def _check_duplicates(path: Path, frame: pl.DataFrame) -> None:
-    key = ["item_id", "participant_id", "draw", *({VARIANT} & set(frame.columns))]
-    again = ~frame.select(pl.struct(key).is_first_distinct()).to_series()
-    if again.any():
-        item, participant, draw = frame.select(key[:3]).row(_first_row(again))
-        raise InputError(
-            f"{path}, row {_first_row(again)}: item {item!r}, participant {participant!r}, draw {draw} was given "
-            "before; give each once, and number draws from 0."
-        )
-
-
-def _check_probs(path: Path, frame: pl.DataFrame, store: StudyStore) -> None:
-    def fail(rows: np.ndarray | pl.Series, found: str) -> None:
-        row = _first_row(rows)
-        raise InputError(f"{path}, row {row} (item {frame['item_id'][row]!r}): {found}")
-
-    exact = frame["probs"].is_not_null()
-    if not exact.any():
-        return
-    bare = exact & frame["levels"].is_null()
-    if bare.any():
-        fail(bare, "probs without levels; give the level that each probability belongs to.")
-    lengths = exact & (frame["probs"].list.len() != frame["levels"].list.len())
-    if lengths.any():
-        row = frame.row(_first_row(lengths), named=True)
-        fail(
-            lengths,
-            f"{counted(len(row['probs']), 'prob')} for {counted(len(row['levels']), 'level')}; give one for each.",
-        )
-
-    rows = np.flatnonzero(exact.to_numpy())
-    probs = frame["probs"].filter(exact)
-    owner = np.repeat(rows, probs.list.len().to_numpy())
-    flat = probs.to_arrow().flatten().to_numpy(zero_copy_only=False)
-    bad = ~np.isfinite(flat) | (flat < 0)
-    if bad.any():
-        at = _first_row(bad)
-        fail(np.arange(frame.height) == owner[at], f"probability {flat[at]} found; all must be 0 or more.")
-    total = np.bincount(owner, weights=flat, minlength=frame.height)
-    off = exact.to_numpy() & (np.abs(total - 1) > SUM_TOLERANCE)
-    if off.any():
-        fail(
-            off,
-            f"the probabilities sum to {total[_first_row(off)]:.6g}; they must sum to 1, renormalize them.",
-        )
-
-    # Millions of rows share a few lists of levels: each (item, list) is looked at once.
-    lists = frame.filter(exact).select("item_id", "levels").unique(maintain_order=True)
-    for item_id, levels in lists.iter_rows():
-        scale = store.item_by_id[item_id].scale
-        foreign = [
-            level
-            for level in levels
-            if level is None or not (scale.allows(level) or scale.is_alternative(level))
-        ]
-        if foreign or len(set(levels)) < len(levels):
-            first = (frame["item_id"] == item_id) & (frame["levels"] == pl.Series([levels]))
-            named = "None" if not foreign or foreign[0] is None else _show(foreign[0])
-            found = f"level {named}" if foreign else "a level given twice"
-            fail(
-                first.fill_null(False),
-                f"{found} found, but its scale is {_describe(scale)}; use its levels, each once.",
-            )
-
-
-def _show(level: float) -> str:
-    return format_value(level) if math.isfinite(level) else str(level)
-
-
-def _describe(scale: Scale) -> str:
-    if scale.kind != "levels":
-        return f"{scale.kind} ({scale.lo} to {scale.hi})"
-    shown = ", ".join(map(_show, scale.levels[:8])) + (", ..." if len(scale.levels) > 8 else "")
-    return f"{shown} ({counted(len(scale.levels), 'level')})"

@@ -13,10 +13,11 @@ from pydantic_core import ErrorDetails
 
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
-from socsci_jax.reading import parse_yaml, read_text
+from socsci_jax.reading import read_text
 from socsci_jax.studies.specification import Specification, Study
 from socsci_jax.studies.specification_checks import problems
 from socsci_jax.wording import counted
+from socsci_jax.yaml_reading import parse_yaml
 
 SHOWN_PROBLEMS = 100
 TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods", ".sav", ".dta", ".rds", ".rdata", ".jsonl")

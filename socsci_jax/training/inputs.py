@@ -17,14 +17,16 @@ from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.hub import resolve_folder
 from socsci_jax.models.huggingface import CHECKPOINT_FILES
 from socsci_jax.progress import progress
+from socsci_jax.studies.layouts import load_layout
 from socsci_jax.studies.pairs import Pairs
-from socsci_jax.studies.prompts import Layout, load_layout
+from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.splits import Split, Subset
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.trained_on import TrainedOn
 from socsci_jax.training.recipe import Recipe
-from socsci_jax.training.recipe_blocks import DataConfig, ObjectiveConfig
+from socsci_jax.training.recipe_blocks import DataConfig
+from socsci_jax.training.recipe_objective import ObjectiveConfig
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

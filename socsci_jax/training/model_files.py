@@ -7,7 +7,8 @@ import json
 import shutil
 
 from socsci_jax.data.sentencepiece_training import train_sentencepiece
-from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
+from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
 from socsci_jax.models.config import DecoderConfig, to_huggingface

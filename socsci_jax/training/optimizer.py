@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from socsci_jax.training.recipe_blocks import OptimizerConfig
+from socsci_jax.training.recipe_objective import OptimizerConfig
 
 
 def learning_rate_schedule(settings: OptimizerConfig, *, total_steps: int) -> optax.Schedule:

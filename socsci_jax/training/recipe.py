@@ -16,14 +16,15 @@ from socsci_jax.models.config import AdapterConfig
 from socsci_jax.training.recipe_blocks import (
     BatchConfig,
     Block,
-    CheckpointsConfig,
     DataConfig,
     LoraConfig,
     ModelConfig,
-    ObjectiveConfig,
-    OptimizerConfig,
     ParallelismConfig,
     Seed,
+)
+from socsci_jax.training.recipe_objective import ObjectiveConfig, OptimizerConfig
+from socsci_jax.training.recipe_upkeep import (
+    CheckpointsConfig,
     TrackingConfig,
     ValidationConfig,
     WatchdogConfig,

@@ -10,9 +10,10 @@ from typing import Any
 import pydantic
 
 from socsci_jax.errors import InputError
-from socsci_jax.reading import kind_of, parse_yaml, read_yaml
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_blocks import Block
+from socsci_jax.wording import kind_of
+from socsci_jax.yaml_reading import parse_yaml, read_yaml
 
 # Files that a recipe extends one after the other, and blocks within blocks.
 LONGEST_CHAIN = 16

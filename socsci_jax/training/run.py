@@ -27,15 +27,17 @@ from typing import Any
 from etils import epath
 
 from socsci_jax import __version__
-from socsci_jax.data.tokenizers import Tokenizer, load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
+from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig, from_huggingface
-from socsci_jax.reading import check_kinds, read_json_object, read_yaml
+from socsci_jax.reading import check_kinds, read_json_object
 from socsci_jax.storage import new_folder
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn, read_trained_on
 from socsci_jax.training.recipe import NOT_THE_RESULT, Recipe
 from socsci_jax.training.recipe_files import parse_recipe
+from socsci_jax.yaml_reading import read_yaml
 
 
 @dataclasses.dataclass(frozen=True)

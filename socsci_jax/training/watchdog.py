@@ -13,7 +13,7 @@ from pathlib import Path
 
 from socsci_jax.distributed.peers import Peers, end_process
 from socsci_jax.errors import STALLED
-from socsci_jax.training.recipe_blocks import WatchdogConfig
+from socsci_jax.training.recipe_upkeep import WatchdogConfig
 
 # Fewer steps give no median to go by.
 FEWEST_STEPS = 5

@@ -7,7 +7,7 @@ from arms import contrast_shards, plan_of, studies_with_arms
 
 from socsci_jax.data.contrasts import ContrastTargets, contrast_table
 from socsci_jax.errors import InputError
-from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
+from socsci_jax.studies.layouts import PERSONA_FIRST, STUDY_FIRST
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from socsci_jax.data.plan import BatchPlan, Lengths, shared_with_previous
+from socsci_jax.data.plan import BatchPlan, Lengths
 from socsci_jax.data.prompt_table import shared_tokens, sort_by_tokens
+from socsci_jax.data.row_fitting import shared_with_previous
 from socsci_jax.errors import InputError
 
 

@@ -11,7 +11,7 @@ from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.errors import InputError
-from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
+from socsci_jax.studies.layouts import PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.splits import Split, Subset
 
 

@@ -14,7 +14,7 @@ from socsci_jax import bounds
 from socsci_jax.data.chat import SYSTEM_MARK, turn_mark
 from socsci_jax.data.patterns import check_patterns
 from socsci_jax.data.sentencepiece_training import train_sentencepiece
-from socsci_jax.data.tokenizers import TOKENIZER_FILES, load_tokenizer
+from socsci_jax.data.tokenizer_loading import TOKENIZER_FILES, load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
 

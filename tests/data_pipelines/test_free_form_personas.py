@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from data_pipelines.formats.tables import read_table
 from socsci_jax.cli import app
 from socsci_jax.errors import InputError
-from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST, Layout, load_layout
+from socsci_jax.studies.layouts import PERSONA_FIRST, STUDY_FIRST, load_layout
+from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.specification import SourceFile
 
 

@@ -14,7 +14,7 @@ from socsci210_release import persona, row, write_lines, write_shards
 from benchmarks.fuzz import READERS
 from data_pipelines.archives import socsci210, socsci210_files
 from socsci_jax.errors import InputError
-from socsci_jax.studies.prompts import PERSONA_FIRST
+from socsci_jax.studies.layouts import PERSONA_FIRST
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore

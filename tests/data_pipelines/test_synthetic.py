@@ -9,16 +9,10 @@ import polars as pl
 import pytest
 
 from data_pipelines.scales.sentences import read_scale
-from data_pipelines.synthetic.studies import (
-    ATTRIBUTES,
-    FEATURES,
-    SMALL,
-    ItemTruth,
-    SyntheticConfig,
-    build,
-    item_truths,
-    true_distribution,
-)
+from data_pipelines.synthetic.answering import ItemTruth, true_distribution
+from data_pipelines.synthetic.designs import SyntheticConfig
+from data_pipelines.synthetic.people import ATTRIBUTES, FEATURES
+from data_pipelines.synthetic.studies import SMALL, build, item_truths
 from socsci_jax.errors import InputError
 from socsci_jax.studies.store import StudyStore
 

@@ -16,7 +16,7 @@ from data_pipelines.archives.documents import build
 from data_pipelines.scales.sentences import read_scale
 from data_pipelines.synthetic import documents as synthetic_documents
 from socsci_jax.errors import InputError
-from socsci_jax.studies.prompts import CODEBOOK_FIRST
+from socsci_jax.studies.layouts import CODEBOOK_FIRST
 from socsci_jax.studies.schema import Scale
 from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.store import StudyStore

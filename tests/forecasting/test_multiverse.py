@@ -18,7 +18,8 @@ from socsci_jax.forecasting.partial_answers import everybodys_means
 from socsci_jax.forecasting.population import population
 from socsci_jax.forecasting.tiers import tiers
 from socsci_jax.simulation.assignment import asking_of, assign, in_turn
-from socsci_jax.studies.predictions import VARIANT, Predictions
+from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.schema import VARIANT
 from socsci_jax.studies.variants import CHECKED, VariantPredictions
 
 DECLARED = "{orders: reversed, persona_formats: [sentences, reversed], swaps: [gender, age], drift: gender, assignment: ASSIGNED}"

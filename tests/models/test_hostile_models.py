@@ -10,13 +10,14 @@ import pytest
 from socsci_jax import bounds
 from socsci_jax.data import chat
 from socsci_jax.data.sentencepiece_training import train_sentencepiece
-from socsci_jax.data.tokenizers import load_tokenizer
+from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.distributed.schedulers import find_place
 from socsci_jax.errors import InputError
 from socsci_jax.model_io import exported_metadata
 from socsci_jax.models.adapters import base_of_adapter, read_adapter_config
 from socsci_jax.models.config import from_huggingface
-from socsci_jax.studies.prompts import STUDY_FIRST, Layout
+from socsci_jax.studies.layouts import STUDY_FIRST
+from socsci_jax.studies.prompts import Layout
 
 TEMPLATES = {
     "memory": "{{ 'x' * 10 ** 10 }}",

@@ -13,7 +13,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.simulation import chained
 from socsci_jax.simulation.batches import discard_batches
 from socsci_jax.studies.chains import Chain
-from socsci_jax.studies.prompts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST
+from socsci_jax.studies.layouts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.scale import Scale
 
 PERSONAS = ({"age": "18-34", "gender": "Female"}, {"age": "65 or older", "gender": None})

@@ -24,9 +24,9 @@ from socsci_jax.simulation.model import SimulationModel, params_hash
 from socsci_jax.simulation.requests import rows_of_requests
 from socsci_jax.simulation.sampling import Sampling, nucleus, parse_number, sample_answers
 from socsci_jax.simulation.simulate import simulate
+from socsci_jax.studies.layouts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import read_predictions
-from socsci_jax.studies.prompts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.splits import Split

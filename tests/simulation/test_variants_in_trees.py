@@ -11,8 +11,8 @@ from benchmarks.multiverse import largest_difference, people, tiny_model, varied
 from socsci_jax.errors import InputError
 from socsci_jax.simulation.assignment import asking_of, assign
 from socsci_jax.simulation.variants import Prompts, predict_variants
+from socsci_jax.studies.layouts import PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.persona_formats import PERSONA_FORMATS
-from socsci_jax.studies.prompts import PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.trained_on import TrainedOn
 
 FULL = "{orders: all, persona_formats: [sentences, first_person, reversed], assignment: full}"

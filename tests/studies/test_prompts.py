@@ -7,16 +7,8 @@ import pytest
 from small import SCALE_1_5, small_item
 
 from socsci_jax.errors import InputError
-from socsci_jax.studies.prompts import (
-    INTERVIEW,
-    LAYOUTS,
-    PERSONA_FIRST,
-    STUDY_FIRST,
-    Layout,
-    Turn,
-    load_layout,
-    persona_text,
-)
+from socsci_jax.studies.layouts import INTERVIEW, LAYOUTS, PERSONA_FIRST, STUDY_FIRST, load_layout
+from socsci_jax.studies.prompts import Layout, Turn, persona_text
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES, Item, Scale
 
 ITEM = small_item("s", "c", "taxes", SCALE_1_5)

@@ -9,8 +9,9 @@ import yaml
 
 from data_pipelines.specified.experiment import variants_of_experiment
 from socsci_jax.errors import InputError
+from socsci_jax.studies.layouts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.persona_formats import PERSONA_FORMATS
-from socsci_jax.studies.prompts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST, Layout
+from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.specification_files import json_schema, parse_specification, render
 from socsci_jax.studies.variants import balanced_product
 

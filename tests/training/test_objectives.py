@@ -19,7 +19,7 @@ from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.data.targets import target_table
 from socsci_jax.errors import InputError
 from socsci_jax.models.modules import init
-from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store_builder import StoreBuilder

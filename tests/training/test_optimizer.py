@@ -18,8 +18,8 @@ from socsci_jax.training.optimizer import (
     round_stochastically,
     scale_by_factored_moments,
 )
-from socsci_jax.training.recipe_blocks import OptimizerConfig
 from socsci_jax.training.recipe_files import parse_recipe
+from socsci_jax.training.recipe_objective import OptimizerConfig
 from socsci_jax.training.state import state_shardings
 
 

@@ -25,14 +25,14 @@ from socsci_jax.model_io import find_checkpoint, restore_params
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
 from socsci_jax.storage import only_writer
-from socsci_jax.studies.prompts import STUDY_FIRST
+from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.splits import Split
 from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.loop import train
 from socsci_jax.training.objectives import Objective
 from socsci_jax.training.optimizer import learning_rate_schedule, make_optimizer
-from socsci_jax.training.recipe_blocks import OptimizerConfig
 from socsci_jax.training.recipe_files import parse_recipe
+from socsci_jax.training.recipe_objective import OptimizerConfig
 from socsci_jax.training.run import RunFolder
 from socsci_jax.training.state import initial_state, state_shardings
 from socsci_jax.training.step import loss_and_gradients, train_step

@@ -20,9 +20,9 @@ from socsci_jax.simulation import two_parts
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.simulation.predict import predict
 from socsci_jax.simulation.two_parts import TwoParts, learn_kappa, simulate_two_parts
+from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import read_predictions
-from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.split_making import make_split, split_of_units
 from socsci_jax.studies.splits import Split
 from socsci_jax.training.effect_metrics import effect_metrics

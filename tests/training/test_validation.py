@@ -16,8 +16,8 @@ from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.simulation.simulate import simulate
+from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.predictions import read_predictions
-from socsci_jax.studies.prompts import STUDY_FIRST
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.store_builder import StoreBuilder

@@ -11,7 +11,7 @@ from socsci_jax.distributed.peers import Peers
 from socsci_jax.errors import STALLED
 from socsci_jax.training import watchdog as module
 from socsci_jax.training.clock import Clock
-from socsci_jax.training.recipe_blocks import WatchdogConfig
+from socsci_jax.training.recipe_upkeep import WatchdogConfig
 from socsci_jax.training.watchdog import FEWEST_STEPS, Watchdog
 
 LIMITS = WatchdogConfig(slow_step=10, seconds=0.05, other_seconds=600)

@@ -26,7 +26,8 @@ from socsci_jax.evaluation.elsewhere.columns import (
 from socsci_jax.evaluation.elsewhere.long import NO_CONDITION, PLACE, as_long
 from socsci_jax.evaluation.elsewhere.people import TablePeople
 from socsci_jax.reading import parse_json
-from socsci_jax.studies.predictions import SUM_TOLERANCE, Predictions
+from socsci_jax.studies.prediction_checks import SUM_TOLERANCE
+from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 from socsci_jax.wording import counted
 

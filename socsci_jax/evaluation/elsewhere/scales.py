@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.reading import read_yaml
 from socsci_jax.studies.scale import MAX_LEVELS, Number, Scale
+from socsci_jax.yaml_reading import read_yaml
 
 # Answers that are quantities are put into so many levels over their range.
 BINS = 101

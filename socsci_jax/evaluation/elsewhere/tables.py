@@ -30,7 +30,8 @@ from socsci_jax.evaluation.evaluate import evaluate
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.robustness import BASE
 from socsci_jax.foreign_text import write_csv
-from socsci_jax.studies.predictions import VARIANT, Predictions
+from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.schema import VARIANT
 from socsci_jax.studies.trained_on import UNSEEN
 from socsci_jax.wording import counted, counted_of
 

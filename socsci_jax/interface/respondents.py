@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from socsci_jax.interface import items_of
+from socsci_jax.interface.experiments import items_of
 from socsci_jax.studies.store import StudyStore
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""`socsci-jax simulate`, `evaluate` and `compare`."""
+"""`socsci-jax simulate`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from socsci_jax.bounds import DEVICES
-from socsci_jax.cli.output import Replace, Seed, command_line, print_rich, print_table, say
+from socsci_jax.cli.output import Replace, Seed, command_line, say
 from socsci_jax.errors import InputError
 from socsci_jax.storage import only_writer
 from socsci_jax.wording import counted
@@ -211,142 +211,3 @@ def _two_parts(
     )
     if found is not None:
         say(f"predictions: {out} (kappa {found:.2f})")
-
-
-EvaluatePredictions = Annotated[
-    Path,
-    typer.Argument(help="Predictions (anybody's): Parquet; with --human also CSV, Excel, SPSS, Stata, R."),
-]
-EvaluateOut = Annotated[
-    Path, typer.Option("-o", "--out", help="Folder for the evaluation table and the report.")
-]
-EvaluateStorePath = Annotated[
-    Path | None, typer.Argument(metavar="STORE", help="Folder of the study store; not with --human.")
-]
-Human = Annotated[
-    Path | None,
-    typer.Option(
-        help="People's answers as a plain table, long, wide or counts, instead of a store (`book.xlsx#Sheet`)."
-    ),
-]
-Scales = Annotated[
-    Path | None,
-    typer.Option(help="With --human: YAML, `question: 1 to 5`; without it scales are observed."),
-]
-IdColumn = Annotated[
-    str | None, typer.Option("--id", help="With --human: the column that says who answered.")
-]
-Control = Annotated[
-    list[str] | None, typer.Option(help="With --human: name of a control condition (repeatable).")
-]
-EvaluateSplit = Annotated[
-    str | None, typer.Option(help="Split; by default the one named in the predictions.")
-]
-Resample = Annotated[
-    str | None,
-    typer.Option(help="studies, conditions, outcomes or participants; by default as the design says."),
-]
-Also = Annotated[
-    list[Path] | None,
-    typer.Option(help="Another predictor's table (repeatable): the mean of all is a row of every table."),
-]
-MinimumN = Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")]
-
-
-@app.command()
-def evaluate(
-    predictions: EvaluatePredictions,
-    out: EvaluateOut,
-    store_path: EvaluateStorePath = None,
-    human: Human = None,
-    scales: Scales = None,
-    id_column: IdColumn = None,
-    control: Control = None,
-    split: EvaluateSplit = None,
-    resample: Resample = None,
-    also: Also = None,
-    seed: Seed = 0,
-    minimum_n: MinimumN = 10,
-) -> None:
-    """Say how far the predictions can be trusted: an evaluation table and one self-contained HTML report."""
-    from socsci_jax.evaluation.elsewhere.simbench import evaluate_simbench, is_simbench
-    from socsci_jax.evaluation.evaluate_files import evaluate_files
-    from socsci_jax.evaluation.report import labels
-    from socsci_jax.evaluation.report.terminal import summary_table
-    from socsci_jax.evaluation.sentences import with_interval
-    from socsci_jax.plain_tables import evaluate_tables
-
-    own_people = store_path is None and human is None and is_simbench(predictions)
-    if (store_path is None) == (human is None) and not own_people:
-        raise InputError(
-            "give either STORE, the folder of a study store, or --human, a table of people's answers."
-        )
-    with only_writer(out):
-        if own_people:
-            judged = evaluate_simbench(predictions, seed=seed)
-            judged.write(out)
-            evaluation = judged.evaluation
-        elif human is not None:
-            judged = evaluate_tables(
-                predictions,
-                human,
-                scales=scales,
-                id_column=id_column,
-                controls=control or (),
-                seed=seed,
-                minimum_n=minimum_n,
-                resample=resample,
-                also=also or (),
-            )
-            judged.write(out)
-            evaluation = judged.evaluation
-        else:
-            assert store_path is not None
-            evaluation = evaluate_files(
-                predictions,
-                store_path,
-                out,
-                split_name=split,
-                seed=seed,
-                minimum_n=minimum_n,
-                resample=resample,
-                also=also or (),
-            )
-    if evaluation.parts:
-        print_rich(summary_table(evaluation))
-    if evaluation.coding.parts:
-        print_rich(labels.summary_table(evaluation.coding))
-    if own_people:
-        say(f"SimBench score: {with_interval(evaluation.metric('simbench_score'), digits=1)}")
-    for note in evaluation.notes if store_path is None else ():
-        say(f"note: {note}")
-    say(f"report: {out / 'report.html'}")
-
-
-@app.command()
-def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Predictions table.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another predictions table.")],
-    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the study store.")],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="CSV file for every metric of both and A − B.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Split; by default the one named in both.")] = None,
-    seed: Seed = 0,
-    minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
-) -> None:
-    """Compare two predictors on the answers that both predict: paired differences, the same resamples."""
-    from socsci_jax.evaluation.compare import compare_files
-    from socsci_jax.foreign_text import write_csv
-
-    found = compare_files(a, b, store_path, split_name=split, seed=seed, minimum_n=minimum_n)
-    print_table("A against B", found.headline())
-    for sentence in found.sentences():
-        say(sentence)
-    if found.excluded:
-        say(
-            f"{counted(found.excluded, 'answer is', 'answers are')} not predicted by both and left aside; {counted(found.answers, 'answer was', 'answers were')} used."
-        )
-    if out is not None:
-        write_csv(found.table, out)
-        say(f"table: {out}")

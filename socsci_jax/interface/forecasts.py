@@ -1,0 +1,123 @@
+"""`forecast` of the public interface: what to expect of an experiment that has not been run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from socsci_jax.interface.experiments import items_of, variants_of
+from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.store import StudyStore
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from socsci_jax.forecasting.collection import Collection
+    from socsci_jax.forecasting.composites import Composite
+    from socsci_jax.forecasting.forecast import Forecast
+    from socsci_jax.forecasting.population import Margins
+    from socsci_jax.simulation.model import SimulationModel
+    from socsci_jax.studies.pairs import Pairs
+    from socsci_jax.studies.schema import Item
+    from socsci_jax.studies.specification_parts import Multiverse
+    from socsci_jax.studies.variants import StudyVariants, VariantPredictions
+
+
+def forecast(
+    experiment: str | Path | Sequence[Item],
+    model: SimulationModel,
+    *,
+    calibration: StudyStore | Collection,
+    people: pl.DataFrame | Sequence[Mapping[str, object]] | StudyStore,
+    margins: Margins | None = None,
+    subgroups: Sequence[str] = (),
+    composites: Sequence[Composite] = (),
+    exclude: Sequence[str] = (),
+    seed: int = 0,
+    allow_unknown: bool = False,
+    show_progress: bool = True,
+) -> Forecast:
+    """What to expect of an experiment that has not been run, with intervals learned from studies the model never saw.
+
+    Args:
+      experiment: a study.yaml without data, or its items.
+      model: what `open_model` gives.
+      calibration: a store of held-out studies that people have answered, or effects collected from one.
+      people: whom the experiment is about: personas, or a store's participants.
+      margins: for each attribute the share of each value in the population, to which personas are weighted.
+      subgroups: attributes by whose values effects are told apart.
+      composites: means of several outcomes, besides those of the file.
+      exclude: studies of the store that are excluded, such as the experiment itself.
+      seed: of all that is drawn.
+      allow_unknown: allows a model of which nobody knows what it was trained on.
+      show_progress: a bar in a terminal or notebook.
+
+    Studies that the model was trained on are excluded, with a warning that counts them.  Raises InputError if one of the
+    others is the experiment, or if there are too few.  What the experiment's file declares under `multiverse` is asked too.
+    """
+    from socsci_jax.forecasting.collection import collect
+    from socsci_jax.forecasting.composites import composites_of
+    from socsci_jax.forecasting.forecast import check_experiment, check_not_known
+    from socsci_jax.forecasting.forecast import forecast as make
+    from socsci_jax.forecasting.population import population
+    from socsci_jax.simulation.predict import predict as ask
+    from socsci_jax.simulation.variants import predict_variants as ask_variants
+    from socsci_jax.studies.specification_files import load_specification
+    from socsci_jax.studies.variants import check_variants
+
+    # Whatever can be refused is refused before the first prediction.
+    items = items_of(experiment)
+    if not isinstance(experiment, str | Path):
+        composites = tuple(composites)
+    else:
+        composites = (*composites_of(load_specification(Path(experiment))), *composites)
+    personas = population(people, margins=margins, seed=seed)
+    check_experiment(items, personas, subgroups, composites)
+    variants = variants_of(experiment)
+    check_variants(variants, personas.personas)
+    # Past studies are asked as the experiment is: predictions are worth the same only if they are made alike.
+    declared = next((s.declared for s in variants if s.declared.orders or s.declared.persona_formats), None)
+
+    def predict(pairs: Pairs) -> Predictions:
+        return ask(model, pairs, show_progress=show_progress)
+
+    def predict_variants(study: StudyVariants, personas: pl.DataFrame) -> VariantPredictions:
+        return ask_variants(model, study, personas, seed=seed, show_progress=show_progress)
+
+    if isinstance(calibration, StudyStore):
+        check_not_known(items, [i for i in calibration.item_by_id.values() if i.study_id not in exclude])
+        calibration = collect(
+            predict,
+            calibration,
+            trained_on=model.trained_on,
+            excluded=exclude,
+            seed=seed,
+            allow_unknown=allow_unknown,
+            in_variants=None if declared is None else functools.partial(_in_variants, model, declared, seed),
+        )
+    return make(
+        items,
+        predict=predict,
+        population=personas,
+        collection=calibration,
+        subgroups=subgroups,
+        variants=variants,
+        predict_variants=predict_variants,
+        composites=composites,
+        seed=seed,
+    )
+
+
+def _in_variants(
+    model: SimulationModel, declared: Multiverse, seed: int, pairs: Pairs
+) -> list[tuple[StudyVariants, VariantPredictions]]:
+    """The studies of the pairs in the orders and persona formats that an experiment declares."""
+    from socsci_jax.simulation.variants import predict_variants
+    from socsci_jax.studies.variants import varied_past
+
+    return [
+        (study, predict_variants(model, study, personas, seed=seed, show_progress=False))
+        for study, personas in varied_past(pairs, declared)
+    ]

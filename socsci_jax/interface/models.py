@@ -1,0 +1,77 @@
+"""Models of the public interface: opened, trained, exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from socsci_jax.errors import InputError
+from socsci_jax.wording import counted
+
+if TYPE_CHECKING:
+    from socsci_jax.simulation.model import SimulationModel
+
+
+def open_model(
+    name_or_path: str | Path, *, data: int | None = None, fsdp: int = 1, tensor: int = 1
+) -> SimulationModel:
+    """A trained model on this process's devices, ready for `predict`.
+
+    Args:
+      name_or_path: a run's folder (its best checkpoint in validation, else the newest), a folder or hub id in the Hugging
+        Face format or of a `peft` adapter, or a GGUF file.
+      data: number of groups of devices that take rows of their own; by default as many as there are.
+      fsdp: number of devices over which parameters are cut.
+      tensor: number of devices over which every layer is cut.
+
+    Raises InputError if there is no such model, if tokenizer and model do not fit, or if devices do not divide.
+    """
+    import jax
+
+    from socsci_jax import model_io
+    from socsci_jax.models.sharding import make_mesh
+
+    devices = jax.local_devices()
+    if data is None:
+        if len(devices) % (fsdp * tensor):
+            raise InputError(
+                f"fsdp={fsdp} x tensor={tensor} does not divide the {counted(len(devices), 'device')}."
+            )
+        data = len(devices) // (fsdp * tensor)
+    if data * fsdp * tensor > len(devices):
+        raise InputError(
+            f"data={data} x fsdp={fsdp} x tensor={tensor} asks for more than {counted(len(devices), 'device')}."
+        )
+    mesh = make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices[: data * fsdp * tensor])
+    return model_io.open_model(str(name_or_path), mesh=mesh)
+
+
+def train(recipe: str | Path | Mapping[str, Any], **changes: Any) -> Path:
+    """Fine-tunes a model as a recipe says, or resumes where an earlier run of it stopped; returns the run's folder.
+
+    Args:
+      recipe: a recipe's file, or its keys.
+      **changes: keys of the recipe with other values; a block merges: optimizer={"epochs": 2}, output="runs/b".
+
+    Raises InputError, which names every problem, before any step is taken.
+    """
+    from socsci_jax.training.loop import train as run
+    from socsci_jax.training.recipe_files import recipe_with
+
+    return run(recipe_with(recipe, changes))
+
+
+def export(
+    run: str | Path,
+    out: str | Path,
+    *,
+    step: int | None = None,
+    dtype: str | None = None,
+    adapter: bool = False,
+) -> Path:
+    """Writes a run's checkpoint as a folder that `transformers` loads (`adapter`: that `peft` loads); returns it."""
+    from socsci_jax.export import export_run
+
+    export_run(Path(run), Path(out), step=step, dtype=dtype, adapter=adapter)
+    return Path(out)
