@@ -89,7 +89,7 @@ def _read_part(place: Path) -> tuple[Part, dict[str, object]]:
 def _start(todo: Sequence[tuple[Path, Path]], reader: str) -> subprocess.Popen[bytes]:
     """A process that writes parts as `write_parts` does, and ends when this one does."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "from data_pipelines.archives.file_parts import helper; helper()"],
+        [sys.executable, "-P", "-c", "from data_pipelines.archives.file_parts import helper; helper()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "POLARS_MAX_THREADS": "1"},

@@ -1,4 +1,4 @@
-"""Readers of binary formats run in a process of their own, with limits on memory and time.
+"""Readers of binary formats run in processes of their own, with limits on memory and time.
 
 Such files are read by libraries in C or by parsers that a hostile file can send astray.  Whatever they do there,
 the caller gets a table, a text, or one sentence.
@@ -6,31 +6,34 @@ the caller gets a table, a text, or one sentence.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import json
 import os
-import resource
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import polars as pl
 
 from data_pipelines.formats.limits import LARGEST_FILE, check_archive
-from data_pipelines.formats.tables import Table, check_size
+from data_pipelines.formats.reader_process import ABOUT, MIB, TABLE
+from data_pipelines.formats.tables import Table
 from socsci_jax.errors import InputError
 
-MEMORY = 1536 * 2**20
+MEMORY = 1536 * MIB
 SECONDS, SECONDS_PER_MB = 20, 20
 _ZIPPED = (".xlsx", ".xlsm", ".xlsb", ".ods", ".docx")
-_TABLE, _ABOUT = "table.arrow", "about.json"
 
 
 def read_table_isolated(path: Path, *, kind: str, sheet: str | None, object_name: str | None) -> Table:
     """The table of an Excel, SPSS, Stata or R file; raises InputError for a damaged or too large one."""
     with tempfile.TemporaryDirectory() as folder:
         about = _run(path, kind=kind, folder=Path(folder), sheet=sheet, object=object_name)
-        frame = pl.read_ipc((Path(folder) / _TABLE).read_bytes())
+        frame = pl.read_ipc((Path(folder) / TABLE).read_bytes())
     return Table(
         name=path.name,
         frame=frame,
@@ -51,37 +54,22 @@ def read_text_isolated(path: Path, *, kind: str) -> str:
 def _run(path: Path, *, kind: str, folder: Path, **options: str | None) -> dict:
     size = path.stat().st_size
     if size > LARGEST_FILE:
-        raise InputError(f"{path}: larger than {LARGEST_FILE // 2**20} MB, the most that is read.")
+        raise InputError(f"{path}: larger than {LARGEST_FILE // MIB} MB, the most that is read.")
     if path.suffix.lower() in _ZIPPED:
         check_archive(path)
-    seconds = SECONDS + SECONDS_PER_MB * size // 2**20
-    request = {
-        "path": str(path.resolve()),
-        "kind": kind,
-        "folder": str(folder),
-        "seconds": seconds,
-        **options,
-    }
-    limited = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")}
-    environment = {**os.environ, **limited, "ARROW_DEFAULT_MEMORY_POOL": "system"}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", "from data_pipelines.formats.isolated import child; child()"],
-            input=json.dumps(request).encode(),
-            capture_output=True,
-            timeout=2 * seconds + 60,
-            env=environment,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+    seconds = SECONDS + SECONDS_PER_MB * size // MIB
+    status = READER.ask(
+        {
+            **{"path": str(path.resolve()), "kind": kind, "folder": str(folder)},
+            **{"seconds": seconds, "wait": 2 * seconds + 60, "memory": MEMORY},
+            **options,
+        }
+    )
+    about = folder / ABOUT
+    if status or not about.is_file():
         raise InputError(
-            f"{path}: reading it takes longer than {seconds} s, which such a file should not."
-        ) from None
-    about = folder / _ABOUT
-    if done.returncode or not about.is_file():
-        raise InputError(
-            f"{path}: its reader broke off (status {done.returncode}): the file is damaged, or needs more than "
-            f"{MEMORY // 2**20} MB of memory or {seconds} s."
+            f"{path}: its reader broke off (status {status}): the file is damaged, or needs more than "
+            f"{MEMORY // MIB} MB of memory or {seconds} s."
         )
     found = json.loads(about.read_text(encoding="utf-8"))
     if "error" in found:
@@ -89,54 +77,58 @@ def _run(path: Path, *, kind: str, folder: Path, **options: str | None) -> dict:
     return found
 
 
-def child() -> None:
-    """Reads what standard input asks for and leaves the result in a folder; runs in the process of its own."""
-    request = json.loads(sys.stdin.read())
-    folder, path, kind = Path(request["folder"]), Path(request["path"]), request["kind"]
-    resource.setrlimit(resource.RLIMIT_CPU, (request["seconds"], request["seconds"]))
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        found = _read(path, kind=kind, sheet=request.get("sheet"), object_name=request.get("object"))
-        if isinstance(found, Table):
-            check_size(path.name, rows=found.frame.height, columns=found.frame.width)
-            found.frame.write_ipc(folder / _TABLE)
-            about = {
-                "labels": dict(found.labels),
-                "value_labels": {name: dict(labels) for name, labels in found.value_labels.items()},
-                "missing": {name: sorted(codes) for name, codes in found.missing.items()},
-                "notes": list(found.notes),
-            }
-        else:
-            about = {"text": found}
-    except InputError as error:
-        about = {"error": str(error)}
-    except MemoryError:
-        about = {"error": f"needs more than {MEMORY // 2**20} MB of memory."}
-    except ImportError as error:
-        about = {
-            "error": f"reading {kind} files needs {error.name!r}; install it with `pip install 'socsci_jax[formats]'`."
-        }
-    except (Exception, RecursionError) as error:
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        about = {"error": f"not a readable {kind} file ({said}); fetch or save it again."}
-    text = json.dumps(about, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
-    (folder / _ABOUT).write_text(text, encoding="utf-8")
+class Reader:
+    """The process of `reader_process.py`, started when the first file is read and again should it be gone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._of = 0  # whose it is: a fork of this process must not share it
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def ask(self, request: dict[str, object]) -> int | None:
+        """The status with which the fork for this file ended; None if all of it is gone."""
+        with self._lock:
+            if self._process is None or self._of != os.getpid() or self._process.poll() is not None:
+                self._start()
+            assert self._process is not None and self._process.stdin and self._process.stdout
+            try:
+                self._process.stdin.write(json.dumps(request) + "\n")
+                self._process.stdin.flush()
+                said = self._process.stdout.readline()
+            except BaseException as error:
+                # An answer that comes later, when this one was broken off, is nobody's.
+                self.end()
+                if isinstance(error, OSError):
+                    return None
+                raise
+            return int(said) if said.strip() else None
+
+    def _start(self) -> None:
+        limited = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")}
+        self._process = subprocess.Popen(
+            # -P: a deposit's folder may be where this was started, and no module is taken from there.
+            [sys.executable, "-P", "-c", "from data_pipelines.formats.reader_process import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # so that its forks end with it, and the keyboard stops who asks
+            text=True,
+            env={**os.environ, **limited, "ARROW_DEFAULT_MEMORY_POOL": "system"},
+        )
+        self._of = os.getpid()
+
+    def end(self) -> None:
+        """Ends the process and what it forked; the next file starts another."""
+        if self._process is not None and self._of == os.getpid():
+            # Its standard input is closed, and its end waited for.
+            with self._process, contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process = None
 
 
-def _read(path: Path, *, kind: str, sheet: str | None, object_name: str | None) -> Table | str:
-    if kind == "excel":
-        from data_pipelines.formats.excel import read_excel
-
-        return read_excel(path, sheet=sheet)
-    if kind in ("spss", "stata"):
-        from data_pipelines.formats.spss_stata import read_spss_or_stata
-
-        return read_spss_or_stata(path, kind=kind)
-    if kind == "r":
-        from data_pipelines.formats.r_data import read_r
-
-        return read_r(path, object_name=object_name)
-    from data_pipelines.formats.documents import read_docx, read_pdf
-
-    return {"docx": read_docx, "pdf": read_pdf}[kind](path)
+READER = Reader()
+atexit.register(READER.end)

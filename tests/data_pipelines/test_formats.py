@@ -1,6 +1,8 @@
 """One file becomes a table with labels and missing codes, or a text; a damaged or hostile file becomes one sentence."""
 
 import gzip
+import os
+import signal
 import zipfile
 from pathlib import Path
 
@@ -244,3 +246,24 @@ def test_a_reader_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
     crowded = pdf([(i % 500, i % 700, "many words on one page") for i in range(4_000)])
     with pytest.raises(InputError, match=r"its reader broke off .* 1 s"):
         read_document(written(tmp_path / "a.pdf", crowded), kind="pdf")
+
+
+def test_one_process_forks_for_every_file_and_is_started_again_when_it_is_gone(tmp_path):
+    path = workbook(tmp_path / "a.xlsx", answers=[["id"], [1]])
+    read(path)
+    first = isolated.READER.pid
+    read(path)
+    assert isolated.READER.pid == first
+    os.kill(first, signal.SIGKILL)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    assert read(path).frame["id"].to_list() == ["1"]
+    assert isolated.READER.pid != first
+
+
+def test_a_module_that_lies_in_a_deposits_folder_is_not_imported(tmp_path, monkeypatch):
+    path = workbook(tmp_path / "a.xlsx", answers=[["id"], [1]])
+    (tmp_path / "python_calamine.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    monkeypatch.chdir(tmp_path)
+    isolated.READER.end()
+    read(path)
+    assert not (tmp_path / "ran").exists()
