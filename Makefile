@@ -5,7 +5,9 @@ BIN := .venv/bin
 # Whole files go to two workers, so that what a file's tests share is made once; in the order of tests/conftest.py.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart quickstart-pretrained browser test test-fast docs lint format constraints clean
+.PHONY: install quickstart quickstart-pretrained browser test test-fast docs lint format constraints clean
+
+install: .venv/installed
 
 quickstart: .venv/installed
 	$(BIN)/socsci-jax quickstart quickstart

@@ -1,9 +1,11 @@
 """socsci_jax: language models of how people answer in survey experiments, on JAX."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "socsci_jax" / "__init__.py").read_text()).group(1)
@@ -120,8 +122,21 @@ TEST = [
     "ppi-python>=0.2.3",
 ]
 
+
+class BuildWithRecipes(build_py):
+    """Puts the recipes into the package, so that `socsci-jax train tiny` finds them wherever it is installed."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            shutil.copytree(
+                HERE / "recipes", Path(self.build_lib) / "socsci_jax" / "recipes", dirs_exist_ok=True
+            )
+
+
 setup(
     name="socsci_jax",
+    cmdclass={"build_py": BuildWithRecipes},
     version=VERSION,
     description="Fine-tune language models on survey experiments and predict how people would answer",
     long_description=(HERE / "README.md").read_text(),

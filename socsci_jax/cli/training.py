@@ -12,14 +12,16 @@ from socsci_jax.cli.output import ManyValues, command_line, print_rich, print_ta
 from socsci_jax.errors import InputError
 from socsci_jax.storage import only_writer
 
+RECIPE = "Recipe: a file, or the name of one that comes with the package (`recipe list`)."
+
 app = typer.Typer()
-recipe_app = typer.Typer(help="Recipes: show one whole, help editors.", no_args_is_help=True)
+recipe_app = typer.Typer(help="Recipes: list them, show one whole, help editors.", no_args_is_help=True)
 app.add_typer(recipe_app, name="recipe")
 
 
 @recipe_app.command("show")
 def show(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file; see recipes/.")],
+    recipe: Annotated[Path, typer.Argument(help=RECIPE)],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes to the recipe, for instance optimizer.epochs=2.")
     ] = None,
@@ -28,6 +30,20 @@ def show(
     from socsci_jax.training.recipe_files import load_recipe
 
     print(load_recipe(recipe, overrides or ()).rendered(), end="")
+
+
+@recipe_app.command("list")
+def list_recipes() -> None:
+    """List the recipes that come with the package: model, objective, and the hardware each is for."""
+    import polars as pl
+
+    from socsci_jax.training.recipe_files import load_recipe, own_recipes
+
+    loaded = {name: load_recipe(file) for name, file in own_recipes().items()}
+    rows = [(name, r.model.init_from, r.objective.kind, r.hardware) for name, r in loaded.items()]
+    print_table(
+        "Recipes", pl.DataFrame(rows, schema=["name", "start", "objective", "hardware"], orient="row")
+    )
 
 
 @recipe_app.command("schema")
@@ -40,7 +56,7 @@ def schema() -> None:
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file; see recipes/.")],
+    recipe: Annotated[Path, typer.Argument(help=RECIPE)],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes to the recipe, for instance optimizer.epochs=2.")
     ] = None,
@@ -61,7 +77,7 @@ def train(
 
 @app.command("plan")
 def plan_command(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file; see recipes/.")],
+    recipe: Annotated[Path, typer.Argument(help=RECIPE)],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes to the recipe, for instance batch.rows=16.")
     ] = None,
@@ -108,7 +124,7 @@ def plan_command(
 
 @app.command(cls=ManyValues)
 def sweep(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file; see recipes/.")],
+    recipe: Annotated[Path, typer.Argument(help=RECIPE)],
     over: Annotated[str, typer.Option(help="participants, conditions or studies: what to take shares of.")],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for the runs, the table and the plot.", metavar="DIR")

@@ -58,7 +58,9 @@ def make_split(
         drawing.draw_within("unseen_participants", "participant_id", participants, store.participants)
     if validation is not None:
         drawing.draw_within(VALIDATION, "participant_id", validation, drawing.people_in_training())
-    return split_of_units(store, name=name, seed=seed, rows=drawing.rows, notes=drawing.notes)
+    split = split_of_units(store, name=name, seed=seed, rows=drawing.rows, notes=drawing.notes)
+    drawn = {kind: float(share) for kind, share in shares.items() if share is not None}
+    return dataclasses.replace(split, shares=drawn)
 
 
 @dataclasses.dataclass

@@ -98,6 +98,8 @@ class Split:
     seed: int
     store: StudyStore = dataclasses.field(repr=False)
     held_out: pl.DataFrame
+    shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """What share of which units was drawn, such as {"conditions": 0.25}; nothing of units that were listed."""
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -133,6 +135,7 @@ class Split:
             "name": self.name,
             "seed": self.seed,
             "store_hash": self.store.content_hash,
+            "shares": dict(self.shares),
             "notes": self.notes,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
@@ -167,6 +170,7 @@ class Split:
             seed=facts["seed"],
             store=store,
             held_out=to_polars(table, path, hint=hint),
+            shares=facts["shares"],
             notes=tuple(facts["notes"]),
         )
         if facts["file_hash"] != _file_hash(split, facts):
@@ -176,11 +180,12 @@ class Split:
         return split
 
     @property
-    def provenance(self) -> dict[str, str | int]:
+    def provenance(self) -> dict[str, Any]:
         """What the metadata of predictions says of the split and the store that they are of."""
         return {
             "split": self.name,
             "split_seed": self.seed,
+            "split_shares": dict(self.shares),
             "split_hash": self.content_hash,
             "store_hash": self.store.content_hash,
         }
@@ -252,7 +257,14 @@ def _file_hash(split: Split, facts: Mapping[str, object]) -> str:
 def _split_facts(path: Path, schema: pa.Schema, *, hint: str) -> dict[str, Any]:
     packed = (schema.metadata or {}).get(b"socsci_jax", b"")
     facts = parse_json_object(packed, where=f"{path}: the metadata under key 'socsci_jax'", hint=hint)
-    kinds = {"name": str, "seed": int, "store_hash": str, "notes": list, "file_hash": str}
+    kinds = {
+        "name": str,
+        "seed": int,
+        "store_hash": str,
+        "shares": dict,
+        "notes": list,
+        "file_hash": str,
+    }
     check_kinds(facts, kinds, where=f"{path}: metadata", hint=hint)
     return facts
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 import yaml
@@ -42,6 +42,8 @@ NOT_THE_RESULT = {
     "watchdog",
     "tracking",
 }
+# Keys that may name a file or a folder.
+NAMES_OF_FILES = (("model", "init_from"), ("model", "tokenizer"), ("data", "layout"), ("data", "rationales"))
 
 
 class Recipe(Block):
@@ -119,7 +121,18 @@ class Recipe(Block):
     @property
     def digest(self) -> str:
         """Hash of all that shapes the result; where it is computed and written and how often it is saved do not."""
-        return _hash(self.model_dump(mode="json", exclude=NOT_THE_RESULT))
+        return _hash(self.result())
+
+    def result(self) -> dict[str, Any]:
+        """All that shapes the result.  The store counts by its content, which a run compares itself, and files by where they
+        lie, so that an absolute and a relative path of one file are the same."""
+        shaping = self.model_dump(mode="json", exclude=NOT_THE_RESULT)
+        del shaping["data"]["store"]
+        for block, key in NAMES_OF_FILES:
+            name = shaping[block][key]
+            if name not in (None, "random", "train") and Path(name).exists():
+                shaping[block][key] = str(Path(name).resolve())
+        return shaping
 
     @property
     def hash_of_all(self) -> str:

@@ -15,6 +15,9 @@ from socsci_jax.training.recipe_blocks import Block
 from socsci_jax.wording import kind_of
 from socsci_jax.yaml_reading import parse_yaml, read_yaml
 
+# Where the recipes lie that come with the package: within it where it was built, next to it in the project's folder.
+PACKAGE = Path(__file__).parent.parent
+FOLDERS = (PACKAGE / "recipes", PACKAGE.parent / "recipes")
 # Files that a recipe extends one after the other, and blocks within blocks.
 LONGEST_CHAIN = 16
 
@@ -22,15 +25,21 @@ LONGEST_CHAIN = 16
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Reads a recipe over the one that it `extends`, if any, and applies `key.key=value` overrides (values are YAML).
 
+    `path` is a file, or the name of a recipe that comes with the package (`tiny`).
     `extends: FILE` is a path relative to the recipe's own folder.  Blocks of keys merge with those of that file,
     everything else replaces.  Raises one InputError that names every problem: unknown keys with the nearest valid
     one, wrong types, values out of range.
     """
     files: list[Path] = []
-    tree = _read(Path(path), files)
+    tree = _read(_found(Path(path)), files)
     for override in overrides:
         _apply(tree, override)
     return parse_recipe(tree, where=" over ".join(map(str, files)))
+
+
+def own_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    return {file.stem: file for folder in FOLDERS for file in sorted(folder.glob("*.yaml"))}
 
 
 def recipe_with(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any]) -> Recipe:
@@ -38,7 +47,7 @@ def recipe_with(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, An
     if isinstance(recipe, Mapping):
         return parse_recipe(_merged(dict(recipe), dict(changes)), where="recipe")
     files: list[Path] = []
-    tree = _merged(_read(Path(recipe), files), dict(changes))
+    tree = _merged(_read(_found(Path(recipe)), files), dict(changes))
     return parse_recipe(tree, where=" over ".join(map(str, files)))
 
 
@@ -60,7 +69,9 @@ def _read(path: Path, files: list[Path]) -> dict:
     files.append(path)
     tree = read_yaml(path, hint=_hint_of_path(path))
     if not isinstance(tree, dict):
-        raise InputError(f"{path}: a recipe is a mapping of keys to values; see recipes/ for complete ones.")
+        raise InputError(
+            f"{path}: a recipe is a mapping of keys to values; `socsci-jax recipe show tiny` prints one."
+        )
     if "extends" not in tree:
         return tree
     name = tree.pop("extends")
@@ -78,13 +89,17 @@ def _read(path: Path, files: list[Path]) -> dict:
     return _merged(_read(other, files), tree)
 
 
+def _found(path: Path) -> Path:
+    """The file itself, or that of the package's recipe of this name."""
+    is_a_name = len(path.parts) == 1 and path.suffix != ".yaml" and not path.exists()
+    return own_recipes().get(path.name, path) if is_a_name else path
+
+
 def _hint_of_path(path: Path) -> str:
-    known = Path("recipes") / f"{path.stem}.yaml"
-    return (
-        f"perhaps {known} is meant"
-        if known.is_file() and not path.is_file()
-        else "see recipes/ for complete ones"
-    )
+    near = difflib.get_close_matches(path.stem, own_recipes(), n=1)
+    if near:
+        return f"perhaps {near[0]} is meant, which comes with the package"
+    return "`socsci-jax recipe list` names those that come with the package"
 
 
 def _merged(below: dict, above: dict) -> dict:

@@ -35,7 +35,7 @@ from socsci_jax.reading import check_kinds, read_json_object
 from socsci_jax.storage import new_folder
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn, read_trained_on
-from socsci_jax.training.recipe import NOT_THE_RESULT, Recipe
+from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.yaml_reading import read_yaml
 
@@ -186,10 +186,10 @@ def _changed_keys(before: Recipe, after: Recipe) -> str:
             ).items()
         }
 
-    old, new = flat(before.model_dump(mode="json")), flat(after.model_dump(mode="json"))
+    old, new = flat(before.result()), flat(after.result())
     changed = [
         f"{key} {old.get(key)} there, {new.get(key)} here"
         for key in {**old, **new}
-        if old.get(key) != new.get(key) and key.partition(".")[0] not in NOT_THE_RESULT
+        if old.get(key) != new.get(key)
     ]
     return f" ({'; '.join(changed[:3])})"

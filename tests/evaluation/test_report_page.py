@@ -243,6 +243,13 @@ def test_a_number_that_a_file_says_of_itself_need_not_be_one(found, said):
     assert "answers" not in facts.tuning() and "steps" not in facts.tuning()
 
 
+def test_the_methods_paragraph_says_how_the_split_was_drawn():
+    made = {"split": "main", "split_seed": 3, "split_shares": {"studies": 0.2, "conditions": 0.25}}
+    facts = Provenance(made, software="", validation="", purpose="")
+    drawn = "drawn with seed 3; shares held out: 0.2 of the studies, 0.25 of the conditions of a study"
+    assert f"split main ({drawn})." in facts.paragraph()
+
+
 def test_checklists_say_what_is_missing(found):
     known = Provenance.of_evaluation(found)
     guide, form = guide_llm.guide(known), registration_form.registration_form(known)

@@ -55,6 +55,7 @@ def test_a_split_comes_back_as_it_was_saved(store):
     loaded = Split.load(store, "saved")
     assert loaded.seed == 5
     assert loaded.held_out.equals(split.held_out)
+    assert loaded.shares == split.shares == {"outcomes": 0.25}  # the studies were listed, not drawn
     assert set(loaded.units("unseen_studies")["study_id"]) == {"s1", "s2"}
 
 

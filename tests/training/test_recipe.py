@@ -92,10 +92,20 @@ def test_a_mistake_is_named_with_its_key_and_a_way_out(override, message):
         load_recipe(path, [override])
 
 
-def test_a_recipe_of_the_project_is_named_where_its_folder_was_left_away(monkeypatch):
-    monkeypatch.chdir(FOLDER.parent)
-    with pytest.raises(InputError, match=r"perhaps recipes/tiny\.yaml is meant"):
-        load_recipe("tiny")
+def test_recipes_of_the_package_are_found_by_name_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("smollm2-135m-sft") == load_recipe(FOLDER / "smollm2-135m-sft.yaml")
+    (tmp_path / "tiny").write_text((FOLDER / "tiny.yaml").read_text().replace("name: tiny", "name: mine"))
+    assert load_recipe("tiny").name == "mine"  # one's own file goes first
+
+
+@pytest.mark.parametrize("path", ["tiyn", "recipes/tiny.yaml"])
+def test_a_recipe_that_is_no_file_is_answered_with_the_one_that_may_be_meant(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="perhaps tiny is meant, which comes with the package"):
+        load_recipe(path)
+    with pytest.raises(InputError, match="`socsci-jax recipe list` names those"):
+        load_recipe("elsewhere.yaml")
 
 
 def test_all_mistakes_are_named_at_once():
@@ -111,8 +121,19 @@ def test_an_override_changes_one_value():
     assert changed.optimizer.epochs == 2.5
     assert changed.output == Path("elsewhere")
     assert changed.digest != load_recipe(path).digest
-    for elsewhere in ("output=elsewhere", "hardware=8xh100"):
+    for elsewhere in ("output=elsewhere", "hardware=8xh100", "data.store=elsewhere"):
         assert load_recipe(path, [elsewhere]).digest == load_recipe(path).digest
+
+
+def test_an_absolute_and_a_relative_path_of_a_file_are_the_same_recipe(tmp_path, monkeypatch):
+    def digest(layout: Path) -> str:
+        return load_recipe(FOLDER / "tiny.yaml", [f"data.layout={layout}"]).digest
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.json").write_text("{}")
+    (tmp_path / "other.json").write_text("{}")
+    assert digest("mine.json") == digest(tmp_path / "mine.json") == digest("./mine.json")
+    assert digest("other.json") != digest("mine.json")
 
 
 def test_the_rendered_recipe_reads_back_as_itself(tmp_path):

@@ -103,7 +103,7 @@ class Provenance:
         """How the predictions were made, for a methods section; "" where the file says nothing."""
         source = sentences(
             mapping(self.training.get("data")).get("source"),
-            self.given("split") and f"split {self.given('split')}{self._split_seed()}",
+            self.given("split") and f"split {self.given('split')}{self._split_drawn()}",
         )
         told = (
             (self.model(), "Predictions were made by"),
@@ -119,9 +119,17 @@ class Provenance:
         )
         return " ".join(f"{words} {fact}." for fact, words in told if fact)
 
-    def _split_seed(self) -> str:
+    def _split_drawn(self) -> str:
         seed = _whole(self.metadata.get("split_seed"))
-        return "" if seed is None else f" (drawn with seed {seed})"
+        shares = [
+            f"{share:.3g} of the {kind}{'' if kind == 'studies' else ' of a study'}"
+            for kind, share in mapping(self.metadata.get("split_shares")).items()
+            if isinstance(share, float)
+        ]
+        how = ([] if seed is None else [f"drawn with seed {seed}"]) + (
+            [f"shares held out: {', '.join(shares)}"] if shares else []
+        )
+        return f" ({'; '.join(how)})" if how else ""
 
     def held_out(self) -> str:
         held = self.metadata.get("held_out")
