@@ -2,8 +2,8 @@
 
 python -m benchmarks.chaos_simulation [--work runs/chaos] [--kills 10] [--seed 0]
 
-Each attempt starts 1, 2 or 4 processes (the first one 2); after so many new parts, drawn by the seed, a random one gets
-SIGKILL, and a moment later the rest, as a scheduler would do. Exit status 1 if the tables differ or any finished part
+Each attempt starts 1, 2 or 4 processes (the first one 2); after so many new chunks, drawn by the seed, a random one gets
+SIGKILL, and a moment later the rest, as a scheduler would do. Exit status 1 if the tables differ or any finished chunk
 was computed again.
 """
 
@@ -25,86 +25,99 @@ PATIENCE_SECONDS = 600
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--work", type=Path, default=Path("runs/chaos"))
-    options.add_argument("--kills", type=int, default=10)
-    options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--pairs-per-part", type=int, default=16)
-    options.add_argument(
-        "--worker", nargs=3, help=argparse.SUPPRESS
-    )  # process id, number of processes, table
-    a = options.parse_args()
+    a = _options()
     if a.worker:
         _work(a, process_id=int(a.worker[0]), num_processes=int(a.worker[1]), out=Path(a.worker[2]))
         return
     from benchmarks.table import save
 
     _make_world(a.work)
-    tables = {name: a.work / f"{name}.parquet" for name in ("alone", "killed")}
-    for out in tables.values():
+    alone, killed = (a.work / f"{name}.parquet" for name in ("alone", "killed"))
+    for out in (alone, killed):
         for path in [out, *a.work.glob(f".{out.name}.chunks-*")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
-    [left_alone], seen = _start(a, tables["alone"], 1), {}
-    while left_alone.poll() is None:
-        seen |= _parts(tables["alone"])
-        time.sleep(0.01)
-    if left_alone.returncode:
-        raise SystemExit(f"the uninterrupted simulation ended with status {left_alone.returncode}")
-    print(f"uninterrupted: {len(seen)} parts, SHA-256 {_sha256(tables['alone'])}", flush=True)
+    chunks = len(_undisturbed(a, alone))
+    print(f"uninterrupted: {chunks} chunks, SHA-256 {_sha256(alone)}", flush=True)
+    drawn, attempts = random.Random(a.seed), []
+    for number in range(a.kills + 1):
+        count = 2 if number == 0 else drawn.choice([1, 2, 4])
+        kill_after = drawn.randint(1, chunks // (a.kills + 1)) if number < a.kills else None
+        attempts.append(_attempt(a, killed, drawn, processes=count, kill_after=kill_after))
+        print(f"attempt {number + 1}: {attempts[-1]}", flush=True)
 
-    drawn, attempts, again = random.Random(a.seed), [], 0
-    most = len(seen) // (a.kills + 1)
-    for attempt in range(a.kills + 1):
-        count = 2 if attempt == 0 else drawn.choice([1, 2, 4])
-        before = _parts(tables["killed"])
-        running = _start(a, tables["killed"], count)
-        facts = {"processes": count, "parts_before": len(before)}
-        if attempt < a.kills:
-            _wait_for(tables["killed"], len(before) + drawn.randint(1, most), running)
-            time.sleep(drawn.uniform(0, 0.2))
-            victim = drawn.randrange(count)
-            running[victim].send_signal(signal.SIGKILL)
-            time.sleep(drawn.uniform(0, 0.5))
-            for process in running:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-            after = _parts(tables["killed"])
-            if tables["killed"].exists():
-                raise SystemExit(
-                    f"the simulation ended before it was killed {a.kills} times; give fewer --pairs-per-part"
-                )
-            facts |= {"killed_first": victim}
-        else:
-            after = dict(before)
-            while any(process.poll() is None for process in running):
-                after |= _parts(tables["killed"])
-                time.sleep(0.01)
-            facts |= {"statuses": [process.returncode for process in running]}
-        facts |= {
-            "parts_after": len(after),
-            "computed_again": sum(after.get(name) != place for name, place in before.items()),
-        }
-        again += facts["computed_again"]
-        attempts.append(facts)
-        print(f"attempt {attempt + 1}: {facts}", flush=True)
-
-    equal = _sha256(tables["killed"]) == _sha256(tables["alone"])
-    print(f"killed {a.kills} times: SHA-256 {_sha256(tables['killed'])}")
-    print(f"{'byte-identical' if equal else 'DIFFERENT'}; finished parts computed again: {again}")
+    again = sum(attempt["computed_again"] for attempt in attempts)
+    equal = _sha256(killed) == _sha256(alone)
+    print(f"killed {a.kills} times: SHA-256 {_sha256(killed)}")
+    print(f"{'byte-identical' if equal else 'DIFFERENT'}; finished chunks computed again: {again}")
     save(
         "chaos-simulation",
-        {
-            "parts": len(seen),
-            "attempts": attempts,
-            "byte_identical": equal,
-            "sha256": _sha256(tables["alone"]),
-        },
+        {"chunks": chunks, "attempts": attempts, "byte_identical": equal, "sha256": _sha256(alone)},
         command=" ".join(sys.orig_argv),
     )
     raise SystemExit(0 if equal and not again else 1)
+
+
+def _options() -> argparse.Namespace:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--work", type=Path, default=Path("runs/chaos"))
+    options.add_argument("--kills", type=int, default=10)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--pairs-per-chunk", type=int, default=16)
+    options.add_argument(
+        "--worker", nargs=3, help=argparse.SUPPRESS
+    )  # process id, number of processes, table
+    return options.parse_args()
+
+
+def _undisturbed(a: argparse.Namespace, out: Path) -> dict[str, tuple[int, int]]:
+    """The chunks of one process that nobody kills."""
+    [process], seen = _start(a, out, 1), {}
+    while process.poll() is None:
+        seen |= _chunks(out)
+        time.sleep(0.01)
+    if process.returncode:
+        raise SystemExit(f"the uninterrupted simulation ended with status {process.returncode}")
+    return seen
+
+
+def _attempt(
+    a: argparse.Namespace, out: Path, drawn: random.Random, *, processes: int, kill_after: int | None
+) -> dict:
+    """What one attempt did: killed after so many new chunks, a random process first, or left alone to its end."""
+    before = _chunks(out)
+    running = _start(a, out, processes)
+    if kill_after is not None:
+        _wait_for(out, len(before) + kill_after, running)
+        ending = {"killed_first": _kill(running, drawn)}
+        after = _chunks(out)
+        if out.exists():
+            raise SystemExit(
+                f"the simulation ended before it was killed {a.kills} times; give fewer --pairs-per-chunk"
+            )
+    else:
+        after = dict(before)
+        while any(process.poll() is None for process in running):
+            after |= _chunks(out)
+            time.sleep(0.01)
+        ending = {"statuses": [process.returncode for process in running]}
+    again = sum(after.get(name) != place for name, place in before.items())
+    counts = {"chunks_before": len(before), "chunks_after": len(after), "computed_again": again}
+    return {"processes": processes, **ending, **counts}
+
+
+def _kill(running: list[subprocess.Popen], drawn: random.Random) -> int:
+    """Kills one of the processes and a moment later the rest; returns the first one's number."""
+    time.sleep(drawn.uniform(0, 0.2))
+    victim = drawn.randrange(len(running))
+    running[victim].send_signal(signal.SIGKILL)
+    time.sleep(drawn.uniform(0, 0.5))
+    for process in running:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    return victim
 
 
 def _make_world(folder: Path) -> None:
@@ -140,7 +153,7 @@ def _make_world(folder: Path) -> None:
 
 
 def _start(a: argparse.Namespace, out: Path, count: int) -> list[subprocess.Popen]:
-    settings = ["--work", a.work, "--pairs-per-part", a.pairs_per_chunk]
+    settings = ["--work", a.work, "--pairs-per-chunk", a.pairs_per_chunk]
     command = [sys.executable, "-m", "benchmarks.chaos_simulation", *settings, "--worker"]
     return [
         subprocess.Popen([*map(str, [*command, number, count, out])], stderr=subprocess.DEVNULL)
@@ -148,21 +161,21 @@ def _start(a: argparse.Namespace, out: Path, count: int) -> list[subprocess.Pope
     ]
 
 
-def _parts(out: Path) -> dict[str, tuple[int, int]]:
-    """Name of every finished part -> when it was written, and where it lies on the disk."""
-    found = {}
+def _chunks(out: Path) -> dict[str, tuple[int, int]]:
+    """Name of every finished chunk -> when it was written, and where it lies on the disk."""
+    chunks = {}
     for path in out.parent.glob(f".{out.name}.chunks-*/chunk-*.parquet"):
         with contextlib.suppress(FileNotFoundError):  # gone when the table is written
-            facts = path.stat()
-            found[path.name] = (facts.st_mtime_ns, facts.st_ino)
-    return found
+            status = path.stat()
+            chunks[path.name] = (status.st_mtime_ns, status.st_ino)
+    return chunks
 
 
-def _wait_for(out: Path, parts: int, running: list[subprocess.Popen]) -> None:
+def _wait_for(out: Path, chunks: int, running: list[subprocess.Popen]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while len(_parts(out)) < parts:
+    while (finished := len(_chunks(out))) < chunks:
         if time.monotonic() > deadline or any(process.poll() for process in running):
-            raise SystemExit(f"{len(_parts(out))} parts of {parts}; statuses {[p.poll() for p in running]}")
+            raise SystemExit(f"{finished} chunks of {chunks}; statuses {[p.poll() for p in running]}")
         time.sleep(0.01)
 
 

@@ -20,6 +20,7 @@ from socsci_jax.data.shards import TreeShards
 from socsci_jax.training.optimizer import make_optimizer
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.program import batch_plan, step_program
+from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_files import parse_recipe
 from socsci_jax.training.run import software_versions
 from socsci_jax.training.start import first_state, start_params
@@ -29,30 +30,7 @@ WARMUP_STEPS = 2
 
 def train(a: argparse.Namespace) -> dict:
     """Steps of a recipe as the training loop takes them: its plan, loader, program and donated state."""
-    folder = Path(a.workload)
-    recipe = parse_recipe(
-        {
-            "name": "benchmark",
-            "hardware": "1xcpu",
-            "output": str(folder / "runs" / "-".join(map(str, (a.sharing, a.branches_per_tree, a.rows)))),
-            "model": {
-                "init_from": str(folder / "model"),
-                "param_dtype": a.dtype,
-                "compute_dtype": a.dtype,
-                "remat": a.remat,
-            },
-            "data": {"store": str(folder / "store"), "split": "main", "sharing": a.sharing},
-            "batch": {
-                "rows": a.rows,
-                "micro_batches": a.micro_batches,
-                "tokens_per_row": a.tokens_per_row,
-                "branches_per_tree": a.branches_per_tree,
-            },
-            "optimizer": {"epochs": 1, "learning_rate": 1e-5, "weight_decay": 0.1, "warmup_ratio": 0.0},
-            "checkpoints": {"every_steps": 1_000_000},
-        },
-        where="benchmark",
-    )
+    recipe = _recipe(a)
     # Of an earlier measurement, perhaps of another batch.
     shutil.rmtree(recipe.output, ignore_errors=True)
     prepared = prepare(recipe)
@@ -102,6 +80,33 @@ def train(a: argparse.Namespace) -> dict:
         "padding": round(plan.padding_share(), 4),
         "last_loss": round(loss, 4),
     }
+
+
+def _recipe(a: argparse.Namespace) -> Recipe:
+    folder = Path(a.workload)
+    return parse_recipe(
+        {
+            "name": "benchmark",
+            "hardware": "1xcpu",
+            "output": str(folder / "runs" / "-".join(map(str, (a.sharing, a.branches_per_tree, a.rows)))),
+            "model": {
+                "init_from": str(folder / "model"),
+                "param_dtype": a.dtype,
+                "compute_dtype": a.dtype,
+                "remat": a.remat,
+            },
+            "data": {"store": str(folder / "store"), "split": "main", "sharing": a.sharing},
+            "batch": {
+                "rows": a.rows,
+                "micro_batches": a.micro_batches,
+                "tokens_per_row": a.tokens_per_row,
+                "branches_per_tree": a.branches_per_tree,
+            },
+            "optimizer": {"epochs": 1, "learning_rate": 1e-5, "weight_decay": 0.1, "warmup_ratio": 0.0},
+            "checkpoints": {"every_steps": 1_000_000},
+        },
+        where="benchmark",
+    )
 
 
 def least_tokens(lengths: Lengths) -> int:

@@ -17,7 +17,7 @@ from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import is_gguf, resolve_folder
 from socsci_jax.model_card import model_card
-from socsci_jax.model_io import find_checkpoint, model_metadata, restore_trained
+from socsci_jax.model_io import FoundCheckpoint, find_checkpoint, model_metadata, restore_trained
 from socsci_jax.models.adapters import export_adapter, merge_adapter
 from socsci_jax.models.config import DecoderConfig, parse_config
 from socsci_jax.models.huggingface import (
@@ -58,36 +58,20 @@ def export_run(
         _export_gguf(path, out, dtype=dtype, max_shard_bytes=max_shard_bytes)
         return
     run = RunFolder(path)
-    found = find_checkpoint(run, step)
-    metadata = model_metadata(run, found)
+    checkpoint = find_checkpoint(run, step)
+    about = _about(run, checkpoint, adapter=adapter)
+    if adapter:
+        _export_adapter(run, checkpoint, out, about)
+        return
     recipe = run.recipe
     config = dataclasses.replace(run.config(), adapter=recipe.adapter)
-    tokenizer = run.load_tokenizer()
-    run.trained_on  # noqa: B018  (raises if the file is not that of this run)
-    written = {
-        METADATA_FILE: (json.dumps(metadata, indent=2, ensure_ascii=False) + "\n").encode(),
-        TRAINED_ON_FILE: (path / TRAINED_ON_FILE).read_bytes(),
-        "README.md": model_card(
-            metadata, recipe, adapter=adapter, license=_license_of_start(recipe)
-        ).encode(),
-    }
-    if adapter:
-        if recipe.lora is None:
-            raise InputError(
-                f"{path}: this run trained all weights and has no adapter; export it without --adapter."
-            )
-        mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
-        trained, config = restore_trained(run, found, mesh=mesh)
-        written |= {p.name: p.read_bytes() for p in run.tokenizer.iterdir() if p.is_file()}
-        export_adapter(trained, config, out, base=recipe.model.init_from, extra_files=written)
-        return
-    found.reader.check_stored(found.step)
-    stored = found.stored
+    checkpoint.reader.check_stored(checkpoint.step)
+    stored = checkpoint.stored
     stored.check(config)
     source = _whole(stored, run.config()) if config.adapter is None else _merged(stored, recipe, config)
-    told = companions(
+    beside = companions(
         config_json=run.model_config.read_bytes(),
-        tokenizer=tokenizer,
+        tokenizer=run.load_tokenizer(),
         dtype=common_dtype(source.dtypes, dtype),
     )
     write_checkpoint(
@@ -95,16 +79,39 @@ def export_run(
         run.config(),
         out,
         source_folder=run.tokenizer,
-        config_json=told.pop("config.json"),
+        config_json=beside.pop("config.json"),
         dtype=dtype,
         max_shard_bytes=max_shard_bytes,
-        extra_files=written | told,
+        extra_files=about | beside,
         origin={
             "run": hashlib.sha256((path / "run.json").read_bytes()).hexdigest(),
-            "step": found.step,
+            "step": checkpoint.step,
             "checkpoint": stored.fingerprint,
         },
     )
+
+
+def _about(run: RunFolder, checkpoint: FoundCheckpoint, *, adapter: bool) -> dict[str, bytes]:
+    """The files that say what was trained and on what: metadata, fingerprints of the training data, a model card."""
+    metadata = model_metadata(run, checkpoint)
+    run.trained_on  # noqa: B018  (raises if the file is not that of this run)
+    card = model_card(metadata, run.recipe, adapter=adapter, license=_license_of_start(run.recipe))
+    return {
+        METADATA_FILE: (json.dumps(metadata, indent=2, ensure_ascii=False) + "\n").encode(),
+        TRAINED_ON_FILE: (run.path / TRAINED_ON_FILE).read_bytes(),
+        "README.md": card.encode(),
+    }
+
+
+def _export_adapter(run: RunFolder, checkpoint: FoundCheckpoint, out: Path, about: dict[str, bytes]) -> None:
+    if run.recipe.lora is None:
+        raise InputError(
+            f"{run.path}: this run trained all weights and has no adapter; export it without `adapter`."
+        )
+    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
+    trained, config = restore_trained(run, checkpoint, mesh=mesh)
+    tokenizer = {p.name: p.read_bytes() for p in run.tokenizer.iterdir() if p.is_file()}
+    export_adapter(trained, config, out, base=run.recipe.model.init_from, extra_files=about | tokenizer)
 
 
 def _license_of_start(recipe: Recipe) -> str | None:

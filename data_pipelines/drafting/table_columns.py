@@ -99,75 +99,87 @@ def read_columns(table: Table) -> list[Found]:
 
 
 def _read(name: str, table: Table) -> Found:
+    """What a column is: what its name says of people and arms comes first, then what its cells hold."""
     missing = table.missing.get(name, frozenset())
     taken = _negative_codes(table, name) - missing - set(map(code, table.value_labels.get(name, {})))
     missing = missing | taken
     cells = [cell for cell in table.frame[name].drop_nulls().to_list() if code(cell) not in missing]
-    label = " ".join(table.labels.get(name, "").split())
-    distinct = collections.Counter(map(code, cells))
-    first = Found(
+    column = Found(
         name=name,
         role="excluded",
-        label=label,
+        label=" ".join(table.labels.get(name, "").split()),
         missing=tuple(sorted(missing, key=_by_number)),
         taken=tuple(sorted(taken, key=_by_number)),
     )
-
-    def left_out(reason: str) -> Found:
-        return dataclasses.replace(first, reason=reason)
-
+    distinct = collections.Counter(map(code, cells))
     if not distinct:
-        return left_out("it is empty")
+        return dataclasses.replace(column, reason="it is empty")
+    return _of_people_or_design(column, table, distinct) or _of_cells(column, table, cells, distinct)
+
+
+def _is_arm(name: str, distinct: collections.Counter[str]) -> bool:
+    return bool(_ARM.search(name)) and 2 <= len(distinct) <= MOST_LEVELS
+
+
+def _of_people_or_design(column: Found, table: Table, distinct: collections.Counter[str]) -> Found | None:
+    """What columns are that tell people apart, were drawn by a randomizer, or are the survey program's; else None."""
+    name = column.name
+    few = 2 <= len(distinct) <= MOST_LEVELS
     if _ID.search(name) and len(distinct) == table.frame.height:
-        return dataclasses.replace(first, role="participant")
+        return dataclasses.replace(column, role="participant")
     if name.casefold() in _PEOPLE and table.frame[name].null_count() == 0:
-        return dataclasses.replace(first, role="several rows")
-    is_arm = bool(_ARM.search(name)) and 2 <= len(distinct) <= MOST_LEVELS
-    if is_about_a_person(name) and not is_arm:
-        return left_out("it is about who or where a person is")
-    if _DRAWN.match(name) and 2 <= len(distinct) <= MOST_LEVELS and not any("|" in text for text in distinct):
-        return dataclasses.replace(first, role="arm", labels=_labels(dict.fromkeys(distinct, "")))
+        return dataclasses.replace(column, role="several rows")
+    if is_about_a_person(name) and not _is_arm(name, distinct):
+        return dataclasses.replace(column, reason="it is about who or where a person is")
+    if _DRAWN.match(name) and few and not any("|" in text for text in distinct):
+        return dataclasses.replace(column, role="arm", labels=_labels(dict.fromkeys(distinct, "")))
     if DRAWN_ELEMENT.match(name) and set(distinct) == {"1"}:
-        return dataclasses.replace(first, role="element")
+        return dataclasses.replace(column, role="element")
     if _RECORD.match(name):
-        return left_out("the survey program's record")
+        return dataclasses.replace(column, reason="the survey program's record")
+    return None
+
+
+def _of_cells(column: Found, table: Table, cells: list, distinct: collections.Counter[str]) -> Found:
+    """What columns of answers are: weight, arm, attribute or outcome, by their labels and numbers."""
+    name = column.name
     if len(distinct) == 1:
         boxed = len(cells) < table.frame.height
-        return left_out(
+        reason = (
             "one answer or nothing; if it is a box that people ticked, give it levels 0 and 1 and `empty: 0`"
             if boxed
             else "all its cells are alike"
         )
+        return dataclasses.replace(column, reason=reason)
     numbers = [number for text in distinct if (number := _number(text)) is not None]
     if _WEIGHT.search(name) and len(numbers) == len(distinct) and min(numbers) >= 0:
-        return dataclasses.replace(first, role="weight")
+        return dataclasses.replace(column, role="weight")
     labeled = {
-        code(c): text for c, text in table.value_labels.get(name, {}).items() if code(c) not in missing
+        code(c): text for c, text in table.value_labels.get(name, {}).items() if code(c) not in column.missing
     }
     told = bool(labeled) and len(set(distinct) - set(labeled)) <= 0.1 * len(distinct)
     labels = _labels(labeled if told else {text: "" for text in distinct})
-    several = len(distinct) <= MOST_LEVELS
-    if is_arm:
-        return dataclasses.replace(first, role="arm", labels=labels, told=told)
+    if _is_arm(name, distinct):
+        return dataclasses.replace(column, role="arm", labels=labels, told=told)
     attribute = attribute_of_name(name) or attribute_of_text(
-        label, [t for t in labels.values() if t], name=name
+        column.label, [t for t in labels.values() if t], name=name
     )
+    several = len(distinct) <= MOST_LEVELS
     # A number that nobody explains is a code, except where the attribute is one.
     if attribute is not None and (told or several or attribute in ("age", "household_size", "location")):
         return dataclasses.replace(
-            first, role="attribute", attribute=attribute, labels=labels if told else {}, told=told
+            column, role="attribute", attribute=attribute, labels=labels if told else {}, told=told
         )
     if told:
-        return dataclasses.replace(
-            first, role="outcome", labels=labels, told=True, ordered=is_ordered([*labels.values()])
-        )
+        ordered = is_ordered([*labels.values()])
+        return dataclasses.replace(column, role="outcome", labels=labels, told=True, ordered=ordered)
     if len(numbers) == len(distinct):
         whole = all(number == int(number) for number in numbers)
-        return dataclasses.replace(first, role="outcome", lo=min(numbers), hi=max(numbers), whole=whole)
+        return dataclasses.replace(column, role="outcome", lo=min(numbers), hi=max(numbers), whole=whole)
     if several and len(distinct) <= max(2, MOST_DISTINCT_SHARE * len(cells)):
         texts = {str(i): text for i, text in enumerate(sorted(distinct), start=1)}
-        return dataclasses.replace(first, role="outcome", labels=texts, ordered=len(texts) == 2)
-    return left_out("free text, which has no scale")
+        return dataclasses.replace(column, role="outcome", labels=texts, ordered=len(texts) == 2)
+    return dataclasses.replace(column, reason="free text, which has no scale")
 
 
 def _negative_codes(table: Table, name: str) -> frozenset[str]:

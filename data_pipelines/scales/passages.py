@@ -6,6 +6,7 @@ is decided in `data_pipelines.scales.stated`.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 
@@ -32,6 +33,16 @@ _DOTS_JOIN = re.compile(r"\s*,?\s*(?:\.\.\.|…)\s*,?\s*(?:or|and|up to)?\s*[\"'
 _SPAN_JOIN = re.compile(
     r"(?:\bto|\bthrough|\bthru|\bup to|\buntil|\.\.\.|…|(?:^|\s)-)[\s,]*(?:a\s+)?[(\[\"']?\s*$", re.I
 )
+
+# Before the code of an answer outside the scale: "..., or 99 for don't know".
+_SPECIAL = re.compile(r"(?:\bor|\band|\buse|\breturn|\benter|[;,.(])\s*[\"'(]*$", re.I)
+# Before the first of several options to choose from: "Answer with either 1 (yes) or 2 (no)"; and where they are numbers.
+_ASKS_DIRECTLY = re.compile(
+    rf"(?:{REPLY_VERB}|with|either|only|just|following|one of|options?)\b[\s:,]*(?:(?:a|the|number|numbers|integer|integers|value|"
+    r"one of|either|only|just|options?|following)[\s:,]*)*[\"'(]*$",
+    re.I,
+)
+_NUMBER_WORD = re.compile(r"\b(?:integers?|numbers?|values?)\b[\s:,]*[\"'(]*$", re.I)
 
 
 def read_passage(text: str, *, is_question: bool) -> Passage:
@@ -135,29 +146,69 @@ def _read_anchors(
     is_question: bool,
 ) -> int:
     """Reads the run of labeled numbers that begins at the i-th; returns the index of the first number after it."""
+    run = _run_of_anchors(plain, numbers, i, kind)
+    read = _labels_of_run(text, plain, numbers, run, reading, is_question=is_question)
+    if read is None:
+        return len(numbers)
+    numbered = kind in ("after", "dot", "dash") and not re.search(
+        r"\?|\bscale\b", plain[: numbers[i].start], re.I
+    )
+    # "do you agree that (1) ... and (2) ...?"
+    if not is_question or (len(read.anchors) >= 2 and not numbered):
+        _note_labels(read, kind, reading)
+    return _skip(numbers, read.stop)
+
+
+def _run_of_anchors(plain: str, numbers: list[Number], i: int, kind: str) -> list[int]:
+    """Indices of the numbers, from the i-th on, that carry their labels in the same way."""
     run = [i]
     for j in range(i + 1, len(numbers)):
         if numbers[j].style != numbers[i].style or connector(plain, numbers[j]) != kind:
             continue
-        if numbers[j].start < connector_end(plain, numbers[run[-1]], connector(plain, numbers[run[-1]])):
+        last = numbers[run[-1]]
+        if numbers[j].start < connector_end(plain, last, connector(plain, last)):
             continue
-        follows = numbers[j].value == numbers[run[-1]].value + 1
-        if inside_quotes(plain, numbers[run[-1]], connector(plain, numbers[run[-1]]), numbers[j].start):
+        if inside_quotes(plain, last, connector(plain, last), numbers[j].start):
             continue
+        follows = numbers[j].value == last.value + 1
         if BEFORE_ANCHOR.search(plain[: numbers[j].start]) or (
             follows and plain[numbers[j].start - 1] == " "
         ):
             run.append(j)
+    return run
+
+
+@dataclasses.dataclass(frozen=True)
+class _Anchor:
+    """A labeled number, and the words before it."""
+
+    value: int
+    label: str
+    before: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _ReadRun:
+    """A run of anchors, where in the text its last label ends, and whether its two ends are said to be a range."""
+
+    anchors: list[_Anchor]
+    stop: int
+    spans: bool
+
+
+def _labels_of_run(
+    text: str, plain: str, numbers: list[Number], run: list[int], reading: Passage, *, is_question: bool
+) -> _ReadRun | None:
+    """The labels of a run, each up to the next number; None, and a clash, where one is empty or no integer has it."""
     spans = False
-    found: list[tuple[int, str, str]] = []
+    anchors: list[_Anchor] = []
     stop = len(plain)
     for position, j in enumerate(run):
         number = numbers[j]
         own = connector(plain, number)
         begin = connector_end(plain, number, own)
         before = plain[: number.start]
-        if position and _SPAN_JOIN.search(before):
-            spans = True
+        spans = spans or bool(position and _SPAN_JOIN.search(before))
         if position + 1 < len(run):
             nxt = numbers[run[position + 1]].start
             end = begin + SEPARATOR_TAIL.search(plain[begin:nxt]).start()
@@ -171,46 +222,38 @@ def _read_anchors(
             label = clean_label(text[begin:end], plain[begin:end])
         other = _other_anchor(plain, numbers, begin, end)
         if other is not None:
-            if position + 1 < len(run):
-                reading.clash = True
+            reading.clash = reading.clash or position + 1 < len(run)
             end = stop = begin + SEPARATOR_TAIL.search(plain[begin : other.start]).start()
             label = clean_label(text[begin:end], plain[begin:end])
         is_empty = not label and not plain[begin:end].strip()
         if is_empty or number.value != int(number.value):
             reading.clash = True
-            return len(numbers)
-        found.append((int(number.value), label, before))
-    numbered = kind in ("after", "dot", "dash") and not re.search(
-        r"\?|\bscale\b", plain[: numbers[i].start], re.I
-    )
-    if is_question and (len(found) < 2 or numbered):  # "do you agree that (1) ... and (2) ...?"
-        return _skip(numbers, stop)
-    values = [value for value, _, _ in found]
+            return None
+        anchors.append(_Anchor(int(number.value), label, before))
+    return _ReadRun(anchors, stop, spans)
+
+
+def _note_labels(read: _ReadRun, kind: str, reading: Passage) -> None:
+    """Sorts labeled numbers into those on the scale and those beside it, and notes what the words before them say."""
+    values = [anchor.value for anchor in read.anchors]
     if len(set(values)) < len(values):
         reading.clash = True
     inside_range = bool(reading.ranges) or bool(reading.listed)
-    for value, label, before in found:
-        outside = inside_range and not _within(reading, value)
-        special = re.search(r"(?:\bor|\band|\buse|\breturn|\benter|[;,.(])\s*[\"'(]*$", before, re.I)
-        if outside and special and (_no_place(label) or (kind == "option" and " or" in before[-5:])):
-            reading.extra[value] = label
-        elif reading.labels.get(value, label) != label:
+    for anchor in read.anchors:
+        outside = inside_range and not _within(reading, anchor.value)
+        special = _SPECIAL.search(anchor.before)
+        named = _no_place(anchor.label) or (kind == "option" and " or" in anchor.before[-5:])
+        if outside and special and named:
+            reading.extra[anchor.value] = anchor.label
+        elif reading.labels.get(anchor.value, anchor.label) != anchor.label:
             reading.clash = True
         else:
-            reading.labels[value] = label
-    if spans:
+            reading.labels[anchor.value] = anchor.label
+    if read.spans:
         reading.ranges.add((min(values), max(values)))
         reading.on_scale = True
-    direct = re.search(
-        rf"(?:{REPLY_VERB}|with|either|only|just|following|one of|options?)\b[\s:,]*(?:(?:a|the|number|numbers|integer|integers|value|"
-        r"one of|either|only|just|options?|following)[\s:,]*)*[\"'(]*$",
-        found[0][2],
-        re.I,
-    )
-    if direct and not spans:
-        number_word = re.search(r"\b(?:integers?|numbers?|values?)\b[\s:,]*[\"'(]*$", found[0][2], re.I)
-        reading.options = reading.options or not number_word
-    return _skip(numbers, stop)
+    elif _ASKS_DIRECTLY.search(read.anchors[0].before):
+        reading.options = reading.options or not _NUMBER_WORD.search(read.anchors[0].before)
 
 
 def _skip(numbers: list[Number], stop: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 from collections.abc import Iterator
 
 from data_pipelines.gates.personal import without_details
@@ -32,6 +33,11 @@ class Tally:
     missing: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     outside: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     unread: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+    def of(self, status: str) -> collections.Counter[str]:
+        """The cells of one status; a cell that could not be read, for whatever reason, is unread."""
+        counters = {"answer": self.answers, "missing": self.missing, "outside": self.outside}
+        return counters.get(status, self.unread)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -175,53 +181,48 @@ def _read_outcome(
     names = (*outcome_columns(name, outcome, built.study), *outcome.retest)
     columns = {column: rows.cells(column).to_list() for column in names}
     wanted = rows.where(outcome.rows).to_list()
-    tally = built.tallies[name]
+    # Most cells are like others: each (condition, cell) is read once.
     read: dict[tuple[str, str | None], Answer] = {}
     for i, number in enumerate(rows.numbers):
         arm, person = arms[i], people[i]
         if arm is None or person is None or not wanted[i]:
             continue
         column, reading, item = asked[arm.name]
+        given = Given(arm=arm, outcome=name, item=item, person=person, value=math.nan, row=number)
+        place = _place(deposit, built.study, number)
         for occasion, later in enumerate(outcome.retest, start=2):
-            again = reading.read(columns[later][i])
-            if again.status == "answer" and again.value is not None:
-                built.retests.append(
-                    Given(
-                        arm=arm,
-                        outcome=name,
-                        item=item,
-                        person=person,
-                        value=again.value,
-                        row=number,
-                        occasion=occasion,
-                    )
-                )
-            elif again.status != "missing":
-                (tally.outside if again.status == "outside" else tally.unread)[columns[later][i] or ""] += 1
-                builder.reject(
-                    "response",
-                    place=_place(deposit, built.study, number),
-                    reason=again.reason,
-                    record={"study": built.study_id, "outcome": name, "cell": _shown(columns[later][i])},
-                )
+            cell = columns[later][i]
+            _add_retest(
+                dataclasses.replace(given, occasion=occasion), cell, reading.read(cell), place, built, builder
+            )
         cell = columns[column][i]
         key = (arm.name, cell)
         answer = read.get(key) or read.setdefault(key, reading.read(cell))
-        counter = {"answer": tally.answers, "missing": tally.missing, "outside": tally.outside}.get(
-            answer.status, tally.unread
-        )
-        counter[cell or ""] += 1
-        if answer.status == "answer" and answer.value is not None:
-            built.given.append(
-                Given(arm=arm, outcome=name, item=item, person=person, value=answer.value, row=number)
-            )
-            continue
-        builder.reject(
-            "response",
-            place=_place(deposit, built.study, number),
-            reason=answer.reason,
-            record={"study": built.study_id, "condition": arm.name, "outcome": name, "cell": _shown(cell)},
-        )
+        _add_answer(given, cell, answer, place, built, builder)
+
+
+def _add_answer(
+    given: Given, cell: str | None, answer: Answer, place: str, built: BuiltStudy, builder: StoreBuilder
+) -> None:
+    """Keeps an answer, or rejects its cell with the reason; counts the cell under what it was."""
+    built.tallies[given.outcome].of(answer.status)[cell or ""] += 1
+    if answer.status == "answer" and answer.value is not None:
+        built.given.append(dataclasses.replace(given, value=answer.value))
+        return
+    record = {"study": built.study_id, "condition": given.arm.name, "outcome": given.outcome}
+    builder.reject("response", place=place, reason=answer.reason, record={**record, "cell": _shown(cell)})
+
+
+def _add_retest(
+    given: Given, cell: str | None, answer: Answer, place: str, built: BuiltStudy, builder: StoreBuilder
+) -> None:
+    """The same of a later answer of the same person: one that is not there is no loss, and is not counted."""
+    if answer.status == "answer" and answer.value is not None:
+        built.retests.append(dataclasses.replace(given, value=answer.value))
+    elif answer.status != "missing":
+        built.tallies[given.outcome].of(answer.status)[cell or ""] += 1
+        record = {"study": built.study_id, "outcome": given.outcome, "cell": _shown(cell)}
+        builder.reject("response", place=place, reason=answer.reason, record=record)
 
 
 def _asked(

@@ -137,32 +137,41 @@ def data_layout(
     print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
 
 
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")]
+SplitName = Annotated[str, typer.Option(help="Name of the split.")]
+HeldOutStudies = Annotated[
+    str | None,
+    typer.Option(
+        help="Share of unseen studies (0.2), or a file of study ids (JSON list or {'unseen': [...]})."
+    ),
+]
+HeldOutConditions = Annotated[
+    float | None, typer.Option(parser=share_of, help="Share of unseen conditions within a study.")
+]
+HeldOutOutcomes = Annotated[
+    float | None, typer.Option(parser=share_of, help="Share of unseen outcomes within a study.")
+]
+HeldOutParticipants = Annotated[
+    float | None, typer.Option(parser=share_of, help="Share of unseen participants.")
+]
+ValidationShare = Annotated[
+    float | None,
+    typer.Option(
+        parser=share_of,
+        help="Share of the other participants kept for choosing a checkpoint (recipe: `validation`).",
+    ),
+]
+
+
 @app.command("split")
 def data_split(
-    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")],
-    name: Annotated[str, typer.Option(help="Name of the split.")] = "main",
-    studies: Annotated[
-        str | None,
-        typer.Option(
-            help="Share of unseen studies (0.2), or a file of study ids (JSON list or {'unseen': [...]})."
-        ),
-    ] = None,
-    conditions: Annotated[
-        float | None, typer.Option(parser=share_of, help="Share of unseen conditions within a study.")
-    ] = None,
-    outcomes: Annotated[
-        float | None, typer.Option(parser=share_of, help="Share of unseen outcomes within a study.")
-    ] = None,
-    participants: Annotated[
-        float | None, typer.Option(parser=share_of, help="Share of unseen participants.")
-    ] = None,
-    validation: Annotated[
-        float | None,
-        typer.Option(
-            parser=share_of,
-            help="Share of the other participants kept for choosing a checkpoint (recipe: `validation`).",
-        ),
-    ] = None,
+    store_path: StorePath,
+    name: SplitName = "main",
+    studies: HeldOutStudies = None,
+    conditions: HeldOutConditions = None,
+    outcomes: HeldOutOutcomes = None,
+    participants: HeldOutParticipants = None,
+    validation: ValidationShare = None,
     seed: Seed = 0,
     replace: Replace = False,
 ) -> None:

@@ -15,6 +15,9 @@ from socsci_jax.wording import counted
 if TYPE_CHECKING:
     pass
 
+if TYPE_CHECKING:
+    from socsci_jax.evaluation.result import Evaluation
+
 app = typer.Typer()
 
 EvaluatePredictions = Annotated[
@@ -95,9 +98,6 @@ def evaluate(
     """Say how far the predictions can be trusted: an evaluation table and one self-contained HTML report."""
     from socsci_jax.evaluation.elsewhere.simbench import evaluate_simbench, is_simbench
     from socsci_jax.evaluation.evaluate_files import evaluate_files
-    from socsci_jax.evaluation.report import labels
-    from socsci_jax.evaluation.report.terminal import summary_table
-    from socsci_jax.evaluation.sentences import with_interval
     from socsci_jax.plain_tables import evaluate_tables
 
     own_people = store_path is None and human is None and is_simbench(predictions)
@@ -105,46 +105,41 @@ def evaluate(
         raise InputError(
             "give either STORE, the folder of a study store, or --human, a table of people's answers."
         )
+    settings = {"seed": seed, "minimum_n": minimum_n, "resample": resample, "also": also or ()}
     with only_writer(out):
-        if own_people:
-            judged = evaluate_simbench(predictions, seed=seed)
-            judged.write(out)
-            evaluation = judged.evaluation
-        elif human is not None:
-            judged = evaluate_tables(
-                predictions,
-                human,
-                scales=scales,
-                id_column=id_column,
-                controls=control or (),
-                seed=seed,
-                minimum_n=minimum_n,
-                resample=resample,
-                also=also or (),
-            )
-            judged.write(out)
-            evaluation = judged.evaluation
+        if store_path is not None:
+            _show(evaluate_files(predictions, store_path, out, split_name=split, **settings))
         else:
-            assert store_path is not None
-            evaluation = evaluate_files(
-                predictions,
-                store_path,
-                out,
-                split_name=split,
-                seed=seed,
-                minimum_n=minimum_n,
-                resample=resample,
-                also=also or (),
-            )
+            if human is None:
+                judged = evaluate_simbench(predictions, seed=seed)
+            else:
+                columns = {"id_column": id_column, "controls": control or ()}
+                judged = evaluate_tables(predictions, human, scales=scales, **columns, **settings)
+            judged.write(out)
+            _show(judged.evaluation)
+            _show_of_tables(judged.evaluation, own_people=own_people)
+    say(f"report: {out / 'report.html'}")
+
+
+def _show(evaluation: Evaluation) -> None:
+    """The summaries that a terminal of 80 columns has room for: of distributions and effects, and of labels."""
+    from socsci_jax.evaluation.report import labels
+    from socsci_jax.evaluation.report.terminal import summary_table
+
     if evaluation.parts:
         print_rich(summary_table(evaluation))
     if evaluation.coding.parts:
         print_rich(labels.summary_table(evaluation.coding))
+
+
+def _show_of_tables(evaluation: Evaluation, *, own_people: bool) -> None:
+    """What is said besides of plain tables, which have no store that was checked before."""
+    from socsci_jax.evaluation.sentences import with_interval
+
     if own_people:
         say(f"SimBench score: {with_interval(evaluation.metric('simbench_score'), digits=1)}")
-    for note in evaluation.notes if store_path is None else ():
+    for note in evaluation.notes:
         say(f"note: {note}")
-    say(f"report: {out / 'report.html'}")
 
 
 @app.command()
@@ -163,14 +158,14 @@ def compare(
     from socsci_jax.evaluation.compare import compare_files
     from socsci_jax.foreign_text import write_csv
 
-    found = compare_files(a, b, store_path, split_name=split, seed=seed, minimum_n=minimum_n)
-    print_table("A against B", found.headline())
-    for sentence in found.sentences():
+    comparison = compare_files(a, b, store_path, split_name=split, seed=seed, minimum_n=minimum_n)
+    print_table("A against B", comparison.headline())
+    for sentence in comparison.sentences():
         say(sentence)
-    if found.excluded:
+    if comparison.excluded:
         say(
-            f"{counted(found.excluded, 'answer is', 'answers are')} not predicted by both and left aside; {counted(found.answers, 'answer was', 'answers were')} used."
+            f"{counted(comparison.excluded, 'answer is', 'answers are')} not predicted by both and excluded; {counted(comparison.answers, 'answer was', 'answers were')} used."
         )
     if out is not None:
-        write_csv(found.table, out)
+        write_csv(comparison.table, out)
         say(f"table: {out}")

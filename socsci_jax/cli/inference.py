@@ -13,6 +13,8 @@ from socsci_jax.errors import InputError
 if TYPE_CHECKING:
     import polars as pl
 
+    from socsci_jax.rectification.rectify import Rectification
+
 app = typer.Typer()
 
 
@@ -117,25 +119,24 @@ def rectify_command(
         exclude_seen=exclude_seen,
         seed=seed,
     )
-    found = rectify(
-        _on_their_scale(predictions),
-        read_table(gold),
-        formula,
-        settings,
-        others=[_on_their_scale(path) for path in also or ()],
-    )
-    shown = found.table.rename({"n_labeled": "answers", "n_predicted": "predictions"})
-    print_table(formula, _rounded(shown))
-    if found.needed is not None:
-        print_table("Answers needed", _rounded(found.needed))
-    for note in found.notes:
-        say(f"note: {note}")
-    written = write_output(found, out)
+    others = [_on_their_scale(path) for path in also or ()]
+    rectified = rectify(_on_their_scale(predictions), read_table(gold), formula, settings, others=others)
+    _show_rectified(rectified, formula)
+    written = write_output(rectified, out)
     if for_r is not None:
-        write_table(found.people, for_r)
+        write_table(rectified.people, for_r)
         written.append(for_r)
     for path in written:
         say(f"written: {path}")
+
+
+def _show_rectified(rectified: Rectification, formula: str) -> None:
+    shown = rectified.table.rename({"n_labeled": "answers", "n_predicted": "predictions"})
+    print_table(formula, _rounded(shown))
+    if rectified.needed is not None:
+        print_table("Answers needed", _rounded(rectified.needed))
+    for note in rectified.notes:
+        say(f"note: {note}")
 
 
 def _on_their_scale(path: Path) -> pl.DataFrame:

@@ -99,7 +99,7 @@ def simulate_command(
     from socsci_jax.studies.splits import Split
     from socsci_jax.studies.store import StudyStore
 
-    # Parts that are finished are kept: a signal may end it anywhere.
+    # Chunks that are finished are kept: a signal may end it anywhere.
     with (
         initialize(joins_jax=False) as processes,
         StopSignals(),
@@ -107,8 +107,6 @@ def simulate_command(
     ):
         if processes.is_main and out.exists() and not replace:
             raise InputError(f"{out} exists already; choose another file or pass --replace.")
-        from socsci_jax.model_io import open_model
-        from socsci_jax.models.attention_choice import attention_for
         from socsci_jax.simulation.sampling import Sampling
         from socsci_jax.simulation.simulate import simulate
 
@@ -120,14 +118,11 @@ def simulate_command(
         held_out.pairs(*(parts or ()))  # fails before a model is loaded
         mesh = _mesh(fsdp=fsdp, tensor=tensor)
         if effects_from is not None:
-            if hidden:
-                raise InputError("--hidden is of one model; leave --effects-from out.")
-            names = (model, effects_from)
-            settings = {"mesh": mesh, "out": out, "parts": parts or (), "kappa": kappa, "draws": draws}
-            _two_parts(names, store, held_out, processes, **settings)
+            _check_combined(hidden=hidden, draws=draws)
+            names, settings = (model, effects_from), {"mesh": mesh, "out": out, "parts": parts or ()}
+            _two_parts(names, store, held_out, processes, kappa=_kappa(kappa), **settings)
             return
-        opened = open_model(model, mesh=mesh)
-        processes.peers.agree(attention=attention_for(opened.config.head_dim, opened.compute_dtype).name)
+        opened = _open_alike(model, mesh, processes)
         rows = simulate(
             opened,
             store,
@@ -144,6 +139,16 @@ def simulate_command(
             say(f"predictions: {out} ({counted(rows, 'row')})")
             if hidden:
                 _store_hidden(opened, store, out, layout=layout, other_layout=other_layout)
+
+
+def _open_alike(name: str, mesh: Mesh, processes: Processes) -> SimulationModel:
+    """The model, on devices that compute attention in the same way in all processes."""
+    from socsci_jax.model_io import open_model
+    from socsci_jax.models.attention_choice import attention_for
+
+    model = open_model(name, mesh=mesh)
+    processes.peers.agree(attention=attention_for(model.config.head_dim, model.compute_dtype).name)
+    return model
 
 
 def _store_hidden(
@@ -173,6 +178,27 @@ def _mesh(*, fsdp: int, tensor: int) -> Mesh:
     return make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices)
 
 
+def _check_combined(*, hidden: bool, draws: int) -> None:
+    """Raises InputError for what cannot be asked of two models."""
+    if hidden:
+        raise InputError("--hidden is of one model; give it without --effects-from.")
+    if draws:
+        raise InputError("--effects-from combines exact probabilities; give it without --draws.")
+
+
+def _kappa(text: str) -> float | None:
+    """A number from 0 to 1, or None for the one that is learned on the validation part."""
+    if text == "validation":
+        return None
+    try:
+        given = float(text)
+    except ValueError:
+        given = -1.0
+    if not 0 <= given <= 1:
+        raise InputError(f"--kappa {text}: give a number from 0 to 1, or `validation`.")
+    return given
+
+
 def _two_parts(
     names: tuple[str, str],
     store: StudyStore,
@@ -182,32 +208,22 @@ def _two_parts(
     mesh: Mesh,
     out: Path,
     parts: Sequence[str],
-    kappa: str,
-    draws: int,
+    kappa: float | None,
 ) -> None:
     from socsci_jax.model_io import open_model
     from socsci_jax.simulation.two_parts import simulate_two_parts
 
-    if draws:
-        raise InputError("--effects-from combines exact probabilities; leave --draws out.")
-    if kappa != "validation":
-        try:
-            given = float(kappa)
-        except ValueError:
-            given = -1.0
-        if not 0 <= given <= 1:
-            raise InputError(f"--kappa {kappa}: give a number from 0 to 1, or `validation`.")
     levels, effects = (open_model(name, mesh=mesh) for name in names)
-    found = simulate_two_parts(
+    used = simulate_two_parts(
         levels,
         effects,
         store,
         split,
         out=out,
         parts=tuple(parts),
-        kappa=None if kappa == "validation" else given,
+        kappa=kappa,
         metadata={"command": command_line()},
         processes=processes,
     )
-    if found is not None:
-        say(f"predictions: {out} (kappa {found:.2f})")
+    if used is not None:
+        say(f"predictions: {out} (kappa {used:.2f})")

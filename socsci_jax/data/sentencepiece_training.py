@@ -22,21 +22,35 @@ def train_sentencepiece(texts: Iterable[str], folder: str | Path, *, vocab_size:
     `vocab_size`. The folder also loads with `transformers.AutoTokenizer`.
     Raises InputError for an empty corpus, a `vocab_size` too small for its characters, or a folder in use.
     """
-    import sentencepiece
-
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already and is not empty; choose another folder.")
     texts = list(texts)
+    _check_corpus(texts, folder, vocab_size=vocab_size)
+    model = _train(texts, vocab_size=vocab_size)
+    with new_folder(folder) as partial:
+        (partial / "tokenizer.model").write_bytes(model)
+        config = json.dumps(_CONFIG, indent=2) + "\n"
+        (partial / "tokenizer_config.json").write_text(config, encoding="utf-8")
+    return folder
+
+
+def _check_corpus(texts: list[str], folder: Path, *, vocab_size: int) -> None:
     characters = set().union(*texts) - {"\n"} | set("0123456789 ")
     if len(characters) == 11:
         raise InputError(f"{folder}: no tokenizer can be trained on texts without letters; give texts.")
-    smallest = len(characters) + 256 + 5  # bytes, then the five tokens named below
+    smallest = len(characters) + 256 + 5  # bytes, then the five tokens named in `_train`
     if vocab_size < smallest:
         raise InputError(
             f"{folder}: vocab_size {vocab_size} is too small for texts of {len(characters)} different characters; "
             f"give {smallest} or more."
         )
+
+
+def _train(texts: list[str], *, vocab_size: int) -> bytes:
+    """The content of `tokenizer.model`."""
+    import sentencepiece
+
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
@@ -61,31 +75,31 @@ def train_sentencepiece(texts: Iterable[str], folder: str | Path, *, vocab_size:
         unk_piece=UNKNOWN,
         bos_id=-1,
         eos_id=-1,
-        # The default leaves out texts above 4 kB without an error.
+        # The default excludes texts above 4 kB without an error.
         max_sentence_length=2**30,
         # Merges are counted in the order of threads otherwise.
         num_threads=1,
         minloglevel=2,
     )
-    control = {0: END_OF_TEXT, 1: UNKNOWN, 2: TURN_START, 3: TURN_END}
-    config = {
-        # The class under which `transformers` reads a SentencePiece file.
-        "tokenizer_class": "LlamaTokenizer",
-        "legacy": False,
-        "add_prefix_space": False,
-        "add_bos_token": False,
-        "add_eos_token": False,
-        "clean_up_tokenization_spaces": False,
-        "bos_token": None,
-        "eos_token": TURN_END,
-        "pad_token": END_OF_TEXT,
-        "unk_token": UNKNOWN,
-        "added_tokens_decoder": {
-            str(i): {"content": content, "special": True} for i, content in control.items()
-        },
-        "chat_template": CHATML_TEMPLATE,
-    }
-    with new_folder(folder) as partial:
-        (partial / "tokenizer.model").write_bytes(model.getvalue())
-        (partial / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return folder
+    return model.getvalue()
+
+
+# The ids are those that training gives to the tokens which it is told of.
+_CONTROL = {0: END_OF_TEXT, 1: UNKNOWN, 2: TURN_START, 3: TURN_END}
+_CONFIG = {
+    # The class under which `transformers` reads a SentencePiece file.
+    "tokenizer_class": "LlamaTokenizer",
+    "legacy": False,
+    "add_prefix_space": False,
+    "add_bos_token": False,
+    "add_eos_token": False,
+    "clean_up_tokenization_spaces": False,
+    "bos_token": None,
+    "eos_token": TURN_END,
+    "pad_token": END_OF_TEXT,
+    "unk_token": UNKNOWN,
+    "added_tokens_decoder": {
+        str(i): {"content": content, "special": True} for i, content in _CONTROL.items()
+    },
+    "chat_template": CHATML_TEMPLATE,
+}

@@ -108,14 +108,15 @@ def build_shards(
     contrasts = None if targets.contrasts is None else contrast_table(train, store, targets.contrasts)
     with _appears_whole(folder) as partial:
         writer = ShardWriter(partial, tokenizer=tokenizer, max_tokens=max_tokens, shares=sharing == "all")
-        columns = ["item_id", "study_id", "participant_id"]
-        asked = [] if targets.kind == "nothing" else [train.select(columns)]
+        # Answers stand before contrasts, where both are trained on; the writer tokenizes the prompts of both at once.
+        answers = None if targets.kind == "nothing" else train
         arms = None if contrasts is None else arms_by_people(contrasts)
-        asked += [] if arms is None else [arms.select(columns)]
-        writer.tokenize(Pairs.of_store(store, pl.concat(asked)), layout=layout)
-        if targets.kind != "nothing":
+        columns = ["item_id", "study_id", "participant_id"]
+        asked = pl.concat([rows.select(columns) for rows in (answers, arms) if rows is not None])
+        writer.tokenize(Pairs.of_store(store, asked), layout=layout)
+        if answers is not None:
             wanted = target_table(
-                writer.placed(train, first=0),
+                writer.placed(answers, first=0),
                 store,
                 targets,
                 merged=sharing == "all",
@@ -126,14 +127,14 @@ def build_shards(
             writer.add_targets(wanted, progress=progress)
         if contrasts is not None:
             writer.refuse(contrasts.refused)
-            first = 0 if targets.kind == "nothing" else train.height
+            first = 0 if answers is None else answers.height
             writer.add_contrasts(contrasts, writer.placed(arms, first=first), store.item_by_id)
-        found = writer.close(where=f"{store.path}, split {split.name!r}")
+        counts = writer.close(where=f"{store.path}, split {split.name!r}")
         metadata = {
             "format": FORMAT_VERSION,
             "made_from": dataclasses.asdict(recipe),
             "layout": layout.to_dict(),
-            **found,
+            **counts,
         }
         (partial / "shards.json").write_text(json.dumps(metadata, indent=2) + "\n")
     return folder

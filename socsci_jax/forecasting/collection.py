@@ -52,6 +52,15 @@ class Collection:
     excluded: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
 
+    @property
+    def metadata(self) -> dict[str, object]:
+        """What a forecast says of the studies that it learned from."""
+        return {
+            "calibration": self.source,
+            "excluded_studies": list(self.excluded),
+            "seen_studies": list(self.seen),
+        }
+
 
 def collect(
     predict: Predict,

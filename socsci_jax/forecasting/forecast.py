@@ -93,9 +93,12 @@ def forecast(
     check_experiment(items, population, subgroups, composites)
     check_not_known(items, collection.items)
     by_id = {item.item_id: item for item in items}
-    varied = [study for study in variants if study.varies and predict_variants is not None]
-    found = [(study, predict_variants(study, population.personas)) for study in varied if predict_variants]
-    predictions = _together(items, predict, population, found)
+    varied = [
+        (study, predict_variants(study, population.personas))
+        for study in variants
+        if study.varies and predict_variants is not None
+    ]
+    predictions = _together(items, predict, population, varied)
 
     def arms_of(**by: Any) -> pl.DataFrame:
         alone = predicted_arms(predictions, by_id, weights=population.weight_of, **by)
@@ -103,12 +106,11 @@ def forecast(
 
     arms = arms_of()
     # Predictions of others may hold variants that no study declares.
-    plain = predicted_effects(arms, by_variant=None if found else arms_of(by_variant=True))
-    told = multiverse(
-        found, population.personas, weights=population.weight_of, composites=composites, seed=seed
-    )
-    told = told.with_checks(moved_controls(plain, variants))
-    predicted = with_distance(with_spread(plain, told.summary), items, collection)
+    plain = predicted_effects(arms, by_variant=None if varied else arms_of(by_variant=True))
+    differing = multiverse(
+        varied, population.personas, weights=population.weight_of, composites=composites, seed=seed
+    ).with_checks(moved_controls(plain, variants))
+    predicted = with_distance(with_spread(plain, differing.summary), items, collection)
 
     calibration = calibrate(collection.effects)
     levels = calibrate_levels(collection.levels)
@@ -122,7 +124,7 @@ def forecast(
         power=power_table(effects, arms, draws=draws),
         arms=arms.with_columns(expected_mean=pl.Series(levels.expected(arms["mean"].to_numpy()))),
         ranks=ranks(calibration, predicted, rng=np.random.default_rng(seed)),
-        multiverse=told,
+        multiverse=differing,
         calibration=calibration,
         levels=levels,
         population=population,
@@ -133,15 +135,13 @@ def forecast(
         metadata={
             "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "version": __version__,
-            "calibration": collection.source,
             "population": population.source,
             "subgroups": list(subgroups),
             "seed": seed,
-            "excluded_studies": list(collection.excluded),
-            "seen_studies": list(collection.seen),
             "outcomes_without_order": outcomes_without_order(items),
             "predictions": dict(predictions.metadata),
-            "multiverse": {study.study_id: _multiverse_facts(study, own) for study, own in found},
+            "multiverse": {study.study_id: _multiverse_metadata(study, own) for study, own in varied},
+            **collection.metadata,
             **(metadata or {}),
         },
     )
@@ -168,12 +168,12 @@ def _together(
     return Predictions(frame=frame, metadata=parts[0].metadata)
 
 
-def _multiverse_facts(study: StudyVariants, found: VariantPredictions) -> dict[str, object]:
+def _multiverse_metadata(study: StudyVariants, predicted: VariantPredictions) -> dict[str, object]:
     return {
         **study.declared.model_dump(mode="json"),
         "variants": study.most,
-        "tokens": found.cost,
-        "tokens_of_one_pass": found.one_pass,
+        "tokens": predicted.cost,
+        "tokens_of_one_pass": predicted.one_pass,
     }
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from socsci_jax.interface.experiments import items_of, variants_of
-from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.store import StudyStore
 
 if TYPE_CHECKING:
@@ -69,9 +68,7 @@ def forecast(
 
     # Whatever can be refused is refused before the first prediction.
     items = items_of(experiment)
-    if not isinstance(experiment, str | Path):
-        composites = tuple(composites)
-    else:
+    if isinstance(experiment, str | Path):
         composites = (*composites_of(load_specification(Path(experiment))), *composites)
     personas = population(people, margins=margins, seed=seed)
     check_experiment(items, personas, subgroups, composites)
@@ -80,12 +77,7 @@ def forecast(
     # Past studies are asked as the experiment is: predictions are worth the same only if they are made alike.
     declared = next((s.declared for s in variants if s.declared.orders or s.declared.persona_formats), None)
 
-    def predict(pairs: Pairs) -> Predictions:
-        return ask(model, pairs, show_progress=show_progress)
-
-    def predict_variants(study: StudyVariants, personas: pl.DataFrame) -> VariantPredictions:
-        return ask_variants(model, study, personas, seed=seed, show_progress=show_progress)
-
+    predict = functools.partial(ask, model, show_progress=show_progress)
     if isinstance(calibration, StudyStore):
         check_not_known(items, [i for i in calibration.item_by_id.values() if i.study_id not in exclude])
         calibration = collect(
@@ -104,7 +96,7 @@ def forecast(
         collection=calibration,
         subgroups=subgroups,
         variants=variants,
-        predict_variants=predict_variants,
+        predict_variants=functools.partial(ask_variants, model, seed=seed, show_progress=show_progress),
         composites=composites,
         seed=seed,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from socsci_jax.pages.axes import DIGIT, Series, axis, legend, shortened, written, x_axis, y_axis
+from socsci_jax.pages.axes import DIGIT, Axis, Series, axis, legend, shortened, written, x_axis, y_axis
 from socsci_jax.pages.drawing import Drawing, Fill, Shape, Stroke, Text, line, marker
 from socsci_jax.pages.tables import Cell, Column, Table
 
@@ -73,16 +73,11 @@ def dots(
         middle = top + row * (number + 0.5)
         shapes.append(Text(x=left - 8, y=middle + 4, text=shortened(place, longest), anchor="end"))
         if one_line and number:
-            shapes.append(
-                Stroke(d=line(left, middle - row / 2, width - 14, middle - row / 2), series="rule", thick=0.5)
-            )
+            border = line(left, middle - row / 2, width - 14, middle - row / 2)
+            shapes.append(Stroke(d=border, series="rule", thick=0.5))
         for v in (v for v in values if v.place == place):
-            style = series[v.series]
             y = middle + gap * (shown.index(v.series) - (len(shown) - 1) / 2)
-            words = f"{place}\n{style.title}: {_with_interval(v, digits)}" + (f"\n{v.note}" if v.note else "")
-            if v.lo is not None and v.hi is not None:
-                shapes.append(Stroke(d=line(x.at(v.lo), y, x.at(v.hi), y), series=style.color, thick=2))
-            shapes.append(Fill(d=marker(style.marker, x.at(v.value), y, 4), series=style.color, tip=words))
+            shapes += _dot(v, series[v.series], x, y, digits)
     return Drawing(
         name=name,
         title=title,
@@ -127,6 +122,16 @@ class Point:
     series: str = "model"
 
 
+def _dot(value: Value, style: Series, x: Axis, y: float, digits: int) -> list[Shape]:
+    """A value with its interval, at the height y."""
+    words = f"{value.place}\n{style.title}: {_with_interval(value, digits)}"
+    words += f"\n{value.note}" if value.note else ""
+    dot = Fill(d=marker(style.marker, x.at(value.value), y, 4), series=style.color, tip=words)
+    if value.lo is None or value.hi is None:
+        return [dot]
+    return [Stroke(d=line(x.at(value.lo), y, x.at(value.hi), y), series=style.color, thick=2), dot]
+
+
 def scatter(
     name: str,
     title: str,
@@ -162,20 +167,8 @@ def scatter(
     shapes.append(Stroke(d=line(left, bottom, right, top), series="muted", dashed=True))
     many = len(points) > 60
     for p in points:
-        words = (
-            f"{p.words}\n{names[0]} {written(p.x, digits=digits)}, {names[1]} {written(p.y, digits=digits)}"
-        )
-        if p.x_error is not None and not many:
-            lo, hi = (max(x.least, min(x.most, p.x + k * 1.96 * p.x_error)) for k in (-1, 1))
-            shapes.append(Stroke(d=line(x.at(lo), y.at(p.y), x.at(hi), y.at(p.y)), series="sky", thick=0.8))
-        shapes.append(
-            Fill(
-                d=marker("circle", x.at(p.x), y.at(p.y), 2.5 if many else 3.5),
-                series=p.series,
-                tip=words,
-                opacity=0.6 if many else 0.85,
-            )
-        )
+        tip = f"{p.words}\n{names[0]} {written(p.x, digits=digits)}, {names[1]} {written(p.y, digits=digits)}"
+        shapes += _point(p, x, y, tip=tip, many=many)
     rows = [[Cell(p.words.replace("\n", " · ")), number(p.x, digits), number(p.y, digits)] for p in points]
     columns = [Column(what, is_number=False), *(Column(name.capitalize()) for name in names)]
     return Drawing(
@@ -188,3 +181,14 @@ def scatter(
         shapes=shapes,
         table=Table(name=name, title=title, columns=columns, rows=rows) if table else None,
     )
+
+
+def _point(point: Point, x: Axis, y: Axis, *, tip: str, many: bool) -> list[Shape]:
+    """A point, with the interval of what was observed unless there are many."""
+    place = marker("circle", x.at(point.x), y.at(point.y), 2.5 if many else 3.5)
+    dot = Fill(d=place, series=point.series, tip=tip, opacity=0.6 if many else 0.85)
+    if point.x_error is None or many:
+        return [dot]
+    lo, hi = (max(x.least, min(x.most, point.x + k * 1.96 * point.x_error)) for k in (-1, 1))
+    interval = line(x.at(lo), y.at(point.y), x.at(hi), y.at(point.y))
+    return [Stroke(d=interval, series="sky", thick=0.8), dot]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from socsci_jax.pages.axes import DIGIT, Series, axis, legend, shortened
+from socsci_jax.pages.axes import DIGIT, Axis, Series, axis, legend, shortened
 from socsci_jax.pages.drawing import Drawing, Fill, Shape, Stroke, Text, box, line
 from socsci_jax.pages.plots import number
 from socsci_jax.pages.tables import Cell, Column, Table
 
 MOST_BARS = 15
+# Of a distribution, in pixels of its picture.
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 300.0, 34.0, 292.0, 22.0, 138.0
 
 
 def distribution(
@@ -28,61 +30,77 @@ def distribution(
 
     `names` are those of the two sides in words.
     """
-    width, left, top, right = 300.0, 34.0, 22.0, 292.0
-    bottom, many = 138.0, len(levels) > MOST_BARS
-    sides = (("people", people), ("model", model))
-    lines = {side: _cumulated(shares) if many else list(shares) for side, shares in sides}
+    many = len(levels) > MOST_BARS
+    sides = {"people": people, "model": model}
+    lines = {side: _cumulated(shares) if many else list(shares) for side, shares in sides.items()}
     top_share = 1.0 if many else max(0.05, max(max(shares, default=0) for shares in lines.values()))
-    y = axis([0, top_share], start=bottom, end=top, ticks=3, zero=True)
-    named = [label or level for level, label in zip(levels, labels or [""] * len(levels), strict=True)]
-    shapes: list[Shape] = []
-    for tick in y.ticks:
-        shapes.append(Stroke(d=line(left, y.at(tick), right, y.at(tick)), thick=0.5))
-        shapes.append(Text(x=left - 5, y=y.at(tick) + 4, text=f"{tick:.0%}", series="muted", anchor="end"))
-    step = (right - left) / max(1, len(levels))
-    every = max(1, math.ceil(len(levels) * DIGIT * (1 + max(map(len, levels), default=1)) / (right - left)))
-    for k, level in enumerate(levels):
-        if k % every == 0:
-            shapes.append(
-                Text(x=left + step * (k + 0.5), y=bottom + 14, text=level, series="muted", anchor="middle")
-            )
-    for place, (side, shares) in enumerate(lines.items()):
-        if many:
-            path = "".join(
-                f"{'L' if k else 'M'}{left + step * (k + 0.5):.1f} {y.at(share):.1f}"
-                for k, share in enumerate(shares)
-            )
-            shapes.append(Stroke(d=path, series=side, thick=1.8, dashed=side == "model"))
-            continue
-        for k, share in enumerate(shares):
-            at = left + step * k + step * (0.1 + 0.4 * place)
-            tip = f"{shortened(named[k], 60)}\n{names[0]} {people[k]:.1%}, {names[1]} {model[k]:.1%}"
-            high = bottom - y.at(share)
-            shapes.append(
-                Fill(d=box(at, y.at(share), 0.4 * step, high), series=side, tip=tip if place else "")
-            )
-            if not place:
-                # The whole column answers to the pointer, however low its bars.
-                shapes.append(
-                    Fill(d=box(left + step * k, top, step, bottom - top), series="ground", tip=tip, opacity=0)
-                )
-    shapes += legend(
-        [(n, Series(n, s, "square")) for s, n in zip(lines, names, strict=True)], width=width, left=left
-    )[0]
+    y = axis([0, top_share], start=BOTTOM, end=TOP, ticks=3, zero=True)
+    words = [label or level for level, label in zip(levels, labels or [""] * len(levels), strict=True)]
+    shapes = _share_axes(y, levels)
+    if many:
+        shapes += [_share_line(y, side, shares) for side, shares in lines.items()]
+    else:
+        tips = [
+            f"{shortened(word, 60)}\n{names[0]} {p:.1%}, {names[1]} {m:.1%}"
+            for word, p, m in zip(words, people, model)
+        ]
+        for place, (side, shares) in enumerate(lines.items()):
+            shapes += _bars(y, side, shares, tips, place=place)
+    entries = [(n, Series(n, side, "square")) for side, n in zip(lines, names, strict=True)]
+    shapes += legend(entries, width=WIDTH, left=LEFT)[0]
     described = "; ".join(
         f"{shortened(n, 40)}: {names[0]} {p:.0%}, {names[1]} {m:.0%}"
-        for n, p, m in zip(named[:MOST_BARS], people, model)
+        for n, p, m in zip(words[:MOST_BARS], people, model)
     )
     return Drawing(
         name=name,
         title=title,
         description=("Cumulative shares. " if many else "Shares of answers. ") + described,
         caption=caption,
-        width=width,
-        height=bottom + 22,
+        width=WIDTH,
+        height=BOTTOM + 22,
         shapes=shapes,
         size="small",
     )
+
+
+def _share_axes(y: Axis, levels: Sequence[str]) -> list[Shape]:
+    """Lines with percentages, and below them as many of the levels as have room."""
+    shapes: list[Shape] = []
+    for tick in y.ticks:
+        shapes.append(Stroke(d=line(LEFT, y.at(tick), RIGHT, y.at(tick)), thick=0.5))
+        shapes.append(Text(x=LEFT - 5, y=y.at(tick) + 4, text=f"{tick:.0%}", series="muted", anchor="end"))
+    step = (RIGHT - LEFT) / max(1, len(levels))
+    every = max(1, math.ceil(len(levels) * DIGIT * (1 + max(map(len, levels), default=1)) / (RIGHT - LEFT)))
+    for k, level in enumerate(levels):
+        if k % every == 0:
+            middle = LEFT + step * (k + 0.5)
+            shapes.append(Text(x=middle, y=BOTTOM + 14, text=level, series="muted", anchor="middle"))
+    return shapes
+
+
+def _share_line(y: Axis, side: str, shares: Sequence[float]) -> Stroke:
+    step = (RIGHT - LEFT) / max(1, len(shares))
+    path = "".join(
+        f"{'L' if k else 'M'}{LEFT + step * (k + 0.5):.1f} {y.at(share):.1f}"
+        for k, share in enumerate(shares)
+    )
+    return Stroke(d=path, series=side, thick=1.8, dashed=side == "model")
+
+
+def _bars(y: Axis, side: str, shares: Sequence[float], tips: Sequence[str], *, place: int) -> list[Shape]:
+    """The bars of one side, at the first or second place of each level."""
+    step = (RIGHT - LEFT) / max(1, len(shares))
+    shapes: list[Shape] = []
+    for k, (share, tip) in enumerate(zip(shares, tips, strict=True)):
+        at = LEFT + step * k + step * (0.1 + 0.4 * place)
+        bar = box(at, y.at(share), 0.4 * step, BOTTOM - y.at(share))
+        shapes.append(Fill(d=bar, series=side, tip=tip if place else ""))
+        if not place:
+            # The whole column answers to the pointer, however low its bars.
+            column = box(LEFT + step * k, TOP, step, BOTTOM - TOP)
+            shapes.append(Fill(d=column, series="ground", tip=tip, opacity=0))
+    return shapes
 
 
 def _cumulated(shares: Sequence[float]) -> list[float]:

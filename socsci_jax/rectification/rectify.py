@@ -19,7 +19,7 @@ from socsci_jax.rectification.for_r import people_for_r
 from socsci_jax.rectification.formula import Formula, parse_formula
 from socsci_jax.rectification.predicted import ARM_0, ARM_1, PREDICTION
 from socsci_jax.rectification.prepare import Prepared, Settings, prepare
-from socsci_jax.rectification.tables import join
+from socsci_jax.rectification.tables import Joined, join
 from socsci_jax.wording import counted
 
 _NOTHING_PREDICTED = "every row has an answer, so that there is nothing to predict."
@@ -68,6 +68,32 @@ def rectify(
         exclude_seen=settings.exclude_seen,
     )
     data, joined = prepare(joined, parsed, settings, treatment)
+    rows, notes = _by_method(data, joined, parsed, treatment, settings)
+    people = people_for_r(data, joined.keys, parsed, treatment)
+    return Rectification(
+        table=pl.DataFrame(rows, schema=_SCHEMA),
+        needed=None if settings.half_width is None else _needed(data, settings),
+        curve=None if settings.effect is None else _curve(data, settings),
+        rejects=joined.rejects,
+        people=people,
+        notes=tuple(notes),
+    )
+
+
+_SCHEMA = {
+    "method": pl.String,
+    "term": pl.String,
+    **dict.fromkeys(("estimate", "se", "lo", "hi", "p"), pl.Float64),
+    "n_labeled": pl.Int64,
+    "n_predicted": pl.Int64,
+    "lambda": pl.Float64,
+}
+
+
+def _by_method(
+    data: Prepared, joined: Joined, formula: Formula, treatment: str | None, settings: Settings
+) -> tuple[list[dict], list[str]]:
+    """Rows of every method that can be used, and notes: those of the tables, and why a method cannot."""
     notes = list(joined.notes)
     if settings.probability is None and not data.labeled.all():
         share = data.labeled.mean()
@@ -82,27 +108,16 @@ def rectify(
         except InputError as error:
             notes.append(f"{method} is not computed: {error}")
 
-    both_arms = joined.both_arms and parsed.single is not None
+    both_arms = joined.both_arms and formula.single is not None
     add("naive", lambda: _naive_difference(data, treatment) if both_arms else _naive(data, settings))
     add("labels only", lambda: _labels_only(data, settings))
     add("DSL", lambda: _dsl(data, settings))
     add("PPI++", lambda: _ppi(data, settings))
     if joined.both_arms:
-        add("DiP", lambda: _dip(data, parsed, treatment, settings))
+        add("DiP", lambda: _dip(data, formula, treatment, settings))
     if not rows:
         raise InputError(f"No method can be used. {notes[-1]}")
-    needed = None if settings.half_width is None else _needed(data, settings)
-    curves = None if settings.effect is None else _curve(data, settings)
-    schema = {
-        "method": pl.String,
-        "term": pl.String,
-        **dict.fromkeys(("estimate", "se", "lo", "hi", "p"), pl.Float64),
-    }
-    schema |= {"n_labeled": pl.Int64, "n_predicted": pl.Int64, "lambda": pl.Float64}
-    people = people_for_r(data, joined.keys, parsed, treatment)
-    return Rectification(
-        pl.DataFrame(rows, schema=schema), needed, curves, joined.rejects, people, tuple(notes)
-    )
+    return rows, notes
 
 
 def _rows(data: Prepared, found: Estimates, n: int, predicted: int, lam: float | None = None) -> list[dict]:

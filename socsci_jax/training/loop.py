@@ -25,7 +25,7 @@ from socsci_jax.training.position import Progress, is_finished
 from socsci_jax.training.prepare import prepare_on_all_processes
 from socsci_jax.training.profiler import Profiler
 from socsci_jax.training.recipe import Recipe
-from socsci_jax.training.saving import Saver
+from socsci_jax.training.saving import Due, Saver
 from socsci_jax.training.session import Session, open_session
 from socsci_jax.training.speed import Speed
 from socsci_jax.training.validation import Validation
@@ -113,16 +113,23 @@ def _take_steps(session: Session, signals: StopSignals) -> None:
             log.write(finished, reached.metrics)
             report.update(finished, f"loss {metrics['loss']:.4f}")
             speed.restart(finished)
-            if due.last or reached.stopped_early:
-                if reached.stopped_early and is_main:
-                    logger.info(
-                        f"stopped after step {finished}: validation {recipe.validation.metric} is no better"
-                    )
-                journal.write("finished", step=finished, seconds=clock.rounded_seconds())
+            if _ends(session, reached, due, signals):
                 return
-            if due.stops:
-                journal.write("stopped", step=finished, signal=signals.asked, seconds=clock.rounded_seconds())
-                raise RunStopped(
-                    f"stopped by a signal after step {finished} of {total_steps}, which is saved; the same command "
-                    "resumes there."
-                )
+
+
+def _ends(session: Session, reached: Progress, due: Due, signals: StopSignals) -> bool:
+    """Whether the run ends with the step that was just saved; raises RunStopped where a signal asked for it."""
+    step, seconds = reached.next_step, session.clock.rounded_seconds()
+    if due.last or reached.stopped_early:
+        if reached.stopped_early and session.processes.is_main:
+            metric = session.recipe.validation.metric
+            logger.info(f"stopped after step {step}: validation {metric} is no better")
+        session.journal.write("finished", step=step, seconds=seconds)
+        return True
+    if due.stops:
+        session.journal.write("stopped", step=step, signal=signals.asked, seconds=seconds)
+        raise RunStopped(
+            f"stopped by a signal after step {step} of {reached.total_steps}, which is saved; the same command "
+            "resumes there."
+        )
+    return False

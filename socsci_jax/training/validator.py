@@ -58,29 +58,7 @@ class Validator:
         Raises InputError if the split has no validation part with levels.
         """
         items = store.item_by_id
-        answers = labeled.filter(pl.col("part") == VALIDATION)
-        closed = [i for i in answers["item_id"].unique().sort() if items[i].scale.kind == "levels"]
-        if not closed:
-            raise InputError(
-                f"split {split.name!r} of {store.path} has no validation part with scales of levels; make it with "
-                "`socsci-jax data split --validation 0.05`."
-            )
-        # Whole outcomes, so that their arms can be compared.
-        counts = answers.filter(pl.col("item_id").is_in(closed)).group_by("study_id", "outcome").len()
-        counts = counts.sort("study_id", "outcome")
-        order = np.random.default_rng(seed).permutation(counts.height)
-        reached = np.cumsum(counts["len"].to_numpy()[order])
-        outcomes = counts[order[: int(np.searchsorted(reached, responses)) + 1]]
-        chosen = answers.join(outcomes, on=["study_id", "outcome"], how="semi")["item_id"].unique()
-        chosen = sorted(set(chosen) & set(closed))
-        on_scale = pl.struct("item_id", "value").map_elements(
-            lambda row: items[row["item_id"]].scale.allows(row["value"]), return_dtype=pl.Boolean
-        )
-        answers = (
-            answers.filter(pl.col("item_id").is_in(chosen))
-            .filter(on_scale)
-            .sort("item_id", "participant_id", "sample_id")
-        )
+        answers = _chosen_answers(store, split, labeled, responses=responses, seed=seed)
         table = tokenize_prompts(Pairs.of_store(store, answers), layout=layout, tokenizer=tokenizer)
         length = np.array([len(ids) for ids in table.prefixes])[table.pair_prefix]
         length = length + np.array([len(ids) for ids in table.prompts])[table.pair_prompt]
@@ -160,3 +138,31 @@ def entropy_ratio(predicted: np.ndarray, human: np.ndarray, *, people: int) -> f
         return float("nan")
     drawn = np.random.default_rng(0).multinomial(people, predicted / predicted.sum(), size=200)
     return float(entropy(drawn / people).mean() / of_people)
+
+
+def _chosen_answers(
+    store: StudyStore, split: Split, labeled: pl.DataFrame, *, responses: int, seed: int
+) -> pl.DataFrame:
+    """About `responses` answers on scales of levels, of whole outcomes drawn by seed, so that arms can be compared."""
+    items = store.item_by_id
+    answers = labeled.filter(pl.col("part") == VALIDATION)
+    closed = [i for i in answers["item_id"].unique().sort() if items[i].scale.kind == "levels"]
+    if not closed:
+        raise InputError(
+            f"split {split.name!r} of {store.path} has no validation part with scales of levels; make it with "
+            "`socsci-jax data split --validation 0.05`."
+        )
+    counts = answers.filter(pl.col("item_id").is_in(closed)).group_by("study_id", "outcome").len()
+    counts = counts.sort("study_id", "outcome")
+    order = np.random.default_rng(seed).permutation(counts.height)
+    reached = np.cumsum(counts["len"].to_numpy()[order])
+    outcomes = counts[order[: int(np.searchsorted(reached, responses)) + 1]]
+    chosen = answers.join(outcomes, on=["study_id", "outcome"], how="semi")["item_id"].unique()
+    on_scale = pl.struct("item_id", "value").map_elements(
+        lambda row: items[row["item_id"]].scale.allows(row["value"]), return_dtype=pl.Boolean
+    )
+    return (
+        answers.filter(pl.col("item_id").is_in(sorted(set(chosen) & set(closed))))
+        .filter(on_scale)
+        .sort("item_id", "participant_id", "sample_id")
+    )

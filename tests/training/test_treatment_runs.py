@@ -226,38 +226,38 @@ def test_kappa_equals_brute_force_over_arms_and_people(world):
         for t in tables
     ]
 
-    def error(kappa):
-        total = 0.0
-        for (study, outcome), of in answers.group_by("study_id", "outcome"):
-            scale = SCALES[outcome]
-            if scale.nominal:
-                continue
-            arms = sorted(
-                i for i, item in store.item_by_id.items() if (item.study_id, item.outcome) == (study, outcome)
-            )
-            position = (np.array(scale.levels) - scale.levels[0]) / (scale.levels[-1] - scale.levels[0])
-            on_range = dict(zip(scale.levels, position))
-            human = {i: np.array([on_range[v] for v in of.filter(item_id=i)["value"]]) for i in arms}
-            human = {i: x for i, x in human.items() if len(x)}
-            freedom = sum(len(x) - 1 for x in human.values())
-            if len(human) < 2 or not freedom:
-                continue
-            variance = sum(((x - x.mean()) ** 2).sum() for x in human.values()) / freedom
-            predicted = dict.fromkeys(human, 0.0)
-            for person in of["participant_id"].unique():
-                s, e = (np.stack([log[i, person] for i in arms]) for log in logs)
-                for i in human:
-                    p = np.exp(s.mean(axis=0) + kappa * (e[arms.index(i)] - e.mean(axis=0)))
-                    predicted[i] += p / p.sum() @ position / of["participant_id"].n_unique()
-            gaps = np.array([predicted[i] - human[i].mean() for i in human])
-            weights = np.array([1 / (variance / len(human[i]) + 0.03**2) for i in human])
-            total += weights @ (gaps - np.average(gaps, weights=weights)) ** 2
-        return total
-
     kappas = np.linspace(0, 1, 101)
-    best = kappas[np.argmin([error(kappa) for kappa in kappas])]
+    best = kappas[np.argmin([_error_of_arms(kappa, answers, store.item_by_id, logs) for kappa in kappas])]
     assert 0 < best < 1
     assert learn_kappa(TwoParts.of_tables(*tables, store), split) == pytest.approx(best)
+
+
+def _error_of_arms(kappa, answers, items, logs):
+    """Squared errors of arms' predicted means around their outcome's, weighed by their precision: sums over single people."""
+    total = 0.0
+    for (study, outcome), of in answers.group_by("study_id", "outcome"):
+        scale = SCALES[outcome]
+        if scale.nominal:
+            continue
+        arms = sorted(i for i, item in items.items() if (item.study_id, item.outcome) == (study, outcome))
+        position = (np.array(scale.levels) - scale.levels[0]) / (scale.levels[-1] - scale.levels[0])
+        on_range = dict(zip(scale.levels, position))
+        human = {i: np.array([on_range[v] for v in of.filter(item_id=i)["value"]]) for i in arms}
+        human = {i: x for i, x in human.items() if len(x)}
+        freedom = sum(len(x) - 1 for x in human.values())
+        if len(human) < 2 or not freedom:
+            continue
+        variance = sum(((x - x.mean()) ** 2).sum() for x in human.values()) / freedom
+        predicted = dict.fromkeys(human, 0.0)
+        for person in of["participant_id"].unique():
+            s, e = (np.stack([log[i, person] for i in arms]) for log in logs)
+            for i in human:
+                p = np.exp(s.mean(axis=0) + kappa * (e[arms.index(i)] - e.mean(axis=0)))
+                predicted[i] += p / p.sum() @ position / of["participant_id"].n_unique()
+        gaps = np.array([predicted[i] - human[i].mean() for i in human])
+        weights = np.array([1 / (variance / len(human[i]) + 0.03**2) for i in human])
+        total += weights @ (gaps - np.average(gaps, weights=weights)) ** 2
+    return total
 
 
 @pytest.mark.slow
