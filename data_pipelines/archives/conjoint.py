@@ -143,7 +143,10 @@ def _add_people(builder: StoreBuilder, study: str, export: Export, attributes: l
 
 
 def _add_task(builder: StoreBuilder, study: str, export: Export, conjoint: Conjoint, task: Task) -> None:
-    scale = Scale.of_levels(dict(task.levels), origin="codebook", nominal=True)
+    try:
+        scale = Scale.of_levels(dict(task.levels), origin="codebook", nominal=True)
+    except InputError as error:
+        raise InputError(f"{export.path.name}: the choices of {task.column.name}: {error}") from None
     outcome = REPEATED if task.repeated else CHOICE
     fields = [name for name in piped_fields(task.question.text) if name in conjoint.fields]
     column_of = {conjoint.attribute_field(t, r): c for (t, r), c in conjoint.attributes.items()}

@@ -174,7 +174,7 @@ def _of_cells(column: Found, table: Table, cells: list, distinct: collections.Co
         ordered = is_ordered([*labels.values()])
         return dataclasses.replace(column, role="outcome", labels=labels, told=True, ordered=ordered)
     if len(numbers) == len(distinct):
-        whole = all(number == int(number) for number in numbers)
+        whole = all(number.is_integer() for number in numbers)
         return dataclasses.replace(column, role="outcome", lo=min(numbers), hi=max(numbers), whole=whole)
     if several and len(distinct) <= max(2, MOST_DISTINCT_SHARE * len(cells)):
         texts = {str(i): text for i, text in enumerate(sorted(distinct), start=1)}

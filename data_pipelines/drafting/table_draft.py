@@ -233,7 +233,7 @@ def _taken(one: Found) -> str:
 
 
 def _plain(number: float) -> int | float:
-    return int(number) if number == int(number) else number
+    return int(number) if number.is_integer() else number
 
 
 def _with_labels(table: Table) -> tuple[Table, list[int]]:

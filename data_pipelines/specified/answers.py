@@ -10,6 +10,7 @@ from data_pipelines.scales.codebooks import read_codebook
 from data_pipelines.specified.deposit import Deposit
 from data_pipelines.specified.texts import shown, words_of
 from socsci_jax.errors import InputError
+from socsci_jax.studies.scale import Number, exact_number, is_answer
 from socsci_jax.studies.schema import MAX_LEVELS, Scale
 from socsci_jax.studies.specification_parts import AnswerScale, code
 
@@ -160,7 +161,7 @@ def _range(declared: AnswerScale, beside: dict) -> Scale:
     steps = round((hi - lo) / step)
     if steps + 1 > MAX_LEVELS:
         return Scale.open_number(lo=lo, hi=hi, origin="codebook", **beside)
-    levels = [_whole(round(lo + i * step, 9)) for i in range(steps + 1)]
+    levels = [exact_number(round(lo + i * step, 9)) for i in range(steps + 1)]
     if abs(levels[-1] - hi) > 1e-6:
         raise InputError(f"steps of {step:g} from {lo:g} do not end at {hi:g}; write the levels out.")
     labels = {_number(level): label for level, label in declared.labels.items()}
@@ -188,23 +189,18 @@ def _beside(declared: AnswerScale) -> dict:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return is_answer(float(text))
     except ValueError:
         return False
-    return True
 
 
-def _number(text: str) -> float | int:
+def _number(text: str) -> Number:
     if not _is_number(text):
         raise InputError(
-            f"level {text!r} is not a number; give the levels numbers in their order (1: {text}), and cells that say "
-            f"{text!r} are read by their label."
+            f"level {text!r} is not a number of at most 15 digits; give the levels numbers in their order (1: {text}), "
+            f"and cells that say {text!r} are read by their label."
         )
-    return _whole(float(text))
-
-
-def _whole(value: float) -> float | int:
-    return int(value) if value == int(value) else value
+    return exact_number(float(text))
 
 
 def _key(text: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from socsci_jax.errors import InputError
 from socsci_jax.wording import counted
 
 ScaleKind = Literal["levels", "open", "unknown"]
@@ -54,11 +55,11 @@ class Scale:
         if self.kind == "levels":
             _check_levels(self)
         elif self.levels or self.labels or self.nominal:
-            raise ValueError(f"a scale of kind {self.kind!r} has no levels")
+            raise InputError(f"a scale of kind {self.kind!r} has no levels")
         if not all(math.isfinite(end) for end in (self.lo, self.hi) if end is not None):
-            raise ValueError(f"lo and hi must be finite, got {self.lo} and {self.hi}")
+            raise InputError(f"lo and hi must be finite, got {self.lo} and {self.hi}")
         if self.lo is not None and self.hi is not None and not self.lo < self.hi:
-            raise ValueError(f"lo must be below hi, got {self.lo} and {self.hi}")
+            raise InputError(f"lo must be below hi, got {self.lo} and {self.hi}")
         _check_beside(self)
         for name in ("levels", "alternatives", "missing"):
             object.__setattr__(self, name, tuple(map(exact_number, getattr(self, name))))
@@ -75,10 +76,10 @@ class Scale:
     ) -> Scale:
         """A scale of the given levels, in any order; mappings give labels ("" where a level has none).
 
-        Raises ValueError for more than MAX_LEVELS levels, without walking through them.
+        Raises InputError for more than MAX_LEVELS levels, without walking through them.
         """
         if isinstance(levels, range) and levels[MAX_LEVELS:]:
-            raise ValueError(f"more than {MAX_LEVELS} levels, from {levels.start} to {levels.stop - 1}")
+            raise InputError(f"more than {MAX_LEVELS} levels, from {levels.start} to {levels.stop - 1}")
         ascending = tuple(sorted(levels))
         labels = tuple(levels[v] for v in ascending) if isinstance(levels, Mapping) else ()
         if not any(labels):
@@ -153,7 +154,7 @@ class Scale:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Scale:
-        """Raises ValueError for a row that is no scale."""
+        """Raises InputError for a row that is no scale."""
         lists = ("levels", "labels", "alternatives", "alternative_labels", "missing")
         return cls(
             kind=row["kind"],
@@ -177,40 +178,40 @@ def _beside(alternatives: Mapping[Number, str] | None, missing: Iterable[Number]
 def _check_levels(scale: Scale) -> None:
     levels = scale.levels
     if len(levels) < 2:
-        raise ValueError(f"a scale of levels needs at least two, got {levels}")
+        raise InputError(f"a scale of levels needs at least two, got {levels}")
     if len(levels) > MAX_LEVELS:
-        raise ValueError(
+        raise InputError(
             f"{counted(len(levels), 'level')}; a scale of more than {MAX_LEVELS:,} is an open number"
         )
     if not all(map(is_answer, levels)):
-        raise ValueError("levels must be numbers of at most 15 digits")
+        raise InputError("levels must be numbers of at most 15 digits")
     if any(a >= b for a, b in itertools.pairwise(levels)):
-        raise ValueError(f"levels must ascend without repetition, got {levels}")
+        raise InputError(f"levels must ascend without repetition, got {levels}")
     if scale.labels and len(scale.labels) != len(levels):
-        raise ValueError(f"{counted(len(scale.labels), 'label')} for {counted(len(levels), 'level')}")
+        raise InputError(f"{counted(len(scale.labels), 'label')} for {counted(len(levels), 'level')}")
     if (scale.lo, scale.hi) != (levels[0], levels[-1]):
-        raise ValueError(f"lo and hi must be the first and last level, got {scale.lo}, {scale.hi}")
+        raise InputError(f"lo and hi must be the first and last level, got {scale.lo}, {scale.hi}")
 
 
 def _check_beside(scale: Scale) -> None:
     beside = (*scale.alternatives, *scale.missing)
     if len(beside) > MAX_CODES_OFF_SCALE:
-        raise ValueError(
+        raise InputError(
             f"{counted(len(beside), 'alternative')} and missing codes, at most {MAX_CODES_OFF_SCALE} are allowed"
         )
     for codes in (scale.alternatives, scale.missing):
         if all(map(is_answer, codes)) and any(a >= b for a, b in itertools.pairwise(codes)):
-            raise ValueError(f"codes must ascend without repetition, got {codes}")
+            raise InputError(f"codes must ascend without repetition, got {codes}")
     if not all(map(is_answer, beside)):
-        raise ValueError("alternatives and missing codes must be numbers of at most 15 digits")
+        raise InputError("alternatives and missing codes must be numbers of at most 15 digits")
     if len(scale.alternative_labels) != len(scale.alternatives) or not all(scale.alternative_labels):
-        raise ValueError(
+        raise InputError(
             f"each alternative needs a label, got {scale.alternative_labels} for {scale.alternatives}"
         )
     seen = set(scale.levels)
     for code in beside:
         if code in seen:
-            raise ValueError(f"code {code} stands for two of a level, an alternative and a missing answer")
+            raise InputError(f"code {code} stands for two of a level, an alternative and a missing answer")
         seen.add(code)
 
 
@@ -221,7 +222,7 @@ def is_answer(value: object) -> bool:
 
 def exact_number(value: float) -> Number:
     """An integral float as the integer that it is: 2.0 is 2, 1.5 stays."""
-    return int(value) if value == int(value) else float(value)
+    return int(value) if float(value).is_integer() else float(value)
 
 
 def format_value(value: float) -> str:

@@ -99,7 +99,7 @@ def json_schema() -> dict[str, Any]:
 
 def _short(tree: object) -> object:
     """Drops the wrapping that reading adds: one-part texts, single codes, `is`, `path`; 1.0 is 1."""
-    if isinstance(tree, float) and tree == int(tree):
+    if isinstance(tree, float) and tree.is_integer():
         return int(tree)
     if isinstance(tree, dict):
         if set(tree) in ({"is"}, {"path"}):

@@ -37,6 +37,16 @@ def test_all_columns_texts_and_scales_that_are_not_there_are_reported_at_once(tm
         assert problem in message
 
 
+@pytest.mark.parametrize("code", ["1e999", "nan", "1e16"])
+def test_a_level_that_is_no_finite_number_is_refused_and_a_missing_code_may_be_one(tmp_path, code):
+    spec = specification()
+    spec["outcomes"]["trust"]["scale"] = {"levels": {"1": "Low", code: "High"}}
+    message = refused(write_deposit(tmp_path / "level", spec=spec))
+    assert f"outcomes.trust.scale: level '{code}' is not a number of at most 15 digits" in message
+    spec["outcomes"]["trust"]["scale"] = {"lo": 1, "hi": 7, "missing": [code]}
+    assert build(write_deposit(tmp_path / "missing", spec=spec)).responses.height
+
+
 def test_spec_check_looks_at_the_files_too(tmp_path):
     spec = specification()
     spec["outcomes"]["price"]["column"] = "prise"

@@ -55,6 +55,7 @@ def test_codes_beside_a_scale_are_no_places_on_it():
         ({"alternatives": {8: ""}}, "needs a label"),
         ({"missing": range(5, 200)}, "at most 100"),
         ({"missing": (float("nan"),)}, "must be numbers"),
+        ({"missing": (float("inf"),)}, "must be numbers"),
     ],
 )
 def test_a_code_has_one_meaning(wrong, message):
