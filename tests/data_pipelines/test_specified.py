@@ -43,7 +43,7 @@ def test_a_level_that_is_no_finite_number_is_refused_and_a_missing_code_may_be_o
     spec["outcomes"]["trust"]["scale"] = {"levels": {"1": "Low", code: "High"}}
     message = refused(write_deposit(tmp_path / "level", spec=spec))
     assert f"outcomes.trust.scale: level '{code}' is not a number of at most 15 digits" in message
-    spec["outcomes"]["trust"]["scale"] = {"lo": 1, "hi": 7, "missing": [code]}
+    spec["outcomes"]["trust"]["scale"] = {"lo": 1, "hi": 3, "missing": [code, "-99"]}
     assert build(write_deposit(tmp_path / "missing", spec=spec)).responses.height
 
 
