@@ -26,6 +26,7 @@ from socsci_jax.compilation import set_up_compiler
 from socsci_jax.models.attention_choice import (
     GPU_KERNEL,
     XLA,
+    Heads,
     TreeAttention,
     dense_attention,
     device_kernel,
@@ -113,7 +114,7 @@ def measured(name: str, end: np.ndarray, a: argparse.Namespace):
     flops = 14 * pairs * features * heads * shared
 
     wanted = None
-    for way, attend in _ways(features, dtype, a, at, end).items():
+    for way, attend in _ways(Heads(features, shared, dtype), a, at, end).items():
 
         @jax.jit
         def both(q, k, v, to_mixed, attend=attend):
@@ -133,11 +134,9 @@ def measured(name: str, end: np.ndarray, a: argparse.Namespace):
         yield {"way": way, "ms": median * 1e3, "tflops": flops / median / 1e12, "apart": float(apart)}
 
 
-def _ways(
-    features: int, dtype: np.dtype, a: argparse.Namespace, at: jax.Array, end: jax.Array
-) -> dict[str, Callable]:
+def _ways(heads: Heads, a: argparse.Namespace, at: jax.Array, end: jax.Array) -> dict[str, Callable]:
     ways = {"xla": XLA}
-    if jax.default_backend() != "cpu" and kernel_problem(features, dtype) is None:
+    if jax.default_backend() != "cpu" and kernel_problem(heads) is None:
         ways["kernel"] = device_kernel()
         if a.variants and jax.default_backend() == "gpu":
             ways |= _variants()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -144,10 +145,12 @@ def simulate_command(
 def _open_alike(name: str, mesh: Mesh, processes: Processes) -> SimulationModel:
     """The model, on devices that compute attention in the same way in all processes."""
     from socsci_jax.model_io import open_model
-    from socsci_jax.models.attention_choice import attention_for
+    from socsci_jax.models.attention_choice import Heads, same_attention
 
     model = open_model(name, mesh=mesh)
-    processes.peers.agree(attention=attention_for(model.config.head_dim, model.compute_dtype).name)
+    gather = functools.partial(processes.peers.gather, what="comparing devices")
+    heads = Heads.of(model.config, model.compute_dtype)
+    processes.peers.agree(attention=same_attention(heads, gather))
     return model
 
 
@@ -210,10 +213,9 @@ def _two_parts(
     parts: Sequence[str],
     kappa: float | None,
 ) -> None:
-    from socsci_jax.model_io import open_model
     from socsci_jax.simulation.two_parts import simulate_two_parts
 
-    levels, effects = (open_model(name, mesh=mesh) for name in names)
+    levels, effects = (_open_alike(name, mesh, processes) for name in names)
     used = simulate_two_parts(
         levels,
         effects,

@@ -9,7 +9,6 @@ compared with those of the dense reference, once.
 from __future__ import annotations
 
 import concurrent.futures
-import functools
 import logging
 import os
 from collections.abc import Callable
@@ -22,12 +21,15 @@ import numpy as np
 from socsci_jax.errors import InputError
 from socsci_jax.models import attention_gpu, attention_tpu
 from socsci_jax.models.attention import Visibility, tree_attention, visibility
+from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.triton_call import missing
 
 logger = logging.getLogger(__name__)
 
 # xla, rows or kernel, for those who want to compare; by default the one that is faster on the device.
 CHOICE = "SOCSCI_JAX_ATTENTION"
+# Of what the device is asked about.
+KEY_HEADS = 2
 
 
 class TreeAttention(NamedTuple):
@@ -91,8 +93,25 @@ def device_kernel() -> TreeAttention | None:
     return {"gpu": GPU_KERNEL, "tpu": TPU_KERNEL, "cpu": INTERPRETED}.get(jax.default_backend())
 
 
-def attention_for(head_dim: int, compute_dtype: Any) -> TreeAttention:
-    """What the decoder computes attention with, for heads of so many features in this dtype on this device.
+class Heads(NamedTuple):
+    """What a kernel is compiled for: features of a head, query heads that share keys, and their dtype."""
+
+    features: int
+    shared: int
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, config: DecoderConfig, compute_dtype: Any) -> Heads:
+        shared = config.num_attention_heads // config.num_key_value_heads
+        return cls(config.head_dim, shared, jnp.dtype(compute_dtype))
+
+
+# What is wrong with the kernel, as far as it was asked: by this process, or by another of the run.
+_problems: dict[Heads, str | None] = {}
+
+
+def attention_for(heads: Heads) -> TreeAttention:
+    """What the decoder computes attention with, for such heads on this process's devices.
 
     Raises InputError if SOCSCI_JAX_ATTENTION asks for what there is not, or for a kernel that does not work here.
     """
@@ -103,7 +122,7 @@ def attention_for(head_dim: int, compute_dtype: Any) -> TreeAttention:
         return XLA if asked == "xla" else ROWS
     if asked is None and jax.default_backend() == "cpu":
         return XLA
-    problem = kernel_problem(head_dim, jnp.dtype(compute_dtype))
+    problem = kernel_problem(heads)
     if problem is None:
         return device_kernel()
     if asked == "kernel":
@@ -111,42 +130,59 @@ def attention_for(head_dim: int, compute_dtype: Any) -> TreeAttention:
     return ROWS
 
 
-@functools.cache
+def same_attention(heads: Heads, gather: Callable[[str | None], list[str | None]]) -> str:
+    """The name of what attention is computed with, after all processes of a run have told each other what they found.
+
+    `gather` gives what each process gave, in their order.  Where the kernel fails on one process, none takes it: they run
+    one program.  Names still differ where SOCSCI_JAX_ATTENTION does.
+    """
+    attention_for(heads)
+    problems = gather(_problems.get(heads))
+    elsewhere = next((f"process {n}: {problem}" for n, problem in enumerate(problems) if problem), None)
+    if elsewhere and _problems.get(heads) is None:
+        _problems[heads] = elsewhere
+        _warn_slow(elsewhere)
+    return attention_for(heads).name
+
+
 def _warn_slow(why: str) -> None:
     logger.warning(
         f"attention: computed without a kernel, over whole rows, so that long rows take several times as long ({why})"
     )
 
 
-@functools.cache
-def kernel_problem(head_dim: int, dtype: np.dtype) -> str | None:
-    """Why the kernel is not to be used on this process's devices; logged once."""
+def kernel_problem(heads: Heads) -> str | None:
+    """Why the kernel is not to be used on the run's devices; logged once."""
+    if heads not in _problems:
+        _problems[heads] = problem = _problem(heads)
+        if problem is not None:
+            _warn_slow(problem)
+    return _problems[heads]
+
+
+def _problem(heads: Heads) -> str | None:
     backend = jax.default_backend()
     if device_kernel() is None:
-        problem = f"there is no kernel for {backend}"
-    elif head_dim % 16 or head_dim > 256:
-        problem = f"heads have {head_dim} features, a multiple of 16 up to 256 is needed"
-    elif backend == "gpu" and missing():
-        problem = missing()
-    else:
-        # A thread of its own has no mesh, and no program that is being traced.
-        with concurrent.futures.ThreadPoolExecutor(1) as thread:
-            problem = thread.submit(_compared, head_dim, dtype).result()
-    if problem is not None:
-        _warn_slow(problem)
-    return problem
+        return f"there is no kernel for {backend}"
+    if heads.features % 16 or heads.features > 256:
+        return f"heads have {heads.features} features, a multiple of 16 up to 256 is needed"
+    if backend == "gpu" and (not_installed := missing()):
+        return not_installed
+    # A thread of its own has no mesh, and no program that is being traced.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(_compared, heads).result()
 
 
-def _compared(head_dim: int, dtype: np.dtype) -> str | None:
-    """What is wrong with the kernel's values and gradients, for 7 query heads a key head, and few queries as well as all."""
+def _compared(heads: Heads) -> str | None:
+    """What is wrong with the kernel's values and gradients, for few queries as well as all."""
     end = _asked_about()
     every = np.broadcast_to(np.arange(end.shape[1], dtype=np.int32), end.shape)
     try:
-        apart = max(_apart(at, end, head_dim, dtype) for at in (every, every[:, 1::2]))
+        apart = max(_apart(at, end, heads) for at in (every, every[:, 1::2]))
     except Exception as error:  # of many kinds: Triton's, Mosaic's, the driver's, XLA's
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
     # Some times what rounding to eight bits, and to 24, gives.
-    allowed = 1e-5 if dtype == np.float32 else 2e-2
+    allowed = 1e-5 if heads.dtype == np.float32 else 2e-2
     return None if apart < allowed else f"its results are off by {apart:.1e}"
 
 
@@ -162,12 +198,11 @@ def _asked_about() -> np.ndarray:
     return end
 
 
-def _apart(at: np.ndarray, end: np.ndarray, head_dim: int, dtype: np.dtype) -> float:
+def _apart(at: np.ndarray, end: np.ndarray, heads: Heads) -> float:
     """How far the kernel is from the rule, of each array's largest number."""
     rng = np.random.default_rng(0)
-    heads, shared = 2, 7
-    q = rng.normal(size=(*at.shape, heads, shared, head_dim))
-    k, v = rng.normal(size=(2, *end.shape, heads, head_dim))
+    q = rng.normal(size=(*at.shape, KEY_HEADS, heads.shared, heads.features))
+    k, v = rng.normal(size=(2, *end.shape, KEY_HEADS, heads.features))
     weight = rng.normal(size=q.shape) * (np.take_along_axis(end, at, axis=1) > 0)[..., None, None, None]
 
     def results(attend: Callable, of: Any) -> list[jax.Array]:
@@ -177,7 +212,7 @@ def _apart(at: np.ndarray, end: np.ndarray, head_dim: int, dtype: np.dtype) -> f
 
     kernel = device_kernel()
     see = jax.jit(kernel.see)(at, end)
-    found = results(lambda q, k, v: kernel.attend(q, k, v, see), dtype)
+    found = results(lambda q, k, v: kernel.attend(q, k, v, see), heads.dtype)
     wanted = results(lambda q, k, v: dense_attention(q, k, v, at, end), np.float32)
     return max(
         float(jnp.abs(a.astype(jnp.float32) - b).max() / jnp.abs(b).max())

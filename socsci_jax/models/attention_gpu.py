@@ -19,6 +19,8 @@ from socsci_jax.models.triton_call import Call, Launch, on_gpu
 
 # Tokens of a block: what tensor cores are given at a time, with room in the registers for 128 features of a head.
 BLOCK = 64
+# In float32, where numbers and the three parts of their products take four times the registers.
+FULL_BLOCK = 32
 LOG2_E = math.log2(math.e)
 
 
@@ -81,20 +83,20 @@ def kernel_attention(q: jax.Array, k: jax.Array, v: jax.Array, see: Blocks, call
 def _forward(q, k, v, see: Blocks, call: Call):
     g, n, kv, r, _ = q.shape
     results = [_like(q), jax.ShapeDtypeStruct((g, kv, r, n), jnp.float32)]
-    launch = _launch("forward", q, k, grid=(n // BLOCK, g, kv * r), results=results)
+    launch = _launch("forward", q, k, tokens=n, heads=kv * r, results=results)
     mixed, normalizer = call(launch, q, k, v, see.at, see.end, see.keys, see.whole_keys, see.key_count)
     return mixed, (q, k, v, see, mixed, normalizer)
 
 
 def _backward(call: Call, saved, cotangent):
     q, k, v, see, mixed, normalizer = saved
-    g, n, kv, r, _ = q.shape
+    _, n, kv, r, _ = q.shape
     # Dao et al. 2022: of its whole row the gradient of a softmax needs only this sum.
     inner = jnp.einsum("gnkrh,gnkrh->gkrn", cotangent, mixed, preferred_element_type=jnp.float32)
     operands = (q, k, v, cotangent, normalizer, inner, see.at, see.end)
-    launch = _launch("backward_queries", q, k, grid=(n // BLOCK, g, kv * r), results=[_like(q)])
+    launch = _launch("backward_queries", q, k, tokens=n, heads=kv * r, results=[_like(q)])
     (to_q,) = call(launch, *operands, see.keys, see.whole_keys, see.key_count)
-    launch = _launch("backward_keys", q, k, grid=(k.shape[1] // BLOCK, g, kv), results=[_like(k), _like(v)])
+    launch = _launch("backward_keys", q, k, tokens=k.shape[1], heads=kv, results=[_like(k), _like(v)])
     to_k, to_v = call(launch, *operands, see.queries, see.whole_queries, see.query_count)
     return to_q, to_k, to_v, jax.tree.map(lambda _: None, see)
 
@@ -106,9 +108,10 @@ def _like(x: jax.Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, x.dtype)
 
 
-def _launch(kernel: str, q, k, *, grid, results) -> Launch:
-    _, n, kv, r, h = q.shape
+def _launch(kernel: str, q, k, *, tokens: int, heads: int, results) -> Launch:
+    g, n, kv, r, h = q.shape
     full = q.dtype == jnp.float32
+    block = FULL_BLOCK if full else BLOCK
     constants = {
         # In powers of two, for which processors have an instruction.
         "SCALE": h**-0.5 * LOG2_E,
@@ -118,7 +121,8 @@ def _launch(kernel: str, q, k, *, grid, results) -> Launch:
         "R": r,
         "H": h,
         "WIDE": 1 << (h - 1).bit_length(),
-        "BLOCK": BLOCK,
+        "BLOCK": block,
+        "PIECES": BLOCK // block,
         # Float32 in three products of ten bits each: to 1e-6, where one would be to 1e-3.
         "PRECISION": "tf32x3" if full else "tf32",
     }
@@ -126,4 +130,4 @@ def _launch(kernel: str, q, k, *, grid, results) -> Launch:
     # second buffer, or it has no room.
     warps, stages = (8, 1) if full or h > 128 else (4, 2)
     name = f"tree_attention_{kernel}"
-    return Launch(name, grid, tuple(results), tuple(constants.items()), warps, stages)
+    return Launch(name, (tokens // block, g, heads), tuple(results), tuple(constants.items()), warps, stages)

@@ -2,7 +2,8 @@
 
 An instance computes one block of queries (or keys) of a row and head.  Arrays are those of `attention_gpu.py`, row-major:
 q [G,N,K,R,H], k and v [G,T,K,H], numbers of queries [G,K,R,N], lists of blocks [G,C,B] and [G,B,C].  WIDE is H rounded
-up to a power of two, which Triton's blocks must have: features past H are read as zeros and never written.
+up to a power of two, which Triton's blocks must have: features past H are read as zeros and never written.  The lists
+are of blocks of PIECES x BLOCK tokens; BLOCK tokens are computed at a time.
 """
 
 import triton
@@ -39,6 +40,12 @@ def _seen(key, here, ends):
 
 
 @triton.jit
+def _listed(blocks, i, PIECES: tl.constexpr):
+    """The i-th piece of the blocks that are listed, each in PIECES."""
+    return tl.load(blocks + i // PIECES) * PIECES + i % PIECES
+
+
+@triton.jit
 def _attend_block(
     highest, total, sums, number, queries, here, k, v, end, stride,
     SCALE: tl.constexpr, H: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr, PRECISION: tl.constexpr,
@@ -65,7 +72,8 @@ def _attend_block(
 def tree_attention_forward(
     q, k, v, at, end, keys, whole_keys, key_count, mixed, normalizer,
     SCALE: tl.constexpr, N: tl.constexpr, T: tl.constexpr, K: tl.constexpr, R: tl.constexpr,
-    H: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr, PRECISION: tl.constexpr,
+    H: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr, PIECES: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     block, head = tl.program_id(0), tl.program_id(2)
     row = tl.program_id(1).to(tl.int64)
@@ -74,22 +82,22 @@ def tree_attention_forward(
     to_keys = row * (T * K * H) + (head // R) * H
     queries = _load(q + to_queries, query, K * R * H, H, WIDE)
     here = tl.load(at + row * N + query)
-    numbered = row * (N // BLOCK) + block
-    keys += numbered * (T // BLOCK)
+    numbered = row * (N // BLOCK // PIECES) + block // PIECES
+    keys += numbered * (T // BLOCK // PIECES)
     k, v, end = k + to_keys, v + to_keys, end + row * T
 
     highest = tl.full([BLOCK], MASKED, tl.float32)
     total = tl.zeros([BLOCK], tl.float32)
     sums = tl.zeros([BLOCK, WIDE], tl.float32)
-    whole = tl.load(whole_keys + numbered)
+    whole = tl.load(whole_keys + numbered) * PIECES
     for i in range(0, whole):
         highest, total, sums = _attend_block(
-            highest, total, sums, tl.load(keys + i), queries, here, k, v, end, K * H,
+            highest, total, sums, _listed(keys, i, PIECES), queries, here, k, v, end, K * H,
             SCALE, H, WIDE, BLOCK, PRECISION, False,
         )  # fmt: skip
-    for i in range(whole, tl.load(key_count + numbered)):
+    for i in range(whole, tl.load(key_count + numbered) * PIECES):
         highest, total, sums = _attend_block(
-            highest, total, sums, tl.load(keys + i), queries, here, k, v, end, K * H,
+            highest, total, sums, _listed(keys, i, PIECES), queries, here, k, v, end, K * H,
             SCALE, H, WIDE, BLOCK, PRECISION, True,
         )  # fmt: skip
     total = tl.maximum(total, 1e-37)  # of a query that sees nothing
@@ -118,7 +126,8 @@ def _queries_gradient_block(
 def tree_attention_backward_queries(
     q, k, v, to_mixed, normalizer, inner, at, end, keys, whole_keys, key_count, to_q,
     SCALE: tl.constexpr, N: tl.constexpr, T: tl.constexpr, K: tl.constexpr, R: tl.constexpr,
-    H: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr, PRECISION: tl.constexpr,
+    H: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr, PIECES: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     block, head = tl.program_id(0), tl.program_id(2)
     row = tl.program_id(1).to(tl.int64)
@@ -130,20 +139,20 @@ def tree_attention_backward_queries(
     here = tl.load(at + row * N + query)
     to_numbers = (row * (K * R) + head) * N + query
     norm, inner = tl.load(normalizer + to_numbers), tl.load(inner + to_numbers)
-    numbered = row * (N // BLOCK) + block
-    keys += numbered * (T // BLOCK)
+    numbered = row * (N // BLOCK // PIECES) + block // PIECES
+    keys += numbered * (T // BLOCK // PIECES)
     k, v, end = k + to_keys, v + to_keys, end + row * T
 
     gradient = tl.zeros([BLOCK, WIDE], tl.float32)
-    whole = tl.load(whole_keys + numbered)
+    whole = tl.load(whole_keys + numbered) * PIECES
     for i in range(0, whole):
         gradient = _queries_gradient_block(
-            gradient, tl.load(keys + i), queries, to_mixed, here, norm, inner, k, v, end, K * H,
+            gradient, _listed(keys, i, PIECES), queries, to_mixed, here, norm, inner, k, v, end, K * H,
             SCALE, H, WIDE, BLOCK, PRECISION, False,
         )  # fmt: skip
-    for i in range(whole, tl.load(key_count + numbered)):
+    for i in range(whole, tl.load(key_count + numbered) * PIECES):
         gradient = _queries_gradient_block(
-            gradient, tl.load(keys + i), queries, to_mixed, here, norm, inner, k, v, end, K * H,
+            gradient, _listed(keys, i, PIECES), queries, to_mixed, here, norm, inner, k, v, end, K * H,
             SCALE, H, WIDE, BLOCK, PRECISION, True,
         )  # fmt: skip
     # SCALE is in powers of two.
@@ -178,7 +187,8 @@ def _keys_gradient_block(
 def tree_attention_backward_keys(
     q, k, v, to_mixed, normalizer, inner, at, end, queries, whole_queries, query_count, to_k, to_v,
     SCALE: tl.constexpr, N: tl.constexpr, T: tl.constexpr, K: tl.constexpr, R: tl.constexpr,
-    H: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr, PRECISION: tl.constexpr,
+    H: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr, PIECES: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One loop over blocks of queries times the heads that share the keys, so that no sum depends on an order."""
     number, shared = tl.program_id(0), tl.program_id(2)
@@ -187,8 +197,8 @@ def tree_attention_backward_keys(
     to_block = row * (T * K * H) + shared * H
     block, values = _load(k + to_block, key, K * H, H, WIDE), _load(v + to_block, key, K * H, H, WIDE)
     ends = tl.load(end + row * T + key)
-    numbered = row * (T // BLOCK) + number
-    queries += numbered * (N // BLOCK)
+    numbered = row * (T // BLOCK // PIECES) + number // PIECES
+    queries += numbered * (N // BLOCK // PIECES)
     to_queries = row * (N * K * R * H) + shared * (R * H)
     to_numbers = (row * (K * R) + shared * R) * N
     q, to_mixed, at = q + to_queries, to_mixed + to_queries, at + row * N
@@ -196,15 +206,15 @@ def tree_attention_backward_keys(
 
     to_keys = tl.zeros([BLOCK, WIDE], tl.float32)
     to_values = tl.zeros([BLOCK, WIDE], tl.float32)
-    whole = tl.load(whole_queries + numbered)
+    whole = tl.load(whole_queries + numbered) * PIECES
     for i in range(0, whole * R):
         to_keys, to_values = _keys_gradient_block(
-            to_keys, to_values, tl.load(queries + i // R), i % R, key, block, values, ends,
+            to_keys, to_values, _listed(queries, i // R, PIECES), i % R, key, block, values, ends,
             q, to_mixed, normalizer, inner, at, K * R * H, SCALE, N, H, WIDE, BLOCK, PRECISION, False,
         )  # fmt: skip
-    for i in range(whole * R, tl.load(query_count + numbered) * R):
+    for i in range(whole * R, tl.load(query_count + numbered) * (PIECES * R)):
         to_keys, to_values = _keys_gradient_block(
-            to_keys, to_values, tl.load(queries + i // R), i % R, key, block, values, ends,
+            to_keys, to_values, _listed(queries, i // R, PIECES), i % R, key, block, values, ends,
             q, to_mixed, normalizer, inner, at, K * R * H, SCALE, N, H, WIDE, BLOCK, PRECISION, True,
         )  # fmt: skip
     _store(to_k + to_block, key, K * H, to_keys * (SCALE * 0.6931471805599453), H, WIDE)

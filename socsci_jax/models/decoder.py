@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from socsci_jax.models.attention_choice import TreeAttention, attention_for
+from socsci_jax.models.attention_choice import Heads, TreeAttention, attention_for
 from socsci_jax.models.embedding import embed
 from socsci_jax.models.modules import Attention, Decoder, Layer
 from socsci_jax.models.rotary import rotate, rotations
@@ -49,7 +49,7 @@ def read_hidden(
     rope = rotations(model.config, position)
     x = embed(model.model.embed_tokens.weight[...], ids, jnp.dtype(compute_dtype))
     every = jnp.broadcast_to(jnp.arange(end.shape[1], dtype=end.dtype), end.shape)
-    attention = attention_for(model.config.head_dim, compute_dtype)
+    attention = attention_for(Heads.of(model.config, compute_dtype))
     all_see, reads_see = (_Seen.of(attention, at, end) for at in (every, read))
 
     if dropout_key is not None:

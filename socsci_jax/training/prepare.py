@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import logging
 import math
@@ -18,7 +19,7 @@ from socsci_jax.data.shards import TreeShards
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.distributed.processes import Processes
 from socsci_jax.errors import InputError
-from socsci_jax.models.attention_choice import attention_for
+from socsci_jax.models.attention_choice import Heads, same_attention
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import Mesh, make_mesh, micro_batch_sharding, param_shardings
 from socsci_jax.training.inputs import TrainingInputs, load_inputs
@@ -77,13 +78,15 @@ def prepare_on_all_processes(recipe: Recipe, processes: Processes) -> Prepared:
     if processes.is_main:
         peers.gather(None, what="preparing the data")
     metadata = prepared.run.metadata
+    heads = Heads.of(prepared.config, recipe.model.compute_dtype)
+    gather = functools.partial(peers.gather, what="comparing devices")
     peers.agree(
         **{
             "the run": metadata["run_id"],
             "study store": metadata["store_hash"],
             "split": metadata["split_hash"],
         },
-        attention=attention_for(prepared.config.head_dim, recipe.model.compute_dtype).name,
+        attention=same_attention(heads, gather),
     )
     return prepared
 

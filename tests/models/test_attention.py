@@ -1,5 +1,6 @@
 """Every way to compute attention over prompt trees equals the rule written down: values and gradients."""
 
+import dataclasses
 import functools
 
 import jax
@@ -17,9 +18,11 @@ from socsci_jax.models.attention_choice import (
     INTERPRETED,
     ROWS,
     XLA,
+    Heads,
     attention_for,
     dense_attention,
     kernel_problem,
+    same_attention,
 )
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
@@ -143,47 +146,60 @@ def test_the_decoder_computes_the_same_with_the_kernel_on_eight_devices(kernel, 
 
 # --- what is taken where ----------------------------------------------------------------------------------------------
 
+HEADS = Heads(HEAD_DIM, 3, np.dtype(np.float32))
+WRONG = "its results are off by 1.0e-03"
 
-def test_without_a_gpu_the_kernel_is_not_asked_for(monkeypatch):
+
+@pytest.fixture
+def accelerator(monkeypatch):
+    """What a TPU's process does, on which nobody has to ask for the kernel and nothing was asked yet."""
     monkeypatch.delenv(CHOICE, raising=False)
-    assert attention_for(HEAD_DIM, jnp.float32) is XLA
-
-
-def test_a_choice_that_there_is_not_is_refused(monkeypatch):
-    monkeypatch.setenv(CHOICE, "flash")
-    with pytest.raises(InputError, match="SOCSCI_JAX_ATTENTION is 'flash'; set it to xla, rows or kernel"):
-        attention_for(HEAD_DIM, jnp.float32)
-
-
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_a_kernel_that_is_right_is_admitted(kernel, dtype):
-    assert attention_for(HEAD_DIM, dtype) is INTERPRETED
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    monkeypatch.setattr(attention_choice, "device_kernel", lambda: INTERPRETED)
+    monkeypatch.setattr(attention_choice, "_problems", {})
 
 
 def erring(monkeypatch, wrong) -> None:
     """The device's kernel gives what `wrong` makes of its results."""
-    kernel_problem.cache_clear()
     attend = INTERPRETED.attend
     wrong_kernel = INTERPRETED._replace(attend=lambda q, k, v, see: wrong(q, k, attend(q, k, v, see)))
     monkeypatch.setattr(attention_choice, "device_kernel", lambda: wrong_kernel)
 
 
-def test_a_kernel_that_errs_is_not_admitted(monkeypatch, caplog):
-    # On a TPU nobody has to ask for it, so another way is taken and said.
+def test_without_a_gpu_the_kernel_is_not_asked_for(monkeypatch):
     monkeypatch.delenv(CHOICE, raising=False)
-    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert attention_for(HEADS) is XLA
+
+
+def test_a_choice_that_there_is_not_is_refused(monkeypatch):
+    monkeypatch.setenv(CHOICE, "flash")
+    with pytest.raises(InputError, match="SOCSCI_JAX_ATTENTION is 'flash'; set it to xla, rows or kernel"):
+        attention_for(HEADS)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])
+def test_a_kernel_that_is_right_is_admitted(accelerator, dtype):
+    assert attention_for(HEADS._replace(dtype=np.dtype(dtype))) is INTERPRETED
+
+
+def test_a_kernel_that_errs_is_not_admitted(accelerator, monkeypatch, caplog):
     erring(monkeypatch, lambda q, k, mixed: mixed * 1.001)
-    assert attention_for(HEAD_DIM, jnp.float32) is ROWS
-    said = caplog.text
-    assert "computed without a kernel, over whole rows" in said
-    assert "(its results are off by 1.0e-03)" in said
-    kernel_problem.cache_clear()
+    assert [attention_for(HEADS) for _ in range(2)] == [ROWS, ROWS]
+    assert caplog.text.count("computed without a kernel, over whole rows") == 1
+    assert f"({WRONG})" in caplog.text
 
 
-def test_the_question_covers_fewer_queries_than_tokens(monkeypatch):
+def test_the_question_covers_fewer_queries_than_tokens(accelerator, monkeypatch):
     erring(monkeypatch, lambda q, k, mixed: mixed * (1 if q.shape[1] == k.shape[1] else 1.001))
-    assert kernel_problem(HEAD_DIM, jnp.dtype(jnp.float32)) == "its results are off by 1.0e-03"
-    kernel_problem.cache_clear()
+    assert kernel_problem(HEADS) == WRONG
+
+
+def test_the_question_is_that_of_the_models_own_heads(accelerator, monkeypatch):
+    asked = []
+    erring(monkeypatch, lambda q, k, mixed: asked.append((q.shape[3:], q.dtype)) or mixed)
+    config = dataclasses.replace(small_config(64, head_dim=32), num_attention_heads=10, num_key_value_heads=2)
+    attention_for(Heads.of(config, "bfloat16"))
+    assert set(asked) == {((5, 32), jnp.dtype(jnp.bfloat16))}
 
 
 @pytest.mark.parametrize("size", [attention_gpu.BLOCK, attention_tpu.BLOCK])
@@ -194,15 +210,39 @@ def test_the_question_covers_blocks_with_and_without_a_mask(size):
     assert whole.any() and (sees & ~whole).any() and not sees.all()
 
 
-def test_an_accelerator_without_a_kernel_computes_whole_rows_and_says_so(monkeypatch, caplog):
-    monkeypatch.delenv(CHOICE, raising=False)
-    monkeypatch.setattr(jax, "default_backend", lambda: "METAL")
-    kernel_problem.cache_clear()
-    assert attention_for(HEAD_DIM, jnp.float32) is ROWS
-    kernel_problem.cache_clear()
+def test_an_accelerator_without_a_kernel_computes_whole_rows_and_says_so(accelerator, monkeypatch, caplog):
+    monkeypatch.setattr(attention_choice, "device_kernel", lambda: None)
+    assert attention_for(HEADS) is ROWS
     assert "over whole rows, so that long rows take several times as long" in caplog.text
 
 
-def test_heads_that_no_kernel_takes(kernel):
+def test_heads_that_no_kernel_takes(accelerator, monkeypatch):
+    monkeypatch.setenv(CHOICE, "kernel")
     with pytest.raises(InputError, match="heads have 24 features, a multiple of 16 up to 256 is needed"):
-        attention_for(24, jnp.float32)
+        attention_for(HEADS._replace(features=24))
+
+
+# --- one answer for all processes -------------------------------------------------------------------------------------
+
+
+def test_where_the_kernel_fails_on_another_process_this_one_goes_without_it_too(accelerator, caplog):
+    assert same_attention(HEADS, lambda own: [own, own, WRONG]) == "rows"
+    assert attention_for(HEADS) is ROWS
+    assert [r.message.partition("(")[2] for r in caplog.records] == [f"process 2: {WRONG})"]
+
+
+def test_where_the_kernel_fails_here_the_others_are_told(accelerator, monkeypatch, caplog):
+    erring(monkeypatch, lambda q, k, mixed: mixed * 1.001)
+    told = []
+    assert same_attention(HEADS, lambda own: told.append(own) or [None, own]) == "rows"
+    assert told == [WRONG] and len(caplog.records) == 1
+
+
+def test_where_it_works_everywhere_all_take_the_kernel(accelerator):
+    assert same_attention(HEADS, lambda own: [own, own]) == "kernel"
+
+
+def test_a_kernel_that_was_asked_for_and_fails_elsewhere_ends_the_run(accelerator, monkeypatch):
+    monkeypatch.setenv(CHOICE, "kernel")
+    with pytest.raises(InputError, match=f"does not work here \\(process 1: {WRONG}\\); unset it"):
+        same_attention(HEADS, lambda own: [own, WRONG])
