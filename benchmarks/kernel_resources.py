@@ -3,8 +3,9 @@
 python -m benchmarks.kernel_resources [--capability 90] [--warps 4 8]
 
 Triton compiles each kernel for the capability (90: H100 and H200, sm_90a), the assembler of its own package counts.  A
-multiprocessor of sm_90a has 65,536 registers and 227 KiB of shared memory for its blocks; `blocks` is how many fit.  `spilled` are
-bytes of a thread, `shared` bytes of a block, `seconds` those of processors that Triton and the assembler take.
+multiprocessor of sm_90a has 65,536 registers and 227 KiB of shared memory for its blocks; `blocks` is how many fit.  `tokens`
+are computed at a time, `spilled` are bytes of a thread, `shared` bytes of a block, `seconds` those of processors that
+Triton and the assembler take.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def main() -> None:
     options.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
     options.add_argument("--warps", type=int, nargs="+", help="instead of those that the kernel takes")
     a = options.parse_args()
-    columns = ("kernel", "width", "dtype", "warps", "registers", "spilled", "shared", "blocks", "seconds")
+    os.environ["TRITON_ALWAYS_COMPILE"] = "1"
+    columns = ("kernel", "width", "dtype", "tokens", "warps")
+    columns += ("registers", "spilled", "shared", "blocks", "seconds")
     table = Table(*columns, title=f"sm_{a.capability}{'a' if a.capability >= 90 else ''}")
     found = []
     for dtype in a.dtypes:
@@ -98,6 +101,7 @@ def resources(launch: Launch, dtypes: tuple[Any, ...], capability: int) -> dict[
     )
     return {
         "kernel": launch.kernel.removeprefix("tree_attention_"),
+        "tokens": dict(launch.constants)["BLOCK"],
         "warps": launch.warps,
         "registers": registers,
         "spilled": spilled,

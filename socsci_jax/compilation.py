@@ -15,7 +15,7 @@ OPTIMIZATION_LEVEL = "JAX_OPTIMIZATION_LEVEL"
 # Read when JAX starts its devices.
 _DEVICE_ENVIRONMENT = {
     # JAX takes three quarters of a GPU by default; a training run has the device to itself, and what is left here
-    # is enough for the libraries that allocate besidesssssss it (NCCL, cuBLAS workspaces).
+    # is enough for the libraries that allocate besides it (NCCL, cuBLAS workspaces).
     "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.92",
 }
 

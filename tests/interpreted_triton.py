@@ -1,6 +1,7 @@
-"""The GPU attention's kernels, interpreted by Triton: prints how far values and gradients are from the rule's."""
+"""The GPU attention's kernels, interpreted by Triton: prints how far they are from the rule for heads of so many features."""
 
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -49,4 +50,4 @@ def apart(features: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({f"width {features}": apart(features) for features in (16, 48)}))
+    print(json.dumps({f"width {features}": apart(features) for features in map(int, sys.argv[1:])}))

@@ -19,8 +19,9 @@ from socsci_jax.models.triton_call import Call, Launch, on_gpu
 
 # Tokens of a block: what tensor cores are given at a time, with room in the registers for 128 features of a head.
 BLOCK = 64
-# In float32, where numbers and the three parts of their products take four times the registers.
-FULL_BLOCK = 32
+# Tokens times features of a piece of a block in float32, whose numbers, and the parts of which they are multiplied, take
+# several times the registers: more would be spilled (`python -m benchmarks.kernel_resources`).
+FULL_NUMBERS = 2048
 LOG2_E = math.log2(math.e)
 
 
@@ -110,8 +111,9 @@ def _like(x: jax.Array) -> jax.ShapeDtypeStruct:
 
 def _launch(kernel: str, q, k, *, tokens: int, heads: int, results) -> Launch:
     g, n, kv, r, h = q.shape
+    wide = 1 << (h - 1).bit_length()
     full = q.dtype == jnp.float32
-    block = FULL_BLOCK if full else BLOCK
+    at_a_time = max(16, min(BLOCK, FULL_NUMBERS // wide)) if full else BLOCK
     constants = {
         # In powers of two, for which processors have an instruction.
         "SCALE": h**-0.5 * LOG2_E,
@@ -120,14 +122,13 @@ def _launch(kernel: str, q, k, *, tokens: int, heads: int, results) -> Launch:
         "K": kv,
         "R": r,
         "H": h,
-        "WIDE": 1 << (h - 1).bit_length(),
-        "BLOCK": block,
-        "PIECES": BLOCK // block,
+        "WIDE": wide,
+        "BLOCK": at_a_time,
+        "PIECES": BLOCK // at_a_time,
         # Float32 in three products of ten bits each: to 1e-6, where one would be to 1e-3.
         "PRECISION": "tf32x3" if full else "tf32",
     }
-    # Two blocks a multiprocessor of Hopper in bfloat16; in float32, and for wider heads, one, without a
-    # second buffer, or it has no room.
-    warps, stages = (8, 1) if full or h > 128 else (4, 2)
-    name = f"tree_attention_{kernel}"
-    return Launch(name, (tokens // block, g, heads), tuple(results), tuple(constants.items()), warps, stages)
+    # Two blocks a multiprocessor of Hopper; for wider heads one, without a second buffer, or it has no room.
+    warps, stages = (8, 1) if h > 128 else (4, 2)
+    grid = (tokens // at_a_time, g, heads)
+    return Launch(f"tree_attention_{kernel}", grid, tuple(results), tuple(constants.items()), warps, stages)

@@ -196,10 +196,10 @@ def test_the_question_covers_fewer_queries_than_tokens(accelerator, monkeypatch)
 
 def test_the_question_is_that_of_the_models_own_heads(accelerator, monkeypatch):
     asked = []
-    erring(monkeypatch, lambda q, k, mixed: asked.append((q.shape[3:], q.dtype)) or mixed)
+    monkeypatch.setattr(attention_choice, "_compared", asked.append)
     config = dataclasses.replace(small_config(64, head_dim=32), num_attention_heads=10, num_key_value_heads=2)
     attention_for(Heads.of(config, "bfloat16"))
-    assert set(asked) == {((5, 32), jnp.dtype(jnp.bfloat16))}
+    assert asked == [Heads(32, 5, jnp.dtype(jnp.bfloat16))]
 
 
 @pytest.mark.parametrize("size", [attention_gpu.BLOCK, attention_tpu.BLOCK])
@@ -225,24 +225,33 @@ def test_heads_that_no_kernel_takes(accelerator, monkeypatch):
 # --- one answer for all processes -------------------------------------------------------------------------------------
 
 
-def test_where_the_kernel_fails_on_another_process_this_one_goes_without_it_too(accelerator, caplog):
+@pytest.fixture
+def finds(accelerator, monkeypatch):
+    """Says what this process is to find wrong with its kernel."""
+    return lambda problem: monkeypatch.setattr(attention_choice, "_compared", lambda heads: problem)
+
+
+def test_where_the_kernel_fails_on_another_process_this_one_goes_without_it_too(finds, caplog):
+    finds(None)
     assert same_attention(HEADS, lambda own: [own, own, WRONG]) == "rows"
     assert attention_for(HEADS) is ROWS
     assert [r.message.partition("(")[2] for r in caplog.records] == [f"process 2: {WRONG})"]
 
 
-def test_where_the_kernel_fails_here_the_others_are_told(accelerator, monkeypatch, caplog):
-    erring(monkeypatch, lambda q, k, mixed: mixed * 1.001)
+def test_where_the_kernel_fails_here_the_others_are_told(finds, caplog):
+    finds(WRONG)
     told = []
     assert same_attention(HEADS, lambda own: told.append(own) or [None, own]) == "rows"
     assert told == [WRONG] and len(caplog.records) == 1
 
 
-def test_where_it_works_everywhere_all_take_the_kernel(accelerator):
+def test_where_it_works_everywhere_all_take_the_kernel(finds):
+    finds(None)
     assert same_attention(HEADS, lambda own: [own, own]) == "kernel"
 
 
-def test_a_kernel_that_was_asked_for_and_fails_elsewhere_ends_the_run(accelerator, monkeypatch):
+def test_a_kernel_that_was_asked_for_and_fails_elsewhere_ends_the_run(finds, monkeypatch):
+    finds(None)
     monkeypatch.setenv(CHOICE, "kernel")
-    with pytest.raises(InputError, match=f"does not work here \\(process 1: {WRONG}\\); unset it"):
+    with pytest.raises(InputError, match=rf"does not work here \(process 1: {WRONG}\); unset it"):
         same_attention(HEADS, lambda own: [own, WRONG])

@@ -14,6 +14,7 @@ import pytest
 from conftest import REPOSITORY
 from jax.sharding import AbstractDevice, AbstractMesh
 
+from benchmarks.kernel_resources import launches, resources
 from socsci_jax.models import attention_gpu, attention_tpu, triton_call
 
 KERNELS = [f"tree_attention_{name}" for name in ("forward", "backward_queries", "backward_keys")]
@@ -79,19 +80,29 @@ def test_the_gpu_kernels_compile_for_hopper_and_are_called(calls):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 0), ("bfloat16", 16)])
+def test_on_hopper_two_blocks_fit_a_multiprocessor_and_next_to_nothing_is_spilled(dtype, most):
+    pytest.importorskip("triton")
+    for launch, dtypes in launches(128, dtype):
+        found = resources(launch, dtypes, 90)
+        assert found["blocks"] >= 2 and found["spilled"] <= most, found
+
+
+@pytest.mark.slow
 def test_the_gpu_kernels_interpreted_are_the_rule():
-    """Values and gradients, for widths with and without padding; Triton's interpreter must be asked for from the start."""
+    """Values and gradients, for blocks at a time and for pieces of them, of padded heads; Triton's interpreter must be asked
+    for from the start."""
     pytest.importorskip("triton")
     pytest.importorskip("torch")
     done = subprocess.run(
-        [sys.executable, Path(__file__).parent.parent / "interpreted_triton.py"],
+        [sys.executable, Path(__file__).parent.parent / "interpreted_triton.py", "16", "80"],
         env=os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
     apart = json.loads(done.stdout.splitlines()[-1])
-    assert set(apart) == {"width 16", "width 48"}
+    assert set(apart) == {"width 16", "width 80"}
     assert all(x < 1e-5 for of_width in apart.values() for x in of_width), apart
 
 
