@@ -58,11 +58,11 @@ def main() -> None:
     a = options.parse_args()
     set_up_compiler()
     table = Table("shape", "rows", "way", "ms", "TFLOP/s", "apart", title=jax.devices()[0].device_kind)
-    found = []
+    runs = []
     for name in a.shapes:
         for layout, end in (("flat", flat(a.tokens)), ("tree", tree(a.tokens))):
             for row in measured(name, end, a):
-                found.append({"shape": name, "rows": layout, **row})
+                runs.append({"shape": name, "rows": layout, **row})
                 table.add_row(
                     name,
                     layout,
@@ -72,7 +72,7 @@ def main() -> None:
                     f"{row['apart']:.0e}",
                 )
     Console(width=100).print(table)
-    facts = {"device": jax.devices()[0].device_kind, "versions": software_versions(), "runs": found}
+    facts = {"device": jax.devices()[0].device_kind, "versions": software_versions(), "runs": runs}
     save(
         f"attention-{jax.default_backend()}-{a.dtype}",
         facts,

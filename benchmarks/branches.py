@@ -51,18 +51,18 @@ def main() -> None:
     a = options.parse_args()
     set_up_compiler()
     store = demonstration_or_archive(a.source, a.work)
-    found = []
+    runs = []
     for seed in a.seeds:
         for branches in a.branches:
-            found.append(_trained(a, store, branches, seed))
-            print(json.dumps(found[-1]), file=sys.stderr, flush=True)
-    columns = list(found[0])
+            runs.append(_trained(a, store, branches, seed))
+            print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
+    columns = list(runs[0])
     table = Table(*columns, title="loss per answer (nats) on held-out parts")
-    for row in found:
+    for row in runs:
         table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
     Console(width=140).print(table)
     command = " ".join(["python -m benchmarks.branches", *sys.argv[1:]])
-    save(f"branches-{store.path.name}", {"runs": found}, command=command)
+    save(f"branches-{store.path.name}", {"runs": runs}, command=command)
 
 
 def demonstration_or_archive(source: str, work: Path) -> StudyStore:

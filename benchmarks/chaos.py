@@ -65,7 +65,7 @@ def main() -> None:
     if set(statuses) != {0}:
         sys.exit(f"the uninterrupted run ended with {statuses}")
     faults = _with_faults(a, chaos)
-    found = _proof(quiet, chaos)
+    proof = _proof(quiet, chaos)
     table = Table("fault", "signal", "to process", "of", "at", "statuses", "steps trained since the last")
     for number, fault in enumerate(faults, start=1):
         table.add_row(
@@ -73,11 +73,11 @@ def main() -> None:
         )
     console = Console(width=120)
     console.print(table)
-    for name, value in found.items():
+    for name, value in proof.items():
         console.print(f"{name}: {value}")
     command = " ".join(["python -m benchmarks.chaos", *sys.argv[1:]])
     name = f"chaos-on-{'-'.join(map(str, a.on))}"
-    save(name, {"faults": faults, **found}, command=command)
+    save(name, {"faults": faults, **proof}, command=command)
 
 
 def _recipe(a: argparse.Namespace, store: StudyStore, name: str) -> Recipe:
@@ -208,7 +208,7 @@ def _alive(running: list[subprocess.Popen]) -> bool:
 
 def _lines(recipe: Recipe, event: str | None = None, *, process: int | str = 0) -> list[dict]:
     name = f"process-{process:05d}.jsonl" if isinstance(process, int) else "process-*.jsonl"
-    found = []
+    lines = []
     for path in sorted(RunFolder(recipe.output).logs.glob(name)):
         for text in path.read_text().splitlines():
             try:
@@ -216,8 +216,8 @@ def _lines(recipe: Recipe, event: str | None = None, *, process: int | str = 0) 
             except ValueError:  # cut short by a kill
                 continue
             if event in (None, line["event"]):
-                found.append(line)
-    return found
+                lines.append(line)
+    return lines
 
 
 def _proof(quiet: Recipe, chaos: Recipe) -> dict:
@@ -258,8 +258,8 @@ def _proof(quiet: Recipe, chaos: Recipe) -> dict:
     last = max(planned)
     difference = abs(ends[0][last] - ends[1][last]) / abs(ends[0][last])
     _must(difference <= 1e-5, f"the final loss differs by {difference:.1e}")
-    found = compare(str(quiet.output), str(chaos.output))
-    largest = max((tensor.largest or 0.0 for tensor in found.different), default=0.0)
+    comparison = compare(str(quiet.output), str(chaos.output))
+    largest = max((tensor.largest or 0.0 for tensor in comparison.different), default=0.0)
     return {
         "steps": last,
         "starts": len(starts),
@@ -268,7 +268,7 @@ def _proof(quiet: Recipe, chaos: Recipe) -> dict:
         "final loss, uninterrupted": ends[0][last],
         "final loss, with faults": ends[1][last],
         "relative difference": difference,
-        "parameters": "equal bits" if not found.different else f"largest difference {largest:.2e}",
+        "parameters": "equal bits" if not comparison.different else f"largest difference {largest:.2e}",
     }
 
 

@@ -42,7 +42,7 @@ def main() -> None:
     change = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
     state = jax.block_until_ready(drawn(jax.random.key(0)))
     jax.block_until_ready(device_digests(state))
-    found: dict[str, list[float]] = {"pause": [], "waited for": [], "of it the checksums": []}
+    measured: dict[str, list[float]] = {"pause": [], "waited for": [], "of it the checksums": []}
     shutil.rmtree(a.work, ignore_errors=True)
     with CheckpointWriter(a.work, keep=1) as checkpoints:
         for number in range(2 * (a.rounds + 1)):
@@ -58,10 +58,10 @@ def main() -> None:
             state = jax.block_until_ready(change(state))
             checkpoints.wait()
             if number > 1:  # the first of each is slower
-                found["waited for" if number % 2 else "pause"].append(seconds)
-                found["of it the checksums"].append(digests)
+                measured["waited for" if number % 2 else "pause"].append(seconds)
+                measured["of it the checksums"].append(digests)
     shutil.rmtree(a.work)
-    medians = {name: float(np.median(values)) for name, values in found.items()}
+    medians = {name: float(np.median(values)) for name, values in measured.items()}
     share = medians["pause"] / medians["waited for"]
     table = Table("", "seconds (median)", title=f"{a.gigabytes:g} GB")
     for name, value in medians.items():
@@ -69,7 +69,7 @@ def main() -> None:
     table.add_row("pause / waited for", f"{share:.1%}")
     Console(width=100).print(table)
     command = " ".join(["python -m benchmarks.checkpoints", *sys.argv[1:]])
-    save("checkpoints", {"gigabytes": a.gigabytes, "seconds": found, "share": share}, command=command)
+    save("checkpoints", {"gigabytes": a.gigabytes, "seconds": measured, "share": share}, command=command)
 
 
 if __name__ == "__main__":

@@ -46,16 +46,16 @@ def main() -> None:
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     a = options.parse_args()
     store = _store(a.work)
-    found = []
+    results = []
     for seed in a.seeds:
         split = make_split(store, name=f"{a.held_out}-{seed}", seed=seed, participants=a.held_out)
         split.save(replace=True)
         clock = time.perf_counter()
         sides = _ours(a, store, split, seed) + _logistic_regression(store, split)
         for row in sides:
-            found.append({"seed": seed, **row})
+            results.append({"seed": seed, **row})
         print(json.dumps({"seed": seed, "seconds": round(time.perf_counter() - clock)}), file=sys.stderr)
-    frame = pl.DataFrame(found)
+    frame = pl.DataFrame(results)
     means = frame.group_by("predictor", "outcome", maintain_order=True).agg(
         pl.col("accuracy", "macro_f1").mean(), n=pl.col("n").sum()
     )
@@ -64,7 +64,7 @@ def main() -> None:
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
     Console(width=100).print(table)
     command = " ".join(["python -m benchmarks.classification", *sys.argv[1:]])
-    save("classification-documents", {"results": found}, command=command)
+    save("classification-documents", {"results": results}, command=command)
 
 
 def _store(work: Path) -> StudyStore:
@@ -103,7 +103,7 @@ def _logistic_regression(store: StudyStore, split: Split) -> list[dict]:
         "study_id", "participant_id", text=pl.col("attributes").struct.field("document")
     )
     labels = split.label().join(documents, on=["study_id", "participant_id"])
-    found = []
+    results = []
     for (outcome,), rows in sorted(labels.group_by("outcome")):
         training, held_out = rows.filter(part="train"), rows.filter(part=PART)
         words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
@@ -111,7 +111,7 @@ def _logistic_regression(store: StudyStore, split: Split) -> list[dict]:
         model.fit(words.fit_transform(training["text"].to_list()), training["value"].to_numpy())
         predicted = model.predict(words.transform(held_out["text"].to_list()))
         truth = held_out["value"].to_numpy()
-        found.append(
+        results.append(
             {
                 "predictor": "logistic regression",
                 "outcome": outcome,
@@ -120,7 +120,7 @@ def _logistic_regression(store: StudyStore, split: Split) -> list[dict]:
                 "macro_f1": float(f1_score(truth, predicted, average="macro")),
             }
         )
-    return found
+    return results
 
 
 if __name__ == "__main__":

@@ -175,20 +175,21 @@ def measure(
     rows = []
     for design in designs:
         rng = np.random.default_rng(seed)
-        found = [estimates(design, design.draw(rng)) for _ in range(runs)]
-        rows += _summarize(design.name, found, design.coefficient, design.truth)
+        estimated = [estimates(design, design.draw(rng)) for _ in range(runs)]
+        rows += _summarize(design.name, estimated, design.coefficient, design.truth)
     if dips:
         rng = np.random.default_rng(seed)
-        found = [experiment_estimates(draw_experiment(rng)) for _ in range(runs)]
-        rows += _summarize("experiment, both arms predicted", found, 0, EFFECT)
+        estimated = [experiment_estimates(draw_experiment(rng)) for _ in range(runs)]
+        rows += _summarize("experiment, both arms predicted", estimated, 0, EFFECT)
     return rows
 
 
-def _summarize(name: str, found: list[dict[str, Estimates]], at: int, truth: float) -> list[Coverage]:
+def _summarize(name: str, estimated: list[dict[str, Estimates]], at: int, truth: float) -> list[Coverage]:
     rows = []
-    for method in found[0]:
+    for method in estimated[0]:
         value, lo, hi = (
-            np.array([getattr(one[method], field)[at] for one in found]) for field in ("estimate", "lo", "hi")
+            np.array([getattr(one[method], field)[at] for one in estimated])
+            for field in ("estimate", "lo", "hi")
         )
         rows.append(
             Coverage(
@@ -197,7 +198,7 @@ def _summarize(name: str, found: list[dict[str, Estimates]], at: int, truth: flo
                 covered=float(((lo <= truth) & (truth <= hi)).mean()),
                 width=float((hi - lo).mean()),
                 bias=float((value.mean() - truth) / value.std()),
-                runs=len(found),
+                runs=len(estimated),
             )
         )
     return rows

@@ -125,12 +125,12 @@ def main() -> None:
     people = People(items=a.items, people=a.people, rng=np.random.default_rng(0))
     predictions = people.predictions()
     start, processor = time.perf_counter(), time.process_time()
-    found = evaluate(predictions, people, people.labeled)
+    evaluation = evaluate(predictions, people, people.labeled)
     ours, processor = time.perf_counter() - start, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    w = found.metric("wasserstein")
+    w = evaluation.metric("wasserstein")
     print(
-        f"{predictions.frame.height:,} predictions, {a.items:,} items: {ours:.1f} s ({processor:.1f} s of processor), {peak:.2f} GiB, {found.table.height:,} rows; W {w}"
+        f"{predictions.frame.height:,} predictions, {a.items:,} items: {ours:.1f} s ({processor:.1f} s of processor), {peak:.2f} GiB, {evaluation.table.height:,} rows; W {w}"
     )
     start = time.perf_counter()
     value, interval = with_pandas(people, resamples=1_000)
@@ -142,7 +142,7 @@ def main() -> None:
         "seconds": ours,
         "processor_seconds": processor,
         "peak_gib": peak,
-        "rows": found.table.height,
+        "rows": evaluation.table.height,
     }
     row |= {"seconds_of_pandas_for_w_alone": theirs, "w": w.value, "w_of_pandas": value}
     save("evaluation", {"rows": [row]}, command=" ".join(["python -m benchmarks.evaluation", *sys.argv[1:]]))

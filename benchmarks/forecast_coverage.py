@@ -132,18 +132,18 @@ def invented_table(
     for kind in kinds:
         for far in fars:
             seeds = [[seed, KINDS.index(kind), int(10 * far), k] for k in range(collections)]
-            found = pl.DataFrame(
+            coverages = pl.DataFrame(
                 [
                     true_coverage(np.random.default_rng(own), kind=kind, studies=studies, new=new, far=far)
                     for own in seeds
                 ]
             )
-            row = {"kind": kind, "far": far, "collections": collections} | found.mean().row(0, named=True)
+            row = {"kind": kind, "far": far, "collections": collections} | coverages.mean().row(0, named=True)
             row |= {
                 name.replace("mse", "rmse"): row.pop(name) ** 0.5 for name in ("mse", "mse_raw", "mse_none")
             }
             row["se_of_coverage_90"] = (
-                found["coverage_90"].std() / collections**0.5 if collections > 1 else None
+                coverages["coverage_90"].std() / collections**0.5 if collections > 1 else None
             )
             rows.append(row)
     return pl.DataFrame(rows)
@@ -253,8 +253,8 @@ def main() -> None:
         if given.what == "invented":
             kinds = KINDS if given.kind is None else (given.kind,)
             fars = (0.0, 0.2) if given.far is None else (given.far,)
-            found = invented_table(given.collections, kinds=kinds, fars=fars, seed=given.seed)
-            print(found.transpose(include_header=True))
+            coverages = invented_table(given.collections, kinds=kinds, fars=fars, seed=given.seed)
+            print(coverages.transpose(include_header=True))
             return
         source = Path(given.source)
         if (source / "store.json").is_file():

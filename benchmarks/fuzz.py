@@ -135,11 +135,11 @@ def changed_file(content: bytes, rng: random.Random) -> bytes:
 
 def _with_another_value(content: bytes, rng: random.Random) -> bytes:
     """One number, text or word of the content becomes another one, so that its form stays what it was."""
-    found = list(re.finditer(rb'"[^"\n]*"|-?\d+\.?\d*|\b(?:true|false|null|yes|no)\b', content))
-    if not found:
+    values = list(re.finditer(rb'"[^"\n]*"|-?\d+\.?\d*|\b(?:true|false|null|yes|no)\b', content))
+    if not values:
         return content
-    chosen = rng.choice(found)
-    value = rng.choice([*TOKENS, rng.choice(found)[0]])
+    chosen = rng.choice(values)
+    value = rng.choice([*TOKENS, rng.choice(values)[0]])
     return content[: chosen.start()] + value + content[chosen.end() :]
 
 
@@ -258,7 +258,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     os.environ["JAX_PLATFORMS"] = "cpu"
     (name,) = arguments.readers
-    found = fuzz(
+    counts = fuzz(
         READERS[name], seconds=60 * arguments.minutes, most=10**12, seed=arguments.seed, keep=arguments.keep
     )
     from data_pipelines.formats.isolated import READER
@@ -267,10 +267,10 @@ def main() -> int:
     used = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     peak = max(used) / 1024
     print(
-        f"{name:<22}{found.inputs:>10,}{found.refused:>10,}{found.tracebacks:>12}{found.slow:>11}{peak:>9.0f}",
+        f"{name:<22}{counts.inputs:>10,}{counts.refused:>10,}{counts.tracebacks:>12}{counts.slow:>11}{peak:>9.0f}",
         flush=True,
     )
-    return int(found.tracebacks + found.slow > 0)
+    return int(counts.tracebacks + counts.slow > 0)
 
 
 if __name__ == "__main__":

@@ -50,21 +50,21 @@ def main() -> None:
     columns = ("kernel", "width", "dtype", "tokens", "warps")
     columns += ("registers", "spilled", "shared", "blocks", "seconds")
     table = Table(*columns, title=f"sm_{a.capability}{'a' if a.capability >= 90 else ''}")
-    found = []
+    kernels = []
     for dtype in a.dtypes:
         for width in a.widths:
             for launch, dtypes in launches(width, dtype):
                 for warps in a.warps or [launch.warps]:
                     row = resources(launch._replace(warps=warps), dtypes, a.capability)
-                    found.append({"width": width, "dtype": dtype, **row})
-                    table.add_row(*(str(found[-1][column]) for column in columns))
+                    kernels.append({"width": width, "dtype": dtype, **row})
+                    table.add_row(*(str(kernels[-1][column]) for column in columns))
     Console(width=110).print(table)
     save(
         f"kernel-resources-sm{a.capability}",
         {
             "versions": software_versions()
             | {"triton": metadata.version("triton"), "ptxas": _ptxas_version(a.capability)},
-            "kernels": found,
+            "kernels": kernels,
         },
         command=" ".join(["python -m benchmarks.kernel_resources", *sys.argv[1:]]),
     )

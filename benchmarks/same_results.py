@@ -70,14 +70,14 @@ def results_of(code: Path, out: Path) -> dict[str, pl.DataFrame]:
     command(code, "simulate", run, store, "-o", predictions)
     command(code, "evaluate", predictions, store, "-o", out / "evaluation")
     command(code, "export", run, out / "exported")
-    found = {f"store {path.stem}": pl.read_parquet(path) for path in sorted(store.glob("*.parquet"))}
-    found |= {"trained weights": weights(out / "exported"), "predictions": pl.read_parquet(predictions)}
+    results = {f"store {path.stem}": pl.read_parquet(path) for path in sorted(store.glob("*.parquet"))}
+    results |= {"trained weights": weights(out / "exported"), "predictions": pl.read_parquet(predictions)}
     values = pl.read_parquet(out / "evaluation" / "evaluation.parquet").select(
         *KEYS, "value", "lo", "hi", "n"
     )
     for (metric,), rows in sorted(values.partition_by("metric", as_dict=True).items()):
-        found[f"metric {metric}"] = rows.sort(KEYS, nulls_last=True)
-    return found
+        results[f"metric {metric}"] = rows.sort(KEYS, nulls_last=True)
+    return results
 
 
 def weights(folder: Path) -> pl.DataFrame:

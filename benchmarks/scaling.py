@@ -56,7 +56,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     a = options.parse_args()
     base = workload(a.work, shape="tiny", source="synthetic", tokenizer=None).resolve()
-    found = []
+    runs = []
     table = Table("varied", "is", "ours, responses/s", "prefix cache", "×", "ours MB", "theirs MB")
     for name, values in VARIED.items():
         for value in values:
@@ -69,13 +69,13 @@ def main() -> None:
                 theirs.append(peer(a.peers, "score.py", *arguments, "--modes", "prefix"))
             rates = [float(np.median([r["responses_per_second"] for r in side])) for side in (mine, theirs)]
             peaks = [max(r["peak_rss_mb"] for r in side) for side in (mine, theirs)]
-            found.append({"varied": name, "is": value, "rates": rates, "peak_mb": peaks})
-            print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+            runs.append({"varied": name, "is": value, "rates": rates, "peak_mb": peaks})
+            print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
             table.add_row(
                 name, str(value), *(f"{r:.1f}" for r in rates), f"{rates[0] / rates[1]:.2f}", *map(str, peaks)
             )
     Console(width=120).print(table)
-    save("scaling", {"runs": found}, command=" ".join(["python -m benchmarks.scaling", *sys.argv[1:]]))
+    save("scaling", {"runs": runs}, command=" ".join(["python -m benchmarks.scaling", *sys.argv[1:]]))
 
 
 def _folder(work: Path, base: Path, setting: Setting) -> Path:

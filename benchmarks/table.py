@@ -21,18 +21,18 @@ RESULTS = ROOT / "results"
 
 def parser(description: str) -> argparse.ArgumentParser:
     """What every comparison can be told."""
-    found = argparse.ArgumentParser(
+    options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    found.add_argument(
+    options.add_argument(
         "--peers", required=True, help="python of the peers' environment (see benchmarks/peers)"
     )
-    found.add_argument("--source", default="synthetic", help="a TESS archive, or synthetic")
-    found.add_argument("--shape", default="tiny", choices=["tiny", "small"])
-    found.add_argument("--tokenizer", type=Path, help="Qwen2.5's tokenizer files, for --shape small")
-    found.add_argument("--work", type=Path, default=Path("runs/benchmarks"))
-    found.add_argument("--rounds", type=int, default=3)
-    return found
+    options.add_argument("--source", default="synthetic", help="a TESS archive, or synthetic")
+    options.add_argument("--shape", default="tiny", choices=["tiny", "small"])
+    options.add_argument("--tokenizer", type=Path, help="Qwen2.5's tokenizer files, for --shape small")
+    options.add_argument("--work", type=Path, default=Path("runs/benchmarks"))
+    options.add_argument("--rounds", type=int, default=3)
+    return options
 
 
 def ours(*arguments: object) -> dict:
@@ -65,14 +65,14 @@ def compare(
 
     `sides`: label -> [function, *arguments]; `baselines` are labels that the others are divided by.
     """
-    found: dict[str, list[dict]] = {label: [] for label in sides}
+    by_side: dict[str, list[dict]] = {label: [] for label in sides}
     for number in range(rounds):
         for label, (function, *arguments) in sides.items():
-            found[label].append(function(*arguments))
-            rate = found[label][-1]["responses_per_second"]
+            by_side[label].append(function(*arguments))
+            rate = by_side[label][-1]["responses_per_second"]
             print(f"round {number + 1}: {label}: {rate:.2f} responses/s", file=sys.stderr, flush=True)
     rate = {
-        label: float(np.median([r["responses_per_second"] for r in runs])) for label, runs in found.items()
+        label: float(np.median([r["responses_per_second"] for r in runs])) for label, runs in by_side.items()
     }
     table = Table(
         "",
@@ -83,7 +83,7 @@ def compare(
         "peak MB",
         title=name,
     )
-    for label, runs in found.items():
+    for label, runs in by_side.items():
         table.add_row(
             label,
             f"{rate[label]:.2f}",
@@ -93,7 +93,7 @@ def compare(
             str(max(r["peak_rss_mb"] for r in runs)),
         )
     Console(width=120).print(table)
-    save(name, {"runs": found}, command=command)
+    save(name, {"runs": by_side}, command=command)
 
 
 def save(name: str, facts: dict, *, command: str) -> None:

@@ -89,7 +89,7 @@ def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
         "profiled alone": (store, {"objective": {"kind": "profiled"}}),
         "permuted, sft + 10 contrast": (permuted, of("contrast", 10.0)),
     }
-    found, steps = [], None
+    rows, steps = [], None
     truth = pl.read_parquet(store.path / "truth.parquet")
     split = Split.load(store, "main")
     for name, (trained_on, changes) in sides.items():
@@ -104,15 +104,15 @@ def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
         predictions = output / "predictions.parquet"
         if not predictions.is_file():
             simulate(open_model(str(output)), store, split, out=predictions, parts=PARTS)
-        found += [{"seed": seed, "side": name, **row} for row in _measured(predictions, store, split, truth)]
+        rows += [{"seed": seed, "side": name, **row} for row in _measured(predictions, store, split, truth)]
     for name, effects in TWO_PARTS.items():
         predictions = work / f"two-parts-{_folder(effects)}.parquet"
         if not predictions.is_file():
             models = [open_model(str(work / _folder(side))) for side in ("sft", effects)]
             kappa = simulate_two_parts(*models, store, split, out=predictions, kappa=None, parts=PARTS)
             print(f"seed {seed}, {name}: kappa {kappa:.2f}", file=sys.stderr, flush=True)
-        found += [{"seed": seed, "side": name, **row} for row in _measured(predictions, store, split, truth)]
-    return found
+        rows += [{"seed": seed, "side": name, **row} for row in _measured(predictions, store, split, truth)]
+    return rows
 
 
 def _folder(side: str) -> str:
@@ -188,7 +188,7 @@ def _measured(predictions: Path, store: StudyStore, split: Split, truth: pl.Data
         rows.append((part, f"{study}/{outcome}", predicted @ position, np.array(probs) @ position, gap))
     columns = ["part", "outcome", "predicted", "true", "wasserstein"]
     items = pl.DataFrame(rows, schema=columns, orient="row")
-    found = []
+    measures = []
     for part in PARTS:
         of = items.filter(part=part)
         arrays = [of[name].to_numpy() for name in ("predicted", "true", "outcome")]
@@ -197,7 +197,7 @@ def _measured(predictions: Path, store: StudyStore, split: Split, truth: pl.Data
             (pl.col(name) - pl.col(name).mean()).over("outcome").alias(name) for name in ("predicted", "true")
         )
         spread = float(deviations["predicted"].std() / max(deviations["true"].std(), 1e-9))
-        found.append(
+        measures.append(
             {
                 "part": part,
                 "r": metrics.get("effect_r", float("nan")),
@@ -206,7 +206,7 @@ def _measured(predictions: Path, store: StudyStore, split: Split, truth: pl.Data
                 "wasserstein": float(of["wasserstein"].mean()),
             }
         )
-    return found
+    return measures
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ def _config(config_json: bytes, *, dtype: str, end: int) -> bytes:
 def _ends(known: object, end: int) -> int | list[int]:
     """The id that ends an answer first, then those that ended a text before."""
     others = known if isinstance(known, list) else [known]
-    found = [end, *(i for i in others if isinstance(i, int) and i != end)]
-    return found[0] if len(found) == 1 else found
+    ids = [end, *(i for i in others if isinstance(i, int) and i != end)]
+    return ids[0] if len(ids) == 1 else ids
 
 
 def _without(tree: dict, key: str) -> dict:

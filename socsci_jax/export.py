@@ -121,10 +121,10 @@ def _license_of_start(recipe: Recipe) -> str | None:
     card = resolve_folder(recipe.model.init_from, allow_patterns=CHECKPOINT_FILES) / "README.md"
     if not card.is_file():
         return None
-    found = re.search(
+    match = re.search(
         r"(?m)^license:\s*([\w.+-]{1,60})\s*$", card.read_text(encoding="utf-8", errors="replace")[:20_000]
     )
-    return found[1] if found else None
+    return match[1] if match else None
 
 
 def _export_gguf(path: Path, out: Path, *, dtype: str | None, max_shard_bytes: int) -> None:

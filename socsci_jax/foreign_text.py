@@ -29,7 +29,7 @@ def for_terminal(text: object, *, longest: int = _LONGEST) -> str:
     """The text with whatever a terminal would act on written as its code (`\\\\x1b`); line breaks and tabs stay."""
     text = str(text)
     shown = text if len(text) <= longest else f"{text[:longest]}… ({counted(len(text), 'character')})"
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), shown)
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), shown)
 
 
 # Settings of matplotlib under which a text is neither mathematics nor TeX.

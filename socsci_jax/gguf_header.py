@@ -123,9 +123,9 @@ class _Reader:
         self.at = len(GGUF_MAGIC)
         version = self.number("<I")
         if version not in (2, 3):
-            found = "of big-endian byte order" if version & 0xFFFF == 0 else f"of version {version}"
+            form = "of big-endian byte order" if version & 0xFFFF == 0 else f"of version {version}"
             raise InputError(
-                f"{self.path}: is a GGUF file {found}, but versions 2 and 3 in little-endian order are read; convert "
+                f"{self.path}: is a GGUF file {form}, but versions 2 and 3 in little-endian order are read; convert "
                 "the model again with a current llama.cpp."
             )
         tensor_count, value_count = self.number("<Q"), self.number("<Q")
@@ -135,18 +135,18 @@ class _Reader:
             if key in metadata:
                 raise _DamagedError(f"it holds {key} twice")
             metadata[key] = self.value(self.number("<I"))
-        found = [self.tensor() for _ in range(tensor_count)]
+        tensors = [self.tensor() for _ in range(tensor_count)]
         alignment = int(metadata.get("general.alignment", GGUF_DEFAULT_ALIGNMENT))
         if alignment < 1:
             raise _DamagedError(f"general.alignment is {alignment}")
         data = -(-self.at // alignment) * alignment
-        return GgufHeader(path=self.path, metadata=metadata, tensors=self.placed(found, data))
+        return GgufHeader(path=self.path, metadata=metadata, tensors=self.placed(tensors, data))
 
-    def placed(self, found: list[tuple[str, TensorInfo]], data: int) -> dict[str, TensorInfo]:
+    def placed(self, listed: list[tuple[str, TensorInfo]], data: int) -> dict[str, TensorInfo]:
         """The tensors by name, their offsets counted from the beginning of the file, in which all must lie."""
         tensors: dict[str, TensorInfo] = {}
         before = data
-        for name, info in sorted(found, key=lambda named: named[1].offset):
+        for name, info in sorted(listed, key=lambda named: named[1].offset):
             if name in tensors:
                 raise _DamagedError(f"it holds the tensor {name} twice")
             begin = data + info.offset

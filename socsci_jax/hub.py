@@ -67,6 +67,6 @@ def folder_at_hand(name_or_path: str | Path, *, needs: str) -> Path | None:
     if not path.is_dir() and HUB_ID.fullmatch(str(name_or_path)):
         import huggingface_hub
 
-        found = huggingface_hub.try_to_load_from_cache(str(name_or_path), needs)
-        path = Path(found).parent if isinstance(found, str) else path
+        cached = huggingface_hub.try_to_load_from_cache(str(name_or_path), needs)
+        path = Path(cached).parent if isinstance(cached, str) else path
     return path if (path / needs).is_file() else None

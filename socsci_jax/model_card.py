@@ -86,12 +86,12 @@ def _held_out(metadata: Mapping[str, Any]) -> str:
 
 
 def _metrics(metadata: Mapping[str, Any]) -> str:
-    found = {
+    metrics = {
         name: value
         for name, value in (metadata.get("metrics") or {}).items()
         if name.startswith("validation_") and isinstance(value, int | float)
     }
-    rows = [f"| {_plain(name)} | {value:.4g} |" for name, value in sorted(found.items())]
+    rows = [f"| {_plain(name)} | {value:.4g} |" for name, value in sorted(metrics.items())]
     table = [
         "On the validation part, by which the checkpoint was chosen:",
         "",

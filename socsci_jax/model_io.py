@@ -53,10 +53,10 @@ def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> S
     mesh = mesh or make_mesh(data=len(jax.devices()), fsdp=1, tensor=1)
     run = RunFolder(Path(name_or_path))
     if run.is_run():
-        found = find_checkpoint(run, None)
-        metadata = model_metadata(run, found)
+        checkpoint = find_checkpoint(run, None)
+        metadata = model_metadata(run, checkpoint)
         config = run.config()
-        params = restore_params(run, found, mesh=mesh)
+        params = restore_params(run, checkpoint, mesh=mesh)
         tokenizer = run.load_tokenizer()
         compute_dtype = run.recipe.model.compute_dtype
         trained_on: TrainedOn | None = run.trained_on
@@ -148,15 +148,15 @@ class FoundCheckpoint:
         return StoredParams(self.reader.folder / str(self.step))
 
 
-def model_metadata(run: RunFolder, found: FoundCheckpoint) -> dict[str, Any]:
+def model_metadata(run: RunFolder, checkpoint: FoundCheckpoint) -> dict[str, Any]:
     """What a trained model is: its recipe, step, layout, and what it was trained on."""
-    progress = found.reader.metadata(found.step)
+    progress = checkpoint.reader.metadata(checkpoint.step)
     recipe = run.recipe
     return {
         **run.metadata,
         "recipe": recipe.model_dump(mode="json"),
         "compute_dtype": recipe.model.compute_dtype,
-        "step": found.step,
+        "step": checkpoint.step,
         "total_steps": progress["total_steps"],
         "metrics": progress["metrics"],
     }
@@ -181,21 +181,21 @@ def find_checkpoint(run: RunFolder, step: int | None) -> FoundCheckpoint:
     )
 
 
-def restore_params(run: RunFolder, found: FoundCheckpoint, *, mesh: jax.sharding.Mesh) -> Any:
+def restore_params(run: RunFolder, checkpoint: FoundCheckpoint, *, mesh: jax.sharding.Mesh) -> Any:
     """Parameters of a checkpoint, straight onto the devices of `mesh`; an adapter is merged into its start."""
-    trained, config = restore_trained(run, found, mesh=mesh)
+    trained, config = restore_trained(run, checkpoint, mesh=mesh)
     if config.adapter is None:
         return trained
     return merge_adapter(join(start_params(run.recipe, config, mesh), trained), config)
 
 
 def restore_trained(
-    run: RunFolder, found: FoundCheckpoint, *, mesh: jax.sharding.Mesh
+    run: RunFolder, checkpoint: FoundCheckpoint, *, mesh: jax.sharding.Mesh
 ) -> tuple[Any, DecoderConfig]:
     """What the run trained (the adapter, or all weights), and the config with its adapter."""
     recipe = run.recipe
     config = dataclasses.replace(run.config(), adapter=recipe.adapter)
-    stored = found.stored
+    stored = checkpoint.stored
     stored.check(config)
     shardings = flattened(param_shardings(config, mesh))
     trained = {
@@ -207,5 +207,5 @@ def restore_trained(
         )
         for path, array in stored.arrays.items()
     }
-    found.reader.check_params(found.step, nested(trained))
+    checkpoint.reader.check_params(checkpoint.step, nested(trained))
     return nested(trained), config

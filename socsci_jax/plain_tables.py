@@ -85,15 +85,15 @@ def open_table(path: str | Path) -> PlainTable:
     is_r = suffix in (".rds", ".rda", ".rdata")
     source = SourceFile(path=whole.name, sheet=None if is_r else part, object=part if is_r else None)
     try:
-        found = read_any(whole, source)
+        table = read_any(whole, source)
     except InputError as error:
         hint = f"name it after the file: {whole.name}#NAME"
         raise InputError(str(error).replace("say which one under `sheet`", hint)) from None
     # Another encoding or delimiter explains what was wrong; nothing else does.
-    if problem is not None and not any("read " in note for note in found.notes):
+    if problem is not None and not any("read " in note for note in table.notes):
         raise problem
     columns = [
-        pl.Series(c.name, [None if cell in found.missing.get(c.name, ()) else cell for cell in c], pl.String)
-        for c in found.frame.iter_columns()
+        pl.Series(c.name, [None if cell in table.missing.get(c.name, ()) else cell for cell in c], pl.String)
+        for c in table.frame.iter_columns()
     ]
-    return PlainTable(path=whole, frame=without_empty(pl.DataFrame(columns)), labels=found.value_labels)
+    return PlainTable(path=whole, frame=without_empty(pl.DataFrame(columns)), labels=table.value_labels)

@@ -146,7 +146,7 @@ def comparison(before: Evaluation, after: Evaluation) -> Table:
     rows = [("zero-shot", before, MODEL), ("fine-tuned", after, MODEL)]
     rows += [(PREDICTOR_NAMES.get(other, other), after, other) for other in BASELINES]
     for title, evaluation, predictor in rows:
-        found = evaluation.metric("wasserstein", part="unseen_studies", predictor=predictor)
-        if found is not None:
-            table.add_row(title, number(found.value), f"{number(found.lo)} to {number(found.hi)}")
+        w = evaluation.metric("wasserstein", part="unseen_studies", predictor=predictor)
+        if w is not None:
+            table.add_row(title, number(w.value), f"{number(w.lo)} to {number(w.hi)}")
     return table

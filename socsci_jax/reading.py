@@ -27,8 +27,8 @@ def read_bytes(path: Path, *, limit: int = bounds.TEXT_BYTES, hint: str = "") ->
     """The content of a regular file of at most `limit` bytes; of a larger one no more than that is read."""
     try:
         if not path.is_file():
-            found = "is no file" if path.exists() else "file not found"
-            raise InputError(with_hint(f"{path}: {found}", hint))
+            problem = "is no file" if path.exists() else "file not found"
+            raise InputError(with_hint(f"{path}: {problem}", hint))
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except InputError:
@@ -69,10 +69,10 @@ def parse_json_object(content: bytes | str, *, where: str, hint: str = "", finit
     return as_object(parse_json(content, where=where, hint=hint, finite=finite), where=where, hint=hint)
 
 
-def as_object(found: object, *, where: str, hint: str = "") -> dict:
-    if not isinstance(found, dict):
-        raise InputError(with_hint(f"{where}: a JSON object was expected, found {kind_of(found)}", hint))
-    return found
+def as_object(value: object, *, where: str, hint: str = "") -> dict:
+    if not isinstance(value, dict):
+        raise InputError(with_hint(f"{where}: a JSON object was expected, found {kind_of(value)}", hint))
+    return value
 
 
 def parse_json(
@@ -84,43 +84,43 @@ def parse_json(
     """
     try:
         text = decode(content, where=where, hint=hint) if isinstance(content, bytes) else content
-        found = json.loads(
+        value = json.loads(
             text,
             object_pairs_hook=_without_repetition,
             **({"parse_constant": _finite, "parse_float": _finite} if finite else {}),
         )
         if _HALF_CHARACTER.search(text):
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise InputError(with_hint(f"{where}: nested deeper than {counted(depth, 'level')}", hint)) from None
     except InputError:
         raise
     except ValueError as error:  # also numbers of thousands of digits, and halves of characters
         raise InputError(with_hint(f"{where}: not valid JSON ({shortened(error)})", hint)) from None
-    if _depth(found, depth) > depth:
+    if _depth(value, depth) > depth:
         raise InputError(with_hint(f"{where}: nested deeper than {counted(depth, 'level')}", hint))
-    return found
+    return value
 
 
 def _without_repetition(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
         raise ValueError(f"key {twice[:80]!r} is given twice")
-    return found
+    return mapping
 
 
 def _finite(number: str) -> float:
-    found = float(number)
-    if not math.isfinite(found):
+    value = float(number)
+    if not math.isfinite(value):
         raise ValueError(f"{number[:40]} is no finite number")
-    return found
+    return value
 
 
-def _depth(found: object, limit: int) -> int:
+def _depth(value: object, limit: int) -> int:
     """How deep it is nested; what lies beyond `limit` is not looked at."""
-    level, depth = [found], 0
+    level, depth = [value], 0
     while level and depth <= limit:
         level = [
             inner
@@ -168,7 +168,7 @@ def json_lines(
 
 
 def check_kinds(
-    found: Mapping[str, object],
+    mapping: Mapping[str, object],
     kinds: Mapping[str, type],
     *,
     where: str,
@@ -177,7 +177,7 @@ def check_kinds(
 ) -> None:
     """Raises InputError where a key is of another kind than the one named, or, unless `optional`, absent or null."""
     for key, kind in kinds.items():
-        value = found.get(key)
+        value = mapping.get(key)
         if not (isinstance(value, kind) or (optional and value is None)) or (kind is int and value is True):
             raise InputError(with_hint(f"{where}: {key} is {kind_of(value)}", hint))
 

@@ -58,11 +58,11 @@ def writing(path: Path | str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # of many kinds: the file system's, or of libraries that keep its words only
-        found = of_file_system(error)
-        if found is None or ending(found)[1] != BAD_INPUT:
+        cause = of_file_system(error)
+        if cause is None or ending(cause)[1] != BAD_INPUT:
             raise
-        named = found.filename if isinstance(found.filename, str) else None
-        raise InputError(f"{named or path}: {ending(OSError(found.errno, ''))[0]}.") from error
+        named = cause.filename if isinstance(cause.filename, str) else None
+        raise InputError(f"{named or path}: {ending(OSError(cause.errno, ''))[0]}.") from error
 
 
 # --- files and folders that appear whole ------------------------------------------------------------------------------
@@ -130,14 +130,14 @@ def check_free(path: Path, *, replaces: Collection[str] | None = None) -> None:
             return
         if not path.is_dir():
             raise InputError(f"{path}: is there already and is no folder; choose another name.")
-        found = sorted(entry.name for entry in path.iterdir())
-    if not found:
+        entries = sorted(entry.name for entry in path.iterdir())
+    if not entries:
         return
     if replaces is None:
         raise InputError(
             f"{path} exists already; choose another folder, or pass --replace where there is that option."
         )
-    foreign = [name for name in found if name not in replaces]
+    foreign = [name for name in entries if name not in replaces]
     if foreign:
         raise InputError(
             f"{path}: holds {foreign[0]!r}{f' and {len(foreign) - 1} more' if foreign[1:] else ''}, which this "
@@ -259,10 +259,10 @@ def _write_holder(descriptor: int) -> None:
 def _holder(descriptor: int) -> dict | None:
     content = os.pread(descriptor, 4096, 0)
     try:
-        found = parse_json(content, where="lock")
+        holder = parse_json(content, where="lock")
     except InputError:
         return None
-    return found if isinstance(found, dict) else None
+    return holder if isinstance(holder, dict) else None
 
 
 def _machine() -> str:

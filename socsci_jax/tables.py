@@ -70,11 +70,11 @@ def read_parquet(
             )
         for field in schema:
             if field.name in names:
-                found = opened.schema_arrow.field(field.name).type
-                is_number = field.name in from_integers and pa.types.is_integer(found)
-                if not is_number and not alike(found, field.type):
+                stored = opened.schema_arrow.field(field.name).type
+                is_number = field.name in from_integers and pa.types.is_integer(stored)
+                if not is_number and not alike(stored, field.type):
                     raise InputError(
-                        f"{path}: column {field.name!r} has type {str(found)[:80]}, needed {str(field.type)[:200]}; {hint}."
+                        f"{path}: column {field.name!r} has type {str(stored)[:80]}, needed {str(field.type)[:200]}; {hint}."
                     )
         try:
             table = read_rows(opened, path, hint=hint, columns=[n for n in schema.names if n in names])
@@ -182,36 +182,39 @@ def unreadable(path: Path, error: Exception, *, hint: str) -> InputError:
     return InputError(f"{path}: not a readable table ({said}); {hint}.")
 
 
-def alike(found: pa.DataType, needed: pa.DataType) -> bool:
+def alike(stored: pa.DataType, needed: pa.DataType) -> bool:
     """Whether values of one type are those of the other without loss or guess; their sizes may differ."""
-    if pa.types.is_null(found):
+    if pa.types.is_null(stored):
         return True
-    if pa.types.is_dictionary(found):
-        return alike(found.value_type, needed)
+    if pa.types.is_dictionary(stored):
+        return alike(stored.value_type, needed)
     if pa.types.is_string(needed):
-        return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+        return (
+            pa.types.is_string(stored) or pa.types.is_large_string(stored) or pa.types.is_string_view(stored)
+        )
     if pa.types.is_floating(needed):
-        return pa.types.is_floating(found) or pa.types.is_integer(found)
+        return pa.types.is_floating(stored) or pa.types.is_integer(stored)
     if pa.types.is_integer(needed):
         # Tables that once held missing values have floats; a fraction among them fails when it is read.
-        return pa.types.is_integer(found) or pa.types.is_floating(found)
+        return pa.types.is_integer(stored) or pa.types.is_floating(stored)
     if pa.types.is_boolean(needed):
-        return pa.types.is_boolean(found)
+        return pa.types.is_boolean(stored)
     if pa.types.is_map(needed):
-        return pa.types.is_map(found) and all(
-            alike(*pair) for pair in ((found.key_type, needed.key_type), (found.item_type, needed.item_type))
+        return pa.types.is_map(stored) and all(
+            alike(*pair)
+            for pair in ((stored.key_type, needed.key_type), (stored.item_type, needed.item_type))
         )
     if pa.types.is_struct(needed):
         names = [field.name for field in needed]
         return (
-            pa.types.is_struct(found)
-            and [field.name for field in found] == names
-            and all(alike(found.field(i).type, needed.field(i).type) for i in range(len(names)))
+            pa.types.is_struct(stored)
+            and [field.name for field in stored] == names
+            and all(alike(stored.field(i).type, needed.field(i).type) for i in range(len(names)))
         )
     if pa.types.is_list(needed):
         lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view)
-        return any(is_list(found) for is_list in lists) and alike(found.value_type, needed.value_type)
-    return found == needed
+        return any(is_list(stored) for is_list in lists) and alike(stored.value_type, needed.value_type)
+    return stored == needed
 
 
 def decompressed(path: Path, *, hint: str) -> bytes:

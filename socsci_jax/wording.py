@@ -32,21 +32,21 @@ def listed(words: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def kind_of(found: object) -> str:
+def kind_of(value: object) -> str:
     """A value of JSON or YAML as a sentence shows it: short, however large it is."""
-    match found:
+    match value:
         case bool() | None:
-            return repr(found)
+            return repr(value)
         case int() | float():
-            return repr(found) if abs(found) < 1e18 or found != found else "a huge number"
+            return repr(value) if abs(value) < 1e18 or value != value else "a huge number"
         case str():
-            shown = repr(found if len(found) <= 60 else f"{found[:59]}…")
+            shown = repr(value if len(value) <= 60 else f"{value[:59]}…")
             return shown if len(shown) <= 80 else f"{shown[:79]}…"  # control characters are written out
         case list():
-            return f"a list of {len(found)}"
+            return f"a list of {len(value)}"
         case dict():
-            return f"a mapping of {counted(len(found), 'key')}"
-    return type(found).__name__
+            return f"a mapping of {counted(len(value), 'key')}"
+    return type(value).__name__
 
 
 def with_hint(problem: str, hint: str) -> str:

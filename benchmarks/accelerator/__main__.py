@@ -75,11 +75,11 @@ def run(out: Path, *, minutes: float, only: list[str] | None, again: list[str], 
             print("time is over; the same command resumes from here", flush=True)
             break
         print(f"{one.name} ...", flush=True)
-        found = _in_a_process(one, seconds=min(one.seconds, left), tiny=tiny)
-        if found.get("cut off") and left < one.seconds:
+        measured = _in_a_process(one, seconds=min(one.seconds, left), tiny=tiny)
+        if measured.get("cut off") and left < one.seconds:
             print("time is over; the same command measures this one anew", flush=True)
             break
-        _write(path, {"measurement": one.name, "expected": one.expected, **found})
+        _write(path, {"measurement": one.name, "expected": one.expected, **measured})
     show(out)
 
 
@@ -146,9 +146,9 @@ def show(out: Path) -> None:
     Console(width=140).print(table, markup=False)
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
+def _lines(measured: dict[str, Any]) -> list[str]:
     lines = []
-    for key, value in found.items():
+    for key, value in measured.items():
         if key == "runs":
             lines += [
                 f"{row['rows']} {row['way']}: {row['ms']:.2f} ms, apart {row['apart']:.0e}" for row in value

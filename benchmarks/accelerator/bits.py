@@ -19,15 +19,15 @@ CASE = steps.Case(model="Qwen/Qwen2.5-0.5B-Instruct", remat="layers")
 
 def measured(tiny: bool) -> dict[str, Any]:
     """With and without `same_bits`: whether two processes end with the same parameters, and milliseconds a step."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for same_bits in (True, False):
         runs = [_in_a_process(same_bits=same_bits, tiny=tiny) for _ in range(2)]
-        found[f"same_bits: {str(same_bits).lower()}"] = {
+        results[f"same_bits: {str(same_bits).lower()}"] = {
             "same parameters": runs[0]["digest"] == runs[1]["digest"],
             "same losses": runs[0]["losses"] == runs[1]["losses"],
             "ms_per_step": min(run["ms_per_step"] for run in runs),
         }
-    return found
+    return results
 
 
 def _in_a_process(*, same_bits: bool, tiny: bool) -> dict[str, Any]:

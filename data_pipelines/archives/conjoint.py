@@ -88,7 +88,7 @@ def find_tasks(survey: Questionnaire, export: Export, conjoint: Conjoint) -> tup
     """The questions that show one task's profiles and let people choose one of them, in the order of the flow."""
     places = {conjoint.level_field(t, p, r): (t, p) for t, p, r in conjoint.levels}
     met: set[int] = set()
-    found = []
+    tasks = []
     for question_id in survey.shown_questions:
         question = survey.questions[question_id]
         shown = [places[name] for name in piped_fields(question.text) if name in places]
@@ -104,7 +104,7 @@ def find_tasks(survey: Questionnaire, export: Export, conjoint: Conjoint) -> tup
             (choice.text if in_words else code_key(choice.value)): value
             for choice, value in zip(question.choices, values, strict=True)
         }
-        found.append(
+        tasks.append(
             Task(
                 question=question,
                 column=columns[0],
@@ -116,7 +116,7 @@ def find_tasks(survey: Questionnaire, export: Export, conjoint: Conjoint) -> tup
             )
         )
         met.add(number)
-    return tuple(found)
+    return tuple(tasks)
 
 
 def _level(code: str, position: int) -> int:
@@ -186,9 +186,9 @@ def _item(
     for profile, level in zip(task.profiles, task.levels, strict=True):
         for row in conjoint.rows:
             name = values.get(conjoint.attribute_field(task.number, row))
-            found = values.get(conjoint.level_field(task.number, profile, row))
-            if name and found:
-                factors[profile_factor(level, name)] = found
+            shown = values.get(conjoint.level_field(task.number, profile, row))
+            if name and shown:
+                factors[profile_factor(level, name)] = shown
     return Item(
         study_id=study,
         condition=f"task {task.number}",

@@ -112,8 +112,8 @@ def _explain(problem: dict) -> str:
     if problem["type"] == "missing":
         return f"key {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    found = f" (found {problem['input']!r})" if isinstance(problem["input"], str) else ""
-    return f"key {key!r}: {message[0].lower() + message[1:]}{found}"
+    given = f" (found {problem['input']!r})" if isinstance(problem["input"], str) else ""
+    return f"key {key!r}: {message[0].lower() + message[1:]}{given}"
 
 
 def item_of(variable: Variable, codebook: Codebook) -> Item:

@@ -64,14 +64,14 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
 def _waves(source: Path) -> list[Path]:
     if (source / "info.csv").exists() or (source / "responses.csv").exists():
         return [source]
-    found = sorted(
+    waves = sorted(
         {path.parent for path in source.rglob("responses.csv")} | {p.parent for p in source.rglob("info.csv")}
     )
-    if not found:
+    if not waves:
         raise InputError(
             f"{source}: no folder with {', '.join(FILES)} here; give human_resp, or one American_Trends_Panel_Wnn of it."
         )
-    return found
+    return waves
 
 
 def _table(path: Path) -> Table | None:
@@ -79,16 +79,16 @@ def _table(path: Path) -> Table | None:
 
 
 def _problems(wave: Path, tables: dict[str, Table | None]) -> list[str]:
-    found = []
+    problems = []
     for name, needed in FILES.items():
         table = tables[name]
         if table is None:
-            found.append(f"{wave.name}/{name}: file not found")
+            problems.append(f"{wave.name}/{name}: file not found")
             continue
         absent = [column for column in needed if column not in table.frame.columns]
         if absent:
-            found.append(f"{wave.name}/{name}: missing columns {', '.join(absent)}")
-    return found
+            problems.append(f"{wave.name}/{name}: missing columns {', '.join(absent)}")
+    return problems
 
 
 def _add_wave(builder: StoreBuilder, wave: Path, tables: dict[str, Table]) -> None:
@@ -205,7 +205,7 @@ def _listed(text: str | None) -> list | None:
     if text is None or len(text) > _LONGEST_LIST:
         return None
     try:
-        found = ast.literal_eval(text)
+        value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-    return found if isinstance(found, list) else None
+    return value if isinstance(value, list) else None

@@ -98,9 +98,9 @@ def _problem(line: JsonLine) -> str | None:
     return None if isinstance(line.value, dict) else f"{kind_of(line.value)} instead of a JSON object"
 
 
-def _check_columns(file: Path, found: Sequence[str], needed: Sequence[str], form: str) -> None:
-    absent = [name for name in needed if name not in found]
+def _check_columns(file: Path, names: Sequence[str], needed: Sequence[str], form: str) -> None:
+    absent = [name for name in needed if name not in names]
     if absent:
         raise InputError(
-            f"{file}: missing columns {', '.join(map(repr, absent))}; found {list(found)[:SHOWN_COLUMNS]}; {form}."
+            f"{file}: missing columns {', '.join(map(repr, absent))}; found {list(names)[:SHOWN_COLUMNS]}; {form}."
         )

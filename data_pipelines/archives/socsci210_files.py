@@ -219,9 +219,9 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _absent(where: str, absent: list[str], found: list[str]) -> str:
+def _absent(where: str, absent: list[str], names: list[str]) -> str:
     return (
-        f"{where}: missing columns {', '.join(map(repr, absent))}; found {found[:40]}, needed {list(COLUMNS)} as "
+        f"{where}: missing columns {', '.join(map(repr, absent))}; found {names[:40]}, needed {list(COLUMNS)} as "
         "published."
     )
 

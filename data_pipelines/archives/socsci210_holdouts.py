@@ -58,10 +58,10 @@ def _samples(path: Path) -> pl.DataFrame | None:
                 f"{path}: study {study!r} needs the keys 'train' and 'eval' with lists of sample ids."
             )
         for side in ("train", "eval"):
-            found = sides[side]
-            if not isinstance(found, list) or not all(type(i) is int and abs(i) < 2**63 for i in found):
+            listed = sides[side]
+            if not isinstance(listed, list) or not all(type(i) is int and abs(i) < 2**63 for i in listed):
                 raise InputError(f"{path}: study {study!r}, {side!r}: a sample id is not a whole number.")
-            ids = pl.Series("sample_id", found, dtype=pl.Int64)
+            ids = pl.Series("sample_id", listed, dtype=pl.Int64)
             frames.append(
                 ids.to_frame().with_columns(study_id=pl.lit(study), is_held_out=pl.lit(side == "eval"))
             )

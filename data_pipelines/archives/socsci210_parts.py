@@ -31,11 +31,11 @@ def without_repeated(parts: Sequence[Part]) -> list[Part]:
     """The parts, where answers whose key an earlier part has are among the rejects."""
     samples = [columns_of(part, "samples", _SAMPLE) for part in parts]
     first = pl.concat(samples).select(pl.struct(_SAMPLE).is_first_distinct()).to_series()
-    found: list[Part] = []
+    kept: list[Part] = []
     for part, of_part in zip(parts, samples, strict=True):
         again, first = ~first[: of_part.height], first[of_part.height :]
-        found.append(_without(part, again) if again.any() else part)
-    return found
+        kept.append(_without(part, again) if again.any() else part)
+    return kept
 
 
 def _without(part: Part, again: pl.Series) -> Part:
@@ -78,9 +78,9 @@ def other_personas(parts: Sequence[Part]) -> dict[str, Any]:
     """How often a participant has another persona in a later part than in the first, and of which study and participant."""
     people = []
     for number, part in enumerate(parts):
-        found = columns_of(part, "participants", [*_PERSON, "attributes"])
+        people_of_part = columns_of(part, "participants", [*_PERSON, "attributes"])
         persona = pl.struct(pl.col("attributes").struct.field(name) for name in SOCSCI210_ATTRIBUTES).hash()
-        people.append(found.select(*_PERSON, persona=persona, part=pl.lit(number)))
+        people.append(people_of_part.select(*_PERSON, persona=persona, part=pl.lit(number)))
     of_all = pl.concat(people).sort("part", maintain_order=True)
     other = of_all.filter(pl.col("persona") != pl.col("persona").first().over(_PERSON))
     first = [

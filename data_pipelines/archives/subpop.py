@@ -36,7 +36,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     Raises InputError for files that lack columns.
     """
     files = record_files(Path(source))
-    found: list[tuple[Record, str]] = []
+    distributions: list[tuple[Record, str]] = []
     builder = StoreBuilder(attributes=(), source="SubPOP", license="CC BY-NC-SA 4.0", command=command)
     for record in records(files, COLUMNS, builder, form=FORM):
         if problem := _problem(record.fields):
@@ -44,15 +44,15 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
                 "response", place=record.place, reason=problem, record={"qkey": record.fields["qkey"]}
             )
         else:
-            found.append((record, _attribute_name(record.fields["attribute"])))
-    if not found:
+            distributions.append((record, _attribute_name(record.fields["attribute"])))
+    if not distributions:
         raise InputError(f"{source}: not one record could be read; {FORM}.")
-    builder.attributes = tuple(dict.fromkeys(name for _, name in found))
-    for record, attribute in found:
+    builder.attributes = tuple(dict.fromkeys(name for _, name in distributions))
+    for record, attribute in distributions:
         _add(builder, record, attribute)
-    refused = [float(record.fields["refusal_rate"]) for record, _ in found]
+    refused = [float(record.fields["refusal_rate"]) for record, _ in distributions]
     builder.notes.append(
-        f"{counted(len(found), 'distribution')} of groups; on average {sum(refused) / len(refused):.1%} refused to answer, and "
+        f"{counted(len(distributions), 'distribution')} of groups; on average {sum(refused) / len(refused):.1%} refused to answer, and "
         "the shares are those of the others. How many people stand behind a share is not told."
     )
     return builder.write(out, replace=replace)

@@ -124,9 +124,9 @@ def _add(
 
 def _trials(text: str) -> list[Trial]:
     return [
-        Trial(number, text[: found.start()], found[1].strip())
-        for number, found in enumerate(_ANSWER.finditer(text), start=1)
-        if found[1].strip()
+        Trial(number, text[: match.start()], match[1].strip())
+        for number, match in enumerate(_ANSWER.finditer(text), start=1)
+        if match[1].strip()
     ]
 
 
@@ -160,7 +160,7 @@ def _spread(trials: Sequence[Trial]) -> list[Trial]:
 
 def _shown(text: str) -> str:
     """The history as a person would read it: answers without their marks, no half line at the end."""
-    return _ANSWER.sub(lambda found: found[1], text).rstrip()
+    return _ANSWER.sub(lambda match: match[1], text).rstrip()
 
 
 def _told(value: object) -> str | None:

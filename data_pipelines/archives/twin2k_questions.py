@@ -142,8 +142,8 @@ def _rows(question: dict[str, Any]) -> Iterator[tuple[str, str, Scale | None, fl
 
 
 def _answers(question: dict[str, Any]) -> dict[str, Any]:
-    found = question.get("Answers")
-    return found if isinstance(found, dict) else {}
+    answers = question.get("Answers")
+    return answers if isinstance(answers, dict) else {}
 
 
 def _labeled(question: dict[str, Any], name: str) -> Iterator[tuple[int, str, str]]:
@@ -153,17 +153,17 @@ def _labeled(question: dict[str, Any], name: str) -> Iterator[tuple[int, str, st
         yield i, ids[i] if ids else str(i + 1), label
 
 
-def _texts(found: object) -> list[str]:
-    return [plain_text(str(text)) for text in found] if isinstance(found, list) else []
+def _texts(texts: object) -> list[str]:
+    return [plain_text(str(text)) for text in texts] if isinstance(texts, list) else []
 
 
-def _at(found: object, i: int) -> object:
-    return found[i] if isinstance(found, list) and i < len(found) else None
+def _at(values: object, i: int) -> object:
+    return values[i] if isinstance(values, list) and i < len(values) else None
 
 
-def _choices(found: object) -> Scale | None:
+def _choices(options: object) -> Scale | None:
     """Options by their place; those outside the order ("Don't know") are alternatives, refusals missing."""
-    labels = _texts(found)
+    labels = _texts(options)
     if not 2 <= len(labels) <= MAX_LEVELS or len(set(labels)) < len(labels):
         return None
     drafted = scale_of_choices(
@@ -178,8 +178,8 @@ def _choices(found: object) -> Scale | None:
     )
 
 
-def _range(found: object) -> Scale | None:
-    ends = [_number(found.get(name)) for name in ("Min", "Max")] if isinstance(found, dict) else []
+def _range(settings: object) -> Scale | None:
+    ends = [_number(settings.get(name)) for name in ("Min", "Max")] if isinstance(settings, dict) else []
     if len(ends) != 2 or None in ends or not ends[0] < ends[1]:
         return None
     lo, hi = ends
@@ -188,13 +188,13 @@ def _range(found: object) -> Scale | None:
     return Scale.open_number(lo=lo, hi=hi, origin="codebook")
 
 
-def _number(found: object) -> float | None:
-    if isinstance(found, list):
-        found = found[0] if len(found) == 1 else None
-    if isinstance(found, bool) or not isinstance(found, str | int | float):
+def _number(value: object) -> float | None:
+    if isinstance(value, list):
+        value = value[0] if len(value) == 1 else None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
-        number = float(found)
+        number = float(value)
     except ValueError:
         return None
     return number if math.isfinite(number) else None

@@ -126,18 +126,18 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
             if question.kind in ("multiple", "matrix_multiple") and place not in ticked:
                 # If in every response some box is ticked, then all were asked.
                 ticked[place] = bool(np.any([export.filled(name) for name in boxes[place]], axis=0).all())
-            found = _asked(column, question, values, everybody_ticked=ticked.get(place, False))
-            if isinstance(found, Asked):
+            read = _asked(column, question, values, everybody_ticked=ticked.get(place, False))
+            if isinstance(read, Asked):
                 iterations = [values] if question.id not in looped else answers_of[question.id, column.row]
-                found = _with_unanswered(found, iterations)
-                if found.coding is not None:
-                    found = dataclasses.replace(
-                        found, coding=dataclasses.replace(found.coding, in_words=in_words)
+                read = _with_unanswered(read, iterations)
+                if read.coding is not None:
+                    read = dataclasses.replace(
+                        read, coding=dataclasses.replace(read.coding, in_words=in_words)
                     )
-            if isinstance(found, str):
-                left_out[column.name] = found
+            if isinstance(read, str):
+                left_out[column.name] = read
             else:
-                asked += found if isinstance(found, list) else [found]
+                asked += read if isinstance(read, list) else [read]
         elif column.role == "text":
             left_out[column.name] = "what people wrote next to a choice"
     for attribute in attributes_of_fields(export):
@@ -223,8 +223,8 @@ def _is_in_words(survey: Questionnaire, export: Export) -> bool:
             continue
         question = survey.find(column.question)
         if question.kind in ("single", "matrix"):
-            found = coding(export.counts(column.name), question.answers or question.choices)
-            balance += found.labels - found.codes
+            coded = coding(export.counts(column.name), question.answers or question.choices)
+            balance += coded.labels - coded.codes
     return balance > 0
 
 
@@ -247,15 +247,15 @@ def _chosen(column: Column, question: Question, label: str, values: Mapping[str,
         return "there is only one choice" if choices else "its choices are not in the survey file"
     if len(values) == 1 and _CONSENT.search(question.text):
         return "consent, which everybody gave"
-    found = coding(values, choices)
+    coded = coding(values, choices)
     holes = []
-    if found.kind == "empty" or found.strange_count > max(found.codes, found.labels):
-        shown = ", ".join(map(repr, found.strange))
+    if coded.kind == "empty" or coded.strange_count > max(coded.codes, coded.labels):
+        shown = ", ".join(map(repr, coded.strange))
         return f"its cells fit no choice of the survey file ({shown})"
-    if found.strange_count:
-        shown = ", ".join(map(repr, found.strange))
+    if coded.strange_count:
+        shown = ", ".join(map(repr, coded.strange))
         holes.append(
-            f"{counted(found.strange_count, 'cell is', 'cells are')} no choice of the survey file ({shown})"
+            f"{counted(coded.strange_count, 'cell is', 'cells are')} no choice of the survey file ({shown})"
         )
     scale = scale_of_choices(choices)
     if scale.order_unknown:
@@ -268,7 +268,7 @@ def _chosen(column: Column, question: Question, label: str, values: Mapping[str,
         label=label,
         scale=scale,
         choices=tuple(choices),
-        coding=found,
+        coding=coded,
         holes=tuple(holes),
     )
 

@@ -38,17 +38,17 @@ def attribute_of_question(
     unanswered = tuple(value for value in values if code_key(value) == UNANSWERED)
     if not question.choices or question.kind in ("entry", "slider"):
         return DraftAttribute(name=name, column=column.name, recode={}, missing=unanswered, origin=origin)
-    found = coding(values, question.choices)
+    coded = coding(values, question.choices)
     scale = scale_of_choices(question.choices)
     missing = tuple(scale.missing)
-    recode = {} if found.kind == "text" else {**scale.levels, **scale.alternatives}
-    if found.kind == "text":
+    recode = {} if coded.kind == "text" else {**scale.levels, **scale.alternatives}
+    if coded.kind == "text":
         missing = tuple(c.text for c in question.choices if c.value in scale.missing)
     missing = tuple(dict.fromkeys((*missing, *unanswered)))
     holes: tuple[str, ...] = ()
-    if found.strange_count:
+    if coded.strange_count:
         holes = (
-            f"{counted(found.strange_count, 'cell is', 'cells are')} no choice of the survey file ({', '.join(found.strange)})",
+            f"{counted(coded.strange_count, 'cell is', 'cells are')} no choice of the survey file ({', '.join(coded.strange)})",
         )
     return DraftAttribute(
         name=name,

@@ -59,10 +59,10 @@ class Assignment:
 
     @property
     def counts(self) -> Mapping[int | None, int]:
-        found: dict[int | None, int] = {}
+        counts: dict[int | None, int] = {}
         for level in self.levels:
-            found[level] = found.get(level, 0) + 1
-        return found
+            counts[level] = counts.get(level, 0) + 1
+        return counts
 
     @property
     def written(self) -> Trace | None:
@@ -209,15 +209,15 @@ def _fields(factor: Factor, export: Export) -> Iterator[Trace]:
         if column is None or len(set(wanted)) < len(wanted):
             continue
         place = {value: i for i, value in enumerate(wanted)}
-        found = [(cell, place.get(_plain(cell))) for cell in cells(export.table, column.name)]
+        placed = [(cell, place.get(_plain(cell))) for cell in cells(export.table, column.name)]
         values = tuple(
-            tuple(dict.fromkeys(cell for cell, level in found if level == i))
+            tuple(dict.fromkeys(cell for cell, level in placed if level == i))
             or (factor.levels[i].fields[name],)
             for i in range(len(wanted))
         )
         yield Trace(
             source=f"embedded data {name}",
-            levels=tuple(level for _, level in found),
+            levels=tuple(level for _, level in placed),
             column=column.name,
             values=values,
         )

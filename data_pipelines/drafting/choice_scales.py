@@ -148,14 +148,14 @@ def is_ordered(labels: list[str]) -> bool:
 
 def printed_numbers(labels: list[str]) -> dict[int, int]:
     """Position -> the number that is printed with the label ("7 - Strongly agree", "3")."""
-    found = {}
+    printed = {}
     for i, label in enumerate(labels):
         if match := _PRINTED.match(label):
-            found[i] = int(match[1].replace("−", "-"))
-    steps = list(found.values())
+            printed[i] = int(match[1].replace("−", "-"))
+    steps = list(printed.values())
     rising = all(a < b for a, b in itertools.pairwise(steps))
     falling = all(a > b for a, b in itertools.pairwise(steps))
-    return found if rising or falling else {}
+    return printed if rising or falling else {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -92,14 +92,14 @@ def _set(factor: str, levels: Sequence[str], row: Mapping[int, Asked]) -> Column
         factor=factor,
         by_level=row,
         name=_common_name([one.column.header + one.suffix for one in row.values()]) or first.name,
-        same_labels=all(found == labels[0] for found in labels),
+        same_labels=all(own == labels[0] for own in labels),
     )
 
 
 def _common_name(names: Sequence[str]) -> str:
     """What names share word by word, if all that differs is one word ("OPTIN_Green", "OPTOUT_Green": "Green")."""
     words = [re.split(r"[_.\s-]+", name) for name in names]
-    if len({len(found) for found in words}) > 1 or len(words[0]) < 2:
+    if len({len(own) for own in words}) > 1 or len(words[0]) < 2:
         return ""
     common = [column[0] for column in zip(*words, strict=True) if len(set(column)) == 1]
     name = "_".join(common)

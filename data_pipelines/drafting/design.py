@@ -40,14 +40,14 @@ class Design:
     @functools.cached_property
     def nested(self) -> Mapping[str, Mapping[str, frozenset[int]]]:
         """For each factor the other ones at some of whose levels alone it is met: factor -> those levels' indices."""
-        found: dict[str, dict[str, frozenset[int]]] = {name: {} for name in self.factors}
+        nested: dict[str, dict[str, frozenset[int]]] = {name: {} for name in self.factors}
         for outer, factor in self.factors.items():
             met = [randomizers_met(self.survey, at=[(factor, level)]) for level in factor.levels]
             for inner, other in self.factors.items():
                 levels = frozenset(i for i, ids in enumerate(met) if ids.intersection(other.randomizers))
                 if inner != outer and other.randomizers and len(levels) < len(factor.levels):
-                    found[inner][outer] = levels
-        return found
+                    nested[inner][outer] = levels
+        return nested
 
     def owners(self, text: str) -> tuple[str, ...]:
         """The factors that decide whether the text is shown; of nested ones the inner."""
@@ -83,12 +83,12 @@ class Design:
 
     def own_factors(self, question_id: str) -> tuple[str, ...]:
         """Factors that change the question itself for people who are all asked it."""
-        found = []
+        factors = []
         for name, changes in self.differing.items():
             seen = changes.get(question_id.partition("#")[0])
             if seen is not None and len({(a.text, a.choices) for a in seen if a.shown is not False}) > 1:
-                found.append(name)
-        return tuple(found)
+                factors.append(name)
+        return tuple(factors)
 
     def comes_before(self, text: str, question_id: str, *, factor: str) -> bool:
         """True if people at some level of the factor read the text before the question, whatever the draws of order."""
@@ -103,9 +103,10 @@ class Design:
 
 def read_design(survey: Questionnaire, export: Export) -> Design:
     """Finds the factors and assigns every respondent."""
-    found = find_randomization(survey)
+    randomization = find_randomization(survey)
     candidates = {
-        factor.name: factor for factor in (*found.factors, *_field_factors(survey, export, found.factors))
+        factor.name: factor
+        for factor in (*randomization.factors, *_field_factors(survey, export, randomization.factors))
     }
     seen = {name: at_levels(survey, factor) for name, factor in candidates.items()}
     changes = {name: differing(each) for name, each in seen.items()}
@@ -114,7 +115,7 @@ def read_design(survey: Questionnaire, export: Export) -> Design:
         export=export,
         factors={name: factor for name, factor in candidates.items() if changes[name]},
         same_text={name: factor for name, factor in candidates.items() if not changes[name]},
-        orders=found.orders,
+        orders=randomization.orders,
         seen=seen,
         differing={name: change for name, change in changes.items() if change},
         assignments={

@@ -62,13 +62,13 @@ class _Found:
 
 def find_randomization(survey: Questionnaire) -> Randomization:
     """The factors and orders of the survey's flow and blocks, in the order of the flow."""
-    found: list[_Found] = []
+    draws: list[_Found] = []
     orders: list[Order] = []
     for node, above in _with_place(survey.flow, {}):
         if node.kind == "randomizer" and len(node.children) > 1:
             factor = _of_randomizer(node, survey)
             if factor is not None:
-                found.append(_Found(factor=factor, contents=_contents(factor, node), above=above))
+                draws.append(_Found(factor=factor, contents=_contents(factor, node), above=above))
             else:
                 names = tuple(element_name(child, survey) for child in node.children)
                 orders.append(Order(id=node.id, shown=node.shown, elements=names))
@@ -77,10 +77,10 @@ def find_randomization(survey: Questionnaire) -> Randomization:
         if block is not None and block.drawn is not None and block.drawn > 1:
             names = tuple(survey.questions[q].tag or q for q in block.pool if q in survey.questions)
             orders.append(Order(id=block.id, shown=block.drawn, elements=names))
-        if drawn is not None and all(drawn.randomizers != f.factor.randomizers for f in found):
+        if drawn is not None and all(drawn.randomizers != f.factor.randomizers for f in draws):
             contents = tuple(level.name for level in drawn.levels)
-            found.append(_Found(factor=drawn, contents=contents, above=above))
-    factors = _named(_merged(found))
+            draws.append(_Found(factor=drawn, contents=contents, above=above))
+    factors = _named(_merged(draws))
     return Randomization(factors=factors, orders=tuple(orders))
 
 
@@ -99,13 +99,13 @@ def element_name(node: FlowNode, survey: Questionnaire) -> str:
 
 def fields_set(node: FlowNode) -> dict[str, str]:
     """Fields with a fixed value that the element sets whenever it is shown."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     if node.kind == "fields":
-        found |= {f.name: f.value for f in node.fields if f.value is not None and "${" not in f.value}
+        fields |= {f.name: f.value for f in node.fields if f.value is not None and "${" not in f.value}
     elif node.kind in ("group", "root"):
         for child in node.children:
-            found |= fields_set(child)
-    return found
+            fields |= fields_set(child)
+    return fields
 
 
 def _with_place(node: FlowNode, above: Mapping[str, str]) -> Iterator[tuple[FlowNode, Mapping[str, str]]]:
@@ -178,9 +178,9 @@ def _contents(factor: Factor, node: FlowNode) -> tuple[object, ...]:
     )
 
 
-def _merged(found: list[_Found]) -> list[Factor]:
+def _merged(draws: list[_Found]) -> list[Factor]:
     groups: list[list[_Found]] = []
-    for one in found:
+    for one in draws:
         for group in groups:
             if _same_draw(group[0], one) and all(_exclusive(other, one) for other in group):
                 group.append(one)
@@ -210,10 +210,10 @@ def _union(group: list[_Found]) -> Factor:
     """One factor of the draws; elements that set the same value, or show and set the same, are one level."""
     first = group[0].factor
     # Elements that all show the same differ in their order, which is worth knowing of people.
-    alike = len({content for found in group for content in found.contents}) == 1
+    alike = len({content for draw in group for content in draw.contents}) == 1
     levels: dict[object, Level] = {}
-    for found in group:
-        for level, content in zip(found.factor.levels, found.contents, strict=True):
+    for draw in group:
+        for level, content in zip(draw.factor.levels, draw.contents, strict=True):
             key = (
                 level.fields.get(first.field)
                 if first.name == first.field
@@ -227,7 +227,7 @@ def _union(group: list[_Found]) -> Factor:
                 for randomizer, ids in level.elements.items():
                     elements[randomizer] = (*elements.get(randomizer, ()), *ids)
                 levels[key] = dataclasses.replace(known, elements=elements)
-    ids = tuple(dict.fromkeys(r for found in group for r in found.factor.randomizers))
+    ids = tuple(dict.fromkeys(r for draw in group for r in draw.factor.randomizers))
     return dataclasses.replace(first, levels=tuple(levels.values()), randomizers=ids)
 
 

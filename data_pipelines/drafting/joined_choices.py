@@ -14,17 +14,17 @@ LONGEST_CELL = 5_000
 
 def joined_choices(values: Iterable[str], choices: Sequence[Choice]) -> Mapping[str, frozenset[str]]:
     """Ids of the choices in each distinct cell; empty where some cell is not made of choices alone."""
-    found: dict[str, frozenset[str]] = {}
+    ids_of: dict[str, frozenset[str]] = {}
     by_code = {code_key(choice.value): choice.id for choice in choices}
     by_label = {_squeezed(choice.text): choice.id for choice in choices if choice.text}
     for value in values:
-        if value in found or not value:
+        if value in ids_of or not value:
             continue
         ids = _coded(value, by_code) or _labeled(_squeezed(value)[:LONGEST_CELL], by_label)
-        if ids is None or len(found) >= MOST_CELLS:
+        if ids is None or len(ids_of) >= MOST_CELLS:
             return {}
-        found[value] = ids
-    return found
+        ids_of[value] = ids
+    return ids_of
 
 
 def _coded(value: str, by_code: Mapping[str, str]) -> frozenset[str] | None:

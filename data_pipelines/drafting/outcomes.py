@@ -125,7 +125,7 @@ def _outcome(design: Design, one: Asked, one_set: ColumnSet | None) -> DraftOutc
 def _earlier_factors(design: Design, one: Asked, own: Sequence[str]) -> tuple[list[str], list[str]]:
     """Factors whose texts were read before, and those of them that leave too few people per combination."""
     question = one.question.id.partition("#")[0]
-    found = []
+    earlier = []
     for name, texts in design.arm_texts.items():
         if name in own:
             continue
@@ -141,12 +141,12 @@ def _earlier_factors(design: Design, one: Asked, own: Sequence[str]) -> tuple[li
         if before and (
             (len(contents) > 1 and _mostly_assigned(design, name, one)) or _elsewhere(design, name, one)
         ):
-            found.append(name)
-    if len(found) > 1 and _too_few(design, one, (*own, *found)):
+            earlier.append(name)
+    if len(earlier) > 1 and _too_few(design, one, (*own, *earlier)):
         here = design.shown[question].block
-        near = [n for n in found if any(design.shown[t].block == here for t in design.arm_texts[n])]
-        return near, [n for n in found if n not in near]
-    return found, []
+        near = [n for n in earlier if any(design.shown[t].block == here for t in design.arm_texts[n])]
+        return near, [n for n in earlier if n not in near]
+    return earlier, []
 
 
 def _is_stimulus(design: Design, factor: str, text: str, question: str) -> bool:
@@ -166,15 +166,15 @@ def _is_stimulus(design: Design, factor: str, text: str, question: str) -> bool:
 def _looped_before(design: Design, question: str) -> list[str]:
     """Names of loops before the question whose texts differ between arms."""
     here = design.shown[question].block
-    found = {}
+    loops = {}
     for name, texts in design.arm_texts.items():
         for text in texts:
             block = design.survey.blocks.get(design.shown[text].block)
             if block is None or block.loop is None or block.id == here:
                 continue
             if design.comes_before(text, question, factor=name):
-                found[block.name or block.id] = True
-    return list(found)
+                loops[block.name or block.id] = True
+    return list(loops)
 
 
 def _too_few(design: Design, one: Asked, factors: Sequence[str]) -> bool:
@@ -212,7 +212,7 @@ def _texts_before(
     """Texts of the factors to be read before the question; those in the block of a variant are part of it."""
     question = question_id.partition("#")[0]
     block = design.shown[question].block
-    found: dict[str, int] = {}
+    texts: dict[str, int] = {}
     for name in factors:
         for text in design.arm_texts[name]:
             if one_set is not None and name == one_set.factor:
@@ -223,18 +223,18 @@ def _texts_before(
             else:
                 before = _is_stimulus(design, name, text, question)
             if before:
-                found[text] = min(a.position for a in design.seen[name][text])
+                texts[text] = min(a.position for a in design.seen[name][text])
     # What all people read around an arm's own text belongs to it.
-    around = {design.shown[text].block for text in found} - {block}
+    around = {design.shown[text].block for text in texts} - {block}
     for text, seen in design.shown.items() if around else ():
-        common = text not in found and seen.block in around and design.is_reading(text)
+        common = text not in texts and seen.block in around and design.is_reading(text)
         if (
             common
             and read_by_all(design, text, question)
             and design.comes_before(text, question, factor=factors[0])
         ):
-            found[text] = min(a.position for a in design.seen[factors[0]][text])
-    return tuple(sorted(found, key=found.get))
+            texts[text] = min(a.position for a in design.seen[factors[0]][text])
+    return tuple(sorted(texts, key=texts.get))
 
 
 def _precedes(design: Design, factor: str, level: int, text: str, question_id: str) -> bool:
@@ -260,14 +260,14 @@ def _variant_of_column(wording: Wording, factor: str, level: str, one: Asked, ot
 
 def _variants_of_fields(wording: Wording, one: Asked, own: Sequence[str]) -> list[DraftVariant]:
     """Variants where a level's fields fill labels, or a text beyond the factor's slot."""
-    found = []
+    variants = []
     for factor in own:
         for i, level in enumerate(wording.design.factors[factor].levels):
             scale, question = wording.scale(one, (factor, i)), wording.parts(one, (factor, i))
             other_scale = scale != wording.scale(one)
             other_question = question != wording.parts(one)
             if other_scale or other_question:
-                found.append(
+                variants.append(
                     DraftVariant(
                         arms={factor: level.name},
                         asked=one,
@@ -276,4 +276,4 @@ def _variants_of_fields(wording: Wording, one: Asked, own: Sequence[str]) -> lis
                         scale=scale if other_scale else None,
                     )
                 )
-    return found
+    return variants

@@ -189,8 +189,8 @@ def _scale_origin(outcome: DraftOutcome) -> str:
 
 def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
     if scale.number:
-        found: dict = {"number": True, "lo": scale.lo, "hi": scale.hi, "missing": list(scale.missing) or None}
-        return {key: value for key, value in found.items() if value is not None}
+        tree: dict = {"number": True, "lo": scale.lo, "hi": scale.hi, "missing": list(scale.missing) or None}
+        return {key: value for key, value in tree.items() if value is not None}
     if not scale.levels:
         missing = {"missing": list(scale.missing)} if scale.missing else {}
         return {"lo": scale.lo, "hi": scale.hi, **missing}
@@ -199,32 +199,32 @@ def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
     levels = {code: one_line(text) for code, text in scale.levels.items()}
     # Where cells hold labels, the numbers printed with them are their codes.
     printed = in_words and len(printed_numbers(list(levels.values()))) == len(levels)
-    found = {"levels": _as_seen(levels) if scale.reversed or printed else levels}
+    tree = {"levels": _as_seen(levels) if scale.reversed or printed else levels}
     if scale.reversed and not in_words:
-        found["reversed"] = True
+        tree["reversed"] = True
     if scale.alternatives:
-        found["alternatives"] = {code: one_line(text) for code, text in scale.alternatives.items()}
+        tree["alternatives"] = {code: one_line(text) for code, text in scale.alternatives.items()}
     if scale.missing:
         words = {c.value: c.text for c in outcome.asked.choices}
-        found["missing"] = [words.get(code, code) if in_words else code for code in scale.missing]
+        tree["missing"] = [words.get(code, code) if in_words else code for code in scale.missing]
     if scale.nominal:
-        found["nominal"] = True
+        tree["nominal"] = True
     if scale.empty:
-        found["empty"] = scale.empty
+        tree["empty"] = scale.empty
     if scale.recoded and not in_words:
-        found["codes"] = dict(scale.recoded)
+        tree["codes"] = dict(scale.recoded)
     if in_words:
         # A text export may hold a label as it was written, before fields were filled in.
         by_code = {choice.value: one_line(choice.text) for choice in outcome.asked.choices}
         unfilled = {
-            by_code[c]: place for c, place in zip(levels, found["levels"], strict=True) if c in by_code
+            by_code[c]: place for c, place in zip(levels, tree["levels"], strict=True) if c in by_code
         }
-        found["codes"] = {text: place for text, place in unfilled.items() if "${" in text}
-    found = {key: value for key, value in found.items() if value != {}}
+        tree["codes"] = {text: place for text, place in unfilled.items() if "${" in text}
+    tree = {key: value for key, value in tree.items() if value != {}}
     if outcome.asked.question.kind in ("multiple", "matrix_multiple") and not outcome.asked.suffix:
         labels = {one_line(choice.text): "1" for choice in outcome.asked.choices if choice.text}
-        found["codes"] = {**labels, **scale.recoded}
-    return found
+        tree["codes"] = {**labels, **scale.recoded}
+    return tree
 
 
 def _as_seen(levels: Mapping[str, str]) -> dict[str, str]:

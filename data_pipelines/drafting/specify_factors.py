@@ -83,7 +83,7 @@ def has_others(draft: Draft, name: str, outcomes: Sequence[DraftOutcome]) -> boo
 
 def rows_of(draft: Draft, at: str, factors: Sequence[str]) -> dict:
     """The rows of people who are at some level, where others met the factor's place not at all."""
-    found = {}
+    rows = {}
     for name in factors:
         assignment = draft.design.assignments[name]
         written = assignment.written
@@ -94,26 +94,26 @@ def rows_of(draft: Draft, at: str, factors: Sequence[str]) -> dict:
             and written.column
             and written.known + without == len(assignment.levels)
         ):
-            found[written.column] = {"is": [value for values in written.values for value in values]}
+            rows[written.column] = {"is": [value for values in written.values for value in values]}
             draft.provenance[f"{at}rows"] = (
                 f"{counted(without, 'person is', 'people are')} at no level of {name}"
             )
-    return found
+    return rows
 
 
 def order_factors(draft: Draft, at: str) -> dict:
     """Draws that change an order and no text: people's arms all the same."""
-    found = {}
+    trees = {}
     for name, factor in draft.design.same_text.items():
         written = draft.design.assignments[name].written
         if factor.kind == "draw" and written is not None:
             tree = _factor_levels(draft, name, texts=None)
-            found[name] = {**tree, "same_text": "changes the order of blocks, which no text tells"}
+            trees[name] = {**tree, "same_text": "changes the order of blocks, which no text tells"}
             draft.provenance[f"{at}factors.{name}"] = (
                 f"{draft.survey_file}, {', '.join(factor.randomizers)}; assigned by {written.source}: "
                 f"{written.known} of {counted(len(written.levels), 'person')}"
             )
-    return found
+    return trees
 
 
 def _factor_levels(draft: Draft, name: str, texts: Sequence[str] | None) -> dict:
@@ -126,20 +126,20 @@ def _factor_levels(draft: Draft, name: str, texts: Sequence[str] | None) -> dict
     if written is not None and written.column:
         tree["column"] = written.column
     for i, level in enumerate(factor.levels):
-        found: dict = {}
+        of_level: dict = {}
         if written is not None and written.column:
-            found["values"] = list(written.values[i])
-            if len(found["values"]) > 1:
-                found["pooled"] = "several writings of one value"
+            of_level["values"] = list(written.values[i])
+            if len(of_level["values"]) > 1:
+                of_level["pooled"] = "several writings of one value"
         elif written is not None:
-            found["when"] = {written.present[i]: {"present": True}}
+            of_level["when"] = {written.present[i]: {"present": True}}
         if slot:
-            found["text"] = level.fields[slot]
+            of_level["text"] = level.fields[slot]
         else:
-            found["text"] = _level_texts(draft, name, i, texts) if texts else []
+            of_level["text"] = _level_texts(draft, name, i, texts) if texts else []
         if _CONTROL.search(re.sub(r"[_\W]+", " ", level.name)):
-            found["control"] = True
-        tree["levels"][level.name] = found
+            of_level["control"] = True
+        tree["levels"][level.name] = of_level
     return tree
 
 
@@ -191,7 +191,7 @@ def conditions(draft: Draft, at: str, outcome: DraftOutcome) -> dict:
         return {}
     names = outcome.depends_on
     rows = zip(*(design.assignments[name].levels for name in names), strict=True)
-    found = {}
+    trees = {}
     for combination in sorted({row for row in rows if any(i is not None for i in row)}, key=str):
         levels = [(name, i) for name, i in zip(names, combination, strict=True) if i is not None]
         seen = appearances(
@@ -203,18 +203,18 @@ def conditions(draft: Draft, at: str, outcome: DraftOutcome) -> dict:
             for name, i in zip(names, combination, strict=True)
         }
         key = ", ".join(told.values())
-        found[key] = {
+        trees[key] = {
             "factors": told,
             "text": [part for text in read for part in _text_of(draft, text, levels)],
         }
         asked = ", ".join(read) or "no text of its own"
         draft.provenance[f"{at}conditions.{key}.text"] = f"{draft.survey_file}, {asked}"
-    return found
+    return trees
 
 
 def iterations(design: Design, outcomes: Sequence[DraftOutcome]) -> list[str]:
-    found = dict.fromkeys(o.asked.column.iteration for o in outcomes if o.asked.column.iteration)
-    return list(found)
+    names = dict.fromkeys(o.asked.column.iteration for o in outcomes if o.asked.column.iteration)
+    return list(names)
 
 
 def loop_factor(draft: Draft, at: str, block: Block, iterations: Sequence[str]) -> dict:

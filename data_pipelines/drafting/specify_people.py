@@ -37,17 +37,17 @@ def attribute_tree(draft: Draft, at: str, attribute: DraftAttribute) -> dict:
     draft.hole(key, *attribute.holes)
     for i, told in enumerate(attribute.told):
         draft.provenance[f"{key}.told[{i}]"] = told
-    found = {"column": attribute.column}
+    tree = {"column": attribute.column}
     if attribute.recode:
-        found["recode"] = {code: one_line(text) for code, text in attribute.recode.items()}
+        tree["recode"] = {code: one_line(text) for code, text in attribute.recode.items()}
     if attribute.missing:
-        found["missing"] = list(attribute.missing)
-    return found
+        tree["missing"] = list(attribute.missing)
+    return tree
 
 
 def exclusions(draft: Draft, at: str) -> list[dict]:
     export = draft.design.export
-    found = []
+    rules = []
     for import_id in ("status", "distributionChannel"):
         column = export.record(import_id)
         if column is None:
@@ -63,10 +63,10 @@ def exclusions(draft: Draft, at: str) -> list[dict]:
             if not preview and cell is not None
         }
         if cells - others:
-            found.append(
+            rules.append(
                 {"where": {column.name: {"is": sorted(cells - others)}}, "reason": "a preview by the authors"}
             )
-            draft.provenance[f"{at}exclude[{len(found) - 1}]"] = f"{export.path.name}, column {column.name}"
+            draft.provenance[f"{at}exclude[{len(rules) - 1}]"] = f"{export.path.name}, column {column.name}"
             break
     finished = export.is_finished
     if finished is not None and not all(finished):
@@ -77,7 +77,7 @@ def exclusions(draft: Draft, at: str) -> list[dict]:
                 for cell, done in zip(export.table[column.name], finished, strict=True)
                 if not done and cell
             }
-            found.append({"where": {column.name: {"is": sorted(values)}}, "reason": "not finished"})
+            rules.append({"where": {column.name: {"is": sorted(values)}}, "reason": "not finished"})
         if draft.rulings.unfinished:
             draft.provenance[f"{at}exclude (unfinished)"] = draft.rulings.unfinished_told
         else:
@@ -86,8 +86,8 @@ def exclusions(draft: Draft, at: str) -> list[dict]:
                 f"{counted(finished.count(False), 'response was', 'responses were')} {NOT_FINISHED} ({column.name}); say whether they count",
             )
     for column_name, right, told in draft.rulings.checks:
-        draft.provenance[f"{at}exclude[{len(found)}]"] = told
-        found.append(
+        draft.provenance[f"{at}exclude[{len(rules)}]"] = told
+        rules.append(
             {"where": {column_name: {"not": [right]}}, "reason": f"failed the attention check {column_name}"}
         )
-    return found
+    return rules

@@ -85,17 +85,17 @@ class Found:
 
 def read_columns(table: Table) -> list[Found]:
     """Every column of the table with what it is; at most one is the participant, one the weight."""
-    found: list[Found] = []
+    columns: list[Found] = []
     attributes: set[str] = set()
     for name in table.frame.columns:
         one = _read(name, table)
-        if one.role in ("participant", "weight") and any(other.role == one.role for other in found):
+        if one.role in ("participant", "weight") and any(other.role == one.role for other in columns):
             one = dataclasses.replace(one, role="excluded", reason=f"another column is the {one.role}")
         if one.role == "attribute" and one.attribute in attributes:
             one = dataclasses.replace(one, role="excluded", reason=f"another column tells {one.attribute}")
         attributes.add(one.attribute)
-        found.append(one)
-    return _without_copies(found, table)
+        columns.append(one)
+    return _without_copies(columns, table)
 
 
 def _read(name: str, table: Table) -> Found:
@@ -190,8 +190,8 @@ def _negative_codes(table: Table, name: str) -> frozenset[str]:
     return frozenset(cells & _NO_ANSWER) if alone else frozenset()
 
 
-def _labels(found: Mapping[str, str]) -> dict[str, str]:
-    return {c: found[c] for c in sorted(found, key=_by_number)}
+def _labels(labels: Mapping[str, str]) -> dict[str, str]:
+    return {c: labels[c] for c in sorted(labels, key=_by_number)}
 
 
 def _by_number(text: str) -> tuple[float, str]:
@@ -207,10 +207,10 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _without_copies(found: Sequence[Found], table: Table) -> list[Found]:
+def _without_copies(columns: Sequence[Found], table: Table) -> list[Found]:
     """Arms of which another column says the same in other codes are excluded: the one with labels or words stays."""
     kept: list[Found] = []
-    for one in found:
+    for one in columns:
         if one.role == "arm":
             twin = next((k for k in kept if k.role == "arm" and _same(k.name, one.name, table)), None)
             if twin is not None:

@@ -50,23 +50,23 @@ def draft_of_table(path: Path) -> TableDraft:
     Raises InputError for a file that is no table, or in which no column could be an outcome.
     """
     table, skipped = _with_labels(read_table(path, SourceFile(path=path.name)))
-    found = read_columns(table)
-    if not any(one.role == "outcome" for one in found):
-        reasons = "; ".join(f"{one.name}: {one.reason or one.role}" for one in found[:8])
+    columns = read_columns(table)
+    if not any(one.role == "outcome" for one in columns):
+        reasons = "; ".join(f"{one.name}: {one.reason or one.role}" for one in columns[:8])
         raise InputError(f"{path}: no column holds answers on a scale ({reasons}).")
     draft = _Draft(table=table)
     study: dict[str, Any] = {"study": re.sub(r"[^\w.]+", "_", path.name.split(".")[0]).strip("_") or "study"}
     study["files"] = {"data": {"path": path.name, "skip_rows": skipped} if skipped else path.name}
-    draft.participant(study, found)
-    for one in found:
+    draft.participant(study, columns)
+    for one in columns:
         getattr(draft, one.role.replace(" ", "_"))(study, one)
-    draft.drawn(study, [one.name for one in found if one.role == "element"])
+    draft.drawn(study, [one.name for one in columns if one.role == "element"])
     draft.unwritten(study)
     draft.finished(study)
     specification = Specification.model_validate(
         {**study, "provenance": draft.provenance, "unresolved": draft.unresolved}
     )
-    return TableDraft(specification=specification, lines=tuple(_lines(table, found)))
+    return TableDraft(specification=specification, lines=tuple(_lines(table, columns)))
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -77,9 +77,9 @@ class _Draft:
     provenance: dict[str, str] = dataclasses.field(default_factory=dict)
     unresolved: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def participant(self, study: dict[str, Any], found: Found | list[Found]) -> None:
-        if isinstance(found, list):
-            named = [one.name for one in found if one.role == "participant"]
+    def participant(self, study: dict[str, Any], columns: Found | list[Found]) -> None:
+        if isinstance(columns, list):
+            named = [one.name for one in columns if one.role == "participant"]
             if named:
                 study |= {"participant": named[0], "number_participants": True}
 
@@ -271,9 +271,9 @@ def _is_words(table: Table) -> bool:
     )
 
 
-def _lines(table: Table, found: list[Found]) -> list[str]:
+def _lines(table: Table, columns: list[Found]) -> list[str]:
     by_role: dict[str, list[str]] = {}
-    for one in found:
+    for one in columns:
         by_role.setdefault(one.role, []).append(one.name)
     lines = [f"{table.name}: {counted(table.frame.height, 'row')}, {counted(table.frame.width, 'column')}"]
     for role, what in (
@@ -285,5 +285,5 @@ def _lines(table: Table, found: list[Found]) -> list[str]:
         names = by_role.get(role, [])
         shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
         lines.append(f"{what}: {shown or 'none'}")
-    lines += [f"excluded: {one.name}, {one.reason}" for one in found if one.role == "excluded"]
+    lines += [f"excluded: {one.name}, {one.reason}" for one in columns if one.role == "excluded"]
     return [*lines, *(f"note: {note}" for note in table.notes)]

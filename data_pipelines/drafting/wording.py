@@ -28,17 +28,17 @@ class Part:
 
 def slot_field(design: Design, factor: str) -> str:
     """The field whose value is the text of the factor's levels; "" where levels have texts of their own."""
-    found = design.factors[factor]
+    chosen = design.factors[factor]
     if any(is_own(design, factor, text) for text in design.arm_texts[factor]):
         return ""
-    everywhere = set.intersection(*(set(level.fields) for level in found.levels))
+    everywhere = set.intersection(*(set(level.fields) for level in chosen.levels))
     piped = [
         match["path"].removeprefix("Field/")
         for question in design.differing[factor]
         for match in PIPE.finditer(design.survey.questions[question].text)
     ]
     fitting = [name for name in piped if name in everywhere]
-    return found.field if found.field in fitting else next(iter(fitting), "")
+    return chosen.field if chosen.field in fitting else next(iter(fitting), "")
 
 
 def is_own(design: Design, factor: str, question: str) -> bool:
@@ -58,18 +58,20 @@ def _replacements(
     design: Design, text: str, factors: Sequence[str], fields: Mapping[str, str]
 ) -> dict[str, str]:
     slots = {slot_field(design, factor): factor for factor in factors if factor != LOOP}
-    found = {}
+    replacements = {}
     for match in PIPE.finditer(text):
         name = match["path"].removeprefix("Field/")
         if match["source"] == "lm":
-            found[match[0]] = "{loop}" if name == "1" and LOOP in factors else f"[field {name} of the loop]"
+            replacements[match[0]] = (
+                "{loop}" if name == "1" and LOOP in factors else f"[field {name} of the loop]"
+            )
         elif name in slots and match["source"] == "e":
-            found[match[0]] = "{" + slots[name] + "}"
+            replacements[match[0]] = "{" + slots[name] + "}"
         elif name in fields and match["source"] == "e":
-            found[match[0]] = fields[name]
+            replacements[match[0]] = fields[name]
         else:
-            found[match[0]] = f"[{name}]"
-    return found
+            replacements[match[0]] = f"[{name}]"
+    return replacements
 
 
 def _words(design: Design, text: str, factors: Sequence[str], fields: Mapping[str, str]) -> str:
@@ -89,27 +91,27 @@ class Wording:
     def known(self, question_id: str, at: tuple[str, int] | None) -> Mapping[str, str]:
         """Fields whose values are known to everybody (at a level of a factor) who meets the question."""
         bare = question_id.partition("#")[0]
-        found = dict(self.design.shown[bare].known)
+        known = dict(self.design.shown[bare].known)
         if at is not None:
             factor, level = at
-            found |= self.design.factors[factor].levels[level].fields
-            found |= self.design.seen[factor][bare][level].known
-        return found
+            known |= self.design.factors[factor].levels[level].fields
+            known |= self.design.seen[factor][bare][level].known
+        return known
 
     def parts(self, one: Asked, at: tuple[str, int] | None = None) -> tuple[Part, ...]:
         """What is read right before the question, the question, and its row."""
         known = self.known(one.question.id, at)
-        found: list[Part] = []
+        parts: list[Part] = []
         for text in _context(self.design, one.question.id, self.texts):
             question = self.design.survey.questions[text]
-            found += text_parts(self.design, question, self.slots, self.known(text, at))
+            parts += text_parts(self.design, question, self.slots, self.known(text, at))
         bare, _, beside = one.question.id.partition("#")
-        found += text_parts(self.design, self.design.survey.questions[bare], self.slots, known)
+        parts += text_parts(self.design, self.design.survey.questions[bare], self.slots, known)
         if beside and one.question.text:
-            found.append(Part(words=_words(self.design, one.question.text, self.slots, known)))
+            parts.append(Part(words=_words(self.design, one.question.text, self.slots, known)))
         if one.label:
-            found.append(Part(words=_words(self.design, one.label, self.slots, known)))
-        return tuple(found)
+            parts.append(Part(words=_words(self.design, one.label, self.slots, known)))
+        return tuple(parts)
 
     def scale(self, one: Asked, at: tuple[str, int] | None = None) -> DraftScale:
         """The scale with the labels that people (at a level of a factor) saw."""
@@ -125,17 +127,17 @@ def _context(design: Design, question_id: str, texts: Sequence[str]) -> list[str
     block = design.survey.blocks.get(design.shown[bare].block)
     if block is None or bare not in block.questions or block.shuffled or block.pool:
         return []
-    found: list[str] = []
+    above: list[str] = []
     for other in reversed(block.questions[: block.questions.index(bare)]):
         question = design.survey.questions.get(other)
         if question is None or other not in design.shown:
             continue
         if question.kind == "text":
             if other not in texts and design.is_reading(other) and read_by_all(design, other, bare):
-                found.insert(0, other)
-        elif found and question.kind not in ("timing", "meta", "captcha"):
+                above.insert(0, other)
+        elif above and question.kind not in ("timing", "meta", "captcha"):
             break
-    return found
+    return above
 
 
 def read_by_all(design: Design, text: str, question: str) -> bool:

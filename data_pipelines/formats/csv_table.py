@@ -57,10 +57,10 @@ def read_csv(path: Path, *, encoding: str | None = None, delimiter: str | None =
 
 def decoded(path: Path, content: bytes, *, encoding: str | None) -> tuple[str, list[str]]:
     """The text and notes on its encoding: as told, as its first bytes say, UTF-8, or the most likely one."""
-    found = encoding or next((name for start, name in _BOMS if content.startswith(start)), "utf-8")
+    used = encoding or next((name for start, name in _BOMS if content.startswith(start)), "utf-8")
     try:
-        text = content.decode(found)
-        note = f"{path.name}: read as {found}." if found == "utf-16" and encoding is None else ""
+        text = content.decode(used)
+        note = f"{path.name}: read as {used}." if used == "utf-16" and encoding is None else ""
     except LookupError:
         raise InputError(f"{path}: encoding {encoding!r} is not known; utf-8 and cp1252 are.") from None
     except UnicodeDecodeError as error:
@@ -68,8 +68,8 @@ def decoded(path: Path, content: bytes, *, encoding: str | None) -> tuple[str, l
             raise InputError(
                 f"{path}: not in the encoding {encoding!r} ({error.reason} at byte {error.start:,})."
             ) from None
-        text, found = _guessed(path, content, near=error.start)
-        note = f"{path.name}: not UTF-8, read as {found}; if letters are wrong, say the right `encoding`."
+        text, used = _guessed(path, content, near=error.start)
+        note = f"{path.name}: not UTF-8, read as {used}; if letters are wrong, say the right `encoding`."
     if "\x00" in text[:_SAMPLE]:
         raise InputError(
             f"{path}: holds zero bytes, so it is no text; check the file and its `format` or `encoding`."

@@ -48,7 +48,7 @@ def unwrapped(text: str, *, markdown: bool) -> str:
     """
     lines = text.split("\n")
     width = min(max(map(len, lines), default=0), WIDEST_LINE)
-    found = [lines[0]]
+    joined = [lines[0]]
     for before, line in itertools.pairwise(lines):
         word = line.split(" ", 1)[0]
         full = markdown or len(before.rstrip()) + 1 + len(word) > width
@@ -61,10 +61,10 @@ def unwrapped(text: str, *, markdown: bool) -> str:
             or before.endswith(("  ", "\\"))
         )
         if apart or not full:
-            found.append(line)
+            joined.append(line)
         else:
-            found[-1] = f"{found[-1].rstrip()} {line.strip()}"
-    return "\n".join(found)
+            joined[-1] = f"{joined[-1].rstrip()} {line.strip()}"
+    return "\n".join(joined)
 
 
 def read_docx(path: Path) -> str:

@@ -71,10 +71,10 @@ def _run(path: Path, *, kind: str, folder: Path, **options: str | None) -> dict:
             f"{path}: its reader broke off (status {status}): the file is damaged, or needs more than "
             f"{MEMORY // MIB} MB of memory or {seconds} s."
         )
-    found = json.loads(about.read_text(encoding="utf-8"))
-    if "error" in found:
-        raise InputError(f"{path}: {found['error']}")
-    return found
+    about_it = json.loads(about.read_text(encoding="utf-8"))
+    if "error" in about_it:
+        raise InputError(f"{path}: {about_it['error']}")
+    return about_it
 
 
 class Reader:

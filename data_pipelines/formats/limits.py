@@ -54,8 +54,8 @@ def _only_table(path: Path, *, most: int) -> bytes:
                 and not member.filename.startswith("__MACOSX/")
             ]
             if len(tables) != 1:
-                found = "no CSV or TSV file" if not tables else f"{len(tables)} CSV or TSV files"
-                raise InputError(f"{path}: holds {found}; unpack it, and give one table.")
+                described = "no CSV or TSV file" if not tables else f"{len(tables)} CSV or TSV files"
+                raise InputError(f"{path}: holds {described}; unpack it, and give one table.")
             with archive.open(tables[0]) as file:
                 content = file.read(most + 1)
     except FileNotFoundError:

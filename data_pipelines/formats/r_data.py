@@ -26,7 +26,7 @@ def read_r(path: Path, *, object_name: str | None) -> Table:
     import rdata
 
     root = rdata.parser.parse_file(path, extension=_extension(path)).object
-    frames = {name: found for name, found in _objects(root) if _is_frame(found)}
+    frames = {name: value for name, value in _objects(root) if _is_frame(value)}
     if object_name is not None and object_name not in frames:
         raise InputError(
             f"data frame {object_name!r} is not there; found {', '.join(map(repr, frames)) or 'none'}."
@@ -79,13 +79,13 @@ def _objects(root) -> Iterator[tuple[str, object]]:
         node = node.value[1]
 
 
-def _is_frame(found) -> bool:
-    return found.info.type.name == "VEC" and "data.frame" in _strings(_attributes(found).get("class"))
+def _is_frame(value) -> bool:
+    return value.info.type.name == "VEC" and "data.frame" in _strings(_attributes(value).get("class"))
 
 
-def _attributes(found) -> dict[str, object]:
+def _attributes(value) -> dict[str, object]:
     attributes: dict[str, object] = {}
-    node = found.attributes
+    node = value.attributes
     while node is not None and node.info.type.name == "LIST":
         tag = node.tag.referenced_object if node.tag.referenced_object is not None else node.tag
         attributes[_string(tag.value) or ""] = node.value[0]
@@ -93,17 +93,17 @@ def _attributes(found) -> dict[str, object]:
     return attributes
 
 
-def _string(found) -> str | None:
+def _string(value) -> str | None:
     """The text of R's CHAR object (or of the symbol that holds one)."""
-    while found is not None and not isinstance(found, bytes):
-        found = getattr(found, "value", None)
-    return None if found is None else found.decode("utf-8", "replace")
+    while value is not None and not isinstance(value, bytes):
+        value = getattr(value, "value", None)
+    return None if value is None else value.decode("utf-8", "replace")
 
 
-def _strings(found) -> list[str | None]:
-    if found is None or found.info.type.name != "STR":
+def _strings(value) -> list[str | None]:
+    if value is None or value.info.type.name != "STR":
         return []
-    return [_string(part) for part in found.value]
+    return [_string(part) for part in value.value]
 
 
 def _cells(column, attributes: dict[str, object]) -> list[str | None] | None:

@@ -168,8 +168,8 @@ def _without(table: Table, *, skipped: Sequence[int], empty: Sequence[str]) -> T
     shown = [marker for marker in markers if marker]
     # A column may be called "*" or "^.*$", which an expression would take for many.
     for cells in frame.iter_columns():
-        found = cells.filter(cells.str.to_lowercase().is_in(shown).fill_null(False))
-        counts.update(dict(found.value_counts().iter_rows()))
+        marks = cells.filter(cells.str.to_lowercase().is_in(shown).fill_null(False))
+        counts.update(dict(marks.value_counts().iter_rows()))
     notes = [
         f"{table.name}: {counted(count, f'cell {text!r} counts', f'cells {text!r} count')} as empty."
         for text, count in sorted(counts.items())

@@ -106,10 +106,10 @@ def check_gates(
 
 def _result(gate: Gate, study: BuiltStudy, deposit: Deposit, *, allowed: bool) -> GateResult:
     try:
-        found = list(dict.fromkeys(gate.check(study, deposit)))
+        findings = list(dict.fromkeys(gate.check(study, deposit)))
     except texts.NothingToCompare as absent:
         return GateResult(gate=gate.name, study=study.study_id, status="unchecked", findings=(str(absent),))
-    if len(found) > SHOWN_FINDINGS:
-        found = [*found[:SHOWN_FINDINGS], f"... and {len(found) - SHOWN_FINDINGS:,} more"]
-    status = "passed" if not found else "waived" if allowed else "failed"
-    return GateResult(gate=gate.name, study=study.study_id, status=status, findings=tuple(found))
+    if len(findings) > SHOWN_FINDINGS:
+        findings = [*findings[:SHOWN_FINDINGS], f"... and {len(findings) - SHOWN_FINDINGS:,} more"]
+    status = "passed" if not findings else "waived" if allowed else "failed"
+    return GateResult(gate=gate.name, study=study.study_id, status=status, findings=tuple(findings))

@@ -38,12 +38,14 @@ _MOST_ARMS = 200
 
 def counts(built: BuiltStudy, deposit: Deposit) -> list[str]:
     """Rows at no level, arms of another size than the deposit says, tables of another size."""
-    found = [f"{counted(count, 'row is', 'rows are')} {reason}" for reason, count in built.unassigned.items()]
+    findings = [
+        f"{counted(count, 'row is', 'rows are')} {reason}" for reason, count in built.unassigned.items()
+    ]
     study = built.study
     for rows in built.rows:
         for name, factor in study.factors.items():
             if overlaps := rows.overlaps(factor):
-                found.append(
+                findings.append(
                     f"{counted(overlaps, 'row is', 'rows are')} at several levels of factor {name!r} at once"
                 )
     people = collections.defaultdict(set)
@@ -60,19 +62,19 @@ def counts(built: BuiltStudy, deposit: Deposit) -> list[str]:
         (f"conditions.{name}", condition.count, len(people["condition", name]))
         for name, condition in study.conditions.items()
     ]
-    found += [
+    findings += [
         f"{key}: the deposit says {counted(count, 'person')}, found are {seen:,}"
         for key, count, seen in declared
         if count is not None and count != seen
     ]
-    found += [
+    findings += [
         f"{key}: nobody is at this level" for key, count, seen in declared if not seen and count is None
     ]
-    found += _counts_of_documents(built, deposit, people)
-    found += _pooled(built)
+    findings += _counts_of_documents(built, deposit, people)
+    findings += _pooled(built)
     for name in deposit.specification.files:
-        found += _table_size(name, deposit)
-    return found
+        findings += _table_size(name, deposit)
+    return findings
 
 
 def unused(built: BuiltStudy, deposit: Deposit) -> list[str]:
@@ -85,7 +87,7 @@ def unused(built: BuiltStudy, deposit: Deposit) -> list[str]:
     told = {}
     for name in deposit.codebooks:
         told |= deposit.entries(name)
-    found = []
+    findings = []
     arms = rows.frame[ROW].replace_strict(built.arm_of_row, default=None, return_dtype=pl.String)
     for column in rows.frame.columns:
         if column in used or column in built.study.ignored or column.startswith("\0"):
@@ -101,16 +103,16 @@ def unused(built: BuiltStudy, deposit: Deposit) -> list[str]:
                 if by_words
                 else "its name says that it is an assignment"
             )
-            found.append(
+            findings.append(
                 f"column {column!r} ({counted(codes, 'value')}): {why}, and no factor uses it; make it one, select its `rows`, or say "
                 "under `ignored` why it changes nothing"
             )
-    return found
+    return findings
 
 
 def _pooled(built: BuiltStudy) -> list[str]:
     """Levels told apart by `when` that take in several codes of a column without saying why."""
-    found = []
+    findings = []
     for factor, what in built.study.factors.items():
         for level, of in what.levels.items():
             for column, match in of.when.items():
@@ -122,18 +124,18 @@ def _pooled(built: BuiltStudy) -> list[str]:
                     for c in rows.codes(column).filter(rows.where({column: match})).unique()
                 }
                 if len(codes) > 1:
-                    found.append(
+                    findings.append(
                         f"factors.{factor}.levels.{level}: pools {counted(len(codes), 'code')} of {column!r} into one arm; make a level "
                         "of each, or say why under `pooled`"
                     )
-    return found
+    return findings
 
 
 def _counts_of_documents(
     built: BuiltStudy, deposit: Deposit, people: Mapping[tuple[str, str], set]
 ) -> list[str]:
     """Levels of which a codebook says another number of people: "Control (n = 250)"."""
-    found = []
+    findings = []
     texts = [deposit.text(name) for name in deposit.codebooks]
     for factor, what in built.study.factors.items():
         for level, of in what.levels.items():
@@ -142,10 +144,10 @@ def _counts_of_documents(
                 for said in (m[1] for text in texts for m in re.finditer(pattern, text, re.IGNORECASE)):
                     count, seen = int(said.replace(",", "")), len(people[factor, level])
                     if count != seen and of.count is None:
-                        found.append(
+                        findings.append(
                             f"factors.{factor}.levels.{level}: the codebook says n = {count:,}, found are {counted(seen, 'person')}"
                         )
-    return found
+    return findings
 
 
 def _table_size(name: str, deposit: Deposit) -> list[str]:
@@ -166,14 +168,14 @@ def _table_size(name: str, deposit: Deposit) -> list[str]:
 
 def balance(built: BuiltStudy, deposit: Deposit) -> list[str]:
     """Factors between people whose arms differ in size, or in the attributes of who is in them, beyond chance."""
-    found = []
+    findings = []
     people = _told_apart(built)
     for factor in built.study.factors:
         level_of = _levels_between(built, factor, people=people)
         if level_of is None:
             continue
         sizes = collections.Counter(level_of.values())
-        found += _unequal(built, factor, sizes)
+        findings += _unequal(built, factor, sizes)
         known = {
             name: {p: a[name] for p, a in built.people.known.items() if name in a}
             for name in built.people.names
@@ -182,11 +184,11 @@ def balance(built: BuiltStudy, deposit: Deposit) -> list[str]:
             seen = [p for p in level_of if p in texts]
             p_value = _association([level_of[p] for p in seen], _categories([texts[p] for p in seen]))
             if p_value < _RARE / max(1, len(known)):
-                found.append(
+                findings.append(
                     f"factor {factor!r}: its arms differ in {name!r} more than chance allows (p = {p_value:.1g}, "
                     f"{counted(len(seen), 'person')})"
                 )
-    return found
+    return findings
 
 
 def _told_apart(built: BuiltStudy) -> set[str]:
@@ -258,7 +260,7 @@ def people_once(built: BuiltStudy, deposit: Deposit) -> list[str]:
     repeated = collections.defaultdict(list)
     for (outcome, person), _ in built.repeated.items():
         repeated[outcome].append(person)
-    found = [
+    findings = [
         f"outcome {outcome!r}: {counted(len(people), 'person')} answered the same item more than once (first: "
         f"{', '.join(people[:3])})"
         for outcome, people in repeated.items()
@@ -271,8 +273,8 @@ def people_once(built: BuiltStudy, deposit: Deposit) -> list[str]:
             levels[person].add(built.arms[arm].levels[factor])
         several = [person for person, of in levels.items() if len(of) > 1]
         if several:
-            found.append(
+            findings.append(
                 f"factor {factor!r}: {counted(len(several), 'person is', 'people are')} at several of its levels (first: "
                 f"{', '.join(several[:3])}); if that is the design, say `within: true`"
             )
-    return found
+    return findings

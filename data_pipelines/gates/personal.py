@@ -50,17 +50,17 @@ def personal_details(built: BuiltStudy, deposit: Deposit) -> list[str]:
     What the deposit's codebooks, questionnaires or tables of texts print was written by the authors for everybody to
     read: people in a vignette may have addresses.
     """
-    found = [*_ids(built), *_attributes(built), *_levels(built)]
+    findings = [*_ids(built), *_attributes(built), *_levels(built)]
     read = {
         (what, match) for text in {given.item.text for given in built.given} for what, match in details(text)
     }
     printed = "\n".join(all_texts(deposit)) if read else ""
-    found += [
+    findings += [
         f"a text that people read holds {what}: {shown(match)}"
         for what, match in sorted(read)
         if match not in printed
     ]
-    return found
+    return findings
 
 
 def details(text: str) -> Iterator[tuple[str, str]]:
@@ -130,10 +130,10 @@ def _values(texts: Sequence[str], *, free_text: bool) -> Iterator[str]:
     distinct = collections.Counter(texts)
     kinds: collections.Counter[str] = collections.Counter()
     for text, count in distinct.items():
-        found = {what for what, _ in details(text)}
-        found |= {f"an id of {panel}" for panel, pattern in _PANEL if pattern.match(text)}
-        found |= {"a date such as a birthday"} if _BIRTH.match(text) else set()
-        kinds.update(dict.fromkeys(found, count))
+        shown = {what for what, _ in details(text)}
+        shown |= {f"an id of {panel}" for panel, pattern in _PANEL if pattern.match(text)}
+        shown |= {"a date such as a birthday"} if _BIRTH.match(text) else set()
+        kinds.update(dict.fromkeys(shown, count))
     yield from (f"{counted(count, 'value holds', 'values hold')} {what}" for what, count in kinds.items())
     if len(texts) < _ENOUGH_PEOPLE or len(distinct) < 0.5 * len(texts):
         return

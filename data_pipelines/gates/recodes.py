@@ -21,7 +21,7 @@ def complete(built: BuiltStudy, deposit: Deposit) -> list[str]:
     A recode that names fewer than half of the different codes words the ends of a quantity ("90 or older"), and cells
     that are words speak for themselves.
     """
-    found = []
+    findings = []
     for name, attribute in built.study.attributes.items():
         if not attribute.recode or attribute.free_text or attribute.unit:
             continue
@@ -38,7 +38,7 @@ def complete(built: BuiltStudy, deposit: Deposit) -> list[str]:
         missed = {c: n for c, n in codes.items() if c not in told and _NUMBER.fullmatch(c)}
         if missed and len(attribute.recode.keys() & codes.keys()) >= len(missed):
             listed = ", ".join(f"{c} ({n:,})" for c, n in sorted(missed.items(), key=lambda cn: float(cn[0])))
-            found.append(
+            findings.append(
                 f"attributes.{name}: the recode misses {listed}; name each code there, or under `missing` if it is no answer"
             )
-    return found
+    return findings

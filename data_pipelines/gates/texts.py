@@ -38,14 +38,14 @@ def different(built: BuiltStudy, deposit: Deposit) -> list[str]:
     groups = collections.defaultdict(set)
     for given in built.given:
         groups[given.outcome, given.item.text].add(given.arm.name)
-    found = []
+    findings = []
     for (outcome, _), names in groups.items():
         told = [built.arms[n] for n in sorted(names) if not _same_is_declared(built, n, names)]
         if len(names) > 1 and len(told) > 1:
-            found.append(
+            findings.append(
                 f"outcome {outcome!r}: conditions {', '.join(repr(arm.name) for arm in told)} give the same text"
             )
-    return found
+    return findings
 
 
 def _same_is_declared(built: BuiltStudy, name: str, names: set[str]) -> bool:
@@ -63,7 +63,7 @@ def factors_change(built: BuiltStudy, deposit: Deposit) -> list[str]:
     items = collections.defaultdict(dict)
     for given in built.given:
         items[given.outcome][given.arm.name] = given.item.text
-    found = []
+    findings = []
     for factor, what in built.study.factors.items():
         if what.same_text is not None:
             continue
@@ -79,8 +79,8 @@ def factors_change(built: BuiltStudy, deposit: Deposit) -> list[str]:
         same = [pair for pair, is_different in differs.items() if not is_different]
         if same:
             pairs = "; ".join(f"{a!r} and {b!r}" for a, b in same[:5]) + ("; ..." if len(same) > 5 else "")
-            found.append(f"factor {factor!r}: levels {pairs} give the same text")
-    return found
+            findings.append(f"factor {factor!r}: levels {pairs} give the same text")
+    return findings
 
 
 def in_deposit(built: BuiltStudy, deposit: Deposit) -> list[str]:
@@ -88,12 +88,12 @@ def in_deposit(built: BuiltStudy, deposit: Deposit) -> list[str]:
     haystack = "\n".join(_letters(text) for text in all_texts(deposit))
     if not haystack:
         raise NothingToCompare("the deposit has no codebook or questionnaire to find the texts in")
-    found = []
+    findings = []
     for key, fragment in _literal(built, deposit):
         letters = _letters(fragment)
         if len(letters) >= _FEWEST_LETTERS and letters not in haystack:
-            found.append(f"{key}: {shown(fragment)} stands in no file of the deposit")
-    return found
+            findings.append(f"{key}: {shown(fragment)} stands in no file of the deposit")
+    return findings
 
 
 def _literal(built: BuiltStudy, deposit: Deposit) -> Iterator[tuple[str, str]]:
@@ -139,7 +139,7 @@ def own_part(built: BuiltStudy, deposit: Deposit) -> list[str]:
         for name in rows.frame.columns
         if name not in own and len(name) > 1 and not name.startswith("\x00")
     } - _of_everybody(built)
-    found, compared = [], 0
+    findings, compared = [], 0
     documents = {
         name: deposit.text(name)
         for name in deposit.documents
@@ -160,14 +160,14 @@ def own_part(built: BuiltStudy, deposit: Deposit) -> list[str]:
                             f"about {', '.join(sorted(named)[:5])}, none of which is a column of this study"
                         )
                     if elsewhere:
-                        found.append(f"{key}: {_place(part, deposit, name)} is in a part {elsewhere}")
+                        findings.append(f"{key}: {_place(part, deposit, name)} is in a part {elsewhere}")
                     if named or elsewhere:
                         break
     if not compared:
         raise NothingToCompare(
             "no document of the deposit names columns of the data near the texts of the arms"
         )
-    return found
+    return findings
 
 
 def _place(part: Part, deposit: Deposit, name: str) -> str:

@@ -45,7 +45,7 @@ LONGEST_ENTRY = 5_000
 
 def on_scale(built: BuiltStudy, deposit: Deposit) -> list[str]:
     """Answers that are no level, missing code or alternative of their scale."""
-    found = []
+    findings = []
     for outcome, tally in built.tallies.items():
         for cells, what, advice in (
             (tally.outside, "outside the scale", _OUTSIDE),
@@ -53,12 +53,12 @@ def on_scale(built: BuiltStudy, deposit: Deposit) -> list[str]:
         ):
             if cells:
                 most = ", ".join(f"{cell[:40]!r} ({count:,})" for cell, count in cells.most_common(5))
-                found.append(
+                findings.append(
                     f"outcome {outcome!r}: {counted(sum(cells.values()), 'answer is', 'answers are')} {what}: {most}{advice}"
                 )
         if not tally.answers:
-            found.append(f"outcome {outcome!r}: not one answer")
-    return found
+            findings.append(f"outcome {outcome!r}: not one answer")
+    return findings
 
 
 def codebook_labels(built: BuiltStudy, deposit: Deposit) -> dict[str, dict[str, str]]:
@@ -66,9 +66,9 @@ def codebook_labels(built: BuiltStudy, deposit: Deposit) -> dict[str, dict[str, 
     labels: dict[str, dict[str, str]] = {}
     for name in deposit.codebooks:
         for column, words in deposit.entries(name).items():
-            found = _coded_in(words)
-            if len(found) > 1:
-                labels.setdefault(column, found)
+            coded = _coded_in(words)
+            if len(coded) > 1:
+                labels.setdefault(column, coded)
     for rows in built.rows[:1]:
         labels |= {column: dict(of) for column, of in rows.table.value_labels.items() if of}
     return labels
@@ -88,7 +88,7 @@ def _coded_in(words: str) -> dict[str, str]:
 def labels_agree(built: BuiltStudy, deposit: Deposit) -> list[str]:
     """Levels, answers and recodes that are called otherwise than the deposit calls them."""
     told = codebook_labels(built, deposit)
-    found = [*_headings(built), *_names_as_codes(built)]
+    findings = [*_headings(built), *_names_as_codes(built)]
     rows = built.rows[0]
     for factor, what in built.study.factors.items():
         column = rows.column(what.column or factor)
@@ -96,43 +96,45 @@ def labels_agree(built: BuiltStudy, deposit: Deposit) -> list[str]:
             for value in () if of.when else codes_of(level, of):
                 said = told.get(column, {}).get(value)
                 if said is not None and not _agree(said, level, of.label or "", value):
-                    found.append(f"factors.{factor}.levels.{level}: the deposit calls code {value} {said!r}")
+                    findings.append(
+                        f"factors.{factor}.levels.{level}: the deposit calls code {value} {said!r}"
+                    )
     for outcome, readings in built.readings.items():
         for column, reading in readings.items():
             own = dict(zip(map(code, reading.scale.levels), reading.scale.labels, strict=False))
             for value, said in told.get(column, {}).items():
                 if own.get(value) and not _agree(said, own[value], "", value):
-                    found.append(
+                    findings.append(
                         f"outcomes.{outcome}: code {value} is {own[value]!r} here, the deposit calls it {said!r}"
                     )
-            found += _range_of_entry(outcome, column, reading, deposit)
+            findings += _range_of_entry(outcome, column, reading, deposit)
     for name, attribute in built.study.attributes.items():
         for value, said in told.get(rows.column(attribute.column or name), {}).items():
             if attribute.recode.get(value) and not _agree(said, attribute.recode[value], "", value):
-                found.append(
+                findings.append(
                     f"attributes.{name}: code {value} is {attribute.recode[value]!r} here, the deposit calls it {said!r}"
                 )
-    return found
+    return findings
 
 
 def _names_as_codes(built: BuiltStudy) -> list[str]:
     """Levels whose codes are the name of another level."""
-    found = []
+    findings = []
     for factor, what in built.study.factors.items():
         names = {_plain(n): level for level, of in what.levels.items() for n in (level, of.label or level)}
         for level, of in what.levels.items():
             for value in of.values or ():
                 owner = names.get(_plain(value))
                 if owner is not None and owner != level and not value.lstrip("-").isdigit():
-                    found.append(
+                    findings.append(
                         f"factors.{factor}.levels.{level}: its code {value!r} is the name of level {owner!r}"
                     )
-    return found
+    return findings
 
 
 def _headings(built: BuiltStudy) -> list[str]:
     """Levels whose text is taken from under another level's heading."""
-    found = []
+    findings = []
     for factor, what in built.study.factors.items():
         names = {_plain(n): level for level, of in what.levels.items() for n in (level, of.label or level)}
         for level, of in what.levels.items():
@@ -140,10 +142,10 @@ def _headings(built: BuiltStudy) -> list[str]:
                 if isinstance(part, TextFrom) and part.heading is not None:
                     owner = names.get(_plain(part.heading))
                     if owner is not None and owner != level:
-                        found.append(
+                        findings.append(
                             f"factors.{factor}.levels.{level}: its text is that under the heading of {owner!r}"
                         )
-    return found
+    return findings
 
 
 def _range_of_entry(outcome: str, column: str, reading, deposit: Deposit) -> list[str]:
@@ -185,7 +187,7 @@ def _plain(text: str) -> str:
 def bands(built: BuiltStudy, deposit: Deposit) -> list[str]:
     """Codes or cells that stand for bands ("$1,001-$2,500") where the scale makes numbers of them."""
     told = codebook_labels(built, deposit)
-    found = []
+    findings = []
     for outcome, readings in built.readings.items():
         for column, reading in readings.items():
             own = dict(zip(map(code, reading.scale.levels), reading.scale.labels, strict=False))
@@ -193,34 +195,34 @@ def bands(built: BuiltStudy, deposit: Deposit) -> list[str]:
             lost = {c: label for c, label in labeled.items() if not own.get(c)}
             if len(labeled) > 1 and lost:
                 c, label = next(iter(lost.items()))
-                found.append(
+                findings.append(
                     f"outcomes.{outcome}: code {c} stands for the band {label!r}, and the scale takes it for a quantity; "
                     "give the levels these labels"
                 )
             for cell, c in reading.declared.codes.items():
                 if _BAND.match(cell) and not _agree(cell, own.get(c, ""), "", c):
-                    found.append(
+                    findings.append(
                         f"outcomes.{outcome}: the band {cell!r} becomes {c}; make it a level that is labeled so"
                     )
         cells = [cell for cell in built.tallies[outcome].unread if _BAND.match(cell)]
         if cells:
-            found.append(
+            findings.append(
                 f"outcomes.{outcome}: cells such as {cells[0]!r} are bands, and the scale has no such labels"
             )
     for name, attribute in built.study.attributes.items():
         for cell, text in attribute.recode.items():
             if _BAND.match(cell) and re.fullmatch(r"\W*\d[\d,.]*\W*", text):
-                found.append(f"attributes.{name}: the band {cell!r} becomes the number {text!r}")
+                findings.append(f"attributes.{name}: the band {cell!r} becomes the number {text!r}")
         column = built.rows[0].column(attribute.column or name)
         labeled = {c: label for c, label in told.get(column, {}).items() if _BAND.match(label)}
         in_file = built.rows[0].table.value_labels.get(column, {})
         lost = [c for c in labeled if not attribute.recode.get(c) and not in_file.get(c)]
         if len(labeled) > 1 and lost:
-            found.append(
+            findings.append(
                 f"attributes.{name}: code {lost[0]} stands for the band {labeled[lost[0]]!r}; recode it, or a prompt says "
                 f"{lost[0]}"
             )
-    return found
+    return findings
 
 
 def answer_in_prompt(built: BuiltStudy, deposit: Deposit) -> list[str]:
@@ -228,7 +230,7 @@ def answer_in_prompt(built: BuiltStudy, deposit: Deposit) -> list[str]:
     study = built.study
     outcome_of = {column: name for name, readings in built.readings.items() for column in readings}
     rows = built.rows[0]
-    found = [
+    findings = [
         f"{key}: shows column {rows.column(column)!r}, which is the outcome {outcome_of[rows.column(column)]!r}"
         for key, column in [
             *((f"attributes.{n}", a.column or n) for n, a in study.attributes.items()),
@@ -247,7 +249,7 @@ def answer_in_prompt(built: BuiltStudy, deposit: Deposit) -> list[str]:
                     if text is not None and (outcome, row) in answers
                 ]
                 if _gives_away(pairs) or _gives_away([(b, a) for a, b in pairs]):
-                    found.append(
+                    findings.append(
                         f"{key}: tells the answer to {outcome!r}, or is made from it ({counted(len(pairs), 'answer')})"
                     )
     for factor in study.factors:
@@ -256,10 +258,10 @@ def answer_in_prompt(built: BuiltStudy, deposit: Deposit) -> list[str]:
             values, levels = ({p[i] for p in pairs} for i in (0, 1))
             # Asked which arm one was in, people's answers follow the arm; a split of the answers is finer than it.
             if 1 < len(levels) < len(values) and _gives_away(pairs):
-                found.append(
+                findings.append(
                     f"factors.{factor}: is made from the answer to {outcome!r} ({counted(len(pairs), 'answer')})"
                 )
-    return found
+    return findings
 
 
 def _gives_away(pairs: Sequence[tuple[Hashable, Hashable]]) -> bool:

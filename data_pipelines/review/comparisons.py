@@ -43,7 +43,7 @@ def comparisons_of(
     if len(factors) < 2:
         titles = f"Levels of {factors[0]}" if factors else "Conditions"
         return [_compared(titles, "", list(arms.items()), people, origins, factors[0] if factors else "")]
-    found = []
+    comparisons = []
     for factor in factors:
         # The arms that share their other levels: the largest such group, the first of equals.
         groups = collections.defaultdict(list)
@@ -51,8 +51,8 @@ def comparisons_of(
             groups[tuple((f, lv) for f, lv in item.factors.items() if f != factor)].append((name, item))
         rest, members = max(groups.items(), key=lambda group: len(group[1]))
         held = ", ".join(f"{f}: {level}" for f, level in rest)
-        found.append(_compared(f"Levels of {factor}", held, members, people, origins, factor))
-    return found
+        comparisons.append(_compared(f"Levels of {factor}", held, members, people, origins, factor))
+    return comparisons
 
 
 def _compared(

@@ -123,10 +123,10 @@ def _origins(store: StudyStore, study_id: str) -> dict[str, str]:
     path = store.path / "provenance.json"
     if not path.exists():
         return {}
-    found = read_json_object(path).get(study_id, {})
-    if not isinstance(found, dict):
+    places_of = read_json_object(path).get(study_id, {})
+    if not isinstance(places_of, dict):
         raise InputError(f"{path}: study {study_id!r} is no mapping; build the store again.")
-    return {key: "; ".join(map(str, places)) for key, places in found.items() if isinstance(places, list)}
+    return {key: "; ".join(map(str, places)) for key, places in places_of.items() if isinstance(places, list)}
 
 
 def _people(answers: pl.DataFrame, arm_of: Mapping[str, str]) -> dict[str, int]:
@@ -152,7 +152,7 @@ def _questions(
             (key, group["value"]) for key, group in answers.group_by("item_id", maintain_order=True)
         )
     }
-    found = []
+    questions = []
     for outcome in dict.fromkeys(item.outcome for item in items.values()):
         own = {item_id: item for item_id, item in items.items() if item.outcome == outcome}
         wordings = collections.defaultdict(list)
@@ -161,7 +161,7 @@ def _questions(
         scale = next(iter(own.values())).scale
         by, groups = _groups(own, values)
         highest = highest_share(list(groups.values()), scale)
-        found.append(
+        questions.append(
             Question(
                 name=outcome,
                 wordings=[
@@ -176,7 +176,7 @@ def _questions(
                 origin=origins.get(f"outcomes.{outcome}.question", ""),
             )
         )
-    return found
+    return questions
 
 
 def _groups(own: Mapping[str, Item], values: Mapping[str, list[float]]) -> tuple[str, dict[str, list[float]]]:
@@ -232,12 +232,12 @@ def describe(scale: Scale) -> str:
 
 def _attributes(store: StudyStore, study_id: str) -> list[dict]:
     people = store.participants.filter(pl.col("study_id") == study_id)["attributes"].to_list()
-    found = []
+    attributes = []
     for name in store.attributes:
         counts = collections.Counter(known[name] for known in people if known[name] is not None)
         if counts:
             most = counts.most_common(MOST_VALUES)
-            found.append(
+            attributes.append(
                 {
                     "name": name,
                     "values": most,
@@ -245,4 +245,4 @@ def _attributes(store: StudyStore, study_id: str) -> list[dict]:
                     "unknown": len(people) - counts.total(),
                 }
             )
-    return found
+    return attributes

@@ -61,10 +61,10 @@ def read_codebook(
 def read_range(text: str) -> tuple[Number, Number] | None:
     """The two ends of "1-5", "-3 to +3", "0-9999" or "$35,000 - $225,000"; None if the text is not one range."""
     try:
-        found = _stated_range(text, labels=())
+        stated = _stated_range(text, labels=())
     except NotUnderstood:
         return None
-    return None if found is None else found.ends
+    return None if stated is None else stated.ends
 
 
 def _scale(text: str, *, lo: float | None, hi: float | None, lower: str, upper: str) -> Scale:
@@ -99,21 +99,21 @@ class _Range:
 def _stated_range(plain: str, *, labels: tuple[str, ...]) -> _Range | None:
     """The one range that words around the codes state; raises NotUnderstood for any digit that is not in it."""
     plain = plain_text(plain)
-    found = list(_RANGE.finditer(plain))
+    matches = list(_RANGE.finditer(plain))
     rest = _POINTS.sub(" ", _RANGE.sub(" ", plain))
     if re.search(r"\d", rest):
         raise NotUnderstood(f"{_shown(rest)} holds a number that no form explains")
-    if not found:
+    if not matches:
         return None
-    ends = [(number(match[1]), number(match[2])) for match in found]
+    ends = [(number(match[1]), number(match[2])) for match in matches]
     if len(set(ends)) > 1:
         raise NotUnderstood(f"{_shown(plain)} states several ranges")
     first, last = ends[0]
     if first is None or last is None:
-        raise NotUnderstood(f"{_shown(found[0][0])} can be read in more than one way")
+        raise NotUnderstood(f"{_shown(matches[0][0])} can be read in more than one way")
     if first >= last:
-        raise NotUnderstood(f"{_shown(found[0][0])} does not ascend")
-    return _Range(ends=(first, last), decimals=any(map(is_decimal, found[0].groups())))
+        raise NotUnderstood(f"{_shown(matches[0][0])} does not ascend")
+    return _Range(ends=(first, last), decimals=any(map(is_decimal, matches[0].groups())))
 
 
 def _check_points(plain: str, *, ends: tuple, coded: Mapping | None) -> None:
@@ -139,9 +139,9 @@ def _plain_scale(ends: tuple[float, float], *, decimals: bool, lower: str, upper
 def _coded_scale(
     coded: Mapping[Number, str], *, ends: tuple[float | None, float | None], lower: str, upper: str
 ) -> Scale:
-    found = sort_codes(coded)
-    levels, alternatives = dict(found.levels), dict(found.alternatives)
-    missing = set(found.missing)
+    codes = sort_codes(coded)
+    levels, alternatives = dict(codes.levels), dict(codes.alternatives)
+    missing = set(codes.missing)
     lo, hi = ends
     for code, label in coded.items():
         if code not in levels:

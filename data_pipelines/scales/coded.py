@@ -68,12 +68,12 @@ def coded_lines(text: str) -> Coded | None:
     Raises NotUnderstood if a line is neither a code with its label nor a heading before the first of them.
     """
     lines = [line for line in text.splitlines() if line.strip()]
-    found = [_LINE.match(plain_text(line)) for line in lines]
-    if sum(match is not None for match in found) < 2:
+    matches = [_LINE.match(plain_text(line)) for line in lines]
+    if sum(match is not None for match in matches) < 2:
         return None
     labels: dict[Number, str] = {}
     heading = []
-    for line, match in zip(lines, found):
+    for line, match in zip(lines, matches):
         if match is None and _SYSTEM_MISSING.match(line):
             continue
         if match is None:

@@ -99,7 +99,7 @@ _JOINED = r"\s*(?:[/,;&]|\bor\b|\band\b|\boder\b|\bou\b|\bo\b)\s*"
 
 def _whole(*of_languages: Mapping[str, tuple[str, ...]]) -> re.Pattern[str]:
     phrases = "|".join(
-        phrase for languages in of_languages for found in languages.values() for phrase in found
+        phrase for languages in of_languages for of_language in languages.values() for phrase in of_language
     )
     return re.compile(rf"(?:{phrases})(?:{_JOINED}(?:{phrases}))*", re.IGNORECASE)
 

@@ -180,11 +180,11 @@ def _scale(levels: Levels, passage: Passage, *, labels: Mapping[int, str], words
             return Scale.unknown()
     if len(levels) > MAX_LEVELS:
         return Scale.open_number(lo=float(lo), hi=float(hi), origin="stated", **_beside(passage.extra))
-    found = sort_codes({int(v): labels.get(int(v), "") for v in levels})
-    if len(found.levels) < 2:
+    codes = sort_codes({int(v): labels.get(int(v), "") for v in levels})
+    if len(codes.levels) < 2:
         return Scale.unknown()
-    aside = {**dict.fromkeys(found.missing, "missing"), **found.alternatives, **passage.extra}
-    return Scale.of_levels(found.levels, origin="stated", **_beside(aside))
+    aside = {**dict.fromkeys(codes.missing, "missing"), **codes.alternatives, **passage.extra}
+    return Scale.of_levels(codes.levels, origin="stated", **_beside(aside))
 
 
 def _beside(aside: Mapping[int, str]) -> dict:

@@ -36,7 +36,7 @@ class Number:
 
 def numbers_in(plain: str) -> list[Number]:
     """The numbers that can be read in one way only; `unread_digits` tells whether there are others."""
-    found = []
+    numbers = []
     for match in _NUMBER.finditer(plain):
         raw = match[1].lower()
         start, end = match.span(1)
@@ -55,8 +55,8 @@ def numbers_in(plain: str) -> list[Number]:
             continue
         if start > 0 and end < len(plain) and plain[start - 1] in "\"'" and plain[end] == plain[start - 1]:
             start, end = start - 1, end + 1
-        found.append(Number(value, start, end, style))
-    return found
+        numbers.append(Number(value, start, end, style))
+    return numbers
 
 
 # Digits with what may belong to them, unless they are part of a name ("Q3", "2nd").
@@ -93,5 +93,5 @@ def is_step(plain: str, number: Number) -> bool:
 def step_of(plain: str) -> float:
     """The step between two answers ("a multiple of 100", "in increments of 0.5"); 0 where none is given."""
     match = _STEP.search(plain)
-    found = numbers_in(plain[match.end() :]) if match else []
-    return found[0].value if found else 0.0
+    numbers = numbers_in(plain[match.end() :]) if match else []
+    return numbers[0].value if numbers else 0.0

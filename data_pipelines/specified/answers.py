@@ -122,13 +122,13 @@ def scale_of(declared: AnswerScale, deposit: Deposit) -> Scale:
         return Scale.open_number(lo=declared.lo, hi=declared.hi, origin="codebook", **beside)
     if declared.read is not None:
         words = words_of(declared.read, deposit)
-        found = read_codebook(words, lo=None, hi=None)
-        if found.scale.kind == "unknown":
-            why = f" ({found.note})" if found.note else ""
+        read = read_codebook(words, lo=None, hi=None)
+        if read.scale.kind == "unknown":
+            why = f" ({read.note})" if read.note else ""
             raise InputError(
                 f"no scale can be read from {shown(words)}{why}; write it out as levels, or as lo and hi with labels."
             )
-        return _with_declared(found.scale, declared, beside)
+        return _with_declared(read.scale, declared, beside)
     if declared.levels:
         levels = {_number(level): label for level, label in declared.levels.items()}
         return Scale.of_levels(levels, origin="codebook", nominal=declared.nominal, **beside)

@@ -100,5 +100,5 @@ def _refused(path: Path, refused: list[GateResult]) -> InputError:
 
 def _provenance(studies: list[BuiltStudy]) -> bytes:
     """Where each text of each study comes from: for the page on which a person reviews it."""
-    found = {study.study_id: study.provenance for study in studies}
-    return (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode()
+    places = {study.study_id: study.provenance for study in studies}
+    return (json.dumps(places, indent=1, ensure_ascii=False) + "\n").encode()

@@ -26,13 +26,13 @@ def entries(text: str, columns: Sequence[str]) -> dict[str, str]:
     lines = text.split("\n")
     starts = [_named(line, names) for line in lines]
     only_marked = any(is_marked for _, is_marked in starts)
-    found: dict[str, list[str]] = {}
+    lines_of: dict[str, list[str]] = {}
     current: list[str] | None = None
     blank, mark = False, ""
     for line, (name, is_marked) in zip(lines, starts, strict=True):
         begins = name is not None and (is_marked or not only_marked)
-        if begins and name is not None and name not in found:
-            current = found[name] = [line]
+        if begins and name is not None and name not in lines_of:
+            current = lines_of[name] = [line]
             mark = line[: line.index(name)]
         elif (
             begins
@@ -44,15 +44,15 @@ def entries(text: str, columns: Sequence[str]) -> dict[str, str]:
         elif current is not None:
             current.append(line)
         blank = not line.strip()
-    return {name: "\n".join(of).strip() for name, of in found.items()}
+    return {name: "\n".join(of).strip() for name, of in lines_of.items()}
 
 
 def entry(text: str, column: str, columns: Sequence[str], place: str) -> str:
     """The entry of one column; raises InputError if there is none."""
-    found = entries(text, (*columns, column))
-    if column not in found:
+    known = entries(text, (*columns, column))
+    if column not in known:
         raise InputError(f"{place}: no line begins with the column {column!r}; quote its text with `after`.")
-    return found[column]
+    return known[column]
 
 
 def _is_entry_of_another(line: str, mark: str) -> bool:

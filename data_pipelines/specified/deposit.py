@@ -34,9 +34,9 @@ class Deposit:
         # A link may lead anywhere.
         if not path.resolve().is_relative_to(self.folder.resolve()):
             return [f"files.{name}: {source.path} lies outside the specification's folder"]
-        found = self.sha256(name)
-        if source.sha256 is not None and source.sha256.lower() != found:
-            return [f"files.{name}: {source.path} has the SHA-256 {found}, expected is {source.sha256}"]
+        digest = self.sha256(name)
+        if source.sha256 is not None and source.sha256.lower() != digest:
+            return [f"files.{name}: {source.path} has the SHA-256 {digest}, expected is {source.sha256}"]
         return []
 
     def path(self, name: str) -> Path:

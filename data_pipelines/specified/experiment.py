@@ -39,7 +39,7 @@ def variants_of_experiment(specification: Specification, folder: Path = Path()) 
     Raises InputError as `items_of_experiment`, and for a multiverse that cannot be.
     """
     deposit = Deposit(folder, specification)
-    found = {}
+    variants = {}
     for study_id, study in specification.studies.items():
         items = list(_items(study_id, study, specification, deposit))
         arms = {arm.name: arm for arm in _arms(study_id, study, deposit)}
@@ -52,10 +52,10 @@ def variants_of_experiment(specification: Specification, folder: Path = Path()) 
         }
         controls = [name for name, outcome in study.outcomes.items() if outcome.negative_control]
         try:
-            found[study_id] = variants_of(items, study.multiverse, wordings=wordings, controls=controls)
+            variants[study_id] = variants_of(items, study.multiverse, wordings=wordings, controls=controls)
         except InputError as error:
             raise InputError(f"{study_id}, {error}") from None
-    return found
+    return variants
 
 
 def _items(study_id: str, study: Study, specification: Specification, deposit: Deposit) -> Iterator[Item]:
@@ -91,8 +91,8 @@ def _arms(study_id: str, study: Study, deposit: Deposit) -> list[Arm]:
             f"{study_id}: {count:,} combinations of levels; declare the conditions to be asked, at most {MOST_ARMS:,}."
         )
     table = ArmTable(study, deposit)
-    found = [table.arm(combination) for combination in itertools.product(*levels)]
-    arms = {arm.name: arm for arm in found if arm is not None}
+    combined = [table.arm(combination) for combination in itertools.product(*levels)]
+    arms = {arm.name: arm for arm in combined if arm is not None}
     if not arms:
         raise InputError(f"{study_id}: no combination of levels fits one of its conditions.")
     return list(arms.values())

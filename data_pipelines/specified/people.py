@@ -53,7 +53,7 @@ def weights(study: Study, rows: Rows) -> list[float | None]:
     """Survey weights; raises InputError for one that is no positive number."""
     if study.weight is None:
         return [None] * rows.frame.height
-    found = []
+    read = []
     for number, cell in zip(rows.numbers, rows.cells(study.weight).to_list(), strict=True):
         try:
             weight = None if cell is None else float(cell)
@@ -63,8 +63,8 @@ def weights(study: Study, rows: Rows) -> list[float | None]:
             raise InputError(
                 f"{rows.table.name}, row {number}: weight {cell!r} is not a number of at least 0."
             )
-        found.append(weight)
-    return found
+        read.append(weight)
+    return read
 
 
 class People:

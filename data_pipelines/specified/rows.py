@@ -64,24 +64,24 @@ class Rows:
             level = value if what.levels else self.loop[what.loop]
             return pl.repeat(level, self.frame.height, eager=True, dtype=pl.String)
         if any(level.when for level in what.levels.values()):
-            found = pl.repeat(None, self.frame.height, eager=True, dtype=pl.String)
+            levels = pl.repeat(None, self.frame.height, eager=True, dtype=pl.String)
             for name, level in reversed(what.levels.items()):
-                found = found.zip_with(~self.where(level.when), pl.repeat(name, found.len(), eager=True))
-            return found
+                levels = levels.zip_with(~self.where(level.when), pl.repeat(name, levels.len(), eager=True))
+            return levels
         column = self.column(what.column or factor)
-        found = coded(self.frame[column])
+        levels = coded(self.frame[column])
         missing = self.table.missing.get(column, frozenset())
         if not what.levels:
             return (
-                found.replace_strict(dict.fromkeys(missing), default=found, return_dtype=pl.String)
+                levels.replace_strict(dict.fromkeys(missing), default=levels, return_dtype=pl.String)
                 if missing
-                else found
+                else levels
             )
         names = {value: name for name, level in what.levels.items() for value in codes_of(name, level)}
         labels = {
             label: names[c] for c, label in self.table.value_labels.get(column, {}).items() if c in names
         }
-        return found.replace_strict({**labels, **names}, default=None, return_dtype=pl.String)
+        return levels.replace_strict({**labels, **names}, default=None, return_dtype=pl.String)
 
     def overlaps(self, what: Factor) -> int:
         """How many rows fit several levels that are told apart by `when`."""
@@ -175,11 +175,11 @@ def study_rows(study: Study, deposit: Deposit) -> list[Rows]:
     every = [Rows(table=table, frame=frame, loop=loop) for loop in loops(study)]
     problems = list(dict.fromkeys(p for rows in every for p in missing_columns(study, rows)))
     if problems:
-        found = ", ".join(frame.columns[:-1][:40]) + (", ..." if frame.width > 41 else "")
+        shown = ", ".join(frame.columns[:-1][:40]) + (", ..." if frame.width > 41 else "")
         raise InputError(
             f"{deposit.path(study.data)}: {counted(len(problems), 'column')} of the specification are not there:\n"
             + "\n".join(f"  {problem}" for problem in problems)
-            + f"\n  found: {found}"
+            + f"\n  found: {shown}"
         )
     return [rows.filtered(rows.where(study.rows)) for rows in every]
 

@@ -76,30 +76,30 @@ def _cell(where: TextFrom, deposit: Deposit) -> str:
     rows = table.frame
     for name, value in where.row.items():
         rows = rows.filter((coded(rows[name]) == value).fill_null(False))
-    found = rows[where.column].drop_nulls().unique().to_list()
-    if rows.height and not found:
+    values = rows[where.column].drop_nulls().unique().to_list()
+    if rows.height and not values:
         return ""
-    if len(found) != 1:
+    if len(values) != 1:
         raise InputError(
-            f"{table.name}: {len(found)} different texts in column {where.column!r} of the rows {where.row}; name one."
+            f"{table.name}: {len(values)} different texts in column {where.column!r} of the rows {where.row}; name one."
         )
-    return found[0]
+    return values[0]
 
 
 def _at_path(where: TextFrom, deposit: Deposit) -> str:
     """The text at a JSON pointer (RFC 6901)."""
-    path, found = deposit.path(where.file), deposit.json(where.file)
+    path, value = deposit.path(where.file), deposit.json(where.file)
     for step in (where.path or "").split("/")[1:]:
         key = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, dict) and key in found:
-            found = found[key]
-        elif isinstance(found, list) and key.isdigit() and len(key) < 9 and int(key) < len(found):
-            found = found[int(key)]
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+        elif isinstance(value, list) and key.isdigit() and len(key) < 9 and int(key) < len(value):
+            value = value[int(key)]
         else:
             raise InputError(f"{path}: nothing at {where.path!r} (no {key!r}).")
-    if not isinstance(found, str):
-        raise InputError(f"{path}: no text at {where.path!r} ({kind_of(found)}).")
-    return found
+    if not isinstance(value, str):
+        raise InputError(f"{path}: no text at {where.path!r} ({kind_of(value)}).")
+    return value
 
 
 def _question(where: TextFrom, deposit: Deposit) -> str:
@@ -112,15 +112,17 @@ def _question(where: TextFrom, deposit: Deposit) -> str:
         and element.get("Element") == "SQ"
         and isinstance(element.get("Payload"), dict)
     ]
-    found = [p for p in payloads if p.get("QuestionID") == where.question] or [
+    matching = [p for p in payloads if p.get("QuestionID") == where.question] or [
         p for p in payloads if p.get("DataExportTag") == where.question
     ]
-    if len(found) != 1 or not isinstance(found[0].get("QuestionText"), str):
-        count = f"{counted(len(found), 'question has', 'questions have')}" if found else "no question has"
+    if len(matching) != 1 or not isinstance(matching[0].get("QuestionText"), str):
+        count = (
+            f"{counted(len(matching), 'question has', 'questions have')}" if matching else "no question has"
+        )
         raise InputError(
             f"{deposit.path(where.file)}: {count} the id or tag {where.question!r} and a text; use the id (QID7)."
         )
-    return found[0]["QuestionText"]
+    return matching[0]["QuestionText"]
 
 
 def _entry(column: str, name: str, deposit: Deposit) -> str:

@@ -96,10 +96,10 @@ def quickstart(
     evaluation = run(out, seed=seed)
     print_rich(summary_table(evaluation))
     for part in evaluation.parts:
-        found = evaluation.metric("true_effect_correlation", part=part)
-        if found is not None and found.value is not None:
+        correlation = evaluation.metric("true_effect_correlation", part=part)
+        if correlation is not None and correlation.value is not None:
             say(
-                f"correlation of predicted with true effects, {part}: {found.value:.2f} (n = {counted(found.n, 'item')})"
+                f"correlation of predicted with true effects, {part}: {correlation.value:.2f} (n = {counted(correlation.n, 'item')})"
             )
     say(f"report:   {out / 'evaluation' / 'report.html'}")
     say(f"exported: {out / 'exported'}")

@@ -61,25 +61,25 @@ def verify(
     jax.config.update("jax_platforms", "cpu")
     from socsci_jax.verification.compare import compare, difference_table
 
-    found = compare(a, b)
-    for label, where in zip("AB", found.sides):
+    comparison = compare(a, b)
+    for label, where in zip("AB", comparison.sides):
         say(f"{label}: {where}")
-    if found.different:
-        print_rich(difference_table(found))
-    for label, names in zip("AB", found.only):
+    if comparison.different:
+        print_rich(difference_table(comparison))
+    for label, names in zip("AB", comparison.only):
         for name in names[:20]:
             say(f"only in {label}: {name}")
-    for kind, differing in (("file", found.files), ("config", found.config)):
+    for kind, differing in (("file", comparison.files), ("config", comparison.config)):
         for key, (there, here) in differing.items():
             say(f"{kind} {key}: A {cell(there or 'absent')}, B {cell(here or 'absent')}")
     say(
-        f"tensors: {len(found.equal):,} with equal bits, {len(found.different):,} different, "
-        f"{len(found.only[0]):,} only in A, {len(found.only[1]):,} only in B; "
-        f"different files: {len(found.files)}; different keys of the config: {len(found.config)}"
+        f"tensors: {len(comparison.equal):,} with equal bits, {len(comparison.different):,} different, "
+        f"{len(comparison.only[0]):,} only in A, {len(comparison.only[1]):,} only in B; "
+        f"different files: {len(comparison.files)}; different keys of the config: {len(comparison.config)}"
     )
     if json_path is not None:
-        found.write(json_path)
+        comparison.write(json_path)
         say(f"written: {json_path}")
-    say("all equal" if found.all_equal else "not equal")
-    if not found.all_equal:
+    say("all equal" if comparison.all_equal else "not equal")
+    if not comparison.all_equal:
         raise typer.Exit(1)

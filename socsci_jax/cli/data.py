@@ -69,15 +69,15 @@ def data_inspect(
     from socsci_jax.studies.store import StudyStore
 
     store = StudyStore(store_path)
-    found = inspect_store(store)
+    inspection = inspect_store(store)
     say(f"{store_path}: {store.manifest['source']} ({store.manifest['license']})")
     say(f"content hash {store.content_hash}; built by `{store.manifest['command']}`")
-    print_table("Studies", found.studies)
-    print_table("Scales: kind, range, where read", found.scales)
-    print_table("What is known of people, in the words that models are trained with", found.attributes)
-    print_table("Outcomes whose arms state different scales", found.disagreements)
-    print_table("Arms that read the same", found.equal_texts)
-    print_table("Labels that run against those of other outcomes", found.opposite)
+    print_table("Studies", inspection.studies)
+    print_table("Scales: kind, range, where read", inspection.scales)
+    print_table("What is known of people, in the words that models are trained with", inspection.attributes)
+    print_table("Outcomes whose arms state different scales", inspection.disagreements)
+    print_table("Arms that read the same", inspection.equal_texts)
+    print_table("Labels that run against those of other outcomes", inspection.opposite)
     print_rejects(store)
     for path in sorted((store_path / "splits").glob("*.parquet")):
         say(f"split: {path.stem}")
@@ -131,10 +131,10 @@ def data_layout(
 
     from socsci_jax.studies.layouts import load_layout
 
-    found = load_layout(layout)
+    chosen = load_layout(layout)
     if attributes:
-        found = dataclasses.replace(found, attributes=attributes)
-    print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        chosen = dataclasses.replace(chosen, attributes=attributes)
+    print(json.dumps(chosen.to_dict(), indent=2, ensure_ascii=False))
 
 
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")]

@@ -73,7 +73,7 @@ def run(
 
     check_free(out, replaces=WRITTEN if replace else None)
     store = sj.open_store(calibration)
-    found = sj.forecast(
+    forecast = sj.forecast(
         experiment,
         sj.open_model(model),
         calibration=store,
@@ -84,10 +84,10 @@ def run(
         seed=seed,
         allow_unknown=allow_unknown,
     )
-    write_forecast(found, out, per_arm=per_arm, replace=replace)
-    _show(found)
-    show_multiverse(found.multiverse)
-    _show_plan(found, per_arm)
+    write_forecast(forecast, out, per_arm=per_arm, replace=replace)
+    _show(forecast)
+    show_multiverse(forecast.multiverse)
+    _show_plan(forecast, per_arm)
     say(f"written: {out}, to be read from {out / REPORT}")
 
 
@@ -143,11 +143,11 @@ def score_command(
     from socsci_jax.storage import check_free
 
     check_free(out, replaces=WRITTEN if replace else None)
-    found = score(read_lock(locked), sj.open_store(data) if data.is_dir() else read_table(data))
-    write_score(found, out, replace=replace)
-    print_table("Forecast against people", found.measures.with_columns(_rounded()))
-    if found.outside:
-        say(f"{counted(found.outside, 'answer lies', 'answers lie')} off their scale and are excluded.")
+    scored = score(read_lock(locked), sj.open_store(data) if data.is_dir() else read_table(data))
+    write_score(scored, out, replace=replace)
+    print_table("Forecast against people", scored.measures.with_columns(_rounded()))
+    if scored.outside:
+        say(f"{counted(scored.outside, 'answer lies', 'answers lie')} off their scale and are excluded.")
     say(f"written: {out}, to be read from {out / REPORT}")
 
 
@@ -163,10 +163,10 @@ def _personas(path: Path) -> pl.DataFrame | StudyStore:
     return sj.open_store(path) if path.is_dir() else read_people(path)
 
 
-def _show(found: Forecast) -> None:
+def _show(forecast: Forecast) -> None:
     import polars as pl
 
-    population, calibration = found.population, found.calibration
+    population, calibration = forecast.population, forecast.calibration
     say(
         f"{counted(population.personas.height, 'persona')} ({population.source}), effective sample size "
         f"{population.effective_size:.0f}; calibrated on {calibration.contrasts} effects of {counted(calibration.studies, 'study')}."
@@ -175,7 +175,7 @@ def _show(found: Forecast) -> None:
         f"Of a predicted effect {calibration.slope:.0%} is expected of people; the mean effect of a treatment is "
         f"{calibration.mean_effect:+.1f} points."
     )
-    told = found.effects.filter(pl.col("abstains") == "")
+    told = forecast.effects.filter(pl.col("abstains") == "")
     shown = [
         "outcome",
         "condition",
@@ -191,31 +191,31 @@ def _show(found: Forecast) -> None:
         "Expected effects, in percentage points of the scale's range",
         told.select(shown).with_columns(_rounded()),
     )
-    refused = found.effects.filter(pl.col("abstains") != "")
+    refused = forecast.effects.filter(pl.col("abstains") != "")
     if refused.height:
         print_table(
             "No forecast: too far from all that is known", refused.select("outcome", "condition", "abstains")
         )
     print_table(
         "Probability of the highest and of the lowest mean",
-        found.ranks.with_columns(_rounded()),
+        forecast.ranks.with_columns(_rounded()),
     )
     say(
         "Intervals hold for studies like those of the calibration; the number of simulated people does not enter them."
     )
 
 
-def _show_plan(found: Forecast, per_arm: int) -> None:
+def _show_plan(forecast: Forecast, per_arm: int) -> None:
     """Power of the study that is planned in words, and how its people are best divided."""
     from socsci_jax.forecasting.collecting import allocation
     from socsci_jax.forecasting.power import sentences
 
-    for text in sentences(found.effects, found.arms, per_arm)[:20]:
+    for text in sentences(forecast.effects, forecast.arms, per_arm)[:20]:
         say(text)
-    references = found.effects["reference"].unique().to_list()
+    references = forecast.effects["reference"].unique().to_list()
     if len(references) == 1:
-        people = per_arm * found.arms["condition"].n_unique()
-        divided = allocation(found.arms, people, control=references[0])
+        people = per_arm * forecast.arms["condition"].n_unique()
+        divided = allocation(forecast.arms, people, control=references[0])
         print_table(
             f"How {counted(people, 'person is', 'people are')} best divided", divided.with_columns(_rounded())
         )

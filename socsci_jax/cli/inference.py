@@ -220,7 +220,7 @@ def conjoint_command(
     if source.is_dir():
         store = StudyStore(source)
         predicted = None if predictions is None else read_predictions(predictions, store).frame
-        found = conjoint_of_store(store, predicted, restricted=groups, seed=seed)
+        result = conjoint_of_store(store, predicted, restricted=groups, seed=seed)
     else:
         columns = Columns(
             choice=choice,
@@ -231,8 +231,8 @@ def conjoint_command(
             agrees=agrees,
         )
         simulated = None if predictions is None else read_table(predictions)
-        found = conjoint_of_table(read_table(source), simulated, columns, restricted=groups, seed=seed)
-    overall = found.table.filter(found.table["group"].is_null()).drop("group")
+        result = conjoint_of_table(read_table(source), simulated, columns, restricted=groups, seed=seed)
+    overall = result.table.filter(result.table["group"].is_null()).drop("group")
     for (whose, estimand), rows in overall.group_by("source", "estimand", maintain_order=True):
         if whose != "agreement":
             print_table(f"{estimand} ({whose})", _rounded(rows.drop("source", "estimand")))
@@ -240,9 +240,9 @@ def conjoint_command(
         print_table(
             "Simulated against human effects", _rounded(agreement.drop("source", "attribute", "level", "p"))
         )
-    for note in found.notes:
+    for note in result.notes:
         say(f"note: {note}")
-    for path in write_tables(found.table, out, rejects=found.excluded):
+    for path in write_tables(result.table, out, rejects=result.excluded):
         say(f"written: {path}")
 
 

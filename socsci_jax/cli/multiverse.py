@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 _SHOWN_FINDINGS = 20
 
 
-def show_multiverse(found: Multiverse) -> None:
+def show_multiverse(multiverse: Multiverse) -> None:
     """The summary of variants, and the checks that are flagged; nothing where there are none."""
     import polars as pl
 
-    summary, checks = found.summary, found.checks
+    summary, checks = multiverse.summary, multiverse.checks
     varied = summary.filter(pl.col("declared") > 1)
     if varied.height:
         asked, declared = varied["asked"].max(), varied["declared"].max()

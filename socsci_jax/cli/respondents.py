@@ -89,7 +89,7 @@ def respondents(
     from socsci_jax.simulation.batches import discard_batches
 
     check_out(out, replace=replace)
-    found = sj.respondents(
+    drawn = sj.respondents(
         experiment,
         sj.open_model(model),
         people=sj.open_store(people) if people.is_dir() else read_people(people),
@@ -104,31 +104,31 @@ def respondents(
         seed=seed,
         beside=out,
     )
-    written = write_respondents(found, out, metadata={"command": command_line()})
+    written = write_respondents(drawn, out, metadata={"command": command_line()})
     discard_batches(out)
-    _show(found)
-    say(f"written: {', '.join(map(str, written))} ({counted(found.rows.height, 'respondent')})")
+    _show(drawn)
+    say(f"written: {', '.join(map(str, written))} ({counted(drawn.rows.height, 'respondent')})")
 
 
 def _batteries(texts: list[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    batteries: dict[str, list[str]] = {}
     for text in texts:
         name, equals, outcomes = text.partition("=")
         if not equals or not name.strip() or not outcomes.strip():
             raise InputError(
                 f"battery {text!r}: write a name and its outcomes, as in 'mood = happy, calm, -sad'."
             )
-        if name.strip() in found:
+        if name.strip() in batteries:
             raise InputError(f"battery {name.strip()!r} is given twice; give each once.")
-        found[name.strip()] = [outcome.strip() for outcome in outcomes.split(",")]
-    return found
+        batteries[name.strip()] = [outcome.strip() for outcome in outcomes.split(",")]
+    return batteries
 
 
-def _show(found: Respondents) -> None:
+def _show(drawn: Respondents) -> None:
     import polars as pl
 
     rounded = pl.col(pl.Float64).round(2)
-    table = found.statistics
+    table = drawn.statistics
     correlations = table.filter(pl.col("statistic").is_in(["r", "r_within", "r_between", "cramers_v"]))
     if correlations.height:
         key = ["condition", "outcome", "other", "source"]

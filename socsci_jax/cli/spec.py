@@ -114,14 +114,14 @@ def draft(
         write_draft(from_table.specification, out, replace=replace)
         _say_holes(out, from_table.specification)
         return
-    found = draft_by_rules(deposit)
-    for line in describe(found):
+    proposal = draft_by_rules(deposit)
+    for line in describe(proposal):
         say(line)
     if model_url:
         from data_pipelines.drafting.model.run import ask_model
 
         asked = ask_model(
-            found,
+            proposal,
             url=model_url,
             model=model,
             key_variable=key_variable,
@@ -130,11 +130,11 @@ def draft(
             prices=(price_in, price_out),
             timeout_seconds=timeout,
         )
-        found = asked.draft
+        proposal = asked.draft
         for line in asked.lines:
             say(line)
-    write_draft(found.specification, out, replace=replace)
-    _say_holes(out, found.specification)
+    write_draft(proposal.specification, out, replace=replace)
+    _say_holes(out, proposal.specification)
 
 
 def _say_holes(out: Path, specification: Specification) -> None:

@@ -106,12 +106,12 @@ class ContrastPlan(EpochPlan):
         return [part for half in halves for part in self._fitting(self._group(group.branches[:, half]))]
 
     def _groups(self, rng: np.random.Generator) -> list[_Group]:
-        found = []
+        groups = []
         for branches in self._sets:  # [arms, people]
             people = branches.shape[1]
             for chosen in np.array_split(rng.permutation(people), max(1, round(people / self._personas))):
-                found.append(self._group(branches[:, chosen]))
-        return found
+                groups.append(self._group(branches[:, chosen]))
+        return groups
 
     def _group(self, branches: np.ndarray) -> _Group:
         """The trees of branches [arms, people]; every second person belongs to the second half."""
@@ -182,11 +182,11 @@ def _branches_of_sets(lengths: Lengths) -> list[np.ndarray]:
     contrasted = np.flatnonzero(lengths.branch_cell >= 0)
     cell, person = lengths.branch_cell[contrasted], lengths.branch_person[contrasted]
     order = np.lexsort((person, cell))
-    found: dict[int, list[np.ndarray]] = {}
+    of_set: dict[int, list[np.ndarray]] = {}
     for arm in np.split(contrasted[order], np.flatnonzero(np.diff(cell[order])) + 1):
         if len(arm):
-            found.setdefault(int(lengths.cell_set[lengths.branch_cell[arm[0]]]), []).append(arm)
-    return [np.stack(found[number]) for number in sorted(found)]
+            of_set.setdefault(int(lengths.cell_set[lengths.branch_cell[arm[0]]]), []).append(arm)
+    return [np.stack(of_set[number]) for number in sorted(of_set)]
 
 
 class _MicroBatch:

@@ -81,13 +81,13 @@ def contrast_table(train: pl.DataFrame, store: StudyStore, targets: ContrastTarg
     for key, answers in train.sort([*keys, "item_id"], nulls_last=True).group_by(keys, maintain_order=True):
         pool = _drawn(of_study[(key[0], *key[2:])], targets, key=(key[0], *key[2:]))
         for arms in _sets_of_one_scale(answers, items):
-            found, reason = _statistics(arms, items, people=pool.height)
+            statistics, reason = _statistics(arms, items, people=pool.height)
             if reason is not None:
                 refused += [
                     (i, reason, n) for i, n in arms.group_by("item_id").len().sort("item_id").iter_rows()
                 ]
                 continue
-            cells += [{"set": number, **cell} for cell in found]
+            cells += [{"set": number, **cell} for cell in statistics]
             people.append(pool.with_row_index("person").with_columns(set=pl.lit(number, pl.Int64)))
             number += 1
     return ContrastTable(

@@ -70,9 +70,9 @@ def tokenizer_files(header: GgufHeader) -> dict[str, bytes]:
     metadata, where = header.metadata, header.path
     kind, cut = metadata.get("tokenizer.ggml.model"), _CUTS.get(metadata.get("tokenizer.ggml.pre"))
     if kind != "gpt2" or cut is None:
-        found = f"{kind!r}" if kind != "gpt2" else f"'gpt2' cut as {metadata.get('tokenizer.ggml.pre')!r}"
+        described = f"{kind!r}" if kind != "gpt2" else f"'gpt2' cut as {metadata.get('tokenizer.ggml.pre')!r}"
         raise InputError(
-            f"{where}: the tokenizer is {found}, but only byte-level BPE ('gpt2') cut as {', '.join(_CUTS)} is read "
+            f"{where}: the tokenizer is {described}, but only byte-level BPE ('gpt2') cut as {', '.join(_CUTS)} is read "
             "from GGUF; name a folder with this model's tokenizer in the Hugging Face format (model.tokenizer=FOLDER)."
         )
     tokens, types = _tokens(header)

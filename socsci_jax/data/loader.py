@@ -60,16 +60,16 @@ class PlannedRows:
 
     def _put_contrasts(self, batch: TreeRows, g: int, row: PlannedRow) -> None:
         """Every prompt of the row has one comparison, in the order of the prompts."""
-        found = row.contrasted
+        contrasted = row.contrasted
         here = slice(0, len(row.branch))
-        batch.contrast_cell[g, here] = found.local_cell
-        batch.contrast_set[g, here] = found.group
-        batch.contrast_half[g, here] = found.half
-        batch.contrast_weight[g, here] = found.weight
+        batch.contrast_cell[g, here] = contrasted.local_cell
+        batch.contrast_set[g, here] = contrasted.group
+        batch.contrast_half[g, here] = contrasted.half
+        batch.contrast_weight[g, here] = contrasted.weight
         statistics = self._shards.cell_statistics
-        batch.contrast_mean[g, here] = statistics.mean[found.cell]
-        batch.contrast_error[g, here] = statistics.error[found.cell]
-        batch.contrast_answers[g, here] = statistics.answers[found.cell]
+        batch.contrast_mean[g, here] = statistics.mean[contrasted.cell]
+        batch.contrast_error[g, here] = statistics.error[contrasted.cell]
+        batch.contrast_answers[g, here] = statistics.answers[contrasted.cell]
 
     def digest(self, arrays: dict[str, np.ndarray]) -> int:
         """Of what `self[step]` gave: digests of several processes add up to that of the whole step (modulo 2^64).
@@ -78,10 +78,10 @@ class PlannedRows:
         """
         total = 0
         for number, place in np.ndenumerate(self._places):
-            found = hashlib.blake2b(int(place).to_bytes(8, "little"), digest_size=8)
+            digest = hashlib.blake2b(int(place).to_bytes(8, "little"), digest_size=8)
             for name in sorted(arrays):
-                found.update(np.ascontiguousarray(arrays[name][number]))
-            total += int.from_bytes(found.digest(), "little")
+                digest.update(np.ascontiguousarray(arrays[name][number]))
+            total += int.from_bytes(digest.digest(), "little")
         return total % 2**64
 
     def _paths(self, prefixes: list[int], branches: list[int], shared: list[int]) -> Iterator[PromptPath]:

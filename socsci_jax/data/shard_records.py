@@ -48,12 +48,19 @@ class RecordWriter:
 
 
 def encode_branch(branch: Branch) -> bytes:
-    found = branch.comparisons
-    sizes = np.array([len(branch.ids), len(branch.read), len(branch.slot_id), *found.path.shape], np.int32)
+    comparisons = branch.comparisons
+    sizes = np.array(
+        [len(branch.ids), len(branch.read), len(branch.slot_id), *comparisons.path.shape], np.int32
+    )
     integers = (sizes, branch.ids, branch.depth, branch.end, branch.read, branch.slot_read, branch.slot_id)
-    floats = (branch.slot_weight, found.target.reshape(-1), found.gap.reshape(-1), found.weight)
+    floats = (
+        branch.slot_weight,
+        comparisons.target.reshape(-1),
+        comparisons.gap.reshape(-1),
+        comparisons.weight,
+    )
     return (
-        np.concatenate([*integers, found.path.reshape(-1)]).astype(np.int32).tobytes()
+        np.concatenate([*integers, comparisons.path.reshape(-1)]).astype(np.int32).tobytes()
         + np.concatenate(floats).astype(np.float32).tobytes()
     )
 

@@ -184,9 +184,9 @@ class TreeShards:
             )
         for name, size in self.metadata["files"].items():
             path = folder / name
-            found = path.stat().st_size if path.is_file() else None
-            if found != size:
-                state = "missing" if found is None else f"{counted(found, 'byte')} long"
+            bytes_there = path.stat().st_size if path.is_file() else None
+            if bytes_there != size:
+                state = "missing" if bytes_there is None else f"{counted(bytes_there, 'byte')} long"
                 raise InputError(
                     f"{path}: this training shard is {state}, {counted(size, 'byte was', 'bytes were')} written; "
                     f"delete {folder} and start again, it will be rebuilt from the study store."

@@ -59,10 +59,10 @@ def _without_alternatives(
     """The responses that are on their scale, and counts of those that are alternatives, with the reason."""
     codes = [(i, float(code)) for i, item in store.item_by_id.items() for code in item.scale.alternatives]
     off_scale = pl.DataFrame(codes, schema={"item_id": pl.String, "value": pl.Float64}, orient="row")
-    found = train.join(off_scale, on=["item_id", "value"], how="semi")
-    if found.is_empty():
+    alternative = train.join(off_scale, on=["item_id", "value"], how="semi")
+    if alternative.is_empty():
         return train, no_rows()
-    counts = found.group_by("item_id", "value").len().sort("item_id", "value")
+    counts = alternative.group_by("item_id", "value").len().sort("item_id", "value")
     rows = [
         (i, f"answer {format_value(v)} is an alternative, which {why}", n) for i, v, n in counts.iter_rows()
     ]
@@ -112,13 +112,13 @@ def _answers(train: pl.DataFrame, keys: list[str], rationales: Rationales | None
     branches = counted.group_by(keys, maintain_order=True).agg("text", "count")
     # Millions of branches have few different targets: each is one object.
     known: dict[tuple[tuple, tuple], BranchTargets] = {}
-    found = []
+    targets = []
     for texts, counts in branches.select("text", "count").iter_rows():
         key = tuple(texts), tuple(counts)
         if key not in known:
             known[key] = BranchTargets(*key)
-        found.append(known[key])
-    return TargetTable(branches.select("prefix", "rank"), found, refused_rows(refused))
+        targets.append(known[key])
+    return TargetTable(branches.select("prefix", "rank"), targets, refused_rows(refused))
 
 
 def _pairs(train: pl.DataFrame, keys: list[str], targets: Targets) -> TargetTable:
@@ -149,14 +149,14 @@ def _pairs(train: pl.DataFrame, keys: list[str], targets: Targets) -> TargetTabl
         .group_by(keys, maintain_order=True)
         .agg("value", "rejected", "count")
     )
-    found = []
+    pairs_of_branch = []
     for chosen, rejected, counts in branches.select("value", "rejected", "count").iter_rows():
         values = tuple(sorted({*chosen, *rejected}))
         given = dict.fromkeys(values, 0.0)
         for value, count in zip(chosen, counts):
             given[value] += count / targets.pairs_per_response
         pairs = tuple((values.index(a), values.index(b)) for a, b in zip(chosen, rejected))
-        found.append(
+        pairs_of_branch.append(
             BranchTargets(
                 tuple(map(format_value, values)),
                 tuple(given.values()),
@@ -166,7 +166,7 @@ def _pairs(train: pl.DataFrame, keys: list[str], targets: Targets) -> TargetTabl
                 weight=tuple(counts),
             )
         )
-    return TargetTable(branches.select("prefix", "rank"), found, refused_rows(refused))
+    return TargetTable(branches.select("prefix", "rank"), pairs_of_branch, refused_rows(refused))
 
 
 def _others_answers(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -220,14 +220,14 @@ def _distributions(
         .group_by([*keys, *alike.values()], maintain_order=True)
         .agg("value", "count")
     )
-    found = []
+    of_branch = []
     for *key, values, counts in branches.select(*group, "value", "count").iter_rows():
         scale = items[key[0]].scale
         levels = _answers_of(scale, targets, alternatives)
         given = dict(zip(values, counts))
         gaps = (np.diff(scale.levels) / (scale.levels[-1] - scale.levels[0])).tolist()
         gaps = (*gaps, *[0.0] * (len(levels) - len(gaps)))
-        found.append(
+        of_branch.append(
             BranchTargets(
                 tuple(map(format_value, levels)),
                 tuple(given.get(level, 0) for level in levels),
@@ -237,7 +237,7 @@ def _distributions(
                 weight=(sum(counts),),
             )
         )
-    return TargetTable(branches.select("prefix", "rank"), found, refused_rows(refused))
+    return TargetTable(branches.select("prefix", "rank"), of_branch, refused_rows(refused))
 
 
 def _answers_of(scale: Scale, targets: Targets, alternatives: Alternatives) -> tuple[Number, ...]:

@@ -50,10 +50,10 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     elif (folder / "tokenizer.model").is_file():
         text_model, control = read_sentencepiece(folder, config)
     else:
-        found = sorted(path.name for path in folder.iterdir())
+        there = sorted(path.name for path in folder.iterdir())
         raise InputError(
             f"{folder}: no tokenizer here; wanted tokenizer.json, or vocab.json with merges.txt, or tokenizer.model, "
-            f"found {found[:8]}; copy the tokenizer's files into the folder."
+            f"found {there[:8]}; copy the tokenizer's files into the folder."
         )
     return Tokenizer(
         folder=folder,

@@ -218,14 +218,16 @@ def put_row(rows: TreeRows, g: int, paths: Iterable[PromptPath]) -> list[slice]:
     return slots_of_path
 
 
-def _put_comparisons(rows: TreeRows, g: int, start: int, found: Comparisons, *, first_slot: int) -> int:
+def _put_comparisons(rows: TreeRows, g: int, start: int, comparisons: Comparisons, *, first_slot: int) -> int:
     """Writes comparisons from `start` on and returns their number."""
-    if not found.count:
+    if not comparisons.count:
         return 0
-    here = slice(start, start + found.count)
-    _, answers, path = found.path.shape
-    rows.answer_path[g, here, :answers, :path] = np.where(found.path < 0, -1, found.path + first_slot)
-    rows.answer_target[g, here, :answers] = found.target
-    rows.answer_gap[g, here, :answers] = found.gap
-    rows.comparison_weight[g, here] = found.weight
-    return found.count
+    here = slice(start, start + comparisons.count)
+    _, answers, path = comparisons.path.shape
+    rows.answer_path[g, here, :answers, :path] = np.where(
+        comparisons.path < 0, -1, comparisons.path + first_slot
+    )
+    rows.answer_target[g, here, :answers] = comparisons.target
+    rows.answer_gap[g, here, :answers] = comparisons.gap
+    rows.comparison_weight[g, here] = comparisons.weight
+    return comparisons.count

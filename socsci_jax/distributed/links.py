@@ -81,8 +81,8 @@ class Link:
         return nonces
 
     @staticmethod
-    def _verify(found: bytes, needed: bytes) -> None:
-        if not hmac.compare_digest(found, needed):
+    def _verify(given: bytes, needed: bytes) -> None:
+        if not hmac.compare_digest(given, needed):
             raise NotOfThisRun(f"the other side does not know this run's secret ({SECRET})")
 
     def _read(self, size: int, deadline: float | None = None) -> bytes:

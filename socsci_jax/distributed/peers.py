@@ -231,12 +231,12 @@ class Peers:
             values[process] = value
             if len(values) < self.num_processes:
                 return
-            found = [values[i] for i in range(self.num_processes)]
+            gathered = [values[i] for i in range(self.num_processes)]
             del self._gathers[number]
-            self._gathered[number] = found
+            self._gathered[number] = gathered
             self._changed.notify_all()
         for link in self._links.values():
-            link.send({"gathered": number, "values": found})
+            link.send({"gathered": number, "values": gathered})
 
     def _missing(self, number: int) -> list[str]:
         return [name for i, name in sorted(self.names.items()) if i not in self._gathers.get(number, {})]
@@ -284,14 +284,14 @@ def _seconds(name: str, default: float) -> float:
     """A time limit from the environment; raises InputError for what is none."""
     text = os.environ.get(name, str(default))
     try:
-        found = float(text)
+        seconds = float(text)
     except ValueError:
-        found = math.nan
-    if not 0 < found <= bounds.WAITING_SECONDS:
+        seconds = math.nan
+    if not 0 < seconds <= bounds.WAITING_SECONDS:
         raise InputError(
             f"{name} is {text[:40]!r}; give seconds, from above 0 to {bounds.WAITING_SECONDS:.0f}."
         )
-    return found
+    return seconds
 
 
 def _names(numbers: Sequence[int], names: dict[int, str]) -> str:

@@ -62,8 +62,8 @@ def explicit(settings: Mapping[str, str | int | None], *, origin: str, said_by: 
 
 
 def checked_address(address: str, name: str, origin: str) -> str:
-    found = re.fullmatch(r"\S+:(\d+)", address)
-    if found is None or not 0 < int(found[1]) < 2**16:
+    match = re.fullmatch(r"\S+:(\d+)", address)
+    if match is None or not 0 < int(match[1]) < 2**16:
         raise InputError(
             f"{origin}: {name} is {address!r}; give host:port of process 0, such as 10.0.0.1:1234."
         )
@@ -135,9 +135,9 @@ def need_all(environment: Mapping[str, str], names: Sequence[str], *, origin: st
 
 def whole_number(name: str, value: str | int) -> int:
     try:
-        found = int(value)
+        number = int(value)
     except ValueError as error:
         raise InputError(f"{name} is {str(value)[:80]!r}; give a whole number.") from error
-    if abs(found) >= 2**63:
+    if abs(number) >= 2**63:
         raise InputError(f"{name} is a number of {len(str(value))} digits; give that of the scheduler.")
-    return found
+    return number

@@ -145,10 +145,10 @@ class StopSignals:
 @functools.cache
 def source_hash() -> str:
     """Of this package's own source, so that two checkouts of one version are told apart."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
-        found.update(path.read_bytes())
-    return found.hexdigest()[:12]
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 class _told_if_it_fails:

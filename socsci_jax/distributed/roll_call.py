@@ -123,11 +123,11 @@ def _listen(host: str, port: int) -> tuple[str, socket.socket]:
 
 def _addresses(host: str) -> Iterator[tuple[str, socket.AddressFamily]]:
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        resolved = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return
     named = host in _LOOPBACK or host.startswith("127.")
-    for family, _, _, _, address in found:
+    for family, _, _, _, address in resolved:
         is_own = ipaddress.ip_address(address[0].partition("%")[0]).is_loopback
         if is_own == named:
             yield address[0], family

@@ -95,15 +95,15 @@ def expand_hosts(nodes: str) -> list[str]:
 
 def _expand(entry: str, nodes: str) -> list[str]:
     """One entry, whose first bracket is written out and the rest by itself."""
-    found = re.fullmatch(r"([^\[]*)\[([^\]]*)\](.*)", entry)
-    if found is None:
+    match = re.fullmatch(r"([^\[]*)\[([^\]]*)\](.*)", entry)
+    if match is None:
         return [entry]
     numbers = []
-    for part in found[2].split(","):
+    for part in match[2].split(","):
         ends = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
         if ends is None or int(ends[2] or ends[1]) < int(ends[1]):
             raise InputError(
-                f"SLURM: SLURM_STEP_NODELIST is {nodes!r}, in which [{found[2]}] is no list of numbers such as "
+                f"SLURM: SLURM_STEP_NODELIST is {nodes!r}, in which [{match[2]}] is no list of numbers such as "
                 f"[01-03,7]; set {OURS} by hand."
             )
         if int(ends[2] or ends[1]) - int(ends[1]) + len(numbers) >= bounds.PROCESSES:
@@ -113,7 +113,7 @@ def _expand(entry: str, nodes: str) -> list[str]:
         numbers += [
             str(number).zfill(len(ends[1])) for number in range(int(ends[1]), int(ends[2] or ends[1]) + 1)
         ]
-    return [found[1] + number + rest for number in numbers for rest in _expand(found[3], nodes)]
+    return [match[1] + number + rest for number in numbers for rest in _expand(match[3], nodes)]
 
 
 def _tasks_by_node(text: str) -> list[int]:

@@ -246,8 +246,8 @@ def cross_fitted_share(
     rows = np.empty((2, len(conjoint.choice), len(levels.keys)))
     for held in respondent_folds(conjoint.respondent, folds=folds, seed=seed):
         train = duels.rows(~held[duels.first])
-        found = max_min(
+        solution = max_min(
             train, penalty=penalty, design=design, fixed_first=fixed_first, fixed_second=fixed_second
         )
-        rows[0, held], rows[1, held] = found.first.estimate, found.second.estimate
+        rows[0, held], rows[1, held] = solution.first.estimate, solution.second.estimate
     return ipw_share(duels, rows[0], rows[1], design=design)

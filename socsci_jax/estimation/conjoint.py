@@ -66,13 +66,13 @@ class Conjoint:
             object.__setattr__(self, name, value)
 
     def _order(self, name: str, values: np.ndarray) -> tuple[str, ...]:
-        found = np.unique(values).tolist()
-        order = tuple(map(str, self.levels.get(name, found)))
-        if missing := set(found) - set(order):
+        observed = np.unique(values).tolist()
+        order = tuple(map(str, self.levels.get(name, observed)))
+        if missing := set(observed) - set(order):
             raise InputError(
                 f"Attribute {name!r} has level {min(missing)!r}, which its levels do not list: {order}."
             )
-        order = tuple(level for level in order if level in set(found))
+        order = tuple(level for level in order if level in set(observed))
         if len(order) < 2:
             raise InputError(
                 f"Attribute {name!r} has one level, {order[0]!r}, so that it has no effect; leave it out."
@@ -159,12 +159,12 @@ def effect_design(conjoint: Conjoint, restricted: Sequence[Sequence[str]] = ()) 
     effects: dict[tuple[str, str], tuple[int, np.ndarray]] = {}
     width = 1
     for group in dict.fromkeys(group_of.get(name, (name,)) for name in conjoint.attributes):
-        cells, found = _cells(conjoint, group)
+        cells, combinations = _cells(conjoint, group)
         columns.append(cells[:, 1:])
         for name in group:
             baseline, *others = conjoint.levels[name]
             for level in others:
-                effects[name, level] = width, _contrast(found, group.index(name), level, baseline)
+                effects[name, level] = width, _contrast(combinations, group.index(name), level, baseline)
         width += cells.shape[1] - 1
     contrasts = np.zeros((len(effects), width))
     for row, (first, contrast) in enumerate(effects.values()):
@@ -176,24 +176,26 @@ def _cells(conjoint: Conjoint, group: tuple[str, ...]) -> tuple[np.ndarray, list
     """Indicators [N, C] of the combinations of a group's levels that occur, and these combinations."""
     codes = np.stack([conjoint.dummies(name).argmax(axis=1) for name in group], axis=1)
     unique, at = np.unique(codes, axis=0, return_inverse=True)
-    found = [tuple(conjoint.levels[name][code] for name, code in zip(group, row)) for row in unique]
-    return np.eye(len(unique))[at.reshape(-1)], found
+    combinations = [tuple(conjoint.levels[name][code] for name, code in zip(group, row)) for row in unique]
+    return np.eye(len(unique))[at.reshape(-1)], combinations
 
 
-def _contrast(found: list[tuple[str, ...]], place: int, level: str, baseline: str) -> np.ndarray:
+def _contrast(combinations: list[tuple[str, ...]], place: int, level: str, baseline: str) -> np.ndarray:
     """Weights [C - 1] of the cells, without the first, in the effect of a level."""
     with_level = {
-        cell[:place] + cell[place + 1 :]: at for at, cell in enumerate(found) if cell[place] == level
+        cell[:place] + cell[place + 1 :]: at for at, cell in enumerate(combinations) if cell[place] == level
     }
     with_base = {
-        cell[:place] + cell[place + 1 :]: at for at, cell in enumerate(found) if cell[place] == baseline
+        cell[:place] + cell[place + 1 :]: at
+        for at, cell in enumerate(combinations)
+        if cell[place] == baseline
     }
     shared = with_level.keys() & with_base.keys()
     if not shared:
         raise InputError(
             f"Level {level!r} and the baseline {baseline!r} never meet the same others; choose a baseline."
         )
-    weight = np.zeros(len(found))
+    weight = np.zeros(len(combinations))
     for others in shared:
         weight[with_level[others]] += 1 / len(shared)
         weight[with_base[others]] -= 1 / len(shared)

@@ -41,8 +41,8 @@ class Experiment:
                 raise InputError(f"{name} holds values that are not finite; exclude these rows.")
             object.__setattr__(self, name, values)
         if not np.isin(self.arm, (0, 1)).all():
-            found = sorted(set(self.arm.tolist()))[:5]
-            raise InputError(f"Arms {found}; a difference in predictions is between arm 0 and arm 1.")
+            arms = sorted(set(self.arm.tolist()))[:5]
+            raise InputError(f"Arms {arms}; a difference in predictions is between arm 0 and arm 1.")
         for arm in (0, 1):
             if (self.arm == arm).sum() < 2:
                 raise InputError(f"Arm {arm} has fewer than two answers; both arms need them.")

@@ -134,5 +134,5 @@ def labels_needed(
         return fewest
     if excess(MOST_LABELS) > 0:
         return None
-    found = int(np.ceil(scipy.optimize.brentq(excess, fewest, MOST_LABELS, xtol=1e-3)))
-    return found if excess(found) <= 0 else found + 1
+    answers = int(np.ceil(scipy.optimize.brentq(excess, fewest, MOST_LABELS, xtol=1e-3)))
+    return answers if excess(answers) <= 0 else answers + 1

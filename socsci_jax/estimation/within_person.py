@@ -170,9 +170,9 @@ def _paths(gram: np.ndarray) -> np.ndarray:
     of_m = np.linalg.solve(safe[:, :2, :2], gram[:, :2, 2:3])[:, :, 0]
     of_y = np.linalg.solve(safe, gram[:, :3, 3:4])[:, :, 0]
     a, b, direct = of_m[:, 1], of_y[:, 2], of_y[:, 1]
-    found = np.column_stack([a, b, a * b, direct, a * b + direct])
-    found[singular] = np.nan
-    return found
+    paths = np.column_stack([a, b, a * b, direct, a * b + direct])
+    paths[singular] = np.nan
+    return paths
 
 
 def _resamples(rows: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -53,14 +53,14 @@ def step_memory(recipe: Recipe, config: DecoderConfig, row: RowShape, mesh: Mesh
     with jax.set_mesh(mesh):
         lowered = step_program(recipe, config, _optimizer(recipe)).lower(*operands)
     compiled = lowered.compile(compiler_options=LIKE_AN_ACCELERATOR)
-    found = compiled.memory_analysis()
+    account = compiled.memory_analysis()
     return Memory(
         trained=device_bytes(state.params),
         frozen=device_bytes(frozen),
         optimizer=device_bytes((state.optimizer, state.step)),
         batch=device_bytes(batch),
-        temporaries=found.temp_size_in_bytes,
-        new_outputs=found.output_size_in_bytes - found.alias_size_in_bytes,
+        temporaries=account.temp_size_in_bytes,
+        new_outputs=account.output_size_in_bytes - account.alias_size_in_bytes,
     )
 
 

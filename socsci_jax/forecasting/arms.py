@@ -89,9 +89,9 @@ def _arm(parts: list[tuple[Item, pl.DataFrame]]) -> tuple[object, ...]:
 
 def _summed(rows: pl.DataFrame, levels: np.ndarray) -> np.ndarray:
     """Weighted sum [L] of personas' probabilities over the levels of the scale, alternatives excluded."""
-    found = rows.select("levels", "probs", "weight").explode("levels", "probs")
-    found = found.group_by("levels").agg((pl.col("probs") * pl.col("weight")).sum())
-    of_level = dict(found.iter_rows())
+    rows_of = rows.select("levels", "probs", "weight").explode("levels", "probs")
+    rows_of = rows_of.group_by("levels").agg((pl.col("probs") * pl.col("weight")).sum())
+    of_level = dict(rows_of.iter_rows())
     return np.array([of_level.get(level, 0.0) for level in levels.tolist()])
 
 

@@ -134,13 +134,13 @@ class Calibration:
         }
 
     @classmethod
-    def of_json(cls, found: Mapping[str, Any]) -> Calibration:
+    def of_json(cls, content: Mapping[str, Any]) -> Calibration:
         arrays = {
-            name: np.asarray(found[name], float)
+            name: np.asarray(content[name], float)
             for name in ("coefficients", "covariance", "scale", "weights")
         }
-        features = tuple(Feature(**feature) for feature in found["features"])
-        return cls(features=features, studies=found["studies"], contrasts=found["contrasts"], **arrays)
+        features = tuple(Feature(**feature) for feature in content["features"])
+        return cls(features=features, studies=content["studies"], contrasts=content["contrasts"], **arrays)
 
 
 _LOGARITHMIC = ("size", "options", "study_size")
@@ -164,8 +164,8 @@ def values(table: pl.DataFrame, name: str) -> np.ndarray:
     """A feature [N]; sizes and numbers of options on a logarithmic axis, NaN where it is not known."""
     if name == "size":
         return np.log1p(np.abs(table["predicted"].to_numpy()))
-    found = table[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    return np.log1p(found) if name in _LOGARITHMIC else found
+    column = table[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return np.log1p(column) if name in _LOGARITHMIC else column
 
 
 def calibrate(table: pl.DataFrame) -> Calibration:
@@ -208,7 +208,7 @@ def calibrate(table: pl.DataFrame) -> Calibration:
 
 def _features(table: pl.DataFrame) -> tuple[Feature, ...]:
     """Those that differ between studies."""
-    found = []
+    features = []
     for name in ("size", *FEATURES):
         own = values(table, name)
         if np.isnan(own).all() or not np.nanstd(own) > 1e-9:
@@ -216,8 +216,8 @@ def _features(table: pl.DataFrame) -> tuple[Feature, ...]:
         by_study = pl.DataFrame({"study": table["study"], "x": own}).drop_nans().group_by("study")
         of_study = by_study.agg(pl.col("x").max() if name == "size" else pl.col("x").mean())["x"]
         ends = np.array([of_study.min(), of_study.max()], float)
-        found.append(Feature(name, float(np.nanmean(own)), float(np.nanstd(own)), *map(float, ends)))
-    return tuple(found)
+        features.append(Feature(name, float(np.nanmean(own)), float(np.nanstd(own)), *map(float, ends)))
+    return tuple(features)
 
 
 def _rows(table: pl.DataFrame, design: np.ndarray) -> Rows:
@@ -243,14 +243,14 @@ def _scale_of_features(rows: Rows, features: np.ndarray) -> np.ndarray:
         return -fitted.log_likelihood + 0.5 * float(gamma @ gamma) / PULL**2
 
     size = features.shape[1]
-    found = scipy.optimize.minimize(
+    minimum = scipy.optimize.minimize(
         loss,
         np.zeros(size),
         method="L-BFGS-B",
         bounds=[(-1, 1)] * size,
         options={"maxiter": 8, "eps": 1e-3, "ftol": 1e-6},
     )
-    return found.x
+    return minimum.x
 
 
 def _shrunken(b: np.ndarray, variance: np.ndarray) -> np.ndarray:

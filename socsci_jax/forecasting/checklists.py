@@ -74,9 +74,9 @@ def facts(saved: SavedForecast, stated: Mapping[str, str]) -> Provenance:
 
 def read_stated(path: Path) -> dict[str, str]:
     """What authors state, from YAML: a text under each of STATED; raises InputError for another key."""
-    found = read_yaml(path, texts=True, hint="write `team: ...`, one line a statement")
-    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+    stated = read_yaml(path, texts=True, hint="write `team: ...`, one line a statement")
+    if not isinstance(stated, dict) or not all(isinstance(text, str) for text in stated.values()):
         raise InputError(f"{path}: write a text under each of {', '.join(STATED)}.")
-    if unknown := sorted(set(found) - set(STATED)):
+    if unknown := sorted(set(stated) - set(STATED)):
         raise InputError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(STATED)}.")
-    return found
+    return stated

@@ -112,10 +112,10 @@ def _arms_and_effects(
         arms = predicted_arms(predictions, pairs.items)
         by_variant = predicted_arms(predictions, pairs.items, by_variant=True)
         return arms, predicted_effects(arms, by_variant=by_variant)
-    found = in_variants(pairs)
-    together = Predictions(frame=pl.concat([predicted.predictions.frame for _, predicted in found]))
+    varied = in_variants(pairs)
+    together = Predictions(frame=pl.concat([predicted.predictions.frame for _, predicted in varied]))
     arms = predicted_arms(together, pairs.items)
-    return arms, with_spread(predicted_effects(arms), summary_of_past(found))
+    return arms, with_spread(predicted_effects(arms), summary_of_past(varied))
 
 
 def studies_with_effects(items: Iterable[Item], human: pl.DataFrame) -> set[str]:

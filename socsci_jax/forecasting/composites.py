@@ -25,8 +25,8 @@ class Composite:
     reversed: tuple[str, ...] = ()
 
     @classmethod
-    def of_json(cls, found: Mapping[str, Any]) -> Composite:
-        return cls(found["study"], found["name"], tuple(found["of"]), tuple(found["reversed"]))
+    def of_json(cls, content: Mapping[str, Any]) -> Composite:
+        return cls(content["study"], content["name"], tuple(content["of"]), tuple(content["reversed"]))
 
 
 def composites_of(specification: Specification) -> tuple[Composite, ...]:

@@ -85,8 +85,8 @@ def component_effects(arms: pl.DataFrame, items: Sequence[Item]) -> pl.DataFrame
             by_level: dict[str, dict[tuple[str, ...], tuple[float, float, float | None]]] = {}
             for item in own:
                 others = tuple(level for name, level in item.factors.items() if name != factor)
-                found = mean[study, outcome, item.condition]
-                by_level.setdefault(item.factors[factor], {})[others] = found
+                level_mean = mean[study, outcome, item.condition]
+                by_level.setdefault(item.factors[factor], {})[others] = level_mean
             first, *rest = by_level
             for level in rest:
                 both = [key for key in by_level[level] if key in by_level[first]]

@@ -55,60 +55,60 @@ class SavedForecast:
 
     @property
     def composites(self) -> tuple[Composite, ...]:
-        return tuple(Composite.of_json(found) for found in self.facts["composites"])
+        return tuple(Composite.of_json(content) for content in self.facts["composites"])
 
     @property
     def levels(self) -> Levels:
         return Levels.of_json(self.facts["learned_levels"])
 
 
-def write_forecast(found: Forecast, path: Path, *, per_arm: int = PER_ARM, replace: bool = False) -> Path:
+def write_forecast(forecast: Forecast, path: Path, *, per_arm: int = PER_ARM, replace: bool = False) -> Path:
     """Writes the folder, whole or not at all; returns it.  `per_arm` people are planned, in the report's words on power."""
     facts = {
         "format_version": VERSION,
-        "metadata": dict(found.metadata),
+        "metadata": dict(forecast.metadata),
         "per_arm": per_arm,
-        "composites": [dataclasses.asdict(composite) for composite in found.composites],
-        "learned": found.calibration.to_json(),
-        "learned_levels": found.levels.to_json(),
+        "composites": [dataclasses.asdict(composite) for composite in forecast.composites],
+        "learned": forecast.calibration.to_json(),
+        "learned_levels": forecast.levels.to_json(),
         "population": {
-            "source": found.population.source,
-            "personas": found.population.personas.height,
-            "effective_size": found.population.effective_size,
-            "margins": {name: dict(own) for name, own in found.population.margins.items()},
+            "source": forecast.population.source,
+            "personas": forecast.population.personas.height,
+            "effective_size": forecast.population.effective_size,
+            "margins": {name: dict(own) for name, own in forecast.population.margins.items()},
         },
     }
-    of_name = tables(found)
-    items = [dataclasses.asdict(item) | {"item_id": item.item_id} for item in found.items]
+    of_name = tables(forecast)
+    items = [dataclasses.asdict(item) | {"item_id": item.item_id} for item in forecast.items]
     with new_folder(path, replaces=WRITTEN if replace else None) as folder:
         _write_json(folder / "forecast.json", facts)
         _write_json(folder / "items.json", items)
-        write_csv(found.effects, folder / "effects.csv")
+        write_csv(forecast.effects, folder / "effects.csv")
         for name, table in of_name.items():
             table.write_parquet(folder / f"{name}.parquet")
-        shown = Material(of_name, facts, items, found.calibration)
+        shown = Material(of_name, facts, items, forecast.calibration)
         (folder / REPORT).write_text(page.render(shown), encoding="utf-8")
     return path
 
 
-def tables(found: Forecast) -> dict[str, pl.DataFrame]:
+def tables(forecast: Forecast) -> dict[str, pl.DataFrame]:
     """Every table of a forecast's folder by name; past studies are forecast here, each from the others."""
-    past = checked_on(found.collection.effects)
+    past = checked_on(forecast.collection.effects)
     return {
-        "effects": found.effects,
-        "groups": found.groups,
-        "components": found.components,
-        "arms": found.arms,
-        "ranks": found.ranks,
-        "power": found.power,
-        "personas": found.population.personas.with_columns(weight=pl.Series(found.population.weights)),
-        "population": found.population.shares(),
-        "predictions": found.predictions.frame,
-        "variants": found.multiverse.variants,
-        "multiverse": found.multiverse.summary,
-        "checks": found.multiverse.checks,
-        "calibration": found.collection.effects,
-        "calibration_levels": found.collection.levels,
+        "effects": forecast.effects,
+        "groups": forecast.groups,
+        "components": forecast.components,
+        "arms": forecast.arms,
+        "ranks": forecast.ranks,
+        "power": forecast.power,
+        "personas": forecast.population.personas.with_columns(weight=pl.Series(forecast.population.weights)),
+        "population": forecast.population.shares(),
+        "predictions": forecast.predictions.frame,
+        "variants": forecast.multiverse.variants,
+        "multiverse": forecast.multiverse.summary,
+        "checks": forecast.multiverse.checks,
+        "calibration": forecast.collection.effects,
+        "calibration_levels": forecast.collection.levels,
         "past": past,
         "past_measures": judgment(past),
     }
@@ -134,7 +134,7 @@ def read_forecast(path: Path) -> SavedForecast:
 
 
 def read_json_list(path: Path) -> list[dict[str, Any]]:
-    found = read_json(path, hint=_AGAIN)
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+    content = read_json(path, hint=_AGAIN)
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
         raise InputError(f"{path}: no list of items; {_AGAIN}.")
-    return found
+    return content

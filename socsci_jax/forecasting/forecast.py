@@ -156,12 +156,12 @@ def _together(
     items: Sequence[Item],
     predict: Predict,
     population: Population,
-    found: Sequence[tuple[StudyVariants, VariantPredictions]],
+    asked: Sequence[tuple[StudyVariants, VariantPredictions]],
 ) -> Predictions:
     """The predictions of variants, and those of the other items as they are written."""
-    varied = {study.study_id for study, _ in found}
+    varied = {study.study_id for study, _ in asked}
     plain = [item for item in items if item.study_id not in varied]
-    parts = [predicted.predictions for _, predicted in found]
+    parts = [predicted.predictions for _, predicted in asked]
     if plain:
         parts.append(predict(Pairs.cross(plain, population.personas)))
     frame = pl.concat([part.frame for part in parts], how="diagonal")
@@ -235,13 +235,13 @@ def subgroup_effects(
     A group's expected effect is everybody's, moved by what calibration makes of the predicted difference.  There are no
     intervals: calibration has learned from effects on everybody.
     """
-    found = []
+    by_attribute = []
     for attribute in subgroups:
         known = population.personas.select("participant_id", attribute).drop_nulls()
         group_of = dict(known.iter_rows())
         arms = arms_of(groups=group_of)
         for (group,), own in arms.group_by(["group"], maintain_order=True):
-            found.append(
+            by_attribute.append(
                 predicted_effects(own).select(
                     pl.lit(attribute).alias("attribute"),
                     pl.lit(group).alias("group"),
@@ -258,6 +258,6 @@ def subgroup_effects(
     everybody = effects.select(*key, "expected", slopes, overall="predicted")
     schema = dict.fromkeys(("attribute", "group", *key), pl.String)
     empty = pl.DataFrame(schema={**schema, "predicted": pl.Float64, "personas": pl.Int64})
-    joined = pl.concat(found or [empty]).join(everybody, on=key, how="left", maintain_order="left")
+    joined = pl.concat(by_attribute or [empty]).join(everybody, on=key, how="left", maintain_order="left")
     moved = pl.col("slope") * (pl.col("predicted") - pl.col("overall"))
     return joined.with_columns(expected=pl.col("expected") + moved).drop("overall", "slope")

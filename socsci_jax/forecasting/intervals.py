@@ -25,18 +25,18 @@ def expected_effects(calibration: Calibration, table: pl.DataFrame) -> pl.DataFr
     all others are null.  With a column `human_se` intervals are those of effects measured with that error.
     """
     mean, sd_k = measured_moments(calibration, table)
-    found = {"expected": mean}
+    columns = {"expected": mean}
     for level in LEVELS:
         for name, tail in (("lo", (1 - level) / 2), ("hi", (1 + level) / 2)):
-            found[f"{name}_{level * 100:.0f}"] = mean + quantile(tail, sd_k, calibration.weights)
+            columns[f"{name}_{level * 100:.0f}"] = mean + quantile(tail, sd_k, calibration.weights)
     below = scipy.stats.norm.cdf(-mean[:, None] / np.maximum(sd_k, 1e-12)) @ calibration.weights
-    found["p_positive"] = 1 - below
+    columns["p_positive"] = 1 - below
     abstains = pl.Series("abstains", calibration.why_not(table), dtype=pl.String)
     added = table.with_columns(
-        abstains, *(pl.Series(name, own, dtype=pl.Float64) for name, own in found.items())
+        abstains, *(pl.Series(name, own, dtype=pl.Float64) for name, own in columns.items())
     )
     told = pl.col("abstains") == ""
-    return added.with_columns(pl.when(told).then(pl.col(name)).alias(name) for name in found)
+    return added.with_columns(pl.when(told).then(pl.col(name)).alias(name) for name in columns)
 
 
 def measured_moments(calibration: Calibration, table: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -26,11 +26,11 @@ def leaving_studies_out(table: pl.DataFrame, *, folds: int = FOLDS, seed: int = 
         zip(np.random.default_rng(seed).permutation(studies), np.arange(studies.size) % folds, strict=True)
     )
     fold = table["study"].replace_strict(fold_of, return_dtype=pl.Int64)
-    found = []
+    forecasts = []
     for k in range(folds):
         own = table.filter(fold == k)
-        found.append(against_people(calibrate(table.filter(fold != k).drop("row")), own))
-    return pl.concat(found).sort("row").drop("row")
+        forecasts.append(against_people(calibrate(table.filter(fold != k).drop("row")), own))
+    return pl.concat(forecasts).sort("row").drop("row")
 
 
 def checked_on(effects: pl.DataFrame) -> pl.DataFrame:

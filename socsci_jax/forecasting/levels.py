@@ -33,8 +33,8 @@ class Levels:
         return dataclasses.asdict(self)
 
     @classmethod
-    def of_json(cls, found: Mapping[str, Any]) -> Levels:
-        return cls(**{field.name: float(found[field.name]) for field in dataclasses.fields(cls)})
+    def of_json(cls, content: Mapping[str, Any]) -> Levels:
+        return cls(**{field.name: float(content[field.name]) for field in dataclasses.fields(cls)})
 
 
 def calibrate_levels(levels: pl.DataFrame, *, level: float = 0.9) -> Levels:

@@ -93,8 +93,8 @@ def lock(
 def check_tiers(tables: Mapping[str, pl.DataFrame], ranges: silicon_sample.Ranges | None) -> None:
     """Raises InputError with the first rule of the benchmark that a tier does not keep."""
     for tier, table in tables.items():
-        if found := silicon_sample.problems(table.cast(pl.String), ranges=ranges):
-            raise InputError(f"{tier} does not keep the benchmark's rules: {found[0]}.")
+        if problems := silicon_sample.problems(table.cast(pl.String), ranges=ranges):
+            raise InputError(f"{tier} does not keep the benchmark's rules: {problems[0]}.")
 
 
 def read_lock(path: Path) -> Lock:

@@ -49,17 +49,17 @@ def with_spread(effects: pl.DataFrame, summary: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(spread=pl.coalesce("over_variants", "spread")).select(effects.columns)
 
 
-def summary_of_past(found: Sequence[tuple[StudyVariants, VariantPredictions]]) -> pl.DataFrame:
+def summary_of_past(varied: Sequence[tuple[StudyVariants, VariantPredictions]]) -> pl.DataFrame:
     """Rows of MULTIVERSE for studies whose personas all count alike."""
     tables = [pl.DataFrame(schema=MULTIVERSE)]
-    for study, predicted in found:
+    for study, predicted in varied:
         weights = dict.fromkeys(predicted.predictions.frame["participant_id"].to_list(), 1.0)
         tables.append(specification_curve(predicted.predictions, study, weights=weights)[1])
     return pl.concat(tables)
 
 
 def multiverse(
-    found: Sequence[tuple[StudyVariants, VariantPredictions]],
+    varied: Sequence[tuple[StudyVariants, VariantPredictions]],
     personas: pl.DataFrame,
     *,
     weights: Mapping[str, float],
@@ -75,7 +75,7 @@ def multiverse(
       seed: of the tests among the checks.
     """
     tables = [Multiverse.none()]
-    for study, predicted in found:
+    for study, predicted in varied:
         predictions = predicted.predictions
         curve, summary = specification_curve(predictions, study, weights=weights, composites=composites)
         checks = study_checks(
@@ -118,7 +118,7 @@ def specification_curve(
         asked = [choice.name for choice in choices if choice.name in set(own["variant"])]
         number = {name: i for i, name in enumerate(asked)}
         variant = own["variant"].replace_strict(number, return_dtype=pl.Int64).to_numpy()
-        found = everybodys_means(
+        means = everybodys_means(
             own["effect"].to_numpy(),
             person=own["person"].to_numpy(),
             variant=variant,
@@ -126,8 +126,8 @@ def specification_curve(
             declared=len(choices),
         )
         of_variants = [by_name[name] for name in asked]
-        rows += _curve(key, of_variants, found, np.bincount(variant), base=choices[0])
-        summary.append((*key, len(choices), len(asked), *_summarized(found, of_variants, base=choices[0])))
+        rows += _curve(key, of_variants, means, np.bincount(variant), base=choices[0])
+        summary.append((*key, len(choices), len(asked), *_summarized(means, of_variants, base=choices[0])))
     return (
         pl.DataFrame(rows, schema=VARIANTS, orient="row"),
         pl.DataFrame(summary, schema=MULTIVERSE, orient="row"),
@@ -137,7 +137,7 @@ def specification_curve(
 def _positions(frame: pl.DataFrame, study: StudyVariants) -> pl.DataFrame:
     """Mean answers in percentage points of the scale's range: item_id, participant_id, variant, position."""
     by_id = {item.item_id: item for item in study.items if _has_order(item)}
-    found = []
+    positions = []
     for (item_id,), own in frame.filter(pl.col("item_id").is_in(by_id)).group_by(
         ["item_id"], maintain_order=True
     ):
@@ -147,9 +147,9 @@ def _positions(frame: pl.DataFrame, study: StudyVariants) -> pl.DataFrame:
         inside = np.isin(own["levels"][0].to_list(), item.scale.levels)
         probs = np.array(own["probs"].to_list())[:, inside]
         position = probs @ at[inside] / probs.sum(axis=1)
-        found.append(own.select("item_id", "participant_id", VARIANT).with_columns(position=position))
+        positions.append(own.select("item_id", "participant_id", VARIANT).with_columns(position=position))
     schema = {"item_id": pl.String, "participant_id": pl.String, VARIANT: pl.String, "position": pl.Float64}
-    return pl.concat(found) if found else pl.DataFrame(schema=schema)
+    return pl.concat(positions) if positions else pl.DataFrame(schema=schema)
 
 
 def _has_order(item: Item) -> bool:
@@ -209,7 +209,7 @@ def _of_composite(means: pl.DataFrame, composite: Composite) -> pl.DataFrame:
 def _curve(
     key: tuple[object, ...],
     variants: list[Variant],
-    found: EverybodysMeans,
+    means: EverybodysMeans,
     personas: np.ndarray,
     *,
     base: Variant,
@@ -224,25 +224,25 @@ def _curve(
                 variants[i].wording,
                 variants[i].persona_format,
             ),
-            *(variants[i] == base, float(found.values[i]), float(found.se[i])),
-            *(float(found.values[i] - found.half[i]), float(found.values[i] + found.half[i])),
+            *(variants[i] == base, float(means.values[i]), float(means.se[i])),
+            *(float(means.values[i] - means.half[i]), float(means.values[i] + means.half[i])),
             int(personas[i]),
         )
-        for rank, i in enumerate(np.argsort(found.values, kind="stable").tolist(), start=1)
+        for rank, i in enumerate(np.argsort(means.values, kind="stable").tolist(), start=1)
     ]
 
 
-def _summarized(found: EverybodysMeans, variants: list[Variant], *, base: Variant) -> tuple[object, ...]:
+def _summarized(means: EverybodysMeans, variants: list[Variant], *, base: Variant) -> tuple[object, ...]:
     """The columns of MULTIVERSE after the numbers of variants."""
-    sign = np.sign(found.mean)
-    toward = float((sign * found.values).min())
+    sign = np.sign(means.mean)
+    toward = float((sign * means.values).min())
     return (
-        *(found.mean, found.mean_se, found.mean - found.mean_half, found.mean + found.mean_half),
-        next((float(v) for v, own in zip(found.values, variants) if own == base), None),
-        *(float(found.values.min()), float(found.values.max()), found.spread),
-        float((np.sign(found.values) == sign).mean()),
-        max(toward, 0.0) / abs(found.mean) if found.mean else 0.0,
-        decisive(found.values, variants),
+        *(means.mean, means.mean_se, means.mean - means.mean_half, means.mean + means.mean_half),
+        next((float(v) for v, own in zip(means.values, variants) if own == base), None),
+        *(float(means.values.min()), float(means.values.max()), means.spread),
+        float((np.sign(means.values) == sign).mean()),
+        max(toward, 0.0) / abs(means.mean) if means.mean else 0.0,
+        decisive(means.values, variants),
     )
 
 

@@ -106,13 +106,13 @@ def _fit(values: np.ndarray, person: np.ndarray, variant: np.ndarray, given_pv: 
         deviance = df * np.log(left) + np.log1p(ratio * answers_p).sum() + np.linalg.slogdet(precision)[1]
         return float(deviance), means, precision, left
 
-    found = scipy.optimize.minimize_scalar(
+    minimum = scipy.optimize.minimize_scalar(
         lambda log_ratio: at(float(np.exp(log_ratio)))[0],
         bounds=(-np.log(_MOST_RATIO), np.log(_MOST_RATIO)),
         method="bounded",
         options={"xatol": 0.01},
     )
-    ratio = float(np.exp(found.x))
+    ratio = float(np.exp(minimum.x))
     _, means, precision, left = at(ratio)
     return _Model(means, precision, ratio * left, left, df)
 

@@ -133,13 +133,13 @@ def _survey_weights(frame: pl.DataFrame) -> np.ndarray:
 
 def read_margins(path: Path) -> dict[str, dict[str, float]]:
     """Margins from YAML: attribute, then each value with its share."""
-    found = read_yaml(path, texts=True, hint="write `gender: {Female: 0.51, Male: 0.49}`")
-    if not isinstance(found, dict) or not all(isinstance(own, dict) for own in found.values()):
+    margins = read_yaml(path, texts=True, hint="write `gender: {Female: 0.51, Male: 0.49}`")
+    if not isinstance(margins, dict) or not all(isinstance(own, dict) for own in margins.values()):
         raise InputError(f"{path}: write `gender: {{Female: 0.51, Male: 0.49}}`, one line an attribute.")
     try:
         return {
             str(name): {str(value): float(share) for value, share in own.items()}
-            for name, own in found.items()
+            for name, own in margins.items()
         }
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: a share is not a number ({error}).") from None

@@ -86,8 +86,8 @@ def power_table(
         sds = _sds(row, spread)
         lower = nearest_to_zero(row["lo_50"], row["hi_50"])
         se_n = standard_error(*sds, np.array(sizes), pilot=pilot)
-        found = [None] * len(sizes) if draws is None else power(draws[:, k, None], se_n).mean(axis=0)
-        told = zip(sizes, se_n, power(row["expected"], se_n), power(lower, se_n), found)
+        assurance = [None] * len(sizes) if draws is None else power(draws[:, k, None], se_n).mean(axis=0)
+        told = zip(sizes, se_n, power(row["expected"], se_n), power(lower, se_n), assurance)
         rows += [(row["study"], row["outcome"], row["condition"], *of_size) for of_size in told]
     schema: dict[str, type[pl.DataType]] = dict.fromkeys(("study", "outcome", "condition"), pl.String)
     schema |= {"n": pl.Int64}

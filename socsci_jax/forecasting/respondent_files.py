@@ -33,21 +33,23 @@ def check_out(out: Path, *, replace: bool) -> None:
 
 
 def write_respondents(
-    found: Respondents, out: Path, *, metadata: Mapping[str, object] | None = None
+    respondents: Respondents, out: Path, *, metadata: Mapping[str, object] | None = None
 ) -> tuple[Path, ...]:
     """Writes the three files, over files of these names; returns their paths."""
     rows, statistics, told = files_of(out)
     if rows.suffix == ".sav":
-        write_sav(found.rows, found.labels, rows)
+        write_sav(respondents.rows, respondents.labels, rows)
     else:
         with new_file(rows) as partial:
             if rows.suffix == ".csv":
-                write_csv(found.rows, partial)
+                write_csv(respondents.rows, partial)
             else:
-                found.rows.write_parquet(partial)
+                respondents.rows.write_parquet(partial)
     with new_file(statistics) as partial:
-        write_csv(found.statistics, partial)
-    content = json.dumps({**found.metadata, **(metadata or {})}, ensure_ascii=False, indent=1, default=str)
+        write_csv(respondents.statistics, partial)
+    content = json.dumps(
+        {**respondents.metadata, **(metadata or {})}, ensure_ascii=False, indent=1, default=str
+    )
     with new_file(told) as partial:
         partial.write_text(content + "\n", encoding="utf-8")
     return rows, statistics, told

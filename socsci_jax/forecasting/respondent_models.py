@@ -92,20 +92,20 @@ def _regression(formula: Formula, frame: pl.DataFrame, nominal: Sequence[str]) -
     codes = [name for name in formula.names if name in nominal]
     own = own.with_columns(pl.col(codes).cast(pl.Int64, strict=False).cast(pl.String))
     made = design(formula, own)
-    found = fit(made.X, own[formula.outcome].to_numpy()).estimates("HC2", names=made.terms)
+    estimates = fit(made.X, own[formula.outcome].to_numpy()).estimates("HC2", names=made.terms)
     return [
         {
             "statistic": "coefficient",
             "outcome": formula.outcome,
             "other": term,
             "model": formula.text,
-            "value": float(found.estimate[k]),
-            "lo": float(found.lo[k]),
-            "hi": float(found.hi[k]),
+            "value": float(estimates.estimate[k]),
+            "lo": float(estimates.lo[k]),
+            "hi": float(estimates.hi[k]),
             "n": own.height,
             "source": "rows",
         }
-        for k, term in enumerate(found.names)
+        for k, term in enumerate(estimates.names)
     ]
 
 
@@ -120,20 +120,20 @@ def _mediation(
     names = [path.cause, path.mediator, path.effect]
     own = frame.select(CONDITION, *{*names} - {CONDITION}).drop_nulls()
     if path.cause != CONDITION:
-        found = mediation(*(own[name].to_numpy() for name in names), rng=rng)
-        return _rows_of(path, found, None, own.height)
+        estimates = mediation(*(own[name].to_numpy() for name in names), rng=rng)
+        return _rows_of(path, estimates, None, own.height)
     table: list[dict[str, object]] = []
     for arm in arms:
         if arm == reference:
             continue
         two = own.filter(pl.col(CONDITION).is_in([arm, reference]))
         treated = (two[CONDITION] == arm).cast(pl.Float64).to_numpy()
-        found = mediation(treated, two[path.mediator].to_numpy(), two[path.effect].to_numpy(), rng=rng)
-        table += _rows_of(path, found, f"{arm} − {reference}", two.height)
+        estimates = mediation(treated, two[path.mediator].to_numpy(), two[path.effect].to_numpy(), rng=rng)
+        table += _rows_of(path, estimates, f"{arm} − {reference}", two.height)
     return table
 
 
-def _rows_of(path: Path, found: Mediation, condition: str | None, n: int) -> list[dict[str, object]]:
+def _rows_of(path: Path, estimates: Mediation, condition: str | None, n: int) -> list[dict[str, object]]:
     return [
         {
             "statistic": field.name,
@@ -141,9 +141,9 @@ def _rows_of(path: Path, found: Mediation, condition: str | None, n: int) -> lis
             "outcome": path.effect,
             "other": path.mediator,
             "model": path.text,
-            "value": getattr(found, field.name).estimate,
-            "lo": getattr(found, field.name).lo,
-            "hi": getattr(found, field.name).hi,
+            "value": getattr(estimates, field.name).estimate,
+            "lo": getattr(estimates, field.name).lo,
+            "hi": getattr(estimates, field.name).hi,
             "n": n,
             "source": "rows",
         }

@@ -85,7 +85,7 @@ def read_batteries(
     """Batteries as they are declared; raises InputError for outcomes that are not among `items` or have no order, and for
     names that one of the rows' `columns` has."""
     known = {item.outcome: item.scale for item in items}
-    found = []
+    read = []
     for name, written in declared.items():
         outcomes = tuple(text.strip().removeprefix("-").strip() for text in written)
         if absent := [outcome for outcome in outcomes if outcome not in known]:
@@ -100,8 +100,8 @@ def read_batteries(
             raise InputError(f"battery {name!r}: give two outcomes or more, each once.")
         signs = tuple(-1 if text.strip().startswith("-") else 1 for text in written)
         ends = tuple(float(known[o].levels[0] + known[o].levels[-1]) for o in outcomes)
-        found.append(Battery(name, outcomes, signs, ends))
-    return found
+        read.append(Battery(name, outcomes, signs, ends))
+    return read
 
 
 def ordered_answers(rows: pl.DataFrame, items: Sequence[Item]) -> pl.DataFrame:
@@ -141,13 +141,13 @@ def pair_statistics(
     ]
     exact = [pair for pair in wanted if joints is not None and len(pair[1].scale.levels) <= MOST_ANSWERS]
     chains = [Chain((first, second), persona) for _, first, second in exact for persona in personas]
-    found = iter(joints(chains)) if joints is not None and chains else iter(())
+    computed = iter(joints(chains)) if joints is not None and chains else iter(())
     table: list[dict[str, object]] = []
     known: dict[tuple[str, str, str], Covariances] = {}
     for arm, first, second in wanted:
         key = {"study": first.study_id, "condition": arm, "outcome": first.outcome, "other": second.outcome}
         if (arm, first, second) in exact:
-            own = list(itertools.islice(found, len(personas)))
+            own = list(itertools.islice(computed, len(personas)))
             values, moments = _of_joints(own, first, second, population.weights)
             if moments is not None:
                 known[arm, first.outcome, second.outcome] = moments
@@ -169,37 +169,37 @@ def _of_joints(
     # Levels come first among the answers, alternatives after them.
     probs = np.stack([joint.probs[: sizes[0], : sizes[1]] for joint in joints])
     both = float(weights @ probs.sum((1, 2)))
-    found: dict[str, float | None] = {}
+    statistics: dict[str, float | None] = {}
     moments = None
     if not first.scale.nominal and not second.scale.nominal and both > 0:
         at = [np.asarray(scale.levels, float) for scale in (first.scale, second.scale)]
         moments = covariances(probs, at[0], at[1], weights)
-        found = {
+        statistics = {
             "r": correlation(moments.total),
             "r_within": correlation(moments.within),
             "r_between": correlation(moments.between),
         }
-    found["cramers_v"] = cramers_v(np.einsum("p,pab->ab", weights, probs)) if both > 0 else None
-    return {**found, "both_answered": both}, moments
+    statistics["cramers_v"] = cramers_v(np.einsum("p,pab->ab", weights, probs)) if both > 0 else None
+    return {**statistics, "both_answered": both}, moments
 
 
 def _of_rows(rows: pl.DataFrame, first: Item, second: Item) -> list[dict[str, object]]:
     """The same of rows, with the interval of a correlation by Fisher's z."""
     own = rows.select(a=first.outcome, b=second.outcome).drop_nulls()
     share = own.height / rows.height
-    found: list[dict[str, object]] = [{"statistic": "both_answered", "value": share, "n": rows.height}]
+    table: list[dict[str, object]] = [{"statistic": "both_answered", "value": share, "n": rows.height}]
     if own.is_empty():
-        return found
+        return table
     a, b = (own[name].to_numpy() for name in "ab")
     levels = [np.asarray(item.scale.levels, float) for item in (first, second)]
     counts = np.zeros((len(levels[0]), len(levels[1])))
     np.add.at(counts, (np.searchsorted(levels[0], a), np.searchsorted(levels[1], b)), 1)
-    found.insert(0, {"statistic": "cramers_v", "value": cramers_v(counts), "n": own.height})
+    table.insert(0, {"statistic": "cramers_v", "value": cramers_v(counts), "n": own.height})
     if not first.scale.nominal and not second.scale.nominal:
         r = correlation(np.cov(a, b)) if own.height > 3 else None
         lo, hi = (None, None) if r is None else _fisher(r, own.height)
-        found.insert(0, {"statistic": "r", "value": r, "lo": lo, "hi": hi, "n": own.height})
-    return found
+        table.insert(0, {"statistic": "r", "value": r, "lo": lo, "hi": hi, "n": own.height})
+    return table
 
 
 def _fisher(r: float, n: int) -> tuple[float, float]:
@@ -231,9 +231,9 @@ def reliability(
             )
             complete = answers.drop_nulls().to_numpy()
             if len(complete) > 2:
-                found = alpha_of_rows(complete, rng=rng)
-                ends = {"lo": found.lo, "hi": found.hi}
-                table.append({**key, "value": found.estimate, **ends, "n": len(complete), "source": "rows"})
+                alpha = alpha_of_rows(complete, rng=rng)
+                ends = {"lo": alpha.lo, "hi": alpha.hi}
+                table.append({**key, "value": alpha.estimate, **ends, "n": len(complete), "source": "rows"})
             matrix = _covariance_matrix(battery, arm, pairs)
             if matrix is not None:
                 table.append({**key, "value": cronbach_alpha(matrix), "n": pairs.personas, "source": "exact"})
@@ -247,10 +247,10 @@ def _covariance_matrix(battery: Battery, arm: str, pairs: Pairs) -> np.ndarray |
     for i, j in itertools.combinations(range(size), 2):
         one, other = battery.outcomes[i], battery.outcomes[j]
         forward, backward = (arm, one, other), (arm, other, one)
-        found = pairs.exact.get(forward) or pairs.exact.get(backward)
-        if found is None:
+        covariances = pairs.exact.get(forward) or pairs.exact.get(backward)
+        if covariances is None:
             return None
-        total = found.total if forward in pairs.exact else found.total[::-1, ::-1]
+        total = covariances.total if forward in pairs.exact else covariances.total[::-1, ::-1]
         matrix[i, j] = matrix[j, i] = battery.signs[i] * battery.signs[j] * total[0, 1]
         variances[[i, j]] += np.diag(total) / (size - 1)
     return matrix + np.diag(variances)

@@ -67,12 +67,12 @@ class Respondents:
     @property
     def labels(self) -> Labels:
         """Questions and labels of answers, for a file of SPSS; alternatives are user-defined missing values."""
-        found = labels_of(self.rows, {item.item_id: item for item in self.items})
+        labels = labels_of(self.rows, {item.item_id: item for item in self.items})
         there = set(self.rows.columns)
         return Labels(
-            columns={name: text for name, text in found.columns.items() if name in there},
-            values={name: texts for name, texts in found.values.items() if name in there},
-            missing={name: codes for name, codes in found.missing.items() if name in there},
+            columns={name: text for name, text in labels.columns.items() if name in there},
+            values={name: texts for name, texts in labels.values.items() if name in there},
+            missing={name: codes for name, codes in labels.missing.items() if name in there},
         )
 
 
@@ -165,7 +165,7 @@ def arms_of(items: Sequence[Item], outcomes: Sequence[str] = ()) -> dict[str, tu
         raise InputError(f"outcome {absent[0]!r} is not asked; known are {', '.join(sorted(known))}.")
     if len(asked) < 2 or len(set(asked)) < len(asked):
         raise InputError("whole respondents answer two outcomes or more, each once; name them so.")
-    found: dict[str, tuple[Item, ...]] = {}
+    arms: dict[str, tuple[Item, ...]] = {}
     for condition in dict.fromkeys(item.condition for item in items):
         own = [item for item in items if item.condition == condition and item.outcome in asked]
         by_name = {item.outcome: item for item in own}
@@ -177,13 +177,13 @@ def arms_of(items: Sequence[Item], outcomes: Sequence[str] = ()) -> dict[str, tu
             raise InputError(
                 f"condition {condition!r} does not ask {lacking[0]!r}; whole respondents of all arms answer the same."
             )
-        found[condition] = tuple(by_name[name] for name in asked)
+        arms[condition] = tuple(by_name[name] for name in asked)
     for n, outcome in enumerate(asked):
-        if len({own[n].scale for own in found.values()}) > 1:
+        if len({own[n].scale for own in arms.values()}) > 1:
             raise InputError(
                 f"outcome {outcome!r}: its scale differs between conditions; whole respondents need one."
             )
-    return found
+    return arms
 
 
 def draw_rows(arms: Arms, *, draw: Draw, population: Population, per_arm: int, seed: int) -> pl.DataFrame:

@@ -41,10 +41,10 @@ class Score:
 
     def value(self, measure: str) -> float:
         """One measure; raises KeyError for an unknown one."""
-        found = self.measures.filter(measure=measure)
-        if found.is_empty():
+        row = self.measures.filter(measure=measure)
+        if row.is_empty():
             raise KeyError(measure)
-        return float(found["value"][0])
+        return float(row["value"][0])
 
     def plot(self) -> Figure:
         """Share of effects within the interval, by the interval's nominal level, and the line of good calibration."""
@@ -134,7 +134,7 @@ def arms_of_table(
     inside = answers.filter(pl.col("value").is_between("lo", "hi"), pl.col("w") > 0)
     at = 100 * (pl.col("value") - pl.col("lo")) / (pl.col("hi") - pl.col("lo"))
     share = pl.col("w") / pl.col("w").sum()
-    found = (
+    means = (
         inside.with_columns(at=at)
         .group_by(*ARM, maintain_order=True)
         .agg(
@@ -145,15 +145,15 @@ def arms_of_table(
             n=pl.len().cast(pl.Int64),
         )
     )
-    return found, answers.height - inside.height
+    return means, answers.height - inside.height
 
 
-def write_score(found: Score, path: Path, *, replace: bool = False) -> Path:
+def write_score(score: Score, path: Path, *, replace: bool = False) -> Path:
     """Writes the folder of a score: its page, tables as CSV and the plot of coverage."""
     with new_folder(path, replaces=WRITTEN if replace else None) as folder:
-        write_csv(found.effects, folder / "effects.csv")
-        write_csv(found.measures, folder / "measures.csv")
-        write_csv(found.coverage, folder / "coverage.csv")
-        (folder / REPORT).write_text(score_page.render(found), encoding="utf-8")
-        found.plot().savefig(folder / "coverage.png", dpi=150)
+        write_csv(score.effects, folder / "effects.csv")
+        write_csv(score.measures, folder / "measures.csv")
+        write_csv(score.coverage, folder / "coverage.csv")
+        (folder / REPORT).write_text(score_page.render(score), encoding="utf-8")
+        score.plot().savefig(folder / "coverage.png", dpi=150)
     return path

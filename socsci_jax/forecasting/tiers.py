@@ -117,11 +117,11 @@ def _people(saved: SavedForecast, *, reference: str, seed: int) -> pl.DataFrame:
 
 
 def _demographics(person: Mapping[str, Any]) -> dict[str, str | None]:
-    found = {
+    demographics = {
         name: next((person[own] for own in _ALSO.get(name, (name,)) if person.get(own)), None)
         for name in DEMOGRAPHICS
     }
-    return found | {"age_band": _band(found["age_band"])}
+    return demographics | {"age_band": _band(demographics["age_band"])}
 
 
 def _band(age: str | None) -> str | None:

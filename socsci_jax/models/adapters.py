@@ -225,13 +225,13 @@ def load_adapter(folder: Path, config: DecoderConfig) -> Any:
         layers = []
         for layer in range(config.num_hidden_layers):
             stored = _peft_name(name, layer)
-            found = tensors.pop(stored, None)
-            if found is None or found.T.shape != shape.shape[1:]:
-                state = "is missing" if found is None else f"has shape {list(found.shape)}"
+            tensor = tensors.pop(stored, None)
+            if tensor is None or tensor.T.shape != shape.shape[1:]:
+                state = "is missing" if tensor is None else f"has shape {list(tensor.shape)}"
                 raise InputError(
                     f"{path}: {stored} {state}, needed is {list(shape.shape[:0:-1])}; it belongs to another base model."
                 )
-            layers.append(found.T.astype(np.float32))
+            layers.append(tensor.T.astype(np.float32))
         leaves[name] = np.stack(layers)
     if tensors:
         raise InputError(f"{path}: holds {next(iter(tensors))}, which this model has no place for.")

@@ -31,8 +31,8 @@ def embed(weight: jax.Array, ids: jax.Array, dtype: Any) -> jax.Array:
 def _look_up(weight: jax.Array, ids: jax.Array, *, dtype: Any) -> jax.Array:
     ids = gather_over(ids, "embed", dimension=0)
     at, own = own_part(ids, "vocab", size=weight.shape[0])
-    found = jnp.where(own[..., None], weight[at], 0).astype(dtype)
-    return exchange_over(sum_over(found, "vocab"), "embed", split=0, join=2)
+    rows = jnp.where(own[..., None], weight[at], 0).astype(dtype)
+    return exchange_over(sum_over(rows, "vocab"), "embed", split=0, join=2)
 
 
 def _gradient(weight: jax.Array, ids: jax.Array, cotangent: jax.Array) -> jax.Array:

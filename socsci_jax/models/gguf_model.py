@@ -137,14 +137,14 @@ def _check_understood(told: Mapping[str, Any], head_dim: int, *, where: str) -> 
     """Raises InputError for a key of the architecture that is not known, or has a value that is not supported."""
     allowed = _WITHOUT_EFFECT | {"attention.value_length": head_dim, "rope.dimension_count": head_dim}
     for key in sorted(told.keys() - _KEYS.keys() - {"vocab_size"}):
-        found = told[key]
+        value = told[key]
         if key not in allowed:
             raise InputError(
                 f"{where}.{key} is not understood, so this model may not be what is computed here."
             )
-        if isinstance(found, np.ndarray) or found != allowed[key]:
+        if isinstance(value, np.ndarray) or value != allowed[key]:
             raise InputError(
-                f"{where}.{key} is {str(found)[:40]}, but only {allowed[key]} is supported; choose a model with it."
+                f"{where}.{key} is {str(value)[:40]}, but only {allowed[key]} is supported; choose a model with it."
             )
 
 

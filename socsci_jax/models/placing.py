@@ -39,15 +39,15 @@ def place(
     of_piece = (parts * step, *shape[1:])
 
     def piece(begin: int) -> jax.Array:
-        found: dict[str, np.ndarray] = {}  # devices that hold the same share one copy on the host
+        pieces: dict[str, np.ndarray] = {}  # devices that hold the same share one copy on the host
 
         def of_one_device(index: tuple[slice, ...]) -> np.ndarray:
             bounds = [range(size)[part] for size, part in zip(of_piece, index, strict=True)]
             first = bounds[0].start // step * of_device + begin
             bounds[0] = range(first, first + step)
-            if str(bounds) not in found:
-                found[str(bounds)] = np.asarray(read(bounds), dtype)
-            return found[str(bounds)]
+            if str(bounds) not in pieces:
+                pieces[str(bounds)] = np.asarray(read(bounds), dtype)
+            return pieces[str(bounds)]
 
         return jax.make_array_from_callback(of_piece, sharding, of_one_device)
 

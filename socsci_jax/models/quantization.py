@@ -31,13 +31,13 @@ def quantize(weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     import qwix
 
     def of_layer(w: jax.Array) -> tuple[jax.Array, jax.Array]:
-        found = qwix.quantize(
+        quantized = qwix.quantize(
             w.astype(jnp.float32),
             NF4,
             channelwise_axes=[1],
             tiled_axes={0: BLOCK},
             scale_dtype=jnp.float32,
         )
-        return found.qvalue.astype(jnp.uint4), found.scale
+        return quantized.qvalue.astype(jnp.uint4), quantized.scale
 
     return jax.lax.map(of_layer, weight)

@@ -67,8 +67,10 @@ def answer_log_probs(log_probs: jax.Array, path: jax.Array) -> tuple[jax.Array, 
     g = path.shape[0]
     padded = jnp.pad(log_probs, ((0, 0), (0, 1)))
     # A negative index would count from the end: what it finds there is the padding.
-    found = jnp.take_along_axis(padded, jnp.where(path < 0, log_probs.shape[1], path).reshape(g, -1), axis=1)
-    return found.reshape(path.shape).sum(-1), path[..., 0] >= 0
+    of_slots = jnp.take_along_axis(
+        padded, jnp.where(path < 0, log_probs.shape[1], path).reshape(g, -1), axis=1
+    )
+    return of_slots.reshape(path.shape).sum(-1), path[..., 0] >= 0
 
 
 def _read(params, rows, *, config, **settings) -> tuple[jax.Array, jax.Array]:

@@ -86,9 +86,9 @@ def specification_curve(
 
 def _rows(specifications: Sequence[Specification]) -> list[tuple[str, str]]:
     """Each choice of each dimension that varies, dimension by dimension."""
-    found: list[tuple[str, str]] = []
+    rows: list[tuple[str, str]] = []
     for dimension in dict.fromkeys(key for one in specifications for key in one.choices):
         choices = dict.fromkeys(one.choices.get(dimension, "") for one in specifications)
         if 1 < len(choices) <= MOST_CHOICES:
-            found += [(dimension, choice) for choice in choices]
-    return found
+            rows += [(dimension, choice) for choice in choices]
+    return rows

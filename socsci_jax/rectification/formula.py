@@ -33,8 +33,8 @@ class Formula:
     @property
     def names(self) -> tuple[str, ...]:
         """The columns of the right side, each once."""
-        found = [token[1] if isinstance(token, tuple) else token for token in self.tokens]
-        return tuple(dict.fromkeys(name for name in found if name not in ("+", ":", "*", "1")))
+        words = [token[1] if isinstance(token, tuple) else token for token in self.tokens]
+        return tuple(dict.fromkeys(name for name in words if name not in ("+", ":", "*", "1")))
 
     @property
     def single(self) -> str | None:
@@ -104,7 +104,7 @@ def design(formula: Formula, frame: pl.DataFrame) -> Design:
     if not formula.names:
         return Design(np.ones((frame.height, 1)), ("Intercept",))
     matrix = model_matrix("1 + " + " ".join(written), pl.DataFrame(columns).to_pandas())
-    names = [_STAND_IN.sub(lambda found: formula.names[int(found[1])], name) for name in matrix.columns]
+    names = [_STAND_IN.sub(lambda match: formula.names[int(match[1])], name) for name in matrix.columns]
     return Design(np.asarray(matrix, dtype=float), tuple(names))
 
 

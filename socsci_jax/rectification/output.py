@@ -22,9 +22,9 @@ def check_output(out: Path, *, for_r: Path | None = None, replace: bool) -> None
             raise InputError(f"{path} exists already; choose another file or pass --replace.")
 
 
-def write_output(found: Rectification, out: Path) -> list[Path]:
+def write_output(rectified: Rectification, out: Path) -> list[Path]:
     """Writes the table, the excluded rows and the curve where there are any; returns what was written."""
-    return write_tables(found.table, out, rejects=found.rejects, curve=found.curve)
+    return write_tables(rectified.table, out, rejects=rectified.rejects, curve=rectified.curve)
 
 
 def write_tables(table: pl.DataFrame, out: Path, **others: pl.DataFrame | None) -> list[Path]:

@@ -131,5 +131,5 @@ def zero_or_one(column: pl.Series) -> bool:
 def check_once(table: pl.DataFrame, keys: Sequence[str]) -> None:
     again = table.filter(pl.struct(keys).is_duplicated())
     if not again.is_empty():
-        found = again.select(keys).row(0, named=True)
-        raise InputError(f"PREDICTIONS has {found} twice; give one row each, or name more columns as keys.")
+        row = again.select(keys).row(0, named=True)
+        raise InputError(f"PREDICTIONS has {row} twice; give one row each, or name more columns as keys.")

@@ -73,8 +73,8 @@ def prepare(
     columns = [settings.probability, settings.weights, settings.clusters]
     for name in (formula.outcome, *formula.names, *(name for name in columns if name)):
         if name not in joined.frame.columns:
-            found = [column for column in joined.frame.columns if not column.startswith("socsci_jax:")]
-            raise InputError(f"Neither table has a column {name!r}; together they have {found}.")
+            known = [column for column in joined.frame.columns if not column.startswith("socsci_jax:")]
+            raise InputError(f"Neither table has a column {name!r}; together they have {known}.")
     joined = _with_answers(joined, formula.outcome)
     personas = joined.frame.clear()
     if joined.both_arms:

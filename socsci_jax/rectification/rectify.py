@@ -120,13 +120,15 @@ def _by_method(
     return rows, notes
 
 
-def _rows(data: Prepared, found: Estimates, n: int, predicted: int, lam: float | None = None) -> list[dict]:
+def _rows(
+    data: Prepared, estimates: Estimates, n: int, predicted: int, lam: float | None = None
+) -> list[dict]:
     return [
         {
-            "term": term, "estimate": found.estimate[at], "se": found.se[at], "lo": found.lo[at], "hi": found.hi[at],
-            "p": found.p[at], "n_labeled": n, "n_predicted": predicted, "lambda": lam,
+            "term": term, "estimate": estimates.estimate[at], "se": estimates.se[at], "lo": estimates.lo[at], "hi": estimates.hi[at],
+            "p": estimates.p[at], "n_labeled": n, "n_predicted": predicted, "lambda": lam,
         }
-        for at, term in enumerate(found.names)
+        for at, term in enumerate(estimates.names)
     ]  # fmt: skip
 
 
@@ -141,8 +143,8 @@ def _naive_difference(data: Prepared, treatment: str) -> list[dict]:
     """Predictions taken for answers where both arms are predicted: everybody's difference between the two."""
     gain = pl.concat([data.frame.select(ARM_0, ARM_1), data.personas.select(ARM_0, ARM_1)])
     gain = (gain[ARM_1] - gain[ARM_0]).to_numpy()
-    found = fit(np.ones((len(gain), 1)), gain).estimates("HC2", names=[treatment])
-    return _rows(data, found, 0, len(gain))
+    estimates = fit(np.ones((len(gain), 1)), gain).estimates("HC2", names=[treatment])
+    return _rows(data, estimates, 0, len(gain))
 
 
 def _labels_only(data: Prepared, settings: Settings) -> list[dict]:
@@ -161,10 +163,10 @@ def _dsl(data: Prepared, settings: Settings) -> list[dict]:
         "family": settings.family, "weights": data.weights, "clusters": data.clusters, "names": data.terms,
     }  # fmt: skip
     if settings.splits:
-        found = dsl_over_splits(data.X, **known, splits=settings.splits, seed=settings.seed)
+        estimates = dsl_over_splits(data.X, **known, splits=settings.splits, seed=settings.seed)
     else:
-        found = dsl(data.X, **known)
-    return _rows(data, found, int(data.labeled.sum()), len(data.y))
+        estimates = dsl(data.X, **known)
+    return _rows(data, estimates, int(data.labeled.sum()), len(data.y))
 
 
 def _check_asked(data: Prepared) -> None:
@@ -195,7 +197,7 @@ def _ppi(data: Prepared, settings: Settings) -> list[dict]:
     on, off = _samples(data)
     rows = []
     for at in range(len(data.terms)):
-        found = ppi(
+        result = ppi(
             on,
             off,
             family=settings.family,
@@ -204,7 +206,7 @@ def _ppi(data: Prepared, settings: Settings) -> list[dict]:
             seed=settings.seed,
             names=data.terms,
         )
-        rows.append(_rows(data, found.estimates, len(on), len(on) + len(off), found.lam)[at])
+        rows.append(_rows(data, result.estimates, len(on), len(on) + len(off), result.lam)[at])
     return rows
 
 
@@ -240,9 +242,9 @@ def _dip(data: Prepared, formula: Formula, treatment: str, settings: Settings) -
         None if clusters is None else data.clusters[on],
         clusters,
     )
-    found = dip(experiment, lam=settings.lam, seed=settings.seed)
-    named = dataclasses.replace(found.estimates, names=(treatment,))
-    return _rows(data, named, int(on.sum()), int(on.sum()) + others.height, found.lam)
+    result = dip(experiment, lam=settings.lam, seed=settings.seed)
+    named = dataclasses.replace(result.estimates, names=(treatment,))
+    return _rows(data, named, int(on.sum()), int(on.sum()) + others.height, result.lam)
 
 
 def _needed(data: Prepared, settings: Settings) -> pl.DataFrame:
@@ -270,17 +272,17 @@ def _curve(data: Prepared, settings: Settings) -> pl.DataFrame:
     frames = []
     for at, term in enumerate(data.terms):
         worth = worth_of_regression(on, off, coefficient=at, family=settings.family)
-        found = curve(worth, n=n, others=len(off), effect=settings.effect)
+        points = curve(worth, n=n, others=len(off), effect=settings.effect)
         frames.append(
             pl.DataFrame(
                 {
                     "term": [term] * len(n),
                     "answers": n.astype(int),
-                    "half_width": found.half_width,
-                    "half_width_alone": found.half_width_alone,
-                    "equivalent_answers": found.equivalent,
-                    "power": found.power,
-                    "power_alone": found.power_alone,
+                    "half_width": points.half_width,
+                    "half_width_alone": points.half_width_alone,
+                    "equivalent_answers": points.equivalent,
+                    "power": points.power,
+                    "power_alone": points.power_alone,
                 }
             )
         )

@@ -170,8 +170,8 @@ def assign(asking: Asking, *, cost: Cost) -> Assignment:
         rows = asking.rows(variants=variants, each=EACH, checked=checked)
         return Assignment(rows, cost(rows), one_pass)
 
-    def fits(found: Assignment) -> bool:
-        return found.cost < MOST_COST * one_pass
+    def fits(assignment: Assignment) -> bool:
+        return assignment.cost < MOST_COST * one_pass
 
     # Two people answer each variant at least.
     largest, checked = min(most, people), min(max(people // 10, FEWEST_CHECKED), MOST_CHECKED)
@@ -186,9 +186,9 @@ def assign(asking: Asking, *, cost: Cost) -> Assignment:
         checked //= 2
     while unfit - fewest > max(1, fewest // 16):
         middle = (fewest + unfit) // 2
-        found = tried(middle, checked)
-        if fits(found):
-            fewest, best = middle, found
+        assignment = tried(middle, checked)
+        if fits(assignment):
+            fewest, best = middle, assignment
         else:
             unfit = middle
     return best

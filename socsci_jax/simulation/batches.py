@@ -62,8 +62,8 @@ def discard_batches(out: Path) -> None:
 def _digest(chains: Sequence[Chain], keys: Sequence[str]) -> str:
     """SHA-256 of what is asked of whom."""
     ids: dict[int, list[str]] = {}
-    found = hashlib.sha256(json.dumps(list(keys)).encode())
+    digest = hashlib.sha256(json.dumps(list(keys)).encode())
     for chain in chains:
         items = ids.setdefault(id(chain.items), [item.item_id for item in chain.items])
-        found.update(json.dumps([items, dict(chain.persona)], sort_keys=True).encode())
-    return found.hexdigest()
+        digest.update(json.dumps([items, dict(chain.persona)], sort_keys=True).encode())
+    return digest.hexdigest()

@@ -56,14 +56,14 @@ def _part(report: Report, *, done: int, share: int, total: int) -> Report:
 
 def answers_of(chain: Chain, layout: Layout) -> tuple[tuple[Number, ...], ...]:
     """The answers to each item of a chain; raises InputError for an item that has no finite set of them."""
-    found = tuple(layout.answers(item.scale) for item in chain.items)
-    for item, answers in zip(chain.items, found):
+    of_items = tuple(layout.answers(item.scale) for item in chain.items)
+    for item, answers in zip(chain.items, of_items):
         if not answers:
             raise InputError(
                 f"{item.study_id}, outcome {item.outcome!r}: its scale has no finite set of answers, so that no exact "
                 "probability stands behind the next question; leave this outcome out."
             )
-    return found
+    return of_items
 
 
 def check_exact(model: SimulationModel) -> None:
@@ -129,9 +129,9 @@ def joint_distributions(
     def compute(batch: slice) -> pl.DataFrame:
         asked = [one for chain in chains[batch] for one in _all_conversations(chain, layout)]
         part = _part(report, done=sum(counts[: batch.start]), share=len(asked), total=sum(counts))
-        found = iter(_distributions(model, asked, layout, part))
+        distributions = iter(_distributions(model, asked, layout, part))
         own = [
-            _joint(chain, layout, list(itertools.islice(found, count)))
+            _joint(chain, layout, list(itertools.islice(distributions, count)))
             for chain, count in zip(chains[batch], counts[batch])
         ]
         return pl.DataFrame(
@@ -237,11 +237,13 @@ def _distributions(
     return exact_distributions(model, table, tries=tries, trie_of_pair=trie_of_pair, progress=report)
 
 
-def _joint(chain: Chain, layout: Layout, found: list[Distribution]) -> tuple[np.ndarray, tuple[float, ...]]:
+def _joint(
+    chain: Chain, layout: Layout, distributions: list[Distribution]
+) -> tuple[np.ndarray, tuple[float, ...]]:
     """Probabilities and masses of a `Joint`: multiplies up the conditional distributions of `_all_conversations`."""
     answers = answers_of(chain, layout)
     probs, mass = np.ones(()), []
-    rest = iter(found)
+    rest = iter(distributions)
     for given in range(len(answers)):
         shape = tuple(map(len, answers[:given]))
         own = list(itertools.islice(rest, int(np.prod(shape, dtype=int))))

@@ -103,11 +103,11 @@ class FinishedChunks:
     def table_is_written(self) -> bool:
         """Whether the table is there, made by this simulation."""
         try:
-            found = read_metadata(self._out)
+            written = read_metadata(self._out)
         except InputError:
             return False
         # As texts, because a value that is not a number does not equal itself.
-        return json.dumps(found, sort_keys=True) == json.dumps(self._metadata, sort_keys=True)
+        return json.dumps(written, sort_keys=True) == json.dumps(self._metadata, sort_keys=True)
 
     def numbers(self) -> set[int]:
         """The chunks that are there."""

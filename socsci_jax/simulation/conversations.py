@@ -85,12 +85,12 @@ def _ids(texts: tuple[str, ...], *, layout: Layout, tokenizer: Tokenizer) -> np.
 
 def check_length(table: PromptTable, *, name: str, longest: int) -> None:
     """Raises InputError if a conversation is longer than the model takes."""
-    found = max(
+    tokens = max(
         len(table.prefixes[a]) + len(table.prompts[b])
         for a, b in set(zip(table.pair_prefix.tolist(), table.pair_prompt.tolist()))
     )
-    if found > longest:
+    if tokens > longest:
         raise InputError(
-            f"conversations are up to {counted(found, 'token')} long, {name} takes {longest:,}; ask fewer outcomes in one "
+            f"conversations are up to {counted(tokens, 'token')} long, {name} takes {longest:,}; ask fewer outcomes in one "
             "conversation, or use another model or shorter texts."
         )

@@ -63,7 +63,7 @@ def exact_distributions(
     """
     requests = distinct_requests(table, trie_of_pair, sharing=sharing)
     branches = branches_of(requests, table, tries)
-    found: list[Distribution] = []
+    distributions: list[Distribution] = []
     rows = rows_of_requests(
         table.prefixes,
         requests.prefix,
@@ -77,9 +77,9 @@ def exact_distributions(
             log_probs = fetch(log_probs)
             for request, row, slots in zip(batch.request, batch.row, batch.slots):
                 edges = log_probs[row, slots].astype(np.float64)
-                found.append(_normalized(tries[requests.kind[request]].answer_log_probs(edges)))
-            progress(len(found), len(branches))
-    return [found[request] for request in requests.of_pair]
+                distributions.append(_normalized(tries[requests.kind[request]].answer_log_probs(edges)))
+            progress(len(distributions), len(branches))
+    return [distributions[request] for request in requests.of_pair]
 
 
 def _scored(model: SimulationModel, rows: Iterable[RequestRows]) -> Iterator[tuple[RequestRows, jax.Array]]:

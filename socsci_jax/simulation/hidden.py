@@ -57,7 +57,7 @@ def states_of_prompts(
     requests = distinct_requests(table, np.zeros(pairs, np.int64))
     branches = branches_of(requests, table, [NO_ANSWERS])
     settings = {"config": model.config, "compute_dtype": model.compute_dtype}
-    found = []
+    vectors = []
     rows = rows_of_requests(
         table.prefixes,
         requests.prefix,
@@ -68,9 +68,11 @@ def states_of_prompts(
     with jax.set_mesh(model.mesh):
         for batch in rows:
             states = fetch(_states(model.params, model.place(batch.rows.arrays()), **settings))
-            found += [states[row, first] for row, first in zip(batch.row, batch.first_read, strict=True)]
-            progress(len(found), len(branches))
+            vectors += [states[row, first] for row, first in zip(batch.row, batch.first_read, strict=True)]
+            progress(len(vectors), len(branches))
     largest = float(jnp.finfo(jnp.float16).max)
     return (
-        np.stack([found[request] for request in requests.of_pair]).clip(-largest, largest).astype(np.float16)
+        np.stack([vectors[request] for request in requests.of_pair])
+        .clip(-largest, largest)
+        .astype(np.float16)
     )

@@ -111,18 +111,18 @@ def rows_of_requests(
     )
     for start in range(0, len(cut), rows_at_a_time):
         batch = empty_rows(rows=rows_at_a_time, shape=shape)
-        found = RequestRows(batch, [], [], [], [])
+        rows = RequestRows(batch, [], [], [], [])
         for g, row in enumerate(cut[start : start + rows_at_a_time]):
             paths = [
                 PromptPath(prefixes[prefix_of_request[request]], branches[request], shared)
                 for request, shared in zip(row.requests, row.shared)
             ]
-            found.request.extend(row.requests)
-            found.row.extend([g] * len(paths))
-            found.slots.extend(put_row(batch, g, paths))
+            rows.request.extend(row.requests)
+            rows.row.extend([g] * len(paths))
+            rows.slots.extend(put_row(batch, g, paths))
             reads = [len(path.branch.read) for path in paths]
-            found.first_read.extend((np.cumsum(reads) - reads).tolist())
-        yield found
+            rows.first_read.extend((np.cumsum(reads) - reads).tolist())
+        yield rows
 
 
 def _coarse(size: int) -> int:

@@ -66,8 +66,8 @@ class Sampling:
         """The number of a whole answer; None if it has none where one is expected."""
         if self.number_after is None:
             return parse_number(text)
-        _, found, after = text.rpartition(self.number_after)
-        return parse_number(after) if found else None
+        _, separator, after = text.rpartition(self.number_after)
+        return parse_number(after) if separator else None
 
 
 def sample_answers(
@@ -137,11 +137,11 @@ class _Draws:
 
     def of(self, branch_of_draw: np.ndarray, branches: int) -> list[list[int]]:
         """Unfinished draws by the branch that they resume from."""
-        found: list[list[int]] = [[] for _ in range(branches)]
+        draws: list[list[int]] = [[] for _ in range(branches)]
         for d in self.going():
             if branch_of_draw[d] >= 0:
-                found[branch_of_draw[d]].append(int(d))
-        return found
+                draws[branch_of_draw[d]].append(int(d))
+        return draws
 
     def next_uniform(self, d: int) -> float:
         return self.uniform[d, len(self.written[d])]

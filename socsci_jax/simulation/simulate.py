@@ -123,12 +123,12 @@ def _resembling(model: SimulationModel, store: StudyStore, split: Split) -> list
     if model.trained_on is None:
         return []
     studies = split.units("unseen_studies")["study_id"].unique().sort().to_list()
-    found = model.trained_on.resembling(store, studies)
-    for pair in found:
+    pairs = model.trained_on.resembling(store, studies)
+    for pair in pairs:
         logger.warning(
             "Held-out study %s resembles %s, which the model was trained on: text overlap %.0f %%.",
             pair.study,
             pair.training,
             100 * pair.overlap,
         )
-    return [[pair.study, pair.training, round(pair.overlap, 3)] for pair in found]
+    return [[pair.study, pair.training, round(pair.overlap, 3)] for pair in pairs]

@@ -63,22 +63,22 @@ def simulate_two_parts(
     if not processes.is_main:
         return None
     both = TwoParts.of_tables(*map(pl.read_parquet, tables), store)
-    found = learn_kappa(both, split) if kappa is None else kappa
+    used = learn_kappa(both, split) if kappa is None else kappa
     described = {
         "model": f"levels from {levels.metadata['name']}, effects from {effects.metadata['name']}",
-        "kappa": found,
+        "kappa": used,
         "kappa_from": "validation part" if kappa is None else "argument",
         "elicitation": "exact",
         **split.provenance,
         "parts": sorted(wanted["part"].unique()),
         **(metadata or {}),
     }
-    rows = both.frame.with_columns(probs=both.lists(both.probs(found)))
+    rows = both.frame.with_columns(probs=both.lists(both.probs(used)))
     rows = rows.join(wanted.select("item_id", "participant_id"), on=["item_id", "participant_id"], how="semi")
     write_predictions(out, rows.sort("item_id", "participant_id"), metadata=described)
     for table in tables:
         table.unlink()
-    return found
+    return used
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

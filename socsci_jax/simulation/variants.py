@@ -63,27 +63,27 @@ def predict_variants(
     study = dataclasses.replace(study, items=closed, of_item={i.item_id: asked[i.item_id] for i in closed})
     asking = asking_of(study, personas, seed=seed)
     prompts = Prompts.of(model, asking, prepared.layout)
-    found = assign(asking, cost=lambda rows: prompts.tokens(rows).distinct)
+    assignment = assign(asking, cost=lambda rows: prompts.tokens(rows).distinct)
     logger.info(
         "Variants: %s prompts, %.2f times the tokens of one pass.",
-        f"{found.rows.height:,}",
-        found.cost / found.one_pass,
+        f"{assignment.rows.height:,}",
+        assignment.cost / assignment.one_pass,
     )
-    distributions = prompts.distributions(found.rows, show_progress=show_progress)
+    distributions = prompts.distributions(assignment.rows, show_progress=show_progress)
     metadata = prepared.metadata | {"assignment": study.declared.assignment, "assignment_seed": seed}
     seen = (
         None if prepared.seen is None else pl.concat([prepared.pairs.frame, prepared.seen], how="horizontal")
     )
-    of_variants = found.rows["purpose"] == "variant"
+    of_variants = assignment.rows["purpose"] == "variant"
     return VariantPredictions(
         predictions=Predictions(
-            frame=_variant_frame(study, prompts, found.rows, distributions, of_variants, seen),
+            frame=_variant_frame(study, prompts, assignment.rows, distributions, of_variants, seen),
             metadata=metadata,
             pairs=prepared.pairs,
         ),
-        checks=_check_frame(found.rows, distributions, ~of_variants),
-        cost=found.cost,
-        one_pass=found.one_pass,
+        checks=_check_frame(assignment.rows, distributions, ~of_variants),
+        cost=assignment.cost,
+        one_pass=assignment.one_pass,
     )
 
 
@@ -204,7 +204,7 @@ class Prompts:
         table, kinds = self.of_rows(rows)
         prefix_rank, prompt_rank = sort_by_tokens(table.prefixes).rank, sort_by_tokens(table.prompts).rank
         order = np.lexsort((prompt_rank[table.pair_prompt], prefix_rank[table.pair_prefix]))
-        found: list[Distribution | None] = [None] * rows.height
+        distributions: list[Distribution | None] = [None] * rows.height
         with progress("variants", total=rows.height, shown=show_progress) as bar:
             for start in range(0, rows.height, AT_A_TIME):
                 chosen = order[start : start + AT_A_TIME]
@@ -212,9 +212,9 @@ class Prompts:
                     self.model, table.of_pairs(chosen), tries=self.tries, trie_of_pair=kinds[chosen]
                 )
                 for i, distribution in zip(chosen.tolist(), of_chosen, strict=True):
-                    found[i] = distribution
+                    distributions[i] = distribution
                 bar.update(start + len(chosen))
-        return [distribution for distribution in found if distribution is not None]
+        return [distribution for distribution in distributions if distribution is not None]
 
 
 def _covering_table(

@@ -69,11 +69,11 @@ def game_items() -> tuple[GameItem, ...]:
 
 
 def _dictator() -> list[GameItem]:
-    found = []
+    items = []
     for preference, (wish, worth) in PREFERENCES.items():
         for order in range(len(SPLITS)):
             splits = _rotated(SPLITS, order)
-            found.append(
+            items.append(
                 GameItem(
                     item=_item(
                         DICTATOR,
@@ -94,11 +94,11 @@ def _dictator() -> list[GameItem]:
                     truth=(1.0,),
                 )
             )
-    return found
+    return items
 
 
 def _rock_paper_scissors() -> list[GameItem]:
-    found = []
+    items = []
     for name, own, other, truth in _histories():
         seen = "\n".join(
             f"Round {number}: you {MOVES[mine]}, the other player {MOVES[theirs]}"
@@ -116,7 +116,7 @@ def _rock_paper_scissors() -> list[GameItem]:
                 "belief": "What will the other player do in the next round?",
                 "action": "What do you do in the next round?",
             }
-            found += [
+            items += [
                 GameItem(
                     item=_item(ROCK_PAPER_SCISSORS, case, role, situation, question, moves),
                     game=ROCK_PAPER_SCISSORS,
@@ -127,12 +127,12 @@ def _rock_paper_scissors() -> list[GameItem]:
                 )
                 for role, question in questions.items()
             ]
-    return found
+    return items
 
 
 def _histories() -> list[tuple[str, list[int], list[int], tuple[float, ...]]]:
     """Name, own and other's moves so far, and the probabilities of the other's next move."""
-    found = []
+    histories = []
     for first in range(len(MOVES)):
         rng = np.random.default_rng([4, first])
         # Own moves are shuffled and about as often each, so that whoever reacts to them cannot be taken for one who
@@ -142,7 +142,7 @@ def _histories() -> list[tuple[str, list[int], list[int], tuple[float, ...]]]:
         countered = [first, *((move + 1) % 3 for move in own[:-1])]
         favored = [first] * round(FAVORED * ROUNDS) + [(first + 1) % 3] * 2 + [(first + 2) % 3] * 2
         mixed = tuple(FAVORED if move == first else (1 - FAVORED) / 2 for move in range(3))
-        found += [
+        histories += [
             (f"always {MOVES[first]}", own, [first] * ROUNDS, _sure(first)),
             (
                 f"loop from {MOVES[first]}",
@@ -154,11 +154,11 @@ def _histories() -> list[tuple[str, list[int], list[int], tuple[float, ...]]]:
             (f"counters, from {MOVES[first]}", own, countered, _sure((own[-1] + 1) % 3)),
             (f"mostly {MOVES[first]}", own, rng.permutation(favored).tolist(), mixed),
         ]
-    return found
+    return histories
 
 
 def _ring() -> list[GameItem]:
-    found = []
+    items = []
     for order in range(2):
         own, other = _rotated((0, 1), order), _rotated((0, 1), order)
         table = " ".join(
@@ -179,7 +179,7 @@ def _ring() -> list[GameItem]:
                 ["UV"[mine] for mine in own],
             ),
         }
-        found += [
+        items += [
             GameItem(
                 item=_item(RING, case, role, situation, question, options),
                 game=RING,
@@ -191,7 +191,7 @@ def _ring() -> list[GameItem]:
             )
             for role, (question, options) in asked.items()
         ]
-    return found
+    return items
 
 
 def _item(game: str, case: str, role: Role, situation: str, question: str, options: Sequence[str]) -> Item:

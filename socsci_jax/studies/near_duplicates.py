@@ -45,15 +45,15 @@ def near_duplicate_studies(
         for study, title in store.studies.select("study_id", "title").iter_rows()
     }
     sizes = dict(store.participants.group_by("study_id").len().iter_rows())
-    found = []
+    pairs = []
     for a in held:
         progress(a)
         for b in training:
             overlap = len(shingles[a] & shingles[b]) / max(1, min(len(shingles[a]), len(shingles[b])))
             if overlap >= threshold:
-                found.append(NearDuplicate(a, b, overlap, "shared text"))
+                pairs.append(NearDuplicate(a, b, overlap, "shared text"))
             elif titles[a] and titles[a] == titles[b]:
-                found.append(NearDuplicate(a, b, overlap, "equal titles"))
+                pairs.append(NearDuplicate(a, b, overlap, "equal titles"))
             elif sizes[a] == sizes[b] and sizes[a] >= 500:
-                found.append(NearDuplicate(a, b, overlap, f"equal number of participants ({sizes[a]})"))
-    return found
+                pairs.append(NearDuplicate(a, b, overlap, f"equal number of participants ({sizes[a]})"))
+    return pairs

@@ -194,23 +194,23 @@ def _cell(text: str | None, kind: pa.DataType, *, where: str) -> object:
         return None
     if pa.types.is_string(kind):
         return text
-    found = parse_json(text, where=where, hint="a number is written 0.5, a list [0.5, 0.5]")
-    numbers: list[Any] = found if isinstance(found, list) else [found]
+    value = parse_json(text, where=where, hint="a number is written 0.5, a list [0.5, 0.5]")
+    numbers: list[Any] = value if isinstance(value, list) else [value]
     inner = kind.value_type if pa.types.is_list(kind) else kind
     bound = 2 ** (inner.bit_width - 1) if pa.types.is_integer(inner) else float("inf")
     for number in numbers:
         whole = not pa.types.is_integer(inner) or number == int(number) if _is_number(number) else False
         if not whole or not -bound <= number < bound:
             raise InputError(f"{where}: {kind_of(number)} found, needed {kind}.")
-    if isinstance(found, list) != pa.types.is_list(kind):
-        raise InputError(f"{where}: {kind_of(found)} found, needed {kind}.")
+    if isinstance(value, list) != pa.types.is_list(kind):
+        raise InputError(f"{where}: {kind_of(value)} found, needed {kind}.")
     values = [inner_value(inner, number) for number in numbers]
-    return values if isinstance(found, list) else values[0]
+    return values if isinstance(value, list) else values[0]
 
 
 def inner_value(kind: pa.DataType, number: float) -> float:
     return int(number) if pa.types.is_integer(kind) else float(number)
 
 
-def _is_number(found: object) -> bool:
-    return isinstance(found, int | float) and not isinstance(found, bool)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -33,7 +33,7 @@ def profile_table(store: StudyStore, *, outcome: str | None = None) -> pl.DataFr
         for name, value in item.factors.items():
             if match := _FACTOR.fullmatch(name):
                 profiles.setdefault(int(match["level"]), {})[match["attribute"]] = value
-        rows += [{"item_id": item_id, "level": level, **found} for level, found in profiles.items()]
+        rows += [{"item_id": item_id, "level": level, **attributes} for level, attributes in profiles.items()]
     if not rows:
         raise InputError(
             f"{store.path}: no item holds profiles of a conjoint (factors named `1: attribute`)."

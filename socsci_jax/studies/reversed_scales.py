@@ -28,7 +28,7 @@ def opposite_labels(items: Iterable[Item]) -> pl.DataFrame:
     Compared are the labels of the two ends, on scales with an order.  Either order may be right; where one label stands
     for the lowest level here and for the highest there, one of the two is easily a fault.
     """
-    ends = {(i.study_id, i.outcome, *found) for i in items if (found := _ends(i)) is not None}
+    ends = {(i.study_id, i.outcome, *labels) for i in items if (labels := _ends(i)) is not None}
     outcomes = Counter((study, low.casefold(), high.casefold()) for study, _, low, high in ends)
     rows = []
     for study, outcome, low, high in sorted(ends):
@@ -47,13 +47,13 @@ def _ends(item: Item) -> tuple[str, str] | None:
     return (low, high) if low and high and low.casefold() != high.casefold() else None
 
 
-def opposite_sentences(found: pl.DataFrame) -> list[str]:
+def opposite_sentences(table: pl.DataFrame) -> list[str]:
     """A sentence for each outcome of `opposite_labels`."""
     return [
         f"Study {_short(row['study_id'])}, outcome {_short(row['outcome'])}: its labels run from {_short(row['lowest'])} up to "
         f"{_short(row['highest'])}, {counted(row['others'], 'scale of this study runs', 'scales of this study run')} the other way. See whether its answers "
         "are coded so."
-        for row in found.iter_rows(named=True)
+        for row in table.iter_rows(named=True)
     ]
 
 
@@ -82,13 +82,13 @@ def mirrored_outcomes(distributions: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def mirrored_sentences(found: pl.DataFrame) -> list[str]:
+def mirrored_sentences(table: pl.DataFrame) -> list[str]:
     """A sentence for each outcome of `mirrored_outcomes`."""
     return [
         f"Study {_short(row['study'])}, outcome {_short(row['outcome'])}: the predictions are {row['distance']:.2f} of the scale's "
         f"range from people's answers, and {row['mirrored']:.2f} if they are mirrored. See whether the scale is reversed on one "
         "of the two sides."
-        for row in found.iter_rows(named=True)
+        for row in table.iter_rows(named=True)
     ]
 
 

@@ -31,28 +31,28 @@ class Correction:
     @property
     def sentences(self) -> list[str]:
         """What a reader must know first; empty if every part is what it says, and known to be."""
-        found = []
+        sentences = []
         seen = int(self.moved.filter(pl.col("true") == TRAIN)["answers"].sum())
         if seen:
-            found.append(
+            sentences.append(
                 f"{counted_of(seen, self.claimed, 'answer', 'that the split calls unseen was trained on; it is', 'that the split calls unseen were trained on; they are')} excluded."
             )
         for claimed, true, answers in self.moved.filter(pl.col("true") != TRAIN).iter_rows():
-            found.append(
+            sentences.append(
                 f"{counted(answers, 'answer')} that the split calls {_words(claimed)} are {_words(true)} for this model, which was "
                 "trained on the rest of them; they are counted there."
             )
         if self.excludes_unknown:
-            found.append(
+            sentences.append(
                 f"Of {counted(self.unknown, 'answer')} that the split calls unseen it is not known whether the model was trained "
                 "on them; they are excluded."
             )
         elif self.unknown:
-            found.append(
+            sentences.append(
                 f"It is not known what the model was trained on: {counted(self.unknown, 'answer')} that are called unseen "
                 "may have been used in training."
             )
-        return found
+        return sentences
 
 
 def correct_parts(labeled: pl.DataFrame, predictions: pl.DataFrame) -> Correction:

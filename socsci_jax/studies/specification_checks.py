@@ -15,19 +15,19 @@ SLOT = re.compile(r"\{([^{}\n]{1,80})\}")
 
 def problems(specification: Specification) -> list[str]:
     """What is wrong between the parts of a specification: names that do not exist, slots that nothing fills."""
-    found = [f"{key}: drafting left this open: {why}" for key, why in specification.unresolved.items()]
-    found += [
+    listed = [f"{key}: drafting left this open: {why}" for key, why in specification.unresolved.items()]
+    listed += [
         f"scales.{name}.read: {problem}"
         for name, scale in specification.scales.items()
         for problem in _scale_problems(scale, specification)
     ]
     for name, file in specification.files.items():
         if Path(file.path).is_absolute() or ".." in Path(file.path).parts or "\\" in file.path:
-            found.append(f"files.{name}: {file.path!r} is not a path within the specification's folder")
+            listed.append(f"files.{name}: {file.path!r} is not a path within the specification's folder")
     for study_id, study in specification.studies.items():
         at = "" if len(specification.studies) == 1 else f"studies.{study_id}."
-        found += [f"{at}{problem}" for problem in _study_problems(study, specification)]
-    return found
+        listed += [f"{at}{problem}" for problem in _study_problems(study, specification)]
+    return listed
 
 
 def _study_problems(study: Study, specification: Specification) -> Iterator[str]:

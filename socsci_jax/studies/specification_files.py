@@ -51,21 +51,21 @@ def parse_specification(text: str, *, where: str) -> Specification:
     try:
         specification = Specification.model_validate(tree)
     except pydantic.ValidationError as error:
-        found = _structure_problems(error)
+        listed = _structure_problems(error)
         if "study" in tree:
-            found = [problem.removeprefix(f"studies.{tree['study']}.") for problem in found]
-        raise refusal(where, found) from None
-    if found := list(problems(specification)):
-        raise refusal(where, found)
+            listed = [problem.removeprefix(f"studies.{tree['study']}.") for problem in listed]
+        raise refusal(where, listed) from None
+    if listed := list(problems(specification)):
+        raise refusal(where, listed)
     return specification
 
 
-def refusal(where: str, found: list[str]) -> InputError:
+def refusal(where: str, listed: list[str]) -> InputError:
     """One error that lists problems below each other."""
-    count = counted(len(found), "problem")
-    shown = found[:SHOWN_PROBLEMS]
-    if len(found) > SHOWN_PROBLEMS:
-        shown = [*shown, f"... and {len(found) - SHOWN_PROBLEMS} more"]
+    count = counted(len(listed), "problem")
+    shown = listed[:SHOWN_PROBLEMS]
+    if len(listed) > SHOWN_PROBLEMS:
+        shown = [*shown, f"... and {len(listed) - SHOWN_PROBLEMS} more"]
     return InputError(f"{where}: {count}:\n" + "\n".join(f"  {problem}" for problem in shown))
 
 
@@ -112,10 +112,10 @@ def _short(tree: object) -> object:
 
 def _structure_problems(error: pydantic.ValidationError) -> list[str]:
     """pydantic's findings in our words, each with its key as the file has it."""
-    found = error.errors(include_url=False)
+    errors = error.errors(include_url=False)
     # Where a value may be a mapping or a name, what is wrong within the mapping says more.
-    inner = [problem for problem in found if not _is_branch(problem["loc"][-1:])]
-    return list(dict.fromkeys(map(_explain, inner or found)))
+    inner = [problem for problem in errors if not _is_branch(problem["loc"][-1:])]
+    return list(dict.fromkeys(map(_explain, inner or errors)))
 
 
 def _is_branch(steps: tuple[int | str, ...]) -> bool:
@@ -132,8 +132,8 @@ def _explain(problem: ErrorDetails) -> str:
         return f"{key}: key is not known{_nearest(str(steps[-1]))}"
     if problem["type"] == "missing":
         return f"{key}: key is missing"
-    found = problem["input"]
-    shown = f" (found {found!r:.80})" if isinstance(found, str) else ""
+    value = problem["input"]
+    shown = f" (found {value!r:.80})" if isinstance(value, str) else ""
     return f"{key or 'file'}: {message[0].lower()}{message[1:]}{shown}"
 
 

@@ -113,10 +113,10 @@ class StudyStore:
         path = self.path / name
         if name not in self._checked:
             try:
-                found = file_hash(path)
+                digest = file_hash(path)
             except FileNotFoundError:
                 raise InputError(f"{path}: this file of the study store is missing; {_REBUILD}.") from None
-            if found != self.manifest["files"].get(name):
+            if digest != self.manifest["files"].get(name):
                 raise InputError(
                     f"{path}: this file is not the one that was written with the store (its hash differs); restore it, or "
                     f"{_REBUILD}."

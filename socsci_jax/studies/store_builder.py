@@ -256,12 +256,12 @@ class StoreBuilder:
 def _unknown_notes(values: Mapping[str, Mapping[str, int]]) -> list[str]:
     if not values:
         return []
-    found = "; ".join(
+    listed = "; ".join(
         f"{name}: {', '.join(f'{value!r} ({count:,})' for value, count in counts.items())}"
         for name, counts in values.items()
     )
     texts = ", ".join(map(repr, sorted(UNKNOWN_TEXTS)))
-    return [f"Values that mean that nothing is known ({texts}, in any case) were excluded: {found}."]
+    return [f"Values that mean that nothing is known ({texts}, in any case) were excluded: {listed}."]
 
 
 def _item_row(item_id: str, item: Item) -> dict[str, Any]:

@@ -44,8 +44,10 @@ def batches_of(part: Part, name: str) -> Iterator[pa.RecordBatch]:
 def columns_of(part: Part, name: str, columns: Sequence[str]) -> pl.DataFrame:
     """Some columns of one table of a part."""
     table = part[name]
-    found = pq.read_table(table, columns=list(columns)) if isinstance(table, Path) else table.select(columns)
-    return pl.DataFrame(pl.from_arrow(found))
+    selected = (
+        pq.read_table(table, columns=list(columns)) if isinstance(table, Path) else table.select(columns)
+    )
+    return pl.DataFrame(pl.from_arrow(selected))
 
 
 class MergedParts:
@@ -97,13 +99,15 @@ class MergedParts:
 
     def unknown_values(self) -> dict[str, dict[str, int]]:
         """How often each value of each attribute meant that nothing is known, the most frequent first."""
-        firsts, found = self._first["participants"], []
+        firsts, collected = self._first["participants"], []
         for part in self._parts:
             people = columns_of(part, "participants", _PERSON)
             first, firsts = firsts[: people.height], firsts[people.height :]
             unknown = columns_of(part, "unknown", UNKNOWN_SCHEMA.names)
-            found.append(unknown.join(people.filter(first), on=_PERSON, how="semi", maintain_order="left"))
-        counts = pl.concat(found).group_by("attribute", "value", maintain_order=True).len()
+            collected.append(
+                unknown.join(people.filter(first), on=_PERSON, how="semi", maintain_order="left")
+            )
+        counts = pl.concat(collected).group_by("attribute", "value", maintain_order=True).len()
         values: dict[str, dict[str, int]] = {}
         for attribute, value, count in counts.sort("len", descending=True, maintain_order=True).iter_rows():
             values.setdefault(attribute, {})[value] = count

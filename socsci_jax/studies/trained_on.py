@@ -179,7 +179,7 @@ class TrainedOn:
         known = set(self._items(store, texts).filter("knows_study")["item_id"])
         known_studies = set(store.items.filter(pl.col("item_id").is_in(list(known)))["study_id"])
         mine = {study: set(of) for study, of in self._of("study").select("study_id", "sequences").iter_rows()}
-        found = []
+        resembling = []
         theirs = study_rows(store, texts).filter(
             pl.col("study_id").is_in([s for s in studies if s not in known_studies])
         )
@@ -190,8 +190,8 @@ class TrainedOn:
             }
             best = max(overlaps, key=overlaps.__getitem__, default=None)
             if best is not None and overlaps[best] >= RESEMBLES:
-                found.append(Resemblance(study, best, overlaps[best]))
-        return found
+                resembling.append(Resemblance(study, best, overlaps[best]))
+        return resembling
 
     def _of(self, kind: str) -> pl.DataFrame:
         return self.frame.filter(pl.col("kind") == kind)

@@ -118,10 +118,10 @@ def _same_in_all_arms(
     items: Sequence[Item], orders: dict[str, list[tuple[Number, ...]]]
 ) -> dict[str, list[tuple[Number, ...]]]:
     """The same orders, but none where arms of an outcome list different options."""
-    found: dict[str, set[tuple[tuple[Number, ...], ...]]] = {}
+    of_outcome: dict[str, set[tuple[tuple[Number, ...], ...]]] = {}
     for item in items:
-        found.setdefault(item.outcome, set()).add(tuple(orders[item.item_id]))
-    return {i.item_id: orders[i.item_id] if len(found[i.outcome]) == 1 else [()] for i in items}
+        of_outcome.setdefault(item.outcome, set()).add(tuple(orders[item.item_id]))
+    return {i.item_id: orders[i.item_id] if len(of_outcome[i.outcome]) == 1 else [()] for i in items}
 
 
 def _asked(item: Item, order: Sequence[Number], question: str) -> Item:
@@ -149,13 +149,13 @@ def orders_of(item: Item, declared: Multiverse) -> list[tuple[Number, ...]]:
             )
         wanted = number
     rng = np.random.default_rng(0)
-    found = dict.fromkeys((listed, listed[::-1]))
+    orders = dict.fromkeys((listed, listed[::-1]))
     if number <= MOST_ORDERS:
         every = list(itertools.permutations(listed))
-        found |= dict.fromkeys(every[i] for i in rng.permutation(number))
-    while len(found) < min(wanted, number):
-        found[tuple(listed[i] for i in rng.permutation(len(listed)))] = None
-    return list(found)[:wanted]
+        orders |= dict.fromkeys(every[i] for i in rng.permutation(number))
+    while len(orders) < min(wanted, number):
+        orders[tuple(listed[i] for i in rng.permutation(len(listed)))] = None
+    return list(orders)[:wanted]
 
 
 def balanced_product(first: Sequence[A], second: Sequence[B]) -> list[tuple[A, B]]:
@@ -170,7 +170,7 @@ def balanced_product(first: Sequence[A], second: Sequence[B]) -> list[tuple[A, B
 
 def varied_past(pairs: Pairs, declared: Multiverse) -> list[tuple[StudyVariants, pl.DataFrame]]:
     """Past studies in the orders and formats that an experiment declares, each with the personas that pairs ask of it."""
-    found = []
+    varied = []
     for (study,), own in pairs.frame.group_by(["study_id"], maintain_order=True):
         items = [pairs.items[item_id] for item_id in own["item_id"].unique(maintain_order=True)]
         orders = PAST_ORDERS if declared.orders == "all" else declared.orders
@@ -180,8 +180,8 @@ def varied_past(pairs: Pairs, declared: Multiverse) -> list[tuple[StudyVariants,
         people = own["participant_id"].unique(maintain_order=True)
         rows = [{"participant_id": person, **pairs.personas[str(study), person]} for person in people]
         schema = dict.fromkeys(rows[0], pl.String)
-        found.append((variants_of(items, past), pl.DataFrame(rows, schema=schema)))
-    return found
+        varied.append((variants_of(items, past), pl.DataFrame(rows, schema=schema)))
+    return varied
 
 
 def drift_items(study: StudyVariants, personas: pl.DataFrame) -> list[Item]:
@@ -190,13 +190,13 @@ def drift_items(study: StudyVariants, personas: pl.DataFrame) -> list[Item]:
     Raises InputError for an attribute that personas lack, or whose values are too many to choose from.
     """
     arms = {(item.condition, item.stimulus): item for item in study.items}
-    found = []
+    questions = []
     for attribute, question in study.declared.drift.items():
         values = attribute_values(personas, attribute, key="drift")
         scale = Scale.of_levels(dict(enumerate(values, start=1)), origin="codebook", nominal=True)
         asked = question or f"What is your {attribute.replace('_', ' ')}?"
         for arm in arms.values():
-            found.append(
+            questions.append(
                 dataclasses.replace(
                     arm,
                     outcome=DRIFT + attribute,
@@ -205,7 +205,7 @@ def drift_items(study: StudyVariants, personas: pl.DataFrame) -> list[Item]:
                     scale=scale,
                 )
             )
-    return found
+    return questions
 
 
 def check_variants(studies: Sequence[StudyVariants], personas: pl.DataFrame) -> None:

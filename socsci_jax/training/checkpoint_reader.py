@@ -109,13 +109,13 @@ class CheckpointReader:
             except InputError as error:
                 problem = str(error)
             # What one process cannot read, none may resume from.
-            found = [p for p in peers.gather(problem, what="reading the checkpoint") if p]
-            if not found:
-                found = [p for p in [self._differences(step, state, metadata)] if p]
-            if not found:
+            reasons = [p for p in peers.gather(problem, what="reading the checkpoint") if p]
+            if not reasons:
+                reasons = [p for p in [self._differences(step, state, metadata)] if p]
+            if not reasons:
                 self._quarantine(problems, peers)
                 return Restored(step, state, metadata, tuple(problems.values()))
-            problems[step] = found[0]
+            problems[step] = reasons[0]
             del state
         if problems:
             raise InputError(
@@ -149,8 +149,8 @@ class CheckpointReader:
     def _differences(self, step: int, state: Any, metadata: dict[str, Any]) -> str | None:
         """What of a state, or of a part of it, is not as it was saved."""
         written = metadata[DIGESTS]
-        found = digest_texts(device_digests(state))
-        wrong = [name for name, digest in found.items() if written.get(name) != digest]
+        digests = digest_texts(device_digests(state))
+        wrong = [name for name, digest in digests.items() if written.get(name) != digest]
         if not wrong:
             return None
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""

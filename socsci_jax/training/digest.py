@@ -26,8 +26,8 @@ def device_digests(tree: Any) -> Any:
 
 def digest_texts(digests: Any) -> dict[str, str]:
     """What `device_digests` gave, in hexadecimal, by the paths of the leaves."""
-    found, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(digests))
-    return {jax.tree_util.keystr(path): to_text(digest) for path, digest in found}
+    leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(digests))
+    return {jax.tree_util.keystr(path): to_text(digest) for path, digest in leaves}
 
 
 def host_digest(part: np.ndarray, *, first: int = 0) -> np.ndarray:

@@ -104,8 +104,8 @@ def scale_by_factored_moments(*, beta1: float, momentum_dtype: Any) -> optax.Gra
 
         leaves, structure = jax.tree.flatten(gradients)
         moments = (jax.tree.leaves(tree) for tree in state[1:])
-        found = [layer_by_layer(one, *arrays, finite=finite) for arrays in zip(leaves, *moments)]
-        direction, *new = (structure.unflatten(arrays) for arrays in zip(*found))
+        updated = [layer_by_layer(one, *arrays, finite=finite) for arrays in zip(leaves, *moments)]
+        direction, *new = (structure.unflatten(arrays) for arrays in zip(*updated))
         return direction, FactoredState(new_if(finite, count, state.count), *new)
 
     return optax.GradientTransformationExtraArgs(init, update)

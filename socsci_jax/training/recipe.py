@@ -93,9 +93,9 @@ class Recipe(Block):
     def _contrast_rows_with_a_mixture(self) -> Recipe:
         mixed = self.objective.mixed_with is not None
         if mixed != (self.batch.contrast_rows is not None):
-            found, needed = ("is missing", "needs") if mixed else ("is given", "goes with")
+            state, needed = ("is missing", "needs") if mixed else ("is given", "goes with")
             raise ValueError(
-                f"`batch.contrast_rows` {found}; a mixture (`objective.mixed_with`) {needed} it: how many of the rows "
+                f"`batch.contrast_rows` {state}; a mixture (`objective.mixed_with`) {needed} it: how many of the rows "
                 "hold contrasts"
             )
         return self

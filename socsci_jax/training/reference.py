@@ -36,7 +36,7 @@ def reference_log_probs(
     """
     if file.is_file():
         return np.load(file, allow_pickle=False)
-    found = np.zeros((int(plan.lengths.branch_comparisons.sum()), plan.shape.answers), np.float32)
+    log_probs = np.zeros((int(plan.lengths.branch_comparisons.sum()), plan.shape.answers), np.float32)
     params = start()
     function = jax.jit(functools.partial(_answers, **settings))
     with progress("reference", total=len(source)) as report:
@@ -45,14 +45,14 @@ def reference_log_probs(
             answers = answers.reshape(plan.rows, *answers.shape[2:])
             for g, row in enumerate(plan.batch(batch.step)):
                 compared = plan.lengths.comparisons_of(row.branch)
-                found[compared] = answers[g, : len(compared)]
+                log_probs[compared] = answers[g, : len(compared)]
             report.update(batch.step + 1)
     if jax.process_index() == 0:
         partial = file.with_name(f".{file.name}.partial")
         with partial.open("wb") as out:
-            np.save(out, found, allow_pickle=False)
+            np.save(out, log_probs, allow_pickle=False)
         os.replace(partial, file)
-    return found
+    return log_probs
 
 
 def _answers(params: Any, batch: dict[str, jax.Array], **settings: Any) -> jax.Array:

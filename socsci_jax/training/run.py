@@ -94,9 +94,9 @@ class RunFolder:
     def metadata(self) -> dict[str, Any]:
         """What run.json says; raises InputError if the folder is not that of a training run."""
         path, hint = self.path / "run.json", "restore the file, or train into another `output`"
-        found = read_json_object(path, hint="give the `output` of a recipe that was trained")
-        check_kinds(found, _KINDS, where=str(path), hint=hint)
-        return found
+        metadata = read_json_object(path, hint="give the `output` of a recipe that was trained")
+        check_kinds(metadata, _KINDS, where=str(path), hint=hint)
+        return metadata
 
     @functools.cached_property
     def recipe(self) -> Recipe:

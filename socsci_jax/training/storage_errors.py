@@ -45,10 +45,10 @@ def failed_reading(folder: epath.Path, error: Exception, otherwise: str) -> Inpu
 
 def causes(error: BaseException) -> list[BaseException]:
     """The error and what led to it, nearest first."""
-    found = [error]
-    while (cause := found[-1].__cause__ or found[-1].__context__) is not None and cause not in found:
-        found.append(cause)
-    return found
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    return chain
 
 
 def in_short(error: BaseException, *, length: int = 300) -> str:
@@ -59,11 +59,11 @@ def in_short(error: BaseException, *, length: int = 300) -> str:
 
 def reason(error: BaseException) -> str:
     """What the file system said, wherever it is among the causes, or the error itself in one line."""
-    found = of_file_system(error)
-    return in_short(error) if found is None else ending(found)[0]
+    cause = of_file_system(error)
+    return in_short(error) if cause is None else ending(cause)[0]
 
 
 def needs_somebody(error: BaseException) -> bool:
     """Whether it is one of the file system's errors that somebody must put right: no space, not allowed."""
-    found = of_file_system(error)
-    return found is not None and ending(found)[1] == BAD_INPUT
+    cause = of_file_system(error)
+    return cause is not None and ending(cause)[1] == BAD_INPUT

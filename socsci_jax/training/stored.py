@@ -83,11 +83,11 @@ class StoredParams:
 
     def check_shape(self, path: tuple[str, ...], needed: list[int] | None) -> None:
         """Raises InputError if an array has another shape, is missing, or is there though none is `needed`."""
-        found = list(self.arrays[path].shape) if path in self.arrays else None
-        if needed != found:
+        shape = list(self.arrays[path].shape) if path in self.arrays else None
+        if needed != shape:
             raise InputError(
                 f"{self.folder}: this checkpoint is damaged or of another architecture ({'.'.join(path)} is "
-                f"{'missing' if found is None else found}, {'nothing of that name' if needed is None else needed} is "
+                f"{'missing' if shape is None else shape}, {'nothing of that name' if needed is None else needed} is "
                 "needed); restore the run's own config.json and recipe.yaml, or take another step."
             )
 
@@ -125,12 +125,12 @@ class StoredParams:
         along = held.chunk[0]
         step = max(along, rows_at_a_time(held.shape, held.dtype) // along * along)
         row = math.prod(held.shape[1:])
-        found = np.zeros(2, np.uint32)
+        total = np.zeros(2, np.uint32)
         for first in range(0, held.shape[0], step):
-            found += host_digest(
+            total += host_digest(
                 self.read(path, (slice(first, min(first + step, held.shape[0])),)), first=first * row
             )
-        return found
+        return total
 
     def _open_array(self, path: tuple[str, ...]) -> ts.TensorStore:
         """An array, with room in memory for the chunks that hold one layer where they hold others as well."""

@@ -91,9 +91,12 @@ class Validator:
         scale's range, mean over items whose levels have an order), accuracy (expected, of one draw; nominal labels are
         right or wrong), entropy_ratio (median over items), and where outcomes have several arms effect_r and effect_rmse
         (`effect_metrics.py`)."""
-        found = exact_distributions(model, self._table, tries=self._tries, trie_of_pair=self._item_of_answer)
+        distributions = exact_distributions(
+            model, self._table, tries=self._tries, trie_of_pair=self._item_of_answer
+        )
         losses = [
-            -np.log(one.probs[code]) - np.log(one.mass_on_levels) for one, code in zip(found, self._codes)
+            -np.log(one.probs[code]) - np.log(one.mass_on_levels)
+            for one, code in zip(distributions, self._codes)
         ]
         distances, accuracies, ratios = [], [], []
         means: list[tuple[float, float, str]] = []  # predicted, human, outcome
@@ -101,7 +104,7 @@ class Validator:
             levels = np.array(item.scale.levels)
             of_item = np.flatnonzero(self._item_of_answer == number)
             # What is offered outside the levels comes after them.
-            probs = np.stack([found[i].probs[: len(levels)] for i in of_item])
+            probs = np.stack([distributions[i].probs[: len(levels)] for i in of_item])
             probs /= probs.sum(axis=1, keepdims=True)
             codes = self._codes[of_item]
             human = histogram(codes, levels=len(levels))

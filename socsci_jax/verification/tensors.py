@@ -30,9 +30,9 @@ class TensorDifference:
 
 def tensor_difference(name: str, a: np.ndarray, b: np.ndarray) -> TensorDifference | None:
     """None if dtype, shape and every bit are equal."""
-    found = TensorDifference(name=name, dtypes=(a.dtype.name, b.dtype.name), shapes=(a.shape, b.shape))
+    difference = TensorDifference(name=name, dtypes=(a.dtype.name, b.dtype.name), shapes=(a.shape, b.shape))
     if a.shape != b.shape:
-        return found
+        return difference
     differing, largest = 0, None  # (rank, difference, place, values)
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
     for start in range(0, a.size, PIECE):
@@ -51,10 +51,10 @@ def tensor_difference(name: str, a: np.ndarray, b: np.ndarray) -> TensorDifferen
             largest = (rank[i], float(gap[i]), start + int(at[i]), (float(x[i]), float(y[i])))
     if largest is None:
         same = a.dtype == b.dtype
-        return None if same else dataclasses.replace(found, differing=0, largest=0.0)
+        return None if same else dataclasses.replace(difference, differing=0, largest=0.0)
     _, gap, place, values = largest
     index = tuple(int(i) for i in np.unravel_index(place, a.shape))
-    return dataclasses.replace(found, differing=differing, largest=gap, index=index, values=values)
+    return dataclasses.replace(difference, differing=differing, largest=gap, index=index, values=values)
 
 
 def _unequal(x: np.ndarray, y: np.ndarray) -> np.ndarray:

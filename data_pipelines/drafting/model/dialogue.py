@@ -137,8 +137,8 @@ def judge(question: TypedQuestion, reply: Reply) -> tuple[Answer | None, str]:
     if reply.refusal:
         return None, f"refused to answer ({' '.join(reply.refusal.split())[:200]})"
     try:
-        found = parse_json_object(_unfenced(reply.text), where="the answer")
-        answer = question.type.model_validate(found)
+        content = parse_json_object(_unfenced(reply.text), where="the answer")
+        answer = question.type.model_validate(content)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         return None, f"{'.'.join(map(str, first['loc'])) or 'the answer'}: {first['msg']}"

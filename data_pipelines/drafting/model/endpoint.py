@@ -110,16 +110,16 @@ class Endpoint:
 
     def _reply(self, content: bytes, *, seconds: float) -> Reply:
         try:
-            found = parse_json_object(content, where=self.url)
+            answer = parse_json_object(content, where=self.url)
         except InputError as error:
             raise EndpointFailed(str(error)) from None
-        choices = found.get("choices")
+        choices = answer.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None
         message = first.get("message") if isinstance(first, dict) else None
         if not isinstance(message, dict):
             raise EndpointFailed(f"{self.url}: an answer without choices[0].message")
         text, refusal = message.get("content"), message.get("refusal")
-        usage = found.get("usage") if isinstance(found.get("usage"), dict) else {}
+        usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
         if first.get("finish_reason") == "content_filter" and not refusal:
             refusal = "stopped by a content filter"
         return Reply(

@@ -39,21 +39,21 @@ _PLAIN_NAME = re.compile(r"[^\"<>\x00-\x1f\x7f]{1,200}")
 def questions_of(draft: RuleDraft) -> tuple[TypedQuestion, ...]:
     """The questions that a model may be asked about the draft's holes, in the draft's order."""
     documents = _documents(draft.folder)
-    found: list[TypedQuestion] = []
+    questions: list[TypedQuestion] = []
     for outcome in draft.outcomes:
-        found += _about_outcome(draft, outcome)
+        questions += _about_outcome(draft, outcome)
     for attribute in draft.reading.attributes:
         if any(UNEXPLAINED in hole for hole in attribute.holes):
-            found += _about_codes(draft, attribute, documents)
+            questions += _about_codes(draft, attribute, documents)
     if documents and any(NOT_FINISHED in hole for hole in draft.specification.unresolved.values()):
         text = (
             "Do responses that people did not finish count in the authors' analyses, or were they excluded?"
         )
         passages = {name: _passage(words, _UNFINISHED) for name, words in documents.items()}
-        found.append(
+        questions.append(
             TypedQuestion(key="unfinished", kind="unfinished", text=text, sources=passages, about=_UNFINISHED)
         )
-    return tuple(found)
+    return tuple(questions)
 
 
 def resolve(draft: RuleDraft, dialogue: Dialogue, *, model: str) -> RuleDraft:
@@ -181,18 +181,18 @@ def _of_column(text: str, column: str, others: list[str]) -> str:
 
 def _documents(folder: Path) -> dict[str, str]:
     """The deposit's readable documents by name."""
-    found: dict[str, str] = {}
+    documents: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         kind = _DOCUMENTS.get(path.suffix.lower())
-        if kind is None or path.is_symlink() or not path.is_file() or len(found) >= MOST_DOCUMENTS:
+        if kind is None or path.is_symlink() or not path.is_file() or len(documents) >= MOST_DOCUMENTS:
             continue
         if not _PLAIN_NAME.fullmatch(str(path.relative_to(folder))):
             continue
         try:
-            found[str(path.relative_to(folder))] = read_document(path, kind=kind)
+            documents[str(path.relative_to(folder))] = read_document(path, kind=kind)
         except InputError:
             continue
-    return found
+    return documents
 
 
 def _passage(text: str, wanted: str) -> str:

@@ -41,15 +41,15 @@ class Transcript:
 
     def _remember(self, line: bytes) -> None:
         try:
-            found = parse_json_object(line, where=str(self.path))
+            record = parse_json_object(line, where=str(self.path))
             reply = Reply(
-                text=_of(str, found["reply"]),
-                refusal=_of(str, found["refusal"]),
-                tokens_in=found["tokens_in"] if isinstance(found["tokens_in"], int) else None,
-                tokens_out=found["tokens_out"] if isinstance(found["tokens_out"], int) else None,
-                seconds=float(found["seconds"]),
+                text=_of(str, record["reply"]),
+                refusal=_of(str, record["refusal"]),
+                tokens_in=record["tokens_in"] if isinstance(record["tokens_in"], int) else None,
+                tokens_out=record["tokens_out"] if isinstance(record["tokens_out"], int) else None,
+                seconds=float(record["seconds"]),
             )
-            self._known[_of(str, found["key"])] = reply
+            self._known[_of(str, record["key"])] = reply
         except (InputError, KeyError, TypeError, ValueError):
             self.skipped += 1
 

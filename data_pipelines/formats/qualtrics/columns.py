@@ -84,8 +84,8 @@ def parse_import_id(cell: str) -> tuple[str, str]:
     if isinstance(parsed, dict):
         return str(parsed.get("ImportId") or ""), str(parsed.get("choiceId") or "")
     # Spreadsheets and data frames rewrite the quotation marks.
-    found, choice = _IMPORT_ID.search(cell), _CHOICE_ID.search(cell)
-    return (found["id"] if found else "", choice["id"] if choice else "")
+    question, choice = _IMPORT_ID.search(cell), _CHOICE_ID.search(cell)
+    return (question["id"] if question else "", choice["id"] if choice else "")
 
 
 def link_by_id(column: Column, cell: str, survey: Questionnaire) -> Column:
@@ -146,7 +146,7 @@ def _with_rest(column: Column, question: Question, *, rest: str, choice: str) ->
 
 def names_of(survey: Questionnaire) -> Mapping[str, tuple[Column, ...]]:
     """The columns that each name could mean, by its letters and digits: for exports without import ids."""
-    found: dict[str, list[Column]] = collections.defaultdict(list)
+    columns_of: dict[str, list[Column]] = collections.defaultdict(list)
     iterations = {
         q: tuple(block.loop.iterations)
         for block in survey.blocks.values()
@@ -158,23 +158,23 @@ def names_of(survey: Questionnaire) -> Mapping[str, tuple[Column, ...]]:
         for name, column in _named_columns(question):
             for iteration in iterations.get(question_id, ("",)):
                 full = f"{iteration}_{name}" if iteration else name
-                found[key_of(full)].append(dataclasses.replace(column, iteration=iteration))
-    return {name: tuple(columns) for name, columns in found.items()}
+                columns_of[key_of(full)].append(dataclasses.replace(column, iteration=iteration))
+    return {name: tuple(columns) for name, columns in columns_of.items()}
 
 
 def _named_columns(question: Question) -> list[tuple[str, Column]]:
     base = Column(name="", header="", question=question.id, role="answer")
-    tag, found = question.tag, []
+    tag, named = question.tag, []
     if question.kind == "timing":
         parts = ("First Click", "Last Click", "Page Submit", "Click Count")
         return [(f"{tag}_{part}", dataclasses.replace(base, role="timing", row=part)) for part in parts]
     if question.kind not in ANSWERED_KINDS:
         return []
     if question.kind in ("single", "entry"):
-        found.append((tag, base))
+        named.append((tag, base))
     elif question.kind == "multiple":
-        found += [(f"{tag}_{c.id}", dataclasses.replace(base, choice=c.id)) for c in question.choices]
-        found.append((tag, base))
+        named += [(f"{tag}_{c.id}", dataclasses.replace(base, choice=c.id)) for c in question.choices]
+        named.append((tag, base))
     else:
         for position, row in enumerate(question.choices, start=1):
             place = dataclasses.replace(base, row=row.id)
@@ -183,14 +183,14 @@ def _named_columns(question: Question) -> list[tuple[str, Column]]:
                 f"{tag}_{row.id}",
                 row.text if len(row.text) < 40 else "",
             )
-            found += [(name, place) for name in dict.fromkeys(names) if name]
+            named += [(name, place) for name in dict.fromkeys(names) if name]
         if len(question.choices) == 1:
-            found.append((tag, dataclasses.replace(base, row=question.choices[0].id)))
+            named.append((tag, dataclasses.replace(base, row=question.choices[0].id)))
     for choice in question.choices:
         if choice.text_entry:
             text = dataclasses.replace(base, role="text", choice=choice.id)
-            found.append((f"{tag}_{choice.id}_TEXT", text))
-    return found
+            named.append((f"{tag}_{choice.id}_TEXT", text))
+    return named
 
 
 def link_by_name(
@@ -212,10 +212,10 @@ def link_by_name(
         return column, f"column {column.header!r} could be of {ids}; it is linked with none."
     if not candidates:
         return dataclasses.replace(column, role="field"), ""
-    found = candidates[0]
+    meant = candidates[0]
     return (
         dataclasses.replace(
-            found, name=column.name, header=column.header, label=column.label, import_id=column.import_id
+            meant, name=column.name, header=column.header, label=column.label, import_id=column.import_id
         ),
         "",
     )

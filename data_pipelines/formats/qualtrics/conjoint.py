@@ -46,17 +46,22 @@ def find_conjoint(export: Export) -> Conjoint | None:
         if match := _LEVEL.fullmatch(field):
             place = (int(match["task"]), int(match["profile"]), int(match["row"]))
             levels.setdefault(match["prefix"], {})[place] = column
-    for prefix, found in levels.items():
-        tasks, profiles, rows = (tuple(sorted({place[i] for place in found})) for i in range(3))
+    for prefix, own_levels in levels.items():
+        tasks, profiles, rows = (tuple(sorted({place[i] for place in own_levels})) for i in range(3))
         attributes = {
             (task, row): named[f"{prefix}-{task}-{row}"]
             for task in tasks
             for row in rows
             if f"{prefix}-{task}-{row}" in named
         }
-        whole = len(found) == len(tasks) * len(profiles) * len(rows)
+        whole = len(own_levels) == len(tasks) * len(profiles) * len(rows)
         if whole and len(profiles) > 1 and len(attributes) == len(tasks) * len(rows):
             return Conjoint(
-                prefix=prefix, tasks=tasks, profiles=profiles, rows=rows, attributes=attributes, levels=found
+                prefix=prefix,
+                tasks=tasks,
+                profiles=profiles,
+                rows=rows,
+                attributes=attributes,
+                levels=own_levels,
             )
     return None

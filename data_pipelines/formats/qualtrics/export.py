@@ -79,11 +79,11 @@ class Export:
     def counts(self, name: str) -> Mapping[str, int]:
         """How often the column has each cell, without outer spaces and without empty cells."""
         if name not in self._counts:
-            found: collections.Counter[str] = collections.Counter()
+            counts: collections.Counter[str] = collections.Counter()
             for cell, count in self.table[name].value_counts().iter_rows():
                 if text := plain_cell(cell):
-                    found[text] += count
-            self._counts[name] = found
+                    counts[text] += count
+            self._counts[name] = counts
         return self._counts[name]
 
     def filled(self, name: str) -> np.ndarray:
@@ -104,15 +104,15 @@ class Export:
     @functools.cached_property
     def is_preview(self) -> tuple[bool, ...]:
         """For each response whether an author's test made it."""
-        found = [False] * self.table.height
+        marked = [False] * self.table.height
         for import_id in ("status", "distributionChannel"):
             if (column := self.record(import_id)) is not None:
                 for i, cell in enumerate(self.table[column.name]):
                     word = (cell or "").strip().casefold()
-                    found[i] |= (
+                    marked[i] |= (
                         word in _PREVIEW_STATUS if import_id == "status" else word in ("preview", "test")
                     )
-        return tuple(found)
+        return tuple(marked)
 
     @functools.cached_property
     def is_finished(self) -> tuple[bool, ...] | None:
@@ -148,8 +148,8 @@ def read_export(path: str | Path, survey: Questionnaire) -> Export:
         known = names_of(survey)
         linked = []
         for column in columns:
-            found, note = link_by_name(column, known, survey)
-            linked.append(found)
+            linked_column, note = link_by_name(column, known, survey)
+            linked.append(linked_column)
             if note:
                 notes.append(f"{path.name}: {note}")
         notes.append(f"{path.name}: no row of import ids; columns were linked with questions by their names.")

@@ -86,8 +86,8 @@ def _condition(part: dict) -> Condition:
     # The file spells it without the second "n".
     word = str(part.get("Conjuction") or part.get("Conjunction") or "And").lower()
     question = str(part.get("QuestionID") or "")
-    if not question and (found := _QUESTION.search(operand)):
-        question = found[0]
+    if not question and (match := _QUESTION.search(operand)):
+        question = match[0]
     source = {"EmbeddedField": "field", "Question": "answer"}.get(kind, "other")
     return Condition(
         source=source,
@@ -113,46 +113,46 @@ def _joined(parts: list[tuple[str, bool | None]]) -> bool | None:
 def _judge(condition: Condition, fields: Mapping[str, str | None]) -> bool | None:
     if condition.source != "field" or condition.operand not in fields:
         return None
-    found, wanted = fields[condition.operand], condition.value.strip()
-    if found is None or "${" in wanted or "${" in found:
+    value, wanted = fields[condition.operand], condition.value.strip()
+    if value is None or "${" in wanted or "${" in value:
         return None
-    found = found.strip()
+    value = value.strip()
     match condition.operator:
         case "EqualTo" | "Is":
-            return _equal(found, wanted)
+            return _equal(value, wanted)
         case "NotEqualTo" | "IsNot":
-            return not _equal(found, wanted)
+            return not _equal(value, wanted)
         case "Contains":
-            return wanted.casefold() in found.casefold()
+            return wanted.casefold() in value.casefold()
         case "DoesNotContain":
-            return wanted.casefold() not in found.casefold()
+            return wanted.casefold() not in value.casefold()
         case "Empty":
-            return found == ""
+            return value == ""
         case "NotEmpty":
-            return found != ""
+            return value != ""
         case "MatchesRegex":
-            return _matches_plain(found, wanted)
+            return _matches_plain(value, wanted)
         case "GreaterThan" | "LessThan" | "GreaterThanOrEqual" | "LessThanOrEqual":
-            return _compared(found, wanted, condition.operator)
+            return _compared(value, wanted, condition.operator)
     return None
 
 
-def _equal(found: str, wanted: str) -> bool:
-    a, b = _number(found), _number(wanted)
-    return a == b if a is not None and b is not None else found.casefold() == wanted.casefold()
+def _equal(value: str, wanted: str) -> bool:
+    a, b = _number(value), _number(wanted)
+    return a == b if a is not None and b is not None else value.casefold() == wanted.casefold()
 
 
-def _matches_plain(found: str, pattern: str) -> bool | None:
+def _matches_plain(value: str, pattern: str) -> bool | None:
     plain = _PLAIN.fullmatch(pattern)
     if plain is None:
         return None
-    if plain[1] == found:
+    if plain[1] == value:
         return True
-    return False if plain[1] not in found else None
+    return False if plain[1] not in value else None
 
 
-def _compared(found: str, wanted: str, operator: str) -> bool | None:
-    a, b = _number(found), _number(wanted)
+def _compared(value: str, wanted: str, operator: str) -> bool | None:
+    a, b = _number(value), _number(wanted)
     if a is None or b is None:
         return None
     return {

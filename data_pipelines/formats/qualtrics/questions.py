@@ -171,12 +171,12 @@ def _bounds(payload: dict, configuration: dict, kind: str) -> tuple[float | None
 def _columns(payload: dict, notes: list[str]) -> tuple[Question, ...]:
     """The questions that stand side by side, each with the rows that they share; ids such as `QID4#1`."""
     rows = {key: payload[key] for key in ("Choices", "ChoiceOrder", "ChoiceDataExportTags") if key in payload}
-    found = (
+    read = (
         read_question({**part, **rows, "QuestionID": f"{payload['QuestionID']}#{key}"}, notes)
         for key, part in _by_id(payload.get("AdditionalQuestions")).items()
         if isinstance(part, dict) and part.get("QuestionType")
     )
-    return tuple(question for question in found if question is not None)
+    return tuple(question for question in read if question is not None)
 
 
 def _number(value: Any) -> float | None:

@@ -90,15 +90,15 @@ def _elements(path: Path) -> dict[str, list[dict]]:
         )
     if len(listed) > MAX_QUESTIONS:
         raise InputError(f"{path}: {counted(len(listed), 'element')}; at most {MAX_QUESTIONS} are read.")
-    found: dict[str, list[dict]] = {}
+    elements: dict[str, list[dict]] = {}
     for element in listed:
         if isinstance(element, dict):
-            found.setdefault(_text(element.get("Element")), []).append(element)
+            elements.setdefault(_text(element.get("Element")), []).append(element)
     entry = data.get("SurveyEntry")
-    found["entry"] = [entry if isinstance(entry, dict) else {}]
-    if not found.get("SQ"):
+    elements["entry"] = [entry if isinstance(entry, dict) else {}]
+    if not elements.get("SQ"):
         raise InputError(f"{path}: the survey has no questions; export it again as QSF.")
-    return found
+    return elements
 
 
 def _blocks(elements: Iterator[dict] | list[dict] | tuple) -> Iterator[Block]:
@@ -226,14 +226,14 @@ def _fields(listed: Any) -> tuple[Field, ...]:
 
 
 def _scores(elements: Any) -> dict[str, str]:
-    found = {}
+    scores = {}
     for element in elements:
         payload = element.get("Payload")
         listed = payload.get("ScoringCategories") if isinstance(payload, dict) else None
         for part in listed if isinstance(listed, list) else ():
             if isinstance(part, dict):
-                found[_text(part.get("ID"))] = plain_text(_text(part.get("Name")))
-    return found
+                scores[_text(part.get("ID"))] = plain_text(_text(part.get("Name")))
+    return scores
 
 
 def _listed(value: Any) -> tuple[str, ...]:

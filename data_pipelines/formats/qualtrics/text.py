@@ -53,8 +53,8 @@ def words_of(text: str) -> str:
 
 def piped_fields(text: str) -> tuple[str, ...]:
     """Names of the embedded data fields that are piped into the text."""
-    found = (m["path"] for m in PIPE.finditer(text) if m["source"] == "e")
-    return tuple(dict.fromkeys(path.removeprefix("Field/") for path in found if path.startswith("Field/")))
+    paths = (m["path"] for m in PIPE.finditer(text) if m["source"] == "e")
+    return tuple(dict.fromkeys(path.removeprefix("Field/") for path in paths if path.startswith("Field/")))
 
 
 def _parsed(text: str) -> lxml.html.HtmlElement | None:

@@ -86,13 +86,13 @@ def distributions(m: Material) -> list[Drawing]:
     each = max(1, MOST_DISTRIBUTIONS // max(1, len(outcomes)))
     chosen = [row for own in outcomes for row in own.head(each).iter_rows(named=True)][:MOST_DISTRIBUTIONS]
     labels = {(item["study_id"], item["outcome"]): item["scale"] for item in m.items}
-    found = []
+    drawings = []
     for number, row in enumerate(chosen, start=1):
         arm = predicted[row["study"], row["outcome"], row["condition"]]
         base = predicted[row["study"], row["outcome"], row["reference"]]
         scale = labels.get((row["study"], row["outcome"]), {})
         named = dict(zip(scale.get("levels") or (), scale.get("labels") or (), strict=False))
-        found.append(
+        drawings.append(
             shares.distribution(
                 f"distribution-{number}",
                 f"{shortened(row['condition'], 50)} on {shortened(m.outcome_name(row), 50)}",
@@ -104,13 +104,13 @@ def distributions(m: Material) -> list[Drawing]:
                 caption=f"mean {plain(arm['mean'])}, standard deviation {plain(arm['sd'])} (in % of the range)",
             )
         )
-    return found
+    return drawings
 
 
 def subgroups(m: Material) -> list[Drawing]:
     """For each attribute its groups' expected effects of the arm that is expected to differ most."""
     groups = m.tables["groups"].drop_nulls("expected")
-    found = []
+    drawings = []
     for number, own in enumerate(groups.partition_by("attribute", maintain_order=True), start=1):
         top = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
         same = own.filter(*(pl.col(key) == top[key] for key in ARM_OF))
@@ -123,7 +123,7 @@ def subgroups(m: Material) -> list[Drawing]:
             )
             for row in same.head(MOST_ARMS).iter_rows(named=True)
         ]
-        found.append(
+        drawings.append(
             plots.dots(
                 f"groups-{number}",
                 f"By {shortened(top['attribute'], 40)}: {shortened(top['condition'], 40)} on {shortened(m.outcome_name(top), 40)}",
@@ -136,12 +136,12 @@ def subgroups(m: Material) -> list[Drawing]:
                 reference=0.0,
             )
         )
-    return found
+    return drawings
 
 
 def power(m: Material) -> list[Drawing]:
     """How likely studies of several sizes find the leading arm's effect, for each outcome."""
-    found = []
+    drawings = []
     for number, (outcome, own) in enumerate(m.by_outcome(m.told)[:MOST_CURVES], start=1):
         best = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
         rows = m.tables["power"].filter(*(pl.col(key) == best[key] for key in ARM_OF)).sort("n")
@@ -156,7 +156,7 @@ def power(m: Material) -> list[Drawing]:
         lines = [one for one in lines if one.points]
         if not lines:
             continue
-        found.append(
+        drawings.append(
             intervals.curves(
                 f"power-{number}",
                 f"Power: {shortened(best['condition'], 40)} on {shortened(outcome, 40)}",
@@ -172,7 +172,7 @@ def power(m: Material) -> list[Drawing]:
                 caption=f"A finding is a 90 % interval that excludes zero; the dashed level is {percent(POWER)}.",
             )
         )
-    return found
+    return drawings
 
 
 def past(m: Material) -> Drawing | None:

@@ -38,60 +38,60 @@ MEASURES = {
 }
 
 
-def render(found: Score) -> str:
+def render(score: Score) -> str:
     """The page as HTML; nothing is fetched."""
-    told = found.effects.filter(pl.col("abstains") == "")
+    told = score.effects.filter(pl.col("abstains") == "")
     return page.render(
         "socsci_jax.forecasting.report",
         "score.html.jinja",
-        study=", ".join(found.effects["study"].unique(maintain_order=True)),
-        hash=found.lock_hash,
-        locked=found.locked,
-        lead=_lead(found, told),
-        findings=_findings(found, told),
-        measures=_measures(found.measures),
-        calibration=None if told.is_empty() else _curve(found.coverage, told.height),
+        study=", ".join(score.effects["study"].unique(maintain_order=True)),
+        hash=score.lock_hash,
+        locked=score.locked,
+        lead=_lead(score, told),
+        findings=_findings(score, told),
+        measures=_measures(score.measures),
+        calibration=None if told.is_empty() else _curve(score.coverage, told.height),
         scatter=None if told.is_empty() else _scatter(told),
         arms=_arms(told),
-        effects=_effects(found.effects),
-        outside=found.outside,
+        effects=_effects(score.effects),
+        outside=score.outside,
     )
 
 
-def _lead(found: Score, told: pl.DataFrame) -> str:
+def _lead(score: Score, told: pl.DataFrame) -> str:
     if told.is_empty():
-        return f"Nothing can be judged: of all {counted(found.effects.height, 'effect')} that people answered there was no forecast."
+        return f"Nothing can be judged: of all {counted(score.effects.height, 'effect')} that people answered there was no forecast."
     return (
         f"Of {told.height} effects, 90 % intervals held {percent(float(told['covered_90'].to_numpy().mean()))}. The forecast missed people's "
-        f"effects by {plain(found.value('rmse_forecast'))} points; expecting no effect would have missed by "
-        f"{plain(found.value('rmse_no_effect'))}, the raw predictions by {plain(found.value('rmse_raw'))}."
+        f"effects by {plain(score.value('rmse_forecast'))} points; expecting no effect would have missed by "
+        f"{plain(score.value('rmse_no_effect'))}, the raw predictions by {plain(score.value('rmse_raw'))}."
     )
 
 
-def _findings(found: Score, told: pl.DataFrame) -> list[Finding]:
+def _findings(score: Score, told: pl.DataFrame) -> list[Finding]:
     made = []
-    if refused := found.effects.height - told.height:
+    if refused := score.effects.height - told.height:
         made.append(
             Finding(
                 "note",
                 "No forecast",
-                f"{refused} of {counted(found.effects.height, 'effect')} had none; they are not judged.",
+                f"{refused} of {counted(score.effects.height, 'effect')} had none; they are not judged.",
             )
         )
     if told.is_empty():
         return made
-    held = found.value("coverage_90")
+    held = score.value("coverage_90")
     made.append(
         Finding(
             "claim" if held >= ENOUGH else "warning",
             "Intervals held" if held >= ENOUGH else "Intervals were too narrow",
-            f"{percent(held)} of effects lie within their 90 % intervals, {percent(found.value('coverage_50'))} within those of "
+            f"{percent(held)} of effects lie within their 90 % intervals, {percent(score.value('coverage_50'))} within those of "
             "50 %. Effects of one study err together, so one study can be far from the nominal share by chance.",
             "intervals are those of effects measured with people's sampling error",
         )
     )
     for other, name in (("no_effect", "expecting no effect"), ("raw", "the raw predictions")):
-        gap = found.value("rmse_forecast") - found.value(f"rmse_{other}")
+        gap = score.value("rmse_forecast") - score.value(f"rmse_{other}")
         word = "nearer to" if gap < 0 else "farther from"
         text = f"The forecast was {word} people than {name}, by {plain(abs(gap))} points of root mean square error."
         made.append(Finding("claim" if gap < 0 else "warning", f"Against {name}", text))

@@ -23,7 +23,7 @@ DIMENSIONS = {"order": "order", "wording": "wording", "persona_format": "persona
 def curves(m: Material) -> list[Drawing]:
     """The specification curve of each outcome's largest predicted effect."""
     summary = m.tables["multiverse"]
-    found = []
+    drawings = []
     for place, (outcome, own) in enumerate(m.by_outcome(summary)[:MOST_CURVES], start=1):
         top = own.sort(pl.col("predicted").abs(), descending=True, maintain_order=True).row(0, named=True)
         same = [pl.col(key) == top[key] for key in KEY]
@@ -41,7 +41,7 @@ def curves(m: Material) -> list[Drawing]:
         ]
         if not specifications:
             continue
-        found.append(
+        drawings.append(
             specification_curve(
                 f"curve-{place}",
                 f"{shortened(top['condition'], 50)} on {shortened(outcome, 50)} under {counted(len(specifications), 'way')} of asking",
@@ -54,7 +54,7 @@ def curves(m: Material) -> list[Drawing]:
                 "personas each way leaves. Dashed green: what is expected of people.",
             )
         )
-    return found
+    return drawings
 
 
 def summary(m: Material) -> Table | None:
@@ -119,7 +119,7 @@ def findings(m: Material) -> list[Finding]:
     """Flagged checks, and effects that do not survive."""
     table = m.tables["checks"]
     flagged = table.filter(pl.col("flagged"))["finding"].head(MOST_FLAGGED).to_list()
-    found = [Finding("warning", "The model fails a check", text) for text in flagged]
+    listed = [Finding("warning", "The model fails a check", text) for text in flagged]
     effects = m.tables["multiverse"]
     turned = effects.filter(pl.col("same_sign") < 1)
     if effects.height:
@@ -129,5 +129,5 @@ def findings(m: Material) -> list[Finding]:
             f"Of {effects.height} predicted effects, {turned.height} change their sign with the way of asking; on average "
             f"{percent(survives)} of an effect survives all of them. They lie between {plain(least)} and {plain(most)} points."
         )
-        found.append(Finding("warning" if turned.height else "note", "Ways of asking", text))
-    return found
+        listed.append(Finding("warning" if turned.height else "note", "Ways of asking", text))
+    return listed
