@@ -78,8 +78,8 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     half = evaluation.metric("condition_sensitivity_r", part=part, predictor=SPLIT_HALF)
     signs = evaluation.metric("effect_sign_agreement", part=part)
     facts = (
-        f"condition means correlate {with_interval(r, digits=2)} with people's within outcomes (chance alone gives as "
-        f"much with p = {number(p.value if p else None)}"
+        f"condition means correlate {with_interval(r, digits=2)} with people's within outcomes (with conditions "
+        f"shuffled the correlation is at least as high with p = {number(p.value if p else None)}"
         + (
             f"; people's own split-half correlation is {number(half.value, digits=2)}"
             if half and is_known(half)

@@ -48,11 +48,10 @@ def _entry(metric: Metric) -> str:
 
 
 def _range(metric: Metric) -> str:
-    low, high = (
-        "without bound" if math.isinf(end) else f"{end:g}".replace("-", "−")
-        for end in (metric.low, metric.high)
-    )
-    return f"from {low} to {high}"
+    low, high = (f"{end:g}".replace("-", "−") for end in (metric.low, metric.high))
+    if math.isinf(metric.low):
+        return "unbounded" if math.isinf(metric.high) else f"at most {high}"
+    return f"at least {low}" if math.isinf(metric.high) else f"from {low} to {high}"
 
 
 if __name__ == "__main__":

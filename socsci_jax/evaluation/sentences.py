@@ -40,7 +40,7 @@ PREDICTOR_NAMES = {
     UNIFORM: "a uniform guess",
     TRAINING_MARGINAL: "the training-marginal baseline",
     CONDITION_POOLED: "human answers pooled over conditions",
-    SPLIT_HALF: "one half of the people for the other half",
+    SPLIT_HALF: "one random half of the people as a predictor of the other half",
     DEMOGRAPHICS: "a regression on demographics alone",
     PROBE: "a linear probe of the model's hidden states",
     MEAN_OF_PREDICTORS: "the mean of several predictors",

@@ -200,7 +200,7 @@ def methods_paragraph(evaluation: Evaluation, part: str) -> str:
         + ("Answers are weighted by people's survey weights. " if settings.get("weighted") else "")
         + "It is reported with a uniform guess, human answers pooled over conditions, "
         + (f"pilots of {listed(pilots)} people, " if pilots else "")
-        + "and one half of the people for the other half; effects of conditions are judged by the correlation of condition means "
+        + "and one random half of the people as a predictor of the other half; effects of conditions are judged by the correlation of condition means "
         "centered within outcomes, with a permutation null. Intervals of 95 % resample "
         f"{resampled} ({settings.get('resamples', 0):,} bootstrap resamples, seed {settings['seed']}; t-based below 100 "
         f"clusters); differences between predictors are paired. Computed with {settings.get('software', 'socsci_jax')}."

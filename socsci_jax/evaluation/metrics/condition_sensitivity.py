@@ -77,7 +77,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     EffectMetric(
         name="condition_sensitivity_slope",
-        title="Slope of people on model within outcome (1 is right, above 1 effects are too small)",
+        title="Slope of people's condition means on predicted ones, within outcomes (above 1 differences are predicted too small)",
         unit="ratio",
         low=-math.inf,
         better="target",

@@ -86,7 +86,7 @@ PREDICTOR_MEANINGS = {
     UNIFORM: "every response option equally likely",
     TRAINING_MARGINAL: "mean histogram of training items with as many options",
     CONDITION_POOLED: "other people's answers to the outcome, whatever their condition",
-    SPLIT_HALF: "a random half of the people for the other half",
+    SPLIT_HALF: "one random half of the people as a predictor of the other half",
     "demographics": "an ordered regression on who the people are",
 }
 
