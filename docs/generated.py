@@ -36,7 +36,7 @@ def commands() -> str:
     lines = [
         "# Commands",
         "",
-        "What `socsci-jax COMMAND --help` shows. Exit statuses are listed under [operations](../operations.md).",
+        "What `socsci-jax COMMAND --help` shows. [Exit statuses](../operations.md#exit-statuses).",
         "",
     ]
     for name, command in _commands(typer.main.get_command(app), "socsci-jax"):

@@ -9,6 +9,7 @@ import pytest
 import typer
 from conftest import REPOSITORY
 
+from socsci_jax import errors
 from socsci_jax.cli import app
 from socsci_jax.evaluation.sweep_table import SWEEP_SCHEMA
 from socsci_jax.evaluation.table import EVALUATION_SCHEMA
@@ -17,6 +18,8 @@ from socsci_jax.forecasting.table import CHECKS, MULTIVERSE, VARIANTS
 from socsci_jax.studies import schema
 from socsci_jax.studies.fingerprints import TRAINED_ON_SCHEMA
 from socsci_jax.studies.splits import SPLIT_SCHEMA
+from socsci_jax.training.recipe import Recipe
+from socsci_jax.training.recipe_blocks import Block
 
 PAGES = sorted(
     [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "recipes/README.md"]
@@ -84,6 +87,41 @@ def test_every_link_within_the_project_leads_somewhere(path):
     made_at_the_build = {"commands.md", "recipe-keys.md", "recipes.md"}
     for target in LINK.findall(path.read_text()):
         assert (path.parent / target).exists() or target.rpartition("/")[2] in made_at_the_build, target
+
+
+def test_every_exit_status_is_listed_where_the_commands_point():
+    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    section = re.search(r"^### Exit statuses$(.*?)(?=^#)", page, re.M | re.S)[1]
+    listed = {int(status) for status in re.findall(r"^\| (\d+) \|", section, re.M)}
+    statuses = {value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
+    assert {0, 1, *statuses, *errors.START_AGAIN} <= listed
+    assert {errors.ending(error)[1] for error in (ValueError(), KeyboardInterrupt())} <= listed
+
+
+def test_the_reference_has_every_command_option_and_recipe_key(monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "docs")
+    import generated
+
+    commands, keys = generated.commands(), generated.recipe_keys()
+    for _, command in generated._commands(typer.main.get_command(app), "socsci-jax"):
+        for parameter in command.params:
+            name = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.name.upper()
+            assert f"`{name}`" in commands
+    for name, description in keys_of(Recipe):
+        assert f"`{name}`" in keys and description
+
+
+def keys_of(block, prefix=""):
+    """Names and descriptions of all keys; a block is described by its class."""
+    for name, field in block.model_fields.items():
+        inner = [
+            kind
+            for kind in getattr(field.annotation, "__args__", (field.annotation,))
+            if isinstance(kind, type) and issubclass(kind, Block)
+        ]
+        yield f"{prefix}{name}", inner[0].__doc__ if inner else field.description
+        for kind in inner:
+            yield from keys_of(kind, f"{prefix}{name}.")
 
 
 @pytest.mark.parametrize("title", SCHEMAS)
