@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from socsci_jax.interface.stores import build_store as build_store
     from socsci_jax.interface.stores import open_store as open_store
     from socsci_jax.interface.stores import split_store as split_store
+    from socsci_jax.plain_tables import compare_tables as compare_tables
     from socsci_jax.plain_tables import evaluate_tables as evaluate_tables
     from socsci_jax.simulation.hidden import hidden_states as hidden_states
     from socsci_jax.simulation.predict import predict as predict
@@ -54,6 +55,7 @@ _INTERFACE = {
     "build_store": "interface.stores",
     "evaluate": "interface.judging",
     "evaluate_tables": "plain_tables",
+    "compare_tables": "plain_tables",
     "export": "interface.models",
     "forecast": "interface.forecasts",
     "hidden_states": "simulation.hidden",

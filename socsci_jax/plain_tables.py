@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.elsewhere import tables
+from socsci_jax.evaluation.compare import Comparison
+from socsci_jax.evaluation.elsewhere import comparison, tables
 from socsci_jax.evaluation.elsewhere.columns import PlainTable, read_table, without_empty
 from socsci_jax.evaluation.elsewhere.shapes import counts_of_json
 from socsci_jax.evaluation.elsewhere.tables import TableEvaluation
@@ -51,6 +52,36 @@ def evaluate_tables(
         minimum_n=minimum_n,
         resample=resample,
         also=[open_table(path) for path in also],
+    )
+
+
+def compare_tables(
+    a: str | Path,
+    b: str | Path,
+    human: str | Path,
+    *,
+    scales: str | Path | None = None,
+    id_column: str | None = None,
+    controls: Sequence[str] = (),
+    seed: int = 0,
+    minimum_n: int = 10,
+    resample: str | None = None,
+) -> Comparison:
+    """Judges two tables of predictions by the same people's answers; arguments are those of `evaluate_tables`.
+
+    Only answers that both predict count, and intervals of differences are paired.  Raises InputError where the two have
+    nothing in common, or where one holds means and the other answers.
+    """
+    return comparison.compare_tables(
+        open_table(a),
+        open_table(b),
+        open_table(human),
+        scales=scales,
+        id_column=id_column,
+        controls=controls,
+        seed=seed,
+        minimum_n=minimum_n,
+        resample=resample,
     )
 
 

@@ -144,21 +144,43 @@ def _show_of_tables(evaluation: Evaluation, *, own_people: bool) -> None:
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Predictions table.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another predictions table.")],
-    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the study store.")],
+    a: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A", help="Predictions: Parquet; with --human also CSV, Excel, SPSS, Stata, R."
+        ),
+    ],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Other predictions.")],
+    store_path: EvaluateStorePath = None,
+    human: Human = None,
+    scales: Scales = None,
+    id_column: IdColumn = None,
+    control: Control = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="CSV file for every metric of both and A − B.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split; by default the one named in both.")] = None,
+    resample: Resample = None,
     seed: Seed = 0,
-    minimum_n: Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")] = 10,
+    minimum_n: MinimumN = 10,
 ) -> None:
     """Compare two predictors on the answers that both predict: paired differences, the same resamples."""
     from socsci_jax.evaluation.compare import compare_files
     from socsci_jax.foreign_text import write_csv
+    from socsci_jax.plain_tables import compare_tables
 
-    comparison = compare_files(a, b, store_path, split_name=split, seed=seed, minimum_n=minimum_n)
+    if (store_path is None) == (human is None):
+        raise InputError(
+            "give either STORE, the folder of a study store, or --human, a table of people's answers."
+        )
+    same = {"seed": seed, "minimum_n": minimum_n, "resample": resample}
+    if human is not None:
+        comparison = compare_tables(
+            a, b, human, scales=scales, id_column=id_column, controls=control or (), **same
+        )
+    else:
+        assert store_path is not None
+        comparison = compare_files(a, b, store_path, split_name=split, **same)
     print_table("A against B", comparison.headline())
     for sentence in comparison.sentences():
         say(sentence)

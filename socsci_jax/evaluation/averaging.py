@@ -9,11 +9,12 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.evaluation import intervals
+from socsci_jax.evaluation.cells import Cell
 from socsci_jax.evaluation.intervals import point
 from socsci_jax.evaluation.items import ItemPredictions, Key, item_replicates, item_values
 from socsci_jax.evaluation.metric import QUANTILE_OF, Metric
 from socsci_jax.evaluation.metrics import BY_NAME
-from socsci_jax.evaluation.metrics.distributions import QUARTILES_OF
+from socsci_jax.evaluation.metrics.distributions import QUARTILES_OF, wasserstein
 from socsci_jax.evaluation.metrics.moments import ZERO
 from socsci_jax.evaluation.metrics.summaries import simbench_scores
 from socsci_jax.evaluation.parts import Part
@@ -51,9 +52,15 @@ class Averaged:
 
 
 def part_values(part: Part, items: Sequence[ItemPredictions]) -> PartValues:
-    """The values of all items of a part, keys in the order of their names."""
+    """The values of all items that enter averages, keys in the order of their names.
+
+    Of real experiments most items have a handful of answers; values of single ones would be noise, and most of the work.
+    """
+    # Without any to average, one tells which metrics there are.
+    judged = part.averaged_c if part.averaged_c.any() else np.arange(len(items)) == 0
     found = [
-        item_values(cell, item, source=part.source) for cell, item in zip(part.cells, items, strict=True)
+        item_values(cell, item, source=part.source) if is_judged else {}
+        for cell, item, is_judged in zip(part.cells, items, judged, strict=True)
     ]
     keys = sorted({key for one in found for key in one}, key=lambda key: tuple(map(str, key)))
     values = {key: np.array([one.get(key, np.nan) for one in found]) for key in keys}
@@ -61,8 +68,8 @@ def part_values(part: Part, items: Sequence[ItemPredictions]) -> PartValues:
     if part.resampling.by_participants:
         weights = part.person_weights()
         by_item = [
-            item_replicates(cell, item, w_bn.astype(float), source=part.source)
-            for cell, item, w_bn in zip(part.cells, items, weights, strict=True)
+            item_replicates(cell, item, w_bn.astype(float), source=part.source) if is_judged else {}
+            for cell, item, w_bn, is_judged in zip(part.cells, items, weights, judged, strict=True)
         ]
         known = {key for one in by_item for key in one}
         undefined = np.full(weights[0].shape[0], np.nan)
@@ -250,13 +257,10 @@ def _simbench_replicates(
 
 
 def _item_rows(part: Part, key: Key, values: np.ndarray) -> pl.DataFrame:
-    places = {
-        "study": [cell.item.study_id for cell in part.cells],
-        "condition": [cell.item.condition for cell in part.cells],
-        "outcome": [cell.item.outcome for cell in part.cells],
-    }
+    """A row for each item that enters averages; the table of items has the others."""
+    used = part.averaged_c
     n = part.n_c // (2 if key.predictor == SPLIT_HALF else 1)
-    return columns_of(places, values, n, part=part.name, **key._asdict())
+    return columns_of(part.places, values[used], n[used], part=part.name, **key._asdict())
 
 
 def mean_rows(
@@ -284,7 +288,11 @@ def mean_rows(
     return [*rows, row(estimate=estimate, n=int((means.items > 0).sum()), **same)]
 
 
-def distribution_table(part: Part, items: Sequence[ItemPredictions], found: PartValues) -> pl.DataFrame:
+def _distance(cell: Cell, item: ItemPredictions) -> float:
+    return float(wasserstein(item.model_l, item.human_l, levels_l=cell.levels_l))
+
+
+def distribution_table(part: Part, items: Sequence[ItemPredictions]) -> pl.DataFrame:
     """The distributions of people and model at each item, with their distance, for the report to draw."""
     return pl.DataFrame(
         {
@@ -295,7 +303,7 @@ def distribution_table(part: Part, items: Sequence[ItemPredictions], found: Part
             "outcome": [cell.item.outcome for cell in part.cells],
             "n": part.n_c,
             "averaged": part.averaged_c,
-            "wasserstein": found.values[Key("wasserstein", "scale", part.source, MODEL)],
+            "wasserstein": [_distance(cell, item) for cell, item in zip(part.cells, items, strict=True)],
             "levels": [cell.levels_l.astype(float).tolist() for cell in part.cells],
             "human": [item.human_l.tolist() for item in items],
             "model": [item.model_l.tolist() for item in items],

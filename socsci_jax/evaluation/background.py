@@ -86,21 +86,18 @@ def _items(ids: Iterable[str], store: Items) -> Iterable[tuple[object, ...]]:
 
 
 def _people(parts: Sequence[Part], store: Attributed) -> Iterable[tuple[str, str | None, str | None, int]]:
-    known = store.participants
-    keys = list(known.select("study_id", "participant_id").iter_rows())
-    columns = {}
-    if "attributes" in known.columns and known.height:
-        attributes = known["attributes"].struct.unnest()
-        columns = {
-            name: dict(zip(keys, (banded(values) if name == "age" else values).cast(pl.String).to_list()))
-            for name, values in attributes.to_dict().items()
-        }
+    key = ["study_id", "participant_id"]
     for part in parts:
-        people = {(cell.item.study_id, person) for cell in part.cells for person in cell.people_n}
-        yield part.name, None, None, len(people)
-        for name, value_of in columns.items():
-            counts = collections.Counter(value_of.get(person) for person in people)
-            unknown = counts.pop(None, 0)
+        judged = {(cell.item.study_id, person) for cell in part.cells for person in cell.people_n}
+        people = pl.DataFrame(list(judged), schema=dict.fromkeys(key, pl.String), orient="row")
+        yield part.name, None, None, people.height
+        if "attributes" not in store.participants.columns:
+            continue
+        known = people.join(store.participants.select(*key, "attributes").unique(key, keep="last"), on=key)
+        for name, values in known["attributes"].struct.unnest().to_dict().items() if known.height else ():
+            values = (banded(values) if name == "age" else values).cast(pl.String)
+            counts = collections.Counter(values.drop_nulls().to_list())
+            unknown = people.height - counts.total()
             if not counts:
                 continue
             most = sorted(counts.most_common(MOST_VALUES), key=lambda pair: pair[0] or "")

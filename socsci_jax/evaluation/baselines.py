@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import polars as pl
 
-from socsci_jax.evaluation.cells import Cell, PredictionIndex, answers_by_item, level_codes, weights_of
-from socsci_jax.evaluation.demographics import Demographics, Regression, fit
+from socsci_jax.evaluation.answer_codes import AnswerCodes, Outcome
+from socsci_jax.evaluation.cells import Cell, PredictionIndex
+from socsci_jax.evaluation.demographics import MOST_ANSWERS, Demographics, Regression, fit
 from socsci_jax.evaluation.parts import Items
 from socsci_jax.evaluation.probe import Probe, ProbedItem, fit_probe
 from socsci_jax.evaluation.table import (
@@ -20,11 +21,8 @@ from socsci_jax.evaluation.table import (
     TRAINING_MARGINAL,
     UNIFORM,
 )
-from socsci_jax.studies.scale import Number
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import TRAIN
-
-Outcome = tuple[str, str, tuple[Number, ...]]  # study, outcome, levels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,18 +57,15 @@ class Baselines:
 
         `hidden` holds a model's hidden state at each item.
         """
-        counts: dict[Outcome, np.ndarray] = {}
-        for item, own in _counts_by_item(labeled, store):
-            counts[_outcome(item)] = counts.get(_outcome(item), 0) + own
-        training = _counts_by_item(labeled.filter(pl.col("part") == TRAIN), store)
-        marginals = training_marginals(own for _, own in training if own.any())
-        regression, trained = _regression(labeled.filter(pl.col("part") == TRAIN), store, people, seed=seed)
+        answers = AnswerCodes.of(labeled, store.item_by_id)
+        training = answers.of_part(TRAIN)
+        regression, trained = _regression(training, people, seed=seed)
         return cls(
-            marginals=marginals,
-            counts=counts,
+            marginals=training_marginals(counts for _, _, counts in training.counts_by_item()),
+            counts=answers.counts(),
             trained=trained,
             regression=regression,
-            probe=_probe(labeled, store, hidden, seed=seed) if hidden else None,
+            probe=_probe(answers, training, store, hidden, seed=seed) if hidden else None,
             others=others,
             again=again or {},
         )
@@ -123,57 +118,37 @@ class Baselines:
 
 
 def _probe(
-    labeled: pl.DataFrame, store: Items, hidden: Mapping[str, np.ndarray], *, seed: int
+    answers: AnswerCodes, training: AnswerCodes, store: Items, hidden: Mapping[str, np.ndarray], *, seed: int
 ) -> Probe | None:
     """Learned from the training part; from all answers, cross-fitted over studies, where nothing was trained on."""
-    training = labeled.filter(pl.col("part") == TRAIN)
-    trained = training.height > 0
+    trained = training.frame.height > 0
+    studies = dict(store.items.select("item_id", "study_id").iter_rows())
     known = [
-        ProbedItem(item.item_id, item.study_id, np.asarray(item.scale.levels, dtype=float), own / own.sum())
-        for item, own in _counts_by_item(training if trained else labeled, store)
-        if own.any()
+        ProbedItem(item_id, studies[item_id], np.asarray(levels, dtype=float), own / own.sum())
+        for ids, levels, counts in (training if trained else answers).counts_by_item()
+        for item_id, own in zip(ids, counts, strict=True)
     ]
-    studies = {item_id: item.study_id for item_id, item in store.item_by_id.items()}
     return fit_probe(known, hidden, studies, trained=trained, seed=seed)
 
 
 def _regression(
-    training: pl.DataFrame, store: Items, people: Demographics | None, *, seed: int
+    training: AnswerCodes, people: Demographics | None, *, seed: int
 ) -> tuple[Regression | None, dict[Outcome, np.ndarray]]:
     """The regression on demographics, and the distribution of each outcome in training, over its conditions."""
     if people is None or not people.attributes:
         return None, {}
-    found: list[tuple[Item, list[str], np.ndarray]] = []
-    sums: dict[Outcome, np.ndarray] = {}
-    for item_id, answers in answers_by_item(training):
-        item = store.item_by_id[item_id]
-        if item.scale.kind == "levels":
-            codes = level_codes(answers["value"].to_numpy(), np.asarray(item.scale.levels))
-            names = answers["participant_id"].filter(pl.Series(codes >= 0)).to_list()
-            codes = codes[codes >= 0]
-            own = np.bincount(codes, minlength=len(item.scale.levels))
-            sums[_outcome(item)] = sums.get(_outcome(item), 0) + own
-            found.append((item, names, codes))
-    trained = {key: total / total.sum() for key, total in sums.items() if total.sum()}
-    rows = [
-        (item.study_id, names, codes, trained[_outcome(item)]) for item, names, codes in found if codes.size
-    ]
-    return fit(rows, people, rng=np.random.default_rng(seed)), trained
+    trained = {key: own / own.sum() for key, own in training.counts(weighted=False).items()}
+    rng = np.random.default_rng(seed)
+    share = min(1.0, MOST_ANSWERS / max(training.frame.height, 1))
+    rows = []
+    for key, answers in training.by_outcome.items():
+        some = answers.filter(pl.Series(rng.random(answers.height) < share))
+        rows.append((key[0], some["participant_id"].to_list(), some["code"].to_numpy(), trained[key]))
+    return fit(rows, people), trained
 
 
 def _outcome(item: Item) -> Outcome:
     return (item.study_id, item.outcome, item.scale.levels)
-
-
-def _counts_by_item(labeled: pl.DataFrame, store: Items) -> Iterator[tuple[Item, np.ndarray]]:
-    """How often each level [L] was answered, weighted where there are weights, of each item with a scale of levels."""
-    for item_id, answers in answers_by_item(labeled):
-        item = store.item_by_id[item_id]
-        if item.scale.kind == "levels":
-            codes = level_codes(answers["value"].to_numpy(), np.asarray(item.scale.levels))
-            kept = np.flatnonzero(codes >= 0)
-            weights = weights_of(answers, kept)
-            yield item, np.bincount(codes[kept], weights=weights, minlength=len(item.scale.levels))
 
 
 def uniform(levels: int) -> np.ndarray:
@@ -184,14 +159,15 @@ def uniform(levels: int) -> np.ndarray:
 def training_marginals(counts: Iterable[np.ndarray]) -> Mapping[int, np.ndarray]:
     """Mean histogram of training items by number of levels, each item counting once, oriented as it is.
 
-    `counts` [L] say how often each level of an item was answered in training.
+    `counts` [items, L] say how often each level was answered in training, of items that have as many levels.
     """
     sums: dict[int, np.ndarray] = {}
     items: dict[int, int] = {}
-    for counts_l in counts:
-        levels = counts_l.size
-        sums[levels] = sums.get(levels, np.zeros(levels)) + counts_l / counts_l.sum()
-        items[levels] = items.get(levels, 0) + 1
+    for counts_il in counts:
+        levels = counts_il.shape[1]
+        shares = (counts_il / counts_il.sum(axis=1, keepdims=True)).sum(axis=0)
+        sums[levels] = sums.get(levels, np.zeros(levels)) + shares
+        items[levels] = items.get(levels, 0) + len(counts_il)
     return {levels: total / items[levels] for levels, total in sums.items()}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 import numpy as np
@@ -67,8 +68,13 @@ class PredictionIndex:
         exact = exact.unique(["item_id", "participant_id"], keep="first", maintain_order=True)
         # A row with neither probabilities nor a number is a draw that could not be read.
         draws = frame.filter(pl.col("draw").is_not_null() | pl.col("probs").is_null()).sort("draw")
-        self._exact = _by_item(exact)
-        self._draws = _by_item(draws)
+        self._exact = _ByItem(exact)
+        self._draws = _ByItem(draws)
+
+    @functools.cached_property
+    def items(self) -> pl.Series:
+        """The ids of the items that are predicted."""
+        return pl.Series([*self._exact, *(i for i in self._draws if i not in self._exact)], dtype=pl.String)
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._exact or item_id in self._draws
@@ -78,18 +84,20 @@ class PredictionIndex:
 
         What is predicted of alternatives is kept apart, and the rest is renormalized over the levels.
         """
-        beside = alternatives_of(
-            item.scale, answers, exact=self._exact.get(item_id), drawn=self._draws.get(item_id)
-        )
-        answers = answers.filter(~pl.col("value").is_in(list(map(float, item.scale.alternatives))))
+        exact, drawn = self._exact.get(item_id), self._draws.get(item_id)
+        beside = alternatives_of(item.scale, answers, exact=exact, drawn=drawn)
+        outside = list(map(float, item.scale.alternatives))
+        if outside:
+            answers = answers.filter(~pl.col("value").is_in(outside))
         levels = np.asarray(item.scale.levels)
         codes = level_codes(answers["value"].to_numpy(), levels)
         on_scale = codes >= 0
-        people = answers["participant_id"].filter(pl.Series(on_scale)).to_list()
-        codes = codes[on_scale]
+        off_scale = int((~on_scale).sum())
+        if off_scale:
+            answers, codes = answers.filter(pl.Series(on_scale)), codes[on_scale]
+        people = answers["participant_id"].to_list()
 
         rows = np.full(codes.size, -1)
-        exact = self._exact.get(item_id)
         if exact is not None:
             dense = _dense(exact, levels)
             # A row that gives all to alternatives says nothing of the levels.
@@ -99,12 +107,9 @@ class PredictionIndex:
 
         own: list[list[int] | None] = [None] * codes.size
         anonymous: list[int] = []
-        drawn = self._draws.get(item_id)
         if drawn is not None:
             draws_of: dict[str | None, list[int]] = {}
-            drawn = drawn.filter(
-                pl.col("value").is_in(list(map(float, item.scale.alternatives))).not_().fill_null(True)
-            )
+            drawn = drawn.filter(pl.col("value").is_in(outside).not_().fill_null(True))
             drawn_codes = level_codes(drawn["value"].fill_null(float("nan")).to_numpy(), levels)
             for person, code in zip(drawn["participant_id"], drawn_codes.tolist(), strict=True):
                 draws_of.setdefault(person, []).append(code)
@@ -138,7 +143,7 @@ class PredictionIndex:
             levels_l=levels,
             codes_n=codes[kept],
             people_n=tuple(people[i] for i in kept),
-            weights_n=weights_of(answers.filter(pl.Series(on_scale)), kept),
+            weights_n=weights_of(answers, kept),
             probs_nl=probs,
             draws_nl=shares,
             sampled=sampled,
@@ -146,7 +151,7 @@ class PredictionIndex:
             draws_valid=sum(code >= 0 for code in made),
             mass_on_levels=mass,
             answers_without_prediction=int((~covered).sum()),
-            answers_off_scale=int((~on_scale).sum()),
+            answers_off_scale=off_scale,
             alternatives=beside,
             are_shares="share" in answers.columns and bool(answers["share"].any()),
         )
@@ -166,13 +171,26 @@ def answers_by_item(labeled: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]
     wanted = [
         name for name in ("item_id", "participant_id", "value", "weight", "share") if name in labeled.columns
     ]
-    parts = _by_item(labeled.select(wanted))
-    for item_id in sorted(parts):
-        yield item_id, parts[item_id]
+    yield from _ByItem(labeled.select(wanted)).items()
 
 
-def _by_item(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    return {key[0]: rows for key, rows in frame.partition_by("item_id", as_dict=True).items()}
+class _ByItem(Mapping[str, pl.DataFrame]):
+    """The rows of each item, cut out when they are asked for: a table of each of 80,000 items would take minutes."""
+
+    def __init__(self, frame: pl.DataFrame):
+        self._frame = frame.sort("item_id", maintain_order=True).rechunk()
+        runs = self._frame["item_id"].rle().struct.unnest()
+        starts = runs["len"].cum_sum() - runs["len"]
+        self._place = dict(zip(runs["value"], zip(starts, runs["len"], strict=True), strict=True))
+
+    def __getitem__(self, item_id: str) -> pl.DataFrame:
+        return self._frame.slice(*self._place[item_id])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._place)
+
+    def __len__(self) -> int:
+        return len(self._place)
 
 
 def weights_of(answers: pl.DataFrame, kept: np.ndarray) -> np.ndarray | None:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.evaluate import evaluate, label_without_split
+from socsci_jax.evaluation.evaluate import People, evaluate, label_without_split
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.result import Evaluation
@@ -21,6 +21,10 @@ from socsci_jax.studies.seen import correct_parts
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 
+_NAMES = {
+    "wasserstein": "Wasserstein distance",
+    "effect_rmse": "error of effects (RMSE, shares of the scale)",
+}
 COLUMNS = ("part", "metric", "normalization", "source", "group")
 
 
@@ -65,7 +69,10 @@ class Comparison:
     def sentences(self) -> list[str]:
         """What was trained on, then which is better by the distance, part by part, or that it cannot be told."""
         found = list(self.notes)
-        rows = self.table.filter(pl.col("group").is_null(), metric="wasserstein", normalization="scale")
+        whole = self.table.filter(pl.col("group").is_null())
+        rows = whole.filter(metric="wasserstein", normalization="scale")
+        if rows.is_empty():  # means were predicted, no distributions
+            rows = whole.filter(metric="effect_rmse")
         for row in rows.iter_rows(named=True):
             difference = Estimate(row["difference"], row["lo"], row["hi"])
             if difference.hi is not None and difference.hi < 0:
@@ -75,7 +82,7 @@ class Comparison:
             else:
                 words = "which is better cannot be told"
             found.append(
-                f"{row['part']} ({row['source']}): {words}; A − B = {with_interval(difference)} in Wasserstein distance."
+                f"{row['part']} ({row['source']}): {words}; A − B = {with_interval(difference)} in {_NAMES[row['metric']]}."
             )
         return found
 
@@ -88,6 +95,7 @@ def compare_files(
     split_name: str | None = None,
     seed: int = 0,
     minimum_n: int = 10,
+    resample: str | None = None,
 ) -> Comparison:
     """Compares two predictions files; the split is `split_name`, else the one that both name, else none.
 
@@ -102,17 +110,18 @@ def compare_files(
         )
     name = split_name or (named.pop() if named else None)
     labeled = label_without_split(store) if name is None else Split.load(store, name).label()
-    return compare(first, second, store, labeled, seed=seed, minimum_n=minimum_n)
+    return compare(first, second, store, labeled, seed=seed, minimum_n=minimum_n, resample=resample)
 
 
 def compare(
     a: Predictions,
     b: Predictions,
-    store: StudyStore,
+    store: People,
     labeled: pl.DataFrame,
     *,
     seed: int = 0,
     minimum_n: int = 10,
+    resample: str | None = None,
 ) -> Comparison:
     """Judges both on the answers that both predict, as `evaluate` does, and takes the paired difference of every metric."""
     common = _predicted(labeled, a).join(
@@ -135,11 +144,11 @@ def compare(
         dataclasses.replace(one, frame=one.frame.drop("seen", "unseen", strict=False)) for one in (a, b)
     )
     judged = (
-        evaluate(first, store, common, seed=seed, minimum_n=minimum_n, also=[second]),
-        evaluate(second, store, common, seed=seed, minimum_n=minimum_n),
+        evaluate(first, store, common, seed=seed, minimum_n=minimum_n, resample=resample, also=[second]),
+        evaluate(second, store, common, seed=seed, minimum_n=minimum_n, resample=resample),
     )
     return Comparison(
-        table=_paired(*judged),
+        table=paired(*judged),
         a=judged[0],
         b=judged[1],
         answers=common.height,
@@ -156,7 +165,8 @@ def _predicted(labeled: pl.DataFrame, predictions: Predictions) -> pl.DataFrame:
     return pl.concat([own, everybody]).unique(maintain_order=True)
 
 
-def _paired(a: Evaluation, b: Evaluation) -> pl.DataFrame:
+def paired(a: Evaluation, b: Evaluation) -> pl.DataFrame:
+    """Every metric of the model in both evaluations of the same answers, and the difference with its interval."""
     rows = []
     for key, replicates in a.replicates.items():
         other = b.replicates.get(key)
@@ -165,10 +175,10 @@ def _paired(a: Evaluation, b: Evaluation) -> pl.DataFrame:
         size = min(len(replicates.values), len(other.values))
         metric = BY_NAME[key.metric]
         with np.errstate(invalid="ignore"):  # infinite divergences of both
-            paired = replicates.values[:size] - other.values[:size]
+            less = replicates.values[:size] - other.values[:size]
         difference = replicates.resampling.estimate(
             metric,
-            paired,
+            less,
             clusters=replicates.clusters,
             difference=True,
         )

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from socsci_jax.evaluation.answer_codes import controls_of
 from socsci_jax.evaluation.baselines import Baselines
-from socsci_jax.evaluation.cells import Cell, PredictionIndex, level_codes
+from socsci_jax.evaluation.cells import Cell, PredictionIndex, answers_by_item, level_codes
 from socsci_jax.evaluation.items import ItemPredictions, item_predictions
 from socsci_jax.evaluation.metrics.distributions import histogram
 from socsci_jax.evaluation.parts import Part
@@ -40,21 +41,23 @@ def trained_controls(
     """The controls of outcomes of this part that have arms here and their control in the training part."""
     here = {(c.item.study_id, c.item.outcome, c.item.scale.levels) for c in part.cells}
     having = {(c.item.study_id, c.item.outcome, c.item.scale.levels) for c in part.cells if c.item.is_control}
-    wanted = [
-        item_id
-        for item_id, item in item_by_id.items()
-        if item.is_control and (item.study_id, item.outcome, item.scale.levels) in here - having
-    ]
-    answers = labeled.filter(pl.col("part") == TRAIN, pl.col("item_id").is_in(wanted))
+    missing = here - having
+    controls = labeled.filter(
+        pl.col("part") == TRAIN,
+        pl.col("item_id").is_in(controls_of(item_by_id)),
+        pl.col("study_id").is_in({study for study, *_ in missing}),
+    )
     cells, items = [], []
-    for item_id in sorted(answers["item_id"].unique()):
-        rows = answers.filter(pl.col("item_id") == item_id)
+    for item_id, rows in answers_by_item(controls):
+        item = item_by_id[item_id]
+        if (item.study_id, item.outcome, item.scale.levels) not in missing:
+            continue
         rng = part.rng(f"control {item_id}")
-        cell = index.cell(item_id, item_by_id[item_id], rows) if item_id in index else None
+        cell = index.cell(item_id, item, rows) if item_id in index else None
         if cell is not None:
             found = item_predictions(cell, baselines, rng=rng, pilot_rng=rng)
         else:
-            halved = _halved(part, item_id, item_by_id[item_id], rows, rng, others=baselines.of_models)
+            halved = _halved(part, item_id, item, rows, rng, others=baselines.of_models)
             if halved is None:
                 continue
             cell, found = halved

@@ -23,6 +23,7 @@ AGE_BANDS = ((18, 29), (30, 44), (45, 59), (60, 200))
 MOST_ANSWERS = 40_000
 # A weak pull of β toward zero: groups of a handful of people have none to speak of.
 RIDGE = 1.0
+_PEOPLE_AT_A_TIME = 65_536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,11 +99,19 @@ class Regression:
     beta: np.ndarray
     people: Demographics
 
+    @functools.cached_property
+    def _shift_p(self) -> np.ndarray:
+        """xβ of every person; made once, for most people answer many items."""
+        rows = np.arange(self.people.attributes[0].code_p.size)
+        parts = np.array_split(rows, rows.size // _PEOPLE_AT_A_TIME + 1)
+        return np.concatenate([self.people.dummies(part) @ self.beta for part in parts])
+
     def predict(self, marginal_l: np.ndarray, *, study: str, people: Sequence[str]) -> np.ndarray:
         """Probabilities [N, L] of people, around the distribution [L] of everybody."""
-        x = self.people.dummies(self.people.rows(study, people))
-        below = expit(_cuts(marginal_l)[None, :] - (x @ self.beta)[:, None])
-        edges = np.concatenate([np.zeros((len(x), 1)), below, np.ones((len(x), 1))], axis=1)
+        rows = self.people.rows(study, people)
+        shift = np.where(rows >= 0, self._shift_p[rows], 0.0)
+        below = expit(_cuts(marginal_l)[None, :] - shift[:, None])
+        edges = np.concatenate([np.zeros((rows.size, 1)), below, np.ones((rows.size, 1))], axis=1)
         probs = np.maximum(np.diff(edges, axis=1), 0)
         return probs / probs.sum(axis=1, keepdims=True)
 
@@ -112,26 +121,20 @@ def _cuts(marginal_l: np.ndarray) -> np.ndarray:
 
 
 def fit(
-    answers: Sequence[tuple[str, Sequence[str], np.ndarray, np.ndarray]],
-    people: Demographics,
-    *,
-    rng: np.random.Generator,
+    answers: Sequence[tuple[str, Sequence[str], np.ndarray, np.ndarray]], people: Demographics
 ) -> Regression | None:
-    """Fits β to the answers of training items: (study, people [N], level indices [N], the outcome's distribution [L]).
+    """Fits β to training answers by outcome: (study, people [N], level indices [N], the outcome's distribution [L]).
 
     None where nothing is known of people or nothing was trained on.
     """
     if not people.attributes or not answers:
         return None
     rows, upper, lower = [], [], []
-    total = sum(codes.size for _, _, codes, _ in answers)
-    share = min(1.0, MOST_ANSWERS / total)
     for study, names, codes, marginal_l in answers:
-        kept = np.flatnonzero(rng.random(codes.size) < share)
         cuts = np.concatenate([[-np.inf], _cuts(marginal_l), [np.inf]])
-        rows.append(people.rows(study, [names[k] for k in kept.tolist()]))
-        upper.append(cuts[codes[kept] + 1])
-        lower.append(cuts[codes[kept]])
+        rows.append(people.rows(study, names))
+        upper.append(cuts[codes + 1])
+        lower.append(cuts[codes])
     x_nx = people.dummies(np.concatenate(rows))
     hi, lo = np.concatenate(upper), np.concatenate(lower)
 

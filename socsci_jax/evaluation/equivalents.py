@@ -26,7 +26,9 @@ def equivalent_rows(
     spread_c = np.array(
         [
             sampling_spread(item.human_l, people=cell.codes_n.size, levels_l=cell.levels_l)
-            for cell, item in zip(part.cells, items, strict=True)
+            if used
+            else np.nan
+            for cell, item, used in zip(part.cells, items, part.averaged_c, strict=True)
         ]
     )
     w_c = np.where(np.isfinite(spread_c), found.values[key], np.nan)

@@ -18,6 +18,7 @@ import polars as pl
 from socsci_jax import __version__
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation import classification
+from socsci_jax.evaluation.answer_codes import scales_of
 from socsci_jax.evaluation.averaging import (
     PartValues,
     alternatives_rows,
@@ -111,11 +112,15 @@ def evaluate(
         notes.append(
             f"{counted(without, 'answer is', 'answers are')} of people without a survey weight; compared with others they weigh nothing."
         )
-    asked = set(labeled["item_id"].unique())
-    notes += opposite_sentences(opposite_labels(item for i, item in store.item_by_id.items() if i in asked))[
-        :MOST_REVERSED
-    ]
-    is_nominal = pl.col("item_id").is_in([i for i, item in store.item_by_id.items() if item.scale.nominal])
+    scales = scales_of(store.item_by_id)
+    outcomes = labeled.unique(["study_id", "outcome", "item_id"], maintain_order=True)
+    notes += opposite_sentences(
+        opposite_labels(
+            (study, outcome, scales[i])
+            for study, outcome, i in outcomes.select("study_id", "outcome", "item_id").iter_rows()
+        )
+    )[:MOST_REVERSED]
+    is_nominal = pl.col("item_id").is_in([i for i, scale in scales.items() if scale.nominal])
     ordered, nominal = labeled.filter(~is_nominal), labeled.filter(is_nominal)
     index = PredictionIndex(predictions)
     found, coded = (
@@ -262,7 +267,7 @@ def _judge(part: Part, context: _Context) -> _Judged:
     return _Judged(
         frames=[*metric_rows(part, values), *validity_rows(part), table_of(rows)],
         counts={**part.counts, **_counts(part, items, baselines)},
-        distributions=distribution_table(part, items, values),
+        distributions=distribution_table(part, items),
         condition_means=mean_table(part, means),
         contrasts=contrast_table(part, compared),
         reliability=calibrated.bins,

@@ -41,8 +41,12 @@ def group_rows(part: Part, people: Demographics) -> list[dict[str, object]]:
     if not people.attributes:
         return []
     rows: list[dict[str, object]] = []
-    row_of_person = [people.rows(cell.item.study_id, cell.people_n) for cell in part.cells]
-    accuracy = [_accuracy(cell) for cell in part.cells]
+    judged = list(zip(part.cells, part.averaged_c, strict=True))
+    nobody = np.zeros(0)
+    row_of_person = [
+        people.rows(cell.item.study_id, cell.people_n) if used else nobody for cell, used in judged
+    ]
+    accuracy = [_accuracy(cell) if used else nobody for cell, used in judged]
     for attribute in people.attributes:
         values = _values(part, attribute, row_of_person, accuracy)
         known = values.n.sum(axis=0) >= LEAST_ANSWERS
@@ -67,7 +71,9 @@ def _values(
     by_key = {(metric, name): np.full(shape, np.nan) for metric in OF_GROUPS for name in (MODEL, SPLIT_HALF)}
     human, model, se2 = (np.full(shape, np.nan) for _ in range(3))
     found = _Values(by_key, human, model, se2, np.zeros(shape), np.full(shape[0], np.nan))
-    for c, cell in enumerate(part.cells):
+    # A group with answers enough is of an item with answers enough.
+    for c in np.flatnonzero(part.averaged_c).tolist():
+        cell = part.cells[c]
         code = np.where(row_of_person[c] >= 0, attribute.code_p[row_of_person[c]], -1)
         readable = (code >= 0) & np.isfinite(accuracy[c])
         kept = np.flatnonzero(readable)

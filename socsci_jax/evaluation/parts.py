@@ -79,6 +79,16 @@ class Part:
         return self.n_c >= self.minimum_n
 
     @functools.cached_property
+    def places(self) -> dict[str, list[str]]:
+        """Study, condition and outcome of the cells that enter averages."""
+        items = [cell.item for cell, used in zip(self.cells, self.averaged_c, strict=True) if used]
+        return {
+            "study": [item.study_id for item in items],
+            "condition": [item.condition for item in items],
+            "outcome": [item.outcome for item in items],
+        }
+
+    @functools.cached_property
     def studies(self) -> tuple[str, ...]:
         return tuple(sorted({cell.item.study_id for cell in self.cells}))
 
@@ -161,13 +171,17 @@ def _part(
 ) -> Part:
     cells, excluded = [], []
     counts: collections.Counter[str] = collections.Counter()
-    for item_id, answers in answers_by_item(labeled.filter(pl.col("part") == name)):
+    own = labeled.filter(pl.col("part") == name)
+    predicted = own.filter(pl.col("item_id").is_in(index.items.implode()))
+    counts["items_without_prediction"] = own["item_id"].n_unique() - predicted["item_id"].n_unique()
+    counts["answers_without_prediction"] = own.height - predicted.height
+    for item_id, answers in answers_by_item(predicted):
         item = store.item_by_id[item_id]
-        if item_id in index and item.scale.kind != "levels":
+        if item.scale.kind != "levels":
             counts["items_not_levels"] += 1
             excluded.append((item_id, f"its scale is {item.scale.kind}, not a list of levels"))
             continue
-        cell = index.cell(item_id, item, answers) if item_id in index else None
+        cell = index.cell(item_id, item, answers)
         if cell is None:
             counts["items_without_prediction"] += 1
             counts["answers_without_prediction"] += answers.height

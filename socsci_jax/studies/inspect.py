@@ -73,7 +73,7 @@ def inspect_store(store: StudyStore) -> Inspection:
         .filter(pl.col("conditions").list.len() > 1)
         .select(*of_outcome, pl.col("conditions").list.join("; "))
         .sort(of_outcome),
-        opposite=opposite_labels(store.item_by_id.values()),
+        opposite=opposite_labels((i.study_id, i.outcome, i.scale) for i in store.item_by_id.values()),
         rejects=store.rejects.group_by("kind", "reason").len("count").sort("count", descending=True),
     )
 

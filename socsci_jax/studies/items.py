@@ -33,6 +33,16 @@ class Items(Mapping[str, Item]):
             factors=dict(self._factors[row] or {}),
         )
 
+    @property
+    def scales(self) -> dict[str, Scale]:
+        """The scale of every item, without making the items."""
+        return dict(zip(self._rows, self._scales, strict=True))
+
+    @property
+    def controls(self) -> list[str]:
+        """The ids of the items of control conditions, without making the items."""
+        return [item_id for item_id, row in self._rows.items() if self._is_control[row]]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.foreign_text import for_terminal
-from socsci_jax.studies.schema import Item
+from socsci_jax.studies.scale import Scale
 from socsci_jax.wording import counted
 
 # Distances in shares of a scale's range.  What is predicted and its mirror image must differ by far more than models
@@ -22,13 +22,16 @@ MOST_REVERSED = 5
 _LONGEST = 60
 
 
-def opposite_labels(items: Iterable[Item]) -> pl.DataFrame:
+def opposite_labels(asked: Iterable[tuple[str, str, Scale]]) -> pl.DataFrame:
     """Outcomes whose labels run against those of as many of their study: study_id, outcome, lowest, highest, others.
 
-    Compared are the labels of the two ends, on scales with an order.  Either order may be right; where one label stands
-    for the lowest level here and for the highest there, one of the two is easily a fault.
+    `asked` are studies, outcomes and scales, as often as one likes.  Compared are the labels of the two ends, on scales
+    with an order.  Either order may be right; where one label stands for the lowest level here and for the highest there,
+    one of the two is easily a fault.
     """
-    ends = {(i.study_id, i.outcome, *labels) for i in items if (labels := _ends(i)) is not None}
+    ends = {
+        (study, outcome, *labels) for study, outcome, scale in asked if (labels := _ends(scale)) is not None
+    }
     outcomes = Counter((study, low.casefold(), high.casefold()) for study, _, low, high in ends)
     rows = []
     for study, outcome, low, high in sorted(ends):
@@ -39,8 +42,7 @@ def opposite_labels(items: Iterable[Item]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _ends(item: Item) -> tuple[str, str] | None:
-    scale = item.scale
+def _ends(scale: Scale) -> tuple[str, str] | None:
     if scale.kind != "levels" or scale.nominal or not scale.labels:
         return None
     low, high = (scale.labels[at].strip() for at in (0, -1))

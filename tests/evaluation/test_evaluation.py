@@ -240,15 +240,24 @@ def test_a_difference_is_paired_its_interval_is_narrower_than_that_of_either_sid
     assert width(difference) < 0.5 * min(width(model), width(pooled))
 
 
-def test_items_with_few_answers_stay_in_the_table_and_enter_no_average(world):
+def test_items_with_few_answers_are_listed_with_their_distance_and_enter_no_average(world, tmp_path):
     labeled = label(world.store, **TRAINING)
     few = labeled.filter(pl.col("study_id") == "s05")["item_id"][0]
     labeled = labeled.filter((pl.col("item_id") != few) | (pl.col("sample_id") < 9))
     found = evaluate(exact_predictions(world, world.truth), world.store, labeled)
-    assert item_value(found, world.store.item_by_id[few]) is not None
+    assert found.distributions.filter(item_id=few)["wasserstein"].is_finite().all()
     assert found.counts[PART]["items_below_minimum_n"] == 1
     assert found.counts[PART]["items"] == 4 * 10 - 1
     assert found.excluded["item_id"].to_list() == [few]
+    found.write(tmp_path / "made")
+    listed = pl.read_csv(tmp_path / "made" / "items.csv").filter(item_id=few).row(0, named=True)
+    assert listed["excluded"] == "9 answers, fewer than 10: in no average" and listed["wasserstein"] > 0
+    # For spreadsheets without single items; what enters averages is in the Parquet file.
+    whole = pl.read_parquet(tmp_path / "made" / "evaluation.parquet")
+    short = pl.read_csv(tmp_path / "made" / "evaluation.csv", infer_schema_length=None)
+    assert short.height == whole.filter(pl.col("outcome").is_null()).height < whole.height
+    assert few not in pl.read_csv(tmp_path / "made" / "distributions.csv")["item_id"]
+    assert few in pl.read_parquet(tmp_path / "made" / "distributions.parquet")["item_id"]
 
 
 # ---- baselines ----

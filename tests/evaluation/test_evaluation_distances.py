@@ -254,8 +254,7 @@ def test_there_are_no_pooled_answers_where_nobody_else_answered():
 
 
 def test_training_marginals_count_each_item_once_and_keep_numbers_of_levels_apart():
-    few, many = np.array([1, 0]), np.array([0, 99])
-    marginals = baselines.training_marginals([few, many, np.array([0, 0, 1])])
+    marginals = baselines.training_marginals([np.array([[1, 0], [0, 99]]), np.array([[0, 0, 1]])])
     np.testing.assert_allclose(marginals[2], [0.5, 0.5])
     np.testing.assert_allclose(marginals[3], [0, 0, 1])
     assert set(marginals) == {2, 3}

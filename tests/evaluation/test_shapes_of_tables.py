@@ -274,7 +274,7 @@ def test_half_steps_are_levels_and_not_quantities(tmp_path):
     assert found.metric("individual_accuracy_draw").value == pytest.approx(expected, abs=1e-10)
 
 
-def test_means_with_standard_deviations_are_judged_by_their_means_and_say_so(tmp_path):
+def test_means_with_standard_deviations_are_judged_by_both(tmp_path):
     means = HUMAN_LONG.group_by("condition", "outcome").agg(
         mean=pl.col("value").mean(), sd=pl.col("value").std()
     )
@@ -282,7 +282,10 @@ def test_means_with_standard_deviations_are_judged_by_their_means_and_say_so(tmp
         as_csv(means, tmp_path / "answers"), as_csv(HUMAN, tmp_path / "human")
     ).evaluation
     assert found.metric("effect_rmse").value == pytest.approx(0, abs=1e-12)
-    assert any("'sd'" in note for note in found.notes)
+    # People's own standard deviations: everywhere as wide as people are.
+    ratio = found.metric("sd_ratio")
+    assert ratio.value == pytest.approx(1.0, abs=0.05)
+    assert found.metric("sd_ratio_q1").value <= ratio.value <= found.metric("sd_ratio_q3").value
 
 
 def test_identifiers_are_no_questions(tmp_path):

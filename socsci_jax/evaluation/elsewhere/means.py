@@ -30,6 +30,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
 )
 from socsci_jax.evaluation.elsewhere.long import PLACE
 from socsci_jax.evaluation.elsewhere.people import TablePeople
+from socsci_jax.evaluation.elsewhere.spreads import spread_rows
 from socsci_jax.evaluation.evaluate import settings_of
 from socsci_jax.evaluation.items import ItemPredictions, human_histogram
 from socsci_jax.evaluation.metrics import BY_NAME
@@ -45,14 +46,22 @@ ALPHA = 0.05
 
 
 def evaluate_means(
-    frame: pl.DataFrame, people: TablePeople, *, path: Path, seed: int, minimum_n: int, resample: str | None
+    frame: pl.DataFrame,
+    people: TablePeople,
+    *,
+    path: Path,
+    seed: int,
+    minimum_n: int,
+    resample: str | None,
+    only: pl.DataFrame | None = None,
 ) -> tuple[Evaluation, Rejected]:
     """Judges predicted condition means (column mean), or effects against the control (column ate).
 
-    Only what needs no distribution is computed: effects, condition means, and the intervals' coverage and Winkler
-    score, where intervals are given (taken for 95 %).
+    Only what needs no distribution is computed: effects, condition means, the intervals' coverage and Winkler score,
+    where intervals are given (taken for 95 %), and the ratio of standard deviations, where column sd is given.  With `only` (study, condition, outcome) nothing else is judged.
     """
-    given, bad = _given(frame, people, path)
+    given, bad = given_means(frame, people, path)
+    given = given if only is None else given.join(only, on=list(PLACE), how="semi", maintain_order="left")
     effects_given = frame.columns and find(frame, ("ate",)) is not None
     part = _part(people, minimum_n=minimum_n, seed=seed, resample=resample)
     items = [
@@ -84,6 +93,8 @@ def evaluate_means(
         rows += sensitivity_rows(part, means)
     if given["lo"].count() and not effects_given:
         rows += _interval_rows(part, means, given)
+    if given["sd"].count() and not effects_given:
+        rows += spread_rows(part, items, given)
     counts = incomplete.counts(
         studies=len(part.studies),
         items=len(part.cells),
@@ -95,7 +106,6 @@ def evaluate_means(
         counts={part.name: counts},
         notes=(
             *(() if effects_given else _off_scale(given, people)),
-            *_spread(frame),
             "Means were predicted, no distributions: distances and single people cannot be judged.",
         ),
         metadata={
@@ -109,11 +119,12 @@ def evaluate_means(
         reliability=incomplete.part_table(),
         coding=judge([], people.labeled.clear()),
         background=background([part], people),
+        replicates=part.replicates,
     )
     return found, bad
 
 
-def _given(frame: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.DataFrame, Rejected]:
+def given_means(frame: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.DataFrame, Rejected]:
     """study, condition, outcome, value, lo, hi in units of the scale's range; what is not a number is rejected."""
     study, condition, outcome = (find(frame, names) for names in (STUDY, CONDITION, OUTCOME))
     value, lower, upper = (find(frame, names) for names in (MEAN, LOWER, UPPER))
@@ -134,6 +145,7 @@ def _given(frame: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.Dat
         numbers(value).alias("value"),
         numbers(lower).alias("lo"),
         numbers(upper).alias("hi"),
+        numbers(find(frame, SPREAD)).alias("sd"),
     )
     ends = rows["lo"].is_null() | rows["hi"].is_null() | (rows["lo"] <= rows["hi"])
     usable = rows["value"].is_finite().fill_null(False) & ends
@@ -170,17 +182,6 @@ def _off_scale(given: pl.DataFrame, people: TablePeople) -> tuple[str, ...]:
     return (
         f"{off.height:,} of {given.height:,} predicted means lie outside the scale, the first {first['value']:g} for "
         f"{first['outcome']!r}, {first['least']:g} to {first['most']:g}: they may be on another scale.",
-    )
-
-
-def _spread(frame: pl.DataFrame) -> tuple[str, ...]:
-    """A sentence if standard deviations are given, of which nothing is computed."""
-    name = find(frame, SPREAD)
-    if name is None:
-        return ()
-    return (
-        f"Column {name!r} is not used: means say nothing of the distribution around them; to have spreads judged, give "
-        "probabilities or draws.",
     )
 
 

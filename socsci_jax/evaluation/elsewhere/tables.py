@@ -74,10 +74,9 @@ def evaluate_tables(
     observed in people's answers.  `controls` names control conditions.  `also` are other predictors' tables, whose mean
     with this one is a row of every table of distributions and people.  Raises InputError where nothing can be matched; single rows that cannot be used are rejected and counted.
     """
-    asked, given = (_plain(table) for table in (human, answers))
-    declared = read_scales(scales) if scales is not None else {}
-    people = _people(asked, declared, id_column=id_column, controls=controls)
-    frame, turned = _in_shape(given, people)
+    asked, given = (plain(table) for table in (human, answers))
+    people = people_in(asked, scales, id_column=id_column, controls=controls)
+    frame, turned = in_shape(given, people)
     answers = given.path
     notes = [
         "No split is known: nothing here says whether the predictor had seen these answers.",
@@ -87,20 +86,17 @@ def evaluate_tables(
     ]
     if turned:
         notes.append(f"{answers}: questions stand in rows and people in columns; the table was turned round.")
-    if find(frame, MEAN) and find(frame, OUTCOME) and not find(frame, VALUE):
+    if holds_means(frame):
         found, bad = evaluate_means(
             frame, people, path=answers, seed=seed, minimum_n=minimum_n, resample=resample
         )
     else:
-        read = _read_variants(frame, people, path=answers, id_column=_own_id(frame, id_column))
+        read = predictions_in(frame, people, path=answers, id_column=id_column)
         bad = read.rejected
         notes += read.notes
-        frame, carried = without_carried(read.predictions.frame.drop("seen", "unseen", strict=False), people)
-        notes += carried
-        known = dataclasses.replace(read.predictions, frame=frame)
-        others = [_predictions_of(_plain(table), people, id_column=id_column) for table in also]
+        others = [_predictions_of(plain(table), people, id_column=id_column) for table in also]
         found = evaluate(
-            known,
+            read.predictions,
             people,
             people.labeled,
             seed=seed,
@@ -113,17 +109,22 @@ def evaluate_tables(
     every = (people.rejected + bad).frame
     if every.height:
         notes.append(
-            f"{counted(every.height, 'cell')} could not be used and are listed in rejects.csv: {_reasons(every)}."
+            f"{counted(every.height, 'cell')} could not be used and are listed in rejects.csv: {reasons(every)}."
         )
     metadata = {**found.metadata, "predictions": {"table": str(answers)}}
     return TableEvaluation(dataclasses.replace(found, notes=(*notes, *found.notes), metadata=metadata), every)
 
 
-def _plain(table: str | Path | PlainTable) -> PlainTable:
+def plain(table: str | Path | PlainTable) -> PlainTable:
     return table if isinstance(table, PlainTable) else PlainTable(path=Path(table), frame=read_table(table))
 
 
-def _in_shape(table: PlainTable, people: TablePeople) -> tuple[pl.DataFrame, bool]:
+def holds_means(frame: pl.DataFrame) -> bool:
+    """Whether a table predicts means or effects, and not answers."""
+    return bool(find(frame, MEAN) and find(frame, OUTCOME) and not find(frame, VALUE))
+
+
+def in_shape(table: PlainTable, people: TablePeople) -> tuple[pl.DataFrame, bool]:
     """A table of predictions with questions in columns and codes for labels, and whether it was turned round."""
     _check_unseen(table.frame, table.path)
     turned = questions_in_columns(table.frame, people.questions)
@@ -132,7 +133,7 @@ def _in_shape(table: PlainTable, people: TablePeople) -> tuple[pl.DataFrame, boo
 
 def _predictions_of(table: PlainTable, people: TablePeople, *, id_column: str | None) -> Read:
     """Predictions of one more predictor; raises InputError for means, of which no mean can be taken."""
-    frame, _ = _in_shape(table, people)
+    frame, _ = in_shape(table, people)
     if find(frame, MEAN) and not find(frame, VALUE):
         raise InputError(
             f"{table.path}: holds means; several predictors are averaged by draws or probabilities."
@@ -140,14 +141,11 @@ def _predictions_of(table: PlainTable, people: TablePeople, *, id_column: str | 
     return _read_variants(frame, people, path=table.path, id_column=_own_id(frame, id_column))
 
 
-def _people(
-    table: PlainTable,
-    scales: Mapping[str, TableScale],
-    *,
-    id_column: str | None,
-    controls: Collection[str],
+def people_in(
+    table: PlainTable, declared: str | Path | None, *, id_column: str | None, controls: Collection[str]
 ) -> TablePeople:
-    """People's answers, with codes where the table has labels."""
+    """People's answers, with codes where the table has labels; `declared` is a file of scales."""
+    scales: Mapping[str, TableScale] = read_scales(declared) if declared is not None else {}
     frame = people_of_counts(table.frame, table=str(table.path))
     outcome = find(frame, OUTCOME)
     questions = frame.columns if outcome is None else frame[outcome].drop_nulls().unique().to_list()
@@ -192,6 +190,14 @@ def _texts_in_both(predicted: pl.DataFrame, human: pl.DataFrame, people: TablePe
         f"Not judged, as they hold texts: {names}. If these are answers, give their labels in their order in --scales, for "
         f"instance `{differ[0]}: [never, sometimes, always]`."
     ]
+
+
+def predictions_in(frame: pl.DataFrame, people: TablePeople, *, path: Path, id_column: str | None) -> Read:
+    """The predictions of a table in shape, without what is known of people and stands in both tables."""
+    read = _read_variants(frame, people, path=path, id_column=_own_id(frame, id_column))
+    kept, notes = without_carried(read.predictions.frame.drop("seen", "unseen", strict=False), people)
+    predictions = dataclasses.replace(read.predictions, frame=kept)
+    return dataclasses.replace(read, predictions=predictions, notes=(*read.notes, *notes))
 
 
 def _read_variants(frame: pl.DataFrame, people: TablePeople, *, path: Path, id_column: str | None) -> Read:
@@ -240,6 +246,6 @@ def _own_id(frame: pl.DataFrame, id_column: str | None) -> str | None:
     return id_column if id_column in frame.columns else None
 
 
-def _reasons(rejects: pl.DataFrame) -> str:
+def reasons(rejects: pl.DataFrame) -> str:
     counted = rejects.group_by("reason").len().sort("len", "reason", descending=[True, False])
     return ", ".join(f"{n:,} × {reason}" for reason, n in counted.iter_rows())

@@ -68,12 +68,19 @@ def _write_tables(evaluation: Evaluation, folder: Path) -> None:
     pq.write_table(
         table.replace_schema_metadata({METADATA_KEY: facts.encode()}), folder / "evaluation.parquet"
     )
-    write_csv(evaluation.table, folder / "evaluation.csv")
+    # Of single items there are hundreds of values each, more rows than a spreadsheet opens.
+    write_csv(evaluation.table.filter(pl.col("outcome").is_null()), folder / "evaluation.csv")
+    distributions = _distributions_table(evaluation)
+    distributions.write_parquet(folder / "distributions.parquet")
+    averaged = pl.col("n") >= evaluation.metadata["evaluation"]["minimum_n"]
+    write_csv(
+        distributions if distributions.is_empty() else distributions.filter(averaged),
+        folder / "distributions.csv",
+    )
     for name, frame in (
         ("items", _items_table(evaluation)),
         ("contrasts", evaluation.contrasts),
         ("condition_means", evaluation.condition_means),
-        ("distributions", _distributions_table(evaluation)),
         ("reliability", evaluation.reliability),
         ("people", evaluation.background.people),
         ("counts", _counts_table(evaluation)),

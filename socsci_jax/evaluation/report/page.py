@@ -34,7 +34,7 @@ ITEMS_DRAWN = 12
 
 EXCLUDED = {
     "items_not_levels": "items whose scale is not a list of levels: not evaluated",
-    "items_below_minimum_n": "items with fewer answers than the minimum: in the tables, in no average",
+    "items_below_minimum_n": "items with fewer answers than the minimum: listed in items.csv, in no average",
     "items_without_prediction": "items without any prediction",
     "answers_without_prediction": "answers without a prediction (including those of such items)",
     "answers_off_scale": "human answers off their item's scale",
@@ -47,9 +47,9 @@ FILES = {
     "report.md": "this report in Markdown",
     "contrasts.csv": "a row for each contrast, with people's standard errors",
     "condition_means.csv": "a row for each condition mean, with people's standard errors",
-    "distributions.csv": "a row for each item and level: people's share and the model's",
+    "distributions.csv": "a row for each level of the items that enter averages: people's share and the model's (distributions.parquet: of every item)",
     "items.csv": "a row for each item: its distance, or why it is in no average",
-    "evaluation.csv": "every value of every metric, with intervals",
+    "evaluation.csv": "every metric of each part, with intervals, and of each study (evaluation.parquet: also of each item that enters averages)",
     "reliability.csv": "the bins of the reliability diagrams",
     "people.csv": "who the people were",
     "counts.csv": "what was counted in each part",

@@ -15,8 +15,9 @@ from socsci_jax.evaluation.table import BASELINES, MODEL, PREDICTOR_TITLES
 from socsci_jax.pages.page import environment
 from socsci_jax.pages.tables import Column, Table, whole, words
 
-# So many items of a study are drawn; its table has all.
+# So many items of a study are drawn, and so many texts shown: some experiments show everybody a text of their own.
 MOST_ITEMS = 120
+MOST_TEXTS = 100
 
 
 def pages(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
@@ -62,17 +63,24 @@ def _page(
         "answers": sum(row["n"] for row in items),
         "item_count": len(items),
         "distances": _distances(evaluation, study, items),
-        "stimuli": _stimuli(own["texts"]),
-        "questions": _questions(own["texts"]),
+        "stimuli": (stimuli := _stimuli(own["texts"]))[:MOST_TEXTS],
+        "stimulus_count": len(stimuli),
+        "questions": (questions := _questions(own["texts"]))[:MOST_TEXTS],
+        "question_count": len(questions),
         "effects": study_pictures.contrasts_of_study(own["contrasts"], name="effects"),
         "contrasts": study_tables.contrasts(own["contrasts"], name="contrasts") if own["contrasts"] else None,
         "means": study_tables.condition_means(own["means"], name="condition-means") if own["means"] else None,
         "drawn": [
             (part_name(row["part"]), study_pictures.item(row, labels, name=f"item-{k}", with_study=False))
-            for k, row in enumerate(items[:MOST_ITEMS], start=1)
+            for k, row in enumerate(_most_answered(items), start=1)
         ],
-        "shares": study_tables.shares(items, labels, name="distributions") if items else None,
     }
+
+
+def _most_answered(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items that are drawn, in the order of the page: those that most people answered."""
+    least = sorted((row["n"] for row in items), reverse=True)[:MOST_ITEMS]
+    return [row for row in items if row["n"] >= least[-1]][:MOST_ITEMS] if least else []
 
 
 def _distances(evaluation: Evaluation, study: str, items: list[dict[str, Any]]) -> Table | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from socsci_jax.evaluation.sentences import part_name
 from socsci_jax.pages.plots import number
-from socsci_jax.pages.tables import Cell, Column, Table, whole, words
+from socsci_jax.pages.tables import Column, Table, whole, words
 
 
 def contrasts(rows: list[dict[str, object]], *, name: str) -> Table:
@@ -56,36 +56,4 @@ def condition_means(rows: list[dict[str, object]], *, name: str) -> Table:
             ]
             for row in rows
         ],
-    )
-
-
-def shares(rows: list[dict[str, object]], labels: dict[str, list[str]], *, name: str) -> Table:
-    """The distributions of one study: a row for each item and level."""
-    made = []
-    for row in rows:
-        levels, human, model = row["levels"], row["human"], row["model"]
-        assert isinstance(levels, list) and isinstance(human, list) and isinstance(model, list)
-        own = labels.get(str(row["item_id"])) or [""] * len(levels)
-        for level, label, h, m in zip(levels, own, human, model):
-            made.append(
-                [
-                    *(words(row[key]) for key in ("outcome", "condition")),
-                    words(part_name(str(row["part"]))),
-                    Cell(f"{level:g}", level),
-                    words(label),
-                    number(h, 3),
-                    number(m, 3),
-                ]
-            )
-    return Table(
-        name=name,
-        title="Share of answers at every level",
-        columns=[
-            *(Column(title, is_number=False) for title in ("Outcome", "Condition", "Part")),
-            Column("Level"),
-            Column("Label", is_number=False),
-            Column("People"),
-            Column("Model"),
-        ],
-        rows=made,
     )
