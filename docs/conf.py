@@ -37,5 +37,6 @@ html_theme = "furo"
 html_title = "socsci_jax"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 # Prompts of a shell are not copied.
 copybutton_prompt_text = "$ "

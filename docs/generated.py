@@ -113,7 +113,12 @@ def recipe_keys() -> str:
             "",
         ]
         rows = [
-            (f"`{prefix}{name}`", _type(key, schema), _default(key), _text(key.get("description")))
+            (
+                f"`{prefix}{name}`",
+                _type(key, schema),
+                "" if name == "extends" else _default(key),
+                _text(key.get("description")),
+            )
             for name, key in block["properties"].items()
             if not _block(key)
         ]
