@@ -127,4 +127,12 @@ def open_table(path: str | Path) -> PlainTable:
         pl.Series(c.name, [None if cell in table.missing.get(c.name, ()) else cell for cell in c], pl.String)
         for c in table.frame.iter_columns()
     ]
-    return PlainTable(path=whole, frame=without_empty(pl.DataFrame(columns)), labels=table.value_labels)
+    names = set(table.frame.columns)
+    if again := [name for name in sorted(names) if name.endswith(" (1)") and f"{name[:-4]} (2)" in names]:
+        raise InputError(f"{whole}: two columns are called {again[0][:-4]!r}; give each a name of its own.")
+    return PlainTable(
+        path=whole,
+        frame=without_empty(pl.DataFrame(columns)),
+        labels=table.value_labels,
+        misfits=table.misfits,
+    )

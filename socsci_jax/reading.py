@@ -21,6 +21,8 @@ from socsci_jax.wording import counted, kind_of, shortened, with_hint
 _BOM = b"\xef\xbb\xbf"
 # Half of a character beyond 16 bits, which no file in UTF-8 can hold.
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+# Whole numbers that no float can hold have 309 digits or more.
+_HUGE = re.compile(r"\d{309}")
 
 
 def read_bytes(path: Path, *, limit: int = bounds.TEXT_BYTES, hint: str = "") -> bytes:
@@ -80,13 +82,15 @@ def parse_json(
 ) -> object:
     """What a JSON text says.
 
-    Refused are also keys given twice, nesting beyond `depth`, halves of characters and, if `finite`, other numbers.
+    Refused are also keys given twice, nesting beyond `depth`, halves of characters, whole numbers that no float can hold
+    and, if `finite`, other numbers that are not finite.
     """
     try:
         text = decode(content, where=where, hint=hint) if isinstance(content, bytes) else content
         value = json.loads(
             text,
             object_pairs_hook=_without_repetition,
+            **({"parse_int": _of_bounded_size} if _HUGE.search(text) else {}),
             **({"parse_constant": _finite, "parse_float": _finite} if finite else {}),
         )
         if _HALF_CHARACTER.search(text):
@@ -116,6 +120,11 @@ def _finite(number: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{number[:40]} is no finite number")
     return value
+
+
+def _of_bounded_size(number: str) -> int:
+    _finite(number)
+    return int(number)
 
 
 def _depth(value: object, limit: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,10 @@ _FAILURES = (OSError, pa.ArrowException, ValueError, KeyError, TypeError, Overfl
 
 
 def open_parquet(path: Path, *, hint: str) -> pq.ParquetFile:
-    """One Parquet file, never a folder of them, of a bounded number of rows; raises InputError that ends with `hint`."""
+    """One Parquet file, never a folder of them, of a bounded number of rows and with each name once.
+
+    Raises InputError that ends with `hint`.
+    """
     try:
         if not path.is_file():
             raise InputError(f"{path}: {'is no file' if path.exists() else 'file not found'}; {hint}.")
@@ -40,7 +43,22 @@ def open_parquet(path: Path, *, hint: str) -> pq.ParquetFile:
         raise InputError(
             f"{path}: says that it has {counted(rows, 'row')}, at most {bounds.TABLE_ROWS:,} are read; {hint}."
         )
+    if twice := _name_given_twice(opened.schema_arrow):
+        raise InputError(f"{path}: column {twice!r} is there twice; {hint}.")
     return opened
+
+
+def _name_given_twice(fields: Iterable[pa.Field]) -> str | None:
+    """A name that two columns, or two fields of a record, share: readers would take one of them for both."""
+    seen: set[str] = set()
+    for field in fields:
+        if field.name in seen:
+            return str(field.name)
+        seen.add(field.name)
+        inner = [field.type.field(i) for i in range(field.type.num_fields)]
+        if twice := _name_given_twice(inner):
+            return f"{field.name}.{twice}"
+    return None
 
 
 def read_parquet(
@@ -60,8 +78,6 @@ def read_parquet(
     """
     with open_parquet(path, hint=hint) as opened:
         names = opened.schema_arrow.names
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise InputError(f"{path}: column {twice[0]!r} is there twice; {hint}.")
         missing = [name for name in schema.names if name not in names and name not in optional]
         if missing:
             raise InputError(

@@ -289,5 +289,39 @@ def test_a_column_named_twice_is_refused(tmp_path, read):
 
     path = tmp_path / "a.csv"
     path.write_text("age,age\n1,2\n")
-    with pytest.raises(InputError, match="two columns are called 'age'"):
+    with pytest.raises(InputError, match=r"'age'.* twice|two columns are called 'age'"):
         (read_table if read == "table" else read_people)(path)
+
+
+@pytest.mark.parametrize("kind", ["csv with semicolons", "jsonl", "xlsx", "dta", "parquet", "record"])
+def test_no_reader_of_plain_tables_takes_one_of_two_columns_for_both(tmp_path, kind):
+    import openpyxl
+    import pandas as pd
+
+    from socsci_jax.cli.output import read_people
+
+    if kind == "csv with semicolons":
+        (path := tmp_path / "a.csv").write_text("age;age\n1;2\n")
+    elif kind == "jsonl":
+        (path := tmp_path / "a.jsonl").write_text('{"age": 1}\n{"age": 1, "age": 2}\n')
+    elif kind == "xlsx":
+        book = openpyxl.Workbook()
+        book.active.append(["age", "age"])
+        book.active.append([1, 2])
+        book.save(path := tmp_path / "a.xlsx")
+    elif kind == "dta":
+        pd.DataFrame({"age": [1], "agf": [2]}).to_stata(path := tmp_path / "a.dta", write_index=False)
+        path.write_bytes(path.read_bytes().replace(b"agf", b"age"))
+    else:
+        ages = pa.array([1])
+        columns = pa.StructArray.from_arrays([ages, ages], ["age", "age"]) if kind == "record" else ages
+        table = pa.table([columns, ages], names=["person" if kind == "record" else "age", "age"])
+        pq.write_table(table, path := tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"'(person\.)?age'.* twice|two columns are called 'age'"):
+        read_people(path)
+
+
+def test_a_whole_number_that_no_float_can_hold_is_refused():
+    assert parse_json('{"a": ' + "9" * 300 + "}", where="x") == {"a": int("9" * 300)}
+    with pytest.raises(InputError, match="is no finite number"):
+        parse_json('{"a": ' + "9" * 400 + "}", where="x")

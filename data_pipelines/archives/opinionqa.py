@@ -101,7 +101,15 @@ def _add_wave(builder: StoreBuilder, wave: Path, tables: dict[str, Table]) -> No
     study = f"wave_{number[1]}" if number else wave.name
     builder.add_study(study, title=f"American Trends Panel, wave {number[1]}" if number else wave.name)
     keys = tables["metadata.csv"].frame["key"].drop_nulls()
-    known = {key.casefold(): people[key].to_list() for key in keys if key in people.columns}
+    known: dict[str, list[str | None]] = {}
+    for key in keys:
+        if key.casefold() in known:
+            builder.reject("attribute", place=f"{wave.name}/metadata.csv, {key}", reason="was there before")
+        elif key in people.columns:
+            known[key.casefold()] = people[key].to_list()
+        else:
+            reason = "responses.csv has no such column"
+            builder.reject("attribute", place=f"{wave.name}/metadata.csv, {key}", reason=reason)
     weights = _weights(people, wave, builder)
     for place, row in enumerate(rows):
         told = {
@@ -109,7 +117,14 @@ def _add_wave(builder: StoreBuilder, wave: Path, tables: dict[str, Table]) -> No
             for name, cells in known.items()
         }
         builder.add_participant(study, str(row), told, weight=weights[place])
+    asked: set[str] = set()
     for question in tables["info.csv"].frame.iter_rows(named=True):
+        key = question["key"]
+        if key in asked:
+            place = f"{wave.name}/info.csv, {key}"
+            builder.reject("outcome", place=place, reason="the key was there before; its first row counts")
+            continue
+        asked.add(key)
         _add_question(builder, study, wave, people, rows, question)
 
 
@@ -121,7 +136,12 @@ def _weights(people: pl.DataFrame, wave: Path, builder: StoreBuilder) -> list[fl
         )
         return [None] * people.height
     numbers = people[columns[0]].cast(pl.Float64, strict=False)
-    return [None if n is None or not 0 <= n < float("inf") else n for n in numbers.to_list()]
+    weights = [None if n is None or not 0 <= n < float("inf") else n for n in numbers.to_list()]
+    if without := weights.count(None):
+        builder.notes.append(
+            f"{wave.name}: {counted(without, 'person has', 'people have')} no weight in {columns[0]}."
+        )
+    return weights
 
 
 def _add_question(
@@ -181,10 +201,12 @@ def _levels(question: dict[str, str | None]) -> tuple[dict[str, float], dict[str
     ordinal = _listed(question["option_ordinal"])
     if options is None or ordinal is None:
         return "references or option_ordinal is no list"
-    labels = [" ".join(str(option).split()) for option in options]
+    if not all(isinstance(option, str) and option.strip() for option in options):
+        return "references holds an option that is no text"
+    labels = [" ".join(option.split()) for option in options]
     kept = [label for label in labels if not _REFUSED.fullmatch(label)]
     if len(set(kept)) < len(kept) or not kept:
-        return "two options have one label"
+        return "two options have one label, or there is none"
     if len(kept) > MAX_LEVELS:
         return f"{len(kept):,} options; a scale has at most {MAX_LEVELS:,}"
     numbers = [float(n) for n in ordinal if is_answer(n)]

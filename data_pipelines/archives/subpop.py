@@ -32,7 +32,7 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     """Writes the store of SubPOP's JSON lines or Parquet files.
 
     A wave of the panel is a study, a question an outcome and an item.  Refusals have no place: shares are those among
-    the others, and how many refused is in the notes.  A record whose numbers do not fit its options is rejected.
+    the others, and how many refused is in the notes.  A record whose numbers do not fit its options is rejected, and so is one of a group that answered the question before.
     Raises InputError for files that lack columns.
     """
     files = record_files(Path(source))
@@ -48,11 +48,18 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     if not distributions:
         raise InputError(f"{source}: not one record could be read; {FORM}.")
     builder.attributes = tuple(dict.fromkeys(name for _, name in distributions))
+    known: set[tuple[str, str]] = set()
+    refused: list[float] = []
     for record, attribute in distributions:
-        _add(builder, record, attribute)
-    refused = [float(record.fields["refusal_rate"]) for record, _ in distributions]
+        problem = _add(builder, record, attribute, known)
+        if problem is None:
+            refused.append(float(record.fields["refusal_rate"]))
+        else:
+            builder.reject(
+                "response", place=record.place, reason=problem, record={"qkey": record.fields["qkey"]}
+            )
     builder.notes.append(
-        f"{counted(len(distributions), 'distribution')} of groups; on average {sum(refused) / len(refused):.1%} refused to answer, and "
+        f"{counted(len(refused), 'distribution')} of groups; on average {sum(refused) / len(refused):.1%} refused to answer, and "
         "the shares are those of the others. How many people stand behind a share is not told."
     )
     return builder.write(out, replace=replace)
@@ -73,6 +80,8 @@ def _problem(fields: dict) -> str | None:
         or len(options) > MOST_OPTIONS
     ):
         return "options must be texts"
+    if len({" ".join(option.split()) for option in options}) < len(options):
+        return "two options have one label"
     if not _are_numbers((*shares, *ordinal, fields["refusal_rate"])):
         return "responses, ordinal and refusal_rate must be numbers"
     if not all(map(is_answer, ordinal)):
@@ -95,7 +104,8 @@ def _attribute_name(attribute: str) -> str:
     return re.sub(r"\W+", "_", attribute.strip()).strip("_").casefold() or "group"
 
 
-def _add(builder: StoreBuilder, record: Record, attribute: str) -> None:
+def _add(builder: StoreBuilder, record: Record, attribute: str, known: set[tuple[str, str]]) -> str | None:
+    """Adds a group's shares unless `known` holds them, item and group; returns why they are excluded."""
     fields = record.fields
     wave = _WAVE.search(fields["qkey"])
     study = f"wave_{wave[1]}" if wave else Path(record.place.split(":")[0]).stem
@@ -110,12 +120,19 @@ def _add(builder: StoreBuilder, record: Record, attribute: str) -> None:
         scale=scale,
     )
     group = f"{attribute}: {fields['group']}"
+    try:
+        item_id = builder.add_item(item)
+    except InputError:
+        return "the question was there before with another scale"
+    if (item_id, group) in known:
+        return "the group's answers to this question were there before"
+    known.add((item_id, group))
     builder.add_study(study, title=f"American Trends Panel, wave {wave[1]}" if wave else study)
     builder.add_participant(study, group, {attribute: fields["group"]})
-    item_id = builder.add_item(item)
     row = int(record.place.rsplit(":", 1)[1])
     for level, share in zip(_levels(fields["ordinal"]), fields["responses"], strict=True):
         builder.add_response(item_id, group, level, sample_id=row, weight=share, place=record.place)
+    return None
 
 
 def _levels(ordinal: Sequence[float]) -> Sequence[float]:

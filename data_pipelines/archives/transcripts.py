@@ -18,7 +18,7 @@ from socsci_jax.studies.scale import Scale, format_value
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
-from socsci_jax.wording import counted_of
+from socsci_jax.wording import counted, counted_of
 
 COLUMNS = ("text", "experiment", "participant")
 FORM = f"a transcript has {', '.join(COLUMNS)}, and its answers stand in <<double angle brackets>>"
@@ -37,16 +37,17 @@ ATTRIBUTES = (
 TRIALS_PER_PERSON = 8
 LONGEST_ITEM = 128_000
 MOST_KEYS = 26
-_ANSWER = re.compile(r"<<([^<>]{0,200})>>")
+LONGEST_ANSWER = 200
+_ANSWER = re.compile(rf"<<([^<>]{{0,{LONGEST_ANSWER}}})>>")
 _NUMBER = re.compile(r"[-+]?\d{1,12}(?:\.\d{1,9})?")
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """The text before one answer of a transcript, and the answer."""
+    """One answer of a transcript, and where in its text it begins: all that stands before was read."""
 
     number: int
-    before: str
+    begins: int
     answer: str
 
 
@@ -71,6 +72,11 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
         f"{counted_of(counts['kept'], counts['trials'], 'trial')} kept, at most {TRIALS_PER_PERSON} of a person, evenly "
         "over the session; each holds all that came before it."
     )
+    if counts["unread"]:
+        builder.notes.append(
+            f"{counted(counts['unread'], 'mark')} << without an answer of 1 to {LONGEST_ANSWER} characters behind it, and >>: "
+            "no trials."
+        )
     return builder.write(out, replace=replace)
 
 
@@ -85,11 +91,16 @@ def _add(
     trials = _trials(text)
     if not trials:
         return "no answer stands in <<double angle brackets>>"
-    study, person = re.sub(r"[^\w.]+", "_", experiment).strip("_") or "experiment", str(fields["participant"])
+    study, person = (
+        re.sub(r"[^\w.]+", "_", experiment).strip("_") or "experiment",
+        _told(fields["participant"]),
+    )
+    if person is None:
+        return "participant must be a text or a number"
     if (study, person) in people:
         return "the participant of this experiment was there before"
     people.add((study, person))
-    scale = _scale(trials)
+    scale = _scale(trials, text[: trials[0].begins])
     if isinstance(scale, str):
         return scale
     keys = (
@@ -98,8 +109,9 @@ def _add(
     builder.add_study(study, title=experiment)
     builder.add_participant(study, person, {name: _told(fields.get(name)) for name in ATTRIBUTES})
     counts["trials"] += len(trials)
+    counts["unread"] += text.count("<<") - len(trials)
     for trial in _spread(trials):
-        if len(trial.before) > LONGEST_ITEM:
+        if trial.begins > LONGEST_ITEM:
             builder.reject(
                 "item",
                 place=f"{record.place}, answer {trial.number}",
@@ -110,7 +122,7 @@ def _add(
             study_id=study,
             condition="all",
             outcome="answer",
-            stimulus=f"{_shown(trial.before)}\n\n",
+            stimulus=f"{_shown(text[: trial.begins])}\n\n",
             question="What is this person's next answer?\n",
             answer_format=answer_format(scale),
             scale=scale,
@@ -124,18 +136,19 @@ def _add(
 
 def _trials(text: str) -> list[Trial]:
     return [
-        Trial(number, text[: match.start()], match[1].strip())
-        for number, match in enumerate(_ANSWER.finditer(text), start=1)
-        if match[1].strip()
+        Trial(number, found.start(), found[1].strip())
+        for number, found in enumerate(_ANSWER.finditer(text), start=1)
+        if found[1].strip()
     ]
 
 
-def _scale(trials: Sequence[Trial]) -> Scale | str:
-    """An open number where all answers are numbers and not a few whole ones, else the keys; or why there is none."""
+def _scale(trials: Sequence[Trial], told: str) -> Scale | str:
+    """`told` is what stands before the first answer.
+
+    An open number where all answers are numbers and not a few whole ones, else the keys; or why there is none."""
     answers = {trial.answer for trial in trials}
     if all(map(_NUMBER.fullmatch, answers)):
         return Scale.open_number(origin="observed")
-    told = trials[0].before
     pressed = sorted(answers)
     # Keys are single capitals where a person pressed such; the instructions name those that were never pressed.
     alike = (
@@ -164,6 +177,9 @@ def _shown(text: str) -> str:
 
 
 def _told(value: object) -> str | None:
+    """A value as text, 7 whether a file says 7 or 7.0; None for what is neither a text nor a number."""
     if isinstance(value, float):
         return format_value(value) if value == value and abs(value) < 1e9 else None
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    return (
+        str(value).strip() or None if isinstance(value, str | int) and not isinstance(value, bool) else None
+    )

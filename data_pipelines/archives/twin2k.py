@@ -43,8 +43,19 @@ def build(source: Path, out: Path, *, command: str, replace: bool = False) -> St
     )
     builder.add_study(STUDY, title="Twin-2K-500")
     unscaled: dict[str, str] = {}
+    people: set[str] = set()
     for number, record in enumerate(records(_files(Path(source)), COLUMNS, builder, form=FORM), start=1):
         _refuse_leaks(record)
+        pid = record.fields["pid"]
+        if not isinstance(pid, str | int) or str(pid) in people:
+            reason = (
+                "the person (pid) was there before"
+                if isinstance(pid, str | int)
+                else "pid is no text or number"
+            )
+            builder.reject("participant", place=record.place, reason=reason)
+            continue
+        people.add(str(pid))
         try:
             blocks = {name: blocks_of(record.fields[name]) for name in (PERSONA, FIRST, AGAIN)}
         except InputError as error:
@@ -77,7 +88,11 @@ def _add_person(
     blocks: dict[str, list[dict[str, Any]]],
     unscaled: dict[str, str],
 ) -> None:
-    answered = {asked.key: asked for asked in asked_in(blocks[FIRST]) if asked.answer is not None}
+    answered: dict[tuple[str, str], Asked] = {}
+    for asked in asked_in(blocks[FIRST]):
+        if asked.answer is not None and answered.setdefault(asked.key, asked) is not asked:
+            reason = "the question was there before; its first answer counts"
+            builder.reject("response", place=f"{record.place}, {asked.question_id}", reason=reason)
     held = {question for question, _ in answered} | {asked.question_id for asked in asked_in(blocks[AGAIN])}
     attributes, told = _persona(blocks[PERSONA], held)
     builder.add_participant(STUDY, person, {**attributes, ANSWERS: "\n".join(told) or None})
@@ -86,7 +101,12 @@ def _add_person(
         if asked.scale is None:
             unscaled.setdefault(asked.question_id, asked.reason)
             continue
-        item_id = builder.add_item(_item(asked))
+        try:
+            item_id = builder.add_item(_item(asked))
+        except InputError:
+            reason = "the question was there before with another scale"
+            builder.reject("response", place=f"{record.place}, {asked.question_id}", reason=reason)
+            continue
         row = int(record.place.rsplit(":", 1)[1])
         assert asked.answer is not None
         if builder.add_response(

@@ -115,7 +115,10 @@ def _cells(column, attributes: dict[str, object]) -> list[str | None] | None:
         numbers = [None if value is None or value == _NA_INTEGER else int(value) for value in _values(column)]
         levels = _strings(attributes.get("levels"))
         if "factor" in _strings(attributes.get("class")):
-            return [levels[n - 1] if n is not None and 0 < n <= len(levels) else None for n in numbers]
+            if any(n is not None and n > len(levels) for n in numbers):
+                raise InputError("a factor has a code beyond its levels; the file is damaged.")
+            # Other programs write -1 where R writes NA.
+            return [levels[n - 1] if n is not None and n > 0 else None for n in numbers]
         return [None if n is None else str(n) for n in numbers]
     if kind == "REAL":
         return [

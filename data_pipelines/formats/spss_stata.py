@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from data_pipelines.formats.excel import text_of
 from data_pipelines.formats.tables import Table, make_table
+from socsci_jax.errors import InputError
 from socsci_jax.studies.specification_parts import code
 
 
@@ -24,6 +26,11 @@ def read_spss_or_stata(path: Path, *, kind: str) -> Table:
         columns, about = pyreadstat.read_por(str(path), output_format="dict")
     else:
         columns, about = pyreadstat.read_sav(str(path), user_missing=True, output_format="dict")
+    # The reader gives the second of them another name.
+    if again := [n for n in columns if (m := re.fullmatch(r"(.*)_duplicated\d+", n)) and m[1] in columns]:
+        raise InputError(
+            f"two columns are called {again[0].rpartition('_')[0]!r}; give each a name of its own."
+        )
     value_labels = {
         name: {_label_code(value, kind): str(label) for value, label in labels.items()}
         for name, labels in about.variable_value_labels.items()

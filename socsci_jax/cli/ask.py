@@ -158,12 +158,11 @@ def _show_frame(title: str, frame: pl.DataFrame) -> None:
 
 def _show_evidence(model: Path) -> None:
     """How the model did on studies that it had never seen, if an evaluation lies next to it."""
-    import polars as pl
 
     for folder in (model / "evaluation", model.parent / "evaluation"):
         file = folder / "evaluation.parquet"
         if file.is_file():
-            evidence = _evidence(pl.read_parquet(file))
+            evidence = _evidence(_evaluation(file))
             if evidence.is_empty():
                 say(
                     f"How this model did on unseen studies is not known: {file} judges none, because its split "
@@ -175,6 +174,14 @@ def _show_evidence(model: Path) -> None:
         "How this model did on unseen studies is not known here: evaluate it on held-out studies, into the folder "
         f"{model / 'evaluation'}."
     )
+
+
+def _evaluation(file: Path) -> pl.DataFrame:
+    from socsci_jax.evaluation.table import EVALUATION_SCHEMA
+    from socsci_jax.tables import read_parquet, to_polars
+
+    hint = "evaluate the model again"
+    return to_polars(read_parquet(file, EVALUATION_SCHEMA, hint=hint), file, hint=hint)
 
 
 def _evidence(table: pl.DataFrame) -> pl.DataFrame:

@@ -79,6 +79,8 @@ def convert_command(
             people_tables.write_sav(table, people_tables.labels_of(table, store.item_by_id), out)
         else:
             write_table(table, out)
+    if form not in TIERS and (again := people_tables.repeated_answers(read, store)):
+        say(f"note: {counted(again, 'answer')} not written: the person answered the same item before.")
     say(f"written: {out} ({counted(table.height, 'row')})")
 
 

@@ -146,8 +146,8 @@ def score_command(
     scored = score(read_lock(locked), sj.open_store(data) if data.is_dir() else read_table(data))
     write_score(scored, out, replace=replace)
     print_table("Forecast against people", scored.measures.with_columns(_rounded()))
-    if scored.outside:
-        say(f"{counted(scored.outside, 'answer lies', 'answers lie')} off their scale and are excluded.")
+    for reason, number in scored.excluded.items():
+        say(f"{counted(number, 'answer')} excluded: {reason}.")
     say(f"written: {out}, to be read from {out / REPORT}")
 
 

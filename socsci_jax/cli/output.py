@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperOption
 from socsci_jax.bounds import SEED
 from socsci_jax.errors import InputError
 from socsci_jax.foreign_text import for_terminal
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -127,17 +128,14 @@ def cell(value: object) -> str:
 
 
 def read_people(path: Path) -> pl.DataFrame:
-    """Personas of a CSV: one row a person, one column an attribute, all of them texts."""
-    import polars as pl
+    """Personas of a plain table: one row a person, one column an attribute, all of them texts.
 
-    from socsci_jax.tables import check_columns_once
+    Raises InputError for a row that does not fit the header: a person would be lost.
+    """
+    from socsci_jax.plain_tables import open_table
 
-    try:
-        people = pl.read_csv(path, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"{path}: cannot be read as CSV in UTF-8 ({str(error).splitlines()[0]}); one row a person, one column an "
-            "attribute."
-        ) from error
-    check_columns_once(path, people.columns)
-    return people
+    found = open_table(path)
+    if found.misfits:
+        row, why = found.misfits[0]
+        raise InputError(f"{path}, row {row}: {why}; {counted(len(found.misfits), 'row')} cannot be read.")
+    return found.frame

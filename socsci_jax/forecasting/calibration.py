@@ -139,8 +139,25 @@ class Calibration:
             name: np.asarray(content[name], float)
             for name in ("coefficients", "covariance", "scale", "weights")
         }
-        features = tuple(Feature(**feature) for feature in content["features"])
-        return cls(features=features, studies=content["studies"], contrasts=content["contrasts"], **arrays)
+        features = tuple(
+            Feature(f["name"], *(float(f[end]) for end in ("mean", "sd", "least", "most")))
+            for f in content["features"]
+        )
+        if unknown := [feature.name for feature in features if feature.name not in WORDS]:
+            raise ValueError(f"there is no feature {unknown[0]!r}")
+        p = 2 + sum(feature.name != "size" for feature in features)
+        shapes = {
+            "coefficients": (p,),
+            "covariance": (p, p),
+            "scale": (len(features),),
+            "weights": GRID.shape,
+        }
+        for name, shape in shapes.items():
+            if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
+                raise ValueError(f"{name} is not {shape} finite numbers")
+        return cls(
+            features=features, studies=int(content["studies"]), contrasts=int(content["contrasts"]), **arrays
+        )
 
 
 _LOGARITHMIC = ("size", "options", "study_size")

@@ -122,7 +122,9 @@ def with_composite_columns(
         shares = []
         for part in composite.of:
             least, most = ranges[part]
-            share = (pl.col(part).cast(pl.Float64, strict=False) - least) / (most - least)
+            value = pl.col(part).cast(pl.Float64, strict=False)
+            # A part off its scale would hide in a mean that is on it.
+            share = pl.when(value.is_between(least, most)).then((value - least) / (most - least))
             shares.append(1 - share if part in composite.reversed else share)
         mean = pl.sum_horizontal(*shares, ignore_nulls=False) / len(shares)
         data = data.with_columns((lo + mean * (hi - lo)).alias(composite.name))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from socsci_jax.errors import InputError
+from socsci_jax.forecasting.arms import ARMS
 from socsci_jax.forecasting.calibration import Calibration
 from socsci_jax.forecasting.composites import Composite
 from socsci_jax.forecasting.forecast import Forecast
@@ -17,9 +20,11 @@ from socsci_jax.forecasting.judging import checked_on, judgment
 from socsci_jax.forecasting.levels import Levels
 from socsci_jax.forecasting.report import page
 from socsci_jax.forecasting.report.material import Material
+from socsci_jax.forecasting.table import PREDICTED
 from socsci_jax.foreign_text import write_csv
-from socsci_jax.reading import read_json, read_json_object
+from socsci_jax.reading import check_kinds, read_json, read_json_object
 from socsci_jax.storage import new_folder
+from socsci_jax.tables import open_parquet, read_rows, to_polars
 
 VERSION = 2
 TABLES = (
@@ -31,6 +36,19 @@ WRITTEN = (REPORT, "forecast.json", "items.json", "effects.csv", *(f"{name}.parq
 # People per arm of a study that nobody has planned otherwise.
 PER_ARM = 300
 _AGAIN = "make the forecast again"
+# What is read again, and which of its columns say what a row is about.
+_PREDICTIONS = dict.fromkeys(("item_id", "participant_id"), pl.String) | dict.fromkeys(
+    ("levels", "probs"), pl.List(pl.Float64)
+)
+_READ: dict[str, Mapping[str, Any]] = {
+    "arms": ARMS,
+    "effects": PREDICTED | {"abstains": pl.String},
+    "predictions": _PREDICTIONS,
+    "personas": {"participant_id": pl.String},
+    "past_measures": {"measure": pl.String, "value": pl.Float64},
+}
+_FILLED = ("study", "outcome", "condition", "reference", "item_id", "lo", "hi")
+ITEM_TEXTS = ("item_id", "study_id", "condition", "outcome")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,24 +60,42 @@ class SavedForecast:
     items: list[dict[str, Any]]
 
     def table(self, name: str) -> pl.DataFrame:
-        """One of TABLES; raises InputError if it is absent or damaged."""
+        """One of TABLES; raises InputError if it is absent, damaged, or lacks columns of its schema."""
         file = self.path / f"{name}.parquet"
-        try:
-            return pl.read_parquet(file)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise InputError(f"{file}: cannot be read ({str(error).splitlines()[0]}); {_AGAIN}.") from error
+        with open_parquet(file, hint=_AGAIN) as opened:
+            found = to_polars(read_rows(opened, file, hint=_AGAIN), file, hint=_AGAIN)
+        for column, dtype in _READ.get(name, {}).items():
+            if found.schema.get(column) != dtype:
+                kind = found.schema.get(column, "missing")
+                raise InputError(f"{file}: column {column!r} is {kind}, needed {dtype}; {_AGAIN}.")
+            if column in _FILLED and found[column].null_count():
+                raise InputError(f"{file}: column {column!r} has empty cells; {_AGAIN}.")
+        return found
 
     @property
     def calibration(self) -> Calibration:
-        return Calibration.of_json(self.facts["learned"])
+        with self._whole("learned"):
+            return Calibration.of_json(self.facts["learned"])
 
     @property
     def composites(self) -> tuple[Composite, ...]:
-        return tuple(Composite.of_json(content) for content in self.facts["composites"])
+        with self._whole("composites"):
+            return tuple(Composite.of_json(content) for content in self.facts["composites"])
 
     @property
     def levels(self) -> Levels:
-        return Levels.of_json(self.facts["learned_levels"])
+        with self._whole("learned_levels"):
+            return Levels.of_json(self.facts["learned_levels"])
+
+    @contextlib.contextmanager
+    def _whole(self, name: str) -> Iterator[None]:
+        """What lacks a key, or has something of another kind under it, is said in a sentence."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InputError(
+                f"{self.path / 'forecast.json'}: {name!r} is not what a forecast writes ({error}); {_AGAIN}."
+            ) from error
 
 
 def write_forecast(forecast: Forecast, path: Path, *, per_arm: int = PER_ARM, replace: bool = False) -> Path:
@@ -129,8 +165,16 @@ def read_forecast(path: Path) -> SavedForecast:
         raise InputError(
             f"{path}: a forecast of format {facts.get('format_version')}, not {VERSION}; {_AGAIN}."
         )
+    kinds = dict.fromkeys(("metadata", "population", "learned", "learned_levels"), dict) | {
+        "composites": list
+    }
+    check_kinds(facts, kinds, where=str(path / "forecast.json"), hint=_AGAIN)
     items = read_json_list(path / "items.json")
-    return SavedForecast(path, facts, items)
+    for item in items:
+        check_kinds(item, dict.fromkeys(ITEM_TEXTS, str), where=str(path / "items.json"), hint=_AGAIN)
+    found = SavedForecast(path, facts, items)
+    _ = found.calibration, found.composites, found.levels
+    return found
 
 
 def read_json_list(path: Path) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from socsci_jax.evaluation.elsewhere import silicon_sample
 from socsci_jax.forecasting import checklists
 from socsci_jax.forecasting.files import WRITTEN, SavedForecast, read_forecast
 from socsci_jax.forecasting.tiers import LEVEL, tiers
-from socsci_jax.reading import read_json_object
+from socsci_jax.reading import check_kinds, read_json_object
 from socsci_jax.storage import new_folder
 
 LOCK = "lock.json"
@@ -107,12 +107,13 @@ def read_lock(path: Path) -> Lock:
         "hash"
     ):
         raise InputError(f"{path / LOCK}: was changed after it was locked.")
+    check_kinds(facts, {"locked": str}, where=str(path / LOCK))
     there = {entry.name for entry in path.iterdir()} - {LOCK}
     if differs := sorted(there ^ set(files)):
         problem = "was added" if differs[0] in there else "is missing"
         raise InputError(f"{path / differs[0]}: {problem} after the forecast was locked.")
     for name, digest in files.items():
-        if _digest(path / name) != digest:
+        if not (path / name).is_file() or _digest(path / name) != digest:
             raise InputError(f"{path / name}: was changed after it was locked ({facts.get('locked')}).")
     return Lock(read_forecast(path), facts)
 

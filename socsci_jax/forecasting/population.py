@@ -112,6 +112,10 @@ def _of_store(store: StudyStore) -> pl.DataFrame:
 
 def _texts(frame: pl.DataFrame) -> pl.DataFrame:
     ids = frame["participant_id"] if "participant_id" in frame.columns else pl.Series(range(frame.height))
+    if ids.null_count():
+        raise InputError(
+            "personas: a participant_id is empty; give each person one, or leave the column out."
+        )
     if ids.is_duplicated().any():
         raise InputError("personas: a participant_id is given twice; give each person once.")
     columns = {"participant_id": ids.cast(pl.String)}

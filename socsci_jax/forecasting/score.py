@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.forecasting.collection import ARM, human_arms, with_human_effects
-from socsci_jax.forecasting.composites import Composite, with_composite_columns
+from socsci_jax.forecasting.collection import human_arms, with_human_effects
+from socsci_jax.forecasting.human_tables import arms_of_table
 from socsci_jax.forecasting.judging import against_people, coverage_curve, judgment
 from socsci_jax.forecasting.lock import Lock
 from socsci_jax.forecasting.report import score_page
@@ -37,7 +37,7 @@ class Score:
     coverage: pl.DataFrame
     lock_hash: str
     locked: str  # when
-    outside: int  # answers off their scale, which are excluded
+    excluded: Mapping[str, int]  # answers of a table that are not used, by why
 
     def value(self, measure: str) -> float:
         """One measure; raises KeyError for an unknown one."""
@@ -70,16 +70,16 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
     Args:
       locked: of `read_lock`.
       data: a store of the study, or a table: a row a person with the column `condition` and one column an outcome, or a
-        row an answer with condition, outcome and value; `weight` is optional.
+        row an answer with condition, outcome and value; `weight` and `participant_id` are optional.
 
     Raises InputError where the data have none of the forecast's arms, or too few answers in all of them.
     """
     arms = locked.forecast.table("arms")
+    excluded: Mapping[str, int] = {}
     if isinstance(data, StudyStore):
-        human, outside = human_arms(data), 0
-        human = human.with_columns(study=pl.lit(arms["study"][0]))
+        human = _of_one_study(human_arms(data), arms)
     else:
-        human, outside = arms_of_table(data, arms, locked.forecast.composites)
+        human, excluded = arms_of_table(data, arms, locked.forecast.composites)
     effects = with_human_effects(locked.forecast.table("effects").select(*PREDICTED), human)
     answered = effects.drop_nulls(["human", "human_se"])
     if answered.is_empty():
@@ -94,58 +94,20 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
         coverage_curve(calibration, judged.filter(pl.col("abstains") == "")),
         locked.hash,
         str(locked.facts["locked"]),
-        outside,
+        excluded,
     )
 
 
-def arms_of_table(
-    data: pl.DataFrame, arms: pl.DataFrame, composites: Sequence[Composite] = ()
-) -> tuple[pl.DataFrame, int]:
-    """People's means by arm as `human_arms` gives them, and how many answers are off their scale.
-
-    Composites that a table with a row a person lacks are made of their parts.
-    """
-    if "condition" not in data.columns:
-        raise InputError(f"the data have no column 'condition'; found {data.columns[:10]}.")
-    outcomes = arms["outcome"].unique(maintain_order=True).to_list()
-    weight = "weight" if "weight" in data.columns else None
-    if not {"outcome", "value"} <= set(data.columns):
-        ranges = {name: (lo, hi) for name, lo, hi in arms.select("outcome", "lo", "hi").iter_rows()}
-        data = with_composite_columns(data, composites, ranges)
-        there = [name for name in outcomes if name in data.columns]
-        if not there:
-            raise InputError(f"the data have none of the outcomes {', '.join(outcomes[:10])}.")
-        data = data.unpivot(
-            there, index=["condition", *([weight] if weight else [])], variable_name="outcome"
+def _of_one_study(human: pl.DataFrame, arms: pl.DataFrame) -> pl.DataFrame:
+    """Means under the forecast's name of their study; raises InputError where a store has several and none of that name."""
+    names, found = set(arms["study"]), human["study"].unique().to_list()
+    if names & set(found):
+        return human.filter(pl.col("study").is_in(names))
+    if len(names) > 1 or len(found) > 1:
+        raise InputError(
+            f"the store has no study {min(names)!r}, of which the forecast is; found {', '.join(sorted(found)[:10])}."
         )
-    own_weight = pl.col(weight).cast(pl.Float64, strict=False) if weight else pl.lit(1.0)
-    scales = arms.group_by("outcome").agg(pl.col("lo").first(), pl.col("hi").first(), pl.col("study").first())
-    answers = (
-        data.with_columns(pl.col("value").cast(pl.Float64, strict=False), w=own_weight)
-        .drop_nulls(["value", "condition"])
-        .join(scales, on="outcome")
-    )
-    # The benchmark calls the reference "control", whatever the experiment does.
-    known = set(arms["condition"])
-    if "control" not in known:
-        controls = arms.filter("is_control")["condition"].unique().to_list()
-        if len(controls) == 1:
-            answers = answers.with_columns(pl.col("condition").replace("control", controls[0]))
-    inside = answers.filter(pl.col("value").is_between("lo", "hi"), pl.col("w") > 0)
-    at = 100 * (pl.col("value") - pl.col("lo")) / (pl.col("hi") - pl.col("lo"))
-    share = pl.col("w") / pl.col("w").sum()
-    means = (
-        inside.with_columns(at=at)
-        .group_by(*ARM, maintain_order=True)
-        .agg(
-            human=(share * pl.col("at")).sum(),
-            se2=(share**2 * (pl.col("at") - (share * pl.col("at")).sum()) ** 2).sum()
-            * pl.len()
-            / (pl.len() - 1),
-            n=pl.len().cast(pl.Int64),
-        )
-    )
-    return means, answers.height - inside.height
+    return human.with_columns(study=pl.lit(min(names)))
 
 
 def write_score(score: Score, path: Path, *, replace: bool = False) -> Path:

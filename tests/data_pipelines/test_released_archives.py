@@ -2,6 +2,7 @@
 
 import csv
 import json
+import resource
 from pathlib import Path
 
 import pyarrow as pa
@@ -317,3 +318,76 @@ def test_a_question_with_more_options_than_a_scale_has_is_rejected(tmp_path):
     table(folder / "info.csv", [info])
     with pytest.raises(InputError):
         build("opinionqa", tmp_path / "human_resp", tmp_path / "store")
+
+
+# ---- what is there twice, or is no number ----
+
+
+def reasons(store: StudyStore) -> list[str]:
+    return store.rejects["reason"].to_list()
+
+
+def test_a_group_that_answered_before_and_another_scale_for_one_text_cost_no_other_record(tmp_path):
+    turned = SHARES | {"group": "Orange", "ordinal": [1, 1, 1]}
+    huge = json.dumps(SHARES).replace("0.1", "9" * 400)
+    alike = SHARES | {"options": ["Too few", "Too few", "Too many", "Refused"]}
+    path = lines(tmp_path / "s.jsonl", SHARES, SHARES, turned, alike)
+    path.write_text(path.read_text() + huge + "\n")
+    store = build("subpop", path, tmp_path / "store")
+    assert store.responses.height == 3
+    assert sorted(reason.split(" (")[0] for reason in reasons(store)) == [
+        "not valid JSON",
+        "the group's answers to this question were there before",
+        "the question was there before with another scale",
+        "two options have one label",
+    ]
+    assert any("1 distribution of groups" in note for note in store.manifest["notes"])
+
+
+def test_a_person_and_a_question_that_are_there_twice_are_counted(tmp_path):
+    repeated = person(3, 1, None)
+    question = one_choice("QID9", "It is a good price.", AGREE, 2)
+    repeated["wave4_Q_wave1_3_A"] = blocks(
+        "Pricing", INTRO, one_choice("QID9", "It is a good price.", AGREE, 1), question
+    )
+    rows = [person(1, 1, 1), person(1, 2, 2), repeated]
+    store = build("twin2k", lines(tmp_path / "t.jsonl", *rows), tmp_path / "store")
+    assert store.participants.height == 2
+    told = [r for r in reasons(store) if "before" in r]
+    assert told == [
+        "the person (pid) was there before",
+        "the question was there before; its first answer counts",
+    ]
+
+
+def test_a_session_of_nobody_is_rejected_and_marks_that_hold_no_answer_are_counted(tmp_path):
+    nobody = transcript(0, "FJ") | {"participant": None}
+    long = transcript(3, "FJ")
+    long["text"] += f"You press <<>>. You press <<{'F' * 300}>>."
+    path = lines(
+        tmp_path / "t.jsonl", transcript(1, "FJ"), nobody, transcript(1, "FJ") | {"participant": 1.0}, long
+    )
+    store = build("transcripts", path, tmp_path / "store")
+    assert store.participants["participant_id"].to_list() == ["1", "3"]
+    assert reasons(store) == [
+        "participant must be a text or a number",
+        "the participant of this experiment was there before",
+    ]
+    assert any(note.startswith("2 marks << without an answer") for note in store.manifest["notes"])
+
+
+def test_a_session_of_many_answers_takes_memory_for_one_text_and_not_for_each(tmp_path):
+    long = transcript(1, "FJ" * 4_000)  # 8,000 texts before an answer would be 1 GB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    build("transcripts", lines(tmp_path / "t.jsonl", long), tmp_path / "store")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024
+
+
+def test_a_key_and_an_attribute_of_a_wave_that_are_there_twice_are_counted(tmp_path):
+    folder = wave(tmp_path)
+    for name in ("info.csv", "metadata.csv"):
+        path = folder / name
+        path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
+    store = build("opinionqa", folder, tmp_path / "store")
+    told = store.rejects.filter(store.rejects["reason"].str.contains("before"))
+    assert sorted(told["kind"].to_list()) == ["attribute", "outcome"]

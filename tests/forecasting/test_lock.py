@@ -1,5 +1,7 @@
 """A forecast that is locked, and scored against planted answers."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -170,3 +172,60 @@ def test_the_page_of_a_score_holds_together_in_a_browser(locked, tmp_path):
 def test_data_of_another_study_are_refused(locked):
     with pytest.raises(InputError, match="none of the outcomes"):
         score(locked, pl.DataFrame({"condition": ["control"], "mood": [3]}))
+
+
+def test_every_answer_that_is_not_used_is_counted_by_its_reason(locked):
+    good = planted(locked, np.ones(locked.forecast.table("effects").height), people=40).with_columns(
+        pl.col("value").cast(pl.String),
+        weight=pl.lit("1"),
+        participant_id=pl.int_range(pl.len()).cast(pl.String),
+    )
+    bad = [
+        ("control", "outcome 0", "many", "1", "a"),
+        ("control", "outcome 0", "inf", "1", "b"),
+        ("control", "outcome 0", "101", "1", "c"),
+        ("arm 99", "outcome 0", "50", "1", "d"),
+        (None, "outcome 0", "50", "1", "e"),
+        ("control", "mood", "50", "1", "f"),
+        ("control", "outcome 0", "50", "inf", "g"),
+        ("control", "outcome 0", "50", "-1", "h"),
+        (*good.row(0)[:2], "50", "1", "0"),
+        ("control", "outcome 0", None, "1", "i"),
+    ]
+    found = score(locked, pl.concat([good, pl.DataFrame(bad, schema=good.columns, orient="row")]))
+    assert found.value("rmse_forecast") == pytest.approx(1.0)
+    assert found.excluded == {
+        "not a number": 2,
+        "off their scale": 1,
+        "without a condition, or of one that the forecast does not have": 2,
+        "of an outcome that the forecast does not have": 1,
+        "without a weight, or of one that is no number above zero": 2,
+        "of somebody who answered before": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("forecast.json", lambda facts: facts.pop("learned")),
+        ("forecast.json", lambda facts: facts["learned"].update(weights=[1.0])),
+        ("forecast.json", lambda facts: facts["learned"]["features"].append({"name": "x"})),
+        ("forecast.json", lambda facts: facts.update(composites=[{"name": "a"}])),
+        ("arms.parquet", lambda table: table.drop("lo")),
+        ("arms.parquet", lambda table: table.with_columns(outcome=pl.lit(1))),
+        ("effects.parquet", lambda table: table.with_columns(reference=pl.lit(None, pl.String))),
+    ],
+)
+def test_a_forecast_that_is_not_whole_is_refused_in_a_sentence(locked, tmp_path, name, change):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in locked.forecast.path.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    if name.endswith(".json"):
+        facts = json.loads((copy / name).read_text())
+        change(facts)
+        (copy / name).write_text(json.dumps(facts))
+    else:
+        change(pl.read_parquet(copy / name)).write_parquet(copy / name)
+    with pytest.raises(InputError, match="make the forecast again"):
+        lock(copy, tmp_path / "other")

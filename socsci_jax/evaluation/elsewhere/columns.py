@@ -62,11 +62,19 @@ EMPTY = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", ".")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlainTable:
-    """A table of texts with its path; `labels` says what codes of a column mean, where the file does."""
+    """A table of texts with its path; `labels` says what codes of a column mean, where the file does, `misfits` which rows
+    of the file are no rows of the table, and why."""
 
     path: Path
     frame: pl.DataFrame
     labels: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    misfits: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def rejected(self) -> Rejected:
+        """The misfits as rows that could not be used."""
+        rows = [(str(self.path), row, None, why, None) for row, why in self.misfits]
+        return Rejected(pl.DataFrame(rows, schema=REJECTED, orient="row"))
 
 
 def read_table(path: str | Path) -> pl.DataFrame:

@@ -28,11 +28,18 @@ _LONGEST_NAME, _LONGEST_LABEL = 40, 255
 _RESERVED = {"ALL", "AND", "BY", "EQ", "GE", "GT", "LE", "LT", "NE", "NOT", "OR", "TO", "WITH"}
 
 
+def repeated_answers(predictions: Predictions, store: StudyStore) -> int:
+    """How many answers of predicted items `long_table` leaves out, because the person answered the item before."""
+    asked = store.responses.join(predictions.frame.select("item_id").unique(), on="item_id", how="semi")
+    return asked.height - asked.select("item_id", "participant_id").n_unique()
+
+
 def long_table(predictions: Predictions, store: StudyStore, *, seed: int = 0) -> pl.DataFrame:
     """One row a predicted person and item: study, condition, outcome, participant_id, is_control, answer, predicted,
     drawn, seen, and a column for each attribute.
 
-    `answer` is null where the person did not answer, `predicted` the mean over the scale's levels (null on scales
+    `answer` is the first where a person answered an item several times (`repeated_answers` counts the others), null where
+    they did not answer; `predicted` the mean over the scale's levels (null on scales
     without an order), `drawn` one answer drawn from the probabilities, or the first draw that is an allowed answer.
     """
     told = _told(predictions.frame, store.item_by_id, seed=seed)
@@ -98,7 +105,8 @@ def wide_table(long: pl.DataFrame, study: str | None = None) -> pl.DataFrame:
     """One row a person (and condition) of one study: attributes, and for each outcome its answer, OUTCOME_predicted and
     OUTCOME_drawn.
 
-    Raises InputError if there are several studies and none is named.
+    Raises InputError if there are several studies and none is named, and where a person was asked an outcome in several
+    texts of one condition, for which such a row has one place.
     """
     studies = long["study"].unique(maintain_order=True).to_list()
     if study is None and len(studies) > 1:
@@ -108,6 +116,13 @@ def wide_table(long: pl.DataFrame, study: str | None = None) -> pl.DataFrame:
     own = long.filter(pl.col("study") == (study or studies[0]))
     if own.is_empty():
         raise InputError(f"no prediction is of study {study!r}; found {', '.join(studies[:10])}.")
+    again = own.filter(pl.struct(*KEY, "outcome").is_duplicated())
+    if again.height:
+        person, outcome = again.select("participant_id", "outcome").row(0)
+        raise InputError(
+            f"participant {person!r} was asked outcome {outcome!r} in several texts of one condition, for which a row a "
+            "person has one place; write --form long."
+        )
     outcomes = own["outcome"].unique(maintain_order=True).to_list()
     kinds = {"answer": "", "predicted": PREDICTED, "drawn": DRAWN}
     rest = [n for n in own.columns if n not in (*KEY, *kinds, "outcome", "seen", "is_control")]

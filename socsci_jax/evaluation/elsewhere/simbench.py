@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax import __version__
-from socsci_jax.bounds import JSON_BYTES
+from socsci_jax.bounds import COUNTED_PEOPLE, JSON_BYTES
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation import intervals, resampling
 from socsci_jax.evaluation.classification import judge
@@ -30,8 +31,9 @@ from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.metrics.summaries import simbench_scores
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import EXACT, MODEL, UNIFORM, columns_of, row, table_of
-from socsci_jax.reading import parse_json, read_bytes
-from socsci_jax.wording import counted
+from socsci_jax.reading import json_lines, parse_json, read_bytes
+from socsci_jax.tables import check_columns_once, decompressed, open_parquet, read_rows, to_polars, unreadable
+from socsci_jax.wording import counted, kind_of
 
 HUMAN, PREDICTED, DATASET, NAME, SIZE = (
     "human_answer",
@@ -79,15 +81,16 @@ def evaluate_simbench(path: str | Path, *, seed: int = 0) -> TableEvaluation:
     """
     path = Path(path)
     records = list(_records(path))
-    models = sorted({str(record.get(NAME)) for _, record in records if record.get(NAME) is not None})
+    named = (record.get(NAME) for _, record in records if not isinstance(record, str))
+    models = sorted({str(name) for name in named if name is not None})
     if len(models) > 1:
         raise InputError(
             f"{path}: predictions of {counted(len(models), 'model')} ({', '.join(models[:5])}); give a file for each."
         )
     pairs, datasets, at, bad = [], [], [], []
     for number, record in records:
-        found = _pair(record)
-        if isinstance(found, str):
+        found = record if isinstance(record, str) else _pair(record)
+        if isinstance(found, str) or isinstance(record, str):
             bad.append((str(path), number, PREDICTED, found, json.dumps(record, default=str)[:200]))
             continue
         pairs.append(found)
@@ -108,30 +111,39 @@ def evaluate_simbench(path: str | Path, *, seed: int = 0) -> TableEvaluation:
     return TableEvaluation(_evaluation(table, pairs, datasets, notes, path, seed), rejected)
 
 
-def _records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Rows from 1, as mappings."""
+def _records(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
+    """Rows from 1 as mappings, or why a row is none."""
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".csv"):
-        frame = pl.read_parquet(path) if suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
-        yield from enumerate(frame.iter_rows(named=True), start=1)
+        yield from enumerate(_frame(path).iter_rows(named=True), start=1)
         return
-    content = read_bytes(path, limit=JSON_BYTES, hint="write one JSON object a line")
+    rows: Iterable[tuple[int, object, str | None]]
     if suffix == ".json":
-        found = parse_json(content, where=str(path))
+        found = parse_json(read_bytes(path, limit=JSON_BYTES), where=str(path))
         if not isinstance(found, list):
             raise InputError(f"{path}: a list of rows was expected; write it with orient='records'.")
-        rows: Sequence[object] = found
+        rows = ((number, row, None) for number, row in enumerate(found, start=1))
     else:
-        lines = content.splitlines()
-        rows = [
-            parse_json(line, where=f"{path}, line {k}")
-            for k, line in enumerate(lines, start=1)
-            if line.strip()
-        ]
-    for number, record in enumerate(rows, start=1):
-        if not isinstance(record, dict):
-            raise InputError(f"{path}, row {number}: an object with {HUMAN} and {PREDICTED} was expected.")
-        yield number, record
+        lines = json_lines(path, hint="write one JSON object a line")
+        rows = ((line.number, line.value, line.problem) for line in lines)
+    for number, value, problem in rows:
+        if problem is None and isinstance(value, dict):
+            yield number, value
+        else:
+            yield number, problem or f"{kind_of(value)}, no object with {HUMAN} and {PREDICTED}"
+
+
+def _frame(path: Path) -> pl.DataFrame:
+    hint = f"give a table with {HUMAN} and {PREDICTED}"
+    if path.suffix.lower() == ".parquet":
+        with open_parquet(path, hint=hint) as opened:
+            return to_polars(read_rows(opened, path, hint=hint), path, hint=hint)
+    try:
+        frame = pl.read_csv(decompressed(path, hint=hint), infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise unreadable(path, error, hint=hint) from error
+    check_columns_once(path, frame.columns)
+    return frame
 
 
 def _pair(record: Mapping[str, Any]) -> Pair | str:
@@ -152,7 +164,7 @@ def _pair(record: Mapping[str, Any]) -> Pair | str:
     found = []
     for name, values in ((HUMAN, list(shares.values())), (PREDICTED, list(predicted))):
         if not all(
-            isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v) and v >= 0
+            isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) and v >= 0
             for v in values
         ):
             return f"{name} holds what is no share"
@@ -161,7 +173,8 @@ def _pair(record: Mapping[str, Any]) -> Pair | str:
             return f"{name} sums to {total:.3g}, not to 1"
         found.append(np.array(values, dtype=float) / total)
     size = record.get(SIZE)
-    n = int(float(size)) if isinstance(size, (int, float)) and np.isfinite(size) and size >= 1 else 10**9
+    known = isinstance(size, (int, float)) and math.isfinite(size) and size >= 1
+    n = int(min(float(size or 0), COUNTED_PEOPLE)) if known else 10**9
     return Pair(predicted=found[1], human=found[0], levels_l=np.arange(len(shares), dtype=float), n=n)
 
 
@@ -170,8 +183,8 @@ def _decoded(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+        return parse_json(value, where="cell")
+    except InputError:
         return value
 
 

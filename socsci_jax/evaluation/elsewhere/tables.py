@@ -74,7 +74,7 @@ def evaluate_tables(
     observed in people's answers.  `controls` names control conditions.  `also` are other predictors' tables, whose mean
     with this one is a row of every table of distributions and people.  Raises InputError where nothing can be matched; single rows that cannot be used are rejected and counted.
     """
-    asked, given = (plain(table) for table in (human, answers))
+    asked, given, *others_given = (plain(table) for table in (human, answers, *also))
     people = people_in(asked, scales, id_column=id_column, controls=controls)
     frame, turned = in_shape(given, people)
     answers = given.path
@@ -94,7 +94,7 @@ def evaluate_tables(
         read = predictions_in(frame, people, path=answers, id_column=id_column)
         bad = read.rejected
         notes += read.notes
-        others = [_predictions_of(plain(table), people, id_column=id_column) for table in also]
+        others = [_predictions_of(table, people, id_column=id_column) for table in others_given]
         found = evaluate(
             read.predictions,
             people,
@@ -106,10 +106,12 @@ def evaluate_tables(
         )
         for read in others:
             bad = bad + read.rejected
+    for table in (asked, given, *others_given):
+        bad = bad + table.rejected
     every = (people.rejected + bad).frame
     if every.height:
         notes.append(
-            f"{counted(every.height, 'cell')} could not be used and are listed in rejects.csv: {reasons(every)}."
+            f"{counted(every.height, 'row or cell', 'rows or cells')} could not be used and are listed in rejects.csv: {reasons(every)}."
         )
     metadata = {**found.metadata, "predictions": {"table": str(answers)}}
     return TableEvaluation(dataclasses.replace(found, notes=(*notes, *found.notes), metadata=metadata), every)

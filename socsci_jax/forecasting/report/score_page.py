@@ -54,7 +54,7 @@ def render(score: Score) -> str:
         scatter=None if told.is_empty() else _scatter(told),
         arms=_arms(told),
         effects=_effects(score.effects),
-        outside=score.outside,
+        excluded=score.excluded,
     )
 
 

@@ -1,0 +1,100 @@
+"""People's means by arm, from a plain table of their answers; what cannot be used is counted by its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from socsci_jax.errors import InputError
+from socsci_jax.forecasting.collection import ARM
+from socsci_jax.forecasting.composites import Composite, with_composite_columns
+
+PERSON = "participant_id"
+
+
+def arms_of_table(
+    data: pl.DataFrame, arms: pl.DataFrame, composites: Sequence[Composite] = ()
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """People's means by arm as `human_arms` gives them, and how many answers are excluded for which reason.
+
+    Composites that a table with a row a person lacks are made of their parts.  Empty cells are no answers.  Raises
+    InputError for a table without conditions or without one of the outcomes, and for a forecast in which two studies
+    share an outcome's name, which the table cannot tell apart.
+    """
+    if "condition" not in data.columns:
+        raise InputError(f"the data have no column 'condition'; found {data.columns[:10]}.")
+    shared = arms.group_by("outcome").agg(pl.col("study").n_unique()).filter(pl.col("study") > 1)
+    if shared.height:
+        raise InputError(
+            f"outcome {shared['outcome'][0]!r} is in several studies of the forecast, which a table does not tell apart; "
+            "give a store of one of them."
+        )
+    scales = arms.group_by("outcome").agg(pl.col("lo").first(), pl.col("hi").first(), pl.col("study").first())
+    answers = _long(data, arms, composites).join(scales, on="outcome", how="left", maintain_order="left")
+    answers = _with_control(answers, arms)
+    key = [name for name in (PERSON, "outcome", "condition") if name in answers.columns]
+    named = pl.col(PERSON).is_not_null() if PERSON in key else pl.lit(False)
+    again = named & ~pl.struct(key).is_first_distinct()
+    value = pl.col("value").cast(pl.Float64, strict=False)
+    weight = pl.col("weight").cast(pl.Float64, strict=False)
+    known = arms["condition"].unique().to_list()
+    reasons = {
+        "of an outcome that the forecast does not have": pl.col("study").is_null(),
+        "without a condition, or of one that the forecast does not have": ~pl.col("condition")
+        .is_in(known)
+        .fill_null(False),
+        "not a number": ~value.is_finite().fill_null(False),
+        "off their scale": ~value.is_between("lo", "hi").fill_null(False),
+        "without a weight, or of one that is no number above zero": ~(
+            weight.is_finite() & (weight > 0)
+        ).fill_null(False),
+        "of somebody who answered before": again,
+    }
+    reason = pl.coalesce(pl.when(where).then(pl.lit(name)) for name, where in reasons.items())
+    answers = answers.filter(pl.col("value").is_not_null()).with_columns(reason=reason)
+    counts = answers.drop_nulls("reason")["reason"].value_counts(sort=True)
+    used = answers.filter(pl.col("reason").is_null()).with_columns(value=value, weight=weight)
+    return _means(used), dict(counts.iter_rows())
+
+
+def _long(data: pl.DataFrame, arms: pl.DataFrame, composites: Sequence[Composite]) -> pl.DataFrame:
+    """A row an answer: condition, outcome, value and weight, and participant_id where the table has it."""
+    if "weight" not in data.columns:
+        data = data.with_columns(weight=pl.lit(1.0))
+    index = [name for name in ("condition", "weight", PERSON) if name in data.columns]
+    if {"outcome", "value"} <= set(data.columns):
+        return data.select(*index, "outcome", "value")
+    outcomes = arms["outcome"].unique(maintain_order=True).to_list()
+    ranges: Mapping[str, tuple[float, float]] = {
+        name: (lo, hi) for name, lo, hi in arms.select("outcome", "lo", "hi").iter_rows()
+    }
+    data = with_composite_columns(data, composites, ranges)
+    there = [name for name in outcomes if name in data.columns]
+    if not there:
+        raise InputError(f"the data have none of the outcomes {', '.join(outcomes[:10])}.")
+    texts = data.with_columns(pl.col(there).cast(pl.String))
+    return texts.unpivot(there, index=index, variable_name="outcome")
+
+
+def _with_control(answers: pl.DataFrame, arms: pl.DataFrame) -> pl.DataFrame:
+    """The benchmark calls the reference "control", whatever the experiment does."""
+    controls = arms.filter("is_control")["condition"].unique().to_list()
+    if "control" in arms["condition"].to_list() or len(controls) != 1:
+        return answers
+    return answers.with_columns(pl.col("condition").replace("control", controls[0]))
+
+
+def _means(answers: pl.DataFrame) -> pl.DataFrame:
+    at = 100 * (pl.col("value") - pl.col("lo")) / (pl.col("hi") - pl.col("lo"))
+    share = pl.col("weight") / pl.col("weight").sum()
+    mean = (share * pl.col("at")).sum()
+    return (
+        answers.with_columns(at=at)
+        .group_by(*ARM, maintain_order=True)
+        .agg(
+            human=mean,
+            se2=(share**2 * (pl.col("at") - mean) ** 2).sum() * pl.len() / (pl.len() - 1),
+            n=pl.len().cast(pl.Int64),
+        )
+    )
