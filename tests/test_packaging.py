@@ -16,7 +16,7 @@ PINNED = [
     if line and not line.startswith("#")
 ]
 REQUIRED = [Requirement(line) for line in importlib.metadata.requires("socsci_jax")]
-EXTRAS = ("", "test", "gcs", "formats", "docs", "lint")
+EXTRAS = ("", "test", "gcs", "formats", "docs", "lint", "wandb")
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
