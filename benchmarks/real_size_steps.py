@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,29 +121,94 @@ def plan(folder: Path, tokenizer: Path, scale: float) -> None:
         raise SystemExit(status)
 
 
+# The weights' time is not the data's: random ones of the smallest shape, under Qwen's tokenizer and vocabulary.
+_NARROW = {
+    "model_type": "qwen2",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
+TRAINED_STEPS = 50
+SIMULATED_DEVICES = 8
+PREDICTED_ROWS = 1000
+
+
+def _narrow_recipe(folder: Path, tokenizer: Path, **changes: object):
+    architecture = {f"model.architecture.{name}": value for name, value in _NARROW.items()}
+    named = {"model.init_from": "random", "model.tokenizer": folder / "model", "output": folder / "run"}
+    return _recipe(folder, tokenizer, **named, **architecture, **changes)
+
+
 def first_step(folder: Path, tokenizer: Path, scale: float) -> None:
     """All of `train` before a step is compiled: data, shards, plan, what is trained on, the run's folder."""
     from socsci_jax.training.prepare import prepare
 
     shutil.rmtree(folder / "run", ignore_errors=True)
-    # The weights' time is not the data's: random ones of the smallest shape.
-    small = {
-        "model_type": "qwen2",
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
+    print(prepare(_narrow_recipe(folder, tokenizer)).plan.steps(1), "steps")
+
+
+def train_50(folder: Path, tokenizer: Path, scale: float) -> None:
+    """The first 50 steps over eight simulated devices, weights split over all: a narrow model, rows of 2,048 tokens."""
+    import yaml
+
+    from socsci_jax.data.shards import TreeShards
+    from socsci_jax.training.program import batch_plan as plan_of
+
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    rows = {"batch.rows": SIMULATED_DEVICES, "batch.micro_batches": 1, "batch.tokens_per_row": 2048}
+    changes = {**rows, "data.max_tokens": 2048, "parallelism.fsdp": SIMULATED_DEVICES}
+    recipe = _narrow_recipe(folder, tokenizer, **changes)
+    made = max((folder / "store" / "shards").glob("shards-*"), key=lambda path: path.stat().st_mtime)
+    steps = plan_of(recipe, TreeShards(made).lengths).steps(1)
+    tree = recipe.model_dump(mode="json", exclude_none=True)
+    # A little less than 50 of an epoch's steps, which are counted up.
+    tree["optimizer"]["epochs"] = (TRAINED_STEPS - 0.5) / steps
+    path = folder / "train_50.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    devices = f"--xla_force_host_platform_device_count={SIMULATED_DEVICES}"
+    environment = {**os.environ, "XLA_FLAGS": devices, "JAX_PLATFORMS": "cpu"}
+    subprocess.run([*PROGRAM, "train", str(path)], check=True, env=environment)
+
+
+def simulation(folder: Path, tokenizer: Path, scale: float) -> None:
+    """Every answer of the 40 unseen studies planned, and the first 1,000 rows computed, by a narrow model."""
+    import jax
+    import jax.numpy as jnp
+
+    from socsci_jax.data.tokenizer_loading import load_tokenizer
+    from socsci_jax.models.config import DecoderConfig
+    from socsci_jax.models.modules import init
+    from socsci_jax.models.sharding import make_mesh
+    from socsci_jax.simulation.chunks import PAIRS_PER_CHUNK, chunks_of
+    from socsci_jax.simulation.model import SimulationModel
+    from socsci_jax.simulation.predict import prepare_prediction
+    from socsci_jax.studies.layouts import STUDY_FIRST
+    from socsci_jax.studies.store import StudyStore
+
+    shape = {
+        name: value
+        for name, value in (_SHAPE | _NARROW).items()
+        if name in DecoderConfig.__dataclass_fields__
     }
-    changes = {
-        "model.init_from": "random",
-        "model.tokenizer": folder / "model",
-        **{
-            f"model.architecture.{name}": value for name, value in {**small, "num_key_value_heads": 1}.items()
-        },
-        "output": folder / "run",
-    }
-    recipe = _recipe(folder, tokenizer, **changes)
-    print(prepare(recipe).plan.steps(1), "steps")
+    config = DecoderConfig(head_dim=32, **shape)
+    model = SimulationModel(
+        config=config,
+        params=init(config, key=jax.random.key(0)),
+        mesh=make_mesh(data=1, fsdp=1, tensor=1),
+        tokenizer=load_tokenizer(tokenizer),
+        layout=STUDY_FIRST,
+        compute_dtype=jnp.float32,
+        metadata={"name": "narrow"},
+    )
+    started = time.perf_counter()
+    prepared = prepare_prediction(model, StudyStore(folder / "store").split(SPLIT).pairs())
+    chunks = chunks_of(prepared.table, pairs_per_chunk=PAIRS_PER_CHUNK)
+    print(len(prepared), "rows in", len(chunks), "chunks, planned in", time.perf_counter() - started, "s")
+    started = time.perf_counter()
+    rows = prepared.compute(chunks[0][:PREDICTED_ROWS])
+    print(rows.height, "rows computed in", time.perf_counter() - started, "s, compilation included")
 
 
 def evaluate(folder: Path, tokenizer: Path, scale: float) -> None:
@@ -185,7 +252,8 @@ def _invented_predictions(store, path: Path) -> None:
 
 
 STEPS: dict[str, Step] = {
-    step.__name__: step for step in (deposit, build, pandas, shards, batch_plan, plan, first_step, evaluate)
+    step.__name__: step
+    for step in (deposit, build, pandas, shards, batch_plan, plan, first_step, train_50, simulation, evaluate)
 }
 # What a step leaves, below the working folder; "nothing" is no folder.
 WRITES = {
@@ -196,15 +264,19 @@ WRITES = {
     "batch_plan": "nothing",
     "plan": "nothing",
     "first_step": "run",
+    "train_50": "run",
+    "simulation": "nothing",
     "evaluate": "evaluation",
 }
 BOUND = {
     "deposit": "random draws and texts",
     "build": "reading scales from distinct texts, in Python",
     "pandas": "reading scales; all rows in memory",
-    "shards": "the tokenizer",
+    "shards": "texts and records, in Python",
     "batch_plan": "fitting trees into rows, in Python",
     "plan": "the compiler",
     "first_step": "hashing texts and answers for what is trained on",
+    "train_50": "as before the first step; then the model",
+    "simulation": "texts of items and personas, in Python; then the model",
     "evaluate": "metrics of items",
 }

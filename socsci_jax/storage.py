@@ -145,6 +145,10 @@ def check_free(path: Path, *, replaces: Collection[str] | None = None) -> None:
         )
 
 
+class HeldError(InputError):
+    """Another process writes there."""
+
+
 # --- one writer -------------------------------------------------------------------------------------------------------
 
 
@@ -186,7 +190,7 @@ def _take(lock: Path, path: Path, patience: float) -> int:
         try:
             kernel_knows = _flock(descriptor)
             if kernel_knows is False:
-                raise InputError(_held(path, _holder(descriptor)))
+                raise HeldError(_held(path, _holder(descriptor)))
             holder = _holder(descriptor)
             elsewhere = holder is not None and holder.get("machine") != _machine()
             if (
@@ -194,7 +198,7 @@ def _take(lock: Path, path: Path, patience: float) -> int:
                 and (elsewhere or kernel_knows is None)
                 and _lives(lock, descriptor, patience)
             ):
-                raise InputError(_held(path, holder))
+                raise HeldError(_held(path, holder))
             # Who held it may have removed the file meanwhile.
             if lock.exists() and os.path.samestat(os.stat(lock), os.fstat(descriptor)):
                 if holder is not None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import array
 import dataclasses
+import functools
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from socsci_jax.data.tokenizers import PromptTemplate, Tokenizer
 from socsci_jax.errors import InputError
+from socsci_jax.storage import new_file
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.wording import counted
 
+# Texts whose ids are kept together, on disk as well.
+TEXTS_IN_PART = 1 << 16
 # Prompts whose cut is looked at before training.
 CHECKED_CUTS = 500
 
@@ -71,23 +77,27 @@ def joined_tables(tables: Sequence[PromptTable]) -> PromptTable:
     )
 
 
-def tokenize_prompts(pairs: Pairs, *, layout: Layout, tokenizer: Tokenizer) -> PromptTable:
+def tokenize_prompts(
+    pairs: Pairs, *, layout: Layout, tokenizer: Tokenizer, kept: Path | None = None
+) -> PromptTable:
     """Prompts for `pairs`, in their order.
 
-    The chat template of the tokenizer is applied around the layout's text; equal texts become one prompt.
+    The chat template of the tokenizer is applied around the layout's text; equal texts become one prompt.  What was
+    tokenized stays in the folder `kept`; if it holds parts of the same prompts, these are read.
     """
     items = pairs.items
-    item_ids, pair_item = _distinct(pairs.frame["item_id"].to_list())
-    people, pair_person = _distinct(list(pairs.frame.select("study_id", "participant_id").iter_rows()))
+    asked, pair_item = _numbered(pairs.frame.select("item_id"))
+    item_ids = asked["item_id"]
+    people, pair_person = _numbered(pairs.frame.select("study_id", "participant_id"))
     if layout.shared_by == "item":
         sharing: Iterator[dict[str, Any]] = ({"item": items[i]} for i in item_ids)
-        own = (layout.own_text(attributes=pairs.personas[person]) for person in people)
+        own = (layout.own_text(attributes=pairs.personas[person]) for person in people.iter_rows())
         keys = item_ids
         pair_shared, pair_own = pair_item, pair_person
     else:
-        sharing = ({"attributes": pairs.personas[person]} for person in people)
+        sharing = ({"attributes": pairs.personas[person]} for person in people.iter_rows())
         own = (layout.own_text(item=items[i]) for i in item_ids)
-        keys = ["/".join(person) for person in people]
+        keys = people.select(pl.concat_str(pl.all(), separator="/")).to_series()
         pair_shared, pair_own = pair_person, pair_item
     # By earlier turns; most layouts have none, and one template.
     templates: dict[tuple[str, ...], PromptTemplate] = {}
@@ -99,43 +109,97 @@ def tokenize_prompts(pairs: Pairs, *, layout: Layout, tokenizer: Tokenizer) -> P
                 templates[earlier] = tokenizer.prompt_template(layout.system, earlier)
             yield tuple(templates[earlier].head), templates[earlier].lead + layout.shared_text(**values)
 
-    prefixes, text_of_shared = _encode_distinct(shared_texts(), tokenizer=tokenizer)
+    prefixes, text_of_shared = _encode_distinct(
+        shared_texts(), tokenizer=tokenizer, parts=TokenParts(kept, name="shared")
+    )
     trail, tail = _one_ending(list(templates.values()), layout)
-    prompts, text_of_own = _encode_distinct((((), text + trail) for text in own), tokenizer=tokenizer)
+    prompts, text_of_own = _encode_distinct(
+        (((), text + trail) for text in own),
+        tokenizer=tokenizer,
+        tail=tail,
+        parts=TokenParts(kept, name="own"),
+    )
     first = np.unique(text_of_shared, return_index=True)[1]
     return PromptTable(
         prefixes=prefixes,
-        prefix_key=[keys[i] for i in first],
-        prompts=[np.append(ids, np.array(tail, np.int32)) for ids in prompts],
+        prefix_key=keys.gather(first).to_list(),
+        prompts=prompts,
         pair_prefix=text_of_shared[pair_shared],
         pair_prompt=text_of_own[pair_own],
     )
 
 
 def _encode_distinct(
-    texts: Iterable[tuple[tuple[int, ...], str]], *, tokenizer: Tokenizer
+    texts: Iterable[tuple[tuple[int, ...], str]],
+    *,
+    tokenizer: Tokenizer,
+    tail: Sequence[int] = (),
+    parts: TokenParts,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """The ids of each distinct (ids before it, text), in order of appearance; and the index of each one among them.
 
     Of texts only digests are kept: together they take gigabytes.
     """
-    number_of: dict[tuple[tuple[int, ...], bytes], int] = {}
+    number_of: dict[bytes, int] = {}
     heads: list[tuple[int, ...]] = []
     index = array.array("q")
 
     def new_texts() -> Iterator[str]:
         for head, text in texts:
-            key = head, hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+            key = hashlib.blake2b(
+                text.encode(errors="surrogatepass"), digest_size=16, key=_key(head)
+            ).digest()
             index.append(number_of.setdefault(key, len(number_of)))
             if len(heads) < len(number_of):
                 heads.append(head)
                 yield text
 
-    encoded = [
-        np.append(np.array(heads[i], np.int32), ids) if heads[i] else ids
-        for i, ids in enumerate(tokenizer.encode_arrays(new_texts()))
-    ]
+    end = np.array(tail, np.int32)
+    encoded: list[np.ndarray] = []
+    some = new_texts()
+    while part := list(itertools.islice(some, TEXTS_IN_PART)):
+        # Loops bind late: these are this part's.
+        before = [np.array(head, np.int32) for head in heads[len(encoded) :]]
+
+        def encode(part: list[str] = part, before: list[np.ndarray] = before) -> Iterator[np.ndarray]:
+            for head, ids in zip(before, tokenizer.encode_arrays(part), strict=True):
+                yield np.concatenate([head, ids, end])
+
+        encoded += parts.part(encode)
     return encoded, np.array(index, np.int64)
+
+
+@functools.lru_cache(maxsize=1024)
+def _key(head: tuple[int, ...]) -> bytes:
+    """By which equal texts after different ids have different digests."""
+    return hashlib.blake2b(repr(head).encode(), digest_size=16).digest()
+
+
+class TokenParts:
+    """Token sequences, TEXTS_IN_PART together; with `kept` on disk as NAME-00000.npz and so on.
+
+    Parts that are there are read and not made again.
+    """
+
+    def __init__(self, kept: Path | None = None, *, name: str = "tokens"):
+        self._kept, self._name = kept, name
+        self._count = 0
+
+    def part(self, make: Callable[[], Iterator[np.ndarray]]) -> list[np.ndarray]:
+        """The next part: that on disk, else what `make` gives."""
+        path = None if self._kept is None else self._kept / f"{self._name}-{self._count:05d}.npz"
+        self._count += 1
+        if path is not None and path.exists():
+            with np.load(path) as found:
+                flat, lengths = found["ids"], found["lengths"]
+        else:
+            made = list(make())
+            flat, lengths = np.concatenate(made), np.array([len(ids) for ids in made])
+            if path is not None:
+                with new_file(path) as partial, partial.open("wb") as file:
+                    np.savez(file, ids=flat, lengths=lengths)
+        ends = [0, *np.cumsum(lengths).tolist()]
+        return [flat[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _one_ending(templates: list[PromptTemplate], layout: Layout) -> tuple[str, list[int]]:
@@ -210,6 +274,15 @@ def shared_tokens(a: np.ndarray, b: np.ndarray) -> int:
     n = min(len(a), len(b) - 1)
     differs = np.flatnonzero(a[:n] != b[:n])
     return int(differs[0]) if len(differs) else n
+
+
+def _numbered(rows: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
+    """The distinct rows in order of appearance, and the number of each row's among them."""
+    distinct = rows.unique(maintain_order=True)
+    numbers = rows.join(
+        distinct.with_row_index("number"), on=rows.columns, how="left", maintain_order="left"
+    )["number"]
+    return distinct, numbers.to_numpy().astype(np.int64)
 
 
 def _distinct(values: list) -> tuple[list, np.ndarray]:

@@ -17,7 +17,10 @@ _SIZES_BYTES = 6 * 4  # six int32 before a branch's ids
 
 
 class RecordWriter:
-    """ArrayRecord files of at most RECORDS_PER_FILE records each, named so that sorting gives their order."""
+    """ArrayRecord files of at most RECORDS_PER_FILE records each, named so that sorting gives their order.
+
+    A file has its name once it is whole; one that is there already is taken to hold these records.
+    """
 
     def __init__(self, folder: Path, kind: str):
         self._folder, self._kind = folder, kind
@@ -32,15 +35,21 @@ class RecordWriter:
             self._close_file()
             name = f"{self._kind}-{len(self._files):05d}.array_record"
             self._files.append(name)
-            # One record per group: every record is read on its own.
-            self._writer = ArrayRecordWriter(os.fspath(self._folder / name), "group_size:1")
-        self._writer.write(record)
+            if not (self._folder / name).exists():
+                # One record per group: every record is read on its own.
+                self._writer = ArrayRecordWriter(os.fspath(self._partial(name)), "group_size:1")
+        if self._writer is not None:
+            self._writer.write(record)
         self._count += 1
+
+    def _partial(self, name: str) -> Path:
+        return self._folder / f"{name}.partial"
 
     def _close_file(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+            self._partial(self._files[-1]).rename(self._folder / self._files[-1])
 
     def close(self) -> dict[str, None]:
         self._close_file()

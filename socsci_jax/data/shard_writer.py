@@ -33,13 +33,17 @@ _COLUMNS = ("prefix", "rank", "tokens", "reads", "slots", "comparisons", "respon
 
 
 class ShardWriter:
-    """Call `tokenize` once, then `add_targets`, then `add_contrasts`, then `close`."""
+    """Call `tokenize` once, then `add_targets`, then `add_contrasts`, then `close`.
 
-    def __init__(self, folder: Path, *, tokenizer: Tokenizer, max_tokens: int, shares: bool):
-        self._folder = folder
+    What is whole in `folder`, which an earlier one began for the same shards, is not made again; `kept` is where
+    that is which is no part of them.
+    """
+
+    def __init__(self, folder: Path, *, kept: Path, tokenizer: Tokenizer, max_tokens: int, shares: bool):
+        self._folder, self._kept = folder, kept
         self._tokenizer = tokenizer
         self._max_tokens, self._shares = max_tokens, shares
-        self._rows = {name: array.array("q") for name in _COLUMNS}
+        self._rows = array.array("q")  # of _COLUMNS, one after the other
         self._rejects: list[dict[str, str]] = []
         self._tries: dict[tuple[str, ...], AnswerTrie] = {}
         self._kept_prefixes: dict[int, int] = {}
@@ -53,7 +57,7 @@ class ShardWriter:
 
     def tokenize(self, pairs: Pairs, *, layout: Layout) -> None:
         """Tokenizes all prompts, of answers and of contrasts, each distinct text once."""
-        self._table = tokenize_prompts(pairs, layout=layout, tokenizer=self._tokenizer)
+        self._table = tokenize_prompts(pairs, layout=layout, tokenizer=self._tokenizer, kept=self._kept)
         # Prompts by their tokens: neighbors share the longest beginnings.
         self._by_tokens = sort_by_tokens(self._table.prompts)
 
@@ -113,14 +117,14 @@ class ShardWriter:
     def close(self, *, where: str) -> dict[str, Any]:
         """Writes prefixes and indices; returns what shards.json says of them.  Raises InputError if there is nothing."""
         files = self._branches.close()
-        if not self._rows["prefix"]:
+        if not self._rows:
             self._nothing_left("to train on", where=f"{where}: ")
         prefixes = RecordWriter(self._folder, "prefixes")
         for prefix in self._kept_prefixes:
             prefixes.write(self._table.prefixes[prefix].astype(np.int32).tobytes())
         files |= prefixes.close()
-        rows = {name: np.array(values) for name, values in self._rows.items()}
-        index = pl.DataFrame({**rows, "shared": self._shared()}).drop("rank")
+        rows = dict(zip(_COLUMNS, np.array(self._rows).reshape(-1, len(_COLUMNS)).T, strict=True))
+        index = pl.DataFrame({**rows, "shared": self._shared(rows)}).drop("rank")
         index.write_parquet(self._folder / "branch_index.parquet")
         pl.DataFrame(
             {
@@ -135,8 +139,8 @@ class ShardWriter:
             files["cells.parquet"] = None
         return {
             "prefixes": len(self._kept_prefixes),
-            "branches": len(self._rows["prefix"]),
-            "responses": sum(self._rows["responses"]),
+            "branches": index.height,
+            "responses": int(index["responses"].sum()),
             "rejected": len(self._rejects),
             "answers_of_comparison": self._answers_of_comparison,
             "slots_of_answer": self._slots_of_answer,
@@ -171,18 +175,17 @@ class ShardWriter:
             cell,
             person,
         )
-        for name, value in zip(_COLUMNS, values, strict=True):
-            self._rows[name].append(value)
+        self._rows.extend(values)
         self._answers_of_comparison = max(self._answers_of_comparison, form.answers)
         self._slots_of_answer = max(self._slots_of_answer, form.path)
         self._branches.write(form.record(self._prompt(rank)))
 
-    def _shared(self) -> np.ndarray:
+    def _shared(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """First tokens that each branch has in common with the one before it in the index; 0 across prefixes."""
-        prefix, rank = np.array(self._rows["prefix"]), np.array(self._rows["rank"])
+        prefix, rank = rows["prefix"], rows["rank"]
         if not self._shares:
             return np.zeros(len(rank), np.int64)
-        contrasted = np.array(self._rows["cell"]) >= 0
+        contrasted = rows["cell"] >= 0
         shared = np.concatenate(
             [shared_with_previous(self._by_tokens.shared, rank[part]) for part in (~contrasted, contrasted)]
         )

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,7 @@ from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.trees import Branch
 from socsci_jax.errors import InputError
 from socsci_jax.reading import read_json_object
-from socsci_jax.storage import beside
+from socsci_jax.storage import HeldError, beside, only_writer
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.splits import Split, Subset
@@ -82,7 +83,7 @@ def build_shards(
     """Writes the training part of a split, or a subset of it, as shards below `root`; returns their folder.
 
     `train` are its responses, as `split.training_responses(subset=subset)` gives them.
-    Shards that are there already are taken as they are.  With `targets.contrasts`, branches of arms and people without
+    Shards that are there already are taken as they are, and so is what a build left that was killed.  With `targets.contrasts`, branches of arms and people without
     answers stand behind those with answers, and `cells.parquet` holds what people of `train` answered in each arm.  With `sharing` "all", people with equal persona and item
     become one branch whose slots carry their counts, and equal beginnings of branches stand once; with "prefix"
     every response is a branch of its own.  Prompts of more than `max_tokens`, and responses that have no targets of
@@ -107,7 +108,11 @@ def build_shards(
 
     contrasts = None if targets.contrasts is None else contrast_table(train, store, targets.contrasts)
     with _appears_whole(folder) as partial:
-        writer = ShardWriter(partial, tokenizer=tokenizer, max_tokens=max_tokens, shares=sharing == "all")
+        tokens = partial / "tokens"
+        tokens.mkdir(exist_ok=True)
+        writer = ShardWriter(
+            partial, kept=tokens, tokenizer=tokenizer, max_tokens=max_tokens, shares=sharing == "all"
+        )
         # Answers stand before contrasts, where both are trained on; the writer tokenizes the prompts of both at once.
         answers = None if targets.kind == "nothing" else train
         arms = None if contrasts is None else arms_by_people(contrasts)
@@ -136,21 +141,36 @@ def build_shards(
             "layout": layout.to_dict(),
             **counts,
         }
+        shutil.rmtree(tokens)
         (partial / "shards.json").write_text(json.dumps(metadata, indent=2) + "\n")
     return folder
 
 
 @contextlib.contextmanager
 def _appears_whole(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the name of `folder` when the block ends well."""
-    with beside(folder) as partial:
-        yield partial
+    """A folder to fill, which takes the name of `folder` when the block ends well.
+
+    If it is killed, what is there stays for the next one.  While another process fills it, this one fills its own.
+    """
+    unfinished = folder.parent / f".{folder.name}.unfinished"
+    with contextlib.ExitStack() as stack:
         try:
-            partial.rename(folder)
+            stack.enter_context(only_writer(unfinished))
+            unfinished.mkdir(exist_ok=True)
+        except HeldError:
+            unfinished = stack.enter_context(beside(folder))
+        try:
+            yield unfinished
+        except InputError:
+            shutil.rmtree(unfinished)
+            raise
+        try:
+            unfinished.rename(folder)
         except OSError:
             # Else another process was faster with the same content.
             if not (folder / "shards.json").is_file():
                 raise
+            shutil.rmtree(unfinished)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

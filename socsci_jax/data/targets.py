@@ -57,7 +57,7 @@ def _without_alternatives(
     train: pl.DataFrame, store: StudyStore, *, why: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The responses that are on their scale, and counts of those that are alternatives, with the reason."""
-    codes = [(i, float(code)) for i, item in store.item_by_id.items() for code in item.scale.alternatives]
+    codes = [(i, float(code)) for i, scale in store.item_by_id.scales.items() for code in scale.alternatives]
     off_scale = pl.DataFrame(codes, schema={"item_id": pl.String, "value": pl.Float64}, orient="row")
     alternative = train.join(off_scale, on=["item_id", "value"], how="semi")
     if alternative.is_empty():
@@ -93,8 +93,9 @@ def _targets_of(
 
 
 def _answers(train: pl.DataFrame, keys: list[str], rationales: Rationales | None) -> TargetTable:
-    text = {value: format_value(value) for value in train["value"].unique()}
-    train = train.with_columns(text=pl.Series([text[value] for value in train["value"]], dtype=pl.String))
+    values = train["value"].unique()
+    texts_of_values = pl.Series([format_value(value) for value in values], dtype=pl.String)
+    train = train.with_columns(text=pl.col("value").replace_strict(values, texts_of_values))
     refused = []
     if rationales is not None:
         train = train.join(

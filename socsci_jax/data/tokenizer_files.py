@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import re
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from socsci_jax import bounds
 from socsci_jax.data.gguf_tokenizer import QWEN2_PATTERN
 from socsci_jax.data.patterns import check_patterns
+from socsci_jax.data.pieces import may_be_cut
 from socsci_jax.errors import InputError
 from socsci_jax.reading import as_object, panics_as_errors, read_json_object
 from socsci_jax.wording import kind_of
@@ -36,6 +38,11 @@ class ControlToken:
 class TextModel(Protocol):
     """Encodes ordinary text only; ids of control tokens are never given nor taken."""
 
+    @property
+    def may_be_cut(self) -> bool:
+        """Whether ids of the pieces that `pieces_of` makes of a text are those of the text."""
+        ...
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
     def decode(self, ids: list[int]) -> str: ...
     def id_of(self, token: str) -> int | None: ...
@@ -46,6 +53,10 @@ class TextModel(Protocol):
 @dataclasses.dataclass(frozen=True)
 class _HuggingFaceModel:
     backend: Any  # tokenizers.Tokenizer without control tokens
+
+    @functools.cached_property
+    def may_be_cut(self) -> bool:
+        return may_be_cut(self.backend)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         try:
@@ -75,6 +86,7 @@ class _HuggingFaceModel:
 @dataclasses.dataclass(frozen=True)
 class _SentencePieceModel:
     processor: Any  # sentencepiece.SentencePieceProcessor
+    may_be_cut: bool = False
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         return self.processor.encode(texts, out_type=int)

@@ -18,6 +18,7 @@ import numpy as np
 
 from socsci_jax.data.chat import SYSTEM_MARK, ChatTemplate, turn_mark
 from socsci_jax.data.default_template import default_template
+from socsci_jax.data.pieces import PieceEncoder
 from socsci_jax.data.tokenizer_files import (
     ControlToken,
     TextModel,
@@ -110,10 +111,17 @@ class Tokenizer:
         return self._text_model.encode_batch(list(texts))
 
     def encode_arrays(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
-        """`encode_batch` as int32 arrays, for any number of texts: what the library makes of a text is large."""
+        """`encode_batch` as int32 arrays, for any number of texts: what the library makes of a text is large.
+
+        Where texts may be cut, what several of them say is encoded once.
+        """
         remaining = iter(texts)
+        pieces = PieceEncoder(self.encode_batch)
         while some := list(itertools.islice(remaining, TEXTS_AT_A_TIME)):
-            yield from (np.array(ids, np.int32) for ids in self.encode_batch(some))
+            if self._text_model.may_be_cut:
+                yield from pieces.encode(some)
+            else:
+                yield from (np.array(ids, np.int32) for ids in self.encode_batch(some))
 
     def encode_template(self, text: str) -> list[int]:
         """Ids of a text in which control tokens count: for what a chat template wrote, never for a study's text."""

@@ -19,7 +19,7 @@ class Items(Mapping[str, Item]):
     def __init__(self, items: pl.DataFrame, scale_of_row: Callable[[int], Scale]):
         """`scale_of_row` reads the scale of a row of `items`; it is called once for each scale that is another one."""
         self._rows = {item_id: row for row, item_id in enumerate(items["item_id"])}
-        self._texts = [items[name] for name in _TEXTS]
+        self._texts = items.select(_TEXTS)
         self._is_control = items["is_control"].to_list()
         self._factors = [dict(of or {}) or None for of in items["factors"].to_list()]
         self._scales = _scales(items["scale"], scale_of_row)
@@ -27,7 +27,7 @@ class Items(Mapping[str, Item]):
     def __getitem__(self, item_id: str) -> Item:
         row = self._rows[item_id]
         return Item(
-            **{name: column[row] for name, column in zip(_TEXTS, self._texts, strict=True)},
+            **dict(zip(_TEXTS, self._texts.row(row), strict=True)),
             scale=self._scales[row],
             is_control=self._is_control[row],
             factors=dict(self._factors[row] or {}),

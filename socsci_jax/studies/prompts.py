@@ -7,6 +7,7 @@ answer (SocSci210's `reasoning`) can ever reach one.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -242,9 +243,11 @@ def persona_text(
     attributes: Mapping[str, str | None], *, attribute: str = Layout.attribute, between: str = "\n"
 ) -> str:
     """Each known attribute by the template `attribute`, "- Household Size: 4"; what is not known is excluded."""
-    lines = [
-        attribute.format(name=_title(name), words=name.replace("_", " "), value=value)
-        for name, value in attributes.items()
-        if value is not None
-    ]
+    lines = [_line(attribute, name, value) for name, value in attributes.items() if value is not None]
     return between.join(lines) or "- Not known"
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _line(attribute: str, name: str, value: str) -> str:
+    """One attribute; most people share theirs with many others."""
+    return attribute.format(name=_title(name), words=name.replace("_", " "), value=value)

@@ -28,7 +28,6 @@ from socsci_jax.studies.schema import (
     RETESTS_SCHEMA,
     SCHEMA_VERSION,
     STUDIES_SCHEMA,
-    Item,
     participants_schema,
 )
 from socsci_jax.tables import open_parquet, read_parquet, to_polars
@@ -193,7 +192,7 @@ class StudyStore:
         return self._read("retests", RETESTS_SCHEMA)
 
     @functools.cached_property
-    def item_by_id(self) -> Mapping[str, Item]:
+    def item_by_id(self) -> Items:
         return Items(self.items, self._scale)
 
     def _check_distinct(self, name: str, rows: pl.DataFrame, *key: str) -> None:

@@ -7,10 +7,13 @@ import polars as pl
 import pytest
 from small import small_store, small_tokenizer
 
+from socsci_jax.data import prompt_table, shard_records
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
+from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.errors import InputError
+from socsci_jax.storage import only_writer
 from socsci_jax.studies.layouts import PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.splits import Split, Subset
 
@@ -146,3 +149,47 @@ def test_rows_are_the_prompts_of_their_branches_each_shared_token_once(world, tm
     assert sorted(found) == sorted(wanted)
     lengths = shards.lengths
     assert tokens < (lengths.prefix_tokens[lengths.branch_prefix] + lengths.branch_tokens).sum() / 2
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_build_that_was_killed_resumes_and_gives_the_same_bytes(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(shard_records, "RECORDS_PER_FILE", 8)
+    monkeypatch.setattr(prompt_table, "TEXTS_IN_PART", 16)
+    whole = contents(build(world, tmp_path / "whole").folder)
+
+    class Killed(BaseException):
+        pass
+
+    written, writer = [], shard_records.RecordWriter.write
+
+    def dies(self, record):
+        written.append(record)
+        if len(written) > 20:
+            raise Killed
+        writer(self, record)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(shard_records.RecordWriter, "write", dies)
+        build(world, tmp_path / "killed")
+    [unfinished] = (tmp_path / "killed").glob(".*.unfinished")
+    kept = {path.name for path in unfinished.glob("branches-*.array_record")}
+    assert kept == {"branches-00000.array_record", "branches-00001.array_record"}
+    assert list((unfinished / "tokens").glob("*.npz"))
+
+    def tokenizes_again(self, texts):
+        raise AssertionError("these texts are tokenized already")
+
+    monkeypatch.setattr(Tokenizer, "encode_arrays", tokenizes_again)
+    resumed = build(world, tmp_path / "killed").folder
+    assert contents(resumed) == whole
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == [resumed.name]
+
+
+def test_while_another_process_writes_the_same_shards_this_one_makes_its_own(world, tmp_path):
+    whole = build(world, tmp_path / "whole").folder
+    root = tmp_path / "shards"
+    with only_writer(root / f".{whole.name}.unfinished"):
+        assert contents(build(world, root).folder) == contents(whole)
