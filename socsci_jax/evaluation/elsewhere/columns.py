@@ -50,6 +50,7 @@ COUNT = ("count", "n", "freq", "frequency")
 PROBS = ("probs", "probabilities", "distribution")
 MEAN, LOWER, UPPER = ("mean", "ate"), ("pi_lower", "lo", "lower"), ("pi_upper", "hi", "upper")
 SPREAD = ("sd", "std", "std_dev", "stddev", "standard_deviation")
+STANDARD_ERROR = ("se", "std_error", "standard_error")
 _WHOLE = r"^-?\d+(?:\.0+)?$"
 # Names that programs give to a column that numbers the rows.
 _INDEX = re.compile(r"|index|unnamed: \d+(\.\d+)?|__index_level_\d+__|\.\.\.1|rownames|row_?names|column 1|x")

@@ -33,6 +33,8 @@ PLACE = ("study", "condition", "outcome")
 YES, NO = ("true", "1", "yes"), ("false", "0", "no")
 _SIGNED = r"^[-+]?\d+(?:[.,]\d+)?\s*%$|^[-+]?\d+,\d{1,2}$"
 OTHER_WEIGHT = "the person has another weight in an earlier row, which is taken"
+# A column of so many different texts may hold labels of answers.
+MOST_LABELS = 15
 INTERNAL = ["__row", "__participant_id", "__study", "__condition"]
 
 
@@ -40,12 +42,14 @@ INTERNAL = ["__row", "__participant_id", "__study", "__condition"]
 class LongTable:
     """`answers`: row, study, condition, outcome, participant_id, value; `people`: study, participant_id, weight, attributes.
 
-    `controls` are the conditions that a column marks as controls; `attributes` names what is known of people.
+    `controls` are the conditions that a column marks as controls; `attributes` names what is known of people, `person`
+    the column that says who they are.
     """
 
     answers: pl.DataFrame
     people: pl.DataFrame
     attributes: tuple[str, ...]
+    person: str
     controls: frozenset[str]
     rejected: Rejected
     notes: tuple[str, ...] = ()
@@ -76,7 +80,8 @@ def as_long(
     if person is None:
         if is_long(frame):
             raise InputError(
-                f"{table}: no column says who answered; found {frame.columns[:20]}, name one participant_id."
+                f"{table}: no column says who answered; found {frame.columns[:20]}, name one participant_id, or "
+                "give its name (--id)."
             )
         person = frame.columns[0]
         _check_names_people(frame, person, table)
@@ -105,6 +110,7 @@ def as_long(
             raise InputError(
                 f"{table}: no column is a question with numbers; found {frame.columns[:20]}. A long table has columns "
                 "participant_id, outcome and value; a wide one a column of numbers for each question."
+                + _labels_hint(frame, taken)
             )
         attributes = [name for name in frame.columns if name not in taken | set(questions)]
         melted = base.select(*INTERNAL, *questions).unpivot(
@@ -131,10 +137,21 @@ def as_long(
             ["study", "participant_id"], keep="first", maintain_order=True
         ),
         attributes=tuple(attributes),
+        person=person,
         controls=marked,
         rejected=bad,
         notes=tuple(notes),
     )
+
+
+def _labels_hint(frame: pl.DataFrame, taken: Collection[str | None]) -> str:
+    """What to do about a column of few texts, which may be the labels of answers."""
+    for name in frame.columns:
+        texts = frame[name].drop_nulls().unique(maintain_order=True).to_list()
+        if name not in taken and 2 <= len(texts) <= MOST_LABELS:
+            order = ", ".join(texts[:3]) + (", ..." if len(texts) > 3 else "")
+            return f" If {name!r} holds labels of answers, give their order in --scales: `{name}: [{order}]`."
+    return ""
 
 
 def _column(frame: pl.DataFrame, name: str, table: str) -> str:

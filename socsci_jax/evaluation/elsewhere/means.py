@@ -21,6 +21,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
     MEAN,
     OUTCOME,
     SPREAD,
+    STANDARD_ERROR,
     STUDY,
     UPPER,
     Rejected,
@@ -106,6 +107,7 @@ def evaluate_means(
         counts={part.name: counts},
         notes=(
             *(() if effects_given else _off_scale(given, people)),
+            *_unused_spread(frame, judged="sd_ratio" in {str(one["metric"]) for one in rows}),
             "Means were predicted, no distributions: distances and single people cannot be judged.",
         ),
         metadata={
@@ -183,6 +185,19 @@ def _off_scale(given: pl.DataFrame, people: TablePeople) -> tuple[str, ...]:
         f"{off.height:,} of {given.height:,} predicted means lie outside the scale, the first {first['value']:g} for "
         f"{first['outcome']!r}, {first['least']:g} to {first['most']:g}: they may be on another scale.",
     )
+
+
+def _unused_spread(frame: pl.DataFrame, *, judged: bool) -> tuple[str, ...]:
+    """A sentence if a column of standard deviations or standard errors is there and nothing could be made of it."""
+    sd, se = find(frame, SPREAD), find(frame, STANDARD_ERROR)
+    found = []
+    if sd is not None and not judged:
+        found.append(
+            f"Column {sd!r} is not used: it holds no standard deviation of answers to what is judged."
+        )
+    if se is not None:
+        found.append(f"Column {se!r} is not used; give intervals (pi_lower, pi_upper) to have them judged.")
+    return tuple(found)
 
 
 def _with_model(means: ConditionMeans, given: pl.DataFrame, *, ate: bool) -> ConditionMeans:

@@ -35,7 +35,8 @@ class TablePeople:
     """What `evaluate` needs of a study store, made from a table.
 
     `labeled` are the answers on their scales, all in one part; `item_ids` maps (study, condition, outcome) to items.
-    `declared` are the questions whose scale somebody wrote down, `codes` what their labels stand for.
+    `declared` are the questions whose scale somebody wrote down, `codes` what their labels stand for, `person` the name
+    of the column that says who answered.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class TablePeople:
     notes: tuple[str, ...]
     declared: frozenset[str] = frozenset()
     codes: Codes = dataclasses.field(default_factory=dict)
+    person: str = "participant_id"
 
     @property
     def questions(self) -> frozenset[str]:
@@ -148,6 +150,7 @@ def people_of(
         notes=tuple(notes),
         declared=frozenset(outcome for _, outcome in by_outcome if declared_for(outcome, scales)),
         codes=codes or {},
+        person=human.person,
     )
 
 

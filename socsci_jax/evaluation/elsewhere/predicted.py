@@ -25,6 +25,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
 )
 from socsci_jax.evaluation.elsewhere.long import NO_CONDITION, PLACE, as_long
 from socsci_jax.evaluation.elsewhere.people import TablePeople
+from socsci_jax.evaluation.elsewhere.unused import off_scale, texts
 from socsci_jax.reading import parse_json
 from socsci_jax.studies.prediction_checks import SUM_TOLERANCE
 from socsci_jax.studies.predictions import Predictions
@@ -51,16 +52,19 @@ def read_predicted(
     People who are named in both tables are matched; predictions for others are for nobody in particular.  Raises
     InputError where no question of the two tables has the same name.
     """
+    # A name that only people's table explains, explains the same column here.
+    if id_column is None and person_of(frame) is None and people.person in frame.columns:
+        id_column = people.person
     probability_columns = {
         name: float(m[1]) for name in frame.columns if (m := _PROBABILITY_COLUMN.match(name))
     }
     if probability_columns and find(frame, OUTCOME):
-        return _probabilities(_melted(frame, probability_columns), people, path)
+        return _probabilities(_melted(frame, probability_columns), people, path, id_column)
     packed = find(frame, PROBS)
     if packed and find(frame, OUTCOME):
-        return _probabilities(_unpacked(frame, packed, people, path), people, path)
+        return _probabilities(_unpacked(frame, packed, people, path), people, path, id_column)
     if find(frame, LEVEL) and find(frame, PROB) and find(frame, OUTCOME):
-        return _probabilities(frame, people, path)
+        return _probabilities(frame, people, path, id_column)
     return _draws(frame, people, path, id_column)
 
 
@@ -126,7 +130,7 @@ def _draws(frame: pl.DataFrame, people: TablePeople, path: Path, id_column: str 
     rows = rows.with_columns(value=pl.Series(values)).with_columns(
         draw=pl.int_range(pl.len()).over("item_id", "participant_id").cast(pl.Int32)
     )
-    notes = list(long.notes)
+    notes = [*long.notes, *texts(frame, long, people), *off_scale(rows, people)]
     nobody = rows["participant_id"].null_count()
     if nobody == rows.height:
         notes.append(
@@ -195,8 +199,9 @@ def _unpacked(frame: pl.DataFrame, column: str, people: TablePeople, path: Path)
     )
 
 
-def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path) -> Read:
-    person, study, condition = (find(frame, names) for names in (PERSON, STUDY, CONDITION))
+def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path, id_column: str | None) -> Read:
+    person = id_column or find(frame, PERSON)
+    study, condition = find(frame, STUDY), find(frame, CONDITION)
     outcome, level, prob = (find(frame, names) for names in (OUTCOME, LEVEL, PROB))
     assert outcome and level and prob
     rows = (
@@ -250,8 +255,12 @@ def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path) -> Read
     refused = pl.concat([rows_of.select(key) for rows_of in reasons.values()])
     kept = grouped.join(refused, on=key, how="anti", nulls_equal=True)
     if kept.is_empty():
+        first = found.frame.row(0, named=True) if found.frame.height else None
+        told = (
+            "" if first is None else f" Of {first['column']!r}: {first['reason']} (found {first['value']})."
+        )
         raise InputError(
-            f"{path}: no prediction has probabilities that sum to 1 over the levels of its scale."
+            f"{path}: no prediction has probabilities that sum to 1 over the levels of its scale.{told}"
         )
     cleaned = [
         _on_scale(levels, probs, levels_of[item])

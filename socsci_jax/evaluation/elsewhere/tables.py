@@ -20,7 +20,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
     person_of,
     read_table,
 )
-from socsci_jax.evaluation.elsewhere.long import as_long, yes
+from socsci_jax.evaluation.elsewhere.long import MOST_LABELS, as_long, yes
 from socsci_jax.evaluation.elsewhere.means import evaluate_means
 from socsci_jax.evaluation.elsewhere.people import TablePeople, people_of
 from socsci_jax.evaluation.elsewhere.predicted import Read, read_predicted
@@ -34,8 +34,6 @@ from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import VARIANT
 from socsci_jax.studies.trained_on import UNSEEN
 from socsci_jax.wording import counted, counted_of
-
-MOST_LABELS = 15
 
 
 @dataclasses.dataclass(frozen=True)
