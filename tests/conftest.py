@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -24,18 +25,39 @@ os.environ["XLA_FLAGS"] = " ".join(
 ).strip()
 
 
+# Tracing makes many objects, of which few are garbage: looking through them all the time took a seventh of the tests' time.
+gc.set_threshold(50_000, 20, 20)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Many tests compile the same programs, also in processes of their own.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 
-# Files of few tests that take minutes: at the end one worker would do them while the other has nothing left.
-FIRST = ("test_slurm.py", "test_distributed.py", "test_treatments.py")
+# Files of minutes, then folders of long files: at the end one worker would do them while the other has nothing left.
+FIRST = (
+    "test_slurm.py",
+    "test_distributed.py",
+    "test_treatments.py",
+    "training",
+    "models",
+    "simulation",
+    "tests",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+    def place(item: pytest.Item) -> int:
+        return min(FIRST.index(name) if name in FIRST else len(FIRST) for name in item.path.parts[-2:])
+
+    items.sort(key=place)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where slow tests are left out, files that are slow as a whole are not imported: their references take seconds."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text(encoding="utf-8") or None
 
 
 @pytest.fixture(scope="session")

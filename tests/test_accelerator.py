@@ -44,6 +44,7 @@ def test_what_was_measured_before_a_kill_is_kept_and_the_rest_is_measured(tmp_pa
         assert peer["found"]["responses_per_second"] > 0, peer
 
 
+@pytest.mark.slow
 def test_all_measurements_are_listed_with_what_is_expected():
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.accelerator", "--list"],

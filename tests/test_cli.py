@@ -8,9 +8,12 @@ import pytest
 import typer
 import yaml
 from small import small_recipe, small_store
+from typer.testing import CliRunner
 
+from socsci_jax.cli import app
 from socsci_jax.cli.output import share_of
 from socsci_jax.data.tokenizer_loading import load_tokenizer
+from socsci_jax.errors import ending
 from socsci_jax.studies.store import StudyStore
 
 
@@ -27,11 +30,11 @@ def succeeds(*arguments) -> str:
 
 
 def fails(*arguments) -> str:
-    """Exit status 2, one sentence, no traceback."""
-    result = command(*arguments)
-    assert result.returncode == 2, result.stderr
-    assert "Traceback" not in result.stderr
-    return result.stderr
+    """Exit status 2 and one sentence, as `main` makes them of what a command raises."""
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    sentence, status = ending(result.exception)
+    assert status == 2, result.exception
+    return sentence
 
 
 @pytest.mark.slow
@@ -113,8 +116,10 @@ def test_a_file_of_study_ids_that_is_none(store, tmp_path):
 def test_an_unknown_recipe_key(tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("nmae: x\n")
-    message = fails("train", recipe)
-    assert "unknown key 'nmae' (did you mean 'name'?)" in message
+    ended = command("train", recipe)
+    assert ended.returncode == 2
+    assert "error: " in ended.stderr and "unknown key 'nmae' (did you mean 'name'?)" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_tokenizer_that_does_not_fit_the_model(store, tmp_path):

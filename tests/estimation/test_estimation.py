@@ -85,6 +85,7 @@ def test_a_weighted_logit_is_that_of_statsmodels(people):
     np.testing.assert_allclose(ours.covariance("HC0"), theirs.cov_params(), atol=EXACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lam", [0.0, 0.35, 1.0])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_ppi_of_ols_is_that_of_ppi_python(people, lam, weighted):
@@ -127,6 +128,7 @@ def test_ppi_of_a_mean_is_that_of_ppi_python(people):
     assert normal.hi[0] == pytest.approx(hi.item(), abs=EXACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lam", [0.0, 0.35, 1.0])
 @pytest.mark.filterwarnings("ignore:'penalty' was deprecated:FutureWarning")
 def test_ppi_of_a_logit_is_that_of_ppi_python(people, lam):

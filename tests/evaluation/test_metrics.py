@@ -8,7 +8,6 @@ from pathlib import Path
 import fairlearn.metrics
 import numpy as np
 import pytest
-import scoringrules
 import sklearn.metrics
 import statsmodels.api as sm
 from scipy import stats
@@ -65,7 +64,7 @@ def test_distances_are_scipys(case):
     assert value("entropy_ratio", pair) == pytest.approx(stats.entropy(pair.predicted) / human, **EXACT)
 
 
-def test_scores_of_single_answers_are_those_of_scikit_learn_and_scoringrules():
+def test_scores_of_single_answers_are_those_of_scikit_learn():
     probs, codes = RNG.dirichlet(np.ones(5), size=300), RNG.integers(5, size=300)
     answers = Answers(probs_nl=probs, codes_n=codes, levels_l=np.arange(5))
     hits = np.eye(5)[codes]
@@ -82,11 +81,16 @@ def test_scores_of_single_answers_are_those_of_scikit_learn_and_scoringrules():
     assert BY_NAME["log_score"].of(answers).mean() == pytest.approx(
         sklearn.metrics.log_loss(codes, probs, labels=range(5)), **EXACT
     )
+
+
+@pytest.mark.slow
+def test_the_ranked_probability_and_the_winkler_score_are_those_of_scoringrules():
+    import scoringrules  # compiles itself for seconds when it is imported
+
+    probs, codes = RNG.dirichlet(np.ones(5), size=300), RNG.integers(5, size=300)
+    answers = Answers(probs_nl=probs, codes_n=codes, levels_l=np.arange(5))
     rps = [scoringrules.rps_score(c + 1, p) for c, p in zip(codes, probs, strict=True)]
     assert BY_NAME["ranked_probability_score"].of(answers) == pytest.approx(np.array(rps) / 4, **EXACT)
-
-
-def test_the_winkler_score_is_that_of_scoringrules():
     lo, hi, y = RNG.random((3, 200))
     lo, hi = np.minimum(lo, hi), np.maximum(lo, hi)
     expected = scoringrules.interval_score(y, lo, hi, 0.1)

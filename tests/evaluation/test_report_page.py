@@ -157,6 +157,7 @@ def test_hostile_texts_stay_texts_and_pages_hold_together(hostile):
         assert seen.value["sideways"] == 0, visit
 
 
+@pytest.mark.slow
 def test_the_report_is_accessible_and_works_in_a_browser(friendly):
     report, study = friendly / "report.html", friendly / "studies" / "study-002.html"
     sorting, keys, *others = look(

@@ -198,6 +198,7 @@ def test_from_an_experiment_to_a_score(shell, world):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_variants_of_the_prompt_are_asked_of_the_experiment_and_of_past_studies(shell, world):
     folder, _ = world
     labels = "labels: {1: not at all, 5: completely}"

@@ -98,6 +98,7 @@ def exaggerated(pairs):
     return dataclasses.replace(made, frame=made.frame.with_columns(probs=probs))
 
 
+@pytest.mark.slow
 def test_pages_hold_together_in_a_browser(pages):
     visits = [
         Visit(pages["plain"], script=DRAWN, axe=True),
@@ -155,6 +156,7 @@ def test_nothing_but_the_pages_own_script_may_run(pages):
     assert not [name for name in found if name.startswith("on") or name in ("style", "srcdoc")]
 
 
+@pytest.mark.slow
 def test_a_page_of_hundreds_of_effects_stays_small(tmp_path):
     made = make(experiment_items(arms=60, outcomes=6), subgroups=("gender",))
     page = write_forecast(made, tmp_path / "many") / "report.html"

@@ -153,6 +153,7 @@ def test_people_in_rows_are_scored_like_answers_in_rows(locked):
     assert found.value("rmse_forecast") == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_the_page_of_a_score_holds_together_in_a_browser(locked, tmp_path):
     errors = np.random.default_rng(1).normal(size=locked.forecast.table("effects").height) * 3
     folder = write_score(score(locked, planted(locked, errors)), tmp_path / "score")

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import transformers
 from small import small_config, small_recipe, small_store, small_tokenizer
-from transformers import AutoModelForCausalLM
 
 from socsci_jax.errors import InputError
 from socsci_jax.export import export_run
@@ -101,7 +101,7 @@ def test_an_exported_adapter_loads_in_peft_and_gives_our_logits(base, tmp_path):
     adapter = lively(adapted)
     export_adapter(adapter, adapted, tmp_path / "adapter", base=str(folder))
     reference = peft.PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), tmp_path / "adapter"
+        transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), tmp_path / "adapter"
     ).eval()
     with torch.inference_mode():
         wanted = reference(torch.tensor(ids().astype(np.int64))).logits.numpy()
@@ -113,7 +113,7 @@ def test_an_adapter_made_by_peft_loads_here(base, tmp_path):
     folder, config, params = base
     torch.manual_seed(0)
     settings = peft.LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     reference = peft.get_peft_model(model, settings).eval()
     reference.save_pretrained(tmp_path / "adapter")
     with torch.inference_mode():

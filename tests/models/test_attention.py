@@ -92,7 +92,7 @@ def assert_near(found, wanted, *, tolerance: float, order: float = 0.0) -> None:
 
 
 @pytest.mark.parametrize("name", WAYS)
-@pytest.mark.parametrize("heads, shared", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("heads, shared", [pytest.param(1, 1, marks=pytest.mark.slow), (2, 3)])
 @settings(max_examples=8)
 @given(seed=st.integers(0, 2**16), size=st.sampled_from([(64, 64), (192, 128)]))
 def test_values_and_gradients_are_those_of_the_rule(name, heads, shared, seed, size):

@@ -65,8 +65,18 @@ def assert_logits_equal(loaded, reference) -> None:
         np.testing.assert_allclose(logits[g, token], wanted, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("quantization", ["Q4_1", "Q8_0", "F16"])
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+FAMILIES, QUANTIZATIONS = ("llama", "qwen2", "qwen3"), ("Q4_1", "Q8_0", "F16")
+
+
+@pytest.mark.parametrize(
+    ("family", "quantization"),
+    [
+        # Each of them once; all combinations where there is time.
+        pytest.param(family, quantization, marks=[] if f == q else pytest.mark.slow)
+        for f, family in enumerate(FAMILIES)
+        for q, quantization in enumerate(QUANTIZATIONS)
+    ],
+)
 def test_logits_equal_those_of_transformers_reading_the_same_file(tmp_path, family, quantization):
     path = write_gguf(tmp_path / "model.gguf", model(family), quantization=quantization)
     reference = transformers.AutoModelForCausalLM.from_pretrained(

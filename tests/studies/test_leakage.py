@@ -219,9 +219,9 @@ def test_what_one_of_two_predictors_was_trained_on_is_compared_as_unseen_for_nei
         known,
         frame=known.frame.with_columns(seen=pl.lit(False), unseen=pl.lit("study")),
     )
+    expected = judged(store, trained, labeled)
     for pair in ((known, fresh), (fresh, known)):
         found = compare(*pair, store, labeled, minimum_n=1)
-        expected = judged(store, trained, labeled)
         assert unseen_answers(found.a) == unseen_answers(found.b) == unseen_answers(expected)
         assert "were trained on; they are excluded" in found.sentences()[0]
 

@@ -203,8 +203,11 @@ def case(world):
     return of
 
 
-@pytest.mark.parametrize("micro_batches", [1, 2])
-@pytest.mark.parametrize("effects", [CONTRAST, PRIOR, PROFILED], ids=["contrast", "prior", "profiled"])
+@pytest.mark.parametrize(
+    ("effects", "micro_batches"),
+    [(PRIOR, 2), (PROFILED, 1), pytest.param(PROFILED, 2, marks=pytest.mark.slow)],
+    ids=["prior-2", "profiled-1", "profiled-2"],
+)
 def test_loss_and_gradients_equal_brute_force_over_separate_prompts(world, case, effects, micro_batches):
     batch, wanted, gradients = case(effects, micro_batches)
     objective = Objective(kind="none", effects=effects)
