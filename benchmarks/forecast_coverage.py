@@ -20,9 +20,10 @@ import polars as pl
 
 import data_pipelines
 from socsci_jax.forecasting.calibration import calibrate
-from socsci_jax.forecasting.collection import ARM, asked_pairs, human_arms, with_human_effects
+from socsci_jax.forecasting.collection import asked_pairs
 from socsci_jax.forecasting.distance import Words, texts_by_study
 from socsci_jax.forecasting.effects import predicted_effects
+from socsci_jax.forecasting.human import ARM, human_arms, with_human_effects
 from socsci_jax.forecasting.intervals import expected_effects
 from socsci_jax.forecasting.judging import judgment, leaving_studies_out, without_people
 from socsci_jax.forecasting.table import calibration_table

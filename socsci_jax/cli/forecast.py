@@ -54,7 +54,11 @@ def run(
     per_arm: Annotated[
         int, typer.Option(min=2, help="People per arm of the study that is planned, for its power.")
     ] = 300,
+    past_people: Annotated[
+        int, typer.Option(min=2, help="Participants of each past study who are asked; fewer take less time.")
+    ] = 20,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("forecast"),
+    layout: respondents.Layout = None,
     allow_unknown: Annotated[
         bool,
         typer.Option("--allow-unknown", help="Allow a model of which nobody knows what it was trained on."),
@@ -81,6 +85,8 @@ def run(
         margins=None if margins is None else read_margins(margins),
         subgroups=subgroup or (),
         exclude=exclude or (),
+        past_people=past_people,
+        layout=layout,
         seed=seed,
         allow_unknown=allow_unknown,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from socsci_jax.forecasting.model_checks import moved_controls
 from socsci_jax.forecasting.multiverse import Multiverse, PredictVariants, multiverse, with_spread
 from socsci_jax.forecasting.population import Population
 from socsci_jax.forecasting.power import power_table
+from socsci_jax.forecasting.subgroups import subgroup_effects
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import Item
@@ -37,8 +38,8 @@ SAME = 0.1
 class Forecast:
     """What to expect of an experiment that has not been run.
 
-    `effects` has a row for each arm and outcome (`intervals.expected_effects`); `groups` the same by subgroup, without
-    intervals; `components` the effects of single factors' levels, with intervals of whole arms, which are rather too wide
+    `effects` has a row for each arm and outcome (`intervals.expected_effects`); `groups` the same by subgroup
+    (`subgroups.GROUPS`); `components` the effects of single factors' levels, with intervals of whole arms, which are rather too wide
     for them; `arms` the predicted distributions (`arms.ARMS`), with what mean to expect; `ranks` how likely an arm is the
     highest or the lowest; `power` what studies of several sizes would find (`power.power_table`); `multiverse` how effects
     differ between variants of the prompt.  Everything is in percentage points of the scale's range.
@@ -119,7 +120,15 @@ def forecast(
     draws = draw_effects(calibration, predicted, rng=np.random.default_rng(seed))
     return Forecast(
         effects=effects,
-        groups=subgroup_effects(arms_of, population, subgroups, effects, calibration),
+        groups=subgroup_effects(
+            arms_of,
+            lambda table: with_distance(table, items, collection),
+            population,
+            subgroups,
+            effects=effects,
+            calibration=calibration,
+            past=collection.groups,
+        ),
         components=expected_effects(calibration, components),
         power=power_table(effects, arms, draws=draws),
         arms=arms.with_columns(expected_mean=pl.Series(levels.expected(arms["mean"].to_numpy()))),
@@ -221,43 +230,3 @@ def with_distance(effects: pl.DataFrame, items: Sequence[Item], collection: Coll
     words = Words.of(collection.items)
     distance = {study: words.distance(text) for study, text in texts_by_study(items).items()}
     return effects.with_columns(distance=pl.col("study").replace_strict(distance, return_dtype=pl.Float64))
-
-
-def subgroup_effects(
-    arms_of: Callable[..., pl.DataFrame],
-    population: Population,
-    subgroups: Sequence[str],
-    effects: pl.DataFrame,
-    calibration: Calibration,
-) -> pl.DataFrame:
-    """Effects by subgroup, of `arms_of(groups=...)`: attribute, group, the keys of a contrast, personas, predicted, expected.
-
-    A group's expected effect is everybody's, moved by what calibration makes of the predicted difference.  There are no
-    intervals: calibration has learned from effects on everybody.
-    """
-    by_attribute = []
-    for attribute in subgroups:
-        known = population.personas.select("participant_id", attribute).drop_nulls()
-        group_of = dict(known.iter_rows())
-        arms = arms_of(groups=group_of)
-        for (group,), own in arms.group_by(["group"], maintain_order=True):
-            by_attribute.append(
-                predicted_effects(own).select(
-                    pl.lit(attribute).alias("attribute"),
-                    pl.lit(group).alias("group"),
-                    "study",
-                    "outcome",
-                    "condition",
-                    "reference",
-                    "predicted",
-                    pl.lit(own["personas"].max()).alias("personas"),
-                )
-            )
-    key = ["study", "outcome", "condition", "reference"]
-    slopes = pl.Series("slope", calibration.slopes(effects))
-    everybody = effects.select(*key, "expected", slopes, overall="predicted")
-    schema = dict.fromkeys(("attribute", "group", *key), pl.String)
-    empty = pl.DataFrame(schema={**schema, "predicted": pl.Float64, "personas": pl.Int64})
-    joined = pl.concat(by_attribute or [empty]).join(everybody, on=key, how="left", maintain_order="left")
-    moved = pl.col("slope") * (pl.col("predicted") - pl.col("overall"))
-    return joined.with_columns(expected=pl.col("expected") + moved).drop("overall", "slope")

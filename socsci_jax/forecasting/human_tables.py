@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.forecasting.collection import ARM
 from socsci_jax.forecasting.composites import Composite, with_composite_columns
+from socsci_jax.forecasting.human import ARM
 
 PERSON = "participant_id"
 

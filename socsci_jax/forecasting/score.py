@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.forecasting.collection import human_arms, with_human_effects
+from socsci_jax.forecasting.composites import Composite
+from socsci_jax.forecasting.human import (
+    answers_of,
+    means_of_arms,
+    with_composite_answers,
+    with_human_effects,
+)
 from socsci_jax.forecasting.human_tables import arms_of_table
 from socsci_jax.forecasting.judging import against_people, coverage_curve, judgment
 from socsci_jax.forecasting.lock import Lock
@@ -77,7 +83,7 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
     arms = locked.forecast.table("arms")
     excluded: Mapping[str, int] = {}
     if isinstance(data, StudyStore):
-        human = _of_one_study(human_arms(data), arms)
+        human = arms_of_store(data, arms, locked.forecast.composites)
     else:
         human, excluded = arms_of_table(data, arms, locked.forecast.composites)
     effects = with_human_effects(locked.forecast.table("effects").select(*PREDICTED), human)
@@ -98,16 +104,24 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
     )
 
 
-def _of_one_study(human: pl.DataFrame, arms: pl.DataFrame) -> pl.DataFrame:
-    """Means under the forecast's name of their study; raises InputError where a store has several and none of that name."""
-    names, found = set(arms["study"]), human["study"].unique().to_list()
+def arms_of_store(
+    store: StudyStore, arms: pl.DataFrame, composites: Sequence[Composite] = ()
+) -> pl.DataFrame:
+    """People's means by arm as `human_arms` gives them; composites that the store lacks are made of their parts."""
+    answers = _of_one_study(answers_of(store), arms)
+    return means_of_arms(with_composite_answers(answers, composites))
+
+
+def _of_one_study(answers: pl.DataFrame, arms: pl.DataFrame) -> pl.DataFrame:
+    """Answers under the forecast's name of their study; raises InputError where a store has several and none of that name."""
+    names, found = set(arms["study"]), answers["study"].unique().to_list()
     if names & set(found):
-        return human.filter(pl.col("study").is_in(names))
+        return answers.filter(pl.col("study").is_in(names))
     if len(names) > 1 or len(found) > 1:
         raise InputError(
             f"the store has no study {min(names)!r}, of which the forecast is; found {', '.join(sorted(found)[:10])}."
         )
-    return human.with_columns(study=pl.lit(min(names)))
+    return answers.with_columns(study=pl.lit(min(names)))
 
 
 def write_score(score: Score, path: Path, *, replace: bool = False) -> Path:

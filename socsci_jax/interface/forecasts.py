@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from socsci_jax.forecasting.population import Margins
     from socsci_jax.simulation.model import SimulationModel
     from socsci_jax.studies.pairs import Pairs
+    from socsci_jax.studies.prompts import Layout
     from socsci_jax.studies.schema import Item
     from socsci_jax.studies.specification_parts import Multiverse
     from socsci_jax.studies.variants import StudyVariants, VariantPredictions
@@ -34,6 +35,8 @@ def forecast(
     subgroups: Sequence[str] = (),
     composites: Sequence[Composite] = (),
     exclude: Sequence[str] = (),
+    past_people: int = 20,
+    layout: str | Layout | None = None,
     seed: int = 0,
     allow_unknown: bool = False,
     show_progress: bool = True,
@@ -49,6 +52,8 @@ def forecast(
       subgroups: attributes by whose values effects are told apart.
       composites: means of several outcomes, besides those of the file.
       exclude: studies of the store that are excluded, such as the experiment itself.
+      past_people: participants of each past study who are asked its items; fewer cost less.
+      layout: the order in which a prompt is written; by default the model's own.
       seed: of all that is drawn.
       allow_unknown: allows a model of which nobody knows what it was trained on.
       show_progress: a bar in a terminal or notebook.
@@ -74,10 +79,11 @@ def forecast(
     check_experiment(items, personas, subgroups, composites)
     variants = variants_of(experiment)
     check_variants(variants, personas.personas)
+    layout = model.choose_layout(layout)
     # Past studies are asked as the experiment is: predictions are worth the same only if they are made alike.
     declared = next((s.declared for s in variants if s.declared.orders or s.declared.persona_formats), None)
 
-    predict = functools.partial(ask, model, show_progress=show_progress)
+    predict = functools.partial(ask, model, layout=layout, show_progress=show_progress)
     if isinstance(calibration, StudyStore):
         check_not_known(items, [i for i in calibration.item_by_id.values() if i.study_id not in exclude])
         calibration = collect(
@@ -85,9 +91,13 @@ def forecast(
             calibration,
             trained_on=model.trained_on,
             excluded=exclude,
+            people=past_people,
             seed=seed,
             allow_unknown=allow_unknown,
-            in_variants=None if declared is None else functools.partial(_in_variants, model, declared, seed),
+            in_variants=None
+            if declared is None
+            else functools.partial(_in_variants, model, declared, layout, seed),
+            subgroups=subgroups,
         )
     return make(
         items,
@@ -96,20 +106,22 @@ def forecast(
         collection=calibration,
         subgroups=subgroups,
         variants=variants,
-        predict_variants=functools.partial(ask_variants, model, seed=seed, show_progress=show_progress),
+        predict_variants=functools.partial(
+            ask_variants, model, layout=layout, seed=seed, show_progress=show_progress
+        ),
         composites=composites,
         seed=seed,
     )
 
 
 def _in_variants(
-    model: SimulationModel, declared: Multiverse, seed: int, pairs: Pairs
+    model: SimulationModel, declared: Multiverse, layout: Layout, seed: int, pairs: Pairs
 ) -> list[tuple[StudyVariants, VariantPredictions]]:
     """The studies of the pairs in the orders and persona formats that an experiment declares."""
     from socsci_jax.simulation.variants import predict_variants
     from socsci_jax.studies.variants import varied_past
 
     return [
-        (study, predict_variants(model, study, personas, seed=seed, show_progress=False))
+        (study, predict_variants(model, study, personas, layout=layout, seed=seed, show_progress=False))
         for study, personas in varied_past(pairs, declared)
     ]

@@ -67,7 +67,8 @@ class SimulationModel:
             if self.layout is None:
                 raise InputError(
                     f"{name}: this model does not say with which prompt layout it was trained; name one as layout "
-                    "(the released Socrates models use persona_first; for a model without fine-tuning take that of your recipe)."
+                    "(--layout): that of your recipe for a model without fine-tuning (study_first costs least), and "
+                    "persona_first for the released Socrates models."
                 )
             return self.layout
         # A name says nothing of alternatives: these stay offered or withheld as they were in training.

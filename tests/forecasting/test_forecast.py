@@ -53,11 +53,25 @@ def test_ranks_count_the_control_and_sum_to_one(made):
     assert (sums["len"] == 3).all()
 
 
-def test_subgroups_move_as_predicted_and_have_no_intervals(made):
+def test_subgroups_move_as_predicted_and_have_no_intervals_where_nothing_has_taught_any(made):
     women = made.groups.filter(pl.col("group") == "Female", pl.col("condition") == "arm 2")["expected"]
     men = made.groups.filter(pl.col("group") == "Male", pl.col("condition") == "arm 2")["expected"]
     assert (women > men).all()
-    assert "lo_90" not in made.groups.columns
+    assert made.groups["lo_90"].is_null().all() and (made.groups["studies"] == 0).all()
+
+
+def test_subgroups_have_intervals_that_past_effects_on_groups_have_taught(made):
+    """Effects on groups are twice as large in the past as everybody's: so are their intervals."""
+    past = made.collection.effects
+    wide = past.with_columns(pl.col("human", "human_se", "reference_se") * 2)
+    found = make(collection=dataclasses.replace(made.collection, groups={"gender": wide})).groups
+    assert found.height == 2 * made.effects.height and (found["studies"] == past["study"].n_unique()).all()
+    men = found.filter(group="Male").select(pl.col("hi_90") - pl.col("lo_90")).to_series().to_numpy()
+    everybody = made.effects.select(pl.col("hi_90") - pl.col("lo_90")).to_series().to_numpy()
+    assert (men > 1.5 * everybody).all()
+    few = past.filter(pl.col("study").is_in(past["study"].unique().sort().head(9)))
+    alone = make(collection=dataclasses.replace(made.collection, groups={"gender": few})).groups
+    assert alone.equals(made.groups)
 
 
 def test_weights_of_people_change_what_is_predicted(made):

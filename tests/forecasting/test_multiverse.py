@@ -202,23 +202,29 @@ def test_a_negative_control_that_moves_is_flagged():
 # --- the error that a balanced assignment leaves -------------------------------------------------------------------------
 
 
-def test_intervals_of_a_balanced_assignment_hold_what_all_would_have_given():
-    """Over 60 worlds of 40 persons and 12 variants: 90 % intervals of variants and of means cover 84 to 96 %."""
+@pytest.mark.parametrize("persons, variants, spread", [(40, 12, 2.0), (32, 35, 3.0), (32, 35, 0.3)])
+def test_intervals_of_a_balanced_assignment_hold_what_all_would_have_given(persons, variants, spread):
+    """Over 60 worlds 90 % intervals of variants cover 86 to 96 %, and those of means no less than 80.
+
+    With more variants than persons hardly anything tells persons apart from what is left: had the estimated ratio of the two
+    been taken for the true one, the second case would be covered 81 %.
+    """
     rng = np.random.default_rng(0)
-    variant, person = np.array(in_turn(range(40), 12, 2)).T
+    variant, person = np.array(in_turn(range(persons), variants, 2)).T
     held, mean_held = [], []
     for _ in range(60):
-        weights = rng.uniform(0.5, 1.5, 40)
-        everything = rng.normal(size=(40, 1)) * 2 + rng.normal(size=12) + rng.normal(size=(40, 12))
+        weights = rng.uniform(0.5, 1.5, persons)
+        everything = rng.normal(size=(persons, 1)) * spread + rng.normal(size=(persons, variants))
+        everything += rng.normal(size=variants)
         truth = weights @ everything / weights.sum()
-        who = rng.permutation(40)[person]
+        who = rng.permutation(persons)[person]
         found = everybodys_means(
-            everything[who, variant], person=who, variant=variant, weights=weights, declared=12
+            everything[who, variant], person=who, variant=variant, weights=weights, declared=variants
         )
         held.append(np.abs(found.values - truth) <= found.half)
         mean_held.append(abs(found.mean - truth.mean()) <= found.mean_half)
-    assert 0.84 < np.mean(held) < 0.96
-    assert 0.84 < np.mean(mean_held) <= 1
+    assert 0.86 < np.mean(held) < 0.96
+    assert 0.8 < np.mean(mean_held) <= 1
 
 
 def test_a_spread_that_is_only_the_assignments_error_is_none():

@@ -1,6 +1,7 @@
 """A questionnaire as large as a real one: 17 arms of long texts, 45 questions of unequal scales, 13 outcomes reported."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from socsci_jax.forecasting.population import population
 from socsci_jax.forecasting.score import score
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.specification_files import load_specification
+from socsci_jax.studies.store_builder import StoreBuilder
 
 PAGES = (
     "On the next pages you read about people who study the climate.",
@@ -193,6 +195,34 @@ def test_people_answers_to_the_parts_give_the_planted_errors_of_composites(locke
     own = found.effects.filter(outcome="concern_mean")
     assert own.height == 16
     assert (own["human"] - own["expected"]).to_numpy() == pytest.approx(1.5)
+
+
+def test_a_store_of_answers_is_scored_like_the_table_of_the_same_people(locked, tmp_path):
+    """Composites are made of their parts, reversed ones too; who lacks a part has none."""
+    lock, _ = locked
+    parts = [f"policy_{k}" for k in range(1, 8)]
+    rng = np.random.default_rng(3)
+    items, _ = read(tmp_path, experiment(arms=2))
+    builder = StoreBuilder(attributes=(), source="small", license="CC0", command="test")
+    builder.add_study("called-otherwise", title="Policies")
+    of = {(i.condition, i.outcome): builder.add_item(replace(i, study_id="called-otherwise")) for i in items}
+    table = []
+    for number, condition in enumerate(("nothing", "Arm 1: openness, & doubt") * 30):
+        own = dict(zip(parts, rng.integers(1, 6, size=7).tolist()))
+        if number == 0:
+            del own["policy_7"]
+        builder.add_participant("called-otherwise", str(number), {})
+        for name, value in own.items():
+            builder.add_response(of[condition, name], str(number), value, sample_id=number)
+        table.append({"condition": condition, **own})
+    store = builder.write(tmp_path / "store")
+    of_store, of_table = (
+        score(lock, data).effects.sort("outcome")
+        for data in (store, pl.DataFrame(table, infer_schema_length=None))
+    )
+    assert of_store["outcome"].to_list() == of_table["outcome"].to_list() == [*parts, "policy_mean"]
+    for name in ("human", "human_se"):
+        assert of_store[name].to_numpy() == pytest.approx(of_table[name].to_numpy())
 
 
 def test_a_conjoint_is_read_from_its_file_and_compared_level_by_level(tmp_path):

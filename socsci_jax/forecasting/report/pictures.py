@@ -113,30 +113,63 @@ def subgroups(m: Material) -> list[Drawing]:
     drawings = []
     for number, own in enumerate(groups.partition_by("attribute", maintain_order=True), start=1):
         top = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
-        same = own.filter(*(pl.col(key) == top[key] for key in ARM_OF))
-        values = [
-            Value(
-                place=row["group"],
-                series="group",
-                value=row["expected"],
-                note=f"{counted(row['personas'], 'persona')}",
-            )
-            for row in same.head(MOST_ARMS).iter_rows(named=True)
-        ]
-        drawings.append(
-            plots.dots(
-                f"groups-{number}",
-                f"By {shortened(top['attribute'], 40)}: {shortened(top['condition'], 40)} on {shortened(m.outcome_name(top), 40)}",
-                values,
-                {"group": EXPECTED},
-                label=f"expected effect, {UNIT}",
-                description="; ".join(f"{shortened(v.place, 40)}: {signed(v.value)}" for v in values[:15]),
-                caption="Without intervals: calibration has learned from effects on everybody.",
-                digits=1,
-                reference=0.0,
-            )
+        shown = own.filter(*(pl.col(key) == top[key] for key in ARM_OF)).head(MOST_ARMS)
+        title = (
+            f"By {shortened(top['attribute'], 40)}: {shortened(top['condition'], 40)} "
+            f"on {shortened(m.outcome_name(top), 40)}"
         )
+        draw = _groups_with_intervals if top["studies"] else _groups_alone
+        drawings.append(draw(f"groups-{number}", title, shown))
     return drawings
+
+
+def _groups_with_intervals(name: str, title: str, shown: pl.DataFrame) -> Drawing:
+    values = [
+        Interval(
+            place=row["group"],
+            value=row["expected"],
+            inner=(row["lo_50"], row["hi_50"]),
+            outer=(row["lo_90"], row["hi_90"]),
+            compared=row["predicted"],
+            note=counted(row["personas"], "persona"),
+        )
+        for row in shown.iter_rows(named=True)
+    ]
+    studies = counted(shown["studies"][0], "past study", "past studies")
+    return intervals.intervals(
+        name,
+        title,
+        values,
+        label=f"expected effect, {UNIT}",
+        series=EXPECTED,
+        compared=RAW,
+        levels=LEVELS,
+        description="; ".join(f"{shortened(v.place, 40)}: {signed(v.value)}" for v in values[:15]),
+        caption=f"Intervals are learned from effects on groups of the same attribute in {studies}.",
+    )
+
+
+def _groups_alone(name: str, title: str, shown: pl.DataFrame) -> Drawing:
+    values = [
+        Value(
+            place=row["group"],
+            series="group",
+            value=row["expected"],
+            note=counted(row["personas"], "persona"),
+        )
+        for row in shown.iter_rows(named=True)
+    ]
+    return plots.dots(
+        name,
+        title,
+        values,
+        {"group": EXPECTED},
+        label=f"expected effect, {UNIT}",
+        description="; ".join(f"{shortened(v.place, 40)}: {signed(v.value)}" for v in values[:15]),
+        caption="Without intervals: too few past studies tell groups of this attribute apart.",
+        digits=1,
+        reference=0.0,
+    )
 
 
 def power(m: Material) -> list[Drawing]:

@@ -126,13 +126,22 @@ def groups(m: Material) -> Table | None:
             words(row["attribute"]),
             words(row["condition"]),
             words(m.outcome_name(row)),
-            number(row["expected"], 1),
-            number(row["predicted"], 1),
+            *(number(row[name], 1) for name in ("expected", "lo_50", "hi_50", "lo_90", "hi_90", "predicted")),
+            whole(row["studies"]),
             whole(row["personas"]),
         ]
         for row in table.head(MOST_ROWS).iter_rows(named=True)
     ]
-    heads = (("Expected", ""), ("Predicted", ""), ("Personas", ""))
+    heads = (
+        ("Expected", ""),
+        *((head, "") for head in ("50 %, lower", "50 %, upper", "90 %, lower", "90 %, upper")),
+        ("Predicted", ""),
+        (
+            "Past studies",
+            "with effects on groups of this attribute, from which intervals were learned; 0 for too few",
+        ),
+        ("Personas", ""),
+    )
     columns = _columns(("Group", "Attribute", "Arm", "Outcome"), heads)
     return Table("groups", _title("Effects by subgroup", table), columns, rows)
 

@@ -18,7 +18,7 @@ NEVER = (
     "A forecast of no effect is no evidence of no effect: with little to learn from, everything is shrunk toward none.",
     "An arm that is likely to be the highest is worth testing; it has not been tested. Forecasts rank, people decide.",
     "The number of simulated people says nothing of how sure a forecast is, and enters no interval.",
-    "Subgroups have no intervals: calibration has learned from effects on everybody.",
+    "Intervals of subgroups are for each group by itself: no interval is for the difference between two groups.",
     "Reading the same past studies again and again until a calibration looks good makes them part of the tuning.",
 )
 
