@@ -34,30 +34,65 @@ def fit_into_rows(
     tokens[n], needs[n, 3] as `Lengths.branch_needs`.
     """
     rows: list[list[int]] = []
-    taken: list[tuple[int, int, int]] = []  # reads, slots and comparisons of each row
-    most_reads, most_slots, most_comparisons = shape.needs
-    free: list[tuple[int, int]] = []  # (free tokens, row), ascending
+    left: list[Needs] = []  # reads, slots and comparisons that each row has room for
+    free = _FreeRows(left)
     least = int(tokens.min())
-    for tree in order.tolist():
-        t, (r, a, c) = int(tokens[tree]), needs[tree].tolist()
-        place = bisect.bisect_left(free, (t, 0))
-        while place < len(free):
-            room, row = free[place]
-            reads, slots, comparisons = taken[row]
-            if reads + r <= most_reads and slots + a <= most_slots and comparisons + c <= most_comparisons:
-                del free[place]
-                break
-            place += 1
-        else:
-            room, row = shape.tokens, len(rows)
+    for tree, t, (r, a, c) in zip(order.tolist(), tokens[order].tolist(), needs[order].tolist()):
+        room, row = free.take(t, (r, a, c)) or (shape.tokens, len(rows))
+        if row == len(rows):
             rows.append([])
-            taken.append((0, 0, 0))
+            left.append(shape.needs)
         rows[row].append(tree)
-        reads, slots, comparisons = taken[row]
-        taken[row] = (reads + r, slots + a, comparisons + c)
+        reads, slots, comparisons = left[row]
+        left[row] = (reads - r, slots - a, comparisons - c)
         if room - t >= least:
-            bisect.insort(free, (room - t, row))
+            free.add(room - t, row)
     return rows
+
+
+Needs = tuple[int, int, int]
+
+
+class _FreeRows:
+    """Rows with free tokens, sorted by these within classes of rows that have room for about as many reads and slots.
+
+    Rows that are full but for their tokens are so passed over together: one by one they would take a time that grows with
+    the square of the data.
+    """
+
+    def __init__(self, left: list[Needs]):
+        self._left = left
+        self._rows: dict[Needs, list[tuple[int, int]]] = {}  # class -> (free tokens, row), ascending
+
+    def add(self, room: int, row: int) -> None:
+        bisect.insort(self._rows.setdefault(_class(self._left[row]), []), (room, row))
+
+    def take(self, tokens: int, needs: Needs) -> tuple[int, int] | None:
+        """Removes and returns the fullest row that can hold this, of several the first; None if none can."""
+        r, a, c = _class(needs)
+        best: tuple[int, int] | None = None
+        for (reads, slots, comparisons), rows in self._rows.items():
+            if reads < r or slots < a or comparisons < c:
+                continue
+            for place in range(bisect.bisect_left(rows, (tokens, 0)), len(rows)):
+                if best is not None and rows[place] > best:
+                    break
+                if _holds(self._left[rows[place][1]], needs):
+                    best, found, at = rows[place], rows, place
+                    break
+        if best is not None:
+            del found[at]
+        return best
+
+
+def _class(amounts: Needs) -> Needs:
+    """Powers of two that the amounts reach: who is in a lower class than what is needed has less room than that."""
+    reads, slots, comparisons = amounts
+    return reads.bit_length(), slots.bit_length(), comparisons.bit_length()
+
+
+def _holds(left: Needs, needs: Needs) -> bool:
+    return left[0] >= needs[0] and left[1] >= needs[1] and left[2] >= needs[2]
 
 
 def round_up(value, multiple: int):

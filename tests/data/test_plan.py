@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from socsci_jax.data.plan import BatchPlan, Lengths
 from socsci_jax.data.prompt_table import shared_tokens, sort_by_tokens
-from socsci_jax.data.row_fitting import shared_with_previous
+from socsci_jax.data.row_fitting import fit_into_rows, shared_with_previous
+from socsci_jax.data.trees import RowShape
 from socsci_jax.errors import InputError
 
 
@@ -123,3 +124,32 @@ def test_what_chosen_sequences_share_follows_from_their_neighbors(sequences, see
     found = shared_with_previous(by_tokens.shared, chosen)
     for n, (a, b) in enumerate(itertools.pairwise(chosen), start=1):
         assert found[n] == shared_tokens(arrays[by_tokens.order[a]], arrays[by_tokens.order[b]])
+
+
+def fullest_row_by_row(tokens, needs, order, shape):
+    """Best fit as it is defined: every row is looked at."""
+    rows, left = [], []
+    for tree in order:
+        wanted = np.append(tokens[tree], needs[tree])
+        able = [(room[0], row) for row, room in enumerate(left) if (room >= wanted).all()]
+        row = min(able)[1] if able else len(rows)
+        if row == len(rows):
+            rows.append([])
+            left.append(np.array([shape.tokens, *shape.needs]))
+        rows[row].append(tree)
+        left[row] = left[row] - wanted
+    return rows
+
+
+@pytest.mark.parametrize("comparisons", [0, 12])
+def test_each_tree_goes_to_the_fullest_row_that_can_hold_it(comparisons):
+    rng = np.random.default_rng(0)
+    shape = RowShape(tokens=1000, reads=20, slots=30, comparisons=comparisons)
+    count = 300
+    tokens = rng.integers(20, 400, count)
+    needs = np.stack(
+        [rng.integers(1, 12, count), rng.integers(1, 20, count), rng.integers(0, comparisons // 2 + 1, count)], axis=1
+    )  # fmt: skip
+    order = rng.permutation(count)
+    found = fit_into_rows(tokens, needs, order=order, shape=shape)
+    assert found == fullest_row_by_row(tokens, needs, order.tolist(), shape)
