@@ -68,18 +68,22 @@ def run(out: Path, *, minutes: float, only: list[str] | None, again: list[str], 
         if not wanted or (path.is_file() and one.name not in again):
             continue
         if missing := one.missing():
-            print(f"{one.name}: not measured: {missing} is not installed", flush=True)
+            print(f"{one.name}: not measured: not installed: {', '.join(missing)}", flush=True)
             continue
         left = end - time.monotonic()
         if left < LEAST_SECONDS:
             print("time is over; the same command resumes from here", flush=True)
             break
-        print(f"{one.name} ...", flush=True)
+        replaced = one.replaced()
+        without = f" (not installed: {', '.join(replaced)})" if replaced else ""
+        print(f"{one.name}{without} ...", flush=True)
         measured = _in_a_process(one, seconds=min(one.seconds, left), tiny=tiny)
         if measured.get("cut off") and left < one.seconds:
             print("time is over; the same command measures this one anew", flush=True)
             break
-        _write(path, {"measurement": one.name, "expected": one.expected, **measured})
+        _write(
+            path, {"measurement": one.name, "expected": one.expected, "not installed": replaced, **measured}
+        )
     show(out)
 
 

@@ -15,17 +15,29 @@ TOKENS = 8192
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """`run(tiny)` measures in a process of its own and returns what is kept; `seconds` is the most that it may take."""
+    """`run(tiny)` measures in a process of its own and returns what is kept; `seconds` is the most that it may take.
+
+    Without what it `needs` it is not measured, without what it `prefers` it is measured otherwise.
+    """
 
     name: str
     run: Callable[[bool], dict[str, Any]]
     seconds: int
     expected: str = ""
     needs: tuple[str, ...] = ()
+    prefers: tuple[str, ...] = ()
 
-    def missing(self) -> str:
-        """What is not installed that it needs; empty if nothing is."""
-        return ", ".join(name for name in self.needs if importlib.util.find_spec(name) is None)
+    def missing(self) -> list[str]:
+        """What is not installed that it needs."""
+        return _not_installed(self.needs)
+
+    def replaced(self) -> list[str]:
+        """What is not installed that it would take."""
+        return _not_installed(self.prefers)
+
+
+def _not_installed(names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if importlib.util.find_spec(name) is None]
 
 
 def _step(name: str, seconds: int, expected: str = "", **case: Any) -> Measurement:
@@ -110,7 +122,8 @@ MEASUREMENTS = (
         name="step/0.5B/TRL",
         seconds=420,
         run=lambda tiny: steps.trl(_SMALL, tiny=tiny),
-        needs=("torch", "transformers", "trl"),
+        needs=("torch", "transformers", "trl", "datasets"),
+        prefers=("flash_attn",),
         expected="a quarter of the tree layout's responses a second",
     ),
 )

@@ -61,8 +61,9 @@ class Example:
 
 @dataclass(frozen=True)
 class Measurement:
-    """First loss before any update, and the seconds of every timed step."""
+    """The way that attention is computed, the first loss before any update, and the seconds of every timed step."""
 
+    attention: str
     first_loss: float
     step_seconds: list[float]
 
@@ -92,6 +93,10 @@ def load_model(folder: str, *, dtype: str) -> PreTrainedModel:
     attention = "flash_attention_2" if flash else "sdpa"
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[dtype], attn_implementation=attention)
     return model.to(torch.get_default_device())
+
+
+def attention_of(model: PreTrainedModel) -> str:
+    return model.config._attn_implementation
 
 
 def peak_rss_mb() -> int:
@@ -170,7 +175,9 @@ def train_with_loop(
         optimizer.zero_grad(set_to_none=True)
         step_seconds.append(time.perf_counter() - start)
         losses.append(loss.item())
-    return Measurement(first_loss=losses[0], step_seconds=step_seconds[WARMUP_STEPS:])
+    return Measurement(
+        attention=attention_of(model), first_loss=losses[0], step_seconds=step_seconds[WARMUP_STEPS:]
+    )
 
 
 class StepClock(transformers.TrainerCallback):
@@ -255,7 +262,11 @@ def train_with_trl(
         with torch.no_grad():
             first_loss = trainer.compute_loss(model, next(iter(trainer.get_train_dataloader()))).item()
         trainer.train()
-    return Measurement(first_loss=first_loss, step_seconds=np.diff(clock.times)[WARMUP_STEPS:].tolist())
+    return Measurement(
+        attention=attention_of(model),
+        first_loss=first_loss,
+        step_seconds=np.diff(clock.times)[WARMUP_STEPS:].tolist(),
+    )
 
 
 def measure(arguments: argparse.Namespace, batches: list[list[Example]]) -> Measurement:
@@ -317,6 +328,7 @@ def main() -> None:
         "dtype": arguments.dtype,
         "batch_size": arguments.batch_size,
         "steps": len(measurement.step_seconds),
+        "attention": measurement.attention,
         "gradient_checkpointing": arguments.gradient_checkpointing,
         "threads": arguments.threads,
         "seconds_per_step": seconds_per_step,

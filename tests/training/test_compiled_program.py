@@ -9,8 +9,8 @@ import functools
 
 import jax
 import pytest
-from compiled_text import HOST, Operation, operations
 
+from benchmarks.compiled_text import HOST, Operation, operations
 from socsci_jax.data.trees import RowShape
 from socsci_jax.feasibility.memory import LIKE_AN_ACCELERATOR, step_operands
 from socsci_jax.models import vocabulary
@@ -109,6 +109,7 @@ def test_under_fsdp_a_layer_is_gathered_once_in_each_pass_and_reduced_once():
 
 
 def test_under_fsdp_the_vocabulary_is_gathered_once_and_its_gradient_scattered_once():
+    assert sum(o.runs for o in compiled("fsdp") if V * D in o.sizes) == 1
     assert [n for n in sizes("fsdp", "all-gather", loops=False) if n >= V * D] == [V * D]
     assert sizes("fsdp", "reduce-scatter", loops=False) == [V * D // 8]
     assert max(sizes("fsdp", "all-reduce", loops=False)) < V * D // 8
@@ -125,6 +126,34 @@ def test_data_parallel_gradients_are_reduced_once_a_layer():
     assert not sizes("data", "all-gather", loops=True) + sizes("data", "all-gather", loops=False)
     # The table's two gradients, as embedding and as output projection.
     assert sizes("data", "all-reduce", loops=False).count(V * D) == 2
+
+
+PROGRAM = """HloModule step
+
+%body (x: f32[4]) -> f32[4] {
+  %sum = f32[4]{0} all-reduce-start(%x), to_apply=%add
+  ROOT %chosen = f32[4]{0} conditional(%p, %sum, %sum), branch_computations={%left, %right}
+}
+
+%left (x: f32[4]) -> f32[4] {
+  ROOT %all = (f32[8]{0}, bf16[2,2]{1,0}) all-gather(%x), dimensions={0}
+}
+
+ENTRY %main (x: f32[4]) -> f32[4] {
+  %loop = f32[4]{0} while(%x), condition=%more, body=%body, backend_config={"known_trip_count":{"n":"3"}}
+  %there = f32[4]{0:S(5)} copy(%loop)
+  ROOT %twice = f32[4]{0} while(%there), condition=%more, body=%body
+}
+"""
+
+
+def test_operations_are_counted_as_often_as_the_loops_run_that_they_stand_in():
+    assert operations(PROGRAM) == [
+        Operation("all-reduce", (4,), 16, loops=1, runs=3 + 1),
+        Operation("conditional", (4,), 16, loops=1, runs=3 + 1),
+        Operation("all-gather", (8, 4), 40, loops=1, runs=3 + 1),
+        Operation("host-copy", (4,), 16, loops=0, runs=1),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import math
 import re
+from collections.abc import Callable
 
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 # Ways to the host: callbacks, feeds, sends; and copies into the host's memory.
@@ -15,24 +17,29 @@ _BYTES |= {"s64": 8, "u64": 8, "f64": 8}
 # `%name = f32[8,64]{1,0} all-gather(...)`; the result may be a tuple.
 _LINE = re.compile(r"^\s*(?:ROOT )?%?[\w.-]+ = (?P<result>\(.*?\)|\S+) (?P<operation>[\w-]+)\(")
 _CALLED = re.compile(r"(?:to_apply|body|condition|calls|true_computation|false_computation)=%?([\w.-]+)")
+_TURNS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
 
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """One operation: its kind, the elements and bytes of its result, and in how many loops it stands."""
+    """One operation: its kind, the elements and bytes of its result, in how many loops it stands, how often it runs.
+
+    Loops whose number of turns the compiler does not know count once.
+    """
 
     kind: str
     sizes: tuple[int, ...]
     bytes: int
     loops: int
+    runs: int
 
 
 def operations(text: str) -> list[Operation]:
     """Every collective, conditional and way to the host of a compiled program (`compiled.as_text()`)."""
     lines = _computations(text)
-    depth = _depths(text, lines)
+    place_of = _places(text, lines)
     found = []
     for name, body in lines.items():
         for line in body:
@@ -49,22 +56,9 @@ def operations(text: str) -> list[Operation]:
                     (_BYTES.get(dtype, 0), math.prod(map(int, filter(None, shape.split(",")))))
                     for dtype, shape in _ARRAY.findall(match["result"])
                 ]
-                found.append(
-                    Operation(
-                        kind, tuple(n for _, n in arrays), sum(b * n for b, n in arrays), depth.get(name, 0)
-                    )
-                )
+                sizes, in_bytes = tuple(n for _, n in arrays), sum(b * n for b, n in arrays)
+                found.append(Operation(kind, sizes, in_bytes, *place_of(name)))
     return found
-
-
-def counts(text: str) -> dict[tuple[str, str], tuple[int, int]]:
-    """(kind, "inside" or "outside" of loops) -> how many there are, and bytes of their results."""
-    totals: dict[tuple[str, str], list[int]] = collections.defaultdict(lambda: [0, 0])
-    for operation in operations(text):
-        total = totals[operation.kind, "inside" if operation.loops else "outside"]
-        total[0] += 1
-        total[1] += operation.bytes
-    return {key: tuple(total) for key, total in sorted(totals.items())}
 
 
 def _computations(text: str) -> dict[str, list[str]]:
@@ -82,23 +76,29 @@ def _computations(text: str) -> dict[str, list[str]]:
     return found
 
 
-def _depths(text: str, lines: dict[str, list[str]]) -> dict[str, int]:
-    """In how many loops each computation stands, at most."""
-    calls: dict[str, list[tuple[str, int]]] = {}
+def _places(text: str, lines: dict[str, list[str]]) -> Callable[[str], tuple[int, int]]:
+    """Computation -> in how many loops it stands, at most, and how often it runs."""
+    callers: dict[str, list[tuple[str, int | None]]] = collections.defaultdict(list)
     for name, body in lines.items():
         for line in body:
-            loop = int(" while(" in line)
             called = _CALLED.findall(line)
             for branches in _BRANCHES.findall(line):
                 called += [branch.strip().lstrip("%") for branch in branches.split(",")]
-            calls.setdefault(name, []).extend((other, loop) for other in called)
+            turns = _TURNS.search(line)
+            times = (int(turns[1]) if turns else 1) if " while(" in line else None
+            for other in called:
+                callers[other].append((name, times))
     entry = re.search(r"^ENTRY %?([\w.-]+)", text, re.MULTILINE)[1]
-    depth = {entry: 0}
-    todo = [entry]
-    while todo:
-        name = todo.pop()
-        for other, loop in calls.get(name, ()):
-            if depth.get(other, -1) < depth[name] + loop:
-                depth[other] = depth[name] + loop
-                todo.append(other)
-    return depth
+
+    @functools.cache
+    def place(name: str) -> tuple[int, int]:
+        if name == entry:
+            return 0, 1
+        loops, runs = 0, 0
+        for caller, times in callers[name]:
+            outer, often = place(caller)
+            loops = max(loops, outer + (times is not None))
+            runs += often * (times or 1)
+        return loops, runs
+
+    return place
