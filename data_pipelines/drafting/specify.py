@@ -25,6 +25,7 @@ from data_pipelines.drafting.specify_people import attribute_tree, exclusions, p
 from data_pipelines.drafting.wording import LOOP
 from data_pipelines.formats.tables import format_of
 from socsci_jax.studies.specification import Specification
+from socsci_jax.studies.specification_files import specification_of
 from socsci_jax.studies.specification_parts import SourceFile
 
 MOST_SINGLE_HOLES = 4
@@ -51,7 +52,7 @@ def specify(
         for study, members in zip(names, groups.values(), strict=True)
     }
     _whole_design(draft, reading)
-    return Specification.model_validate(
+    return specification_of(
         {
             "source": design.survey.title,
             "files": {
@@ -65,7 +66,8 @@ def specify(
             "studies": studies,
             "provenance": draft.provenance,
             "unresolved": draft.unresolved,
-        }
+        },
+        where=survey_path,
     )
 
 

@@ -19,6 +19,7 @@ from data_pipelines.formats.qualtrics.questionnaire import Choice
 from data_pipelines.formats.tables import TABLE_FORMATS, Table, format_of, read_table
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import Specification
+from socsci_jax.studies.specification_files import specification_of
 from socsci_jax.studies.specification_parts import TO_BE_WRITTEN, SourceFile
 from socsci_jax.wording import counted
 
@@ -63,8 +64,8 @@ def draft_of_table(path: Path) -> TableDraft:
     draft.drawn(study, [one.name for one in columns if one.role == "element"])
     draft.unwritten(study)
     draft.finished(study)
-    specification = Specification.model_validate(
-        {**study, "provenance": draft.provenance, "unresolved": draft.unresolved}
+    specification = specification_of(
+        {**study, "provenance": draft.provenance, "unresolved": draft.unresolved}, where=str(table.name)
     )
     return TableDraft(specification=specification, lines=tuple(_lines(table, columns)))
 

@@ -48,16 +48,21 @@ def parse_specification(text: str, *, where: str) -> Specification:
         raise InputError(
             f"{where}: a specification is a mapping of keys such as study, files, factors, outcomes."
         )
+    specification = specification_of(tree, where=where)
+    if listed := list(problems(specification)):
+        raise refusal(where, listed)
+    return specification
+
+
+def specification_of(tree: dict[str, Any], *, where: str) -> Specification:
+    """The specification that a tree holds, be it complete or a draft; raises InputError for values that none may hold."""
     try:
-        specification = Specification.model_validate(tree)
+        return Specification.model_validate(tree)
     except pydantic.ValidationError as error:
         listed = _structure_problems(error)
         if "study" in tree:
             listed = [problem.removeprefix(f"studies.{tree['study']}.") for problem in listed]
         raise refusal(where, listed) from None
-    if listed := list(problems(specification)):
-        raise refusal(where, listed)
-    return specification
 
 
 def refusal(where: str, listed: list[str]) -> InputError:

@@ -41,6 +41,17 @@ def only_study(draft):
 # --- arms -------------------------------------------------------------------------------------------------------
 
 
+def test_an_element_of_the_flow_without_an_id_is_named_by_its_place(tmp_path):
+    folder = q.two_arms(tmp_path / "kim")
+    survey = folder / "survey.qsf"
+    survey.write_text(survey.read_text().replace('"Type": "Standard", "FlowID": "FL_9"', '"Type": "Unknown"'))
+    draft = draft_by_rules(folder)
+    assert [level.name for level in draft.design.factors["FL_7"].levels] == [
+        "Warm Kim",
+        "element 4 of the flow",
+    ]
+
+
 @pytest.mark.parametrize("assigned", ["split", "joined", "none"])
 def test_arms_are_told_by_display_order_or_by_questions_of_one_arm(tmp_path, assigned):
     draft = draft_by_rules(q.two_arms(tmp_path / "kim", assigned=assigned))

@@ -192,6 +192,8 @@ def _flow_node(path: Path, part: dict, *, depth: int, left: list[int]) -> FlowNo
             f"{path}: the survey flow is nested deeper than {MAX_FLOW_DEPTH} or has more than "
             f"{MAX_FLOW_ELEMENTS} elements."
         )
+    # A level may be named after it.
+    own_id = _text(part.get("FlowID")) or f"element {MAX_FLOW_ELEMENTS - left[0]} of the flow"
     kind = _FLOW_KINDS.get(_text(part.get("Type")), "other")
     listed = _items(part.get("Flow"))
     children = tuple(
@@ -199,7 +201,7 @@ def _flow_node(path: Path, part: dict, *, depth: int, left: list[int]) -> FlowNo
     )
     shown = _count(part.get("SubSet"))
     return FlowNode(
-        id=_text(part.get("FlowID")),
+        id=own_id,
         kind=kind,
         type=_text(part.get("Type")),
         name=plain_text(_text(part.get("Description"))),
