@@ -92,7 +92,9 @@ def test_prompt_ids_are_those_of_training(exported, layout):
         assert ids == [int(i) for i in ours]
 
 
-@pytest.mark.parametrize("layout", [STUDY_FIRST, SEVERAL], ids=lambda layout: layout.name)
+@pytest.mark.parametrize(
+    "layout", [STUDY_FIRST, pytest.param(SEVERAL, marks=pytest.mark.slow)], ids=lambda layout: layout.name
+)
 def test_the_distribution_is_that_of_the_default_client(exported, layout):
     client = transformers.AutoTokenizer.from_pretrained(exported)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(exported).eval()

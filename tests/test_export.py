@@ -91,7 +91,7 @@ def stops_before(monkeypatch, number: int, error: BaseException) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("mesh", [one_device, eight_devices])
-@pytest.mark.parametrize("family", ["qwen2", "llama"])
+@pytest.mark.parametrize("family", ["qwen2", pytest.param("llama", marks=pytest.mark.slow)])
 def test_an_export_has_every_bit_of_what_was_trained(tmp_path, monkeypatch, family, mesh, dtype):
     """From checkpoints of one device and of eight, read and written a few rows at a time."""
     source = save(huggingface_model(family), tmp_path / "source", dtype=dtype)

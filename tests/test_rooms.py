@@ -1,6 +1,7 @@
 """The architecture: which package may import which, and that nothing heavy is loaded before it is needed."""
 
 import ast
+import functools
 import graphlib
 import resource
 import subprocess
@@ -55,6 +56,7 @@ LAYERS = (
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 
+@functools.cache
 def imports(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):

@@ -45,7 +45,7 @@ def run_recipe(world, output, **changes) -> dict:
     return recipe
 
 
-@pytest.mark.parametrize("kind", ["contrast", "profiled"])
+@pytest.mark.parametrize("kind", ["contrast", pytest.param("profiled", marks=pytest.mark.slow)])
 def test_a_run_that_is_stopped_sees_the_same_contrasts_again(world, tmp_path, monkeypatch, kind):
     objective = {"kind": kind, "effects": {"personas": 4, "personas_per_study": 8}}
 

@@ -232,6 +232,7 @@ def test_eight_devices_compute_what_brute_force_does(world, case, effects):
     assert_trees_close(jax.device_get(found), gradients, 1e-5)
 
 
+@pytest.mark.slow
 def test_a_mixture_is_the_sum_of_its_parts(world):
     shards = contrast_shards(world, kind="answers")
     plain = BatchPlan(shards.lengths.plain, rows=2, tokens_per_row=1024, branches_per_tree=4, seed=0)
