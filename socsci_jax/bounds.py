@@ -16,12 +16,13 @@ TEXT_BYTES = 64 * MIB
 GROWTH = 200
 GROWN_BYTES = 64 * MIB
 TABLE_ROWS = 10**9
+TABLE_COLUMNS = 20_000
 # What the rows of a small Parquet file may take in memory: one text that every row repeats is kept once in the file.
 SMALL_TABLE_BYTES = 8 * MIB
 TABLE_BYTES = 2 * 1024 * MIB
 TABLE_CELL_BYTES = 100_000_000
 HIDDEN_BYTES = 512 * MIB  # 6,000 items of a model of 8,192 features take 94 MiB
-COUNTED_PEOPLE = 10**7  # that one table of counts stands for
+COUNTED_PEOPLE = 2 * 10**6  # that one table of counts stands for
 
 # Models.
 LAYERS = 1_000

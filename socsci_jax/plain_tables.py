@@ -124,8 +124,10 @@ def open_table(path: str | Path) -> PlainTable:
     if problem is not None and not any("read " in note for note in table.notes):
         raise problem
     columns = [
-        pl.Series(c.name, [None if cell in table.missing.get(c.name, ()) else cell for cell in c], pl.String)
-        for c in table.frame.iter_columns()
+        column.set(column.is_in(sorted(table.missing[column.name])), None)
+        if column.name in table.missing
+        else column
+        for column in table.frame.iter_columns()
     ]
     names = set(table.frame.columns)
     if again := [name for name in sorted(names) if name.endswith(" (1)") and f"{name[:-4]} (2)" in names]:

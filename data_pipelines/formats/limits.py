@@ -7,12 +7,13 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from socsci_jax import bounds
 from socsci_jax.errors import InputError
 
 # A deposit's table or document, unpacked.  Larger ones are converted with their own tools first.
 LARGEST_FILE = 512 * 2**20
 LARGEST_DOCUMENT = 64 * 2**20
-MOST_COLUMNS = 20_000
+MOST_COLUMNS = bounds.TABLE_COLUMNS
 MOST_CELLS = 100_000_000
 MOST_ARCHIVE_FILES = 10_000
 _PACKED_TABLES = (".csv", ".tsv", ".tab")
@@ -29,6 +30,8 @@ def read_bytes(path: Path, *, most: int = LARGEST_FILE) -> bytes:
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
+        if packed:
+            most = min(most, max(bounds.GROWN_BYTES, bounds.GROWTH * path.stat().st_size))
         with gzip.open(path, "rb") if packed else path.open("rb") as file:
             content = file.read(most + 1)
     except FileNotFoundError:

@@ -28,6 +28,8 @@ SLACK = 0.1
 # How much features may change the logarithm of the scale, for one standard deviation.
 PULL = 0.1
 CONVERGED = 150
+# Of any number that was learned; what is larger comes from no calibration.
+LARGEST = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,8 +155,12 @@ class Calibration:
             "weights": GRID.shape,
         }
         for name, shape in shapes.items():
-            if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
-                raise ValueError(f"{name} is not {shape} finite numbers")
+            if arrays[name].shape != shape or not (np.abs(arrays[name]) <= LARGEST).all():
+                raise ValueError(f"{name} is not {shape} numbers of at most {LARGEST:g}")
+        for feature in features:
+            ends = (feature.mean, feature.sd, feature.least, feature.most)
+            if not (feature.sd > 0 and feature.least <= feature.most and np.abs(ends).max() <= LARGEST):
+                raise ValueError(f"feature {feature.name!r} has no range")
         return cls(
             features=features, studies=int(content["studies"]), contrasts=int(content["contrasts"]), **arrays
         )

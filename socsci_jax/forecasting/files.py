@@ -47,6 +47,7 @@ _READ: dict[str, Mapping[str, Any]] = {
     "personas": {"participant_id": pl.String},
     "past_measures": {"measure": pl.String, "value": pl.Float64},
 }
+_LARGEST = 1e9
 _FILLED = ("study", "outcome", "condition", "reference", "item_id", "lo", "hi")
 ITEM_TEXTS = ("item_id", "study_id", "condition", "outcome")
 
@@ -68,6 +69,8 @@ class SavedForecast:
             if found.schema.get(column) != dtype:
                 kind = found.schema.get(column, "missing")
                 raise InputError(f"{file}: column {column!r} is {kind}, needed {dtype}; {_AGAIN}.")
+            if dtype == pl.Float64 and not found[column].drop_nulls().is_between(-_LARGEST, _LARGEST).all():
+                raise InputError(f"{file}: column {column!r} holds what is no such number; {_AGAIN}.")
             if column in _FILLED and found[column].null_count():
                 raise InputError(f"{file}: column {column!r} has empty cells; {_AGAIN}.")
         return found

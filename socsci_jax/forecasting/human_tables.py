@@ -22,6 +22,12 @@ def arms_of_table(
     InputError for a table without conditions or without one of the outcomes, and for a forecast in which two studies
     share an outcome's name, which the table cannot tell apart.
     """
+    odd = [name for name, kind in data.schema.items() if kind.is_nested() or kind == pl.Binary]
+    if odd := [name for name in odd if name in ("condition", "outcome", "value", "weight", *arms["outcome"])]:
+        raise InputError(
+            f"the data have lists, records or bytes in column {odd[0]!r}; give one value in each cell."
+        )
+    data = data.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     if "condition" not in data.columns:
         raise InputError(f"the data have no column 'condition'; found {data.columns[:10]}.")
     shared = arms.group_by("outcome").agg(pl.col("study").n_unique()).filter(pl.col("study") > 1)

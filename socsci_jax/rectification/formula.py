@@ -109,6 +109,10 @@ def design(formula: Formula, frame: pl.DataFrame) -> Design:
 
 
 def _variable(column: pl.Series, categorical: bool) -> pl.Series:
+    if column.dtype.is_nested() or column.dtype == pl.Binary:
+        raise InputError(
+            f"Column {column.name!r} holds lists, records or bytes; give one value in each cell."
+        )
     if column.dtype == pl.Boolean:
         column = column.cast(pl.Int8)
     if column.dtype == pl.Int128:  # a number of more than 18 digits, which pandas has no type for

@@ -62,6 +62,8 @@ def read_short_scale(scale: ScaleLike) -> Scale:
         return scale
     if isinstance(scale, Mapping):
         return _of_labels(dict(scale.items()), shown=repr(scale))
+    if not isinstance(scale, str | Sequence):
+        raise InputError(f"scale {scale!r} cannot be read; {_FORMS}.")
     if not isinstance(scale, str):
         return _of_labels(dict(enumerate(scale, start=1)), shown=repr(scale))
     if match := _RANGE.fullmatch(scale):

@@ -217,7 +217,7 @@ def _check_beside(scale: Scale) -> None:
 
 def is_answer(value: object) -> bool:
     """True for a finite number that float64 holds exactly enough to be compared."""
-    return isinstance(value, int | float) and math.isfinite(value) and abs(value) <= LARGEST_ANSWER
+    return isinstance(value, int | float) and abs(value) <= LARGEST_ANSWER  # nor infinite or NaN
 
 
 def exact_number(value: float) -> Number:

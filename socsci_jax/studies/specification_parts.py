@@ -230,7 +230,9 @@ def _orders(value: object) -> object:
 
 def _questions(value: object) -> object:
     names = (value,) if isinstance(value, str) else value
-    return dict.fromkeys(names, "") if isinstance(names, list | tuple) else names
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        return dict.fromkeys(names, "")
+    return names
 
 
 class Multiverse(Block):

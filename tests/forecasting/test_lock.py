@@ -230,3 +230,17 @@ def test_a_forecast_that_is_not_whole_is_refused_in_a_sentence(locked, tmp_path,
         change(pl.read_parquet(copy / name)).write_parquet(copy / name)
     with pytest.raises(InputError, match="make the forecast again"):
         lock(copy, tmp_path / "other")
+
+
+@pytest.mark.parametrize("kind", [pl.List(pl.Float64), pl.Binary, pl.Categorical])
+def test_answers_of_every_type_are_read_or_refused_in_a_sentence(locked, kind):
+    answers = planted(locked, np.ones(locked.forecast.table("effects").height), people=40)
+    values = answers["value"]
+    odd = (
+        pl.Series([[v] for v in values]) if kind == pl.List(pl.Float64) else values.cast(pl.String).cast(kind)
+    )
+    if kind == pl.Categorical:
+        assert score(locked, answers.with_columns(value=odd)).value("rmse_forecast") == pytest.approx(1.0)
+    else:
+        with pytest.raises(InputError, match="'value'; give one value in each cell"):
+            score(locked, answers.with_columns(value=odd))

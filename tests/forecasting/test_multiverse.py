@@ -9,6 +9,7 @@ import pytest
 from forecast_world import invented_collection
 
 from benchmarks.multiverse import people, varied_study
+from socsci_jax.errors import InputError
 from socsci_jax.forecasting.composites import Composite
 from socsci_jax.forecasting.files import read_forecast, write_forecast
 from socsci_jax.forecasting.forecast import forecast
@@ -20,6 +21,7 @@ from socsci_jax.forecasting.tiers import tiers
 from socsci_jax.simulation.assignment import asking_of, assign, in_turn
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import VARIANT
+from socsci_jax.studies.specification_files import parse_specification
 from socsci_jax.studies.variants import CHECKED, VariantPredictions
 
 DECLARED = "{orders: reversed, persona_formats: [sentences, reversed], swaps: [gender, age], drift: gender, assignment: ASSIGNED}"
@@ -289,3 +291,9 @@ def test_predictions_of_a_persona_that_weighs_nothing_are_left_out():
     weights = dict.fromkeys(personas["participant_id"], 1.0) | {"0": 0.0}
     curve, _ = specification_curve(found.predictions, study, weights=weights)
     assert (curve["personas"] == 11).all()
+
+
+@pytest.mark.parametrize("drift", ["[[]]", "[{a: b}]", "[[a, b]]"])
+def test_attributes_to_ask_for_are_texts(drift):
+    with pytest.raises(InputError, match="multiverse"):
+        parse_specification(f"study: s\nmultiverse: {{drift: {drift}}}\noutcomes: {{}}\n", where="x.yaml")
