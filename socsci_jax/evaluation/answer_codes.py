@@ -32,77 +32,90 @@ def controls_of(item_by_id: Mapping[str, Item]) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class AnswerCodes:
-    """The answers that are on a scale of levels, in the order of the labeled ones.
+    """The answers [A] that are on a scale of levels, in the order of the labeled ones.
 
-    `frame` has item_id, study_id, outcome, participant_id, part, `scale` (a number in `levels`), `code` (index of the
-    level) and `weight`: the survey weight, 0 where only others of the item have one, 1 where nobody has.
+    `item_a` and `outcome_a` are numbers in `items` and `outcomes`, `code_a` the index of the level, `weight_a` the survey
+    weight: 0 where only others of the item have one, 1 where nobody has.
     """
 
-    frame: pl.DataFrame
-    levels: tuple[tuple[Number, ...], ...]
+    items: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+    participants: pl.Series
+    item_a: np.ndarray
+    outcome_a: np.ndarray
+    code_a: np.ndarray
+    weight_a: np.ndarray
 
     @classmethod
     def of(cls, labeled: pl.DataFrame, item_by_id: Mapping[str, Item]) -> AnswerCodes:
-        """From answers with study_id, outcome and part, as `Split.label` gives them."""
+        """From answers with study_id and outcome, as `Split.label` gives them."""
         scales = scales_of(item_by_id)
-        numbers: dict[tuple[Number, ...], int] = {}
-        asked = labeled["item_id"].unique(maintain_order=True).to_list()
-        of_levels = [(i, scales[i].levels) for i in asked if scales[i].kind == "levels"]
-        items = pl.DataFrame(
-            [(item_id, numbers.setdefault(levels, len(numbers))) for item_id, levels in of_levels],
-            schema={"item_id": pl.String, "scale": pl.UInt32},
-            orient="row",
+        asked = labeled.select("item_id", "study_id", "outcome").unique("item_id", maintain_order=True)
+        items: list[str] = []
+        of_items: list[int] = []
+        outcomes: dict[Outcome, int] = {}
+        for item_id, study, outcome in asked.iter_rows():
+            if scales[item_id].kind == "levels":
+                items.append(item_id)
+                place = (study, outcome, scales[item_id].levels)
+                of_items.append(outcomes.setdefault(place, len(outcomes)))
+        places = pl.DataFrame({"item_id": pl.Series(items, dtype=pl.String)}).with_columns(
+            item=pl.int_range(pl.len(), dtype=pl.UInt32), of=pl.Series(of_items, dtype=pl.UInt32)
         )
-        codes = pl.DataFrame(
-            [(k, float(level), code) for levels, k in numbers.items() for code, level in enumerate(levels)],
-            schema={"scale": pl.UInt32, "value": pl.Float64, "code": pl.Int64},
+        levels = pl.DataFrame(
+            [(k, float(level), code) for (*_, at), k in outcomes.items() for code, level in enumerate(at)],
+            schema={"of": pl.UInt32, "value": pl.Float64, "code": pl.Int32},
             orient="row",
         )
         weight = pl.col("weight") if "weight" in labeled.columns else pl.lit(None, pl.Float64)
         known = weight.is_finite().fill_null(False) & (weight > 0)
         frame = (
-            labeled.with_columns(weight=pl.when(known).then(weight))
-            .select("item_id", "study_id", "outcome", "participant_id", "part", "value", "weight")
-            .join(items, on="item_id", how="inner", maintain_order="left")
-            .join(codes, on=["scale", "value"], how="inner", maintain_order="left")
-            .drop("value")
+            labeled.select("item_id", "participant_id", "value", weight=pl.when(known).then(weight))
+            .join(places, on="item_id", how="inner", maintain_order="left")
+            .drop("item_id")
+            .join(levels, on=["of", "value"], how="inner", maintain_order="left")
         )
-        if frame["weight"].count():
-            weighted = pl.col("weight").count().over("item_id") > 0
-            frame = frame.with_columns(pl.when(weighted).then(pl.col("weight").fill_null(0.0)).otherwise(1.0))
-        else:
-            frame = frame.with_columns(weight=pl.lit(1.0))
-        return cls(frame, tuple(numbers))
-
-    def of_part(self, part: str) -> AnswerCodes:
-        return AnswerCodes(self.frame.filter(pl.col("part") == part), self.levels)
+        weighted = pl.col("weight").count().over("item") > 0 if frame["weight"].count() else pl.lit(False)
+        weights = pl.when(weighted).then(pl.col("weight").fill_null(0.0)).otherwise(1.0)
+        return cls(
+            items=tuple(items),
+            outcomes=tuple(outcomes),
+            participants=frame["participant_id"],
+            item_a=frame["item"].to_numpy(),
+            outcome_a=frame["of"].to_numpy(),
+            code_a=frame["code"].to_numpy(),
+            weight_a=frame.select(weights).to_series().to_numpy(),
+        )
 
     @functools.cached_property
-    def by_outcome(self) -> dict[Outcome, pl.DataFrame]:
-        """The answers to each outcome, over its conditions."""
-        parts = self.frame.partition_by("study_id", "outcome", "scale", as_dict=True, maintain_order=True)
-        return {(study, outcome, self.levels[scale]): rows for (study, outcome, scale), rows in parts.items()}
+    def sizes(self) -> np.ndarray:
+        """How many levels each outcome has."""
+        return np.array([len(levels) for *_, levels in self.outcomes], dtype=int)
 
     def counts(self, *, weighted: bool = True) -> dict[Outcome, np.ndarray]:
         """How often each level [L] of an outcome was answered, over its conditions."""
-        return {
-            key: np.bincount(
-                rows["code"].to_numpy(),
-                weights=rows["weight"].to_numpy() if weighted else None,
-                minlength=len(key[2]),
-            )
-            for key, rows in self.by_outcome.items()
-        }
+        starts = np.concatenate([[0], np.cumsum(self.sizes)])
+        weights = self.weight_a if weighted else None
+        flat = np.bincount(starts[self.outcome_a] + self.code_a, weights=weights, minlength=starts[-1])
+        return dict(zip(self.outcomes, np.split(flat, starts[1:-1]), strict=True)) if self.outcomes else {}
 
-    def counts_by_item(self) -> Iterator[tuple[list[str], tuple[Number, ...], np.ndarray]]:
-        """Items that have the same levels, these levels [L], and how often each was answered [items, L]."""
-        for (scale,), rows in self.frame.partition_by("scale", as_dict=True, maintain_order=True).items():
-            ids = rows["item_id"].unique(maintain_order=True)
-            at = rows["item_id"].replace_strict(ids, pl.int_range(len(ids), eager=True)).to_numpy()
-            size = len(self.levels[scale])
-            flat = np.bincount(
-                at * size + rows["code"].to_numpy(),
-                weights=rows["weight"].to_numpy(),
-                minlength=len(ids) * size,
-            )
-            yield ids.to_list(), self.levels[scale], flat.reshape(len(ids), size)
+    def mean_shares(self) -> dict[int, np.ndarray]:
+        """Mean histogram [L] of items by their number of levels, each item counting once, oriented as it is."""
+        totals = np.bincount(self.item_a, weights=self.weight_a, minlength=len(self.items))
+        found = {}
+        size_a = self.sizes[self.outcome_a]
+        for size in np.unique(size_a).tolist():
+            at = size_a == size
+            shares = self.weight_a[at] / totals[self.item_a[at]]
+            sums = np.bincount(self.code_a[at], weights=shares, minlength=size)
+            found[size] = sums / np.unique(self.item_a[at]).size
+        return found
+
+    def shares_by_item(self) -> Iterator[tuple[str, Outcome, np.ndarray]]:
+        """Each item with answers, its outcome, and the shares [L] of its levels."""
+        order = np.argsort(self.item_a, kind="stable")
+        edges = np.flatnonzero(np.diff(self.item_a[order])) + 1
+        for at in np.split(order, edges) if order.size else ():
+            outcome = self.outcomes[self.outcome_a[at[0]]]
+            own = np.bincount(self.code_a[at], weights=self.weight_a[at], minlength=len(outcome[2]))
+            yield self.items[self.item_a[at[0]]], outcome, own / own.sum()

@@ -62,27 +62,24 @@ def background(parts: Sequence[Part], store: Attributed) -> Background:
     judged = dict.fromkeys(cell.item_id for part in parts for cell in part.cells)
     return Background(
         people=pl.DataFrame(list(_people(parts, store)), schema=_PEOPLE, orient="row"),
-        items=pl.DataFrame(list(_items(judged, store)), schema=_ITEMS, orient="row"),
+        items=_items(list(judged), store),
         studies=studies,
     )
 
 
-def _items(ids: Iterable[str], store: Items) -> Iterable[tuple[object, ...]]:
-    for item_id in ids:
-        item = store.item_by_id[item_id]
-        levels = [format_value(level) for level in item.scale.levels]
-        yield (
-            item_id,
-            item.study_id,
-            item.condition,
-            item.outcome,
-            item.stimulus,
-            item.question,
-            item.answer_format,
-            item.is_control,
-            levels,
-            list(item.scale.labels or [""] * len(levels)),
-        )
+def _items(ids: Sequence[str], store: Items) -> pl.DataFrame:
+    items = [store.item_by_id[item_id] for item_id in ids]
+    levels = [[format_value(level) for level in item.scale.levels] for item in items]
+    labels = [list(item.scale.labels or [""] * len(own)) for item, own in zip(items, levels, strict=True)]
+    texts = ("condition", "outcome", "stimulus", "question", "answer_format", "is_control")
+    columns = {
+        "item_id": ids,
+        "study": [item.study_id for item in items],
+        **{name: [getattr(item, name) for item in items] for name in texts},
+        "levels": levels,
+        "labels": labels,
+    }
+    return pl.DataFrame({name: pl.Series(name, columns[name], dtype=kind) for name, kind in _ITEMS.items()})
 
 
 def _people(parts: Sequence[Part], store: Attributed) -> Iterable[tuple[str, str | None, str | None, int]]:

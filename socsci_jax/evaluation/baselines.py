@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -57,15 +57,18 @@ class Baselines:
 
         `hidden` holds a model's hidden state at each item.
         """
-        answers = AnswerCodes.of(labeled, store.item_by_id)
-        training = answers.of_part(TRAIN)
+        training = AnswerCodes.of(labeled.filter(pl.col("part") == TRAIN), store.item_by_id)
+        trained_on = training.code_a.size > 0
         regression, trained = _regression(training, people, seed=seed)
+        answers = AnswerCodes.of(labeled, store.item_by_id)
         return cls(
-            marginals=training_marginals(counts for _, _, counts in training.counts_by_item()),
+            marginals=training.mean_shares(),
             counts=answers.counts(),
             trained=trained,
             regression=regression,
-            probe=_probe(answers, training, store, hidden, seed=seed) if hidden else None,
+            probe=_probe(training if trained_on else answers, store, hidden, trained=trained_on, seed=seed)
+            if hidden
+            else None,
             others=others,
             again=again or {},
         )
@@ -82,11 +85,12 @@ class Baselines:
         """
         found = {
             DEMOGRAPHICS: self._by_demographics(cell),
-            MEAN_OF_PREDICTORS: self._mean_of_predictors(cell),
+            MEAN_OF_PREDICTORS: self.mean_of_predictors(cell),
         }
         return {name: rows for name, rows in found.items() if rows is not None}
 
-    def _mean_of_predictors(self, cell: Cell) -> np.ndarray | None:
+    def mean_of_predictors(self, cell: Cell) -> np.ndarray | None:
+        """The mean of all predictors that predict everybody of a cell [N, L]; None unless all do."""
         predicted = [cell.predicted_nl, *(index.of_people(cell) for index in self.others)]
         if not self.others or any(rows is None or not np.isfinite(rows).all() for rows in predicted):
             return None
@@ -118,16 +122,14 @@ class Baselines:
 
 
 def _probe(
-    answers: AnswerCodes, training: AnswerCodes, store: Items, hidden: Mapping[str, np.ndarray], *, seed: int
+    answers: AnswerCodes, store: Items, hidden: Mapping[str, np.ndarray], *, trained: bool, seed: int
 ) -> Probe | None:
-    """Learned from the training part; from all answers, cross-fitted over studies, where nothing was trained on."""
-    trained = training.frame.height > 0
-    studies = dict(store.items.select("item_id", "study_id").iter_rows())
+    """Learned from `answers`; cross-fitted over studies where nothing was trained on."""
     known = [
-        ProbedItem(item_id, studies[item_id], np.asarray(levels, dtype=float), own / own.sum())
-        for ids, levels, counts in (training if trained else answers).counts_by_item()
-        for item_id, own in zip(ids, counts, strict=True)
+        ProbedItem(item_id, study, np.asarray(levels, dtype=float), shares)
+        for item_id, (study, _, levels), shares in answers.shares_by_item()
     ]
+    studies = dict(store.items.select("item_id", "study_id").iter_rows())
     return fit_probe(known, hidden, studies, trained=trained, seed=seed)
 
 
@@ -137,13 +139,16 @@ def _regression(
     """The regression on demographics, and the distribution of each outcome in training, over its conditions."""
     if people is None or not people.attributes:
         return None, {}
-    trained = {key: own / own.sum() for key, own in training.counts(weighted=False).items()}
+    trained = {key: own / own.sum() for key, own in training.counts(weighted=False).items() if own.any()}
     rng = np.random.default_rng(seed)
-    share = min(1.0, MOST_ANSWERS / max(training.frame.height, 1))
+    size = training.code_a.size
+    some = np.flatnonzero(rng.random(size) < min(1.0, MOST_ANSWERS / max(size, 1)))
     rows = []
-    for key, answers in training.by_outcome.items():
-        some = answers.filter(pl.Series(rng.random(answers.height) < share))
-        rows.append((key[0], some["participant_id"].to_list(), some["code"].to_numpy(), trained[key]))
+    for k in np.unique(training.outcome_a[some]).tolist():
+        own = some[training.outcome_a[some] == k]
+        outcome = training.outcomes[k]
+        names = training.participants.gather(own).to_list()
+        rows.append((outcome[0], names, training.code_a[own], trained[outcome]))
     return fit(rows, people), trained
 
 
@@ -154,21 +159,6 @@ def _outcome(item: Item) -> Outcome:
 def uniform(levels: int) -> np.ndarray:
     """Every level equally likely."""
     return np.full(levels, 1 / levels)
-
-
-def training_marginals(counts: Iterable[np.ndarray]) -> Mapping[int, np.ndarray]:
-    """Mean histogram of training items by number of levels, each item counting once, oriented as it is.
-
-    `counts` [items, L] say how often each level was answered in training, of items that have as many levels.
-    """
-    sums: dict[int, np.ndarray] = {}
-    items: dict[int, int] = {}
-    for counts_il in counts:
-        levels = counts_il.shape[1]
-        shares = (counts_il / counts_il.sum(axis=1, keepdims=True)).sum(axis=0)
-        sums[levels] = sums.get(levels, np.zeros(levels)) + shares
-        items[levels] = items.get(levels, 0) + len(counts_il)
-    return {levels: total / items[levels] for levels, total in sums.items()}
 
 
 def condition_pooled(all_counts_l: np.ndarray, own_counts_l: np.ndarray) -> np.ndarray | None:

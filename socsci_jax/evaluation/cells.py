@@ -53,7 +53,7 @@ class Cell:
 
 def level_codes(values: np.ndarray, levels_l: np.ndarray) -> np.ndarray:
     """Index of each value among the levels, -1 for what is no level: null, 3.5, 1997, 2e97."""
-    at = np.searchsorted(levels_l, values).clip(max=levels_l.size - 1)
+    at = np.minimum(np.searchsorted(levels_l, values), levels_l.size - 1)
     return np.where(levels_l[at] == values, at, -1)
 
 
@@ -69,6 +69,7 @@ class PredictionIndex:
         # A row with neither probabilities nor a number is a draw that could not be read.
         draws = frame.filter(pl.col("draw").is_not_null() | pl.col("probs").is_null()).sort("draw")
         self._exact = _ByItem(exact)
+        self._probs = _Probabilities(self._exact.frame)
         self._draws = _ByItem(draws)
 
     @functools.cached_property
@@ -99,7 +100,7 @@ class PredictionIndex:
 
         rows = np.full(codes.size, -1)
         if exact is not None:
-            dense = _dense(exact, levels)
+            dense = self._probs.dense(self._exact.place[item_id], levels)
             # A row that gives all to alternatives says nothing of the levels.
             row_of = {p: row for row, p in enumerate(exact["participant_id"]) if np.isfinite(dense[row, 0])}
             everybody = row_of.pop(None, -1)
@@ -178,19 +179,47 @@ class _ByItem(Mapping[str, pl.DataFrame]):
     """The rows of each item, cut out when they are asked for: a table of each of 80,000 items would take minutes."""
 
     def __init__(self, frame: pl.DataFrame):
-        self._frame = frame.sort("item_id", maintain_order=True).rechunk()
-        runs = self._frame["item_id"].rle().struct.unnest()
+        self.frame = frame.sort("item_id", maintain_order=True).rechunk()
+        runs = self.frame["item_id"].rle().struct.unnest()
         starts = runs["len"].cum_sum() - runs["len"]
-        self._place = dict(zip(runs["value"], zip(starts, runs["len"], strict=True), strict=True))
+        # First row and number of rows.
+        self.place = dict(zip(runs["value"], zip(starts, runs["len"], strict=True), strict=True))
 
     def __getitem__(self, item_id: str) -> pl.DataFrame:
-        return self._frame.slice(*self._place[item_id])
+        return self.frame.slice(*self.place[item_id])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._place)
+        return iter(self.place)
 
     def __len__(self) -> int:
-        return len(self._place)
+        return len(self.place)
+
+
+class _Probabilities:
+    """The probabilities of all rows one after another, so that an item's are a piece of one array."""
+
+    def __init__(self, exact: pl.DataFrame):
+        self._starts = np.concatenate([[0], np.cumsum(exact["probs"].list.len().to_numpy())]).astype(np.int64)
+        self._probs, self._levels = (
+            exact[name].to_arrow().flatten().to_numpy(zero_copy_only=False) for name in ("probs", "levels")
+        )
+
+    def dense(self, place: tuple[int, int], levels: np.ndarray) -> np.ndarray:
+        """Probabilities [rows, L] over all levels of the scale, 0 where a row leaves a level out.
+
+        Rows are renormalized over the levels; a row without any probability there is NaN.
+        """
+        first, rows = place
+        starts = self._starts[first : first + rows + 1]
+        columns = level_codes(self._levels[starts[0] : starts[-1]], levels)
+        probs = self._probs[starts[0] : starts[-1]]
+        cells = np.repeat(np.arange(rows), np.diff(starts)) * levels.size + columns
+        if columns.size and columns.min() < 0:
+            cells, probs = cells[columns >= 0], probs[columns >= 0]
+        flat = np.bincount(cells, weights=probs, minlength=rows * levels.size)
+        dense = flat.reshape(rows, levels.size)
+        total = dense.sum(axis=1, keepdims=True)
+        return np.divide(dense, total, out=np.full_like(dense, np.nan), where=total > 0)
 
 
 def weights_of(answers: pl.DataFrame, kept: np.ndarray) -> np.ndarray | None:
@@ -205,19 +234,3 @@ def weights_of(answers: pl.DataFrame, kept: np.ndarray) -> np.ndarray | None:
 def _shares(codes: list[int], levels: int) -> np.ndarray:
     counts = np.bincount(np.array([c for c in codes if c >= 0], dtype=int), minlength=levels)
     return counts / counts.sum() if counts.sum() else np.full(levels, np.nan)
-
-
-def _dense(exact: pl.DataFrame, levels: np.ndarray) -> np.ndarray:
-    """Probabilities [rows, L] over all levels of the scale, 0 where a row leaves a level out.
-
-    Rows are renormalized over the levels; a row without any probability there is NaN.
-    """
-    lengths = exact["probs"].list.len().to_numpy()
-    probs = exact["probs"].to_arrow().flatten().to_numpy(zero_copy_only=False)
-    columns = level_codes(exact["levels"].to_arrow().flatten().to_numpy(zero_copy_only=False), levels)
-    cells = np.repeat(np.arange(exact.height), lengths) * levels.size + columns
-    on_scale = columns >= 0
-    dense = np.bincount(cells[on_scale], weights=probs[on_scale], minlength=exact.height * levels.size)
-    dense = dense.reshape(exact.height, levels.size)
-    total = dense.sum(axis=1, keepdims=True)
-    return np.divide(dense, total, out=np.full_like(dense, np.nan), where=total > 0)

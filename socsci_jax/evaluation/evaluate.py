@@ -42,7 +42,7 @@ from socsci_jax.evaluation.effects import PERMUTATIONS, contrast_rows, sensitivi
 from socsci_jax.evaluation.equivalents import equivalent_rows
 from socsci_jax.evaluation.groups import group_rows
 from socsci_jax.evaluation.intervals import RESAMPLES
-from socsci_jax.evaluation.items import HALVES, ItemPredictions, item_predictions
+from socsci_jax.evaluation.items import HALVES, ItemPredictions, brief_predictions, item_predictions
 from socsci_jax.evaluation.parts import Items, Part, excluded_table, find_parts
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.robustness import over_variants, robustness_rows, variants_of
@@ -121,7 +121,8 @@ def evaluate(
         )
     )[:MOST_REVERSED]
     is_nominal = pl.col("item_id").is_in([i for i, scale in scales.items() if scale.nominal])
-    ordered, nominal = labeled.filter(~is_nominal), labeled.filter(is_nominal)
+    nominal = labeled.filter(is_nominal)
+    ordered = labeled.filter(~is_nominal) if nominal.height else labeled
     index = PredictionIndex(predictions)
     found, coded = (
         find_parts(answers, store, index, minimum_n=minimum_n, seed=seed, resample=resample)
@@ -242,12 +243,11 @@ def _judge(part: Part, context: _Context) -> _Judged:
     baselines = context.baselines
     items = [
         item_predictions(
-            cell,
-            baselines,
-            rng=part.rng(cell.item_id),
-            pilot_rng=part.rng(f"pilots of {cell.item_id}"),
+            cell, baselines, rng=part.rng(cell.item_id), pilot_rng=part.rng(f"pilots of {cell.item_id}")
         )
-        for cell in part.cells
+        if used or not part.averaged_c.any()
+        else brief_predictions(cell, baselines, rng=part.rng(cell.item_id))
+        for cell, used in zip(part.cells, part.averaged_c.tolist(), strict=True)
     ]
     values: PartValues = part_values(part, items)
     means = condition_means(part, part.cells, items, others=baselines.of_models)

@@ -123,9 +123,33 @@ def item_predictions(
     )
 
 
+def brief_predictions(cell: Cell, baselines: Baselines, *, rng: np.random.Generator) -> ItemPredictions:
+    """What condition means need of an item whose answers are too few for any average of items.
+
+    Conditions whose texts differ from person to person consist of such items.
+    """
+    n = cell.codes_n.size
+    others = baselines.distributions(cell)
+    mean = baselines.mean_of_predictors(cell)
+    if mean is not None:
+        others[MEAN_OF_PREDICTORS] = weighted_mean(mean, cell.weights_n)
+    samples = {}
+    if n >= 2 and not cell.are_shares:
+        halves = half_histograms(cell.codes_n, levels=cell.levels_l.size, splits=HALVES, rng=rng)
+        samples[SPLIT_HALF] = Samples(*halves, n // 2)
+    if cell.probs_nl is not None:
+        source, model = EXACT, weighted_mean(cell.probs_nl, cell.weights_n)
+    else:
+        assert cell.sampled is not None, "a cell has probabilities or draws"
+        source, model = SAMPLED, histogram(cell.sampled, levels=cell.levels_l.size)
+    return ItemPredictions(
+        human_l=human_histogram(cell), single={source: {MODEL: model}}, samples=samples, baselines=others
+    )
+
+
 def _asked_again(cell: Cell, values: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray] | None:
     """Indices of the people with a second answer on the scale, and these answers as level indices."""
-    at = [k for k, person in enumerate(cell.people_n) if person in values]
+    at = [k for k, person in enumerate(cell.people_n) if person in values] if values else []
     codes = level_codes(np.array([values[cell.people_n[k]] for k in at]), cell.levels_l)
     kept = np.flatnonzero(codes >= 0) if at else np.zeros(0, dtype=int)
     return (np.array(at)[kept], codes[kept]) if kept.size else None

@@ -171,10 +171,13 @@ def _part(
 ) -> Part:
     cells, excluded = [], []
     counts: collections.Counter[str] = collections.Counter()
-    own = labeled.filter(pl.col("part") == name)
-    predicted = own.filter(pl.col("item_id").is_in(index.items.implode()))
-    counts["items_without_prediction"] = own["item_id"].n_unique() - predicted["item_id"].n_unique()
-    counts["answers_without_prediction"] = own.height - predicted.height
+    of_part = pl.col("part") == name
+    predicted = labeled.filter(of_part, pl.col("item_id").is_in(index.items.implode()))
+    asked, answered = labeled.select(
+        pl.col("item_id").filter(of_part).n_unique().alias("items"), of_part.sum().alias("answers")
+    ).row(0)
+    counts["items_without_prediction"] = asked - predicted["item_id"].n_unique()
+    counts["answers_without_prediction"] = answered - predicted.height
     for item_id, answers in answers_by_item(predicted):
         item = store.item_by_id[item_id]
         if item.scale.kind != "levels":

@@ -106,7 +106,11 @@ def _mirrored(evaluation: Evaluation, part: str) -> list[Sentence]:
     """A warning for each outcome whose predictions would fit if they were mirrored, at most MOST_REVERSED."""
     if evaluation.distributions.is_empty():
         return []
-    found = mirrored_outcomes(evaluation.distributions.filter(part=part)).sort("n", descending=True)
+    # What lies near is not mirrored; looking at every item would take as long as judging it.
+    distance = (pl.col("wasserstein") * pl.col("n")).sum().over("study", "outcome")
+    far = distance > LEANING * pl.col("n").sum().over("study", "outcome")
+    found = mirrored_outcomes(evaluation.distributions.filter(part=part).filter(far))
+    found = found.sort("n", descending=True)
     texts = mirrored_sentences(found.head(MOST_REVERSED))
     if found.height > MOST_REVERSED:
         texts[-1] += f" So it is with {counted(found.height - MOST_REVERSED, 'other outcome')}."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -11,12 +13,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from socsci_jax.evaluation import baselines, intervals
+from socsci_jax.evaluation.answer_codes import AnswerCodes
 from socsci_jax.evaluation.contrasts import centered, contrast_pairs
 from socsci_jax.evaluation.metrics import distributions as distances
 from socsci_jax.evaluation.metrics import effects, individuals
 from socsci_jax.evaluation.metrics.condition_sensitivity import slope_of_human, spread_ratio
 from socsci_jax.evaluation.metrics.moments import moments
 from socsci_jax.evaluation.recovery import recovered_effects
+from socsci_jax.studies.scale import Scale
 
 SCALES = st.lists(st.integers(-50, 1000), min_size=2, max_size=12, unique=True).map(
     lambda levels: np.array(sorted(levels))
@@ -254,7 +258,20 @@ def test_there_are_no_pooled_answers_where_nobody_else_answered():
 
 
 def test_training_marginals_count_each_item_once_and_keep_numbers_of_levels_apart():
-    marginals = baselines.training_marginals([np.array([[1, 0], [0, 99]]), np.array([[0, 0, 1]])])
+    sizes = {"few": 2, "many": 2, "other": 3}
+    items = {
+        name: SimpleNamespace(scale=Scale.of_levels(range(1, size + 1), origin="stated"))
+        for name, size in sizes.items()
+    }
+    answered = (
+        [("few", 1.0)] + [("many", 2.0)] * 99 + [("other", 3.0), ("other", 7.0)]
+    )  # the last off the scale
+    labeled = pl.DataFrame(answered, schema=["item_id", "value"], orient="row").with_columns(
+        study_id=pl.lit("s"), outcome=pl.lit("o"), participant_id=pl.lit("p")
+    )
+    codes = AnswerCodes.of(labeled, items)
+    assert codes.counts()["s", "o", (1, 2)].tolist() == [1, 99]
+    marginals = codes.mean_shares()
     np.testing.assert_allclose(marginals[2], [0.5, 0.5])
     np.testing.assert_allclose(marginals[3], [0, 0, 1])
     assert set(marginals) == {2, 3}
