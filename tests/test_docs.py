@@ -11,10 +11,12 @@ from conftest import REPOSITORY
 
 from socsci_jax import errors
 from socsci_jax.cli import app
+from socsci_jax.evaluation import conjoint
 from socsci_jax.evaluation.sweep_table import SWEEP_SCHEMA
 from socsci_jax.evaluation.table import EVALUATION_SCHEMA
 from socsci_jax.forecasting.respondent_statistics import STATISTICS
-from socsci_jax.forecasting.table import CHECKS, MULTIVERSE, VARIANTS
+from socsci_jax.forecasting.table import CALIBRATION, CHECKS, MULTIVERSE, VARIANTS
+from socsci_jax.rectification import rectify
 from socsci_jax.studies import schema
 from socsci_jax.studies.fingerprints import TRAINED_ON_SCHEMA
 from socsci_jax.studies.splits import SPLIT_SCHEMA
@@ -44,6 +46,11 @@ SCHEMAS = {
     "Variants of the prompt": (
         pl.DataFrame(schema=VARIANTS).to_arrow().schema,
         pl.DataFrame(schema=MULTIVERSE).to_arrow().schema,
+    ),
+    "Forecast": (pl.DataFrame(schema=CALIBRATION).to_arrow().schema,),
+    "Estimates": (
+        pl.DataFrame(schema=rectify._SCHEMA).to_arrow().schema,
+        pl.DataFrame(schema=conjoint.SCHEMA).to_arrow().schema,
     ),
     "Checks of the model": (pl.DataFrame(schema=CHECKS).to_arrow().schema,),
     "What a model was trained on": (TRAINED_ON_SCHEMA,),

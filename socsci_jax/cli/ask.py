@@ -24,7 +24,10 @@ BAR = 40
 @app.command()
 def ask(
     model: Annotated[
-        str, typer.Argument(help="A training run's folder, a Hugging Face folder or hub id, or a GGUF file.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A training run's folder, a Hugging Face folder or hub id, or a GGUF file."
+        ),
     ],
     experiment: Annotated[
         Path | None,

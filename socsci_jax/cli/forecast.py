@@ -34,7 +34,10 @@ app.command("respondents")(respondents.respondents)
 def run(
     experiment: Annotated[Path, typer.Argument(help="A study.yaml without data (docs/forecasting.md).")],
     model: Annotated[
-        str, typer.Argument(help="A training run's folder, a Hugging Face folder or hub id, or a GGUF file.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A training run's folder, a Hugging Face folder or hub id, or a GGUF file."
+        ),
     ],
     calibration: Annotated[
         Path, typer.Option(help="Study store that people have answered and the model has never seen.")

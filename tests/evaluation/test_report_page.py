@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 from browser import DRAWN, Visit, look
+from conftest import REPOSITORY
 from evaluation_example import exact_predictions, label, make_world
 from hostile_texts import HOSTILE
 
+from socsci_jax.evaluation.compare import paired
 from socsci_jax.evaluation.evaluate import evaluate
 from socsci_jax.evaluation.report import guide_llm, registration_form
 from socsci_jax.evaluation.report.files import write_report
@@ -202,6 +204,16 @@ def test_every_figure_is_an_svg_that_stands_alone(hostile, friendly):
             assert tree.find("{http://www.w3.org/2000/svg}title").text
             names = {element.tag.split("}")[1] for element in tree.iter()}
             assert names <= {"svg", "title", "desc", "text", "path"}
+
+
+def test_every_column_of_its_tables_is_described(friendly, found):
+    page = (REPOSITORY / "docs" / "reference" / "tables.md").read_text()
+    sections = "".join(re.findall(r"^## (?:Evaluation|Comparison)$(.*?)(?=^## )", page, re.M | re.S))
+    described = set(re.findall(r"`(\w+)`", sections))
+    tables = {path.stem: pl.read_parquet(path).columns for path in friendly.glob("*.parquet")}
+    assert set(tables) >= {"contrasts", "condition_means", "distributions", "items", "people", "counts"}
+    for name, columns in {**tables, "comparison": paired(found, found).columns}.items():
+        assert set(columns) <= described, name
 
 
 def test_plots_can_be_drawn_again_from_the_tables(friendly):
