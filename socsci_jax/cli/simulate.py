@@ -29,7 +29,8 @@ app = typer.Typer()
 Model = Annotated[
     str,
     typer.Argument(
-        help="A training run's folder, a folder or hub id of a Hugging Face model, or a GGUF file."
+        metavar="MODEL",
+        help="A training run's folder, a folder or hub id of a Hugging Face model, or a GGUF file.",
     ),
 ]
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")]
