@@ -1,7 +1,8 @@
 // What the theme leaves out for keyboards and screen readers: wide code and tables can be scrolled by keys, captions of the
 // sidebar have a level, and landmarks have names of their own.
 document.addEventListener("DOMContentLoaded", () => {
-  for (const box of document.querySelectorAll(".content pre, .content table.docutils")) box.tabIndex = 0;
+  const wide = '.content pre, .content table.docutils, .content p:has(> img[src$=".svg"])';
+  for (const box of document.querySelectorAll(wide)) box.tabIndex = 0;
   for (const caption of document.querySelectorAll('.caption[role="heading"]')) caption.ariaLevel = "2";
   document.querySelector("aside.sidebar-drawer")?.setAttribute("aria-label", "All pages");
   document.querySelector("aside.toc-drawer")?.setAttribute("aria-label", "On this page");
