@@ -158,7 +158,7 @@ def train_50(folder: Path, tokenizer: Path, scale: float) -> None:
 
     shutil.rmtree(folder / "run", ignore_errors=True)
     rows = {"batch.rows": SIMULATED_DEVICES, "batch.micro_batches": 1, "batch.tokens_per_row": 2048}
-    changes = {**rows, "data.max_tokens": 2048, "parallelism.fsdp": SIMULATED_DEVICES}
+    changes = {**rows, "parallelism.fsdp": SIMULATED_DEVICES}
     recipe = _narrow_recipe(folder, tokenizer, **changes)
     made = max((folder / "store" / "shards").glob("shards-*"), key=lambda path: path.stat().st_mtime)
     steps = plan_of(recipe, TreeShards(made).lengths).steps(1)
