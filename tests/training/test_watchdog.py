@@ -88,7 +88,7 @@ def test_the_exit_status_is_that_of_a_stall(tmp_path):
     code = (
         "import time, pathlib\n"
         "from socsci_jax.distributed.peers import Peers\n"
-        "from socsci_jax.training.recipe_blocks import WatchdogConfig\n"
+        "from socsci_jax.training.recipe_upkeep import WatchdogConfig\n"
         "from socsci_jax.training.watchdog import Watchdog\n"
         "with Watchdog(WatchdogConfig(other_seconds=0.1), peers=Peers(), stacks=pathlib.Path('stacks.txt')):\n"
         "    time.sleep(60)\n"
