@@ -13,7 +13,7 @@ STOPPED = 75
 LOST = 76
 # A step took far longer than its like; the stacks of all threads are in the log: start again, elsewhere if it repeats.
 STALLED = 77
-# Loss or gradient is not a number: starting again would end at the same step.
+# Loss or gradient is not finite: starting again would end at the same step.
 NON_FINITE = 78
 # Where the checkpoints are did not answer as it should, which may pass: start again, a few times.
 STORAGE_FAILED = 79
@@ -52,7 +52,7 @@ class ProcessLost(RunEnded):
 
 
 class NonFinite(RunEnded):
-    """Loss or gradient is infinite or no number."""
+    """Loss or gradient is not finite."""
 
     status = NON_FINITE
 

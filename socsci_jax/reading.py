@@ -118,7 +118,7 @@ def _without_repetition(pairs: list[tuple[str, object]]) -> dict:
 def _finite(number: str) -> float:
     value = float(number)
     if not math.isfinite(value):
-        raise ValueError(f"{number[:40]} is no finite number")
+        raise ValueError(f"{number[:40]} is not a finite number")
     return value
 
 

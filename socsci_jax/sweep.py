@@ -114,7 +114,7 @@ def _planned(
     for share in shares:
         if not 0 < share <= 1:
             raise InputError(f"--shares {share:g}: a share lies above 0 and is at most 1.")
-    training = split.training_responses(leave_out=recipe.data.leave_out_studies)
+    training = split.training_responses(exclude=recipe.data.exclude_studies)
     runs = []
     for share in sorted(shares):
         for seed in seeds:
@@ -140,8 +140,8 @@ def _has_predictions(run: _Run, store: StudyStore, split: Split) -> bool:
     """Whether this very recipe has been trained and simulated on this store and split."""
     if not run.predictions.is_file():
         return False
-    facts = read_metadata(run.predictions)
-    made_from = (facts["training"]["recipe_hash"], facts["store_hash"], facts["split_hash"])
+    metadata = read_metadata(run.predictions)
+    made_from = (metadata["training"]["recipe_hash"], metadata["store_hash"], metadata["split_hash"])
     return made_from == (run.recipe.digest, store.content_hash, split.content_hash)
 
 

@@ -29,8 +29,8 @@ DAMAGED_JSON = {
     "half of a character": (b'"\\ud800"', "not valid JSON"),
     "a number of 5000 digits": (b"9" * 5000, "not valid JSON"),
     "not UTF-8": (b'"\xff"', "not UTF-8"),
-    "no number": (b"NaN", "no finite number"),
-    "beyond floats": (b"1e999", "no finite number"),
+    "no number": (b"NaN", "not a finite number"),
+    "beyond floats": (b"1e999", "not a finite number"),
     "empty": (b"", "not valid JSON"),
 }
 DAMAGED_YAML = {

@@ -24,7 +24,7 @@ import trl
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 WARMUP_STEPS = 2
-IGNORED = -100  # the label that transformers and PyTorch leave out of the loss
+IGNORED = -100  # the label that transformers and PyTorch exclude from the loss
 PADDING_ID = 0  # any token would do: padding is neither attended to nor predicted
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

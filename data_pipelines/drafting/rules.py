@@ -131,7 +131,7 @@ def _pair(folder: Path) -> tuple[Path, Export]:
 def _fits(
     surveys: Sequence[Path], tables: Sequence[Path], problems: list[str]
 ) -> Iterator[tuple[int, Path, Export]]:
-    """How many columns of each table each survey explains; tables that cannot be read are told under `problems`."""
+    """How many columns of each table each survey explains; tables that cannot be read are listed under `problems`."""
     for survey_path in surveys if tables else ():
         survey = read_questionnaire(survey_path)
         for table in tables:

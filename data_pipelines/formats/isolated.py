@@ -100,7 +100,7 @@ class Reader:
                 self._process.stdin.flush()
                 said = self._process.stdout.readline()
             except BaseException as error:
-                # An answer that comes later, when this one was broken off, is nobody's.
+                # An answer that comes later, when this one was cut short, is nobody's.
                 self.end()
                 if isinstance(error, OSError):
                     return None

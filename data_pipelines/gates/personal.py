@@ -107,7 +107,7 @@ def _attributes(built: BuiltStudy) -> Iterator[str]:
     for name, attribute in built.study.attributes.items():
         column = attribute.column or name
         if _NAMED.search(column):
-            yield f"attributes.{name}: column {column!r} is about who or where a person is; leave it out"
+            yield f"attributes.{name}: column {column!r} is about who or where a person is; exclude it"
         texts = [known[name] for known in built.people.known.values() if name in known]
         yield from (
             f"attributes.{name}: {finding}" for finding in _values(texts, free_text=attribute.free_text)

@@ -261,7 +261,7 @@ def _skip(numbers: list[Number], stop: int) -> int:
 
 
 def _other_anchor(plain: str, numbers: list[Number], begin: int, end: int) -> Number | None:
-    """A labeled number within an unquoted label: "7 means Yes and 8 for Don't know" mixes two ways of labelling."""
+    """A labeled number within an unquoted label: "7 means Yes and 8 for Don't know" mixes two ways of labeling."""
     if plain[begin : begin + 1] in ("'", '"', "(", "["):
         return None
     return next(

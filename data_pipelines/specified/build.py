@@ -53,7 +53,7 @@ def build(source: Path, out: Path, *, replace: bool = False, allow: tuple[str, .
     refused = [r for r in results if r.status == "failed"]
     if refused:
         raise _refused(path, refused)
-    builder.facts = {
+    builder.metadata = {
         "specification": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
         "sources": {
             name: {"file": file.path, "sha256": deposit.sha256(name)}

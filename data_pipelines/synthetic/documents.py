@@ -27,10 +27,10 @@ CODERS = {"ada": 0.03, "bo": 0.08, "cy": 0.15}
 TWICE_CODED = 0.5
 
 OPENINGS = ("Dear council,", "Good morning,", "To whom it may concern,", "Dear town clerk,")
-CLOSINGS = ("Kind regards", "Yours", "A neighbour", "With thanks for reading")
+CLOSINGS = ("Kind regards", "Yours", "A neighbor", "With thanks for reading")
 ASIDES = (
     "I have lived here for many years.",
-    "My neighbours say the same.",
+    "My neighbors say the same.",
     "We talked about it at the market.",
     "It came up again on Sunday.",
     'As they say, "small things matter".',

@@ -133,7 +133,7 @@ def _show(evaluation: Evaluation) -> None:
 
 
 def _show_of_tables(evaluation: Evaluation, *, own_people: bool) -> None:
-    """What is said besides of plain tables, which have no store that was checked before."""
+    """Shows what plain tables need besides: notes, since no store was checked before."""
     from socsci_jax.evaluation.sentences import with_interval
 
     if own_people:

@@ -48,7 +48,7 @@ class Conjoint:
                 )
         if not np.isfinite(choice).all():
             raise InputError(
-                f"{counted(int((~np.isfinite(choice)).sum()), 'profile has', 'profiles have')} no choice; leave them out."
+                f"{counted(int((~np.isfinite(choice)).sum()), 'profile has', 'profiles have')} no choice; exclude them."
             )
         for name in self.levels:
             if name not in columns:
@@ -75,7 +75,7 @@ class Conjoint:
         order = tuple(level for level in order if level in set(observed))
         if len(order) < 2:
             raise InputError(
-                f"Attribute {name!r} has one level, {order[0]!r}, so that it has no effect; leave it out."
+                f"Attribute {name!r} has one level, {order[0]!r}, so that it has no effect; exclude it."
             )
         return order
 

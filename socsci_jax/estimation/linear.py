@@ -219,7 +219,7 @@ def invert(matrix: np.ndarray) -> np.ndarray:
         raise InputError(_DEPENDENT) from None
 
 
-_DEPENDENT = "Columns of the design depend on each other; leave one of them out."
+_DEPENDENT = "Columns of the design depend on each other; exclude one of them."
 
 
 # Values beyond this have squares beyond what a float holds; no answer or variable is that large.
@@ -244,7 +244,7 @@ def check_design(X: np.ndarray, *columns: np.ndarray) -> None:
     good = (np.abs(X) <= LARGEST).all(axis=1)
     if not good.all():
         raise InputError(
-            f"Row {int(np.argmin(good))} of the design is not finite or beyond 1e100; leave it out."
+            f"Row {int(np.argmin(good))} of the design is not finite or beyond 1e100; exclude it."
         )
     if len(X) <= X.shape[1]:
         raise InputError(

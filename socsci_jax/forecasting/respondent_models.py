@@ -72,7 +72,7 @@ def model_statistics(
     *,
     rng: np.random.Generator,
 ) -> pl.DataFrame:
-    """Rows of STATISTICS for all models of the rows; answers outside a scale's order are missing, and their rows left out."""
+    """Rows of STATISTICS for all models of the rows; answers outside a scale's order are missing, and their rows excluded."""
     items = next(iter(arms.values()))
     frame = ordered_answers(rows, items)
     nominal = [item.outcome for item in items if item.scale.nominal]

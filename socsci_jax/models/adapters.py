@@ -143,7 +143,7 @@ def export_adapter(
         for layer in range(config.num_hidden_layers):
             # Linear maps are [out, in] there.
             tensors[_peft_name(path, layer)] = np.ascontiguousarray(values[layer].T)
-    facts = {
+    adapter_config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base,
@@ -157,14 +157,14 @@ def export_adapter(
     }
     with new_folder(out) as partial:
         save_file(tensors, partial / ADAPTER_WEIGHTS, metadata={"format": "pt"})
-        (partial / ADAPTER_CONFIG).write_text(json.dumps(facts, indent=2) + "\n")
+        (partial / ADAPTER_CONFIG).write_text(json.dumps(adapter_config, indent=2) + "\n")
         for name, content in (extra_files or {}).items():
             (partial / name).write_bytes(content)
 
 
 def base_of_adapter(folder: Path) -> str:
     """The folder or hub id of the model that a `peft` folder belongs over."""
-    base = _facts(folder).get("base_model_name_or_path")
+    base = _read_settings(folder).get("base_model_name_or_path")
     if not isinstance(base, str) or not base or "\0" in base:
         raise InputError(
             f"{folder / ADAPTER_CONFIG}: base_model_name_or_path is {kind_of(base)}; name the base's folder or hub id."
@@ -172,14 +172,14 @@ def base_of_adapter(folder: Path) -> str:
     return base
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def _read_settings(folder: Path) -> dict[str, Any]:
     return read_json_object(folder / ADAPTER_CONFIG, hint="give a folder that peft wrote")
 
 
 def read_adapter_config(folder: Path) -> AdapterConfig:
     """The settings of a `peft` folder; raises InputError for anything that would be computed differently here."""
-    path, facts = folder / ADAPTER_CONFIG, _facts(folder)
-    for key, value in facts.items():
+    path, settings = folder / ADAPTER_CONFIG, _read_settings(folder)
+    for key, value in settings.items():
         if key in _HARMLESS or key in _READ:
             continue
         allowed = _ALLOWED.get(key, _OFF)
@@ -188,7 +188,7 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
                 f"{path}: {key} is {kind_of(value) if isinstance(value, dict | list) else repr(value)[:80]}, which this program "
                 f"does not compute (known is {allowed[0]!r}); merge the adapter with peft first."
             )
-    targets = facts.get("target_modules")
+    targets = settings.get("target_modules")
     # Given by name, or by the path in each layer; `load_adapter` finds out if a layer is missing.
     named = {str(target).rpartition(".")[2] for target in targets} if isinstance(targets, list) else set()
     if not named or not named <= set(LINEAR_MAPS):
@@ -197,15 +197,15 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
             "peft first."
         )
     for key, low, high in (("r", 1, WIDTH), ("lora_alpha", 1e-9, 1e9), ("lora_dropout", 0, 1)):
-        number = facts.get(key, 0 if key == "lora_dropout" else None)
+        number = settings.get(key, 0 if key == "lora_dropout" else None)
         kinds = int if key == "r" else int | float
         if not isinstance(number, kinds) or isinstance(number, bool) or not low <= number <= high:
             raise InputError(f"{path}: {key} is {kind_of(number)}, allowed is {low:g} to {high:g}.")
     return AdapterConfig(
-        rank=facts["r"],
-        alpha=facts["lora_alpha"],
+        rank=settings["r"],
+        alpha=settings["lora_alpha"],
         targets=tuple(name for name in LINEAR_MAPS if name in named),
-        dropout=facts.get("lora_dropout", 0.0),
+        dropout=settings.get("lora_dropout", 0.0),
     )
 
 

@@ -124,7 +124,7 @@ def gguf_config(header: GgufHeader) -> DecoderConfig:
     keys |= {
         "model_type": name,
         "vocab_size": header.tensors[_EMBEDDING].shape[0],
-        # llama.cpp leaves out an output projection that is the embedding.
+        # llama.cpp omits an output projection that is the embedding.
         "tie_word_embeddings": _OUTPUT not in header.tensors,
         "bos_token_id": metadata.get("tokenizer.ggml.bos_token_id"),
         "eos_token_id": metadata.get("tokenizer.ggml.eos_token_id"),

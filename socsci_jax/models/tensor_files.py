@@ -90,8 +90,8 @@ def tensors_of_file(file: Path) -> dict[str, FileTensor]:
         header = parse_json_object(opened.read(length), where="header")
     header.pop("__metadata__", None)
     return {
-        name: FileTensor(file, facts["dtype"], tuple(facts["shape"]), 8 + length + facts["data_offsets"][0])
-        for name, facts in header.items()
+        name: FileTensor(file, info["dtype"], tuple(info["shape"]), 8 + length + info["data_offsets"][0])
+        for name, info in header.items()
     }
 
 

@@ -133,5 +133,5 @@ def _variable(column: pl.Series, categorical: bool) -> pl.Series:
                 "rather than a variable, or a number that is written as text."
             )
     if column.n_unique() < 2:
-        raise InputError(f"Column {column.name!r} is {column[0]!r} in all rows; leave it out of the formula.")
+        raise InputError(f"Column {column.name!r} is {column[0]!r} in all rows; remove it from the formula.")
     return column

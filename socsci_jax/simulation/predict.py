@@ -72,7 +72,7 @@ def predict(
             )
         what = Pairs.cross(what, personas)
     elif personas is not None:
-        raise InputError("personas is given twice: pairs have personas of their own; leave the argument out.")
+        raise InputError("personas is given twice: pairs have personas of their own; give them alone.")
     prepared = prepare_prediction(
         model, what, layout=layout, allow_other_layout=allow_other_layout, sampling=sampling
     )

@@ -23,7 +23,7 @@ class Pairs:
 
     `frame` has the columns item_id, study_id, participant_id and, where a split named it, part; one row a pair.
     `items` holds the item of each item_id.  `personas` holds the attributes of each (study_id, participant_id), as a
-    prompt shows them; an attribute that is not known is None and left out of the prompt.
+    prompt shows them; an attribute that is not known is None and excluded from the prompt.
     """
 
     frame: pl.DataFrame

@@ -131,7 +131,7 @@ class Split:
         path = split_path(self.store, self.name)
         if path.exists() and not replace:
             raise InputError(f"{path} exists already; choose another name or pass --replace.")
-        facts = {
+        metadata = {
             "name": self.name,
             "seed": self.seed,
             "store_hash": self.store.content_hash,
@@ -139,11 +139,11 @@ class Split:
             "notes": self.notes,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
-        facts["file_hash"] = _file_hash(self, facts)
+        metadata["file_hash"] = _file_hash(self, metadata)
         table = self.held_out.select(SPLIT_SCHEMA.names).to_arrow().cast(SPLIT_SCHEMA)
         with new_file(path) as partial:
             pq.write_table(
-                table.replace_schema_metadata({b"socsci_jax": json.dumps(facts).encode()}), partial
+                table.replace_schema_metadata({b"socsci_jax": json.dumps(metadata).encode()}), partial
             )
         return path
 
@@ -159,21 +159,21 @@ class Split:
             )
         hint = "make the split again with `socsci-jax data split --replace`"
         table = read_parquet(path, SPLIT_SCHEMA, hint=hint, filled=("part",))
-        facts = _split_facts(path, table.schema, hint=hint)
-        if facts["store_hash"] != store.content_hash:
+        metadata = _split_metadata(path, table.schema, hint=hint)
+        if metadata["store_hash"] != store.content_hash:
             raise InputError(
-                f"{path}: this split was made for another content of the store (hash {facts['store_hash'][:12]}, "
+                f"{path}: this split was made for another content of the store (hash {metadata['store_hash'][:12]}, "
                 f"now {store.content_hash[:12]}); make it again with `socsci-jax data split --replace`."
             )
         split = cls(
-            name=facts["name"],
-            seed=facts["seed"],
+            name=metadata["name"],
+            seed=metadata["seed"],
             store=store,
             held_out=to_polars(table, path, hint=hint),
-            shares=facts["shares"],
-            notes=tuple(facts["notes"]),
+            shares=metadata["shares"],
+            notes=tuple(metadata["notes"]),
         )
-        if facts["file_hash"] != _file_hash(split, facts):
+        if metadata["file_hash"] != _file_hash(split, metadata):
             raise InputError(
                 f"{path}: this split is not the one that was written (its hash differs); restore it, or {hint}."
             )
@@ -223,7 +223,7 @@ class Split:
     def training_responses(
         self,
         *,
-        leave_out: Sequence[str] = (),
+        exclude: Sequence[str] = (),
         subset: Subset | None = None,
         labeled: pl.DataFrame | None = None,
     ) -> pl.DataFrame:
@@ -231,7 +231,7 @@ class Split:
 
         `labeled` are the responses as `label` gives them, where somebody has them already.
 
-        Raises InputError if nothing is left to train on, or if a study of `leave_out` (ids that training was
+        Raises InputError if nothing is left to train on, or if a study of `exclude` (ids that training was
         told never to see) is not held out by this split.
         """
         train = (self.label() if labeled is None else labeled).filter(pl.col("part") == TRAIN)
@@ -239,24 +239,24 @@ class Split:
             raise InputError(
                 f"split {self.name!r} of {self.store.path}: nothing is left to train on; hold out less."
             )
-        seen = sorted(set(leave_out) & set(train["study_id"].unique()))
+        seen = sorted(set(exclude) & set(train["study_id"].unique()))
         if seen:
             raise InputError(
                 f"split {self.name!r} of {self.store.path}: study {seen[0]!r} is to be excluded from training but has "
-                f"answers in the training part; make a split that holds out all of {len(leave_out)} listed studies."
+                f"answers in the training part; make a split that holds out all of {len(exclude)} listed studies."
             )
         return train if subset is None else subset.take(train)
 
 
-def _file_hash(split: Split, facts: Mapping[str, object]) -> str:
+def _file_hash(split: Split, metadata: Mapping[str, object]) -> str:
     """Hash of all that a split's file says: one flipped bit trains on whom the split holds out, and Parquet does not notice."""
-    told = {key: value for key, value in facts.items() if key != "file_hash"}
+    told = {key: value for key, value in metadata.items() if key != "file_hash"}
     return hashlib.sha256(f"{json.dumps(told, sort_keys=True)}\n{split.content_hash}".encode()).hexdigest()
 
 
-def _split_facts(path: Path, schema: pa.Schema, *, hint: str) -> dict[str, Any]:
+def _split_metadata(path: Path, schema: pa.Schema, *, hint: str) -> dict[str, Any]:
     packed = (schema.metadata or {}).get(b"socsci_jax", b"")
-    facts = parse_json_object(packed, where=f"{path}: the metadata under key 'socsci_jax'", hint=hint)
+    metadata = parse_json_object(packed, where=f"{path}: the metadata under key 'socsci_jax'", hint=hint)
     kinds = {
         "name": str,
         "seed": int,
@@ -265,8 +265,8 @@ def _split_facts(path: Path, schema: pa.Schema, *, hint: str) -> dict[str, Any]:
         "notes": list,
         "file_hash": str,
     }
-    check_kinds(facts, kinds, where=f"{path}: metadata", hint=hint)
-    return facts
+    check_kinds(metadata, kinds, where=f"{path}: metadata", hint=hint)
+    return metadata
 
 
 def split_path(store: StudyStore, name: str) -> Path:

@@ -41,7 +41,7 @@ class StoreBuilder:
 
     An answer that its scale does not allow goes to the rejects with the reason and is counted there.
     `attributes` fixes names and order of what is known of participants; values such as "NA" are null there and
-    counted in the notes, unless the attribute is `verbatim` (a document may read "NA").  `facts` are added to the manifest, `files`
+    counted in the notes, unless the attribute is `verbatim` (a document may read "NA").  `metadata` are added to the manifest, `files`
     (name -> content) are written next to the tables.  With `keeps_unanswered` items and participants without any answer stay:
     what has not been asked yet; else items that nobody answered are rejected.
     """
@@ -53,7 +53,7 @@ class StoreBuilder:
     verbatim: tuple[str, ...] = ()
     notes: list[str] = dataclasses.field(default_factory=list)
     keeps_unanswered: bool = False
-    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -219,7 +219,7 @@ class StoreBuilder:
                 "content_hash": content_hash,
                 "rows": rows,
                 "notes": [*self.notes, *_unknown_notes(merged.unknown_values())],
-                **self.facts,
+                **self.metadata,
                 "files": {name: file_hash(partial / name) for name in written},
             }
             (partial / "store.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")

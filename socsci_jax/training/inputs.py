@@ -119,7 +119,7 @@ def load_inputs(recipe: Recipe) -> TrainingInputs:
         split=split,
         layout=load_layout(data.layout, alternatives=data.alternatives),
         labeled=labeled,
-        responses=split.training_responses(labeled=labeled, leave_out=data.leave_out_studies, subset=subset),
+        responses=split.training_responses(labeled=labeled, exclude=data.exclude_studies, subset=subset),
         subset=subset,
         rationales=rationales,
         targets=_targets(recipe.objective, seed=recipe.seed),

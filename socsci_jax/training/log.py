@@ -72,7 +72,7 @@ def _wandb(recipe: Recipe) -> Any:
         import wandb
     except ImportError as error:
         raise InputError(
-            "tracking.wandb_project: Weights & Biases is not installed; pip install wandb, or leave the key out."
+            "tracking.wandb_project: Weights & Biases is not installed; pip install wandb, or remove the key."
         ) from error
     return wandb
 

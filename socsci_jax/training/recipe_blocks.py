@@ -109,7 +109,7 @@ class DataConfig(Block):
     """Name of one of the store's splits."""
     subset: SubsetConfig | None = None
     """Part of the training part that is used; by default all of it."""
-    leave_out_studies: tuple[str, ...] = ()
+    exclude_studies: tuple[str, ...] = ()
     """Ids of studies that training refuses to see."""
     layout: str = "study_first"
     """Order in which a prompt is written: `persona_first` is the paper's, `study_first` shares more, `codebook_first` is

@@ -61,9 +61,9 @@ def test_a_split_comes_back_as_it_was_saved(store):
 
 def test_training_refuses_a_split_that_does_not_hold_out_what_it_was_told_to_leave(store):
     split = make_split(store, name="x", seed=0, studies=["s1"])
-    assert split.training_responses(leave_out=["s1"]).height > 0
+    assert split.training_responses(exclude=["s1"]).height > 0
     with pytest.raises(InputError, match="study 's2' is to be excluded"):
-        split.training_responses(leave_out=["s1", "s2"])
+        split.training_responses(exclude=["s1", "s2"])
 
 
 def test_a_split_of_another_store_content_is_refused(tmp_path):

@@ -327,7 +327,7 @@ def test_what_is_wrong_is_said_before_any_step_and_leaves_nothing(world, tmp_pat
 
 def test_training_refuses_studies_it_was_told_to_leave(world, tmp_path):
     seen = Split.load(world[0], "main").training_responses()["study_id"][0]
-    data = {"store": str(world[0].path), "split": "main", "leave_out_studies": [seen]}
+    data = {"store": str(world[0].path), "split": "main", "exclude_studies": [seen]}
     with pytest.raises(InputError, match=f"study '{seen}' is to be excluded"):
         train(parse_recipe(small_recipe(world[0], tmp_path / "run", data=data), where="test"))
 

@@ -129,7 +129,7 @@ METRICS: tuple[Metric, ...] = (
         needs_probabilities=True,
         citation="Epstein 1969, Journal of Applied Meteorology 8(6)",
         formula="Σ_{l<L} (F(l) − 1[y ≤ l])² / (L − 1)",
-        trap="Some programs leave out the division by L − 1.",
+        trap="Some programs omit the division by L − 1.",
         example="p = (0.5, 0.5, 0), answer 3: (0.25 + 1) / 2 = 0.625.",
         of=lambda a: ranked_probability(a.probs_nl, a.codes_n),
     ),
