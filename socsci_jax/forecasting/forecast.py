@@ -75,7 +75,7 @@ def forecast(
     seed: int = 0,
     metadata: Mapping[str, object] | None = None,
 ) -> Forecast:
-    """What to expect of an experiment, with intervals that studies the model never saw have taught.
+    """Says what to expect of an experiment, with intervals that studies the model never saw have taught.
 
     Args:
       items: every outcome in every arm.

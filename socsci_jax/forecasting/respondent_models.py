@@ -19,7 +19,7 @@ CONDITION = "condition"
 
 
 @dataclasses.dataclass(frozen=True)
-class Path:
+class MediationPath:
     """A path of mediation: what is varied (`condition`, or an outcome), through what, and on what."""
 
     text: str
@@ -28,7 +28,7 @@ class Path:
     effect: str
 
 
-def read_model(text: str) -> Formula | Path:
+def read_model(text: str) -> Formula | MediationPath:
     """A regression ("trust ~ condition + age") or a path ("condition -> mood -> trust"); InputError for anything else."""
     if "->" not in text:
         return parse_formula(text)
@@ -37,11 +37,11 @@ def read_model(text: str) -> Formula | Path:
         raise InputError(
             f"path {text!r}: write three names, as in 'condition -> mood -> trust' (what is varied, through what, on what)."
         )
-    return Path(" -> ".join(names), *names)
+    return MediationPath(" -> ".join(names), *names)
 
 
 def check_models(
-    models: Sequence[Formula | Path],
+    models: Sequence[Formula | MediationPath],
     items: Sequence[Item],
     *,
     batteries: Sequence[str],
@@ -66,7 +66,7 @@ def check_models(
 
 
 def model_statistics(
-    models: Sequence[Formula | Path],
+    models: Sequence[Formula | MediationPath],
     arms: Mapping[str, tuple[Item, ...]],
     rows: pl.DataFrame,
     *,
@@ -110,7 +110,7 @@ def _regression(formula: Formula, frame: pl.DataFrame, nominal: Sequence[str]) -
 
 
 def _mediation(
-    path: Path,
+    path: MediationPath,
     frame: pl.DataFrame,
     arms: Sequence[str],
     reference: str,
@@ -133,7 +133,9 @@ def _mediation(
     return table
 
 
-def _rows_of(path: Path, estimates: Mediation, condition: str | None, n: int) -> list[dict[str, object]]:
+def _rows_of(
+    path: MediationPath, estimates: Mediation, condition: str | None, n: int
+) -> list[dict[str, object]]:
     return [
         {
             "statistic": field.name,

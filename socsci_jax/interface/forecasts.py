@@ -41,7 +41,7 @@ def forecast(
     allow_unknown: bool = False,
     show_progress: bool = True,
 ) -> Forecast:
-    """What to expect of an experiment that has not been run, with intervals learned from studies the model never saw.
+    """Says what to expect of an experiment that has not been run, with intervals learned from studies the model never saw.
 
     Args:
       experiment: a study.yaml without data, or its items.
@@ -57,6 +57,10 @@ def forecast(
       seed: of all that is drawn.
       allow_unknown: allows a model of which nobody knows what it was trained on.
       show_progress: a bar in a terminal or notebook.
+
+    Returns:
+      A Forecast: `effects` (a row for each arm and outcome, with intervals), `groups`, `power` and more, all in percentage
+      points of the scale's range.
 
     Studies that the model was trained on are excluded, with a warning that counts them.  Raises InputError if one of the
     others is the experiment, or if there are too few.  What the experiment's file declares under `multiverse` is asked too.

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 
 def read_predictions(path: str | Path, store: StudyStore) -> Predictions:
-    """A predictions table from a file, checked against the store; raises InputError for whatever does not fit."""
+    """Reads a predictions table, this program's or anybody's, and checks it against the store.
+
+    Args:
+      path: Parquet, or CSV in which a list is JSON; one row per item and persona with probabilities over the levels, or
+        one row per draw (docs/your-predictions.md).
+      store: holds the items and participants that the table names.
+
+    Raises InputError for the first row that does not fit: unknown ids, levels that are not the scale's, probabilities
+    that do not sum to 1, rows given twice.
+    """
     from socsci_jax.studies import predictions
 
     return predictions.read_predictions(path, store)
@@ -46,6 +55,8 @@ def evaluate(
     Returns:
       An Evaluation: `summary()` is the table that reports begin with, `metric("wasserstein")` one value with its interval
       (docs/metrics.md lists the names), `table` all of them.
+
+    Raises InputError if the predictions are of other items than the store's, or if nothing that was predicted was answered.
     """
     from socsci_jax.evaluation import evaluate as module
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def open_model(
     name_or_path: str | Path, *, data: int | None = None, fsdp: int = 1, tensor: int = 1
 ) -> SimulationModel:
-    """A trained model on this process's devices, ready for `predict`.
+    """Opens a trained model on this process's devices, ready for `predict`.
 
     Args:
       name_or_path: a run's folder (its best checkpoint in validation, else the newest), a folder or hub id in the Hugging
@@ -70,7 +70,17 @@ def export(
     dtype: str | None = None,
     adapter: bool = False,
 ) -> Path:
-    """Writes a run's checkpoint as a folder that `transformers` loads (`adapter`: that `peft` loads); returns it."""
+    """Writes a run's checkpoint as a folder that `transformers` loads, and returns the folder.
+
+    Args:
+      run: the folder of a training run, or a GGUF file.
+      out: the folder to write; it must not be there yet.
+      step: number of the checkpoint; by default the best in validation, else the newest.
+      dtype: "float32", "bfloat16" or "float16"; by default as the weights are stored.
+      adapter: writes the adapter alone, which `peft` loads, instead of merging it into its base.
+
+    Raises InputError if `run` has no such checkpoint or adapter, or if `out` cannot be written.
+    """
     from socsci_jax.export import export_run
 
     export_run(Path(run), Path(out), step=step, dtype=dtype, adapter=adapter)

@@ -39,7 +39,7 @@ def respondents(
     beside: Path | None = None,
     show_progress: bool = True,
 ) -> Respondents:
-    """Simulated people who answer all outcomes of an experiment one after another, as rows of a data set.
+    """Simulates people who answer all outcomes of an experiment one after another, as rows of a data set.
 
     Each answer is drawn from its exact distribution given the persona and the answers before it, so that the answers of
     one respondent hang together as the model has them hang together.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def open_store(path: str | Path) -> StudyStore:
-    """A study store on disk; its tables are read when they are used.
+    """Opens a study store on disk; its tables are read when they are used.
 
     Raises InputError if there is none, or if it is damaged or of another schema version.
     """
@@ -29,6 +29,8 @@ def build_store(kind: str, source: str | Path, out: str | Path, *, replace: bool
       source: the deposit's folder or file; for "synthetic" the name of a preset.
       out: folder of the store to write.
       replace: replaces a store that is there.
+
+    Raises InputError if the source cannot be read as such a deposit, or holds no answer that can be used.
     """
     import data_pipelines
 

@@ -30,9 +30,9 @@ def hidden_states(
     allow_other_layout: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> HiddenStates:
-    """One vector [D] in float16 for each item of the store that has levels, training items included.
+    """Computes one vector [D] in float16 for each item of the store that has levels, training items included.
 
-    The final-norm state at the last token of the prompt, written for a persona without attributes, so that it says
+    It is the final-norm state at the last token of the prompt, written for a persona without attributes, so that it says
     nothing of people.  Raises InputError where there is no such item, or where the vectors would take too much room.
     """
     pairs = Pairs.cross([item for item in store.item_by_id.values() if item.scale.kind == "levels"], [{}])

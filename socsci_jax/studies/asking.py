@@ -29,7 +29,7 @@ def item(
     outcome: str = "question",
     study: str = "asked",
 ) -> Item:
-    """One thing that a person reads and answers.
+    """Makes an item by hand: one thing that a person reads and answers.
 
     Args:
       question: the question, as the person reads it.

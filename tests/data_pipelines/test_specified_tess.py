@@ -192,5 +192,5 @@ def test_gates_pass_but_for_what_the_design_of_studies_is(stores):
         for result in found.manifest["gates"]
         if result["status"] == "waived"
     }
-    # The archive's build leaves out what gives an answer away, and addresses of invented people are part of vignettes.
+    # The archive's build excludes what gives an answer away, and addresses of invented people are part of vignettes.
     assert not {gate for gate, _ in waived} & {"answer-in-prompt", "personal-details"}

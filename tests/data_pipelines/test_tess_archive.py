@@ -97,7 +97,7 @@ BOUNDS = {"anger": ("1.0", "3.0"), "cost": ("0.0", "9999.0"), "taste": ("1.0", "
 
 
 def write_archive(folder: Path, *, drop: str | None = None) -> Path:
-    """The invented archive; `drop` names a column to leave out."""
+    """The invented archive; `drop` names a column to omit."""
     folder.mkdir()
     tables = {
         "conditions.csv": (

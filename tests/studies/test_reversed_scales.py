@@ -46,7 +46,7 @@ def test_the_outcome_whose_labels_run_the_other_way_is_named():
     )
 
 
-def test_arms_of_one_outcome_that_run_both_ways_are_named():
+def test_arms_of_one_outcome_that_run_in_both_directions_are_named():
     assert opposites([item("a", AGREE), item("a", AGREE[::-1])]).height == 2
 
 
