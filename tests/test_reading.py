@@ -323,5 +323,5 @@ def test_no_reader_of_plain_tables_takes_one_of_two_columns_for_both(tmp_path, k
 
 def test_a_whole_number_that_no_float_can_hold_is_refused():
     assert parse_json('{"a": ' + "9" * 300 + "}", where="x") == {"a": int("9" * 300)}
-    with pytest.raises(InputError, match="is no finite number"):
+    with pytest.raises(InputError, match="is not a finite number"):
         parse_json('{"a": ' + "9" * 400 + "}", where="x")

@@ -120,8 +120,8 @@ def helper() -> None:
     error = None
     try:
         write_parts([(Path(file), Path(place)) for file, place in request["todo"]], request["reader"])
-    except InputError as found:
-        error = str(found)
+    except InputError as problem:
+        error = str(problem)
     print(json.dumps({"error": error}))
 
 

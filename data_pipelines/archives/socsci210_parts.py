@@ -70,8 +70,8 @@ def unknown_scales(parts: Sequence[Part]) -> tuple[int, int]:
         )
         answers = columns_of(part, "responses", ["item_id"])
         counts.append(answers.join(unknown, on="item_id", how="semi").group_by("item_id").len())
-    found = pl.concat(counts).group_by("item_id").agg(pl.col("len").sum())
-    return found.height, int(found["len"].sum())
+    by_item = pl.concat(counts).group_by("item_id").agg(pl.col("len").sum())
+    return by_item.height, int(by_item["len"].sum())
 
 
 def other_personas(parts: Sequence[Part]) -> dict[str, Any]:

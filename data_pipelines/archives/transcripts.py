@@ -136,9 +136,9 @@ def _add(
 
 def _trials(text: str) -> list[Trial]:
     return [
-        Trial(number, found.start(), found[1].strip())
-        for number, found in enumerate(_ANSWER.finditer(text), start=1)
-        if found[1].strip()
+        Trial(number, match.start(), match[1].strip())
+        for number, match in enumerate(_ANSWER.finditer(text), start=1)
+        if match[1].strip()
     ]
 
 

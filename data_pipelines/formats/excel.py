@@ -23,15 +23,17 @@ def read_excel(path: Path, *, sheet: str | None) -> Table:
     if sheet is not None and sheet not in names:
         raise InputError(f"sheet {sheet!r} is not there; found {', '.join(map(repr, names))}.")
     sheets = {name: workbook.get_sheet_by_name(name) for name in ([sheet] if sheet is not None else names)}
-    filled = {name: found for name, found in sheets.items() if found.height and found.width}
+    filled = {
+        name: sheet_frame for name, sheet_frame in sheets.items() if sheet_frame.height and sheet_frame.width
+    }
     if len(filled) != 1:
-        found = ", ".join(map(repr, filled or names)) or "none"
+        sheet_frame = ", ".join(map(repr, filled or names)) or "none"
         raise InputError(
-            f"{counted(len(filled), 'sheet holds', 'sheets hold')} cells ({found}); say which one under `sheet`."
+            f"{counted(len(filled), 'sheet holds', 'sheets hold')} cells ({sheet_frame}); say which one under `sheet`."
         )
-    ((name, found),) = filled.items()
-    check_size(path.name, rows=found.height, columns=found.width)
-    rows = found.iter_rows()
+    ((name, sheet_frame),) = filled.items()
+    check_size(path.name, rows=sheet_frame.height, columns=sheet_frame.width)
+    rows = sheet_frame.iter_rows()
     header = next((row for row in rows if any(cell != "" for cell in row)), [])
     # Columns at the right of the last name are notes next to the table, or nothing.
     width = max((i for i, cell in enumerate(header, start=1) if cell != ""), default=0)

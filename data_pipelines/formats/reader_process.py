@@ -73,16 +73,16 @@ def _leave_result(request: dict, folder: Path) -> dict[str, object]:
     """Writes the table, if it is one, and returns what is to be known besides it: a text, or what went wrong."""
     path, kind = Path(request["path"]), request["kind"]
     try:
-        found = _read(path, kind=kind, sheet=request.get("sheet"), object_name=request.get("object"))
-        if not isinstance(found, Table):
-            return {"text": found}
-        check_size(path.name, rows=found.frame.height, columns=found.frame.width)
-        found.frame.write_ipc(folder / TABLE)
+        result = _read(path, kind=kind, sheet=request.get("sheet"), object_name=request.get("object"))
+        if not isinstance(result, Table):
+            return {"text": result}
+        check_size(path.name, rows=result.frame.height, columns=result.frame.width)
+        result.frame.write_ipc(folder / TABLE)
         return {
-            "labels": dict(found.labels),
-            "value_labels": {name: dict(labels) for name, labels in found.value_labels.items()},
-            "missing": {name: sorted(codes) for name, codes in found.missing.items()},
-            "notes": list(found.notes),
+            "labels": dict(result.labels),
+            "value_labels": {name: dict(labels) for name, labels in result.value_labels.items()},
+            "missing": {name: sorted(codes) for name, codes in result.missing.items()},
+            "notes": list(result.notes),
         }
     except InputError as error:
         return {"error": str(error)}

@@ -1,4 +1,4 @@
-// What the theme leaves out for keyboards and screen readers: wide code and tables can be scrolled by keys, captions of the
+// What the theme lacks for keyboards and screen readers: wide code and tables can be scrolled by keys, captions of the
 // sidebar have a level, and landmarks have names of their own.
 document.addEventListener("DOMContentLoaded", () => {
   const wide = '.content pre, .content table.docutils, .content p:has(> img[src$=".svg"])';

@@ -134,8 +134,8 @@ def read_people(path: Path) -> pl.DataFrame:
     """
     from socsci_jax.plain_tables import open_table
 
-    found = open_table(path)
-    if found.misfits:
-        row, why = found.misfits[0]
-        raise InputError(f"{path}, row {row}: {why}; {counted(len(found.misfits), 'row')} cannot be read.")
-    return found.frame
+    people = open_table(path)
+    if people.misfits:
+        row, why = people.misfits[0]
+        raise InputError(f"{path}, row {row}: {why}; {counted(len(people.misfits), 'row')} cannot be read.")
+    return people.frame

@@ -71,11 +71,11 @@ def alternatives_of(
 def _shares_of_probs(codes: np.ndarray, exact: pl.DataFrame | None) -> dict[str | None, np.ndarray]:
     if exact is None:
         return {}
-    found = {}
+    shares = {}
     for person, levels, probs in exact.select("participant_id", "levels", "probs").iter_rows():
         given = dict(zip(levels, probs))
-        found[person] = np.array([given.get(code, 0.0) for code in codes.tolist()]) / sum(probs)
-    return found
+        shares[person] = np.array([given.get(code, 0.0) for code in codes.tolist()]) / sum(probs)
+    return shares
 
 
 def _shares_of_draws(scale: Scale, drawn: pl.DataFrame | None) -> dict[str | None, np.ndarray]:

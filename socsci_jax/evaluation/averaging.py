@@ -12,22 +12,19 @@ import pyarrow as pa
 from socsci_jax.evaluation import intervals
 from socsci_jax.evaluation.cells import Cell
 from socsci_jax.evaluation.intervals import point
-from socsci_jax.evaluation.items import ItemPredictions, Key, item_replicates, item_values
+from socsci_jax.evaluation.item_values import Key, item_replicates, item_values
+from socsci_jax.evaluation.items import ItemPredictions
 from socsci_jax.evaluation.metric import QUANTILE_OF, Metric
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.metrics.distributions import QUARTILES_OF, wasserstein
 from socsci_jax.evaluation.metrics.moments import ZERO
-from socsci_jax.evaluation.metrics.summaries import simbench_scores
 from socsci_jax.evaluation.parts import Part
 from socsci_jax.evaluation.table import (
-    EXACT,
     HUMAN,
     MODEL,
-    SAMPLED,
     SCALE,
     SPLIT_HALF,
     TEST_RETEST,
-    UNIFORM,
     columns_of,
     row,
     table_of,
@@ -60,11 +57,11 @@ def part_values(part: Part, items: Sequence[ItemPredictions]) -> PartValues:
     # Without any to average, one tells which metrics there are.
     judged = part.averaged_c if part.averaged_c.any() else np.arange(len(items)) == 0
     at = np.flatnonzero(judged)
-    found = [item_values(part.cells[c], items[c], source=part.source) for c in at.tolist()]
-    keys = sorted({key for one in found for key in one}, key=lambda key: tuple(map(str, key)))
+    of_items = [item_values(part.cells[c], items[c], source=part.source) for c in at.tolist()]
+    keys = sorted({key for one in of_items for key in one}, key=lambda key: tuple(map(str, key)))
     values = {key: np.full(len(items), np.nan) for key in keys}
     for key, values_c in values.items():
-        values_c[at] = [one.get(key, np.nan) for one in found]
+        values_c[at] = [one.get(key, np.nan) for one in of_items]
     replicates = None
     if part.resampling.by_participants:
         weights = part.person_weights()
@@ -112,7 +109,7 @@ def averaged(part: Part, metric: Metric, values_c: np.ndarray, replicates_bc: np
             if used.any()
             else np.array([np.nan])
         )
-        overall[0] = _mean(by_study)
+        overall[0] = mean_of_defined(by_study)
     else:
         terms = np.stack([values_c[used], np.ones(int(used.sum()))], axis=1)
         sums = resampling.sums(terms, cluster)
@@ -121,24 +118,24 @@ def averaged(part: Part, metric: Metric, values_c: np.ndarray, replicates_bc: np
     return Averaged(by_study=by_study, items=items, overall=overall, clusters=len(np.unique(cluster)))
 
 
-def _mean(values: np.ndarray) -> float:
+def mean_of_defined(values: np.ndarray) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else np.nan
 
 
-def metric_rows(part: Part, found: PartValues) -> list[pl.DataFrame]:
+def metric_rows(part: Part, part_values: PartValues) -> list[pl.DataFrame]:
     """Rows of all metrics of items, with the model's paired difference from each other predictor."""
     frames = []
     rows: list[dict[str, object]] = []
-    replicates = found.replicates
-    for key, values_c in found.values.items():
+    replicates = part_values.replicates
+    for key, values_c in part_values.values.items():
         frames.append(_item_rows(part, key, values_c))
         rows += mean_rows(part, key, values_c, None if replicates is None else replicates.get(key))
         model = key._replace(predictor=MODEL)
-        if key.predictor == MODEL or model not in found.values:
+        if key.predictor == MODEL or model not in part_values.values:
             continue
         with np.errstate(invalid="ignore"):
-            paired = found.values[model] - values_c
+            paired = part_values.values[model] - values_c
         # Nobody is better than their equal by what rounding leaves.
         paired[np.abs(paired) < ZERO] = 0.0
         both = None
@@ -150,12 +147,12 @@ def metric_rows(part: Part, found: PartValues) -> list[pl.DataFrame]:
     return [*frames, table_of(rows)]
 
 
-def quartile_rows(part: Part, found: PartValues) -> list[dict[str, object]]:
+def quartile_rows(part: Part, part_values: PartValues) -> list[dict[str, object]]:
     """The quartiles of ratios over items, each predictor's."""
     rows: list[dict[str, object]] = []
-    for key, values_c in found.values.items():
+    for key, values_c in part_values.values.items():
         for name in QUARTILES_OF.get(key.metric, ()):
-            replicates = None if found.replicates is None else found.replicates.get(key)
+            replicates = None if part_values.replicates is None else part_values.replicates.get(key)
             rows += mean_rows(part, key._replace(metric=name), values_c, replicates)
     return rows
 
@@ -196,65 +193,19 @@ def alternatives_rows(part: Part) -> list[pl.DataFrame]:
     return [*frames, table_of(rows)]
 
 
-def normalized_rows(part: Part, found: PartValues) -> list[dict[str, object]]:
+def normalized_rows(part: Part, part_values: PartValues) -> list[dict[str, object]]:
     """Accuracy as a share of how well people's first answer predicts their second, where they answered twice."""
     rows: list[dict[str, object]] = []
     asked = "individual_accuracy_median"
-    again = found.values.get(Key(asked, SCALE, part.source, TEST_RETEST))
+    again = part_values.values.get(Key(asked, SCALE, part.source, TEST_RETEST))
     if again is None:
         return rows
-    for key, values in found.values.items():
+    for key, values in part_values.values.items():
         if key.metric == asked and key.predictor not in (TEST_RETEST, SPLIT_HALF):
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratio = np.where(again > 0, values / again, np.nan)
             rows += mean_rows(part, key._replace(metric="individual_accuracy_normalized"), ratio, None)
     return rows
-
-
-def simbench_rows(part: Part, found: PartValues) -> list[dict[str, object]]:
-    """SimBench's score of each predictor: the mean over items, each by the uniform guesses of its own study."""
-    distance, metric = "total_variation", BY_NAME["simbench_score"]
-    rows = []
-    for source in (EXACT, SAMPLED):
-        uniform = found.values.get(Key(distance, None, source, UNIFORM))
-        if uniform is None:
-            continue
-        for key, values in found.values.items():
-            if key.metric != distance or key.source != source:
-                continue
-            used = part.averaged_c & np.isfinite(values) & np.isfinite(uniform)
-            scores = simbench_scores(values[used], uniform[used], part.study_c[used])
-            known = np.isfinite(scores)
-            if not known.any():
-                continue
-            replicates = _simbench_replicates(part, found, key, used, scores)
-            clusters = len(np.unique(part.cluster_c[used][known]))
-            estimate = part.resampling.estimate(metric, replicates, clusters=clusters)
-            n = len(np.unique(part.study_c[used][known]))
-            rows.append(
-                row(metric.name, estimate, part=part.name, predictor=key.predictor, n=n, source=source)
-            )
-    return rows
-
-
-def _simbench_replicates(
-    part: Part, found: PartValues, key: Key, used: np.ndarray, scores: np.ndarray
-) -> np.ndarray:
-    """The mean score [1 + B] of the sample and of each resample."""
-    known = np.isfinite(scores)
-    if part.resampling.by_participants:
-        own, uniform = ((found.replicates or {}).get(k) for k in (key, key._replace(predictor=UNIFORM)))
-        first = np.array([scores[known].mean()])
-        if own is None or uniform is None:
-            return first
-        study = part.study_c[used]
-        drawn = [simbench_scores(m, u, study) for m, u in zip(own[:, used], uniform[:, used], strict=True)]
-        return np.concatenate([first, [_mean(one) for one in drawn]])
-    # Resampled arms or outcomes of one study are judged by the sample's uniform guesses.
-    terms = np.stack([scores[known], np.ones(int(known.sum()))], axis=1)
-    sums = part.resampling.sums(terms, part.cluster_c[used][known])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return sums[:, 0] / sums[:, 1]
 
 
 def _item_rows(part: Part, key: Key, values: np.ndarray) -> pl.DataFrame:

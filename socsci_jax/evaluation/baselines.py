@@ -83,11 +83,11 @@ class Baselines:
 
         The regression needs training and attributes; the mean of several predictors that all predict everybody.
         """
-        found = {
+        by_predictor = {
             DEMOGRAPHICS: self._by_demographics(cell),
             MEAN_OF_PREDICTORS: self.mean_of_predictors(cell),
         }
-        return {name: rows for name, rows in found.items() if rows is not None}
+        return {name: rows for name, rows in by_predictor.items() if rows is not None}
 
     def mean_of_predictors(self, cell: Cell) -> np.ndarray | None:
         """The mean of all predictors that predict everybody of a cell [N, L]; None unless all do."""
@@ -110,15 +110,15 @@ class Baselines:
         as many levels.
         """
         size = cell.levels_l.size
-        found = {UNIFORM: uniform(size)}
+        by_predictor = {UNIFORM: uniform(size)}
         if self.marginals:
-            found[TRAINING_MARGINAL] = self.marginals.get(size, uniform(size))
+            by_predictor[TRAINING_MARGINAL] = self.marginals.get(size, uniform(size))
         own = np.bincount(cell.codes_n, weights=cell.weights_n, minlength=size)
         others = condition_pooled(self.counts[_outcome(cell.item)], own)
         if others is not None:
-            found[CONDITION_POOLED] = others
+            by_predictor[CONDITION_POOLED] = others
         probed = None if self.probe is None else self.probe.shares(cell.item_id, cell.levels_l)
-        return found if probed is None else found | {PROBE: probed}
+        return by_predictor if probed is None else by_predictor | {PROBE: probed}
 
 
 def _probe(

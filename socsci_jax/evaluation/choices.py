@@ -33,13 +33,13 @@ def choice_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
         sums = part.resampling.sums(terms[:, 3:], cluster)
         with np.errstate(invalid="ignore", divide="ignore"):
             gain = np.where(sums[:, 1] > 0, sums[:, 0] / sums[:, 1], np.nan)
-        found = {
+        by_metric = {
             "best_arm_hit": averaged[:, 0],
             "best_arm_in_two": averaged[:, 1],
             "decision_regret": averaged[:, 2],
             "captured_gain": gain,
         }
-        for metric, replicates in found.items():
+        for metric, replicates in by_metric.items():
             # People are halved here, not resampled.
             replicates = replicates[:1] if part.resampling.by_participants else replicates
             estimate = part.resampling.estimate(BY_NAME[metric], replicates, clusters=len(np.unique(cluster)))

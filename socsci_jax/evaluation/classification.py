@@ -222,12 +222,12 @@ class _Judged:
 
         def one(replicates: np.ndarray, *, cells: Iterable[int], n: int, **place: str) -> dict[str, object]:
             documents = len(self._documents(labels_c, cells))
-            found = intervals.estimate(
+            estimate = intervals.estimate(
                 replicates, clusters=documents, resampled="documents", low=low, high=high
             )
             return row(
                 metric,
-                found,
+                estimate,
                 part=self.name,
                 predictor=predictor,
                 reference=reference,

@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.evaluate import People, evaluate, label_without_split
+from socsci_jax.evaluation.evaluate import evaluate, label_without_split
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.parts import People
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.sentences import number, with_interval
 from socsci_jax.evaluation.table import MEAN_OF_PREDICTORS, MODEL
@@ -68,7 +69,7 @@ class Comparison:
 
     def sentences(self) -> list[str]:
         """What was trained on, then which is better by the distance, part by part, or that it cannot be told."""
-        found = list(self.notes)
+        sentences = list(self.notes)
         whole = self.table.filter(pl.col("group").is_null())
         rows = whole.filter(metric="wasserstein", normalization="scale")
         if rows.is_empty():  # means were predicted, no distributions
@@ -81,10 +82,10 @@ class Comparison:
                 words = "B is better than A"
             else:
                 words = "which is better cannot be told"
-            found.append(
+            sentences.append(
                 f"{row['part']} ({row['source']}): {words}; A − B = {with_interval(difference)} in {_NAMES[row['metric']]}."
             )
-        return found
+        return sentences
 
 
 def compare_files(

@@ -95,11 +95,11 @@ def condition_means(
     members = [np.array(cells_of) for cells_of in frame["cell"]]
     samples, ratio = {}, {}
     for name in sorted({name for item in items for name in item.samples}):
-        found = [_sample_means(name, own, cells, items, at) for own in members]
-        known = [means for means, _ in found if means is not None]
-        if found and len(known) == len(found):
+        sampled = [_sample_means(name, own, cells, items, at) for own in members]
+        known = [means for means, _ in sampled if means is not None]
+        if sampled and len(known) == len(sampled):
             samples[name] = np.stack(known, axis=1)
-            ratio[name] = np.array([share for _, share in found])
+            ratio[name] = np.array([share for _, share in sampled])
     human_bm, model_bm = None, None
     if part.resampling.by_participants and not borrowed and members:
         human_bm, model_bm = _replicates(part, members, items, at)
@@ -121,15 +121,15 @@ def _means_of_others(
     n_c: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Condition means [M] of the predictors that predict every cell; texts of a condition weigh by answers."""
-    found = {}
+    by_predictor = {}
     for name in names:
         if members and all(name in items[c].baselines for own in members for c in own):
             means = [
                 np.average([items[c].baselines[name] @ at[c] for c in own], weights=n_c[own])
                 for own in members
             ]
-            found[name] = np.array(means)
-    return found
+            by_predictor[name] = np.array(means)
+    return by_predictor
 
 
 def _sample_means(

@@ -50,7 +50,7 @@ def conjoint_table(
     excluded (`excluded_profiles` lists them); InputError where a column cannot be what it is declared to be.
     """
     conjoint, frame = read_conjoint(profiles, columns)
-    found: dict[str, Callable[[Conjoint], Components]] = {
+    estimands: dict[str, Callable[[Conjoint], Components]] = {
         "amce": lambda part: amce(part, restricted=restricted),
         "marginal_mean": marginal_means,
     }
@@ -62,7 +62,7 @@ def conjoint_table(
         part = conjoint
         if columns.by is not None and group is not None:
             part = conjoint.rows((frame[columns.by] == group).fill_null(False).to_numpy())
-        for estimand, estimate in found.items():
+        for estimand, estimate in estimands.items():
             rows += _component_rows(estimand, group, estimate(part), part)
     if columns.agrees is not None:
         rows += _corrected_rows(
@@ -157,18 +157,18 @@ def _attributes(profiles: pl.DataFrame, columns: Columns) -> tuple[str, ...]:
 
 
 def _component_rows(estimand: str, group: object, of: Components, part: Conjoint) -> list[dict[str, object]]:
-    found = of.estimates
+    estimates = of.estimates
     return [
         {
             "estimand": estimand,
             "group": None if group is None else str(group),
             "attribute": attribute,
             "level": level,
-            "estimate": found.estimate[at],
-            "se": found.se[at],
-            "lo": found.lo[at],
-            "hi": found.hi[at],
-            "p": found.p[at] if estimand == "amce" else None,
+            "estimate": estimates.estimate[at],
+            "se": estimates.se[at],
+            "lo": estimates.lo[at],
+            "hi": estimates.hi[at],
+            "p": estimates.p[at] if estimand == "amce" else None,
             "n": int((part.attributes[attribute] == level).sum()),
         }
         for at, (attribute, level) in enumerate(zip(of.attribute, of.level))
@@ -191,7 +191,7 @@ def _corrected_rows(
     )
     if not people["agrees"].dtype.is_numeric() and people["agrees"].dtype != pl.Boolean:
         raise InputError(f"{agrees!r} is not 1 or 0; it holds {people['agrees'][0]!r}.")
-    found = corrected(
+    correction = corrected(
         conjoint,
         respondent=people[respondent].to_numpy(),
         agrees=people["agrees"].cast(pl.Float64).to_numpy(),
@@ -200,11 +200,11 @@ def _corrected_rows(
     )
     rows = [
         _bootstrap_row(name, None, None, value, None, people.height)
-        for name, value in (("irr", found.irr), ("tau", found.tau))
+        for name, value in (("irr", correction.irr), ("tau", correction.tau))
     ]
     for estimand, keys, values in (
-        ("marginal_mean_corrected", found.levels, found.corrected_means),
-        ("amce_corrected", found.effect_levels, found.corrected_effects),
+        ("marginal_mean_corrected", correction.levels, correction.corrected_means),
+        ("amce_corrected", correction.effect_levels, correction.corrected_effects),
     ):
         rows += [
             _bootstrap_row(estimand, *key, values, at, int((conjoint.attributes[key[0]] == key[1]).sum()))

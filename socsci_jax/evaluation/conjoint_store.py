@@ -122,7 +122,7 @@ def _draws(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def unused_predictions(table: pl.DataFrame, predictions: pl.DataFrame) -> list[str]:
-    """What of the predictions stands for no profile, in sentences: other tasks, draws that are none of the options."""
+    """What of the predictions stands for no profile, in sentences: other tasks, draws off the options."""
     of_tasks = predictions.join(table.select("item_id").unique(), on="item_id", how="semi")
     notes = []
     if other := predictions.height - of_tasks.height:
@@ -130,5 +130,5 @@ def unused_predictions(table: pl.DataFrame, predictions: pl.DataFrame) -> list[s
     options = table.select("item_id", value=pl.col("level").cast(pl.Float64)).unique()
     draws = _draws(of_tasks)
     if off := draws.join(options, on=["item_id", "value"], how="anti").height:
-        notes.append(f"{counted_of(off, draws.height, 'draw')} none of a task's profiles and left out.")
+        notes.append(f"{counted_of(off, draws.height, 'draw')} none of a task's profiles and excluded.")
     return notes

@@ -36,8 +36,8 @@ def conjoint_of_store(
     if predictions is None:
         return _one(table, columns, restricted, seed)
     simulated = simulated_profiles(table, predictions)
-    found = _both(table, simulated, columns, restricted, seed)
-    return dataclasses.replace(found, notes=(*found.notes, *unused_predictions(table, predictions)))
+    result = _both(table, simulated, columns, restricted, seed)
+    return dataclasses.replace(result, notes=(*result.notes, *unused_predictions(table, predictions)))
 
 
 def conjoint_of_table(

@@ -55,14 +55,14 @@ def trained_controls(
         rng = part.rng(f"control {item_id}")
         cell = index.cell(item_id, item, rows) if item_id in index else None
         if cell is not None:
-            found = item_predictions(cell, baselines, rng=rng, pilot_rng=rng)
+            predicted = item_predictions(cell, baselines, rng=rng, pilot_rng=rng)
         else:
             halved = _halved(part, item_id, item, rows, rng, others=baselines.of_models)
             if halved is None:
                 continue
-            cell, found = halved
+            cell, predicted = halved
         cells.append(cell)
-        items.append(found)
+        items.append(predicted)
     return Controls(tuple(cells), tuple(items))
 
 

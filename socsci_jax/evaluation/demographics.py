@@ -66,7 +66,7 @@ class Demographics:
         """From a store's participants; attributes of more than MOST_GROUPS values are left alone, but ages are banded."""
         keys = participants.select("study_id", "participant_id").iter_rows()
         row_of = {key: k for k, key in enumerate(keys)}
-        found = []
+        attributes = []
         if "attributes" in participants.columns and participants.height:
             for name, values in participants["attributes"].struct.unnest().to_dict().items():
                 values = banded(values) if name == "age" else values
@@ -74,8 +74,8 @@ class Demographics:
                 if 2 <= len(groups) <= MOST_GROUPS:
                     number = {group: k for k, group in enumerate(groups)}
                     codes = [number.get(value, -1) for value in values.to_list()]
-                    found.append(Attribute(name, groups, np.array(codes)))
-        return cls(row_of, tuple(found))
+                    attributes.append(Attribute(name, groups, np.array(codes)))
+        return cls(row_of, tuple(attributes))
 
 
 def banded(ages: pl.Series) -> pl.Series:
@@ -147,5 +147,5 @@ def fit(
         gradient = x_nx.T @ (slope / mass) + RIDGE * beta
         return float(-np.log(mass).sum() + 0.5 * RIDGE * beta @ beta), gradient
 
-    found = minimize(loss, np.zeros(x_nx.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 100})
-    return Regression(found.x, people)
+    minimum = minimize(loss, np.zeros(x_nx.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 100})
+    return Regression(minimum.x, people)

@@ -65,18 +65,18 @@ def replicates(part: Part, metric: EffectMetric, of: Effects, cluster: np.ndarra
     """The metric [1 + B] in the sample and in each resample; `cluster` [K] numbers the cluster of each row."""
     terms = of.terms(metric)
     gather = part.resampling.means if metric.aggregation == "clusters" else part.resampling.sums
-    found = metric.of(gather(terms, cluster))
+    values = metric.of(gather(terms, cluster))
     if not part.resampling.by_participants:
-        return found
+        return values
     by_person = of.term_replicates(metric)
     if by_person is None:
-        return found[:1]
+        return values[:1]
     if metric.aggregation == "clusters":
         by_cluster = [by_person[:, cluster == s].mean(axis=1) for s in np.unique(cluster)]
         gathered = np.mean(by_cluster, axis=0)
     else:
         gathered = by_person.sum(axis=1)
-    return np.concatenate([found[:1], metric.of(gathered)])
+    return np.concatenate([values[:1], metric.of(gathered)])
 
 
 def clusters_of(part: Part, frame: pl.DataFrame) -> np.ndarray:
@@ -96,18 +96,20 @@ def sensitivity_rows(part: Part, means: ConditionMeans) -> list[dict[str, object
     se2 = v * (1 - 2 / size[group]) + (np.bincount(group, weights=v) / size**2)[group]
     directed = np.zeros(group.size, dtype=bool)
     by_person = [None if m is None else centered(m, group) for m in (means.human_bm, means.model_bm)]
-    found = {
+    by_predictor = {
         MODEL: Effects(h=human, l=model, se2=se2, undirected=directed, h_bk=by_person[0], l_bk=by_person[1])
     }
     for name, values in means.others.items():
         other = centered(values, group)
         fixed = None if by_person[0] is None else np.broadcast_to(other, by_person[0].shape)
-        found[name] = Effects(h=human, l=other, se2=se2, undirected=directed, h_bk=by_person[0], l_bk=fixed)
+        by_predictor[name] = Effects(
+            h=human, l=other, se2=se2, undirected=directed, h_bk=by_person[0], l_bk=fixed
+        )
     for name, sample in means.samples.items():
         one, other = sample - _group_means(sample, group)
-        found[name] = Effects(h=other, l=one, se2=se2 / means.people_ratio[name], undirected=directed)
+        by_predictor[name] = Effects(h=other, l=one, se2=se2 / means.people_ratio[name], undirected=directed)
     cluster = clusters_of(part, means.frame)
-    rows = _metric_rows(part, found, cluster, n=group.size, centered=True)
+    rows = _metric_rows(part, by_predictor, cluster, n=group.size, centered=True)
     # Pooled answers say the same of every condition.
     rows.append(_row(part, "condition_sensitivity_r", CONDITION_POOLED, Estimate(None), n=group.size))
     null, p = _permutation_estimates(part, model, human, group)
@@ -134,17 +136,17 @@ def contrast_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
     mean_effect = human[directed].mean() if directed.any() else 0.0
     constant = {NO_EFFECT: np.zeros_like(human), EVERY_ARM_WORKS: np.where(directed, mean_effect, 0.0)}
     same = {"se2": se2, "undirected": pairs.undirected}
-    found = {MODEL: Effects(h=human, l=model, h_bk=by_person[0], l_bk=by_person[1], **same)}
+    by_predictor = {MODEL: Effects(h=human, l=model, h_bk=by_person[0], l_bk=by_person[1], **same)}
     fixed = constant | {name: between(values) for name, values in means.others.items()}
     for name, effect in fixed.items():
         replicate = None if by_person[0] is None else np.broadcast_to(effect, by_person[0].shape)
-        found[name] = Effects(h=human, l=effect, h_bk=by_person[0], l_bk=replicate, **same)
+        by_predictor[name] = Effects(h=human, l=effect, h_bk=by_person[0], l_bk=replicate, **same)
     for name, sample in means.samples.items():
         ratio = np.minimum(*(means.people_ratio[name][side] for side in (pairs.treated, pairs.reference)))
         one, other = sample[:, pairs.treated] - sample[:, pairs.reference]
-        found[name] = Effects(h=other, l=one, se2=se2 / ratio, undirected=pairs.undirected)
+        by_predictor[name] = Effects(h=other, l=one, se2=se2 / ratio, undirected=pairs.undirected)
     cluster = clusters_of(part, means.frame[pairs.treated])
-    rows = _metric_rows(part, found, cluster, n=human.size, centered=False)
+    rows = _metric_rows(part, by_predictor, cluster, n=human.size, centered=False)
     reliable = benjamini_hochberg(p_values(human, se2))
     for name, predicted in {MODEL: model, **fixed}.items():
         signs = effects.sign_agreement(human, predicted)[reliable]
@@ -158,7 +160,7 @@ def contrast_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
                 replicates_b = replicates_b[:1]
             estimate = part.resampling.estimate(BY_NAME[metric], replicates_b, clusters=len(np.unique(own)))
             rows.append(_row(part, metric, name, estimate, n=values.size))
-    return rows + _outcome_rows(part, means, pairs, found[MODEL])
+    return rows + _outcome_rows(part, means, pairs, by_predictor[MODEL])
 
 
 # With fewer contrasts a line goes through all of them.
@@ -194,7 +196,7 @@ def _outcome_rows(
 
 
 def _metric_rows(
-    part: Part, found: dict[str, Effects], cluster: np.ndarray, *, n: int, centered: bool
+    part: Part, effects_of: dict[str, Effects], cluster: np.ndarray, *, n: int, centered: bool
 ) -> list[dict[str, object]]:
     """A row for each metric and predictor, and for the model's difference from each other one."""
     rows = []
@@ -202,7 +204,7 @@ def _metric_rows(
     for metric in EFFECTS:
         if not isinstance(metric, EffectMetric) or metric.centered != centered:
             continue
-        by_predictor = {name: replicates(part, metric, of, cluster) for name, of in found.items()}
+        by_predictor = {name: replicates(part, metric, of, cluster) for name, of in effects_of.items()}
         own = by_predictor[MODEL]
         part.keep(
             metric.name, own, clusters=clusters, normalization=SCALE, source=part.source, predictor=MODEL
@@ -275,10 +277,10 @@ def true_effect_rows(
             continue
         cluster = clusters_of(part, pairs.rename({"study_id": "study"}))
         terms = moments(pairs["predicted"].to_numpy(), pairs["true"].to_numpy())
-        found = effects.correlation(part.resampling.sums(terms, cluster))
+        correlations = effects.correlation(part.resampling.sums(terms, cluster))
         if part.resampling.by_participants:
-            found = found[:1]
-        estimate = part.resampling.estimate(metric, found, clusters=len(np.unique(cluster)))
+            correlations = correlations[:1]
+        estimate = part.resampling.estimate(metric, correlations, clusters=len(np.unique(cluster)))
         rows.append(_row(part, metric.name, predictor, estimate, n=pairs.height))
     return rows + [
         _row(part, metric.name, name, Estimate(None), n=len(part.cells))

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from socsci_jax.evaluation.averaging import PartValues, averaged
-from socsci_jax.evaluation.items import ItemPredictions, Key
+from socsci_jax.evaluation.item_values import Key
+from socsci_jax.evaluation.items import ItemPredictions
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.metrics.humans import SIZES, equivalent_sample, sampling_spread
 from socsci_jax.evaluation.parts import Part
@@ -16,11 +17,11 @@ from socsci_jax.evaluation.table import EXACT, MODEL, SCALE, row
 
 
 def equivalent_rows(
-    part: Part, items: Sequence[ItemPredictions], found: PartValues
+    part: Part, items: Sequence[ItemPredictions], part_values: PartValues
 ) -> list[dict[str, object]]:
     """How many people the model is worth, from its exact distance; none where there are only draws."""
     key = Key("wasserstein", SCALE, EXACT, MODEL)
-    if key not in found.values or part.source != EXACT:
+    if key not in part_values.values or part.source != EXACT:
         return []
     distance = BY_NAME["wasserstein"]
     spread_c = np.array(
@@ -31,7 +32,7 @@ def equivalent_rows(
             for cell, item, used in zip(part.cells, items, part.averaged_c, strict=True)
         ]
     )
-    w_c = np.where(np.isfinite(spread_c), found.values[key], np.nan)
+    w_c = np.where(np.isfinite(spread_c), part_values.values[key], np.nan)
     w_b = averaged(part, distance, w_c, None).overall
     curve = [averaged(part, distance, spread_c * np.sqrt(1 / n + 1 / part.n_c), None).overall for n in SIZES]
     worth_b = equivalent_sample(w_b, np.stack(curve, axis=-1))

@@ -81,10 +81,10 @@ def _hidden_states(path: Path, predictions: Predictions) -> tuple[Mapping[str, n
     beside = hidden_file(path)
     if not beside.is_file():
         return None, []
-    found = read_hidden_states(beside)
+    states = read_hidden_states(beside)
     own = predictions.metadata.get("model_hash")
-    if found.metadata.get("model_hash") != own:
+    if states.metadata.get("model_hash") != own:
         return None, [
             f"{beside.name}: hidden states of another model than the predictions; there is no probe."
         ]
-    return found.by_item, []
+    return states.by_item, []

@@ -18,7 +18,7 @@ MEASURES = tuple(field.name for field in dataclasses.fields(Rationality))
 def game_table(predictions: pl.DataFrame) -> pl.DataFrame:
     """One row a game, case and persona: game, situation, case, participant_id, the measures, off_scale.
 
-    `predictions` has the columns of a predictions table, exact or draws; the share of draws that are none of the
+    `predictions` has the columns of a predictions table, exact or draws; the share of draws off the
     options stands in `off_scale`, the measures rest on the others.  Rows of other items are left alone; InputError
     where no game is among them, or a case lacks its action.
     """
@@ -28,13 +28,13 @@ def game_table(predictions: pl.DataFrame) -> pl.DataFrame:
         raise InputError(
             "The predictions hold none of the built-in games; predict the items of `data build synthetic games`."
         )
-    found: dict[tuple[str, str, str | None], dict[Role, tuple[np.ndarray, float]]] = {}
+    distributions: dict[tuple[str, str, str | None], dict[Role, tuple[np.ndarray, float]]] = {}
     for (item_id, person), group in rows.group_by("item_id", "participant_id", maintain_order=True):
         one = by_id[item_id]
-        found.setdefault((one.game, one.case, person), {})[one.role] = _probabilities(one, group)
+        distributions.setdefault((one.game, one.case, person), {})[one.role] = _probabilities(one, group)
     actions = {(one.game, one.case): one for one in by_id.values() if one.role == "action"}
     table = []
-    for (game, case, person), asked in found.items():
+    for (game, case, person), asked in distributions.items():
         if "action" not in asked:
             raise InputError(f"Game {game}, {case}: a belief was predicted, but no action; predict both.")
         one = actions[game, case]
@@ -75,7 +75,7 @@ def game_summary(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _probabilities(one: GameItem, rows: pl.DataFrame) -> tuple[np.ndarray, float]:
-    """Probabilities of the options in the order of the scale, and the share of draws that are none of them."""
+    """Probabilities of the options in the order of the scale, and the share of draws off them."""
     levels = one.item.scale.levels
     place = {float(level): at for at, level in enumerate(levels)}
     total = np.zeros(len(levels))

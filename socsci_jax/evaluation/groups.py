@@ -10,7 +10,7 @@ from socsci_jax.evaluation.averaging import averaged, mean_rows
 from socsci_jax.evaluation.cells import Cell
 from socsci_jax.evaluation.demographics import Attribute, Demographics
 from socsci_jax.evaluation.effects import Effects, replicates
-from socsci_jax.evaluation.items import Key
+from socsci_jax.evaluation.item_values import Key
 from socsci_jax.evaluation.metric import EffectMetric, Pair
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.metrics.distributions import positions
@@ -70,7 +70,7 @@ def _values(
     shape = (len(part.cells), len(attribute.groups))
     by_key = {(metric, name): np.full(shape, np.nan) for metric in OF_GROUPS for name in (MODEL, SPLIT_HALF)}
     human, model, se2 = (np.full(shape, np.nan) for _ in range(3))
-    found = _Values(by_key, human, model, se2, np.zeros(shape), np.full(shape[0], np.nan))
+    filled = _Values(by_key, human, model, se2, np.zeros(shape), np.full(shape[0], np.nan))
     # A group with answers enough is of an item with answers enough.
     for c in np.flatnonzero(part.averaged_c).tolist():
         cell = part.cells[c]
@@ -79,12 +79,12 @@ def _values(
         kept = np.flatnonzero(readable)
         if kept.size:
             rng = part.rng(f"groups of {cell.item_id}")
-            _of_cell(found, c, cell, code[kept], kept, accuracy[c][kept], part.minimum_n, rng)
-    return found
+            _of_cell(filled, c, cell, code[kept], kept, accuracy[c][kept], part.minimum_n, rng)
+    return filled
 
 
 def _of_cell(
-    found: _Values,
+    filled: _Values,
     c: int,
     cell: Cell,
     code: np.ndarray,
@@ -93,11 +93,11 @@ def _of_cell(
     minimum_n: int,
     rng: np.random.Generator,
 ) -> None:
-    size, groups = cell.levels_l.size, found.n.shape[1]
+    size, groups = cell.levels_l.size, filled.n.shape[1]
     answer = cell.codes_n[kept]
     n_g = np.bincount(code, minlength=groups)
     enough = n_g >= minimum_n
-    found.n[c] = np.where(enough, n_g, 0)
+    filled.n[c] = np.where(enough, n_g, 0)
     if not enough.any():
         return
     probs = cell.predicted_nl
@@ -112,27 +112,27 @@ def _of_cell(
     half = rng.random((HALVES, kept.size)) < 0.5
     for name in ("wasserstein", "mean_error"):
         metric = BY_NAME[name].of  # type: ignore[attr-defined]
-        found.by_key[name, MODEL][c] = np.where(enough, metric(pair), np.nan)
+        filled.by_key[name, MODEL][c] = np.where(enough, metric(pair), np.nan)
         between = []
         for chosen in half:
             one, other = (_histograms(code[side], answer[side], groups, size) for side in (chosen, ~chosen))
             between.append(metric(Pair(predicted=one, human=other, levels_l=cell.levels_l, n=kept.size)))
-        found.by_key[name, SPLIT_HALF][c] = np.where(enough, np.mean(between, axis=0), np.nan)
+        filled.by_key[name, SPLIT_HALF][c] = np.where(enough, np.mean(between, axis=0), np.nan)
     own = member @ accuracy
-    found.by_key["individual_accuracy_draw", MODEL][c] = np.where(enough, own, np.nan)
+    filled.by_key["individual_accuracy_draw", MODEL][c] = np.where(enough, own, np.nan)
     at = positions(cell.levels_l)
     # Of two different people of the group: nobody predicts himself.
     with np.errstate(invalid="ignore", divide="ignore"):
         pairs = n_g / (n_g - 1)
         people = 1 - pairs * np.einsum("gl,lk,gk->g", human, np.abs(at[:, None] - at[None, :]), human)
-    found.by_key["individual_accuracy_draw", SPLIT_HALF][c] = np.where(enough, people, np.nan)
-    found.human[c], found.model[c] = (
+    filled.by_key["individual_accuracy_draw", SPLIT_HALF][c] = np.where(enough, people, np.nan)
+    filled.human[c], filled.model[c] = (
         np.where(enough, human @ at, np.nan),
         np.where(enough, model @ at, np.nan),
     )
     with np.errstate(invalid="ignore", divide="ignore"):
-        found.se2[c] = (human @ at**2 - (human @ at) ** 2) / (n_g - 1)
-    found.r2[c] = _r2(model[enough], n_g[enough], at) - _adjusted_r2(human[enough], n_g[enough], at)
+        filled.se2[c] = (human @ at**2 - (human @ at) ** 2) / (n_g - 1)
+    filled.r2[c] = _r2(model[enough], n_g[enough], at) - _adjusted_r2(human[enough], n_g[enough], at)
 
 
 def _r2(shares_gl: np.ndarray, n_g: np.ndarray, at: np.ndarray) -> float:
@@ -215,8 +215,8 @@ def _gap_rows(
     rows = []
     for metric in METRICS:
         if isinstance(metric, EffectMetric):
-            found = replicates(part, metric, gaps, cluster)
-            estimate = part.resampling.estimate(metric, found, clusters=len(np.unique(cluster)))
+            by_resample = replicates(part, metric, gaps, cluster)
+            estimate = part.resampling.estimate(metric, by_resample, clusters=len(np.unique(cluster)))
             key = Key(metric.name, SCALE, part.source, MODEL)
             rows.append(
                 row(metric.name, estimate, part=part.name, n=cell.size, group=attribute.name, **_place(key))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -129,11 +130,11 @@ class Part:
             rows[study] = {person: k for k, person in enumerate(people)}
             shape = (resampling.PARTICIPANT_RESAMPLES, len(people))
             drawn[study] = self.rng(f"people of {study}").poisson(1.0, size=shape).astype(np.int8)
-        found = []
+        weights = []
         for cell in self.cells:
             row_of = rows[cell.item.study_id]
-            found.append(drawn[cell.item.study_id][:, [row_of[person] for person in cell.people_n]])
-        return found
+            weights.append(drawn[cell.item.study_id][:, [row_of[person] for person in cell.people_n]])
+        return weights
 
     def study_numbers(self, studies: list[str]) -> np.ndarray:
         number = {study: i for i, study in enumerate(self.studies)}
@@ -214,3 +215,14 @@ def excluded_table(parts: list[Part], store: Items) -> pl.DataFrame:
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     columns = store.items.select("item_id", "study_id", "condition", "outcome")
     return frame.join(columns, on="item_id", how="left", maintain_order="left")
+
+
+class People(Items, Protocol):
+    """Items and people that answers belong to: a study store, or a table made into one."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def content_hash(self) -> str: ...
+    @property
+    def participants(self) -> pl.DataFrame: ...

@@ -42,8 +42,8 @@ class Probe:
 
     def shares(self, item_id: str, levels_l: np.ndarray) -> np.ndarray | None:
         """The predicted distribution [L] over levels; None for an item without a hidden state."""
-        found = self.quantiles.get(item_id)
-        return None if found is None else shares_of_quantiles(found, levels_l)
+        quantiles = self.quantiles.get(item_id)
+        return None if quantiles is None else shares_of_quantiles(quantiles, levels_l)
 
 
 def fit_probe(
@@ -73,15 +73,15 @@ def fit_probe(
     fitted = {k: _fit(x[fold != k], y[fold != k], penalty) for k in range(FOLDS)}
     fitted[-1] = _fit(x, y, penalty)
     learned = {item.item_id for item in known}
-    found = {}
+    predicted = {}
     for item_id, state in hidden.items():
         study = studies.get(item_id)
         if study is None:
             continue
         # A training study's held-out arm may be told by the other arms, as it is told to the model; its own answers never.
         own = fold_of.get(study, -1) if item_id in learned or not trained else -1
-        found[item_id] = np.sort(np.clip(fitted[own](state[None].astype(np.float64))[0], 0, 1))
-    return Probe(found)
+        predicted[item_id] = np.sort(np.clip(fitted[own](state[None].astype(np.float64))[0], 0, 1))
+    return Probe(predicted)
 
 
 def quantiles_of_shares(shares_l: np.ndarray, levels_l: np.ndarray) -> np.ndarray:

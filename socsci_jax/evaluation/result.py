@@ -85,10 +85,10 @@ class Evaluation:
     @functools.cached_property
     def _means(self) -> dict[tuple[str | None, ...], list[dict[str, Any]]]:
         """The rows that are not of single items, by what they are of: looked at many times."""
-        found: dict[tuple[str | None, ...], list[dict[str, Any]]] = collections.defaultdict(list)
+        rows_of: dict[tuple[str | None, ...], list[dict[str, Any]]] = collections.defaultdict(list)
         for row in self.table.filter(pl.col("outcome").is_null()).iter_rows(named=True):
-            found[tuple(row[name] for name in _PLACE)].append(row)
-        return dict(found)
+            rows_of[tuple(row[name] for name in _PLACE)].append(row)
+        return dict(rows_of)
 
     def metric(
         self,

@@ -13,7 +13,8 @@ from socsci_jax.evaluation.cells import Cell, PredictionIndex
 from socsci_jax.evaluation.condition_means import ConditionMeans
 from socsci_jax.evaluation.contrasts import contrast_pairs
 from socsci_jax.evaluation.effects import clusters_of
-from socsci_jax.evaluation.items import Key, weighted_mean
+from socsci_jax.evaluation.item_values import Key
+from socsci_jax.evaluation.items import weighted_mean
 from socsci_jax.evaluation.metrics import BY_NAME, robustness
 from socsci_jax.evaluation.metrics.distributions import positions
 from socsci_jax.evaluation.parts import Part
@@ -73,10 +74,10 @@ def kinds_of(names: Sequence[str]) -> dict[str | None, list[str]]:
     by_kind = {
         kind: plain + [n for n in names if ":" in n and n.partition(":")[0].strip() == kind] for kind in kinds
     }
-    found: dict[str | None, list[str]] = {None: list(names)}
+    by_name: dict[str | None, list[str]] = {None: list(names)}
     if len(kinds) > 1:
-        found |= {kind: own for kind, own in by_kind.items() if len(own) >= 2}
-    return found
+        by_name |= {kind: own for kind, own in by_kind.items() if len(own) >= 2}
+    return by_name
 
 
 def robustness_rows(
@@ -94,12 +95,12 @@ def robustness_rows(
 
 
 def _of_variants(cell: Cell, variants: Mapping[str, PredictionIndex]) -> list[Cell | None]:
-    """The cell as each variant predicts it; None where a variant leaves out one of its people."""
+    """The cell as each variant predicts it; None where a variant lacks one of its people."""
     answers = pl.DataFrame(
         {"participant_id": cell.people_n, "value": cell.levels_l[cell.codes_n].astype(float)}
     )
-    found = [index.cell(cell.item_id, cell.item, answers) for index in variants.values()]
-    return [own if own is not None and own.codes_n.size == cell.codes_n.size else None for own in found]
+    predicted = [index.cell(cell.item_id, cell.item, answers) for index in variants.values()]
+    return [own if own is not None and own.codes_n.size == cell.codes_n.size else None for own in predicted]
 
 
 def _item_rows(

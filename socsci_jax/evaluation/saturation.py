@@ -90,13 +90,13 @@ def _fit(n_r: np.ndarray, w_r: np.ndarray) -> tuple[float, float, float]:
     c = EXPONENTS[best]
     if 0 < best < EXPONENTS.size - 1:
         # The best exponent of a grid, then the best between its neighbors.
-        found = minimize_scalar(
+        minimum = minimize_scalar(
             lambda log_c: _profile(np.exp([log_c]), x_r, w_r)[2][0],
             bounds=tuple(np.log(EXPONENTS[[best - 1, best + 1]])),
             method="bounded",
             options={"xatol": 1e-6},
         )
-        c = float(np.exp(found.x))
+        c = float(np.exp(minimum.x))
     a_c, b_c, _ = _profile(np.array([c]), x_r, w_r)
     return float(a_c[0]), float(b_c[0] * n_r.max() ** c), float(c)
 

@@ -100,8 +100,8 @@ def sweep_table(points: Sequence[Point], *, of: str, seed: int = 0) -> pl.DataFr
         for point in points
         for row in point.distances.filter(pl.col("study").is_null()).iter_rows(named=True)
     ]
-    found = points[0].distances.filter(pl.col("study").is_null(), pl.col("predictor") == MODEL)
-    for part, *kind in found.select("part", "normalization", "source").iter_rows():
+    judged = points[0].distances.filter(pl.col("study").is_null(), pl.col("predictor") == MODEL)
+    for part, *kind in judged.select("part", "normalization", "source").iter_rows():
         law = _law_of_part(points, part, tuple(kind), seed=seed)
         laws = {"a": law.a or Estimate(None), "b": Estimate(law.b), "c": Estimate(law.c)}
         rows += [

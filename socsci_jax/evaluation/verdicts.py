@@ -49,20 +49,22 @@ def beats(value: Estimate | None) -> bool:
 
 def difference_sentence(evaluation: Evaluation, part: str, predictor: str) -> str:
     """Who is better and by how much; "cannot be told" where the interval includes zero."""
-    found = difference(evaluation, part, predictor)
+    gap = difference(evaluation, part, predictor)
     name = PREDICTOR_NAMES.get(predictor, predictor)
-    if found is None or found.value is None:
+    if gap is None or gap.value is None:
         return f"There is nothing to compare with {name} here."
-    if found.lo is None or found.hi is None:
-        return f"The difference from {name} is {number(found.value)}, without an interval: nothing can be claimed."
-    size = Estimate(abs(found.value), found.lo, found.hi)
-    if found.hi < 0:
-        return f"The model is better than {name} by {with_interval(dataclasses.replace(size, lo=-found.hi, hi=-found.lo))}."
-    if found.lo > 0:
+    if gap.lo is None or gap.hi is None:
+        return (
+            f"The difference from {name} is {number(gap.value)}, without an interval: nothing can be claimed."
+        )
+    size = Estimate(abs(gap.value), gap.lo, gap.hi)
+    if gap.hi < 0:
+        return f"The model is better than {name} by {with_interval(dataclasses.replace(size, lo=-gap.hi, hi=-gap.lo))}."
+    if gap.lo > 0:
         return f"The model is worse than {name} by {with_interval(size)}."
     return (
         f"Whether the model is better than {name} cannot be told from {studies_of(evaluation, part)}: "
-        f"{with_interval(found)}."
+        f"{with_interval(gap)}."
     )
 
 
@@ -109,11 +111,11 @@ def _mirrored(evaluation: Evaluation, part: str) -> list[Sentence]:
     # What lies near is not mirrored; looking at every item would take as long as judging it.
     distance = (pl.col("wasserstein") * pl.col("n")).sum().over("study", "outcome")
     far = distance > LEANING * pl.col("n").sum().over("study", "outcome")
-    found = mirrored_outcomes(evaluation.distributions.filter(part=part).filter(far))
-    found = found.sort("n", descending=True)
-    texts = mirrored_sentences(found.head(MOST_REVERSED))
-    if found.height > MOST_REVERSED:
-        texts[-1] += f" So it is with {counted(found.height - MOST_REVERSED, 'other outcome')}."
+    mirrored = mirrored_outcomes(evaluation.distributions.filter(part=part).filter(far))
+    mirrored = mirrored.sort("n", descending=True)
+    texts = mirrored_sentences(mirrored.head(MOST_REVERSED))
+    if mirrored.height > MOST_REVERSED:
+        texts[-1] += f" So it is with {counted(mirrored.height - MOST_REVERSED, 'other outcome')}."
     return [Sentence("warning", text, MIRRORED_RULE) for text in texts]
 
 
@@ -125,8 +127,8 @@ def _speaks_for_studies(evaluation: Evaluation, part: str) -> bool:
 
 def _distance_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     name = part_name(part)
-    found = {p: difference(evaluation, part, p) for p in (UNIFORM, CONDITION_POOLED)}
-    known = {p: value for p, value in found.items() if value is not None and is_known(value)}
+    differences = {p: difference(evaluation, part, p) for p in (UNIFORM, CONDITION_POOLED)}
+    known = {p: value for p, value in differences.items() if value is not None and is_known(value)}
     if not known:
         least = evaluation.metadata.get("evaluation", {}).get("minimum_n")
         enough = "enough answers" if least is None else f"enough answers ({least} are the least)"

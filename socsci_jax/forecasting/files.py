@@ -64,16 +64,16 @@ class SavedForecast:
         """One of TABLES; raises InputError if it is absent, damaged, or lacks columns of its schema."""
         file = self.path / f"{name}.parquet"
         with open_parquet(file, hint=_AGAIN) as opened:
-            found = to_polars(read_rows(opened, file, hint=_AGAIN), file, hint=_AGAIN)
+            table = to_polars(read_rows(opened, file, hint=_AGAIN), file, hint=_AGAIN)
         for column, dtype in _READ.get(name, {}).items():
-            if found.schema.get(column) != dtype:
-                kind = found.schema.get(column, "missing")
+            if table.schema.get(column) != dtype:
+                kind = table.schema.get(column, "missing")
                 raise InputError(f"{file}: column {column!r} is {kind}, needed {dtype}; {_AGAIN}.")
-            if dtype == pl.Float64 and not found[column].drop_nulls().is_between(-_LARGEST, _LARGEST).all():
+            if dtype == pl.Float64 and not table[column].drop_nulls().is_between(-_LARGEST, _LARGEST).all():
                 raise InputError(f"{file}: column {column!r} holds what is no such number; {_AGAIN}.")
-            if column in _FILLED and found[column].null_count():
+            if column in _FILLED and table[column].null_count():
                 raise InputError(f"{file}: column {column!r} has empty cells; {_AGAIN}.")
-        return found
+        return table
 
     @property
     def calibration(self) -> Calibration:
@@ -175,9 +175,9 @@ def read_forecast(path: Path) -> SavedForecast:
     items = read_json_list(path / "items.json")
     for item in items:
         check_kinds(item, dict.fromkeys(ITEM_TEXTS, str), where=str(path / "items.json"), hint=_AGAIN)
-    found = SavedForecast(path, facts, items)
-    _ = found.calibration, found.composites, found.levels
-    return found
+    content = SavedForecast(path, facts, items)
+    _ = content.calibration, content.composites, content.levels
+    return content
 
 
 def read_json_list(path: Path) -> list[dict[str, Any]]:

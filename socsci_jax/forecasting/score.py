@@ -114,12 +114,12 @@ def arms_of_store(
 
 def _of_one_study(answers: pl.DataFrame, arms: pl.DataFrame) -> pl.DataFrame:
     """Answers under the forecast's name of their study; raises InputError where a store has several and none of that name."""
-    names, found = set(arms["study"]), answers["study"].unique().to_list()
-    if names & set(found):
+    names, studies = set(arms["study"]), answers["study"].unique().to_list()
+    if names & set(studies):
         return answers.filter(pl.col("study").is_in(names))
-    if len(names) > 1 or len(found) > 1:
+    if len(names) > 1 or len(studies) > 1:
         raise InputError(
-            f"the store has no study {min(names)!r}, of which the forecast is; found {', '.join(sorted(found)[:10])}."
+            f"the store has no study {min(names)!r}, of which the forecast is; found {', '.join(sorted(studies)[:10])}."
         )
     return answers.with_columns(study=pl.lit(min(names)))
 

@@ -212,11 +212,11 @@ def _apart(at: np.ndarray, end: np.ndarray, heads: Heads) -> float:
 
     kernel = device_kernel()
     see = jax.jit(kernel.see)(at, end)
-    found = results(lambda q, k, v: kernel.attend(q, k, v, see), heads.dtype)
+    computed = results(lambda q, k, v: kernel.attend(q, k, v, see), heads.dtype)
     wanted = results(lambda q, k, v: dense_attention(q, k, v, at, end), np.float32)
     return max(
         float(jnp.abs(a.astype(jnp.float32) - b).max() / jnp.abs(b).max())
-        for a, b in zip(found, wanted, strict=True)
+        for a, b in zip(computed, wanted, strict=True)
     )
 
 

@@ -320,7 +320,7 @@ def test_a_question_with_more_options_than_a_scale_has_is_rejected(tmp_path):
         build("opinionqa", tmp_path / "human_resp", tmp_path / "store")
 
 
-# ---- what is there twice, or is no number ----
+# ---- what is there twice, or is not a number ----
 
 
 def reasons(store: StudyStore) -> list[str]:

@@ -186,7 +186,7 @@ def test_a_task_of_which_nothing_valid_was_drawn_has_no_choice():
     assert simulated_profiles(TASKS, draws)["chosen"].to_list() == [1.0, 0.0, None, None]
     assert unused_predictions(TASKS, draws) == [
         "1 prediction is of no task of this conjoint.",
-        "2 of 3 draws are none of a task's profiles and left out.",
+        "2 of 3 draws are none of a task's profiles and excluded.",
     ]
 
 

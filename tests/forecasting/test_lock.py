@@ -200,7 +200,7 @@ def test_every_answer_that_is_not_used_is_counted_by_its_reason(locked):
         "off their scale": 1,
         "without a condition, or of one that the forecast does not have": 2,
         "of an outcome that the forecast does not have": 1,
-        "without a weight, or of one that is no number above zero": 2,
+        "without a weight, or of one that is not above zero": 2,
         "of somebody who answered before": 1,
     }
 

@@ -28,12 +28,12 @@ def without_carried(frame: pl.DataFrame, people: TablePeople) -> tuple[pl.DataFr
         return frame, []
     answers = people.labeled.select("item_id", "participant_id", "outcome", answer="value")
     both = frame.join(answers, on=["item_id", "participant_id"], how="inner")
-    found = both.group_by("outcome", maintain_order=True).agg(
+    compared = both.group_by("outcome", maintain_order=True).agg(
         pl.len().alias("n"),
         (pl.col("value") == pl.col("answer")).all().alias("equal"),
         pl.col("answer").n_unique().alias("different"),
     )
-    equal = found.filter("equal", pl.col("n") >= ENOUGH, pl.col("different") >= 2)["outcome"].to_list()
+    equal = compared.filter("equal", pl.col("n") >= ENOUGH, pl.col("different") >= 2)["outcome"].to_list()
     equal = [name for name in equal if name not in people.declared]
     carried = [name for name in equal if _KNOWN_OF_PEOPLE.fullmatch(name)]
     notes = []

@@ -43,7 +43,7 @@ def compare_tables(
     same = {"seed": seed, "minimum_n": minimum_n, "resample": resample}
     of_means = [tables.holds_means(frame) for _, frame in given]
     if all(of_means):
-        found, bad = _of_means(given, people, **same)  # type: ignore[arg-type]
+        comparison, bad = _of_means(given, people, **same)  # type: ignore[arg-type]
         notes: list[str] = []
     elif any(of_means):
         means, answers = (given[k][0].path for k in (of_means.index(True), of_means.index(False)))
@@ -55,14 +55,14 @@ def compare_tables(
             tables.predictions_in(frame, people, path=table.path, id_column=id_column)
             for table, frame in given
         ]
-        found = compare(read[0].predictions, read[1].predictions, people, people.labeled, **same)  # type: ignore[arg-type]
+        comparison = compare(read[0].predictions, read[1].predictions, people, people.labeled, **same)  # type: ignore[arg-type]
         bad = read[0].rejected + read[1].rejected
         notes = [note for one in read for note in one.notes]
     every = (people.rejected + bad).frame
     if every.height:
         notes.append(f"{counted(every.height, 'cell')} could not be used: {tables.reasons(every)}.")
-    told = dict.fromkeys((*people.notes, *notes, *found.notes))
-    return dataclasses.replace(found, notes=tuple(told))
+    told = dict.fromkeys((*people.notes, *notes, *comparison.notes))
+    return dataclasses.replace(comparison, notes=tuple(told))
 
 
 def _of_means(
@@ -90,11 +90,11 @@ def _of_means(
     (first, bad), (second, more) = judged
     items = people.item_ids.join(common, on=list(PLACE), how="semi")
     answers = people.labeled.join(items, on="item_id", how="semi").height
-    found = Comparison(
+    comparison = Comparison(
         table=paired(first, second),
         a=first,
         b=second,
         answers=answers,
         excluded=people.labeled.height - answers,
     )
-    return found, bad + more
+    return comparison, bad + more

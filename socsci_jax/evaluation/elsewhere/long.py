@@ -218,14 +218,14 @@ def yes(column: pl.Series, table: str) -> pl.Series:
 
 def _numbers_with_signs(base: pl.DataFrame, attributes: list[str], table: str) -> Rejected:
     """Cells of columns that would be questions if 20% and 3,5 were numbers: they are not used as answers."""
-    found = Rejected.none()
+    rejects = Rejected.none()
     for name in attributes:
         cells = base.select(row="__row", outcome=pl.lit(name), raw=name).drop_nulls("raw")
         signed = cells.filter(pl.col("raw").str.contains(_SIGNED))
         if signed.height > 0.5 * cells.height:
             reason = "a number with % or a decimal comma, taken for an attribute of people"
-            found = found + rejected(table, signed, reason=reason)
-    return found
+            rejects = rejects + rejected(table, signed, reason=reason)
+    return rejects
 
 
 def _is_numeric(column: pl.Series) -> bool:
@@ -242,8 +242,8 @@ def _numbers(melted: pl.DataFrame, table: str) -> tuple[pl.DataFrame, Rejected]:
     nowhere = known.filter(pl.col("outcome").is_null() & pl.col("participant_id").is_not_null())
     kept = known.filter(pl.col("participant_id").is_not_null(), pl.col("outcome").is_not_null())
     bad = kept.filter(pl.col("value").is_null())
-    found = rejected(table, nobody, reason="nobody is named") + rejected(
+    rejects = rejected(table, nobody, reason="nobody is named") + rejected(
         table, nowhere, reason="no question is named"
     )
-    found = found + rejected(table, bad, reason="not a number")
-    return kept.filter(pl.col("value").is_not_null()).drop("raw"), found
+    rejects = rejects + rejected(table, bad, reason="not a number")
+    return kept.filter(pl.col("value").is_not_null()).drop("raw"), rejects

@@ -102,7 +102,7 @@ def evaluate_means(
         answers=int(part.n_c.sum()),
         median_answers_per_item=int(np.median(part.n_c)),
     )
-    found = Evaluation(
+    evaluation = Evaluation(
         table=table_of(rows),
         counts={part.name: counts},
         notes=(
@@ -123,7 +123,7 @@ def evaluate_means(
         background=background([part], people),
         replicates=part.replicates,
     )
-    return found, bad
+    return evaluation, bad
 
 
 def given_means(frame: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.DataFrame, Rejected]:
@@ -239,11 +239,11 @@ def _interval_rows(part: Part, means: ConditionMeans, given: pl.DataFrame) -> li
     h = joined["human"].to_numpy()
     terms = np.stack([(lo <= h) & (h <= hi), winkler(lo, hi, h, alpha=ALPHA)], axis=1).astype(float)
     cluster = clusters_of(part, joined)
-    found = part.resampling.means(terms, cluster)
-    found = found[:1] if part.resampling.by_participants else found
+    values = part.resampling.means(terms, cluster)
+    values = values[:1] if part.resampling.by_participants else values
     rows = []
     for k, name in enumerate(("mean_interval_coverage", "mean_interval_winkler")):
-        estimate = part.resampling.estimate(BY_NAME[name], found[:, k], clusters=len(np.unique(cluster)))
+        estimate = part.resampling.estimate(BY_NAME[name], values[:, k], clusters=len(np.unique(cluster)))
         rows.append(
             row(
                 name,

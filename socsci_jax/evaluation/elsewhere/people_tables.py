@@ -29,7 +29,7 @@ _RESERVED = {"ALL", "AND", "BY", "EQ", "GE", "GT", "LE", "LT", "NE", "NOT", "OR"
 
 
 def repeated_answers(predictions: Predictions, store: StudyStore) -> int:
-    """How many answers of predicted items `long_table` leaves out, because the person answered the item before."""
+    """How many answers of predicted items `long_table` excludes, because the person answered the item before."""
     asked = store.responses.join(predictions.frame.select("item_id").unique(), on="item_id", how="semi")
     return asked.height - asked.select("item_id", "participant_id").n_unique()
 
@@ -198,7 +198,7 @@ def _cut(text: str) -> str:
 
 def sav_names(columns: list[str]) -> dict[str, str]:
     """Names that SPSS takes: Latin letters, digits and _, a letter first, none twice in any case."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     taken: set[str] = set()
     for column in columns:
         name = _NO_NAME.sub("_", column)[:_LONGEST_NAME].rstrip("_") or "v"
@@ -209,5 +209,5 @@ def sav_names(columns: list[str]) -> dict[str, str]:
             k += 1
             unique = f"{name}_{k}"
         taken.add(unique.lower())
-        found[column] = unique
-    return found
+        names[column] = unique
+    return names

@@ -172,25 +172,25 @@ def _unpacked(frame: pl.DataFrame, column: str, people: TablePeople, path: Path)
     for row, (asked, text) in enumerate(frame.select(outcome, column).iter_rows(), start=1):
         where = f"{path}, row {row}, column {column!r}"
         try:
-            found = None if text is None else parse_json(text, where=where)
+            content = None if text is None else parse_json(text, where=where)
         except InputError:
-            found = text
+            content = text
         own = sizes.get(asked, ())
-        if isinstance(found, list):
-            if own and len(found) != len(own):
+        if isinstance(content, list):
+            if own and len(content) != len(own):
                 raise InputError(
-                    f"{where}: {counted(len(found), 'probability')} for {asked!r}, whose scale has {counted(len(own), 'level')}, {own[0]:g} to "
+                    f"{where}: {counted(len(content), 'probability')} for {asked!r}, whose scale has {counted(len(own), 'level')}, {own[0]:g} to "
                     f'{own[-1]:g}; give one for each, or name the levels as in {{"1": 0.2, "2": 0.8}}.'
                 )
-            found = {str(level): p for level, p in zip(own, found, strict=False)}
-        if found is not None and not isinstance(found, dict):
+            content = {str(level): p for level, p in zip(own, content, strict=False)}
+        if content is not None and not isinstance(content, dict):
             # One row without a level, which is rejected with its text.
             levels.append([None])
             probs.append([text])
             continue
         codes = people.codes.get(asked, {})
-        levels.append([codes.get(str(level).lower(), str(level)) for level in found or {}])
-        probs.append([str(p) for p in (found or {}).values()])
+        levels.append([codes.get(str(level).lower(), str(level)) for level in content or {}])
+        probs.append([str(p) for p in (content or {}).values()])
     lists = pl.List(pl.String)
     return (
         frame.drop(column)
@@ -224,7 +224,7 @@ def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path, id_colu
         pl.col("_prob").is_finite() & (pl.col("_prob") >= 0)
     ).fill_null(False)
     usable = usable & pl.col("outcome").is_not_null()
-    found = rejected(str(path), rows.filter(~usable), reason="no level with a probability of 0 or more")
+    rejects = rejected(str(path), rows.filter(~usable), reason="no level with a probability of 0 or more")
     placed, bad = _placed(rows.filter(usable), people, path)
     placed = _matched(placed, people)
     levels_of = {i: set(map(float, item.scale.levels)) for i, item in people.item_by_id.items()}
@@ -251,7 +251,7 @@ def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path, id_colu
         "a level is not on the scale": outside,
     }
     for reason, rows_of in reasons.items():
-        found = found + rejected(str(path), rows_of, reason=reason, value="total")
+        rejects = rejects + rejected(str(path), rows_of, reason=reason, value="total")
     refused = pl.concat([rows_of.select(key) for rows_of in reasons.values()])
     kept = grouped.join(refused, on=key, how="anti", nulls_equal=True)
     if kept.is_empty():
@@ -270,7 +270,7 @@ def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path, id_colu
         levels=pl.Series([levels for levels, _ in cleaned], dtype=pl.List(pl.Float64)),
         probs=pl.Series([probs for _, probs in cleaned], dtype=pl.List(pl.Float64)),
     )
-    return Read(Predictions(frame=_filled(frame)), found + bad)
+    return Read(Predictions(frame=_filled(frame)), rejects + bad)
 
 
 def _on_scale(

@@ -41,8 +41,8 @@ def with_codes(frame: pl.DataFrame, codes: Codes) -> pl.DataFrame:
 
 
 def _translated(column: pl.Series, codes: Mapping[str, str]) -> pl.Series:
-    found = column.str.to_lowercase().replace_strict(dict(codes), default=None, return_dtype=pl.String)
-    return found.zip_with(found.is_not_null(), column)
+    as_codes = column.str.to_lowercase().replace_strict(dict(codes), default=None, return_dtype=pl.String)
+    return as_codes.zip_with(as_codes.is_not_null(), column)
 
 
 def people_of_counts(frame: pl.DataFrame, *, table: str) -> pl.DataFrame:
@@ -85,8 +85,10 @@ def people_of_counts(frame: pl.DataFrame, *, table: str) -> pl.DataFrame:
 def counts_of_json(path: Path) -> pl.DataFrame:
     """Counts of answers from a JSON object of questions: {"q1": {"1": 210, "2": 95}} or {"q1": {"choice_counts": ...}}."""
     rows = []
-    for question, found in read_json_object(path).items():
-        inner = next((found[name] for name in _COUNTS if isinstance(found, dict) and name in found), found)
+    for question, content in read_json_object(path).items():
+        inner = next(
+            (content[name] for name in _COUNTS if isinstance(content, dict) and name in content), content
+        )
         if not isinstance(inner, dict) or any(isinstance(n, (dict, list)) for n in inner.values()):
             raise InputError(
                 f'{path}: {question[:80]!r} has no counts of answers; write {{"question": {{"1": 210, "2": 95}}}}.'

@@ -44,16 +44,16 @@ class Ranges:
         frame = read_table(path)
         if not {"target_label", "response_options"} <= set(frame.columns):
             raise InputError(f"{path}: no codebook; columns target_label and response_options are needed.")
-        found = {}
+        ranges = {}
         for name, options in frame.select("target_label", "response_options").iter_rows():
             text = (options or "").replace("–", " to ")
             if "100" in text and ("0 =" in text or "0 to 100" in text):
-                found[name] = (0.0, 100.0)
+                ranges[name] = (0.0, 100.0)
             elif text.startswith("$0 to $10"):
-                found[name] = (0.0, 10.0)
+                ranges[name] = (0.0, 10.0)
             elif text in ("Yes / No", "0 / 1"):
-                found[name] = (0.0, 1.0)
-        return cls(found)
+                ranges[name] = (0.0, 1.0)
+        return cls(ranges)
 
 
 def tier_of(frame: pl.DataFrame) -> Tier:
@@ -74,57 +74,57 @@ def problems(frame: pl.DataFrame, *, ranges: Ranges | None = None) -> list[str]:
     """
     tier = tier_of(frame)
     missing = [name for name in COLUMNS[tier] if name not in frame.columns]
-    found = [f"column {name!r} is missing; {tier} needs {', '.join(COLUMNS[tier])}" for name in missing]
+    sentences = [f"column {name!r} is missing; {tier} needs {', '.join(COLUMNS[tier])}" for name in missing]
     limits = ranges.by_outcome if ranges else {}
     check = _people_problems if tier == "T1" else _cell_problems
-    return found if missing else [*found, *check(frame, tier, limits)]
+    return sentences if missing else [*sentences, *check(frame, tier, limits)]
 
 
 def _people_problems(frame: pl.DataFrame, tier: Tier, limits: Mapping[str, tuple[float, float]]) -> list[str]:
-    found = []
+    sentences = []
     ids = frame["profile_id"]
     if ids.null_count() or ids.n_unique() < len(ids):
-        found.append("profile_id has to be there and different in every row")
+        sentences.append("profile_id has to be there and different in every row")
     if CONTROL not in frame["condition"].to_list():
-        found.append(f"no row is of condition {CONTROL!r}")
+        sentences.append(f"no row is of condition {CONTROL!r}")
     bands = set(frame["age_band"].drop_nulls()) - set(AGE_BANDS)
     if bands:
-        found.append(f"age_band {min(bands)!r} is none of {', '.join(AGE_BANDS)}")
+        sentences.append(f"age_band {min(bands)!r} is none of {', '.join(AGE_BANDS)}")
     outcomes = [name for name in frame.columns if name not in COLUMNS["T1"]]
     if not outcomes:
-        found.append("no column is an outcome")
+        sentences.append("no column is an outcome")
     for name in outcomes:
-        found += _number_problems(frame[name], name, limits.get(name))
-    return found
+        sentences += _number_problems(frame[name], name, limits.get(name))
+    return sentences
 
 
 def _cell_problems(frame: pl.DataFrame, tier: Tier, limits: Mapping[str, tuple[float, float]]) -> list[str]:
     value = COLUMNS[tier][2]
-    found = []
+    sentences = []
     if not frame.select(pl.struct("condition", "outcome").is_unique().all()).item():
-        found.append("a pair of condition and outcome is given twice")
+        sentences.append("a pair of condition and outcome is given twice")
     conditions, outcomes = frame["condition"].n_unique(), frame["outcome"].n_unique()
     if frame.height != conditions * outcomes:
-        found.append(
+        sentences.append(
             f"{counted(conditions, 'condition')} and {counted(outcomes, 'outcome needs', 'outcomes need')} {counted(conditions * outcomes, 'row')}, found {frame.height}"
         )
     if (CONTROL in frame["condition"].to_list()) != (tier == "T2"):
-        found.append(
+        sentences.append(
             f"condition {CONTROL!r} {'is missing' if tier == 'T2' else 'has no effect of its own and must not be there'}"
         )
     for name in (value, "pi_lower", "pi_upper"):
-        found += _number_problems(frame[name], name, None)
+        sentences += _number_problems(frame[name], name, None)
     numbers = frame.select(pl.col(value, "pi_lower", "pi_upper").cast(pl.Float64, strict=False))
     outside = (numbers["pi_lower"] > numbers[value]) | (numbers["pi_upper"] < numbers[value])
     if outside.any():
         row = int(outside.arg_true()[0])
-        found.append(f"row {row + 1}: the interval does not hold its {value}")
+        sentences.append(f"row {row + 1}: the interval does not hold its {value}")
     if tier == "T2":
         for outcome, (lo, hi) in limits.items():
             own = frame.filter(pl.col("outcome") == outcome)[value].cast(pl.Float64, strict=False)
             if len(own) and ((own < lo) | (own > hi)).any():
-                found.append(f"outcome {outcome!r}: a mean outside {lo:g} to {hi:g}")
-    return found
+                sentences.append(f"outcome {outcome!r}: a mean outside {lo:g} to {hi:g}")
+    return sentences
 
 
 def _number_problems(column: pl.Series, name: str, limits: tuple[float, float] | None) -> list[str]:
@@ -160,8 +160,8 @@ def profiles_table(wide: pl.DataFrame) -> pl.DataFrame:
     by_name = {name.lower().replace(" ", "_"): name for name in reversed(wide.columns)}
 
     def known(column: str) -> pl.Expr:
-        found = next((by_name[name] for name in _KNOWN_AS[column] if name in by_name), None)
-        return (pl.col(found) if found else pl.lit(None, pl.String)).alias(column)
+        source = next((by_name[name] for name in _KNOWN_AS[column] if name in by_name), None)
+        return (pl.col(source) if source else pl.lit(None, pl.String)).alias(column)
 
     bands = pl.lit(None, pl.String).alias("age_band")
     if "age_band" in by_name:

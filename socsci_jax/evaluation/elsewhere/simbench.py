@@ -89,11 +89,11 @@ def evaluate_simbench(path: str | Path, *, seed: int = 0) -> TableEvaluation:
         )
     pairs, datasets, at, bad = [], [], [], []
     for number, record in records:
-        found = record if isinstance(record, str) else _pair(record)
-        if isinstance(found, str) or isinstance(record, str):
-            bad.append((str(path), number, PREDICTED, found, json.dumps(record, default=str)[:200]))
+        pair = record if isinstance(record, str) else _pair(record)
+        if isinstance(pair, str) or isinstance(record, str):
+            bad.append((str(path), number, PREDICTED, pair, json.dumps(record, default=str)[:200]))
             continue
-        pairs.append(found)
+        pairs.append(pair)
         datasets.append(str(record.get(DATASET) or "data set"))
         at.append(f"row {number}")
     if not pairs:
@@ -119,10 +119,10 @@ def _records(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
         return
     rows: Iterable[tuple[int, object, str | None]]
     if suffix == ".json":
-        found = parse_json(read_bytes(path, limit=JSON_BYTES), where=str(path))
-        if not isinstance(found, list):
+        content = parse_json(read_bytes(path, limit=JSON_BYTES), where=str(path))
+        if not isinstance(content, list):
             raise InputError(f"{path}: a list of rows was expected; write it with orient='records'.")
-        rows = ((number, row, None) for number, row in enumerate(found, start=1))
+        rows = ((number, row, None) for number, row in enumerate(content, start=1))
     else:
         lines = json_lines(path, hint="write one JSON object a line")
         rows = ((line.number, line.value, line.problem) for line in lines)
@@ -161,7 +161,7 @@ def _pair(record: Mapping[str, Any]) -> Pair | str:
         return f"{PREDICTED} is no list of shares"
     if len(shares) < 2 or len(predicted) != len(shares):
         return f"{counted(len(shares), 'option')} of people, {len(predicted)} of the model (at least 2, and as many)"
-    found = []
+    distributions = []
     for name, values in ((HUMAN, list(shares.values())), (PREDICTED, list(predicted))):
         if not all(
             isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) and v >= 0
@@ -171,11 +171,13 @@ def _pair(record: Mapping[str, Any]) -> Pair | str:
         total = float(sum(values))
         if abs(total - 1) > SUM_TOLERANCE:
             return f"{name} sums to {total:.3g}, not to 1"
-        found.append(np.array(values, dtype=float) / total)
+        distributions.append(np.array(values, dtype=float) / total)
     size = record.get(SIZE)
     known = isinstance(size, (int, float)) and math.isfinite(size) and size >= 1
     n = int(min(float(size or 0), COUNTED_PEOPLE)) if known else 10**9
-    return Pair(predicted=found[1], human=found[0], levels_l=np.arange(len(shares), dtype=float), n=n)
+    return Pair(
+        predicted=distributions[1], human=distributions[0], levels_l=np.arange(len(shares), dtype=float), n=n
+    )
 
 
 def _decoded(value: object) -> object:

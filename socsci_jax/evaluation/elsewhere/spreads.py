@@ -9,7 +9,8 @@ import polars as pl
 
 from socsci_jax.evaluation.averaging import PartValues, mean_rows, quartile_rows
 from socsci_jax.evaluation.elsewhere.long import PLACE
-from socsci_jax.evaluation.items import ItemPredictions, Key
+from socsci_jax.evaluation.item_values import Key
+from socsci_jax.evaluation.items import ItemPredictions
 from socsci_jax.evaluation.metrics.distributions import standard_deviation
 from socsci_jax.evaluation.parts import Part
 from socsci_jax.evaluation.table import EXACT, MODEL
@@ -18,7 +19,7 @@ from socsci_jax.evaluation.table import EXACT, MODEL
 def spread_rows(part: Part, items: Sequence[ItemPredictions], given: pl.DataFrame) -> list[dict[str, object]]:
     """The ratio of standard deviations, predicted over people's: median and quartiles over conditions and questions.
 
-    `given` has study, condition, outcome and `sd` in units of the scale; what is no number from 0 is not judged.
+    `given` has study, condition, outcome and `sd` in units of the scale; what is not a number of at least 0 is not judged.
     """
     sd_of = {tuple(place): sd for *place, sd in given.select(*PLACE, "sd").iter_rows()}
     ratios = np.full(len(part.cells), np.nan)
@@ -31,5 +32,5 @@ def spread_rows(part: Part, items: Sequence[ItemPredictions], given: pl.DataFram
     if not np.isfinite(ratios[part.averaged_c]).any():
         return []
     key = Key("sd_ratio", None, EXACT, MODEL)
-    found = PartValues(values={key: ratios}, replicates=None)
-    return mean_rows(part, key, ratios, None) + quartile_rows(part, found)
+    part_values = PartValues(values={key: ratios}, replicates=None)
+    return mean_rows(part, key, ratios, None) + quartile_rows(part, part_values)

@@ -85,7 +85,7 @@ def evaluate_tables(
     if turned:
         notes.append(f"{answers}: questions stand in rows and people in columns; the table was turned round.")
     if holds_means(frame):
-        found, bad = evaluate_means(
+        evaluation, bad = evaluate_means(
             frame, people, path=answers, seed=seed, minimum_n=minimum_n, resample=resample
         )
     else:
@@ -93,7 +93,7 @@ def evaluate_tables(
         bad = read.rejected
         notes += read.notes
         others = [_predictions_of(table, people, id_column=id_column) for table in others_given]
-        found = evaluate(
+        evaluation = evaluate(
             read.predictions,
             people,
             people.labeled,
@@ -111,8 +111,10 @@ def evaluate_tables(
         notes.append(
             f"{counted(every.height, 'row or cell', 'rows or cells')} could not be used and are listed in rejects.csv: {reasons(every)}."
         )
-    metadata = {**found.metadata, "predictions": {"table": str(answers)}}
-    return TableEvaluation(dataclasses.replace(found, notes=(*notes, *found.notes), metadata=metadata), every)
+    metadata = {**evaluation.metadata, "predictions": {"table": str(answers)}}
+    return TableEvaluation(
+        dataclasses.replace(evaluation, notes=(*notes, *evaluation.notes), metadata=metadata), every
+    )
 
 
 def plain(table: str | Path | PlainTable) -> PlainTable:

@@ -28,11 +28,11 @@ def equivalent_sample(distance: float | np.ndarray, curve_g: np.ndarray) -> np.n
     """The n of SIZES at which a falling curve [..., G] of sampled distances passes `distance` [...]; ends are kept."""
     distance, curve = np.atleast_1d(distance), np.atleast_2d(curve_g)
     logs = np.log(SIZES)
-    found = [
+    sizes = [
         np.interp(-d, -row, logs)
         for d, row in zip(distance, np.broadcast_to(curve, (distance.size, SIZES.size)))
     ]
-    return np.where(np.isfinite(distance), np.exp(found), np.nan)
+    return np.where(np.isfinite(distance), np.exp(sizes), np.nan)
 
 
 METRICS = (

@@ -70,9 +70,9 @@ def summary_table(coding: Coding) -> Table:
     for part in coding.parts:
         documents = f"{counted(coding.counts[part]['documents'], 'document')}"
         for metric, side in zip(METRICS, (part_name(part), documents, "", ""), strict=True):
-            found = (_value(coding, metric.name, part, name) for name in PREDICTORS)
+            values = (_value(coding, metric.name, part, name) for name in PREDICTORS)
             # The last word of a title fits with four columns: "Krippendorff's α" is α.
-            table.add_row(side, metric.title.split("'s ")[-1], *(_two_lines(value) for value in found))
+            table.add_row(side, metric.title.split("'s ")[-1], *(_two_lines(value) for value in values))
     return table
 
 
@@ -89,11 +89,11 @@ def _value(
     return Estimate(None) if row is None else Estimate(row["value"], row["lo"], row["hi"])
 
 
-def _two_lines(found: Estimate) -> str:
-    if found.value is None:
+def _two_lines(estimate: Estimate) -> str:
+    if estimate.value is None:
         return "–"
-    interval = "" if found.lo is None else f"{number(found.lo)}–{number(found.hi)}"
-    return f"{number(found.value)}\n{interval}"
+    interval = "" if estimate.lo is None else f"{number(estimate.lo)}–{number(estimate.hi)}"
+    return f"{number(estimate.value)}\n{interval}"
 
 
 def sections(coding: Coding) -> list[dict[str, Any]]:
@@ -127,8 +127,8 @@ def _item_name(coding: Coding, part: str, row: dict[str, Any]) -> str:
 
 
 def _metric_cells(coding: Coding, part: str, metric: str, item: dict[str, Any] | None) -> list[Cell]:
-    found = (_value(coding, metric, part, name, item=item) for name in PREDICTORS)
-    return [Cell(with_interval(value), value.value) for value in found]
+    values = (_value(coding, metric, part, name, item=item) for name in PREDICTORS)
+    return [Cell(with_interval(value), value.value) for value in values]
 
 
 def _columns() -> list[Column]:
@@ -191,7 +191,7 @@ def verdict(coding: Coding, part: str) -> list[str]:
         f"its label is the coder's in {with_interval(right)} of cases (difference from {PREDICTOR_NAMES[baseline]}: "
         f"{with_interval(gain)}; above zero is better), and agreement beyond chance is κ = {with_interval(kappa)}"
     )
-    better = all(found.lo is not None and found.lo > 0 for found in (gain, kappa))
+    better = all(estimate.lo is not None and estimate.lo > 0 for estimate in (gain, kappa))
     sentences = [
         f"For {name} the model does better than {PREDICTOR_NAMES[baseline]}: {said}."
         if better
@@ -226,27 +226,27 @@ def _beside_coders(coding: Coding, part: str) -> str:
 
 def difference_sentence(coding: Coding, part: str, predictor: str) -> str:
     """Who has more labels right and by how much."""
-    found = _value(coding, "accuracy", part, MODEL, reference=predictor)
+    accuracy = _value(coding, "accuracy", part, MODEL, reference=predictor)
     name = PREDICTOR_NAMES[predictor]
-    if found.value is None:
+    if accuracy.value is None:
         return f"There is nothing to compare with {name} here."
-    if found.lo is not None and found.hi is not None:
-        if found.lo > 0:
-            return f"The model is better than {name} by {with_interval(found)} in accuracy."
-        if found.hi < 0:
-            size = Estimate(-found.value, -found.hi, -found.lo)
+    if accuracy.lo is not None and accuracy.hi is not None:
+        if accuracy.lo > 0:
+            return f"The model is better than {name} by {with_interval(accuracy)} in accuracy."
+        if accuracy.hi < 0:
+            size = Estimate(-accuracy.value, -accuracy.hi, -accuracy.lo)
             return f"The model is worse than {name} by {with_interval(size)} in accuracy."
-    return f"No difference from {name} can be claimed: {with_interval(found)} in accuracy."
+    return f"No difference from {name} can be claimed: {with_interval(accuracy)} in accuracy."
 
 
 def _drawings(coding: Coding, part: str, *, name: str) -> list[Drawing]:
     rows = coding.items.filter(part=part).head(MOST_ITEMS_DRAWN).to_dicts()
     places = [(None, "all variables"), *((row, _item_name(coding, part, row)) for row in rows)]
     values = [
-        Value(place=title, series=predictor, value=found.value, lo=found.lo, hi=found.hi)
+        Value(place=title, series=predictor, value=estimate.value, lo=estimate.lo, hi=estimate.hi)
         for row, title in places
         for predictor in (MODEL, CODERS)
-        if (found := _value(coding, "cohen_kappa", part, predictor, item=row)).value is not None
+        if (estimate := _value(coding, "cohen_kappa", part, predictor, item=row)).value is not None
     ]
     drawn = [_confusion(row, name=f"{name}-confusion-{k}") for k, row in enumerate(rows, start=1)]
     if not values:

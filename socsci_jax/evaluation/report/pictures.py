@@ -46,12 +46,12 @@ def of_part(evaluation: Evaluation, part: str) -> list[Drawing]:
 
 def distances(evaluation: Evaluation, part: str) -> Drawing | None:
     """The one picture: how far from people's answers the model is, and everything that it is compared with."""
-    found = {
+    by_predictor = {
         p: evaluation.metric("wasserstein", part=part, predictor=p)
         for p in headline_predictors(evaluation, part)
     }
     known = sorted(
-        ((p, v) for p, v in found.items() if v is not None and v.value is not None),
+        ((p, v) for p, v in by_predictor.items() if v is not None and v.value is not None),
         key=lambda pair: pair[1].value or 0,
     )
     if not known:
@@ -67,7 +67,7 @@ def distances(evaluation: Evaluation, part: str) -> Drawing | None:
         )
         for p, v in known
     ]
-    model = found[MODEL]
+    model = by_predictor[MODEL]
     return plots.dots(
         f"{anchor(evaluation, part)}-distance",
         f"Distance from people's answers, {part_name(part)}",
@@ -154,8 +154,12 @@ def effects(evaluation: Evaluation, part: str) -> Drawing | None:
     )
     if frame.is_empty():
         return None
-    found = evaluation.metric("effect_r", part=part)
-    r = f", r = {number(found.value, digits=2)}" if found is not None and is_known(found) else ""
+    correlation = evaluation.metric("effect_r", part=part)
+    r = (
+        f", r = {number(correlation.value, digits=2)}"
+        if correlation is not None and is_known(correlation)
+        else ""
+    )
     return plots.scatter(
         f"{anchor(evaluation, part)}-effects",
         f"Predicted and observed effects, {part_name(part)}",

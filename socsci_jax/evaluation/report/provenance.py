@@ -29,17 +29,17 @@ class Provenance:
         """Those of predictions that were compared with people's answers."""
         counts = (*evaluation.counts.values(), *evaluation.coding.counts.values())
         parts = [f"{n['answers']:,} human answers to {counted(n['items'], 'item')}" for n in counts]
-        found = cls(
+        provenance = cls(
             evaluation.metadata.get("predictions", {}),
             software=str(evaluation.metadata.get("evaluation", {}).get("software") or ""),
             validation=f"this evaluation: {'; '.join(parts)}" if parts else "",
             purpose="predicting how people answer; compared here with what people answered",
         )
-        found.draws = (
+        provenance.draws = (
             sum(n.get("draws", 0) for n in evaluation.counts.values()),
             sum(n.get("draws_off_scale", 0) for n in evaluation.counts.values()),
         )
-        return found
+        return provenance
 
     def given(self, key: str) -> str:
         """A key that authors may add themselves to the metadata."""
@@ -96,7 +96,7 @@ class Provenance:
         return sentences(
             self.metadata.get("rejects") and f"rejected: {self.given('rejects')}",
             self.is_ours and "probabilities renormalized over the allowed answers",
-            draws and f"{counted_of(bad, draws, 'draw')} no allowed answer and left out of distances",
+            draws and f"{counted_of(bad, draws, 'draw')} no allowed answer and excluded from distances",
         )
 
     def paragraph(self) -> str:

@@ -118,8 +118,8 @@ def _stimuli(texts: list[dict[str, Any]]) -> list[tuple[list[str], bool, str]]:
 
 def _questions(texts: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     """Outcome, its wording, and its response options; once for each wording."""
-    found = dict.fromkeys((row["outcome"], row["question"].strip(), _options(row)) for row in texts)
-    return sorted(found)
+    questions = dict.fromkeys((row["outcome"], row["question"].strip(), _options(row)) for row in texts)
+    return sorted(questions)
 
 
 def _options(row: dict[str, Any]) -> str:

@@ -90,12 +90,12 @@ def _phrase(word: str, *, again: bool = False) -> str:
 
 
 def _against(evaluation: Evaluation, part: str, predictor: str) -> str:
-    found = sentences.difference(evaluation, part, predictor)
-    if found is None or not is_known(found):
+    difference = sentences.difference(evaluation, part, predictor)
+    if difference is None or not is_known(difference):
         return ""
-    if verdicts.beats(found):
+    if verdicts.beats(difference):
         return "better"
-    return "worse" if found.lo is not None and found.lo > 0 else "open"
+    return "worse" if difference.lo is not None and difference.lo > 0 else "open"
 
 
 def _moves(evaluation: Evaluation, part: str) -> str:

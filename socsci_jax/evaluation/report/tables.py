@@ -30,9 +30,9 @@ from socsci_jax.pages.tables import Cell, Column, Table, whole, words
 EFFECT_PREDICTORS = (MODEL, NO_EFFECT, EVERY_ARM_WORKS, SPLIT_HALF, HUMAN)
 
 
-def estimate(found: Estimate | None, *, digits: int = 3) -> Cell:
-    value = None if found is None or found.value is None else float(f"{found.value:.6g}")
-    return Cell(with_interval(found, digits=digits), value)
+def estimate(value_of: Estimate | None, *, digits: int = 3) -> Cell:
+    value = None if value_of is None or value_of.value is None else float(f"{value_of.value:.6g}")
+    return Cell(with_interval(value_of, digits=digits), value)
 
 
 def _predictor(name: str) -> Column:
@@ -77,13 +77,13 @@ def effects(evaluation: Evaluation, part: str) -> Table | None:
     """Every metric of effects, with the number of contrasts or condition means; None where there is none."""
     rows = []
     for metric in filter(_of_effects, _every()):
-        found = [evaluation.metric(metric.name, part=part, predictor=p) for p in EFFECT_PREDICTORS]
-        if any(is_known(value) for value in found):
-            n = next(value.n for value in found if value is not None)
+        estimates = [evaluation.metric(metric.name, part=part, predictor=p) for p in EFFECT_PREDICTORS]
+        if any(is_known(value) for value in estimates):
+            n = next(value.n for value in estimates if value is not None)
             rows.append(
                 [
                     Cell(metric.title, help=_meaning(metric)),
-                    *(estimate(value, digits=metric.digits) for value in found),
+                    *(estimate(value, digits=metric.digits) for value in estimates),
                     whole(n),
                     words(metric.direction),
                 ]
@@ -110,19 +110,19 @@ def metrics(evaluation: Evaluation, part: str) -> Table | None:
     for metric in (m for m in _every() if not _of_effects(m)):
         for normalization in (SCALE, OBSERVED) if getattr(metric, "normalized", False) else (None,):
             for source in (EXACT, SAMPLED):
-                found = [
+                estimates = [
                     evaluation.metric(
                         metric.name, part=part, predictor=p, normalization=normalization, source=source
                     )
                     for p in columns
                 ]
-                if is_known(found[0]):
+                if is_known(estimates[0]):
                     rows.append(
                         [
                             Cell(metric.title, help=_meaning(metric)),
                             words(normalization or "–"),
                             words(source),
-                            *(estimate(value, digits=metric.digits) for value in found),
+                            *(estimate(value, digits=metric.digits) for value in estimates),
                             words(metric.direction),
                         ]
                     )

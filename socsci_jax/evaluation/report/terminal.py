@@ -37,9 +37,9 @@ def summary_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def _two_lines(found: Estimate | None) -> str:
+def _two_lines(estimate: Estimate | None) -> str:
     """The value, and below it its interval: eleven columns wide."""
-    if found is None or found.value is None:
+    if estimate is None or estimate.value is None:
         return "–"
-    interval = "" if found.lo is None else f"{number(found.lo)}–{number(found.hi)}"
-    return f"{number(found.value)}\n{interval}"
+    interval = "" if estimate.lo is None else f"{number(estimate.lo)}–{number(estimate.hi)}"
+    return f"{number(estimate.value)}\n{interval}"
