@@ -102,7 +102,7 @@ def _make_weights(folder: Path) -> None:
     import numpy as np
     from safetensors.numpy import save_file
 
-    from socsci_jax.models.config import from_huggingface
+    from socsci_jax.models.config_files import from_huggingface
     from socsci_jax.models.huggingface import stored_tensors
 
     _make_config(folder)
@@ -115,7 +115,7 @@ def _make_weights(folder: Path) -> None:
 
 
 def _read_weights(folder: Path) -> None:
-    from socsci_jax.models.config import from_huggingface
+    from socsci_jax.models.config_files import from_huggingface
     from socsci_jax.models.huggingface import locate_model
 
     _, located = locate_model(folder, from_huggingface(folder), one_dtype=False)
@@ -223,7 +223,7 @@ def _read_gguf(folder: Path) -> None:
 
 
 def _config_of(folder: Path) -> object:
-    from socsci_jax.models.config import from_huggingface
+    from socsci_jax.models.config_files import from_huggingface
 
     return from_huggingface(folder)
 

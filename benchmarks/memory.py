@@ -18,19 +18,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import shutil
 import subprocess
 import sys
-import threading
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.resident_memory import measured
+
 LIMIT_GB = 1.5
-PAUSE_SECONDS = 0.005
 SHAPE = dict(
     model_type="llama",
     vocab_size=128_256,
@@ -179,23 +177,24 @@ def _make_run(work: Path, dtype: str) -> dict:
 def _interpreter(work: Path, dtype: str) -> dict:
     import socsci_jax.model_io  # noqa: F401
 
-    return _measured(lambda: _mesh(1))
+    return measured(lambda: _mesh(1), config=_config())
 
 
 def _load(work: Path, dtype: str, *, devices: int) -> dict:
     from socsci_jax.models.huggingface import load_checkpoint
 
-    return _measured(lambda: load_checkpoint(work / "model", mesh=_mesh(devices)).params)
+    return measured(lambda: load_checkpoint(work / "model", mesh=_mesh(devices)).params, config=_config())
 
 
 def _restore_to_simulate(work: Path, dtype: str) -> dict:
     from socsci_jax.model_io import find_checkpoint, restore_params
     from socsci_jax.training.run import RunFolder
 
-    return _measured(
+    return measured(
         lambda: restore_params(
             RunFolder(work / "run"), find_checkpoint(RunFolder(work / "run"), 1), mesh=_mesh(1)
-        )
+        ),
+        config=_config(),
     )
 
 
@@ -219,14 +218,16 @@ def _restore_to_train(work: Path, dtype: str) -> dict:
     checkpoints = CheckpointReader(RunFolder(work / "run").checkpoints)
     step = jax.ShapeDtypeStruct((), jax.numpy.int32, sharding=replicated(_mesh(1)))
     state = {"params": abstract, "step": step}
-    return _measured(lambda: checkpoints.restore_newest(abstract_state=state, peers=Peers()).state)
+    return measured(
+        lambda: checkpoints.restore_newest(abstract_state=state, peers=Peers()).state, config=_config()
+    )
 
 
 def _export(work: Path, dtype: str) -> dict:
     from socsci_jax.export import export_run
 
     shutil.rmtree(work / "exported", ignore_errors=True)
-    found = _measured(lambda: export_run(work / "run", work / "exported"))
+    found = measured(lambda: export_run(work / "run", work / "exported"), config=_config())
     shutil.rmtree(work / "exported")
     return found
 
@@ -255,64 +256,6 @@ def _mesh(devices: int):
     return (
         make_mesh(data=1, fsdp=devices // 2, tensor=2) if devices > 1 else make_mesh(data=1, fsdp=1, tensor=1)
     )
-
-
-def _measured(work: Callable[[], object]) -> dict:
-    """Runs `work`, which may return parameters; arrays, peak and beyond in bytes."""
-    import jax
-
-    from socsci_jax import model_io
-    from socsci_jax.models import huggingface, placing
-    from socsci_jax.models.modules import axis_size, parameter_axes
-    from socsci_jax.training import stored
-
-    config = _config()
-    shapes = {tuple(axis_size(config, axis) for axis in axes) for axes in parameter_axes(config).values()}
-    beyond, begun_arrays, ended = [], [], threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(PAUSE_SECONDS):
-            # While a program writes into an array in place, JAX lists neither the old nor the new one.
-            held = max(sum(begun_arrays), sum(map(_bytes, _alive(shapes))))
-            beyond.append(_resident("VmRSS") - held)
-
-    def place(read, *, shape, dtype, sharding, **settings):
-        begun_arrays.append(_bytes(jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)))
-        return placing.place(read, shape=shape, dtype=dtype, sharding=sharding, **settings)
-
-    for module in (huggingface, model_io, stored):
-        module.place = place
-    jax.devices()
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    begun = time.monotonic()
-    result = jax.block_until_ready(work())
-    seconds = time.monotonic() - begun
-    ended.set()
-    watcher.join()
-    arrays = sum(map(_bytes, jax.tree.leaves(result))) if isinstance(result, dict) else 0
-    peak = _resident("VmHWM")
-    # What came and went between two looks is in the peak alone.
-    return {"arrays": arrays, "peak": peak, "beyond": max([peak - arrays, *beyond]), "seconds": seconds}
-
-
-def _alive(shapes: set[tuple[int, ...]]) -> list:
-    import jax
-
-    return [array for array in jax.live_arrays() if array.shape in shapes and not array.is_deleted()]
-
-
-def _bytes(array) -> int:
-    """On all devices of this process."""
-    of_device = math.prod(array.sharding.shard_shape(array.shape)) * array.dtype.itemsize
-    return of_device * len(array.sharding.addressable_devices)
-
-
-def _resident(which: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{which}:"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit(f"/proc/self/status has no {which}; run this on Linux")
 
 
 if __name__ == "__main__":

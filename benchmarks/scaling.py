@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.table import ours, peer, save
 from benchmarks.workload import model_config, ragged, workload
 from socsci_jax.data.tokenizer_loading import load_tokenizer
-from socsci_jax.models.config import to_huggingface
+from socsci_jax.models.config_files import to_huggingface
 from socsci_jax.models.huggingface_export import export_checkpoint
 from socsci_jax.models.modules import init
 

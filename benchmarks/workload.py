@@ -23,7 +23,8 @@ from socsci_jax.data.prompt_table import PromptTable, tokenize_prompts
 from socsci_jax.data.sentencepiece_training import train_sentencepiece
 from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.data.tokenizers import Tokenizer
-from socsci_jax.models.config import DecoderConfig, to_huggingface
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.config_files import to_huggingface
 from socsci_jax.models.huggingface_export import export_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.studies.layouts import STUDY_FIRST

@@ -19,7 +19,8 @@ from socsci_jax.hub import is_gguf, resolve_folder
 from socsci_jax.model_card import model_card
 from socsci_jax.model_io import FoundCheckpoint, find_checkpoint, model_metadata, restore_trained
 from socsci_jax.models.adapters import export_adapter, merge_adapter
-from socsci_jax.models.config import DecoderConfig, parse_config
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.config_files import parse_config
 from socsci_jax.models.huggingface import (
     CHECKPOINT_FILES,
     StoredTensor,

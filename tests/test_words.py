@@ -1,6 +1,5 @@
 """The project's words: what was renamed does not come back, in names, prose, flags, columns and file names."""
 
-import ast
 import re
 import subprocess
 from pathlib import Path
@@ -98,14 +97,6 @@ def test_settings_do_not_share_a_name_with_what_they_configure():
             c for c in vars(module).values() if isinstance(c, type) and issubclass(c, recipe_blocks.Block)
         ]
         assert {c.__name__ for c in blocks if not c.__name__.endswith("Config")} <= {"Block"}
-
-
-@pytest.mark.parametrize("folder", ["socsci_jax", "data_pipelines"])
-def test_a_variable_is_named_for_what_it_holds(folder):
-    """`found` says how a value came, not what it is."""
-    for path in (ROOT / folder).rglob("*.py"):
-        names = [node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)]
-        assert "found" not in names, path.relative_to(ROOT)
 
 
 @pytest.mark.parametrize("name", [n for n in socsci_jax.__all__ if n[0].islower()])

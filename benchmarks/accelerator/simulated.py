@@ -18,7 +18,8 @@ from benchmarks.accelerator.steps import TINY, WORK
 from benchmarks.workload import workload
 from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.models.catalog import CATALOG
-from socsci_jax.models.config import DecoderConfig, to_huggingface
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.config_files import to_huggingface
 from socsci_jax.models.huggingface_export import export_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings

@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from socsci_jax import __version__
-from socsci_jax.cli import ask, checkpoints, convert, data, evaluate, forecast, inference, simulate, training
+from socsci_jax.cli import (
+    ask,
+    checkpoints,
+    convert,
+    data,
+    evaluate,
+    forecast,
+    games,
+    inference,
+    simulate,
+    training,
+)
 from socsci_jax.cli.output import Seed, print_rich, say, show_log_lines
 from socsci_jax.errors import InputError, ending
 from socsci_jax.wording import counted
@@ -28,7 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(forecast.app, name="forecast")
-for commands in (training, simulate, evaluate, convert, ask, inference, checkpoints):
+for commands in (training, simulate, evaluate, convert, ask, inference, games, checkpoints):
     app.add_typer(commands.app)
 
 

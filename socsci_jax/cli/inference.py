@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from socsci_jax.cli.output import Replace, Seed, cell, print_table, say
+from socsci_jax.cli.output import Replace, Seed, print_table, rounded, say
 from socsci_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -132,9 +132,9 @@ def rectify_command(
 
 def _show_rectified(rectified: Rectification, formula: str) -> None:
     shown = rectified.table.rename({"n_labeled": "answers", "n_predicted": "predictions"})
-    print_table(formula, _rounded(shown))
+    print_table(formula, rounded(shown))
     if rectified.needed is not None:
-        print_table("Answers needed", _rounded(rectified.needed))
+        print_table("Answers needed", rounded(rectified.needed))
     for note in rectified.notes:
         say(f"note: {note}")
 
@@ -235,67 +235,12 @@ def conjoint_command(
     overall = result.table.filter(result.table["group"].is_null()).drop("group")
     for (whose, estimand), rows in overall.group_by("source", "estimand", maintain_order=True):
         if whose != "agreement":
-            print_table(f"{estimand} ({whose})", _rounded(rows.drop("source", "estimand")))
+            print_table(f"{estimand} ({whose})", rounded(rows.drop("source", "estimand")))
     if not (agreement := overall.filter(overall["source"] == "agreement")).is_empty():
         print_table(
-            "Simulated against human effects", _rounded(agreement.drop("source", "attribute", "level", "p"))
+            "Simulated against human effects", rounded(agreement.drop("source", "attribute", "level", "p"))
         )
     for note in result.notes:
         say(f"note: {note}")
     for path in write_tables(result.table, out, rejects=result.excluded):
         say(f"written: {path}")
-
-
-@app.command("games")
-def games_command(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL|PREDICTIONS", help="A model, or a predictions table (.parquet) of the games."
-        ),
-    ],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Table of every decision to write (.csv or .parquet).")
-    ] = None,
-    replace: Replace = False,
-) -> None:
-    """Say how rational a model plays: dictator, rock-paper-scissors, ring of two; exact, nothing is sampled."""
-    from socsci_jax.evaluation.games import game_summary, game_table
-    from socsci_jax.rectification.output import check_output, write_table
-
-    if out is not None:
-        check_output(out, replace=replace)
-    if source.endswith(".parquet"):
-        from socsci_jax.tables import read_table
-
-        predictions = read_table(source)
-    else:
-        import socsci_jax as sj
-        from socsci_jax.studies.games import game_items
-
-        predictions = sj.predict(sj.open_model(source), [one.item for one in game_items()], [{}]).frame
-    table = game_table(predictions)
-    summary = game_summary(table).drop("off_scale")
-    for (game,), rows in summary.group_by("game", maintain_order=True):
-        shown = rows.drop("game")
-        # A dictator believes nothing of the other one.
-        print_table(str(game), _rounded(shown.select(c for c in shown if c.null_count() < shown.height)))
-    if (off := table["off_scale"].mean()) > 0:
-        say(f"note: {off:.1%} of the draws are none of the options; all estimates use the others")
-    if out is not None:
-        write_table(table, out)
-        say(f"written: {out}")
-
-
-def _rounded(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame for reading: four digits, and nothing where there is no value."""
-    import polars as pl
-
-    def text(name: str, value: float | int | str | None) -> str:
-        if value is None:
-            return ""
-        if name == "p" and value < 1e-4:
-            return "<0.0001"
-        return f"{value:,.4g}" if isinstance(value, float) else cell(value)
-
-    return pl.DataFrame({name: [text(name, value) for value in frame[name]] for name in frame.columns})

@@ -20,6 +20,10 @@ from socsci_jax.wording import counted
 if TYPE_CHECKING:
     import polars as pl
 
+
+if TYPE_CHECKING:
+    import polars as pl
+
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there already.")]
 Seed = Annotated[int, typer.Option(min=0, max=SEED, help="Seed of everything random.")]
 
@@ -139,3 +143,17 @@ def read_people(path: Path) -> pl.DataFrame:
         row, why = people.misfits[0]
         raise InputError(f"{path}, row {row}: {why}; {counted(len(people.misfits), 'row')} cannot be read.")
     return people.frame
+
+
+def rounded(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame for reading: four digits, and nothing where there is no value."""
+    import polars as pl
+
+    def text(name: str, value: float | int | str | None) -> str:
+        if value is None:
+            return ""
+        if name == "p" and value < 1e-4:
+            return "<0.0001"
+        return f"{value:,.4g}" if isinstance(value, float) else cell(value)
+
+    return pl.DataFrame({name: [text(name, value) for value in frame[name]] for name in frame.columns})

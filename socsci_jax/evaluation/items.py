@@ -18,6 +18,7 @@ from socsci_jax.evaluation.cells import Cell, level_codes
 from socsci_jax.evaluation.metrics.distributions import histogram
 from socsci_jax.evaluation.table import (
     EXACT,
+    MEAN_OF_PREDICTORS,
     MODEL,
     PILOTS,
     SAMPLED,

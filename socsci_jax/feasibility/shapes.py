@@ -17,7 +17,8 @@ from socsci_jax.data.trees import RowShape
 from socsci_jax.errors import InputError
 from socsci_jax.hub import folder_at_hand
 from socsci_jax.models.catalog import CATALOG
-from socsci_jax.models.config import DecoderConfig, parse_config
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.config_files import parse_config
 from socsci_jax.models.huggingface import read_config_json
 from socsci_jax.training.inputs import load_inputs
 from socsci_jax.training.model_files import random_config, run_tokenizer

@@ -52,9 +52,9 @@ def arms_of_table(
         .fill_null(False),
         "not a number": ~value.is_finite().fill_null(False),
         "off their scale": ~value.is_between("lo", "hi").fill_null(False),
-        "without a weight, or of one that is not above zero": ~(
-            weight.is_finite() & (weight > 0)
-        ).fill_null(False),
+        "without a weight, or of one that is not above zero": ~(weight.is_finite() & (weight > 0)).fill_null(
+            False
+        ),
         "of somebody who answered before": again,
     }
     reason = pl.coalesce(pl.when(where).then(pl.lit(name)) for name, where in reasons.items())

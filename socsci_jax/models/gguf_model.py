@@ -17,7 +17,8 @@ import numpy as np
 
 from socsci_jax.errors import InputError
 from socsci_jax.gguf_header import GgufHeader, TensorInfo
-from socsci_jax.models.config import DecoderConfig, RopeScaling, parse_config
+from socsci_jax.models.config import DecoderConfig, RopeScaling
+from socsci_jax.models.config_files import parse_config
 from socsci_jax.models.rotary import frequencies
 from socsci_jax.models.tensor_files import FileTensor, read_exactly
 

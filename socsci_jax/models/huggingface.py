@@ -20,7 +20,8 @@ from safetensors import SafetensorError
 from socsci_jax.errors import InputError
 from socsci_jax.gguf_header import read_header
 from socsci_jax.hub import is_gguf
-from socsci_jax.models.config import DecoderConfig, parse_config, to_huggingface
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.config_files import parse_config, to_huggingface
 from socsci_jax.models.gguf_model import gguf_config, gguf_tensors
 from socsci_jax.models.modules import axis_size, nested, parameter_axes
 from socsci_jax.models.placing import Bounds, place

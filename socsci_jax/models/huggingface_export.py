@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from socsci_jax.errors import InputError
-from socsci_jax.models.config import DecoderConfig, to_huggingface
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.config_files import to_huggingface
 from socsci_jax.models.huggingface import COMPANIONS, INDEX, SINGLE, StoredTensor, leaf_at, stored_tensors
 from socsci_jax.models.tensor_files import (
     TensorToWrite,

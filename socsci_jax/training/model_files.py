@@ -11,7 +11,8 @@ from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.errors import InputError
 from socsci_jax.hub import resolve_folder
-from socsci_jax.models.config import DecoderConfig, to_huggingface
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.config_files import to_huggingface
 from socsci_jax.models.huggingface import CHECKPOINT_FILES, read_config_json
 from socsci_jax.training.inputs import TrainingInputs
 from socsci_jax.training.recipe_blocks import ModelConfig

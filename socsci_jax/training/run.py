@@ -30,7 +30,8 @@ from socsci_jax import __version__
 from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.errors import InputError
-from socsci_jax.models.config import DecoderConfig, from_huggingface
+from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.config_files import from_huggingface
 from socsci_jax.reading import check_kinds, read_json_object
 from socsci_jax.storage import new_folder
 from socsci_jax.studies.prompts import Layout

@@ -15,7 +15,7 @@ from socsci_jax.distributed.schedulers import find_place
 from socsci_jax.errors import InputError
 from socsci_jax.model_io import exported_metadata
 from socsci_jax.models.adapters import base_of_adapter, read_adapter_config
-from socsci_jax.models.config import from_huggingface
+from socsci_jax.models.config_files import from_huggingface
 from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.prompts import Layout
 

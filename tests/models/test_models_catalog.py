@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from socsci_jax.models.catalog import CATALOG
-from socsci_jax.models.config import from_huggingface, to_huggingface
+from socsci_jax.models.config_files import from_huggingface, to_huggingface
 from socsci_jax.models.modules import parameter_count
 from socsci_jax.training.recipe_files import load_recipe
 

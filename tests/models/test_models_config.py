@@ -9,7 +9,8 @@ import transformers
 from tiny_models import LLAMA3_ROPE, SIZES, huggingface_model
 
 from socsci_jax.errors import InputError
-from socsci_jax.models.config import DecoderConfig, RopeScaling, from_huggingface, to_huggingface
+from socsci_jax.models.config import DecoderConfig, RopeScaling
+from socsci_jax.models.config_files import from_huggingface, to_huggingface
 
 QWEN2 = {**{k: v for k, v in SIZES.items() if k != "pad_token_id"}, "model_type": "qwen2", "rope_theta": 1e6}
 

@@ -255,7 +255,7 @@ def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path, id_colu
     refused = pl.concat([rows_of.select(key) for rows_of in reasons.values()])
     kept = grouped.join(refused, on=key, how="anti", nulls_equal=True)
     if kept.is_empty():
-        first = found.frame.row(0, named=True) if found.frame.height else None
+        first = rejects.frame.row(0, named=True) if rejects.frame.height else None
         told = (
             "" if first is None else f" Of {first['column']!r}: {first['reason']} (found {first['value']})."
         )
