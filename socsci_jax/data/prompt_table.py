@@ -190,8 +190,8 @@ class TokenParts:
         path = None if self._kept is None else self._kept / f"{self._name}-{self._count:05d}.npz"
         self._count += 1
         if path is not None and path.exists():
-            with np.load(path) as found:
-                flat, lengths = found["ids"], found["lengths"]
+            with np.load(path) as stored:
+                flat, lengths = stored["ids"], stored["lengths"]
         else:
             made = list(make())
             flat, lengths = np.concatenate(made), np.array([len(ids) for ids in made])

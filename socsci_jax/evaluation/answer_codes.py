@@ -102,14 +102,14 @@ class AnswerCodes:
     def mean_shares(self) -> dict[int, np.ndarray]:
         """Mean histogram [L] of items by their number of levels, each item counting once, oriented as it is."""
         totals = np.bincount(self.item_a, weights=self.weight_a, minlength=len(self.items))
-        found = {}
+        means = {}
         size_a = self.sizes[self.outcome_a]
         for size in np.unique(size_a).tolist():
             at = size_a == size
             shares = self.weight_a[at] / totals[self.item_a[at]]
             sums = np.bincount(self.code_a[at], weights=shares, minlength=size)
-            found[size] = sums / np.unique(self.item_a[at]).size
-        return found
+            means[size] = sums / np.unique(self.item_a[at]).size
+        return means
 
     def shares_by_item(self) -> Iterator[tuple[str, Outcome, np.ndarray]]:
         """Each item with answers, its outcome, and the shares [L] of its levels."""

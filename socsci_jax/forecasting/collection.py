@@ -132,10 +132,10 @@ def _predicted(
         arms = predicted_arms(predictions, pairs.items)
         by_variant = predicted_arms(predictions, pairs.items, by_variant=True)
         return predictions, predicted_effects(arms, by_variant=by_variant)
-    found = in_variants(pairs)
-    together = Predictions(frame=pl.concat([predicted.predictions.frame for _, predicted in found]))
+    varied = in_variants(pairs)
+    together = Predictions(frame=pl.concat([predicted.predictions.frame for _, predicted in varied]))
     effects = predicted_effects(predicted_arms(together, pairs.items))
-    return together, with_spread(effects, summary_of_past(found))
+    return together, with_spread(effects, summary_of_past(varied))
 
 
 def studies_with_effects(items: Iterable[Item], human: pl.DataFrame) -> set[str]:

@@ -63,8 +63,8 @@ def everybodys_means(
     given_pv = np.zeros((people, variants))
     given_pv[person, variant] = 1
     models = _fits(values, person, variant, given_pv)
-    found = [_predicted(model, values, person, variant, shares) for model in models]
-    return _averaged(models, found, observed, declared)
+    minimum = [_predicted(model, values, person, variant, shares) for model in models]
+    return _averaged(models, minimum, observed, declared)
 
 
 def _exact(means: np.ndarray, observed: float, declared: int) -> EverybodysMeans:
@@ -174,13 +174,13 @@ def _predicted(
 
 
 def _averaged(
-    models: list[_Model], found: list[_Predicted], observed: float, declared: int
+    models: list[_Model], minimum: list[_Predicted], observed: float, declared: int
 ) -> EverybodysMeans:
     """What is known of everybody's means where the ratio of variances is as likely as `models` say."""
     weights = np.array([model.weight for model in models])
-    means_kv = np.stack([one.means for one in found])
-    error = np.einsum("k,kvw->vw", weights, np.stack([one.error for one in found]))
-    se_kv = np.sqrt(np.maximum(np.stack([np.diag(one.error) for one in found]), 0))
+    means_kv = np.stack([one.means for one in minimum])
+    error = np.einsum("k,kvw->vw", weights, np.stack([one.error for one in minimum]))
+    se_kv = np.sqrt(np.maximum(np.stack([np.diag(one.error) for one in minimum]), 0))
     means = weights @ means_kv
     shifted = means_kv - means
     error = error + np.einsum("k,kv,kw->vw", weights, shifted, shifted)
@@ -192,7 +192,7 @@ def _averaged(
         noise = (np.trace(error) - error.sum() / variants) / (variants - 1)
         spread = float(np.sqrt(max(float(np.var(means, ddof=1)) - noise, 0.0)))
     others = 0.0 if spread is None else _of_others(spread, variants, declared)
-    mean_se = float(np.sqrt(weights @ [one.observed_variance for one in found] + others**2))
+    mean_se = float(np.sqrt(weights @ [one.observed_variance for one in minimum] + others**2))
     mean_t = _quantile(min(df, variants - 1) if others > 0 else df)
     half = _half_width(shifted, se_kv, weights, df)
     return EverybodysMeans(means, se, half, observed, mean_se, mean_t * mean_se, spread)

@@ -99,7 +99,7 @@ def subgroup_effects(
       effects, calibration: everybody's.
       past: effects on groups in past studies, by attribute.
     """
-    found = [pl.DataFrame(schema=GROUPS)]
+    by_attribute = [pl.DataFrame(schema=GROUPS)]
     for attribute in subgroups:
         known = population.personas.select("participant_id", attribute).drop_nulls()
         arms = _of_groups(arms_of(groups=dict(known.iter_rows())))
@@ -110,7 +110,7 @@ def subgroup_effects(
         else:
             told, studies = expected_effects(calibrate(table), predicted), table["study"].n_unique()
         personas = arms.group_by("study", "outcome").agg(pl.col("personas").max())
-        found.append(
+        by_attribute.append(
             told.join(personas, on=["study", "outcome"], how="left", maintain_order="left")
             .with_columns(
                 _outcome_and_group(),
@@ -119,7 +119,7 @@ def subgroup_effects(
             )
             .select(pl.col(name).cast(kind) for name, kind in GROUPS.items())
         )
-    return pl.concat(found)
+    return pl.concat(by_attribute)
 
 
 def _taught(past: pl.DataFrame | None) -> pl.DataFrame | None:

@@ -1,4 +1,4 @@
-"""Sentences on predicted answers that are not judged, since they are no numbers or not on their scale."""
+"""Sentences on predicted answers that are not judged, since they are not numbers or not on their scale."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def texts(frame: pl.DataFrame, long: LongTable, people: TablePeople) -> list[str
 
 def off_scale(rows: pl.DataFrame, people: TablePeople) -> list[str]:
     """A sentence on predicted answers that are no answers of their scale."""
-    found = []
+    sentences = []
     for (study, outcome), own in rows.partition_by(
         "study", "outcome", as_dict=True, maintain_order=True
     ).items():
@@ -35,11 +35,11 @@ def off_scale(rows: pl.DataFrame, people: TablePeople) -> list[str]:
         allowed = [*map(float, scale.levels), *map(float, scale.alternatives)]
         off = own.filter(~pl.col("value").is_in(allowed))
         if off.height and scale.kind == "levels":
-            found.append((off.height, own.height, outcome, off["value"][0], allowed))
-    if not found:
+            sentences.append((off.height, own.height, outcome, off["value"][0], allowed))
+    if not sentences:
         return []
-    n, of, outcome, value, allowed = max(found, key=lambda row: row[:2])
+    n, of, outcome, value, allowed = max(sentences, key=lambda row: row[:2])
     return [
-        f"{counted(sum(row[0] for row in found), 'predicted answer')} of {rows.height:,} are not on their scale and "
+        f"{counted(sum(row[0] for row in sentences), 'predicted answer')} of {rows.height:,} are not on their scale and "
         f"excluded; most are to {outcome!r}: {n:,} of {of:,}, for instance {value:g} on {min(allowed):g} to {max(allowed):g}."
     ]
