@@ -188,3 +188,11 @@ def test_shares_are_read_as_people_write_them(written, share):
 def test_what_is_no_share_says_how_one_is_written():
     with pytest.raises(typer.BadParameter, match=r"write 0\.25 or 25%"):
         share_of("a quarter")
+
+
+def test_how_answers_are_drawn_is_checked_before_anything_is_opened(tmp_path):
+    arguments = ["simulate", "no-model", "no-store", "-o", str(tmp_path / "p.parquet"), "--draws", "2"]
+    refused = CliRunner().invoke(app, [*arguments, "--temperature", "nan"])
+    assert "temperature is nan" in ending(refused.exception)[0]
+    accepted = CliRunner().invoke(app, [*arguments, "--temperature", "0"])
+    assert "no-store" in ending(accepted.exception)[0]

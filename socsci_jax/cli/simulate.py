@@ -112,6 +112,11 @@ def simulate_command(
         from socsci_jax.simulation.sampling import Sampling
         from socsci_jax.simulation.simulate import simulate
 
+        sampling = None
+        if draws:
+            sampling = Sampling(
+                draws=draws, temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens
+            )
         store = StudyStore(store_path)
         held_out = Split.load(store, split)
         processes.peers.agree(
@@ -133,7 +138,7 @@ def simulate_command(
             layout=layout,
             allow_other_layout=other_layout,
             parts=parts or (),
-            sampling=Sampling(draws, temperature, top_p, seed, max_tokens) if draws else None,
+            sampling=sampling,
             metadata={"command": command_line()},
             processes=processes,
         )
