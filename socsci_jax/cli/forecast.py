@@ -205,6 +205,9 @@ def _show(forecast: Forecast) -> None:
         print_table(
             "No forecast: too far from all that is known", refused.select("outcome", "condition", "abstains")
         )
+        # A narrow terminal cuts a table's cells, and the reason has to be read whole.
+        for reason, number in refused["abstains"].value_counts(sort=True).head(5).iter_rows():
+            say(f"No forecast of {counted(number, 'effect')}: {reason}, the span of past studies.")
     print_table(
         "Probability of the highest and of the lowest mean",
         forecast.ranks.with_columns(_rounded()),
