@@ -231,7 +231,7 @@ def test_ask_says_that_an_evaluation_judges_no_unseen_studies(asked, monkeypatch
         (["--question", "Trust?", "--scale", "1-3"], "--persona"),
         (["--question", "T?", "--scale", "1-3", "--persona", "old"], "name=value"),
         (["--question", "T?", "--scale", "1-3", "--persona", "age=3", "-o", "a.xlsx"], "ends in .csv"),
-        (["--question", "T?", "--scale", "1-3", "--people", "absent.csv"], "cannot be read"),
+        (["--question", "T?", "--scale", "1-3", "--people", "absent.csv"], "file not found"),
     ],
 )
 def test_ask_says_what_is_missing(shell, arguments, message):
