@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Iterator
 
 import jax
@@ -17,6 +18,8 @@ from socsci_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from socsci_jax.training.prepare import Prepared
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,6 +49,10 @@ def open_session(recipe: Recipe, prepared: Prepared, processes: Processes) -> It
         )
         # Before anything else is written, so that a full disk is reported with the checkpoint that is safe.
         kept = recipe.checkpoints
+        if kept.folder is not None and "://" in str(kept.folder) and processes.is_main:
+            logger.info(
+                f"{kept.folder}: object storage has no lock that ends with its holder; no other run may name this folder"
+            )
         checkpoints = stack.enter_context(
             CheckpointWriter(run.checkpoints, keep=kept.keep, keep_every=kept.keep_every)
         )
