@@ -181,7 +181,7 @@ def test_what_cannot_be_used_is_listed_with_its_row_and_reason(tmp_path):
         (6, "nobody is named"),
         (8, "people have no answers to this question"),
     }
-    assert any("3 cells could not be used" in note for note in found.evaluation.notes)
+    assert any("3 rows or cells could not be used" in note for note in found.evaluation.notes)
     found.write(tmp_path / "out")
     assert pl.read_csv(tmp_path / "out" / "rejects.csv").height == 3
 
