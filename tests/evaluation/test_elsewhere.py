@@ -563,6 +563,6 @@ def test_a_second_weight_of_one_person_is_rejected_and_counted(tmp_path):
     assert rejects["reason"].unique().to_list() == [
         "the person has another weight in an earlier row, which is taken"
     ]
-    assert any("2 cells could not be used" in note for note in found.evaluation.notes)
+    assert any("2 rows or cells could not be used" in note for note in found.evaluation.notes)
     once = judged(tmp_path, people(seed=1), weighted)
     assert found.evaluation.table.equals(once.evaluation.table)
