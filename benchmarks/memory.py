@@ -224,7 +224,7 @@ def _restore_to_train(work: Path, dtype: str) -> dict:
 
 
 def _export(work: Path, dtype: str) -> dict:
-    from socsci_jax.export import export_run
+    from socsci_jax.model_export import export_run
 
     shutil.rmtree(work / "exported", ignore_errors=True)
     found = measured(lambda: export_run(work / "run", work / "exported"), config=_config())

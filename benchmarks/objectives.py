@@ -23,7 +23,7 @@ from benchmarks.table import save
 from socsci_jax.evaluation.intervals import estimate, mean_over, resample_counts
 from socsci_jax.evaluation.metrics.distributions import histogram, wasserstein
 from socsci_jax.evaluation.metrics.individuals import draw_accuracy, median_accuracy
-from socsci_jax.export import export_run
+from socsci_jax.model_export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate

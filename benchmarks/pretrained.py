@@ -29,7 +29,7 @@ from benchmarks.table import save
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.intervals import estimate, mean_over, resample_counts
-from socsci_jax.export import export_run
+from socsci_jax.model_export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.pretrained import limited, packaged_weights
 from socsci_jax.simulation.simulate import simulate

@@ -19,7 +19,7 @@ from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.sentences import PREDICTOR_NAMES, number
 from socsci_jax.evaluation.table import BASELINES, MODEL
-from socsci_jax.export import export_run
+from socsci_jax.model_export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.sampling import sample_responses

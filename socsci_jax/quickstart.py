@@ -10,7 +10,7 @@ import data_pipelines
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.result import Evaluation
-from socsci_jax.export import export_run
+from socsci_jax.model_export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.split_making import make_split

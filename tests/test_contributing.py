@@ -31,11 +31,12 @@ def test_the_deposit_is_built_and_what_cannot_be_read_is_counted(blocks, tmp_pat
     module = {}
     exec(blocks[1], module)
     rows = ["ann,34,,Trust?,4", "ann,34,A prize.,Trust?,5", "bob,51,,Trust?,many", "bob,51,,Trust?,9", "bob"]
+    rows += [",51,,Trust?,3", "bob,51,,,3", "bob,51,,Trust?," + "9" * 400]
     (tmp_path / "polls.csv").write_text("\n".join(["person,age,text,question,answer", *rows]) + "\n")
     store = module["build"](tmp_path, tmp_path / "store", command="test")
     assert store.items["is_control"].to_list().count(True) == 1
     assert store.responses.select("participant_id", "value").rows() == [("0", 4.0), ("0", 5.0)]
-    assert store.rejects["place"].to_list() == ["polls.csv:5", "polls.csv:3", "polls.csv:4"]
+    assert store.rejects["place"].to_list() == [f"polls.csv:{row}" for row in (5, 3, 4, 6, 7, 8)]
     assert "ann" not in str(store.participants) and "bob" not in str(store.rejects["record"].to_list())
     (tmp_path / "polls.csv").write_text("person,age\nann,34\nbob,51\n")
     with pytest.raises(InputError, match="no column 'text'"):

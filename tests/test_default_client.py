@@ -13,7 +13,7 @@ from small import SCALE_1_5, small_item, tokenizer_folder
 from tiny_models import huggingface_model, save
 
 from socsci_jax.data.prompt_table import tokenize_prompts
-from socsci_jax.export import export_run
+from socsci_jax.model_export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.simulation.predict import predict
 from socsci_jax.studies.layouts import INTERVIEW, PERSONA_FIRST, STUDY_FIRST

@@ -25,7 +25,7 @@ from safetensors.numpy import load_file
 from tiny_models import huggingface_model, save
 
 from socsci_jax.errors import InputError
-from socsci_jax.export import export_run
+from socsci_jax.model_export import export_run
 from socsci_jax.model_io import find_checkpoint, restore_params
 from socsci_jax.models import huggingface_export, tensor_files
 from socsci_jax.models.adapters import init_adapter
@@ -270,7 +270,7 @@ def test_files_of_another_checkpoint_are_not_taken_over(run, source, tmp_path, m
 def test_an_export_killed_in_the_middle_goes_on(run, tmp_path):
     export_run(run.path, tmp_path / "whole", max_shard_bytes=SMALL_FILES)
     code = (
-        "import time; from pathlib import Path; import socsci_jax.export as export\n"
+        "import time; from pathlib import Path; import socsci_jax.model_export as export\n"
         "from socsci_jax.training.stored import StoredParams\n"
         "original = StoredParams.blocks\n"
         "def slow(self, tensor, layer):\n"

@@ -15,7 +15,7 @@ from tokenizer_files import CORPUS, ODD_TEXTS, small_vocab_and_merges, write_con
 from socsci_jax.data.chat import CHATML_TEMPLATE
 from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.errors import InputError
-from socsci_jax.export import export_run
+from socsci_jax.model_export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.training.loop import train
 from socsci_jax.training.recipe_files import parse_recipe

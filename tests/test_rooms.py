@@ -46,7 +46,7 @@ LAYERS = (
     ("simulation", "forecasting"),
     ("training",),
     ("model_io", "model_card", "companions"),
-    ("export",),
+    ("model_export",),
     ("verification", "sweep", "feasibility", "quickstart"),
     ("pretrained", "plain_tables"),
     ("interface",),

@@ -102,3 +102,9 @@ def test_a_public_functions_documentation_begins_with_what_it_does(name):
     documentation = getattr(socsci_jax, name).__doc__
     assert re.match(r"[A-Z][a-z-]*s\b", documentation), documentation.splitlines()[0]
     assert documentation.split("\n")[0].endswith((".", ";"))
+
+
+def test_no_module_takes_the_name_of_a_public_function():
+    """Importing the module would put it in the function's place: `sj.export` would no longer be callable."""
+    modules = {path.stem for path in Path(socsci_jax.__file__).parent.iterdir()}
+    assert not modules & set(socsci_jax.__all__)

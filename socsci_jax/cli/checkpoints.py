@@ -34,7 +34,7 @@ def export(
 
     # Weights are copied, and at most an adapter is merged: accelerators are left to those who train on them.
     jax.config.update("jax_platforms", "cpu")
-    from socsci_jax.export import export_run
+    from socsci_jax.model_export import export_run
 
     with only_writer(out):
         export_run(checkpoint, out, step=step, dtype=dtype, adapter=adapter)

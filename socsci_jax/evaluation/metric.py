@@ -1,7 +1,7 @@
 """What a metric is: its name, its words, its formula, and how its interval is made.
 
-Each module of `metrics/` ends in a tuple METRICS of these objects.  The engine, the tables, the report, the verdicts
-and docs/metrics.md iterate over them, so a new metric is a function and an object in one of those modules.
+Each module of `metrics/` ends in a tuple METRICS of these objects.  The engine, the tables, the report and
+docs/metrics.md iterate over them, so a new metric is a function and an object in one of those modules.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def export(
 
     Raises InputError if `run` has no such checkpoint or adapter, or if `out` cannot be written.
     """
-    from socsci_jax.export import export_run
+    from socsci_jax.model_export import export_run
 
     export_run(Path(run), Path(out), step=step, dtype=dtype, adapter=adapter)
     return Path(out)

@@ -12,7 +12,7 @@ import transformers
 from small import small_config, small_recipe, small_store, small_tokenizer
 
 from socsci_jax.errors import InputError
-from socsci_jax.export import export_run
+from socsci_jax.model_export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.models.adapters import (
     export_adapter,

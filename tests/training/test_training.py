@@ -20,7 +20,7 @@ from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.errors import InputError
-from socsci_jax.export import export_run
+from socsci_jax.model_export import export_run
 from socsci_jax.model_io import find_checkpoint, restore_params
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
