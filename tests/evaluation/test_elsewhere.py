@@ -186,6 +186,14 @@ def test_what_cannot_be_used_is_listed_with_its_row_and_reason(tmp_path):
     assert pl.read_csv(tmp_path / "out" / "rejects.csv").height == 3
 
 
+def test_a_mean_that_no_answers_have_is_rejected(tmp_path):
+    means = pl.DataFrame(
+        {"condition": ["control", "b", "b"], "outcome": ["q1", "q1", "q2"], "mean": [2.0, 3.0, 1e308]}
+    )
+    found = judged(tmp_path, means, people())
+    assert found.rejected["reason"].to_list() == ["no mean with an interval around it"]
+
+
 def test_probabilities_that_do_not_sum_to_one_are_rejected_and_not_renormalized(tmp_path):
     shares = pl.DataFrame(
         {"condition": ["control", "b"], "outcome": ["q1", "q1"], "p_1": [0.5, 0.5], "p_2": [0.5, 0.9]}

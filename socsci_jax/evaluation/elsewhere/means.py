@@ -40,6 +40,7 @@ from socsci_jax.evaluation.parts import Part, excluded_table, find_parts
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import EXACT, MODEL, SCALE, row, table_of
 from socsci_jax.studies.predictions import Predictions
+from socsci_jax.studies.scale import LARGEST_ANSWER
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 from socsci_jax.wording import counted
 
@@ -149,8 +150,9 @@ def given_means(frame: pl.DataFrame, people: TablePeople, path: Path) -> tuple[p
         numbers(upper).alias("hi"),
         numbers(find(frame, SPREAD)).alias("sd"),
     )
-    ends = rows["lo"].is_null() | rows["hi"].is_null() | (rows["lo"] <= rows["hi"])
-    usable = rows["value"].is_finite().fill_null(False) & ends
+    lo, hi = rows["lo"], rows["hi"]
+    ends = lo.is_null() | hi.is_null() | ((lo <= hi) & (lo >= -LARGEST_ANSWER) & (hi <= LARGEST_ANSWER))
+    usable = (rows["value"].abs() <= LARGEST_ANSWER).fill_null(False) & ends
     twice = ~rows.select(pl.struct("study", "condition", "outcome").is_first_distinct()).to_series()
     bad = rejected(str(path), rows.filter(~usable), reason="no mean with an interval around it")
     bad = bad + rejected(str(path), rows.filter(usable & twice), reason="given twice")
