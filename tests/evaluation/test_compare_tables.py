@@ -42,6 +42,14 @@ def files(tmp_path_factory):
     return paths
 
 
+def test_rows_of_a_file_that_fit_no_table_are_counted(files, tmp_path):
+    """Behind semicolons, since commas alone are read by a stricter reader."""
+    lines = files["near"].read_text().replace(",", ";").splitlines()
+    (tmp_path / "near.csv").write_text("\n".join([*lines, "p1;control"]) + "\n")
+    found = sj.compare_tables(tmp_path / "near.csv", files["far"], files["human"])
+    assert any(note.startswith("1 row or cell could not be used: ") for note in found.notes), found.notes
+
+
 def test_a_difference_is_that_of_both_evaluations_of_the_common_answers(files, tmp_path):
     found = sj.compare_tables(files["near"], files["far"], files["human"])
     row = found.table.row(

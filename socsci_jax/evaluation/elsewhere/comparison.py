@@ -38,8 +38,9 @@ def compare_tables(
     conditions and questions that both have.  Raises InputError where the two have nothing in common, or where one holds
     means and the other answers.
     """
-    people = tables.people_in(tables.plain(human), scales, id_column=id_column, controls=controls)
-    given = [(table, tables.in_shape(table, people)[0]) for table in map(tables.plain, (a, b))]
+    asked, *predicted = map(tables.plain, (human, a, b))
+    people = tables.people_in(asked, scales, id_column=id_column, controls=controls)
+    given = [(table, tables.in_shape(table, people)[0]) for table in predicted]
     same = {"seed": seed, "minimum_n": minimum_n, "resample": resample}
     of_means = [tables.holds_means(frame) for _, frame in given]
     if all(of_means):
@@ -58,9 +59,10 @@ def compare_tables(
         comparison = compare(read[0].predictions, read[1].predictions, people, people.labeled, **same)  # type: ignore[arg-type]
         bad = read[0].rejected + read[1].rejected
         notes = [note for one in read for note in one.notes]
-    every = (people.rejected + bad).frame
+    every = tables.unusable(people, bad, (asked, *predicted))
     if every.height:
-        notes.append(f"{counted(every.height, 'cell')} could not be used: {tables.reasons(every)}.")
+        rows = counted(every.height, "row or cell", "rows or cells")
+        notes.append(f"{rows} could not be used: {tables.reasons(every)}.")
     told = dict.fromkeys((*people.notes, *notes, *comparison.notes))
     return dataclasses.replace(comparison, notes=tuple(told))
 

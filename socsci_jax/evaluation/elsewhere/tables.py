@@ -104,9 +104,7 @@ def evaluate_tables(
         )
         for read in others:
             bad = bad + read.rejected
-    for table in (asked, given, *others_given):
-        bad = bad + table.rejected
-    every = (people.rejected + bad).frame
+    every = unusable(people, bad, (asked, given, *others_given))
     if every.height:
         notes.append(
             f"{counted(every.height, 'row or cell', 'rows or cells')} could not be used and are listed in rejects.csv: {reasons(every)}."
@@ -115,6 +113,11 @@ def evaluate_tables(
     return TableEvaluation(
         dataclasses.replace(evaluation, notes=(*notes, *evaluation.notes), metadata=metadata), every
     )
+
+
+def unusable(people: TablePeople, bad: Rejected, given: Sequence[PlainTable]) -> pl.DataFrame:
+    """All that could not be used: of people's answers, of predictions (`bad`), and rows of a file that do not fit its table."""
+    return sum((table.rejected for table in given), people.rejected + bad).frame
 
 
 def plain(table: str | Path | PlainTable) -> PlainTable:
