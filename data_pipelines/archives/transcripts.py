@@ -143,9 +143,10 @@ def _trials(text: str) -> list[Trial]:
 
 
 def _scale(trials: Sequence[Trial], told: str) -> Scale | str:
-    """`told` is what stands before the first answer.
+    """An open number where all answers are numbers and not a few whole ones, else the keys; or why there is none.
 
-    An open number where all answers are numbers and not a few whole ones, else the keys; or why there is none."""
+    `told` is what stands before the first answer.
+    """
     answers = {trial.answer for trial in trials}
     if all(map(_NUMBER.fullmatch, answers)):
         return Scale.open_number(origin="observed")

@@ -10,8 +10,6 @@ from data_pipelines.review.differences import Run, differences, shortened
 from socsci_jax.studies.schema import Item
 
 MOST_CONDITIONS = 200
-
-
 LONGEST_TEXT = 30_000
 
 

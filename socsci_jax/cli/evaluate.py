@@ -77,6 +77,9 @@ Also = Annotated[
 ]
 
 
+_WHOSE_ANSWERS = "give either STORE, the folder of a study store, or --human, a table of people's answers."
+
+
 MinimumN = Annotated[int, typer.Option(help="Items with fewer human answers stay out of averages.")]
 
 
@@ -102,9 +105,7 @@ def evaluate(
 
     own_people = store_path is None and human is None and is_simbench(predictions)
     if (store_path is None) == (human is None) and not own_people:
-        raise InputError(
-            "give either STORE, the folder of a study store, or --human, a table of people's answers."
-        )
+        raise InputError(_WHOSE_ANSWERS)
     settings = {"seed": seed, "minimum_n": minimum_n, "resample": resample, "also": also or ()}
     with only_writer(out):
         if store_path is not None:
@@ -170,9 +171,7 @@ def compare(
     from socsci_jax.plain_tables import compare_tables
 
     if (store_path is None) == (human is None):
-        raise InputError(
-            "give either STORE, the folder of a study store, or --human, a table of people's answers."
-        )
+        raise InputError(_WHOSE_ANSWERS)
     same = {"seed": seed, "minimum_n": minimum_n, "resample": resample}
     if human is not None:
         comparison = compare_tables(

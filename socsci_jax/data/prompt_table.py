@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,15 +158,16 @@ def _encode_distinct(
     encoded: list[np.ndarray] = []
     some = new_texts()
     while part := list(itertools.islice(some, TEXTS_IN_PART)):
-        # Loops bind late: these are this part's.
-        before = [np.array(head, np.int32) for head in heads[len(encoded) :]]
-
-        def encode(part: list[str] = part, before: list[np.ndarray] = before) -> Iterator[np.ndarray]:
-            for head, ids in zip(before, tokenizer.encode_arrays(part), strict=True):
-                yield np.concatenate([head, ids, end])
-
-        encoded += parts.part(encode)
+        encoded += parts.part(_encoded(heads[len(encoded) :], part, end, tokenizer=tokenizer))
     return encoded, np.array(index, np.int64)
+
+
+def _encoded(
+    heads: list[tuple[int, ...]], texts: list[str], end: np.ndarray, *, tokenizer: Tokenizer
+) -> Iterator[np.ndarray]:
+    """The ids of each text between its head and the end that all have; nothing is encoded before one is asked for."""
+    for head, ids in zip(heads, tokenizer.encode_arrays(texts), strict=True):
+        yield np.concatenate([np.array(head, np.int32), ids, end])
 
 
 @functools.lru_cache(maxsize=1024)
@@ -185,15 +186,15 @@ class TokenParts:
         self._kept, self._name = kept, name
         self._count = 0
 
-    def part(self, make: Callable[[], Iterator[np.ndarray]]) -> list[np.ndarray]:
-        """The next part: that on disk, else what `make` gives."""
+    def part(self, sequences: Iterator[np.ndarray]) -> list[np.ndarray]:
+        """The next part: that on disk, else `sequences`, which is then exhausted."""
         path = None if self._kept is None else self._kept / f"{self._name}-{self._count:05d}.npz"
         self._count += 1
         if path is not None and path.exists():
             with np.load(path) as stored:
                 flat, lengths = stored["ids"], stored["lengths"]
         else:
-            made = list(make())
+            made = list(sequences)
             flat, lengths = np.concatenate(made), np.array([len(ids) for ids in made])
             if path is not None:
                 with new_file(path) as partial, partial.open("wb") as file:

@@ -99,8 +99,7 @@ def collect(
     usable = studies_with_effects(store.item_by_id.values(), human) - left_out
     check_enough(store, usable, excluded=set(excluded), seen=set(seen))
     asked = pairs.where(pl.col("study_id").is_in(usable))
-    predictions, effects = _predicted(predict, in_variants, asked)
-    arms = predicted_arms(predictions, asked.items)
+    predictions, arms, effects = _predicted(predict, in_variants, asked)
     kept = [item for item in store.item_by_id.values() if item.study_id not in left_out]
     words = Words.of(kept)
     distance = {study: words.distance(text, excluded=study) for study, text in texts_by_study(kept).items()}
@@ -125,17 +124,17 @@ def collect(
 
 def _predicted(
     predict: Predict, in_variants: InVariants | None, pairs: Pairs
-) -> tuple[Predictions, pl.DataFrame]:
-    """Predictions of the pairs, and effects with their spread over variants."""
+) -> tuple[Predictions, pl.DataFrame, pl.DataFrame]:
+    """Predictions of the pairs, arms, and effects with their spread over variants."""
     if in_variants is None:
         predictions = predict(pairs)
         arms = predicted_arms(predictions, pairs.items)
         by_variant = predicted_arms(predictions, pairs.items, by_variant=True)
-        return predictions, predicted_effects(arms, by_variant=by_variant)
+        return predictions, arms, predicted_effects(arms, by_variant=by_variant)
     varied = in_variants(pairs)
     together = Predictions(frame=pl.concat([predicted.predictions.frame for _, predicted in varied]))
-    effects = predicted_effects(predicted_arms(together, pairs.items))
-    return together, with_spread(effects, summary_of_past(varied))
+    arms = predicted_arms(together, pairs.items)
+    return together, arms, with_spread(predicted_effects(arms), summary_of_past(varied))
 
 
 def studies_with_effects(items: Iterable[Item], human: pl.DataFrame) -> set[str]:

@@ -83,21 +83,26 @@ def human_arms(
     return means_of_arms(with_composite_answers(answers_of(store, responses), composites))
 
 
+def weighted_mean() -> dict[str, pl.Expr]:
+    """human, se2 and n of the answers of a group: their mean `at`, its squared error, survey weights as linearized."""
+    share = pl.col("weight") / pl.col("weight").sum()
+    mean = (share * pl.col("at")).sum()
+    return {
+        "human": mean,
+        "se2": (share**2 * (pl.col("at") - mean) ** 2).sum() * pl.len() / (pl.len() - 1),
+        "n": pl.len().cast(pl.Int64),
+    }
+
+
 def means_of_arms(answers: pl.DataFrame) -> pl.DataFrame:
     """Columns study, outcome, condition, human, se2, n of rows of `answers_of`; survey weights as linearized.
 
     Texts of one arm count by their answers; those with fewer than two are excluded.
     """
-    share = pl.col("weight") / pl.col("weight").sum()
-    mean = (share * pl.col("at")).sum()
     of_items = (
         answers.filter(pl.col("weight") > 0)
         .group_by("item_id", *ARM, maintain_order=True)
-        .agg(
-            human=mean,
-            se2=(share**2 * (pl.col("at") - mean) ** 2).sum() * pl.len() / (pl.len() - 1),
-            n=pl.len().cast(pl.Int64),
-        )
+        .agg(**weighted_mean())
         .filter(pl.col("n") >= 2)
     )
     part = pl.col("n") / pl.col("n").sum()

@@ -8,7 +8,7 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.forecasting.composites import Composite, with_composite_columns
-from socsci_jax.forecasting.human import ARM
+from socsci_jax.forecasting.human import ARM, weighted_mean
 
 PERSON = "participant_id"
 
@@ -93,14 +93,4 @@ def _with_control(answers: pl.DataFrame, arms: pl.DataFrame) -> pl.DataFrame:
 
 def _means(answers: pl.DataFrame) -> pl.DataFrame:
     at = 100 * (pl.col("value") - pl.col("lo")) / (pl.col("hi") - pl.col("lo"))
-    share = pl.col("weight") / pl.col("weight").sum()
-    mean = (share * pl.col("at")).sum()
-    return (
-        answers.with_columns(at=at)
-        .group_by(*ARM, maintain_order=True)
-        .agg(
-            human=mean,
-            se2=(share**2 * (pl.col("at") - mean) ** 2).sum() * pl.len() / (pl.len() - 1),
-            n=pl.len().cast(pl.Int64),
-        )
-    )
+    return answers.with_columns(at=at).group_by(*ARM, maintain_order=True).agg(**weighted_mean())

@@ -24,6 +24,18 @@ LEVELS = ("50 % interval", "90 % interval")
 MOST_ARMS, MOST_OUTCOMES, MOST_DISTRIBUTIONS, MOST_CURVES, MOST_POINTS = 40, 30, 36, 12, 1_500
 
 
+def expected_interval(row: dict[str, Any], *, place: str, compared: float | None, note: str) -> Interval:
+    """What is expected of a row of effects, with its intervals, next to what it is compared with."""
+    return Interval(
+        place=place,
+        value=row["expected"],
+        inner=(row["lo_50"], row["hi_50"]),
+        outer=(row["lo_90"], row["hi_90"]),
+        compared=compared,
+        note=note,
+    )
+
+
 def arms(m: Material) -> list[Drawing]:
     """A plot for each outcome: arms from the most likely highest to the least."""
     return [
@@ -41,14 +53,7 @@ def _arms(outcome: str, own: pl.DataFrame, number: int) -> Drawing:
     )
     best = shown.row(0, named=True)
     values = [
-        Interval(
-            place=row["condition"],
-            value=row["expected"],
-            inner=(row["lo_50"], row["hi_50"]),
-            outer=(row["lo_90"], row["hi_90"]),
-            compared=row["predicted"],
-            note=_odds(row),
-        )
+        expected_interval(row, place=row["condition"], compared=row["predicted"], note=_odds(row))
         for row in shown.iter_rows(named=True)
     ]
     return intervals.intervals(
@@ -125,13 +130,8 @@ def subgroups(m: Material) -> list[Drawing]:
 
 def _groups_with_intervals(name: str, title: str, shown: pl.DataFrame) -> Drawing:
     values = [
-        Interval(
-            place=row["group"],
-            value=row["expected"],
-            inner=(row["lo_50"], row["hi_50"]),
-            outer=(row["lo_90"], row["hi_90"]),
-            compared=row["predicted"],
-            note=counted(row["personas"], "persona"),
+        expected_interval(
+            row, place=row["group"], compared=row["predicted"], note=counted(row["personas"], "persona")
         )
         for row in shown.iter_rows(named=True)
     ]

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from socsci_jax.forecasting.report import tables
-from socsci_jax.forecasting.report.pictures import MOST_ARMS, MOST_OUTCOMES, against_people
+from socsci_jax.forecasting.report.pictures import (
+    MOST_ARMS,
+    MOST_OUTCOMES,
+    against_people,
+    expected_interval,
+)
 from socsci_jax.forecasting.report.words import percent, plain
 from socsci_jax.pages import intervals, page
 from socsci_jax.pages.axes import Series, shortened
 from socsci_jax.pages.drawing import Drawing
 from socsci_jax.pages.findings import Finding
-from socsci_jax.pages.intervals import Curve, Interval
+from socsci_jax.pages.intervals import Curve
 from socsci_jax.pages.plots import number
 from socsci_jax.pages.tables import Cell, Column, Table, whole, words
 from socsci_jax.wording import counted
@@ -158,11 +163,9 @@ def _arms(told: pl.DataFrame) -> list[Drawing]:
 def _outcome(own: pl.DataFrame, number: int) -> Drawing:
     shown = own.sort("expected", descending=True, maintain_order=True).head(MOST_ARMS)
     values = [
-        Interval(
+        expected_interval(
+            row,
             place=row["condition"],
-            value=row["expected"],
-            inner=(row["lo_50"], row["hi_50"]),
-            outer=(row["lo_90"], row["hi_90"]),
             compared=row["human"],
             note=f"people's standard error: {row['human_se']:.1f}",
         )
