@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.checkouts import python_in
 from benchmarks.compiled_text import COLLECTIVES, HOST, Operation, operations
 from benchmarks.sharded_step import ARCHITECTURE, DEVICES, MESHES, READS, TOKENS, VOCABULARY
 from benchmarks.table import ROOT, save
@@ -55,7 +54,7 @@ def main() -> None:
     options.add_argument("--before", type=Path, help="another checkout")
     options.add_argument("--meshes", nargs="+", default=list(MESHES), choices=list(MESHES))
     a = options.parse_args()
-    sides = {"now": ROOT.parent} | ({"before": a.before.resolve()} if a.before else {})
+    sides = {"now": ROOT.parent} | ({"before": a.before} if a.before else {})
     found = {
         mesh: {
             side: counts(operations(compiled(mesh, code, old=side == "before")))
@@ -89,11 +88,8 @@ def main() -> None:
 
 def compiled(mesh: str, code: Path, *, old: bool) -> str:
     """The compiled step of the checkout `code`, as text."""
-    command = [sys.executable, "-P", ROOT / "sharded_step.py", mesh, json.dumps(LIKE_AN_ACCELERATOR)]
-    environment = os.environ | {"PYTHONPATH": str(code), "XLA_FLAGS": ""} | ({} if old else {CHOICE: "rows"})
-    return subprocess.run(
-        command, cwd=code, env=environment, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
+    script = (ROOT / "sharded_step.py", mesh, json.dumps(LIKE_AN_ACCELERATOR))
+    return python_in(code, *script, XLA_FLAGS="", **({} if old else {CHOICE: "rows"}))
 
 
 def counts(found: list[Operation]) -> list[Count]:

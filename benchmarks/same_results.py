@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import yaml
+
+from benchmarks.checkouts import python_in
 
 CHANGES = ["batch.tokens_per_row=1024", "optimizer.epochs=0.1", "checkpoints.every_steps=1000"]
 KEYS = ["metric", "normalization", "source", "predictor", "reference", "part"]
@@ -100,11 +100,8 @@ def digest(frame: pl.DataFrame) -> str:
 
 def command(code: Path, *arguments: object) -> None:
     """Runs a command of the checkout `code`."""
-    line = [sys.executable, "-m", "socsci_jax", *map(str, arguments)]
-    print(" ".join(line[2:]), flush=True)
-    subprocess.run(
-        line, cwd=code, env={**os.environ, "PYTHONPATH": str(code)}, check=True, stdout=subprocess.DEVNULL
-    )
+    print(" ".join(["socsci_jax", *map(str, arguments)]), flush=True)
+    python_in(code, "-m", "socsci_jax", *arguments)
 
 
 if __name__ == "__main__":

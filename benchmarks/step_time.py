@@ -10,24 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-ARCHITECTURE = {
-    "model_type": "qwen3",
-    "hidden_size": 128,
-    "intermediate_size": 384,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 32,
-}
-VOCABULARY, TOKENS, READS, PREFIX, BRANCH = 2048, 2048, 256, 320, 64
-WARMUP, TIMED = 2, 6
+import numpy as np
+
+from benchmarks.checkouts import python_in
+from benchmarks.table import ROOT, save
+from socsci_jax.training.run import software_versions
 
 
 def main() -> None:
@@ -37,17 +28,12 @@ def main() -> None:
     options.add_argument("--before", type=Path, required=True, help="another checkout")
     options.add_argument("--rounds", type=int, default=3)
     a = options.parse_args()
-    here = Path(__file__).parent.parent
-    sides = {"before": a.before.resolve(), "now": here}
+    sides = {"before": a.before, "now": ROOT.parent}
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for _ in range(a.rounds):
         for side, code in sides.items():
-            runs[side].append(_in_a_process(code))
-    import numpy as np
-
-    from benchmarks.table import save
-    from socsci_jax.training.run import software_versions
-
+            printed = python_in(code, ROOT / "small_step.py", JAX_PLATFORMS="cpu", XLA_FLAGS="")
+            runs[side].append(json.loads(printed.splitlines()[-1]))
     seconds = {side: float(np.median([run["seconds"] for run in of_side])) for side, of_side in runs.items()}
     apart = max(
         abs(x - y) / abs(x)
@@ -63,71 +49,5 @@ def main() -> None:
     )
 
 
-def _in_a_process(code: Path) -> dict[str, Any]:
-    environment = os.environ | {"PYTHONPATH": str(code), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    # Without this folder in the path: what is imported is the checkout's.
-    command = [sys.executable, "-P", "-c", Path(__file__).read_text() + "\nprint(json.dumps(taken()))"]
-    done = subprocess.run(
-        command, cwd=code, env=environment, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
-    return json.loads(done.splitlines()[-1])
-
-
-def taken() -> dict[str, Any]:
-    """Losses of some steps, and the median of a step's processor seconds; of whichever checkout is imported."""
-    import jax
-    import numpy as np
-
-    from socsci_jax.data.trees import RowShape, empty_rows
-    from socsci_jax.models.config import DecoderConfig
-    from socsci_jax.models.sharding import make_mesh
-    from socsci_jax.training.optimizer import make_optimizer
-    from socsci_jax.training.program import step_program
-    from socsci_jax.training.recipe_files import parse_recipe
-    from socsci_jax.training.start import first_state, start_params
-
-    recipe = parse_recipe(
-        {
-            "name": "step-time",
-            "output": "runs/step-time",
-            "hardware": "1xcpu",
-            "model": {"init_from": "random", "tokenizer": "train", "architecture": ARCHITECTURE},
-            "data": {"store": "runs/store", "split": "main"},
-            "batch": {"rows": 1, "tokens_per_row": TOKENS, "branches_per_tree": 16},
-            "optimizer": {"epochs": 1, "learning_rate": 1e-3},
-            "checkpoints": {"every_steps": 1},
-        },
-        where="benchmark",
-    )
-    config = DecoderConfig(
-        **ARCHITECTURE, vocab_size=VOCABULARY, max_position_embeddings=TOKENS, tie_word_embeddings=True
-    )
-    rng = np.random.default_rng(0)
-    rows = empty_rows(rows=1, shape=RowShape(TOKENS, READS, READS))
-    token = np.arange(TOKENS)
-    of_branch = (token - PREFIX) // BRANCH
-    rows.ids[0] = rng.integers(0, VOCABULARY, TOKENS)
-    rows.position[0] = np.where(token < PREFIX, token, PREFIX + (token - PREFIX) % BRANCH)
-    rows.end[0] = np.where(token < PREFIX, TOKENS, PREFIX + (of_branch + 1) * BRANCH)
-    rows.read[0] = np.sort(rng.choice(token[PREFIX:], READS, replace=False))
-    rows.slot_read[0] = np.arange(READS)
-    rows.slot_id[0] = rng.integers(0, VOCABULARY, READS)
-    rows.slot_weight[0] = 1
-    mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
-    optimizer = make_optimizer(recipe.optimizer, total_steps=1000)
-    step = step_program(recipe, config, optimizer)
-    losses, seconds = [], []
-    with jax.set_mesh(mesh):
-        state = first_state(recipe, config, optimizer, mesh, start_params(recipe, config, mesh))
-        batch = {name: array[None] for name, array in rows.arrays().items()}
-        for _ in range(WARMUP + TIMED):
-            begun = time.process_time()
-            state, metrics = step(state, batch, None)
-            losses.append(float(metrics["loss"]))
-            seconds.append(time.process_time() - begun)
-    return {"losses": losses, "seconds": float(np.median(seconds[WARMUP:]))}
-
-
-# Not where another checkout runs this text.
-if __name__ == "__main__" and __spec__ is not None:
+if __name__ == "__main__":
     main()
