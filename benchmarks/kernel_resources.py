@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.table import save
-from socsci_jax.models.attention_gpu import blocks, kernel_attention
+from socsci_jax.models.attention_gpu import MOST_FEATURES, blocks, kernel_attention
 from socsci_jax.models.triton_call import Launch, compiled_for
 from socsci_jax.training.run import software_versions
 
@@ -41,7 +41,7 @@ def main() -> None:
     )
     options.add_argument("--capability", type=int, default=90)
     options.add_argument(
-        "--widths", type=int, nargs="+", default=[64, 80, 96, 128], help="features of a head"
+        "--widths", type=int, nargs="+", default=[64, 80, 96, 128, 160, 256], help="features of a head"
     )
     options.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
     options.add_argument("--warps", type=int, nargs="+", help="instead of those that the kernel takes")
@@ -52,7 +52,7 @@ def main() -> None:
     table = Table(*columns, title=f"sm_{a.capability}{'a' if a.capability >= 90 else ''}")
     kernels = []
     for dtype in a.dtypes:
-        for width in a.widths:
+        for width in (width for width in a.widths if width <= MOST_FEATURES[jnp.dtype(dtype).itemsize]):
             for launch, dtypes in launches(width, dtype):
                 for warps in a.warps or [launch.warps]:
                     row = resources(launch._replace(warps=warps), dtypes, a.capability)

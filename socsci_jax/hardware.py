@@ -11,6 +11,9 @@ import re
 
 from socsci_jax.errors import InputError
 
+# What is left of a device for libraries and fragmentation; `compilation.py` gives JAX the rest of a GPU.
+MARGIN = 0.08
+
 NVIDIA = "NVIDIA's data sheet"
 GOOGLE = "Cloud TPU documentation, system architecture"
 
@@ -33,6 +36,11 @@ class Accelerator:
     def memory(self) -> int:
         """Bytes."""
         return int(self.memory_gb * 1e9)
+
+    @property
+    def usable(self) -> int:
+        """Bytes that a run may take."""
+        return int(self.memory * (1 - MARGIN))
 
 
 ACCELERATORS = {

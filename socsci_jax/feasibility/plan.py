@@ -23,9 +23,6 @@ from socsci_jax.training.flops import step_flops
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.wording import counted
 
-# What is left of a device for libraries and fragmentation; `compilation.py` gives JAX the rest of a GPU.
-MARGIN = 0.08
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -43,7 +40,7 @@ class Plan:
     @property
     def usable(self) -> int:
         """Bytes of a device that a run may take."""
-        return int(self.machine.accelerator.memory * (1 - MARGIN))
+        return self.machine.accelerator.usable
 
     @property
     def fits(self) -> bool:

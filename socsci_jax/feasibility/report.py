@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from socsci_jax.feasibility.plan import MARGIN, Plan
+from socsci_jax.feasibility.plan import Plan
+from socsci_jax.hardware import MARGIN
 from socsci_jax.models.modules import parameter_count
 from socsci_jax.wording import counted
 

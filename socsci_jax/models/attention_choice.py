@@ -164,8 +164,11 @@ def _problem(heads: Heads) -> str | None:
     backend = jax.default_backend()
     if device_kernel() is None:
         return f"there is no kernel for {backend}"
-    if heads.features % 16 or heads.features > 256:
-        return f"heads have {heads.features} features, a multiple of 16 up to 256 is needed"
+    most = (
+        attention_gpu.MOST_FEATURES[heads.dtype.itemsize] if backend == "gpu" else attention_tpu.MOST_FEATURES
+    )
+    if heads.features % 16 or heads.features > most:
+        return f"heads have {heads.features} features in {heads.dtype.name}, a multiple of 16 up to {most} is needed"
     if backend == "gpu" and (not_installed := missing()):
         return not_installed
     # A thread of its own has no mesh, and no program that is being traced.

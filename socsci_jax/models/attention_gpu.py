@@ -19,9 +19,12 @@ from socsci_jax.models.triton_call import Call, Launch, on_gpu
 
 # Tokens of a block: what tensor cores are given at a time, with room in the registers for 128 features of a head.
 BLOCK = 64
-# Tokens times features of a piece of a block in float32, whose numbers, and the parts of which they are multiplied, take
-# several times the registers: more would be spilled (`python -m benchmarks.kernel_resources`).
-FULL_NUMBERS = 2048
+# Features of a head, by the bytes of a number: of more, a block is computed in pieces too small for tensor cores, or
+# registers are spilled (`python -m benchmarks.kernel_resources`).
+MOST_FEATURES = {2: 256, 4: 128}
+# Tokens times features of a piece of a block, by the bytes of a number.  Float32, and the parts of which it is multiplied,
+# take several times the registers.
+NUMBERS = {2: 8192, 4: 2048}
 LOG2_E = math.log2(math.e)
 
 
@@ -74,7 +77,8 @@ def sight_of_blocks(at: jax.Array, end: jax.Array, size: int) -> tuple[jax.Array
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def kernel_attention(q: jax.Array, k: jax.Array, v: jax.Array, see: Blocks, call: Call = on_gpu) -> jax.Array:
-    """q [G,N,K,R,H] at the tokens of `see`, k and v [G,T,K,H] -> [G,N,K,R,H]; H is a multiple of 16, up to 256.
+    """q [G,N,K,R,H] at the tokens of `see`, k and v [G,T,K,H] -> [G,N,K,R,H]; H is a multiple of 16, up to
+    MOST_FEATURES.
 
     A query that sees nothing gets zeros.
     """
@@ -112,8 +116,7 @@ def _like(x: jax.Array) -> jax.ShapeDtypeStruct:
 def _launch(kernel: str, q, k, *, tokens: int, heads: int, results) -> Launch:
     g, n, kv, r, h = q.shape
     wide = 1 << (h - 1).bit_length()
-    full = q.dtype == jnp.float32
-    at_a_time = max(16, min(BLOCK, FULL_NUMBERS // wide)) if full else BLOCK
+    at_a_time = min(BLOCK, NUMBERS[q.dtype.itemsize] // wide)
     constants = {
         # In powers of two, for which processors have an instruction.
         "SCALE": h**-0.5 * LOG2_E,
@@ -126,9 +129,10 @@ def _launch(kernel: str, q, k, *, tokens: int, heads: int, results) -> Launch:
         "BLOCK": at_a_time,
         "PIECES": BLOCK // at_a_time,
         # Float32 in three products of ten bits each: to 1e-6, where one would be to 1e-3.
-        "PRECISION": "tf32x3" if full else "tf32",
+        "PRECISION": "tf32x3" if q.dtype == jnp.float32 else "tf32",
     }
-    # Two blocks a multiprocessor of Hopper; for wider heads one, without a second buffer, or it has no room.
-    warps, stages = (8, 1) if h > 128 else (4, 2)
     grid = (tokens // at_a_time, g, heads)
-    return Launch(f"tree_attention_{kernel}", grid, tuple(results), tuple(constants.items()), warps, stages)
+    # Four warps leave room for two blocks on a multiprocessor of Hopper, eight for one.
+    return Launch(
+        f"tree_attention_{kernel}", grid, tuple(results), tuple(constants.items()), warps=4, stages=2
+    )

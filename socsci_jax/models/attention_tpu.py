@@ -24,6 +24,7 @@ from socsci_jax.models.attention_gpu import sight_of_blocks
 # its scores, [256, 8 x 256] in float32, are 2 MB of the 16 MB that a kernel may take.
 BLOCK = 256
 HEADS = 8
+MOST_FEATURES = 256
 MASKED = -1e30
 
 

@@ -16,7 +16,7 @@ from socsci_jax.models.decoder import RematPolicy, read_hidden, unembedding
 from socsci_jax.models.linear import contract_to_float32
 from socsci_jax.models.modules import with_params
 from socsci_jax.models.sharding import constrain
-from socsci_jax.models.vocabulary import slot_log_probs
+from socsci_jax.models.vocabulary import LEAST_LOGITS, slot_log_probs
 
 _MODEL_INPUTS = ("ids", "position", "end", "read")
 
@@ -30,11 +30,15 @@ def tree_log_probs(
     remat: RematPolicy = "none",
     unroll: int = 1,
     dropout_key: jax.Array | None = None,
+    logits_at_a_time: int = LEAST_LOGITS,
 ) -> jax.Array:
-    """Log-probabilities [G,A] of all target slots; arrays as in `TreeRows`, settings as `read_hidden` takes them."""
+    """Log-probabilities [G,A] of all target slots; arrays as in `TreeRows`, settings as `read_hidden` takes them.
+
+    `logits_at_a_time` bounds the logits that a device holds where many tokens are read.
+    """
     settings = {"compute_dtype": compute_dtype, "remat": remat, "unroll": unroll, "dropout_key": dropout_key}
     hidden, weight = _read(params, rows, config=config, **settings)
-    return slot_log_probs(hidden, weight, rows["slot_read"], rows["slot_id"])
+    return slot_log_probs(hidden, weight, rows["slot_read"], rows["slot_id"], logits_at_a_time)
 
 
 def read_logits(

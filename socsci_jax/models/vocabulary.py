@@ -24,27 +24,41 @@ from socsci_jax.models.sharding import (
     sum_scattered,
 )
 
-# Logits that exist at a time, per device: 256 MB in float32.
-LOGITS_AT_A_TIME = 1 << 26
+# Logits that exist at a time, per device: 256 MB in float32, or of larger devices this share of what a run may take.
+LEAST_LOGITS = 1 << 26
+SHARE_OF_DEVICE = 1 / 64
 
 _HIDDEN, _WEIGHT, _GATHERED, _SLOTS = ("row", None, None), ("vocab", "embed"), ("vocab", None), ("row", None)
 _LOGITS = ("row", None, "vocab")
 
 
-@jax.custom_vjp
+def logits_at_a_time(usable: int) -> int:
+    """How many logits a device holds at a time of whose memory a run may take so many bytes.
+
+    Larger pieces keep an accelerator busier for each time that it reads the whole projection.
+    """
+    return max(LEAST_LOGITS, int(usable * SHARE_OF_DEVICE) // 4)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def slot_log_probs(
-    hidden: jax.Array, weight: jax.Array, slot_read: jax.Array, slot_id: jax.Array
+    hidden: jax.Array,
+    weight: jax.Array,
+    slot_read: jax.Array,
+    slot_id: jax.Array,
+    at_a_time: int = LEAST_LOGITS,
 ) -> jax.Array:
     """Log-probability [G,A] that each target slot's id has at the read it is predicted from.
 
     hidden[G,R,D] of the reads; weight[V,D]; slot_read[G,A] indexes R, slot_id[G,A] indexes V.  A slot's own logit
-    takes one row of the vocabulary; all rows are needed only for the normalizer of each read.
+    takes one row of the vocabulary; all rows are needed only for the normalizer of each read, in pieces of reads that have
+    `at_a_time` logits on a device.
     """
-    return _forward(hidden, weight, slot_read, slot_id)[0]
+    return _forward(hidden, weight, slot_read, slot_id, at_a_time)[0]
 
 
-def _forward(hidden, weight, slot_read, slot_id):
-    pieces = _pieces(hidden, weight)
+def _forward(hidden, weight, slot_read, slot_id, at_a_time: int):
+    pieces = _pieces(hidden, weight, at_a_time)
     gathered = constrain(weight.astype(hidden.dtype), *_GATHERED)
     # Logits of a single piece are kept for the backward, those of more are computed again.
     kept = [_LOGITS] if pieces == 1 else []
@@ -57,11 +71,11 @@ def _forward(hidden, weight, slot_read, slot_id):
     return log_probs, (hidden, weight, slot_read, slot_id, normalizer, logits)
 
 
-def _backward(saved, cotangent):
+def _backward(at_a_time: int, saved, cotangent):
     hidden, weight, slot_read, slot_id, normalizer, logits = saved
     gathered = constrain(weight.astype(hidden.dtype), *_GATHERED)
     backward = per_device(
-        functools.partial(_own_backward, pieces=_pieces(hidden, weight)),
+        functools.partial(_own_backward, pieces=_pieces(hidden, weight, at_a_time)),
         inputs=[_HIDDEN, _GATHERED, _SLOTS, _SLOTS, _SLOTS, _SLOTS, *([_LOGITS] if logits else [])],
         output=[_HIDDEN, _WEIGHT],
     )
@@ -72,11 +86,11 @@ def _backward(saved, cotangent):
 slot_log_probs.defvjp(_forward, _backward)
 
 
-def _pieces(hidden: jax.Array, weight: jax.Array) -> int:
+def _pieces(hidden: jax.Array, weight: jax.Array, at_a_time: int) -> int:
     """In how many pieces a device goes through its reads."""
     (g, r, _), v = hidden.shape, weight.shape[0] // parts("vocab")
     pieces, own = 1, g // parts("row") * r
-    while own // pieces * v > LOGITS_AT_A_TIME and r % (2 * pieces) == 0:
+    while own // pieces * v > at_a_time and r % (2 * pieces) == 0:
         pieces *= 2
     return pieces
 

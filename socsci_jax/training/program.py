@@ -15,6 +15,7 @@ from socsci_jax.data.contrast_plan import ContrastPlan, MixedPlan
 from socsci_jax.data.plan import BatchPlan, EpochPlan, Lengths
 from socsci_jax.data.trees import RowShape, empty_rows
 from socsci_jax.models.config import DecoderConfig
+from socsci_jax.models.vocabulary import logits_at_a_time
 from socsci_jax.training.objectives import Objective
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.step import Batch, train_step
@@ -77,6 +78,8 @@ def model_settings(recipe: Recipe) -> dict[str, Any]:
     return {
         "compute_dtype": jnp.dtype(recipe.model.compute_dtype),
         "unroll": recipe.model.unrolled_layers,
+        # Of the machine that the recipe names, not of the one that is there: so a run that resumes, and `plan`, have the same.
+        "logits_at_a_time": logits_at_a_time(recipe.machine.accelerator.usable),
     }
 
 

@@ -218,8 +218,23 @@ def test_an_accelerator_without_a_kernel_computes_whole_rows_and_says_so(acceler
 
 def test_heads_that_no_kernel_takes(accelerator, monkeypatch):
     monkeypatch.setenv(CHOICE, "kernel")
-    with pytest.raises(InputError, match="heads have 24 features, a multiple of 16 up to 256 is needed"):
+    with pytest.raises(
+        InputError, match="heads have 24 features in float32, a multiple of 16 up to 256 is needed"
+    ):
         attention_for(HEADS._replace(features=24))
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(np.float32, 128), (jnp.bfloat16, 256)])
+def test_a_gpu_computes_wide_heads_in_float32_without_the_kernel_which_would_spill_registers(
+    accelerator, monkeypatch, caplog, dtype, most
+):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(attention_choice, "missing", lambda: None)
+    monkeypatch.setattr(attention_choice, "_compared", lambda heads: None)
+    heads = HEADS._replace(dtype=np.dtype(dtype))
+    assert attention_for(heads._replace(features=most)) is INTERPRETED
+    assert attention_for(heads._replace(features=most + 16)) is ROWS
+    assert f"up to {most} is needed" in caplog.text
 
 
 # --- one answer for all processes -------------------------------------------------------------------------------------

@@ -80,10 +80,12 @@ def test_the_gpu_kernels_compile_for_hopper_and_are_called(calls):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "most"), [("float32", 0), ("bfloat16", 16)])
-def test_on_hopper_two_blocks_fit_a_multiprocessor_and_next_to_nothing_is_spilled(dtype, most):
+@pytest.mark.parametrize(
+    ("width", "dtype", "most"), [(128, "float32", 0), (128, "bfloat16", 16), (256, "bfloat16", 0)]
+)
+def test_on_hopper_two_blocks_fit_a_multiprocessor_and_next_to_nothing_is_spilled(width, dtype, most):
     pytest.importorskip("triton")
-    for launch, dtypes in launches(128, dtype):
+    for launch, dtypes in launches(width, dtype):
         found = resources(launch, dtypes, 90)
         assert found["blocks"] >= 2 and found["spilled"] <= most, found
 

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from small import small_config
 from tiny_models import huggingface_model, path_to, random_rows, real_tokens, save
 
-from socsci_jax.models import vocabulary
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.decoder import read_hidden, unembedding
 from socsci_jax.models.huggingface import load_checkpoint
 from socsci_jax.models.modules import init, with_params
 from socsci_jax.models.sharding import batch_sharding, make_mesh, param_shardings
-from socsci_jax.models.slots import slot_log_probs
+from socsci_jax.models.vocabulary import LEAST_LOGITS, slot_log_probs
 
 torch = pytest.importorskip("torch")
 
@@ -54,14 +53,14 @@ def test_logits_equal_those_of_transformers(tmp_path, family, tied):
 
 
 @lru_cache
-def loss_and_gradient(config: DecoderConfig, compute_dtype=jnp.float32, **settings):
+def loss_and_gradient(config: DecoderConfig, compute_dtype=jnp.float32, at_a_time=LEAST_LOGITS, **settings):
     """Compiled once for all tests: ((loss, hidden), gradient) of (params, batch, weight, target)."""
 
     def loss(params, batch, weight, target):
         model = with_params(config, params)
         hidden = read_hidden(model, **batch, compute_dtype=compute_dtype, **settings)
         every = jnp.broadcast_to(jnp.arange(target.shape[1]), target.shape)
-        return jnp.sum(weight * slot_log_probs(hidden, unembedding(model), every, target)), hidden
+        return jnp.sum(weight * slot_log_probs(hidden, unembedding(model), every, target, at_a_time)), hidden
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
@@ -126,11 +125,10 @@ def test_reading_few_tokens_gives_what_reading_all_gives():
     np.testing.assert_allclose(some, np.take_along_axis(every, few[..., None], axis=1), atol=1e-5)
 
 
-def test_normalizers_in_pieces_equal_those_at_once(monkeypatch):
+def test_normalizers_in_pieces_equal_those_at_once():
     batch, weight, target = rows_weights_targets(9)
     at_once = loss_and_gradient(CONFIG)(parameters(), batch, weight, target)
-    monkeypatch.setattr(vocabulary, "LOGITS_AT_A_TIME", 96 * 128)
-    in_pieces = loss_and_gradient.__wrapped__(CONFIG)(parameters(), batch, weight, target)
+    in_pieces = loss_and_gradient(CONFIG, at_a_time=96 * 128)(parameters(), batch, weight, target)
     np.testing.assert_allclose(in_pieces[0][0], at_once[0][0], rtol=1e-6)
     assert_gradients_agree(in_pieces[1], at_once[1])
 
@@ -176,16 +174,15 @@ def test_bfloat16_compute_of_float32_parameters_is_near_and_has_float32_gradient
         assert np.linalg.norm(near - exact) < 0.1 * np.linalg.norm(exact)
 
 
-def test_eight_devices_compute_what_one_does_and_go_through_their_reads_in_pieces(monkeypatch):
+def test_eight_devices_compute_what_one_does_and_go_through_their_reads_in_pieces():
     inputs = rows_weights_targets(6)
     one = loss_and_gradient(CONFIG)(parameters(), *inputs)
     # A device has one row of 128 reads and half of the vocabulary.
-    monkeypatch.setattr(vocabulary, "LOGITS_AT_A_TIME", 48 * 32)
     mesh = make_mesh(data=2, fsdp=2, tensor=2)
     params = jax.device_put(parameters(), param_shardings(CONFIG, mesh))
     with jax.set_mesh(mesh):
         rows = jax.device_put(inputs, batch_sharding(mesh, rows=4))
-        eight = loss_and_gradient.__wrapped__(CONFIG)(params, *rows)
+        eight = loss_and_gradient(CONFIG, at_a_time=48 * 32)(params, *rows)
     np.testing.assert_allclose(eight[0][0], one[0][0], rtol=1e-5)
     seen = inputs[0]["end"][..., None] > 0
     np.testing.assert_allclose(

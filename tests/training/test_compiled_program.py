@@ -13,12 +13,12 @@ import pytest
 from benchmarks.compiled_text import HOST, Operation, operations
 from socsci_jax.data.trees import RowShape
 from socsci_jax.feasibility.memory import LIKE_AN_ACCELERATOR, step_operands
-from socsci_jax.models import vocabulary
 from socsci_jax.models.attention_choice import CHOICE
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import make_mesh
+from socsci_jax.training import program
 from socsci_jax.training.optimizer import make_optimizer
-from socsci_jax.training.program import step_program
+from socsci_jax.training.program import model_settings, step_program
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_files import parse_recipe
 
@@ -78,7 +78,7 @@ def compiled(mesh: str) -> tuple[Operation, ...]:
     with pytest.MonkeyPatch.context() as patch, jax.set_mesh(on):
         patch.setenv(CHOICE, "rows")
         # Reads go through the vocabulary in several pieces.
-        patch.setattr(vocabulary, "LOGITS_AT_A_TIME", V * READS // 8)
+        patch.setattr(program, "logits_at_a_time", lambda usable: V * READS // 8)
         lowered = step_program(recipe, config, optimizer).lower(*operands)
     return tuple(operations(lowered.compile(compiler_options=LIKE_AN_ACCELERATOR).as_text()))
 
@@ -154,6 +154,14 @@ def test_operations_are_counted_as_often_as_the_loops_run_that_they_stand_in():
         Operation("all-gather", (8, 4), 40, loops=1, runs=3 + 1),
         Operation("host-copy", (4,), 16, loops=0, runs=1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("hardware", "megabytes"), [("8xcpu", 268), ("v5e-8", 268), ("8xh100", 1150), ("8xh200", 2026)]
+)
+def test_logits_at_a_time_are_sized_by_the_hardware_that_the_recipe_names(hardware, megabytes):
+    recipe = recipe_on("fsdp").model_copy(update={"hardware": hardware})
+    assert model_settings(recipe)["logits_at_a_time"] * 4 // 10**6 == megabytes
 
 
 @pytest.mark.parametrize(
