@@ -60,8 +60,8 @@ INSTALL = [
 ]
 
 # Compiles the attention kernel for NVIDIA's GPUs.  Its minor releases change what a kernel is given besides its own
-# parameters: `models/triton_call.py` checks that.
-TRITON = ['triton>=3.7,<3.10; platform_system == "Linux"']
+# parameters: `models/triton_call.py` checks that.  PyTorch's releases pin one each: 2.11 pins 3.6.
+TRITON = ['triton>=3.6,<3.10; platform_system == "Linux"']
 LINT = [
     "ruff>=0.14,<0.16",
     # Types of the public interface and of what runs without JAX; the settings are in pyproject.toml.

@@ -13,7 +13,7 @@ CACHE = "JAX_COMPILATION_CACHE_DIR"
 OPTIMIZATION_LEVEL = "JAX_OPTIMIZATION_LEVEL"
 
 # Read when JAX starts its devices.
-_DEVICE_ENVIRONMENT = {
+DEVICE_ENVIRONMENT = {
     # JAX takes three quarters of a GPU by default; a training run has the device to itself, and what is left here
     # is enough for the libraries that allocate besides it (NCCL, cuBLAS workspaces).
     "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.92",
@@ -27,7 +27,7 @@ def before_jax() -> None:
     time on page faults (measured on 2 cores: 0.68 s with, 0.34 s without).  glibc reads the setting only when a
     process starts.
     """
-    for name, value in _DEVICE_ENVIRONMENT.items():
+    for name, value in DEVICE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ and "JAX_PLATFORMS" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
@@ -58,7 +58,10 @@ def same_bits_options(autotuning: Path) -> dict[str, bool | str]:
     On GPUs sums of a scatter are taken in any order, and the fastest of several products is chosen anew by every process.
     The first is forbidden; the choices are kept in the folder `autotuning`, so a run that resumes takes the same.
     """
+    autotuning.mkdir(parents=True, exist_ok=True)  # XLA writes into it, but may not make it
     return {
         "xla_gpu_exclude_nondeterministic_ops": True,
+        # Scatters are sorted and summed in parallel; without this, one update after the other.
+        "xla_gpu_enable_scatter_determinism_expander": True,
         "xla_gpu_per_fusion_autotune_cache_dir": str(autotuning),
     }

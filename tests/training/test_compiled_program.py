@@ -6,11 +6,13 @@ Attention is computed over whole rows here, as accelerators without the kernel d
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import jax
 import pytest
 
 from benchmarks.compiled_text import HOST, Operation, operations
+from socsci_jax.compilation import same_bits_options
 from socsci_jax.data.trees import RowShape
 from socsci_jax.feasibility.memory import LIKE_AN_ACCELERATOR, step_operands
 from socsci_jax.models.attention_choice import CHOICE
@@ -168,14 +170,23 @@ def test_logits_at_a_time_are_sized_by_the_hardware_that_the_recipe_names(hardwa
     ("same_bits", "device", "asked"), [(True, "gpu", True), (False, "gpu", False), (True, "cpu", False)]
 )
 def test_the_same_bits_are_asked_of_a_gpus_compiler_unless_the_recipe_gives_them_up(
-    monkeypatch, same_bits, device, asked
+    monkeypatch, tmp_path, same_bits, device, asked
 ):
     options = []
     monkeypatch.setattr(jax, "default_backend", lambda: device)
     monkeypatch.setattr(jax, "jit", lambda step, **settings: options.append(settings["compiler_options"]))
-    step_program(recipe_on("data").model_copy(update={"same_bits": same_bits}), None, None)
+    changes = {"same_bits": same_bits, "output": tmp_path / "run"}
+    step_program(recipe_on("data").model_copy(update=changes), None, None)
     [found] = options
     assert (found is not None) == asked
     if found:
         assert found["xla_gpu_exclude_nondeterministic_ops"] is True
-        assert found["xla_gpu_per_fusion_autotune_cache_dir"] == "runs/compiled/autotuning"
+        assert Path(found["xla_gpu_per_fusion_autotune_cache_dir"]) == tmp_path / "run" / "autotuning"
+        assert (tmp_path / "run" / "autotuning").is_dir()
+
+
+def test_the_compiler_knows_all_options_for_the_same_bits(tmp_path):
+    options = same_bits_options(tmp_path)
+    assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
+    with pytest.raises(jax.errors.JaxRuntimeError, match="No such compile option"):
+        jax.jit(lambda x: x + 1, compiler_options=options | {"xla_gpu_no_option": True})(1)
