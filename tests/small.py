@@ -157,6 +157,6 @@ def tokenizer_folder() -> Path:
 def rehash(path: Path) -> None:
     """As if the files had been written so with the store."""
     manifest = json.loads((path / "store.json").read_text())
-    for name in manifest["files"]:
-        manifest["files"][name] = hashlib.sha256((path / name).read_bytes()).hexdigest()
+    for table in path.glob("*.parquet"):
+        manifest["files"][table.name] = hashlib.sha256(table.read_bytes()).hexdigest()
     (path / "store.json").write_text(json.dumps(manifest))

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import typer
 import yaml
-from small import small_recipe, small_store
+from small import rehash, small_recipe, small_store
 from typer.testing import CliRunner
 
 from socsci_jax.cli import app
@@ -104,6 +104,14 @@ def test_a_split_that_is_not_there(store, tmp_path):
 
 def test_a_share_that_is_none(store):
     assert "between 0 and 1" in fails("data", "split", store.path, "--name", "x", "--conditions", 25)
+
+
+def test_a_split_of_a_damaged_store_is_not_written(tmp_path):
+    store = small_store(tmp_path / "store", studies=2, people=3)
+    store.items.with_columns(stimulus=None).write_parquet(store.path / "items.parquet")
+    rehash(store.path)
+    assert "items.parquet" in fails("data", "split", store.path, "--name", "x", "--studies", 0.5)
+    assert [path.name for path in (store.path / "splits").iterdir()] == ["main.parquet"]
 
 
 def test_a_file_of_study_ids_that_is_none(store, tmp_path):

@@ -22,7 +22,9 @@ from socsci_jax.studies.prompts import Turn
 
 torch = pytest.importorskip("torch")
 
+# Today's date stands in it, as in Llama's.
 THINKING = (
+    "{{ 'Today: ' + strftime_now('%d %b %Y') + '\n' }}"
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
     "{% if enable_thinking is defined and enable_thinking is false %}{{ 'no thoughts\n\n' }}{% endif %}{% endif %}"

@@ -200,12 +200,13 @@ def data_split(
         participants=participants,
         validation=validation,
     )
-    path = split.save(replace=replace)
     counts = split.label()["part"].value_counts().sort("count", descending=True)
+    resembling = near_duplicate_studies(store, split)
+    path = split.save(replace=replace)  # once everything that it needs was found sound
     print_table(f"Responses by part, {path}", counts)
     for note in split.notes:
         say(f"note: {note}")
-    for pair in near_duplicate_studies(store, split):
+    for pair in resembling:
         say(
             f"warning: held-out study {pair.held_out} resembles training study {pair.training}: {pair.reason}, "
             f"text overlap {pair.text_overlap:.0%}"

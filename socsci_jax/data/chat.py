@@ -56,6 +56,8 @@ CHATML_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 OWN_TEMPLATES = (DEFAULT_TEMPLATE, CHATML_TEMPLATE)
+# Qwen3 would otherwise leave room for thoughts before the answer.
+SWITCHES = {"enable_thinking": False}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,19 +68,30 @@ class ChatTemplate:
     tokens: Mapping[str, str]
     origin: str  # file that it was read from, for messages
 
-    def render(self, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
-        """The text of a conversation. Raises InputError if the template refuses it or is broken."""
+    def render(
+        self,
+        messages: list[dict[str, str]],
+        *,
+        add_generation_prompt: bool,
+        switches: Mapping[str, bool] = SWITCHES,
+        day: tuple[int, int, int] = template_process.FIXED_DATE,
+    ) -> str:
+        """The text of a conversation, on a day; raises InputError if the template refuses it or is broken."""
         variables = {
             "messages": messages,
             "add_generation_prompt": add_generation_prompt,
-            # Qwen3 would otherwise leave room for thoughts before the answer.
-            "enable_thinking": False,
+            # As `transformers` gives them where a caller does not.
+            "tools": None,
+            "documents": None,
+            **switches,
             **self.tokens,
         }
         try:
             if self.source in OWN_TEMPLATES:
-                return template_process.render(self.source, variables, characters=bounds.RENDERED_CHARACTERS)
-            return _rendered(self.source, json.dumps(variables))
+                return template_process.render(
+                    self.source, variables, characters=bounds.RENDERED_CHARACTERS, day=day
+                )
+            return _rendered(self.source, json.dumps(variables), day)
         except ValueError as error:
             roles = [message["role"] for message in messages]
             raise InputError(
@@ -178,11 +191,12 @@ def read_chat_template(folder: Path, *, config: Mapping, tokens: Mapping[str, st
 
 
 @functools.lru_cache(maxsize=64)
-def _rendered(source: str, variables: str) -> str:
+def _rendered(source: str, variables: str, day: tuple[int, int, int]) -> str:
     """What a template writes, in a process of its own; `variables` is JSON.  Raises ValueError if it fails."""
     task = {
         "source": source,
         "variables": json.loads(variables),
+        "day": day,
         "characters": bounds.RENDERED_CHARACTERS,
         "bytes": bounds.RENDER_BYTES,
         "seconds": bounds.RENDER_SECONDS,

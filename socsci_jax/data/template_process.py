@@ -1,6 +1,6 @@
 """A process that renders one chat template and ends: a template is a program of somebody else.
 
-It reads {source, variables, characters, bytes, seconds} as JSON and writes {text} or {error}.  It imports nothing of
+It reads {source, variables, day, characters, bytes, seconds} as JSON and writes {text} or {error}.  It imports nothing of
 this package, holds no more than so many bytes of memory, and is ended by the kernel after so many seconds of work.
 """
 
@@ -11,6 +11,7 @@ import datetime
 import json
 import resource
 import sys
+from collections.abc import Sequence
 
 import jinja2
 import jinja2.ext
@@ -41,8 +42,8 @@ def _tojson(value, **options) -> str:
     return json.dumps(value, **{"ensure_ascii": False, **options})
 
 
-def render(source: str, variables: dict, *, characters: int) -> str:
-    """What the template writes, with the settings and helpers that published templates are written for.
+def render(source: str, variables: dict, *, characters: int, day: Sequence[int]) -> str:
+    """What the template writes on that day, with the settings and helpers that published templates are written for.
 
     Raises any error that a program can, and ValueError beyond so many characters.
     """
@@ -51,7 +52,9 @@ def render(source: str, variables: dict, *, characters: int) -> str:
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = datetime.datetime(*FIXED_DATE).strftime
+    environment.globals["strftime_now"] = datetime.datetime(*day).strftime
+    # A prompt is the same each time.
+    del environment.filters["random"], environment.globals["lipsum"]
     pieces, length = [], 0
     for piece in environment.from_string(source).generate(**variables):
         length += len(piece)
@@ -68,7 +71,9 @@ def main() -> None:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(limit, (most, most))
     try:
-        answer = {"text": render(task["source"], task["variables"], characters=task["characters"])}
+        answer = {
+            "text": render(task["source"], task["variables"], characters=task["characters"], day=task["day"])
+        }
     except MemoryError:
         answer = {"error": "it needs too much memory"}
     # A template may fail in any way that a program can.

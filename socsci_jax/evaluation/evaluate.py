@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from socsci_jax import __version__
 from socsci_jax.errors import InputError
@@ -35,6 +36,7 @@ from socsci_jax.evaluation.robustness import over_variants
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.splits import TRAIN
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.tables import read_parquet, to_polars
 
 
 def label_without_split(store: StudyStore) -> pl.DataFrame:
@@ -88,7 +90,7 @@ def evaluate(
         index=index,
         baselines=Baselines.of(ordered, store, people, seed=seed, hidden=hidden, others=others, again=again),
         people=people,
-        truth=_truth(store),
+        truth=read_truth(store),
         variants=prepared.variants,
     )
     judged = [judge(part, context) for part in parts]
@@ -153,12 +155,19 @@ def _second_answers(store: People) -> dict[str, dict[str, float]]:
 
 
 TRUTH_FILE = "truth.parquet"
+# What is read of it.
+_TRUTH = pa.schema([("item_id", pa.string()), ("mean_position", pa.float64())])
 
 
-def _truth(store: People) -> pl.DataFrame | None:
+def read_truth(store: People) -> pl.DataFrame | None:
+    """The true mean of each item (item_id, mean_position) where studies were invented; raises InputError if damaged."""
     if not isinstance(store, StudyStore) or not (store.path / TRUTH_FILE).is_file():
         return None
-    return pl.read_parquet(store.check_file(TRUTH_FILE))
+    path, hint = store.check_file(TRUTH_FILE), "build the store again, or remove the file"
+    table = to_polars(read_parquet(path, _TRUTH, hint=hint, filled=_TRUTH.names), path, hint=hint)
+    if not table["mean_position"].is_finite().all() or table["item_id"].is_duplicated().any():
+        raise InputError(f"{path}: needs one finite mean_position for each item_id; {hint}.")
+    return table
 
 
 def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -150,6 +150,7 @@ def _own_rows(sharding: jax.sharding.NamedSharding, rows: int) -> slice:
 
 def _check_model(recipe: Recipe, config: DecoderConfig, tokenizer: Tokenizer, mesh: Mesh) -> None:
     tokenizer.check_fits(config.vocab_size)
+    tokenizer.default_chat_template()  # raises where no export could say what was trained on
     if recipe.data.max_tokens > config.max_position_embeddings:
         raise InputError(
             f"data.max_tokens = {recipe.data.max_tokens} is more than the model's max_position_embeddings = "

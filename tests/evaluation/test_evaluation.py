@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import re
 
 import numpy as np
@@ -19,11 +20,12 @@ from evaluation_example import (
     shape,
 )
 from rich.console import Console
+from small import rehash, small_store
 
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation import sentences, verdicts
 from socsci_jax.evaluation.cells import level_codes
-from socsci_jax.evaluation.evaluate import evaluate, label_without_split
+from socsci_jax.evaluation.evaluate import evaluate, label_without_split, read_truth
 from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.report import page as report
 from socsci_jax.evaluation.report.files import write_report
@@ -33,6 +35,7 @@ from socsci_jax.evaluation.table import EVALUATION_SCHEMA
 from socsci_jax.studies.predictions import Predictions, write_predictions
 from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.split_making import split_of_units
+from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
 
 PART = "unseen_studies"
@@ -678,3 +681,20 @@ def test_a_value_and_an_evaluation_show_what_they_say(knows_truth):
     assert len(whole) < 400, "tables are not shown"
     page = knows_truth._repr_html_()
     assert page.count("<script") == 0 and "<table>" in page
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"item_id": ["a"], "mean_position": ["high"]},
+        {"item_id": ["a"], "mean_position": [math.nan]},
+        {"item_id": ["a", "a"], "mean_position": [0.1, 0.2]},
+        {"item_id": ["a"]},
+    ],
+)
+def test_a_table_of_true_effects_that_is_none_is_refused(tmp_path, table):
+    store = small_store(tmp_path / "store", studies=1, people=2)
+    pl.DataFrame(table).write_parquet(store.path / "truth.parquet")
+    rehash(store.path)
+    with pytest.raises(InputError, match=r"truth\.parquet"):
+        read_truth(StudyStore(store.path))

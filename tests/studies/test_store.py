@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from small import rehash, small_item, small_store
 from socsci_jax.errors import InputError
 from socsci_jax.studies.inspect import inspect_store
 from socsci_jax.studies.schema import Scale
+from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import TABLES, StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
@@ -117,6 +119,23 @@ def test_a_missing_column_is_named_with_its_file(tmp_path):
     rehash(store.path)
     with pytest.raises(InputError, match=r"items\.parquet: column 'question' is missing"):
         _ = StudyStore(store.path).items
+
+
+@pytest.mark.parametrize("table", [name for name in TABLES if name != "rejects"])
+@pytest.mark.parametrize(
+    "other", [pl.lit(None), pl.lit(2**62), pl.struct(a=1)], ids=["null", "number", "struct"]
+)
+def test_a_column_of_other_values_is_read_or_refused_in_one_sentence(tmp_path, table, other):
+    store = small_store(tmp_path / "store", studies=2, people=3)
+    whole = getattr(store, table)
+    for column in whole.columns:
+        whole.with_columns(other.alias(column)).write_parquet(store.path / f"{table}.parquet")
+        rehash(store.path)
+        try:
+            inspect_store(StudyStore(store.path))
+            make_split(StudyStore(store.path), name="x", seed=0, studies=0.5)
+        except InputError as error:
+            assert re.match(r".*\.parquet", str(error)) and len(str(error)) < 400
 
 
 def test_a_truncated_table_is_named(tmp_path):
