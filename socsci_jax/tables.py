@@ -102,6 +102,9 @@ def read_parquet(
             ]
             checked = pa.table(columns, schema=schema.with_metadata(table.schema.metadata))
             checked.validate(full=True)  # texts that are not UTF-8, lists that end before they begin
+            del table, columns
+            # What reading took beside the table, which the allocator would keep: 0.4 GB for 580,000 items.
+            pa.default_memory_pool().release_unused()
         except _FAILURES as error:
             raise unreadable(path, error, hint=hint) from error
     for name in filled:

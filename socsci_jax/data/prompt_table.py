@@ -9,7 +9,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import polars as pl
@@ -36,7 +36,7 @@ class PromptTable:
     pair_prefix[n], pair_prompt[n]: indices for the n pairs asked for, in their order.
     """
 
-    prefixes: list[np.ndarray]
+    prefixes: Sequence[np.ndarray]
     prefix_key: list[str]
     prompts: list[np.ndarray]
     pair_prefix: np.ndarray
@@ -109,21 +109,18 @@ def tokenize_prompts(
                 templates[earlier] = tokenizer.prompt_template(layout.system, earlier)
             yield tuple(templates[earlier].head), templates[earlier].lead + layout.shared_text(**values)
 
-    prefixes, text_of_shared = _encode_distinct(
-        shared_texts(), tokenizer=tokenizer, parts=TokenParts(kept, name="shared")
-    )
+    prefixes = TokenParts(kept, name="shared")
+    text_of_shared = _encode_distinct(shared_texts(), prefixes, tokenizer=tokenizer)
     trail, tail = _one_ending(list(templates.values()), layout)
-    prompts, text_of_own = _encode_distinct(
-        (((), text + trail) for text in own),
-        tokenizer=tokenizer,
-        tail=tail,
-        parts=TokenParts(kept, name="own"),
+    prompts = TokenParts(kept, name="own")
+    text_of_own = _encode_distinct(
+        (((), text + trail) for text in own), prompts, tokenizer=tokenizer, tail=tail
     )
     first = np.unique(text_of_shared, return_index=True)[1]
     return PromptTable(
         prefixes=prefixes,
         prefix_key=keys.gather(first).to_list(),
-        prompts=prompts,
+        prompts=list(prompts),
         pair_prefix=text_of_shared[pair_shared],
         pair_prompt=text_of_own[pair_own],
     )
@@ -131,12 +128,12 @@ def tokenize_prompts(
 
 def _encode_distinct(
     texts: Iterable[tuple[tuple[int, ...], str]],
+    parts: TokenParts,
     *,
     tokenizer: Tokenizer,
     tail: Sequence[int] = (),
-    parts: TokenParts,
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """The ids of each distinct (ids before it, text), in order of appearance; and the index of each one among them.
+) -> np.ndarray:
+    """Adds the ids of each distinct (ids before it, text) to `parts`, in order of appearance; returns the index of each one.
 
     Of texts only digests are kept: together they take gigabytes.
     """
@@ -155,11 +152,10 @@ def _encode_distinct(
                 yield text
 
     end = np.array(tail, np.int32)
-    encoded: list[np.ndarray] = []
     some = new_texts()
     while part := list(itertools.islice(some, TEXTS_IN_PART)):
-        encoded += parts.part(_encoded(heads[len(encoded) :], part, end, tokenizer=tokenizer))
-    return encoded, np.array(index, np.int64)
+        parts.add(_encoded(heads[len(parts) :], part, end, tokenizer=tokenizer))
+    return np.array(index, np.int64)
 
 
 def _encoded(
@@ -176,31 +172,60 @@ def _key(head: tuple[int, ...]) -> bytes:
     return hashlib.blake2b(repr(head).encode(), digest_size=16).digest()
 
 
-class TokenParts:
-    """Token sequences, TEXTS_IN_PART together; with `kept` on disk as NAME-00000.npz and so on.
+class TokenParts(Sequence[np.ndarray]):
+    """Token sequences, added TEXTS_IN_PART together (the last part may have fewer).
 
-    Parts that are there are read and not made again.
+    Without `kept` they are held in memory.  With it they are kept on disk as NAME-00000.npz and so on, and one part at a
+    time is in memory; parts that are there when they are added are not made again.
     """
 
     def __init__(self, kept: Path | None = None, *, name: str = "tokens"):
         self._kept, self._name = kept, name
+        self._parts: list[list[np.ndarray] | Path] = []
         self._count = 0
+        self._read = functools.lru_cache(maxsize=1)(_read_part)
 
-    def part(self, sequences: Iterator[np.ndarray]) -> list[np.ndarray]:
-        """The next part: that on disk, else `sequences`, which is then exhausted."""
-        path = None if self._kept is None else self._kept / f"{self._name}-{self._count:05d}.npz"
-        self._count += 1
-        if path is not None and path.exists():
-            with np.load(path) as stored:
-                flat, lengths = stored["ids"], stored["lengths"]
+    def add(self, sequences: Iterator[np.ndarray]) -> None:
+        """Adds the next part: that on disk, else `sequences`, which is then exhausted."""
+        if self._kept is None:
+            part: list[np.ndarray] | Path = list(sequences)
         else:
-            made = list(sequences)
-            flat, lengths = np.concatenate(made), np.array([len(ids) for ids in made])
-            if path is not None:
-                with new_file(path) as partial, partial.open("wb") as file:
-                    np.savez(file, ids=flat, lengths=lengths)
-        ends = [0, *np.cumsum(lengths).tolist()]
-        return [flat[start:end] for start, end in itertools.pairwise(ends)]
+            part = self._kept / f"{self._name}-{len(self._parts):05d}.npz"
+            if not part.exists():
+                _write_part(part, list(sequences))
+        self._parts.append(part)
+        self._count += len(self._sequences(part))
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        part, place = divmod(range(len(self))[index], TEXTS_IN_PART)
+        return self._sequences(self._parts[part])[place]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for part in self._parts:
+            yield from self._sequences(part)
+
+    def _sequences(self, part: list[np.ndarray] | Path) -> list[np.ndarray]:
+        return self._read(part) if isinstance(part, Path) else part
+
+
+def _write_part(path: Path, sequences: list[np.ndarray]) -> None:
+    with new_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, ids=np.concatenate(sequences), lengths=np.array([len(ids) for ids in sequences]))
+
+
+def _read_part(path: Path) -> list[np.ndarray]:
+    with np.load(path) as stored:
+        flat, ends = stored["ids"], [0, *np.cumsum(stored["lengths"]).tolist()]
+    return [flat[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _one_ending(templates: list[PromptTemplate], layout: Layout) -> tuple[str, list[int]]:
@@ -257,7 +282,7 @@ class SortedTokens:
     shared: np.ndarray
 
 
-def sort_by_tokens(sequences: list[np.ndarray]) -> SortedTokens:
+def sort_by_tokens(sequences: Sequence[np.ndarray]) -> SortedTokens:
     """Sorts non-empty token sequences so that neighbors share the longest beginnings."""
     # Big-endian bytes sort as the numbers do.
     written = [ids.astype(">i4").tobytes() for ids in sequences]

@@ -123,7 +123,9 @@ class ShardWriter:
         for prefix in self._kept_prefixes:
             prefixes.write(self._table.prefixes[prefix].astype(np.int32).tobytes())
         files |= prefixes.close()
-        rows = dict(zip(_COLUMNS, np.array(self._rows).reshape(-1, len(_COLUMNS)).T, strict=True))
+        rows = dict(
+            zip(_COLUMNS, np.frombuffer(self._rows, np.int64).reshape(-1, len(_COLUMNS)).T, strict=True)
+        )
         index = pl.DataFrame({**rows, "shared": self._shared(rows)}).drop("rank")
         index.write_parquet(self._folder / "branch_index.parquet")
         pl.DataFrame(

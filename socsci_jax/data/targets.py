@@ -93,10 +93,8 @@ def _targets_of(
 
 
 def _answers(train: pl.DataFrame, keys: list[str], rationales: Rationales | None) -> TargetTable:
-    values = train["value"].unique()
-    texts_of_values = pl.Series([format_value(value) for value in values], dtype=pl.String)
-    train = train.with_columns(text=pl.col("value").replace_strict(values, texts_of_values))
     refused = []
+    rationale = []
     if rationales is not None:
         train = train.join(
             rationales.frame, on=["item_id", "participant_id"], how="left", maintain_order="left"
@@ -106,11 +104,17 @@ def _answers(train: pl.DataFrame, keys: list[str], rationales: Rationales | None
             (item_id, "no rationale was supplied for the response", responses)
             for item_id, responses in without.group_by("item_id").len().sort("item_id").iter_rows()
         ]
-        train = train.filter(pl.col("rationale").is_not_null()).with_columns(
-            text=pl.concat_str("rationale", pl.lit(rationales.end), "text")
-        )
-    counted = train.group_by([*keys, "value", "text"]).agg(_COUNT).sort([*keys, "value", "text"])
-    branches = counted.group_by(keys, maintain_order=True).agg("text", "count")
+        train = train.filter(pl.col("rationale").is_not_null())
+        rationale = ["rationale"]
+    answer = [*keys, "value", *rationale]
+    # Millions of rows: the answers are written as texts once they are counted.
+    counted = train.select(*answer, "weight").group_by(answer).agg(_COUNT).sort(answer)
+    values = counted["value"].unique()
+    texts_of_values = pl.Series([format_value(value) for value in values], dtype=pl.String)
+    text = pl.col("value").replace_strict(values, texts_of_values)
+    if rationales is not None:
+        text = pl.concat_str("rationale", pl.lit(rationales.end), text)
+    branches = counted.with_columns(text=text).group_by(keys, maintain_order=True).agg("text", "count")
     # Millions of branches have few different targets: each is one object.
     known: dict[tuple[tuple, tuple], BranchTargets] = {}
     targets = []

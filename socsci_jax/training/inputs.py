@@ -21,7 +21,7 @@ from socsci_jax.studies.layouts import load_layout
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.scale import format_value
-from socsci_jax.studies.splits import Split, Subset
+from socsci_jax.studies.splits import VALIDATION, Split, Subset
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.trained_on import TrainedOn
 from socsci_jax.training.recipe import Recipe
@@ -33,14 +33,14 @@ from socsci_jax.training.recipe_objective import ObjectiveConfig
 class TrainingInputs:
     """What a recipe's blocks `data` and `objective` stand for.
 
-    `labeled` are all responses of the store with their part of the split, `responses` those that are trained on.
+    `responses` are those that are trained on, `validation` those of the split's validation part; both as `Split.label` gives them.
     """
 
     store: StudyStore
     split: Split
     layout: Layout
-    labeled: pl.DataFrame
     responses: pl.DataFrame
+    validation: pl.DataFrame
     subset: Subset | None
     rationales: Rationales | None
     targets: Targets
@@ -118,8 +118,8 @@ def load_inputs(recipe: Recipe) -> TrainingInputs:
         store=store,
         split=split,
         layout=load_layout(data.layout, alternatives=data.alternatives),
-        labeled=labeled,
         responses=split.training_responses(labeled=labeled, exclude=data.exclude_studies, subset=subset),
+        validation=labeled.filter(pl.col("part") == VALIDATION),
         subset=subset,
         rationales=rationales,
         targets=_targets(recipe.objective, seed=recipe.seed),

@@ -163,7 +163,7 @@ def _validator(recipe: Recipe, inputs: TrainingInputs, tokenizer: Tokenizer) -> 
     validator = Validator(
         inputs.store,
         inputs.split,
-        labeled=inputs.labeled,
+        validation=inputs.validation,
         layout=inputs.layout,
         tokenizer=tokenizer,
         responses=recipe.validation.responses,

@@ -20,7 +20,7 @@ from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.schema import Item
-from socsci_jax.studies.splits import VALIDATION, Split
+from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.effect_metrics import effect_metrics
 
@@ -44,21 +44,21 @@ class Validator:
         store: StudyStore,
         split: Split,
         *,
-        labeled: pl.DataFrame,
+        validation: pl.DataFrame,
         layout: Layout,
         tokenizer: Tokenizer,
         responses: int,
         seed: int,
         longest: int,
     ):
-        """Chooses about `responses` answers of `labeled` (as `split.label` gives them), all of each chosen outcome.
+        """Chooses about `responses` answers of `validation`, the split's validation part, all of each chosen outcome.
 
         Prompts of more than `longest` tokens are excluded.
 
         Raises InputError if the split has no validation part with levels.
         """
         items = store.item_by_id
-        answers = _chosen_answers(store, split, labeled, responses=responses, seed=seed)
+        answers = _chosen_answers(store, split, validation, responses=responses, seed=seed)
         table = tokenize_prompts(Pairs.of_store(store, answers), layout=layout, tokenizer=tokenizer)
         length = np.array([len(ids) for ids in table.prefixes])[table.pair_prefix]
         length = length + np.array([len(ids) for ids in table.prompts])[table.pair_prompt]
@@ -144,11 +144,10 @@ def entropy_ratio(predicted: np.ndarray, human: np.ndarray, *, people: int) -> f
 
 
 def _chosen_answers(
-    store: StudyStore, split: Split, labeled: pl.DataFrame, *, responses: int, seed: int
+    store: StudyStore, split: Split, answers: pl.DataFrame, *, responses: int, seed: int
 ) -> pl.DataFrame:
     """About `responses` answers on scales of levels, of whole outcomes drawn by seed, so that arms can be compared."""
     items = store.item_by_id
-    answers = labeled.filter(pl.col("part") == VALIDATION)
     closed = [i for i in answers["item_id"].unique().sort() if items[i].scale.kind == "levels"]
     if not closed:
         raise InputError(

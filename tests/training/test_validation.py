@@ -54,7 +54,9 @@ def test_the_validation_part_is_neither_trained_on_nor_tested_on(world):
 def validator(world, *, responses: int) -> Validator:
     store, split, tokenizer = world
     settings = {"layout": STUDY_FIRST, "tokenizer": tokenizer, "seed": 0, "longest": 512}
-    return Validator(store, split, labeled=split.label(), responses=responses, **settings)
+    return Validator(
+        store, split, validation=split.label().filter(part="validation"), responses=responses, **settings
+    )
 
 
 def test_figures_are_those_of_the_predictions_table(world, tmp_path):
@@ -169,7 +171,9 @@ def test_answers_outside_the_order_have_no_part_in_validation(world, tmp_path, a
     split = make_split(store, name="validated", seed=0, participants=0.2, validation=0.5)
     layout = dataclasses.replace(STUDY_FIRST, alternatives=alternatives)
     settings = {"layout": layout, "tokenizer": world[2], "seed": 0, "longest": 512}
-    judge = Validator(store, split, labeled=split.label(), responses=100, **settings)
+    judge = Validator(
+        store, split, validation=split.label().filter(part="validation"), responses=100, **settings
+    )
     answers = split.label().filter(part="validation")
     assert (answers["value"] == 8).any()
     assert len(judge._codes) == (answers["value"] != 8).sum()
