@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import jax
@@ -10,6 +11,8 @@ from socsci_jax.data.loader import LoadedBatch
 from socsci_jax.training.program import place_rows, step_program
 from socsci_jax.training.session import Session
 from socsci_jax.training.state import TrainingState
+
+logger = logging.getLogger(__name__)
 
 
 class CompiledStep:
@@ -28,6 +31,10 @@ class CompiledStep:
         if self._compiled:
             return self._step(state, arrays, frozen, stop)
         self._compiled = True
+        if self._session.processes.is_main:
+            logger.info(
+                "compiling the training step, which takes a minute or two on a laptop; Ctrl-C is heard when it is done"
+            )
         with self._session.clock.spent_on("compile"):
             if self._compiles_ahead:
                 self._step = self._step.lower(state, arrays, frozen, stop).compile()

@@ -93,7 +93,10 @@ def _take_steps(session: Session, signals: StopSignals) -> None:
             in_flight.settle(leaving=RUN_AHEAD)
             session.checkpoints.check()
             finished = step + 1
-            due = saver.due(finished, stop_asked=in_flight.stop_asked)
+            # Whoever runs alone knows at once; several processes stop where all of them know.
+            alone = session.processes.num_processes == 1
+            asked = in_flight.stop_asked or (alone and signals.asked is not None)
+            due = saver.due(finished, stop_asked=asked)
             if not due.anything and not profiler.waits_for(step):
                 continue
             # All steps have ended before the state is looked at, so nothing is saved that came of a failed one.

@@ -19,7 +19,7 @@ from small import small_config, small_recipe, small_store, small_tokenizer
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
-from socsci_jax.errors import InputError
+from socsci_jax.errors import InputError, RunStopped
 from socsci_jax.model_export import export_run
 from socsci_jax.model_io import find_checkpoint, restore_params
 from socsci_jax.models.modules import init
@@ -27,6 +27,7 @@ from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
 from socsci_jax.storage import only_writer
 from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.splits import Split
+from socsci_jax.training import compiled_step
 from socsci_jax.training.checkpoint_reader import CheckpointReader
 from socsci_jax.training.loop import train
 from socsci_jax.training.objectives import Objective
@@ -246,6 +247,23 @@ def test_a_run_resumes_where_it_stopped_bit_for_bit(world, finished, tmp_path, m
     train(recipe)
     for a, b in zip(jax.tree.leaves(run_params(output)[1]), jax.tree.leaves(run_params(finished)[1])):
         assert np.array_equal(a, b)
+
+
+def test_a_signal_while_the_step_is_compiled_stops_after_the_first_step(world, tmp_path, monkeypatch, caplog):
+    """The handler runs when the compiler is done: the first step was begun without knowing of the request."""
+    original = compiled_step.place_rows
+
+    def interrupted(*arrays):
+        monkeypatch.setattr(compiled_step, "place_rows", original)
+        signal.raise_signal(signal.SIGINT)
+        return original(*arrays)
+
+    monkeypatch.setattr(compiled_step, "place_rows", interrupted)
+    output = tmp_path / "stopped"
+    with caplog.at_level("INFO"), pytest.raises(RunStopped, match="after step 1 of 6, which is saved"):
+        train(parse_recipe(small_recipe(world[0], output), where="test"))
+    assert CheckpointReader(output / "checkpoints").latest() == 1
+    assert any(message.startswith("compiling the training step") for message in caplog.messages)
 
 
 def test_a_finished_run_started_again_changes_nothing(world, finished):
