@@ -15,8 +15,10 @@ from socsci_jax.wording import counted
 if TYPE_CHECKING:
     import polars as pl
 
-    from socsci_jax.forecasting.forecast import Forecast
+    from socsci_jax.forecasting.report.material import Material
     from socsci_jax.studies.store import StudyStore
+
+MOST_SENTENCES = 20
 
 app = typer.Typer(
     help=(
@@ -74,7 +76,7 @@ def run(
     Example: socsci-jax forecast run experiment.yaml runs/main --calibration stores/heldout --people people.csv -o forecast
     """
     import socsci_jax as sj
-    from socsci_jax.forecasting.files import REPORT, WRITTEN, write_forecast
+    from socsci_jax.forecasting.files import REPORT, WRITTEN, material, write_material
     from socsci_jax.forecasting.population import read_margins
     from socsci_jax.storage import check_free
 
@@ -93,10 +95,11 @@ def run(
         seed=seed,
         allow_unknown=allow_unknown,
     )
-    write_forecast(forecast, out, per_arm=per_arm, replace=replace)
-    _show(forecast)
+    made = material(forecast, per_arm=per_arm)
+    write_material(made, out, replace=replace)
+    _show(made)
     show_multiverse(forecast.multiverse)
-    _show_plan(forecast, per_arm)
+    _show_plan(made)
     say(f"written: {out}, to be read from {out / REPORT}")
 
 
@@ -172,19 +175,19 @@ def _personas(path: Path) -> pl.DataFrame | StudyStore:
     return sj.open_store(path) if path.is_dir() else read_people(path)
 
 
-def _show(forecast: Forecast) -> None:
-    import polars as pl
+def _show(m: Material) -> None:
+    """What the page says in sentences, and its tables of effects and ranks."""
+    from socsci_jax.forecasting.report.words import directions, findings, lead
 
-    population, calibration = forecast.population, forecast.calibration
+    people = m.facts["population"]
     say(
-        f"{counted(population.personas.height, 'persona')} ({population.source}), effective sample size "
-        f"{population.effective_size:.0f}; calibrated on {calibration.contrasts} effects of {counted(calibration.studies, 'study')}."
+        f"{counted(people['personas'], 'persona')} ({people['source']}), effective sample size {people['effective_size']:.0f}; "
+        f"calibrated on {m.calibration.contrasts} effects of {counted(m.calibration.studies, 'study')}."
     )
-    say(
-        f"Of a predicted effect {calibration.slope:.0%} is expected of people; the mean effect of a treatment is "
-        f"{calibration.mean_effect:+.1f} points."
-    )
-    told = forecast.effects.filter(pl.col("abstains") == "")
+    for text in (*lead(m), *directions(m)[:MOST_SENTENCES]):
+        say(text)
+    for finding in findings(m):
+        say(f"{finding.title}: {finding.text}")
     shown = [
         "outcome",
         "condition",
@@ -198,36 +201,33 @@ def _show(forecast: Forecast) -> None:
     ]
     print_table(
         "Expected effects, in percentage points of the scale's range",
-        told.select(shown).with_columns(_rounded()),
+        m.told.select(shown).with_columns(_rounded()),
     )
-    refused = forecast.effects.filter(pl.col("abstains") != "")
-    if refused.height:
+    if m.refused.height:
         print_table(
-            "No forecast: too far from all that is known", refused.select("outcome", "condition", "abstains")
+            "No forecast: too far from all that is known",
+            m.refused.select("outcome", "condition", "abstains"),
         )
-        # A narrow terminal cuts a table's cells, and the reason has to be read whole.
-        for reason, number in refused["abstains"].value_counts(sort=True).head(5).iter_rows():
-            say(f"No forecast of {counted(number, 'effect')}: {reason}, the span of past studies.")
     print_table(
         "Probability of the highest and of the lowest mean",
-        forecast.ranks.with_columns(_rounded()),
+        m.tables["ranks"].with_columns(_rounded()),
     )
     say(
         "Intervals hold for studies like those of the calibration; the number of simulated people does not enter them."
     )
 
 
-def _show_plan(forecast: Forecast, per_arm: int) -> None:
+def _show_plan(m: Material) -> None:
     """Power of the study that is planned in words, and how its people are best divided."""
     from socsci_jax.forecasting.collecting import allocation
-    from socsci_jax.forecasting.power import sentences
+    from socsci_jax.forecasting.report.page import pasted
 
-    for text in sentences(forecast.effects, forecast.arms, per_arm)[:20]:
+    for text in pasted(m):
         say(text)
-    references = forecast.effects["reference"].unique().to_list()
+    arms, references = m.tables["arms"], m.effects["reference"].unique().to_list()
     if len(references) == 1:
-        people = per_arm * forecast.arms["condition"].n_unique()
-        divided = allocation(forecast.arms, people, control=references[0])
+        people = m.facts["per_arm"] * arms["condition"].n_unique()
+        divided = allocation(arms, people, control=references[0])
         print_table(
             f"How {counted(people, 'person is', 'people are')} best divided", divided.with_columns(_rounded())
         )

@@ -103,6 +103,11 @@ class SavedForecast:
 
 def write_forecast(forecast: Forecast, path: Path, *, per_arm: int = PER_ARM, replace: bool = False) -> Path:
     """Writes the folder, whole or not at all; returns it.  `per_arm` people are planned, in the report's words on power."""
+    return write_material(material(forecast, per_arm=per_arm), path, replace=replace)
+
+
+def material(forecast: Forecast, *, per_arm: int = PER_ARM) -> Material:
+    """All that a forecast's folder holds, and what terminal and page say of it."""
     facts = {
         "format_version": VERSION,
         "metadata": dict(forecast.metadata),
@@ -117,16 +122,19 @@ def write_forecast(forecast: Forecast, path: Path, *, per_arm: int = PER_ARM, re
             "margins": {name: dict(own) for name, own in forecast.population.margins.items()},
         },
     }
-    of_name = tables(forecast)
     items = [dataclasses.asdict(item) | {"item_id": item.item_id} for item in forecast.items]
+    return Material(tables(forecast), facts, items, forecast.calibration)
+
+
+def write_material(m: Material, path: Path, *, replace: bool = False) -> Path:
+    """Writes the folder, whole or not at all; returns it."""
     with new_folder(path, replaces=WRITTEN if replace else None) as folder:
-        _write_json(folder / "forecast.json", facts)
-        _write_json(folder / "items.json", items)
-        write_csv(forecast.effects, folder / "effects.csv")
-        for name, table in of_name.items():
+        _write_json(folder / "forecast.json", m.facts)
+        _write_json(folder / "items.json", m.items)
+        write_csv(m.tables["effects"], folder / "effects.csv")
+        for name, table in m.tables.items():
             table.write_parquet(folder / f"{name}.parquet")
-        shown = Material(of_name, facts, items, forecast.calibration)
-        (folder / REPORT).write_text(page.render(shown), encoding="utf-8")
+        (folder / REPORT).write_text(page.render(m), encoding="utf-8")
     return path
 
 

@@ -1,6 +1,7 @@
 """The commands from an experiment's file to a score, with a model of random weights."""
 
 import dataclasses
+import html
 
 import numpy as np
 import polars as pl
@@ -181,6 +182,12 @@ def test_from_an_experiment_to_a_score(shell, world):
     )
     assert made.exit_code == 0, made.output
     assert "effective sample size" in made.output and "12 studies" in made.output
+    page = html.unescape((folder / "forecast" / "report.html").read_text())
+    said = [
+        line for line in made.output.splitlines() if line.startswith(("On trust, ", "A positive effect on "))
+    ]
+    assert len(said) == 2 and said[1].endswith("toward completely (5).")
+    assert all(sentence in page for sentence in said)
     locked = shell("lock", "forecast", "-o", "locked")
     assert locked.exit_code == 0, locked.output
     rows = [

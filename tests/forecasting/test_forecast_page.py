@@ -10,12 +10,13 @@ from browser import DRAWN, Visit, look
 from forecast_world import PEOPLE, SEVEN, experiment_items, invented_collection, planted_predict
 from hostile_texts import HOSTILE
 
-from socsci_jax.forecasting.files import tables, write_forecast
+from socsci_jax.forecasting.files import material, tables, write_forecast
 from socsci_jax.forecasting.forecast import forecast
 from socsci_jax.forecasting.multiverse import Multiverse
 from socsci_jax.forecasting.population import population
 from socsci_jax.forecasting.report.material import Material
-from socsci_jax.forecasting.report.words import findings
+from socsci_jax.forecasting.report.tables import outcomes
+from socsci_jax.forecasting.report.words import directions, findings, lead
 from socsci_jax.forecasting.table import CHECKS, KEY, VARIANTS
 
 
@@ -141,6 +142,16 @@ def test_attributes_that_the_model_does_not_know_are_named():
     told = dataclasses.replace(made, metadata={**made.metadata, "predictions": trained})
     shown = Material(tables(told), {"metadata": told.metadata}, [], told.calibration)
     assert "not trained with age:" in " ".join(finding.text for finding in findings(shown))
+
+
+def test_the_control_may_be_the_most_likely_highest_arm_and_a_positive_effect_has_a_direction():
+    labels = ("not at all", *[""] * 5, "completely")
+    made = make(experiment_items(arms=2, outcomes=1, scale=dataclasses.replace(SEVEN, labels=labels)))
+    probable = pl.when(pl.col("condition") == "control").then(0.6).otherwise(0.4)
+    shown = material(dataclasses.replace(made, ranks=made.ranks.with_columns(p_highest=probable)))
+    assert lead(shown)[0].endswith("Most likely to be the highest arm is control (60 %).")
+    assert directions(shown) == ["A positive effect on outcome 0 is one toward completely (7)."]
+    assert [cell.text for cell in outcomes(shown).rows[0]][-3:] == ["completely (7)", "control", "60 %"]
 
 
 def test_nothing_but_the_pages_own_script_may_run(pages):

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from socsci_jax.forecasting.calibration import Calibration
+from socsci_jax.studies.scale import format_value
 
 ARM_OF = ("study", "outcome", "condition")
 
@@ -50,6 +51,27 @@ class Material:
     @property
     def studies(self) -> list[str]:
         return self.tables["effects"]["study"].unique(maintain_order=True).to_list()
+
+    def likely_highest(self, row: Mapping[str, Any]) -> tuple[str, float] | None:
+        """The arm, or the reference, that most likely has the highest mean of the row's outcome, and how likely; None where
+        an arm of the outcome has no forecast."""
+        own = self.tables["ranks"].filter(
+            pl.col("study") == row["study"], pl.col("outcome") == row["outcome"]
+        )
+        if own.is_empty():
+            return None
+        first = own.sort("p_highest", descending=True, maintain_order=True).row(0, named=True)
+        return first["condition"], first["p_highest"]
+
+    def highest_answer(self, row: Mapping[str, Any]) -> str:
+        """The answer toward which a positive effect on the row's outcome goes, such as "completely (7)"."""
+        for item in self.items:
+            if (item["study_id"], item["outcome"]) == (row["study"], row["outcome"]):
+                scale = item["scale"]
+                value = format_value(scale["levels"][-1])
+                label = (scale["labels"] or ("",))[-1]
+                return f"{label} ({value})" if label and label != value else value
+        return "higher values of its parts"  # a composite has no item of its own
 
     def outcome_name(self, row: Mapping[str, Any]) -> str:
         """The outcome, after its study where the experiment has several."""

@@ -9,7 +9,7 @@ from socsci_jax.forecasting.report import pictures, tables, variants, words
 from socsci_jax.forecasting.report.material import Material
 from socsci_jax.pages import page
 
-MOST_PASTED = 20
+MOST_PASTED, MOST_DIRECTIONS = 20, 3
 
 FILES = {
     "effects.csv": "each effect: predicted, expected, intervals, or why there is no forecast (also as Parquet)",
@@ -44,6 +44,7 @@ def values(m: Material) -> dict[str, Any]:
         "model": _model(metadata),
         "made": metadata.get("made"),
         "lead": words.lead(m),
+        "directions": words.directions(m)[:MOST_DIRECTIONS],
         "silent": m.told.is_empty(),
         "findings": words.findings(m),
         "outcomes": None if m.told.is_empty() else tables.outcomes(m),
@@ -62,7 +63,7 @@ def values(m: Material) -> dict[str, Any]:
         "power": pictures.power(m),
         "people": None if m.told.is_empty() else tables.people(m),
         "per_arm": facts["per_arm"],
-        "pasted": sentences(m.told.head(MOST_PASTED), m.tables["arms"], facts["per_arm"]),
+        "pasted": pasted(m),
         "past": pictures.past(m),
         "calibration": m.calibration,
         "learned": tables.learned(m),
@@ -76,6 +77,11 @@ def values(m: Material) -> dict[str, Any]:
         "provenance": tables.facts("provenance", "What the forecast says of itself", metadata),
         "files": FILES,
     }
+
+
+def pasted(m: Material) -> list[str]:
+    """What a manuscript may say of the first effects."""
+    return sentences(m.told.head(MOST_PASTED), m.tables["arms"], m.facts["per_arm"])
 
 
 def _model(metadata: Any) -> str:

@@ -39,12 +39,12 @@ def expected_interval(row: dict[str, Any], *, place: str, compared: float | None
 def arms(m: Material) -> list[Drawing]:
     """A plot for each outcome: arms from the most likely highest to the least."""
     return [
-        _arms(outcome, own, number)
+        _arms(m, outcome, own, number)
         for number, (outcome, own) in enumerate(m.by_outcome(m.told)[:MOST_OUTCOMES], start=1)
     ]
 
 
-def _arms(outcome: str, own: pl.DataFrame, number: int) -> Drawing:
+def _arms(m: Material, outcome: str, own: pl.DataFrame, number: int) -> Drawing:
     shown = own.head(MOST_ARMS)
     rest = (
         ""
@@ -52,6 +52,12 @@ def _arms(outcome: str, own: pl.DataFrame, number: int) -> Drawing:
         else f" The {MOST_ARMS} most likely highest of {own.height}; the table has all."
     )
     best = shown.row(0, named=True)
+    likely = m.likely_highest(best)
+    highest = (
+        ""
+        if likely is None
+        else f" The highest is most likely {shortened(likely[0], 40)} ({percent(likely[1])})."
+    )
     values = [
         expected_interval(row, place=row["condition"], compared=row["predicted"], note=_odds(row))
         for row in shown.iter_rows(named=True)
@@ -60,13 +66,13 @@ def _arms(outcome: str, own: pl.DataFrame, number: int) -> Drawing:
         f"arms-{number}",
         f"Expected effects on {shortened(outcome, 80)}",
         values,
-        label=f"effect against {shortened(best['reference'], 40)}",
+        label=f"effect against {shortened(best['reference'], 40)}; positive is toward {shortened(m.highest_answer(best), 40)}",
         series=EXPECTED,
         compared=RAW,
         levels=LEVELS,
         description=f"Expected effects of {counted(own.height, 'arm')} with 50 % and 90 % intervals. First: {shortened(best['condition'], 60)}, "
         f"{signed(best['expected'])}, 90 % interval {plain(best['lo_90'])} to {plain(best['hi_90'])}.",
-        caption=f"In {UNIT}, ranked by the probability of the highest mean. Thick lines hold half of what may happen, thin ones 90 %.{rest}",
+        caption=f"In {UNIT}, ranked by the probability of the highest mean.{highest} Thick lines hold half of what may happen, thin ones 90 %.{rest}",
     )
 
 

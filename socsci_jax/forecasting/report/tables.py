@@ -34,7 +34,7 @@ def outcomes(m: Material) -> Table:
     rows = []
     for outcome, own in m.by_outcome(m.told):
         top = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
-        likely = own.row(0, named=True)
+        likely = m.likely_highest(top)
         sure = max(top["p_positive"], 1 - top["p_positive"])
         rows.append(
             [
@@ -42,8 +42,9 @@ def outcomes(m: Material) -> Table:
                 words(top["condition"]),
                 *(number(top[k], 1) for k in ("expected", "lo_90", "hi_90")),
                 share(sure),
-                words(likely["condition"] if likely["p_highest"] is not None else "–"),
-                share(likely["p_highest"]),
+                words(m.highest_answer(top)),
+                words("–" if likely is None else likely[0]),
+                share(None if likely is None else likely[1]),
             ]
         )
     columns = [
@@ -51,7 +52,10 @@ def outcomes(m: Material) -> Table:
         Column("Largest effect expected of", is_number=False),
         *(Column(head) for head in ("Expected", "90 %, lower", "90 %, upper")),
         Column("P of its direction", help="probability that the effect has the sign that is expected"),
-        Column("Most likely the highest arm", is_number=False),
+        Column(
+            "Positive is toward", is_number=False, help="the answer at the upper end of the outcome's scale"
+        ),
+        Column("Most likely the highest arm", is_number=False, help="the reference is one of the arms"),
         Column("P highest", help="probability that it has the highest mean"),
     ]
     return Table("outcomes", "Each outcome", columns, rows)

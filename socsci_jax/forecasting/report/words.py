@@ -48,7 +48,7 @@ def lead(m: Material) -> list[str]:
         )
     outcomes = m.by_outcome(told)
     if len(outcomes) == 1:
-        return [*sentences, _strongest(*outcomes[0])]
+        return [*sentences, _strongest(m, *outcomes[0])]
     clear = told.filter(_one_sided())
     outcomes_clear = clear.select("study", "outcome").n_unique()
     begin = (
@@ -69,18 +69,24 @@ def _one_sided() -> pl.Expr:
     return (pl.col("lo_90") > 0) | (pl.col("hi_90") < 0)
 
 
-def _strongest(outcome: str, own: pl.DataFrame) -> str:
+def _strongest(m: Material, outcome: str, own: pl.DataFrame) -> str:
     row = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
-    likely = own.sort("p_highest", descending=True, nulls_last=True, maintain_order=True).row(0, named=True)
+    likely = m.likely_highest(row)
     rank = (
-        ""
-        if likely["p_highest"] is None
-        else f" Most likely to be the highest arm is {likely['condition']} ({percent(likely['p_highest'])})."
+        "" if likely is None else f" Most likely to be the highest arm is {likely[0]} ({percent(likely[1])})."
     )
     return (
         f"On {outcome}, {row['condition']} is expected to differ from {row['reference']} by {signed(row['expected'])} {UNIT} "
         f"(90 % interval {plain(row['lo_90'])} to {plain(row['hi_90'])}).{rank}"
     )
+
+
+def directions(m: Material) -> list[str]:
+    """What a positive effect means on each outcome, in words of its scale."""
+    return [
+        f"A positive effect on {outcome} is one toward {m.highest_answer(own.row(0, named=True))}."
+        for outcome, own in m.by_outcome(m.told)
+    ]
 
 
 def findings(m: Material) -> list[Finding]:
