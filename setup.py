@@ -168,6 +168,15 @@ setup(
         # Accelerators follow JAX's own extras.
         "cuda": ["jax[cuda13]>=0.10.2,<0.14", *TRITON],
         "tpu": ["jax[tpu]>=0.10.2,<0.14"],
+        # Users' own ways, which `benchmarks.accelerator` measures on the same device; `flash-attn` is compiled by pip, so it
+        # is left to who wants it.
+        "peers": [
+            "torch>=2.9,<3",
+            "transformers>=5.17,<6",
+            "trl>=1.16,<2",
+            "accelerate>=1.10,<2",
+            "datasets>=4,<6",
+        ],
     },
     entry_points={"console_scripts": ["socsci-jax=socsci_jax.cli:main"]},
 )

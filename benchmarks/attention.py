@@ -1,6 +1,6 @@
 """Milliseconds of attention alone, forward and backward, for every way to compute it that works on this device.
 
-python -m benchmarks.attention [--tokens 8192] [--dtype bfloat16] [--repeats 10]
+python -m benchmarks.attention [--tokens 8192] [--dtype bfloat16] [--repeats 5]
 
 `flat` rows hold prompts of 450 tokens that share nothing; `tree` rows an item's prefix of 300 tokens with 16 people of 80
 tokens, as on the TESS archive.  FLOPs are those of the pairs of tokens that see each other: 4 a feature and pair
@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ from benchmarks.table import save
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.models.attention_choice import (
     GPU_KERNEL,
+    ROWS,
     XLA,
     Heads,
     TreeAttention,
@@ -39,6 +41,13 @@ from socsci_jax.training.run import software_versions
 # Heads that share keys, key-value heads, features of a head.
 SHAPES = {"Qwen2.5-0.5B": (7, 2, 64), "Qwen2.5-7B": (7, 4, 128), "Qwen2.5-14B": (5, 8, 128)}
 PREFIX, PERSONA, PEOPLE, PROMPT = 300, 80, 16, 450
+# The rule itself, with the scores of all tokens and heads at once.
+DENSE = TreeAttention(
+    "dense",
+    lambda at, end: (at, end),
+    lambda q, k, v, see: dense_attention(q, k, v, *see).astype(q.dtype),
+    None,
+)
 
 
 def main() -> None:
@@ -47,7 +56,7 @@ def main() -> None:
     )
     options.add_argument("--tokens", type=int, default=8192, help="of a row")
     options.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16"])
-    options.add_argument("--repeats", type=int, default=10)
+    options.add_argument("--repeats", type=int, default=5, help="rounds of ten")
     options.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     options.add_argument(
         "--variants", action="store_true", help="also the GPU's kernel with other warps and stages"
@@ -63,14 +72,10 @@ def main() -> None:
         for layout, end in (("flat", flat(a.tokens)), ("tree", tree(a.tokens))):
             for row in measured(name, end, a):
                 runs.append({"shape": name, "rows": layout, **row})
-                table.add_row(
-                    name,
-                    layout,
-                    row["way"],
-                    f"{row['ms']:.2f}",
-                    f"{row['tflops']:.2f}",
-                    f"{row['apart']:.0e}",
-                )
+                told = [row["failed"], "", ""]
+                if "failed" not in row:
+                    told = [f"{row['ms']:.2f}", f"{row['tflops']:.2f}", f"{row['apart']:.0e}"]
+                table.add_row(name, layout, row["way"], *told)
     Console(width=100).print(table)
     facts = {"device": jax.devices()[0].device_kind, "versions": software_versions(), "runs": runs}
     save(
@@ -86,18 +91,19 @@ def flat(tokens: int) -> np.ndarray:
     return np.minimum(start + PROMPT, tokens).astype(np.int32)
 
 
-def tree(tokens: int) -> np.ndarray:
+def tree(tokens: int, people: int = PEOPLE) -> np.ndarray:
     """`end` of a row of trees; what is left over is padding."""
-    own = np.arange(PEOPLE * PERSONA) // PERSONA * PERSONA + PREFIX + PERSONA
-    one = np.concatenate([np.full(PREFIX, PREFIX + PEOPLE * PERSONA), own])
+    own = np.arange(people * PERSONA) // PERSONA * PERSONA + PREFIX + PERSONA
+    one = np.concatenate([np.full(PREFIX, PREFIX + people * PERSONA), own])
     whole = [one + len(one) * number for number in range(tokens // len(one))]
     end = np.zeros(tokens, np.int32)
     end[: len(one) * len(whole)] = np.concatenate(whole) if whole else ()
     return end
 
 
-def measured(name: str, end: np.ndarray, a: argparse.Namespace):
-    """A row for each way: milliseconds of forward and backward, and how far its results are from the first one's."""
+def measured(name: str, end: np.ndarray, a: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A row for each way: milliseconds of forward and backward, and how far its results are from the rule in float32;
+    or why there are none."""
     shared, heads, features = SHAPES[name]
     dtype = jnp.dtype(a.dtype)
     rng = np.random.default_rng(0)
@@ -112,43 +118,79 @@ def measured(name: str, end: np.ndarray, a: argparse.Namespace):
     # Token j is seen from itself to before end[j].
     pairs = float(jnp.maximum(end - at, 0).sum())
     flops = 14 * pairs * features * heads * shared
-
-    wanted = None
-    for way, attend in _ways(Heads(features, shared, dtype), a, at, end).items():
-
-        @jax.jit
-        def both(q, k, v, to_mixed, attend=attend):
-            mixed, gradients = jax.vjp(attend, q, k, v)
-            return (mixed, *gradients(to_mixed))
-
-        results = jax.block_until_ready(both(q, k, v, to_mixed))
-        seconds = []
-        for _ in range(a.repeats):
-            begun = time.perf_counter()
-            jax.block_until_ready(both(q, k, v, to_mixed))
-            seconds.append(time.perf_counter() - begun)
-        results = [np.asarray(x, np.float32) for x in results[1:]]
-        wanted = wanted or results
-        apart = max(np.abs(x - y).max() / np.abs(y).max() for x, y in zip(results, wanted, strict=True))
-        median = float(np.median(seconds))
-        yield {"way": way, "ms": median * 1e3, "tflops": flops / median / 1e12, "apart": float(apart)}
+    wanted = _by_the_rule(q, k, v, to_mixed, at, end)
+    for way, attend in _ways(Heads(features, shared, dtype), a).items():
+        if isinstance(attend, str):
+            yield {"way": way, "failed": attend}
+            continue
+        try:
+            seconds, apart = _timed(attend, (q, k, v, to_mixed, at, end), wanted, repeats=a.repeats)
+        except Exception as error:  # of many kinds: Triton's, the driver's, XLA's
+            yield {"way": way, "failed": f"{type(error).__name__}: {str(error).strip()[:200]}"}
+            continue
+        yield {"way": way, "ms": seconds * 1e3, "tflops": flops / seconds / 1e12, "apart": apart}
 
 
-def _ways(heads: Heads, a: argparse.Namespace, at: jax.Array, end: jax.Array) -> dict[str, Callable]:
-    ways = {"xla": XLA}
-    if jax.default_backend() != "cpu" and kernel_problem(heads) is None:
-        ways["kernel"] = device_kernel()
-        if a.variants and jax.default_backend() == "gpu":
-            ways |= _variants()
+def _timed(
+    attend: TreeAttention, operands: tuple[jax.Array, ...], wanted: list[np.ndarray], *, repeats: int
+) -> tuple[float, float]:
+    """Seconds of forward and backward together, and the largest distance of the gradients, of each one's largest number."""
+    *arrays, at, end = operands
+    see = jax.jit(attend.see)(at, end)
 
-    def of(way) -> Callable:
-        see = jax.jit(way.see)(at, end)
-        return lambda q, k, v: way.attend(q, k, v, see)
+    @jax.jit
+    def both(q, k, v, to_mixed, see):
+        mixed, gradients = jax.vjp(lambda q, k, v: attend.attend(q, k, v, see), q, k, v)
+        return (mixed, *gradients(to_mixed))
 
-    found = {name: of(way) for name, way in ways.items()}
+    found = [np.asarray(x, np.float32) for x in both(*arrays, see)[1:]]
+    apart = max(float(np.abs(x - y).max() / np.abs(y).max()) for x, y in zip(found, wanted, strict=True))
+    return median_seconds(both, *arrays, see, rounds=repeats), apart
+
+
+def _by_the_rule(q, k, v, to_mixed, at, end) -> list[np.ndarray]:
+    """The gradients of q, k and v, in float32 in full, one key head after the other: its scores are tokens x tokens."""
+
+    @jax.jit
+    def gradients(q, k, v, to_mixed):
+        return jax.vjp(lambda q, k, v: dense_attention(q, k, v, at, end), q, k, v)[1](to_mixed)
+
+    with jax.default_matmul_precision("highest"):
+        of_heads = [
+            [
+                np.asarray(x)
+                for x in gradients(*(x[:, :, h : h + 1].astype(jnp.float32) for x in (q, k, v, to_mixed)))
+            ]
+            for h in range(k.shape[2])
+        ]
+    return [np.concatenate(of_head, axis=2) for of_head in zip(*of_heads, strict=True)]
+
+
+def median_seconds(function: Callable[..., Any], *arguments: Any, rounds: int = 5, calls: int = 10) -> float:
+    """Of one call, once it is compiled: of so many that follow each other, as a device is given its work."""
+    jax.block_until_ready(function(*arguments))
+    seconds = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        for _ in range(calls):
+            result = function(*arguments)
+        jax.block_until_ready(result)
+        seconds.append((time.perf_counter() - begun) / calls)
+    return float(np.median(seconds))
+
+
+def _ways(heads: Heads, a: argparse.Namespace) -> dict[str, TreeAttention | str]:
+    """What may be computed here, and of what may not the reason."""
+    ways: dict[str, TreeAttention | str] = {"xla": XLA}
+    if jax.default_backend() == "cpu":
+        ways["kernel"] = "for accelerators: on processors it is interpreted"
+    else:
+        ways |= {"rows": ROWS, "kernel": kernel_problem(heads) or device_kernel()}
+    if a.variants and jax.default_backend() == "gpu" and isinstance(ways["kernel"], TreeAttention):
+        ways |= _variants()
     if a.dense:
-        found["dense"] = lambda q, k, v: dense_attention(q, k, v, at, end).astype(q.dtype)
-    return found
+        ways["dense"] = DENSE
+    return ways
 
 
 def _variants() -> dict[str, TreeAttention]:

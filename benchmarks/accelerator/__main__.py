@@ -5,9 +5,12 @@ python -m benchmarks.accelerator --list                                # all of 
 python -m benchmarks.accelerator --tiny --out /tmp/tiny                # tiny shapes, to try the way on any machine
 
 Each measurement runs in a process of its own with a limit of its time, and is written when it ends: a JSON file with
-hardware, versions and command.  What is there is not measured again; `--again NAME` does.  Nothing is fetched from a
-network; what is not installed is named.  Needs the extra of the accelerator, for the peers' rows `torch`, `transformers`
-and `trl` as well.
+hardware, versions and command, or with the reason why nothing was found.  What is there is not measured again;
+`--again NAME` does.  The command ends within its minutes, and nothing that it started outlives it.  Nothing is fetched
+from a network; what is not installed is named.
+
+Needs a checkout and `pip install -e '.[cuda]'` (or `[tpu]`); for the peers' rows `pip install -e '.[peers]'` as well, and
+`flash-attn` if it is to be had.
 """
 
 from __future__ import annotations
@@ -15,18 +18,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from benchmarks.accelerator.catalog import MEASUREMENTS, Measurement
+from benchmarks.accelerator.child import environment, in_a_process, measured
+from benchmarks.accelerator.shown import file_of, show
 
 # A process starts, compiles, and builds its rows before it measures.
 LEAST_SECONDS = 60
@@ -36,7 +37,7 @@ def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--minutes", type=float, default=math.inf, help="stop after about so many")
+    options.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
     options.add_argument("--out", type=Path, help="folder of the results; the same again to resume")
     options.add_argument("--only", nargs="*", help="names, or beginnings of names")
     options.add_argument("--again", nargs="*", default=[], help="measure these anew")
@@ -45,7 +46,7 @@ def main() -> None:
     options.add_argument("--one", help=argparse.SUPPRESS)
     a = options.parse_args()
     if a.one:
-        print(json.dumps(_measured(a.one, tiny=a.tiny)))
+        print(json.dumps(measured(a.one, tiny=a.tiny)))
         return
     if a.list:
         for one in MEASUREMENTS:
@@ -55,113 +56,61 @@ def main() -> None:
         return
     if a.out is None:
         options.error("name the folder of the results: --out FOLDER")
-    run(a.out, minutes=a.minutes, only=a.only, again=a.again, tiny=a.tiny)
+    end = time.monotonic() + 60 * a.minutes
+    if not a.tiny and (found := _backend()) == "cpu":
+        options.error(
+            f"JAX finds no accelerator here ({found}): pip install -e '.[cuda]' or '.[tpu]', or try the way with --tiny"
+        )
+    a.out.mkdir(parents=True, exist_ok=True)
+    run(a.out, end=end, only=a.only, again=a.again, tiny=a.tiny)
+    show(a.out)
 
 
-def run(out: Path, *, minutes: float, only: list[str] | None, again: list[str], tiny: bool) -> None:
-    """Measures what is missing until the minutes are over, then shows all that is there."""
-    out.mkdir(parents=True, exist_ok=True)
-    end = time.monotonic() + 60 * minutes
+def run(out: Path, *, end: float, only: list[str] | None, again: list[str], tiny: bool) -> None:
+    """Measures what is missing until the time `end` of the monotonic clock, each for as long as it may, or is left."""
+    first = True
+    for one in _wanted(out, only, again):
+        left = end - time.monotonic()
+        if left < (LEAST_SECONDS if first else max(LEAST_SECONDS, one.seconds / 2)):
+            print(f"{one.name}: not begun, {max(left, 0):.0f} s are left; the same command does", flush=True)
+            continue
+        replaced = one.replaced()
+        without = f" (not installed: {', '.join(replaced)})" if replaced else ""
+        print(f"{one.name}{without} ...", flush=True)
+        found = in_a_process(one, seconds=min(one.seconds, left), tiny=tiny)
+        if "cut off" in found and left < one.seconds and not first:
+            print(f"{one.name}: time is over; the same command measures it anew", flush=True)
+            continue
+        facts = {"measurement": one.name, "expected": one.expected, "not installed": replaced, **found}
+        _write(file_of(out, one), facts)
+        first = False
+
+
+def _wanted(out: Path, only: list[str] | None, again: list[str]) -> Iterator[Measurement]:
+    """What is missing or asked for again, in the order of its value; says of the others why they are not measured."""
     for one in MEASUREMENTS:
-        path = _file(out, one)
         wanted = only is None or one.name.startswith(tuple(only))
-        if not wanted or (path.is_file() and one.name not in again):
+        if not wanted or (file_of(out, one).is_file() and one.name not in again):
             continue
         if missing := one.missing():
             print(f"{one.name}: not measured: not installed: {', '.join(missing)}", flush=True)
             continue
-        left = end - time.monotonic()
-        if left < LEAST_SECONDS:
-            print("time is over; the same command resumes from here", flush=True)
-            break
-        replaced = one.replaced()
-        without = f" (not installed: {', '.join(replaced)})" if replaced else ""
-        print(f"{one.name}{without} ...", flush=True)
-        measured = _in_a_process(one, seconds=min(one.seconds, left), tiny=tiny)
-        if measured.get("cut off") and left < one.seconds:
-            print("time is over; the same command measures this one anew", flush=True)
-            break
-        _write(
-            path, {"measurement": one.name, "expected": one.expected, "not installed": replaced, **measured}
-        )
-    show(out)
+        yield one
 
 
-def _in_a_process(one: Measurement, *, seconds: float, tiny: bool) -> dict[str, Any]:
-    """What it found, or why it found nothing."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.accelerator",
-        "--one",
-        one.name,
-        *(["--tiny"] if tiny else []),
-    ]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return {"cut off": f"after {seconds:.0f} s"}
-    if done.returncode:
-        return {"failed": done.stderr.strip()[-2000:]}
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def _measured(name: str, *, tiny: bool) -> dict[str, Any]:
-    import jax
-
-    from socsci_jax.compilation import set_up_compiler
-    from socsci_jax.training.run import software_versions
-
-    set_up_compiler()
-    [one] = [one for one in MEASUREMENTS if one.name == name]
-    device = jax.devices()[0]
-    return {
-        "device": device.device_kind,
-        "devices": jax.device_count(),
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
-        "versions": software_versions(),
-        "command": f"python -m benchmarks.accelerator --only '{name}'{' --tiny' if tiny else ''}",
-        "tiny": tiny,
-        "found": one.run(tiny),
-    }
-
-
-def _file(out: Path, one: Measurement) -> Path:
-    return out / f"{one.name.replace('/', '.').replace(' ', '-')}.json"
+def _backend() -> str:
+    """What JAX computes on here, asked by a process that ends, so that the device's memory is left to others."""
+    code = "import jax; print(jax.default_backend())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()[-1]
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(facts, indent=1) + "\n")
     partial.replace(path)
-
-
-def show(out: Path) -> None:
-    """One line for each number that was found, with what is expected."""
-    table = Table("measurement", "found", "expected", title=str(out.name))
-    for one in MEASUREMENTS:
-        path = _file(out, one)
-        if path.is_file():
-            facts = json.loads(path.read_text())
-            found = facts.get("found") or {
-                key: facts[key][-300:] for key in ("failed", "cut off") if key in facts
-            }
-            table.add_row(one.name, "\n".join(_lines(found)), one.expected)
-    Console(width=140).print(table, markup=False)
-
-
-def _lines(measured: dict[str, Any]) -> list[str]:
-    lines = []
-    for key, value in measured.items():
-        if key == "runs":
-            lines += [
-                f"{row['rows']} {row['way']}: {row['ms']:.2f} ms, apart {row['apart']:.0e}" for row in value
-            ]
-        elif isinstance(value, float):
-            lines.append(f"{key}: {value:.4g}")
-        elif key not in ("losses", "versions"):
-            lines.append(f"{key}: {value}")
-    return lines
 
 
 if __name__ == "__main__":

@@ -8,16 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.accelerator import bits, products, simulated, steps
-
-# The shapes of a row: 8,192 tokens, as the recipes for GPUs of 80 GB and more have.
-TOKENS = 8192
+from benchmarks.accelerator.cases import Case
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measurement:
     """`run(tiny)` measures in a process of its own and returns what is kept; `seconds` is the most that it may take.
 
-    Without what it `needs` it is not measured, without what it `prefers` it is measured otherwise.
+    Without what it `needs` it is not measured, without what it `prefers` it is measured otherwise.  One that starts
+    processes which take the device is `in_processes`, and says itself what that is.
     """
 
     name: str
@@ -26,6 +25,7 @@ class Measurement:
     expected: str = ""
     needs: tuple[str, ...] = ()
     prefers: tuple[str, ...] = ()
+    in_processes: bool = False
 
     def missing(self) -> list[str]:
         """What is not installed that it needs."""
@@ -45,7 +45,7 @@ def _step(name: str, seconds: int, expected: str = "", **case: Any) -> Measureme
         name=name,
         seconds=seconds,
         expected=expected,
-        run=lambda tiny: steps.measured(steps.Case(**case), tiny=tiny),
+        run=lambda tiny: steps.measured(Case(**case), tiny=tiny),
     )
 
 
@@ -53,7 +53,7 @@ def _attention(dtype: str, shape: str) -> Measurement:
     return Measurement(
         name=f"attention/{shape}/{dtype}",
         seconds=240,
-        expected="kernel faster than xla, apart below 1e-2 (bfloat16), 1e-5 (float32)",
+        expected="kernel the fastest; apart from the rule below 2e-2 (bfloat16), 1e-5 (float32)",
         run=lambda tiny: products.attention(shape, dtype, tiny=tiny),
     )
 
@@ -83,20 +83,44 @@ MEASUREMENTS = (
     ),
     _step("step/0.5B/tree", 300, "55 to 75 ms a row", model=_SMALL, remat="layers"),
     _step("step/0.5B/flat", 300, "55 to 75 ms a row", model=_SMALL, remat="layers", flat=True),
-    _step("step/0.5B/tree/without the kernel", 300, model=_SMALL, remat="layers", attention="rows"),
+    _step("step/0.5B/tree/whole rows", 300, "slower", model=_SMALL, remat="layers", attention="rows"),
+    _step("step/0.5B/tree/conditionals", 300, "slower", model=_SMALL, remat="layers", attention="xla"),
+    _step("step/0.5B/tree/pieces of 256 MB", 300, "slower", model=_SMALL, remat="layers", hardware="1xcpu"),
     _step("step/1.5B/tree", 300, "160 to 210 ms a row", model=_LARGE, remat="layers"),
     _step("step/1.5B/flat", 300, "160 to 210 ms a row", model=_LARGE, remat="layers", flat=True),
     Measurement(
         name="bits/0.5B",
-        seconds=480,
-        run=bits.measured,
+        seconds=420,
+        in_processes=True,
+        run=lambda tiny: bits.measured(_SMALL, tiny=tiny),
         expected="the same parameters after a resume; deterministic operations cost at most a tenth",
     ),
     _step(
-        "step/7B/LoRA", 480, "750 to 900 ms a row; 60 % of the ceiling", model=_7B, lora=16, remat="layers"
+        "step/7B/LoRA",
+        420,
+        "750 to 900 ms a row; 60 % of the ceiling; planned within 10 %",
+        model=_7B,
+        lora=16,
+        remat="layers",
+        planned=True,
     ),
-    _step("step/14B/one device", 540, "1,500 to 2,000 ms a row", model=_14B, recipe="qwen2.5-14b-sft-1xh200"),
-    _step("step/7B/full", 540, "750 to 900 ms a row", model=_7B, remat="layers", lean=True),
+    _step(
+        "step/14B/one device",
+        480,
+        "1,500 to 2,000 ms a row on an H200; planned within 10 %",
+        model=_14B,
+        recipe="qwen2.5-14b-sft-1xh200",
+        planned=True,
+    ),
+    _step(
+        "step/7B/full",
+        480,
+        "750 to 900 ms a row; planned within 10 %",
+        model=_7B,
+        remat="layers",
+        lean=True,
+        planned=True,
+    ),
     *(
         Measurement(
             name=f"simulation/0.5B/rows of {tokens}",
@@ -111,18 +135,21 @@ MEASUREMENTS = (
         seconds=420,
         run=lambda tiny: simulated.peer(_SMALL, "generate", tiny=tiny),
         needs=("torch", "transformers"),
+        in_processes=True,
     ),
     Measurement(
         name="simulation/0.5B/prefix cache, first token only",
         seconds=420,
         run=lambda tiny: simulated.peer(_SMALL, "prefix", tiny=tiny),
         needs=("torch", "transformers"),
+        in_processes=True,
     ),
     Measurement(
         name="step/0.5B/TRL",
         seconds=420,
-        run=lambda tiny: steps.trl(_SMALL, tiny=tiny),
+        run=lambda tiny: simulated.trl(_SMALL, tiny=tiny),
         needs=("torch", "transformers", "trl", "datasets"),
+        in_processes=True,
         prefers=("flash_attn",),
         expected="a quarter of the tree layout's responses a second",
     ),

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import scoring, table
-from benchmarks.accelerator.steps import TINY, WORK
+from benchmarks.accelerator.cases import TINY
+from benchmarks.accelerator.steps import WORK
 from benchmarks.workload import workload
+from socsci_jax.data.prompt_table import PromptTable
 from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.models.catalog import CATALOG
 from socsci_jax.models.config import DecoderConfig
@@ -27,11 +29,15 @@ from socsci_jax.simulation.exact import exact_distributions
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.studies.layouts import STUDY_FIRST
 
+COPIES = 32
+
 
 def ours(model: str, tokens_per_row: int, *, tiny: bool) -> dict[str, Any]:
     """Responses a second, and processor seconds of the thread that prepares and reads 1,000 of them."""
     folder, people = workload(WORK, shape="tiny", source="synthetic", tokenizer=None), 8 if tiny else 400
     requests, tries = scoring.read_requests(folder / f"score-few-{people}.npz")
+    if not tiny:
+        requests = _of_more_people(requests)
     asked = _random_model(folder, shape_of(model, tiny=tiny))
     seconds, host = [], []
     for _ in range(2 if tiny else 4):
@@ -50,14 +56,49 @@ def ours(model: str, tokens_per_row: int, *, tiny: bool) -> dict[str, Any]:
     }
 
 
+def _of_more_people(requests: PromptTable) -> PromptTable:
+    """The requests many times over, each time of people who differ from the others in a token, as in their sixth attribute:
+    a few hundred would last an accelerator for milliseconds."""
+    rng = np.random.default_rng(0)
+    prompts = []
+    for _ in range(COPIES):
+        for prompt in requests.prompts:
+            other = prompt.copy()
+            other[len(other) // 2] = rng.integers(5, 8000)
+            prompts.append(other)
+    shift = np.arange(COPIES)[:, None] * len(requests.prompts)
+    return dataclasses.replace(
+        requests,
+        prompts=prompts,
+        pair_prefix=np.tile(requests.pair_prefix, COPIES),
+        pair_prompt=(requests.pair_prompt + shift).reshape(-1),
+    )
+
+
 def peer(model: str, mode: str, *, tiny: bool) -> dict[str, Any]:
     """What `transformers` gives for the same requests, its batch as large as is usual on the device."""
     folder, people = peer_folder(model, tiny=tiny), 8 if tiny else 400
-    on_cpu = jax.default_backend() == "cpu"
-    options = ["--dtype", "float32" if on_cpu else "bfloat16", "--device", "cpu" if on_cpu else "cuda"]
-    options += ["--batch-size", 16 if on_cpu else 64, "--repeats", 1 if tiny else 3, "--modes", mode]
+    options = [*peer_device(), "--repeats", 1 if tiny else 3, "--modes", mode]
+    options += ["--batch-size", 16 if tiny else 64]
     data = folder.parent / f"score-few-{people}.npz"
     return table.peer(sys.executable, "score.py", "--model", folder, "--data", data, *options)
+
+
+def trl(model: str, *, tiny: bool) -> dict[str, Any]:
+    """TRL's SFTTrainer on the same prompts, set up as for GPUs: bfloat16, flash attention if it is installed."""
+    folder = peer_folder(model, tiny=tiny)
+    options = [*peer_device(), "--gradient-checkpointing", "--mode", "trl"]
+    options += ["--batch-size", 4 if tiny else 16, "--steps", 2 if tiny else 10]
+    data = ["--model", folder, "--data", folder.parent / "train.npz"]
+    return table.peer(sys.executable, "train.py", *data, *options)
+
+
+def peer_device() -> list[str]:
+    """What the peers compute on, asked without taking any of its memory."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    return ["--dtype", "bfloat16" if cuda else "float32", "--device", "cuda" if cuda else "cpu"]
 
 
 def peer_folder(model: str, *, tiny: bool) -> Path:

@@ -4,187 +4,168 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from benchmarks.accelerator import planned, profiles
+from benchmarks.accelerator.cases import Case, config_of, recipe_of
+from benchmarks.accelerator.child import failure
 from benchmarks.workload import workload
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
-from socsci_jax.models.attention_choice import CHOICE
-from socsci_jax.models.catalog import CATALOG
+from socsci_jax.data.shards import TreeShards
+from socsci_jax.data.tokenizer_loading import load_tokenizer
+from socsci_jax.models.attention_choice import CHOICE, Heads, attention_for
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
 from socsci_jax.training.flops import step_flops
+from socsci_jax.training.inputs import load_inputs
 from socsci_jax.training.optimizer import make_optimizer
-from socsci_jax.training.prepare import Prepared, prepare
 from socsci_jax.training.program import step_program
 from socsci_jax.training.recipe import Recipe
-from socsci_jax.training.recipe_files import load_recipe, parse_recipe
 from socsci_jax.training.start import first_state, start_params
 
 WORK = Path("runs/benchmarks")
-WARMUP, TIMED = 2, 8
-# Instead of a published shape where only the way is tried.
-TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": 8192}
-TINY |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Case:
-    """One step: a row of 8,192 tokens, unless a recipe of the project says otherwise."""
-
-    model: str
-    remat: str = "none"
-    lora: int = 0
-    flat: bool = False  # nothing is shared: a tree a person
-    lean: bool = False  # as the recipe for one device has it: bfloat16 throughout, factored second moment
-    attention: str = ""  # another way than the device's own
-    recipe: str = ""
+WARMUP, TIMED, PROFILED = 2, 8, 2
 
 
 def measured(case: Case, *, tiny: bool) -> dict[str, Any]:
-    """Milliseconds a step, tokens and responses a second, share of the peak's formula, and bytes at the peak."""
+    """Milliseconds a step, tokens and responses a second, share of the peak's formula, bytes at the peak, and where the
+    time goes."""
     if case.attention:
         os.environ[CHOICE] = case.attention
-    prepared, recipe, config = case_of(case, tiny=tiny)
-    plan, source = planned(prepared, recipe, case, steps=WARMUP + (2 if tiny else TIMED))
-    taken = take(recipe, config, source)
-    timed = float(np.median(taken.seconds[WARMUP:]))
-    responses = np.mean([_responses(prepared, plan, step) for step in range(WARMUP, len(taken.seconds))])
-    tokens = recipe.batch.rows * recipe.batch.tokens_per_row
-    statistics = jax.devices()[0].memory_stats() or {}
+    folder = workload(WORK, shape="tiny", source="synthetic", tokenizer=None)
+    recipe = recipe_of(case, folder, tiny=tiny)
+    config = config_of(case, recipe, tiny=tiny)
+    shards = load_inputs(recipe).shards(load_tokenizer(folder / "tokenizer"))
+    timed = 2 if tiny else TIMED
+    plan, source = planned_rows(shards, recipe, case, steps=WARMUP + timed + PROFILED)
+    taken, same_bits = _taken(recipe, config, source)
+    responses = np.mean([_responses(shards, plan, step) for step in range(WARMUP, WARMUP + timed)])
+    flops = step_flops(recipe, config, plan.shape, keys=_keys(source))
     return {
-        "ms_per_row": timed * 1e3 / recipe.batch.rows,
-        "tokens_per_second": tokens / timed,
-        "responses_per_second": responses / timed,
-        "tflops_by_formula": step_flops(recipe, config, plan.shape, keys=_keys(source)) / timed / 1e12,
-        "first_step_seconds": taken.seconds[0],
-        "peak_bytes": statistics.get("peak_bytes_in_use"),
-        **({"planned_bytes": _planned_bytes(case.recipe)} if case.recipe else {}),
+        "ms_per_row": taken.seconds * 1e3,
+        "tokens_per_second": recipe.batch.tokens_per_row / taken.seconds,
+        "responses_per_second": responses / taken.seconds,
+        "tflops_by_formula": flops / taken.seconds / 1e12,
+        "attention": attention_for(Heads.of(config, recipe.model.compute_dtype)).name,
+        "same_bits": same_bits,
+        "compile_seconds": taken.compile_seconds,
+        "begun_bytes": taken.begun_bytes,
+        "peak_bytes": _peak_bytes(),
+        "program_bytes": taken.program_bytes,
+        **({"planned_bytes": planned.peak_of(case, plan.shape, folder, tiny=tiny)} if case.planned else {}),
         "losses": taken.losses,
+        "profile": taken.profile,
     }
+
+
+def _taken(recipe: Recipe, config: DecoderConfig, source: PlannedRows) -> tuple[Taken, bool | str]:
+    """With the promise of the same bits if its program can be compiled and run here, else without, and why."""
+    try:
+        return take(recipe, config, source), recipe.same_bits
+    except Exception as error:
+        told = failure(error)
+        if not recipe.same_bits or "failed" not in told:
+            raise
+    without = recipe.model_copy(update={"same_bits": False})
+    return take(without, config, source), f"given up: {told['failed'][:300]}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Taken:
-    """Some steps from the seed's start: the parameters after them, the loss and the seconds of each."""
+    """Some steps from the seed's start: the parameters after them, the losses, seconds of a step once it is warm.
+
+    `begun_bytes` is the device's peak before the first step is compiled, `program_bytes` the compiler's own account; None
+    where the device does not say.
+    """
 
     params: Any
     losses: list[float]
-    seconds: list[float]
+    seconds: float
+    compile_seconds: float
+    begun_bytes: int | None
+    program_bytes: int | None
+    profile: list[tuple[str, float, float]]
 
 
-def take(recipe: Recipe, config: DecoderConfig, source: PlannedRows) -> Taken:
-    """Takes every step of the source on one device, as training does, waiting for each."""
+def take(recipe: Recipe, config: DecoderConfig, source: PlannedRows, *, profiled: int = PROFILED) -> Taken:
+    """Takes every step of the source on one device: some to warm up, most without waiting in between, the last `profiled`
+    of them watched."""
     mesh = make_mesh(data=1, fsdp=1, tensor=1, devices=jax.devices()[:1])
     optimizer = make_optimizer(recipe.optimizer, total_steps=1000)
-    step = step_program(recipe, config, optimizer)
-    losses, seconds = [], []
+    sharding = micro_batch_sharding(mesh, rows=recipe.batch.rows)
+    losses = []
     with jax.set_mesh(mesh):
         start = start_params(recipe, config, mesh)
         state = first_state(recipe, config, optimizer, mesh, start)
         frozen = start if config.adapter is not None else None
         del start
-        begun = time.perf_counter()
-        for arrays in _batches(source, mesh, recipe):
-            state, metrics = step(state, arrays, frozen)
-            losses.append(float(metrics["loss"]))
-            seconds.append(time.perf_counter() - begun)
+        batches = jax.block_until_ready(
+            [jax.device_put(source[step], sharding) for step in range(len(source))]
+        )
+        begun_bytes, begun = _peak_bytes(), time.perf_counter()
+        step = step_program(recipe, config, optimizer).lower(state, batches[0], frozen).compile()
+        compile_seconds = time.perf_counter() - begun
+
+        def run(some: list[dict[str, jax.Array]]) -> float:
+            nonlocal state
             begun = time.perf_counter()
-    return Taken(state.params, losses, seconds)
+            for arrays in some:
+                state, metrics = step(state, arrays, frozen)
+                losses.append(metrics["loss"])
+            jax.block_until_ready(state)
+            return (time.perf_counter() - begun) / len(some)
 
-
-def case_of(case: Case, *, tiny: bool) -> tuple[Prepared, Recipe, DecoderConfig]:
-    """The data of the workload, the recipe of the case, and the decoder's shape."""
-    folder = workload(WORK, shape="tiny", source="synthetic", tokenizer=None)
-    prepared = prepare(_data_recipe(folder, tokens=1024 if tiny else 8192))
-    recipe = _recipe(case, folder, tokens=1024 if tiny else 8192)
-    config = CATALOG[case.model]
-    if tiny:
-        config = dataclasses.replace(config, **TINY)
-    return prepared, recipe, dataclasses.replace(config, adapter=recipe.adapter)
-
-
-def _data_recipe(folder: Path, *, tokens: int) -> Recipe:
-    return parse_recipe(
-        {
-            "name": "accelerator",
-            "hardware": "1xcpu",
-            "output": str(folder / "runs" / f"accelerator-{tokens}"),
-            "model": {"init_from": str(folder / "model")},
-            "data": {"store": str(folder / "store"), "split": "main"},
-            "batch": {"rows": 1, "tokens_per_row": tokens, "branches_per_tree": 64},
-            "optimizer": {"epochs": 1, "learning_rate": 1e-5},
-            "checkpoints": {"every_steps": 1_000_000},
-        },
-        where="benchmark",
+        last = len(batches) - profiled
+        run(batches[:WARMUP])
+        seconds = run(batches[WARMUP:last])
+        profile = profiles.of(lambda: run(batches[last:]), times=profiled) if profiled else []
+    return Taken(
+        state.params,
+        [float(loss) for loss in losses],
+        seconds,
+        compile_seconds,
+        begun_bytes,
+        _account(step),
+        profile,
     )
 
 
-def _recipe(case: Case, folder: Path, *, tokens: int) -> Recipe:
-    """With the start `random`: its shape is given apart."""
-    if case.recipe:
-        given = load_recipe(Path("recipes") / f"{case.recipe}.yaml", [f"batch.tokens_per_row={tokens}"])
-    else:
-        lean = {"param_dtype": "bfloat16", "gradient_dtype": "bfloat16", "stochastic_rounding": True}
-        frozen = {"param_dtype": "bfloat16"}
-        model = {"compute_dtype": "bfloat16", "remat": case.remat}
-        model |= lean if case.lean else frozen if case.lora else {}
-        optimizer = {"second_moment": "factored", "momentum_dtype": "bfloat16"} if case.lean else {}
-        base = _data_recipe(folder, tokens=tokens).model_dump(mode="json", exclude_none=True)
-        base["model"] |= model
-        base["optimizer"] |= optimizer
-        base |= {"lora": {"rank": case.lora, "alpha": 2 * case.lora}} if case.lora else {}
-        given = parse_recipe(base, where="benchmark")
-    batch = given.batch.model_copy(update={"rows": 1, "micro_batches": 1})
-    return given.model_copy(
-        update={"model": given.model.model_copy(update={"init_from": "random"}), "batch": batch}
-    )
+def _peak_bytes() -> int | None:
+    return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
-def planned(prepared: Prepared, recipe: Recipe, case: Case, *, steps: int) -> tuple[BatchPlan, PlannedRows]:
+def _account(step: jax.stages.Compiled) -> int | None:
+    """The bytes that the compiler says the program holds at its peak."""
+    said = step.memory_analysis()
+    if said is None:
+        return None
+    new = said.output_size_in_bytes - said.alias_size_in_bytes
+    return int(said.argument_size_in_bytes + said.temp_size_in_bytes + new)
+
+
+def planned_rows(
+    shards: TreeShards, recipe: Recipe, case: Case, *, steps: int
+) -> tuple[BatchPlan, PlannedRows]:
     batch = recipe.batch
     plan = BatchPlan(
-        prepared.shards.lengths.plain,
+        shards.lengths.plain,
         rows=batch.rows,
         tokens_per_row=batch.tokens_per_row,
         branches_per_tree=1 if case.flat else batch.branches_per_tree,
         seed=0,
     )
-    return plan, PlannedRows(prepared.shards, plan, steps=steps, micro_batches=1, own=slice(0, batch.rows))
+    return plan, PlannedRows(shards, plan, steps=steps, micro_batches=1, own=slice(0, batch.rows))
 
 
-def _batches(source: PlannedRows, mesh: jax.sharding.Mesh, recipe: Recipe) -> Iterator[dict[str, jax.Array]]:
-    sharding = micro_batch_sharding(mesh, rows=recipe.batch.rows)
-    for step in range(len(source)):
-        yield jax.device_put(source[step], sharding)
-
-
-def _responses(prepared: Prepared, plan: BatchPlan, step: int) -> int:
-    of_branch = prepared.shards.branch_index["responses"].to_numpy()
+def _responses(shards: TreeShards, plan: BatchPlan, step: int) -> int:
+    of_branch = shards.branch_index["responses"].to_numpy()
     return sum(int(of_branch[row.branch].sum()) for row in plan.batch(step))
-
-
-def _planned_bytes(recipe: str) -> int:
-    """What `plan` says that the recipe holds at its peak, from processors alone."""
-    code = (
-        "from socsci_jax.feasibility.plan import make_plan, simulate_devices; "
-        "from socsci_jax.training.recipe_files import load_recipe; "
-        f"recipe = load_recipe('recipes/{recipe}.yaml'); simulate_devices(recipe.machine.devices); "
-        "print(make_plan(recipe, recipe.machine).memory.peak)"
-    )
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    return int(done.stdout.split()[-1])
 
 
 def _keys(source: PlannedRows) -> float:
@@ -192,16 +173,3 @@ def _keys(source: PlannedRows) -> float:
     end = source[0]["end"].reshape(-1, source[0]["end"].shape[-1])
     seen = np.maximum(end - np.arange(end.shape[-1]), 0)
     return float(seen.sum() / end.size)
-
-
-def trl(model: str, *, tiny: bool) -> dict[str, Any]:
-    """TRL's SFTTrainer on the same prompts, set up as for GPUs: bfloat16, flash attention if it is installed."""
-    from benchmarks.accelerator.simulated import peer_folder
-    from benchmarks.table import peer
-
-    folder = peer_folder(model, tiny=tiny)
-    dtype, device = ("float32", "cpu") if jax.default_backend() == "cpu" else ("bfloat16", "cuda")
-    options = ["--dtype", dtype, "--device", device, "--gradient-checkpointing"]
-    options += ["--batch-size", 4 if tiny else 16, "--steps", 2 if tiny else 10]
-    data = ["--model", folder, "--data", folder.parent / "train.npz"]
-    return peer(sys.executable, "train.py", *data, *options, "--mode", "trl")

@@ -20,6 +20,7 @@ from train import (
     PADDING_ID,
     Ragged,
     attention_mask,
+    device_name,
     load_model,
     pad,
     peak_rss_mb,
@@ -292,6 +293,7 @@ def main() -> None:
         result = {
             "peer": "transformers",
             "mode": mode,
+            "device": device_name(),
             "dtype": arguments.dtype,
             "batch_size": arguments.batch_size,
             "threads": arguments.threads,

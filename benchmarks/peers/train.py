@@ -95,6 +95,16 @@ def load_model(folder: str, *, dtype: str) -> PreTrainedModel:
     return model.to(torch.get_default_device())
 
 
+def wait_for_device() -> None:
+    """A GPU computes while the host goes on; a clock must not."""
+    if torch.get_default_device().type == "cuda":
+        torch.cuda.synchronize()
+
+
+def device_name() -> str:
+    return torch.cuda.get_device_name() if torch.get_default_device().type == "cuda" else "cpu"
+
+
 def attention_of(model: PreTrainedModel) -> str:
     return model.config._attn_implementation
 
@@ -173,6 +183,7 @@ def train_with_loop(
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        wait_for_device()
         step_seconds.append(time.perf_counter() - start)
         losses.append(loss.item())
     return Measurement(
@@ -190,6 +201,7 @@ class StepClock(transformers.TrainerCallback):
         self.times.append(time.perf_counter())
 
     def on_step_end(self, *args, **kwargs) -> None:
+        wait_for_device()
         self.times.append(time.perf_counter())
 
 
@@ -325,6 +337,7 @@ def main() -> None:
     result = {
         "peer": "trl" if arguments.mode == "trl" else "transformers",
         "mode": arguments.mode,
+        "device": device_name(),
         "dtype": arguments.dtype,
         "batch_size": arguments.batch_size,
         "steps": len(measurement.step_seconds),

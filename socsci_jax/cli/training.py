@@ -122,6 +122,31 @@ def plan_command(
         raise typer.Exit(1)
 
 
+@app.command("same-bits")
+def same_bits_command(
+    recipe: Annotated[Path, typer.Argument(help=RECIPE)],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe, for instance batch.rows=1.")
+    ] = None,
+) -> None:
+    """Say whether a resumed run has the same bits as one that never stopped, on this machine's devices.
+
+    Steps of the recipe are taken from random weights on invented rows, by two processes one after the other that compile
+    anew; then both again without the recipe's `same_bits`. Exit status 1 says that the bits differ with it.
+    """
+    from socsci_jax.feasibility.same_bits import same_bits
+    from socsci_jax.training.recipe_files import load_recipe
+
+    found = same_bits(load_recipe(recipe, overrides or ()))
+    say(f"on {found[True].device}:")
+    for promised, of in found.items():
+        bits = "the same bits" if of.same else "different bits"
+        say(f"  same_bits: {str(promised).lower()}: {bits}, {of.seconds * 1e3:.1f} ms a step")
+    say(f"the promise costs {found[True].seconds / found[False].seconds - 1:+.0%} of a step's time")
+    if not found[True].same:
+        raise typer.Exit(1)
+
+
 @app.command(cls=ManyValues)
 def sweep(
     recipe: Annotated[Path, typer.Argument(help=RECIPE)],

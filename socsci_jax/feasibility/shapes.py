@@ -81,18 +81,7 @@ def assumed_row(recipe: Recipe) -> RowShape:
 
 def data_and_config(recipe: Recipe) -> tuple[DataStatistics | None, DecoderConfig, list[str]]:
     """Statistics of the data if store and tokenizer are here, the decoder's shape, and what had to be assumed."""
-    start = recipe.model.init_from
-    if start == "random":
-        config = random_config(recipe.model, vocab_size=recipe.model.vocab_size)
-    elif folder := folder_at_hand(start, needs="config.json"):
-        config = parse_config(read_config_json(folder), where=str(folder))
-    elif start in CATALOG:
-        config = CATALOG[start]
-    else:
-        raise InputError(
-            f"{recipe.name}: the shape of {start} is not known here; give model.init_from=FOLDER with its config.json, or "
-            f"one of {', '.join(CATALOG)}."
-        )
+    config = decoder_config(recipe)
     missing = _missing(recipe)
     if missing is not None:
         return (
@@ -103,9 +92,24 @@ def data_and_config(recipe: Recipe) -> tuple[DataStatistics | None, DecoderConfi
             ],
         )
     data, vocab_size = _measure_data(recipe)
-    if start == "random":
+    if recipe.model.init_from == "random":
         config = random_config(recipe.model, vocab_size=vocab_size)
     return data, config, []
+
+
+def decoder_config(recipe: Recipe) -> DecoderConfig:
+    """The shape that the recipe starts from, without its weights; raises InputError if it is not known here."""
+    start = recipe.model.init_from
+    if start == "random":
+        return random_config(recipe.model, vocab_size=recipe.model.vocab_size)
+    if folder := folder_at_hand(start, needs="config.json"):
+        return parse_config(read_config_json(folder), where=str(folder))
+    if start in CATALOG:
+        return CATALOG[start]
+    raise InputError(
+        f"{recipe.name}: the shape of {start} is not known here; give model.init_from=FOLDER with its config.json, or "
+        f"one of {', '.join(CATALOG)}."
+    )
 
 
 def _missing(recipe: Recipe) -> str | None:

@@ -4,7 +4,8 @@ The rule and the letters are those of `attention.py`: token j is seen by token i
 the grid are the pairs of a block of queries and a block of keys of which any is seen, prefetched as scalars, so that
 nothing else is read or computed; their number is known when it runs.  A step computes S query heads that share keys,
 and scores lie as [keys, heads and queries]: what there is one of for each query is a row, and no vector is turned.
-Online softmax and the two passes of the derivative as in Dao 2023 (FlashAttention-2).
+Online softmax and the two passes of the derivative as in Dao 2023 (FlashAttention-2).  The kernels themselves are in
+`attention_tpu_kernels.py`.
 """
 
 from __future__ import annotations
@@ -19,20 +20,26 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from socsci_jax.models.attention_gpu import sight_of_blocks
+from socsci_jax.models.attention_tpu_kernels import (
+    BLOCK,
+    bits_of,
+    forward_kernel,
+    keys_gradient_kernel,
+    of_pair,
+    queries_gradient_kernel,
+)
 
-# Tokens of a block, and the most heads of a step: a step costs a third of a microsecond besides what it computes, and
-# its scores, [256, 8 x 256] in float32, are 2 MB of the 16 MB that a kernel may take.
-BLOCK = 256
+# The most query heads of a step: a step costs a third of a microsecond besides what it computes, and its scores,
+# [256, 8 x 256] in float32, are 2 MB of the 16 MB that a kernel may take.
 HEADS = 8
 MOST_FEATURES = 256
-MASKED = -1e30
 
 
 class Pairs(NamedTuple):
     """Which blocks of keys each block of queries sees, as two lists of pairs; the same in every layer.
 
     at[C,1,BLOCK] and end[B,BLOCK,1] of all rows' blocks, counted from the first row's first token.  A pair is one number
-    (`_of_pair`); by_queries[P] is in the order of the blocks of queries, by_keys[P] of keys, each of which has a pair at
+    (`of_pair`); by_queries[P] is in the order of the blocks of queries, by_keys[P] of keys, each of which has a pair at
     least; of either list the first query_pairs[1] and key_pairs[1] count.
     """
 
@@ -72,22 +79,7 @@ def _pair_numbers(sees: jax.Array, whole: jax.Array) -> jax.Array:
     g, c, b = sees.shape
     row = jnp.arange(g)[:, None, None]
     queries, keys = row * c + jnp.arange(c)[:, None], row * b + jnp.arange(b)
-    return (queries << (_bits(g * b) + 1) | keys << 1 | ~whole).astype(jnp.int32)
-
-
-def _bits(blocks_of_keys: int) -> int:
-    return max(1, (blocks_of_keys - 1).bit_length())
-
-
-class _Pair(NamedTuple):
-    queries: Any
-    keys: Any
-    hides: Any
-
-
-def _of_pair(number: Any, blocks_of_keys: int) -> _Pair:
-    bits = _bits(blocks_of_keys)
-    return _Pair(number >> (bits + 1), (number >> 1) & ((1 << bits) - 1), (number & 1) == 1)
+    return (queries << (bits_of(g * b) + 1) | keys << 1 | ~whole).astype(jnp.int32)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -104,7 +96,7 @@ def kernel_attention(
 def _forward(q, k, v, see: Pairs, interpret: bool):
     grid = _Grid(q, k, see, interpret)
     mixed, normalizer = grid.by_queries(
-        _forward_kernel,
+        forward_kernel,
         [grid.queries(q), grid.keys(k), grid.keys(v), grid.at, grid.end],
         results=[grid.of_queries_turned(q.dtype), grid.of_numbers()],
         scratch=[(1, grid.width), (1, grid.width), (q.shape[-1], grid.width)],
@@ -129,13 +121,13 @@ def _backward(interpret: bool, saved, cotangent):
         grid.end,
     ]
     (to_q,) = grid.by_queries(
-        _queries_gradient_kernel,
+        queries_gradient_kernel,
         operands,
         results=[grid.of_queries_turned(q.dtype)],
         scratch=[(q.shape[-1], grid.width)],
     )
     to_k, to_v = grid.by_keys(
-        _keys_gradient_kernel,
+        keys_gradient_kernel,
         operands,
         results=[grid.of_keys(k.dtype), grid.of_keys(v.dtype)],
         scratch=[(BLOCK, q.shape[-1])] * 2,
@@ -227,7 +219,7 @@ class _Grid:
             def index(*step):
                 *step, listed = step
                 group, p, head = place(*step)
-                pair = _of_pair(listed[p], self.key_blocks)
+                pair = of_pair(listed[p], self.key_blocks)
                 of_keys = operand.cut in ("keys", "end")
                 block = pair.keys if of_keys else pair.queries
                 outer = () if operand.cut in ("at", "end") else (head if of_keys else group,)
@@ -249,126 +241,8 @@ class _Grid:
                 dimension_semantics=("parallel", *["arbitrary"] * (len(grid) - 1))
             ),
             interpret=self.interpret,
-            name=f"tree_attention{kernel.__name__.removesuffix('_kernel')}",
+            name=f"tree_attention_{kernel.__name__.removesuffix('_kernel')}",
         )(listed, *(x.array for x in operands))
-
-
-def _step(listed, blocks_of_keys: int, which: str) -> tuple[_Pair, Any, Any]:
-    """This step's pair, and whether it is the first and the last of its block of queries (or keys)."""
-    p, count = pl.program_id(1), pl.num_programs(1)
-
-    def block(at):
-        return getattr(_of_pair(listed[at], blocks_of_keys), which)
-
-    pair = _of_pair(listed[p], blocks_of_keys)
-    here = getattr(pair, which)
-    first = (p == 0) | (block(jnp.maximum(p - 1, 0)) != here)
-    last = (p == count - 1) | (block(jnp.minimum(p + 1, count - 1)) != here)
-    return pair, first, last
-
-
-def _forward_kernel(
-    listed, q, k, v, at, end, mixed, normalizer, highest, total, sums, *, blocks_of_keys: int, scale: float
-):
-    pair, first, last = _step(listed, blocks_of_keys, "queries")
-
-    @pl.when(first)
-    def _():
-        highest[...] = jnp.full(highest.shape, MASKED, jnp.float32)
-        total[...] = jnp.zeros(total.shape, jnp.float32)
-        sums[...] = jnp.zeros(sums.shape, jnp.float32)
-
-    def attend(mask: bool):
-        scores = _dot(k[...], q[...], (1, 1)) * scale
-        if mask:
-            seen = _seen(pair.keys, at[...], end[...])
-            scores = jnp.where(seen, scores, MASKED)
-        now = jnp.maximum(highest[...], scores.max(0, keepdims=True))
-        weights = jnp.exp(scores - now)
-        if mask:
-            weights = jnp.where(seen, weights, 0.0)
-        before = jnp.exp(highest[...] - now)
-        highest[...] = now
-        total[...] = total[...] * before + weights.sum(0, keepdims=True)
-        sums[...] = sums[...] * before + _dot(v[...], weights.astype(v.dtype), (0, 0))
-
-    _with_or_without_mask(pair, attend)
-
-    @pl.when(last)
-    def _():
-        whole = jnp.maximum(total[...], jnp.finfo(jnp.float32).tiny)  # of a query that sees nothing
-        mixed[...] = (sums[...] / whole).astype(mixed.dtype)
-        normalizer[...] = highest[...] + jnp.log(whole)
-
-
-def _queries_gradient_kernel(
-    listed, q, k, v, to_mixed, norm, inner, at, end, to_q, gradient, *, blocks_of_keys: int, scale: float
-):
-    pair, first, last = _step(listed, blocks_of_keys, "queries")
-
-    @pl.when(first)
-    def _():
-        gradient[...] = jnp.zeros(gradient.shape, jnp.float32)
-
-    def add(mask: bool):
-        weights = _weights(q, k, norm, at, end, pair.keys, scale, mask)
-        to_scores = weights * (_dot(v[...], to_mixed[...], (1, 1)) - inner[...])
-        gradient[...] += _dot(k[...], to_scores.astype(k.dtype), (0, 0))
-
-    _with_or_without_mask(pair, add)
-
-    @pl.when(last)
-    def _():
-        to_q[...] = (gradient[...] * scale).astype(to_q.dtype)
-
-
-def _keys_gradient_kernel(
-    listed, q, k, v, to_mixed, norm, inner, at, end, to_k, to_v, to_keys, to_values,
-    *, blocks_of_keys: int, scale: float,
-):  # fmt: skip
-    """Query heads that share the keys, and blocks of queries, follow each other: no sum depends on an order."""
-    pair, first, last = _step(listed, blocks_of_keys, "keys")
-
-    @pl.when(first & (pl.program_id(2) == 0))
-    def _():
-        to_keys[...] = jnp.zeros(to_keys.shape, jnp.float32)
-        to_values[...] = jnp.zeros(to_values.shape, jnp.float32)
-
-    def add(mask: bool):
-        weights = _weights(q, k, norm, at, end, pair.keys, scale, mask)
-        to_scores = weights * (_dot(v[...], to_mixed[...], (1, 1)) - inner[...])
-        to_keys[...] += _dot(to_scores.astype(q.dtype), q[...], (1, 0))
-        to_values[...] += _dot(weights.astype(q.dtype), to_mixed[...], (1, 0))
-
-    _with_or_without_mask(pair, add)
-
-    @pl.when(last & (pl.program_id(2) == pl.num_programs(2) - 1))
-    def _():
-        to_k[...] = (to_keys[...] * scale).astype(to_k.dtype)
-        to_v[...] = to_values[...].astype(to_v.dtype)
-
-
-def _with_or_without_mask(pair: _Pair, compute) -> None:
-    pl.when(pair.hides)(lambda: compute(True))
-    pl.when(~pair.hides)(lambda: compute(False))
-
-
-def _weights(q, k, norm, at, end, keys, scale: float, mask: bool):
-    """[keys, heads and queries], once the normalizer of a whole row is known."""
-    weights = jnp.exp(_dot(k[...], q[...], (1, 1)) * scale - norm[...])
-    return jnp.where(_seen(keys, at[...], end[...]), weights, 0.0) if mask else weights
-
-
-def _seen(keys, at, end):
-    j = keys * BLOCK + jax.lax.broadcasted_iota(jnp.int32, (BLOCK, at.shape[1]), 0)
-    return (j <= at) & (at < end)
-
-
-def _dot(a, b, contracted: tuple[int, int]):
-    # Float32 in full: a TPU would multiply it as bfloat16.
-    precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
-    dimensions = (((contracted[0],), (contracted[1],)), ((), ()))
-    return jax.lax.dot_general(a, b, dimensions, precision=precision, preferred_element_type=jnp.float32)
 
 
 def _padded(x: jax.Array, axis: int, **mode: Any) -> jax.Array:

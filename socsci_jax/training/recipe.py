@@ -59,7 +59,7 @@ class Recipe(Block):
     """Seed of the start, the order of the data and everything else that is drawn."""
     same_bits: bool = True
     """On GPUs: a run that was stopped and resumed has the bits of one that was not, at some cost of speed; elsewhere it has
-    them anyway.  `python -m benchmarks.accelerator --only bits` measures both on a machine."""
+    them anyway.  `socsci-jax same-bits RECIPE` says whether it holds on a machine, and what it costs there."""
     model: ModelConfig
     data: DataConfig
     objective: ObjectiveConfig = ObjectiveConfig()
