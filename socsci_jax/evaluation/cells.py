@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -86,76 +86,58 @@ class PredictionIndex:
         What is predicted of alternatives is kept apart, and the rest is renormalized over the levels.
         """
         exact, drawn = self._exact.get(item_id), self._draws.get(item_id)
-        beside = alternatives_of(item.scale, answers, exact=exact, drawn=drawn)
+        alternatives = alternatives_of(item.scale, answers, exact=exact, drawn=drawn)
         outside = list(map(float, item.scale.alternatives))
         if outside:
             answers = answers.filter(~pl.col("value").is_in(outside))
         levels = np.asarray(item.scale.levels)
         codes = level_codes(answers["value"].to_numpy(), levels)
         on_scale = codes >= 0
-        off_scale = int((~on_scale).sum())
-        if off_scale:
+        if not on_scale.all():
             answers, codes = answers.filter(pl.Series(on_scale)), codes[on_scale]
         people = answers["participant_id"].to_list()
 
-        rows = np.full(codes.size, -1)
-        if exact is not None:
-            dense = self._probs.dense(self._exact.place[item_id], levels)
-            # A row that gives all to alternatives says nothing of the levels.
-            row_of = {p: row for row, p in enumerate(exact["participant_id"]) if np.isfinite(dense[row, 0])}
-            everybody = row_of.pop(None, -1)
-            rows = np.array([row_of.get(person, everybody) for person in people], dtype=int)
-
-        own: list[list[int] | None] = [None] * codes.size
-        anonymous: list[int] = []
-        if drawn is not None:
-            draws_of: dict[str | None, list[int]] = {}
-            drawn = drawn.filter(pl.col("value").is_in(outside).not_().fill_null(True))
-            drawn_codes = level_codes(drawn["value"].fill_null(float("nan")).to_numpy(), levels)
-            for person, code in zip(drawn["participant_id"], drawn_codes.tolist(), strict=True):
-                draws_of.setdefault(person, []).append(code)
-            anonymous = draws_of.pop(None, [])
-            own = [draws_of.get(person) for person in people]
-
-        covered = (rows >= 0) | np.array([bool(anonymous) or d is not None for d in own], dtype=bool)
+        probs_nl = self._probs_of(item_id, exact, people, levels)
+        has_probs = np.isfinite(probs_nl[:, 0])
+        draws = _Draws.read(drawn, levels, outside=outside)
+        covered = has_probs | draws.are_for(people)
         if not covered.any():
             return None
         kept = np.flatnonzero(covered)
-        rows = rows[kept]
-        personal = [own[i] for i in kept]
-        distinct = {person: draws for person, draws in zip(people, own, strict=True) if draws is not None}
-        made = [code for draws in distinct.values() for code in draws] + anonymous
-
-        probs = None
-        mass = float("nan")
-        if exact is not None and (rows >= 0).all():
-            probs = dense[rows]
-            masses = exact["mass_on_levels"].drop_nulls()
-            mass = cast(float, masses.mean()) if len(masses) else float("nan")
-        shares, sampled = None, None
-        if made:
-            fallback = _shares(anonymous, levels.size)
-            shares = np.stack([_shares(d, levels.size) if d is not None else fallback for d in personal])
-            first = [d[0] for d in personal if d is not None]
-            sampled = np.array([c for c in (first or anonymous) if c >= 0], dtype=int)
+        kept_people = tuple(people[i] for i in kept)
+        exact = exact if has_probs[kept].all() else None
+        made = draws.made_for(people)
         return Cell(
             item_id=item_id,
             item=item,
             levels_l=levels,
             codes_n=codes[kept],
-            people_n=tuple(people[i] for i in kept),
+            people_n=kept_people,
             weights_n=weights_of(answers, kept),
-            probs_nl=probs,
-            draws_nl=shares,
-            sampled=sampled,
+            probs_nl=None if exact is None else probs_nl[kept],
+            draws_nl=draws.shares(kept_people, levels.size) if made else None,
+            sampled=draws.one_each(kept_people) if made else None,
             draws=len(made),
             draws_valid=sum(code >= 0 for code in made),
-            mass_on_levels=mass,
+            mass_on_levels=_mean_mass(exact),
             answers_without_prediction=int((~covered).sum()),
-            answers_off_scale=off_scale,
-            alternatives=beside,
+            answers_off_scale=int((~on_scale).sum()),
+            alternatives=alternatives,
             are_shares="share" in answers.columns and bool(answers["share"].any()),
         )
+
+    def _probs_of(
+        self, item_id: str, exact: pl.DataFrame | None, people: list[str], levels: np.ndarray
+    ) -> np.ndarray:
+        """Probabilities of each person's answer [N, L]; NaN where there are none for the person, nor for everybody."""
+        if exact is None:
+            return np.full((len(people), levels.size), np.nan)
+        dense = self._probs.dense(self._exact.place[item_id], levels)
+        # A row that gives all to alternatives says nothing of the levels.
+        row_of = {p: row for row, p in enumerate(exact["participant_id"]) if np.isfinite(dense[row, 0])}
+        everybody = row_of.pop(None, -1)
+        rows = np.array([row_of.get(person, everybody) for person in people], dtype=int)
+        return np.where((rows >= 0)[:, None], dense[rows], np.nan)
 
     def of_people(self, cell: Cell) -> np.ndarray | None:
         """What these predictions say of everybody in a cell [N, L]; None unless of everybody."""
@@ -229,6 +211,53 @@ def weights_of(answers: pl.DataFrame, kept: np.ndarray) -> np.ndarray | None:
     weights = answers["weight"].to_numpy()[kept]
     known = np.isfinite(weights) & (weights > 0)
     return np.where(known, weights, 0.0) if known.any() else None
+
+
+def _mean_mass(exact: pl.DataFrame | None) -> float:
+    """Mean mass that a model gave to the levels; NaN where it is not known."""
+    masses = None if exact is None else exact["mass_on_levels"].drop_nulls()
+    return cast(float, masses.mean()) if masses is not None and len(masses) else float("nan")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Draws:
+    """An item's draws as level codes (-1: no level), those for named people and those for nobody in particular."""
+
+    own: Mapping[str | None, list[int]]
+    anonymous: list[int]
+
+    @classmethod
+    def read(cls, drawn: pl.DataFrame | None, levels: np.ndarray, *, outside: list[float]) -> _Draws:
+        """The draws of these rows; those of alternatives (`outside`) are left to `alternatives_of`."""
+        if drawn is None:
+            return cls({}, [])
+        drawn = drawn.filter(pl.col("value").is_in(outside).not_().fill_null(True))
+        codes = level_codes(drawn["value"].fill_null(float("nan")).to_numpy(), levels)
+        own: dict[str | None, list[int]] = {}
+        for person, code in zip(drawn["participant_id"], codes.tolist(), strict=True):
+            own.setdefault(person, []).append(code)
+        anonymous = own.pop(None, [])
+        return cls(own, anonymous)
+
+    def are_for(self, people: Sequence[str]) -> np.ndarray:
+        """Whether there are draws for each person [N]."""
+        return np.array([bool(self.anonymous) or person in self.own for person in people], dtype=bool)
+
+    def made_for(self, people: Sequence[str]) -> list[int]:
+        """All draws for these people and for nobody in particular."""
+        return [
+            code for person in dict.fromkeys(people) for code in self.own.get(person, ())
+        ] + self.anonymous
+
+    def shares(self, people: Sequence[str], levels: int) -> np.ndarray:
+        """Shares of the valid draws for each person [N, L]."""
+        fallback = _shares(self.anonymous, levels)
+        return np.stack([_shares(self.own[p], levels) if p in self.own else fallback for p in people])
+
+    def one_each(self, people: Sequence[str]) -> np.ndarray:
+        """The valid ones among each person's first draw; without any of named people, all."""
+        first = [self.own[p][0] for p in people if p in self.own]
+        return np.array([code for code in (first or self.anonymous) if code >= 0], dtype=int)
 
 
 def _shares(codes: list[int], levels: int) -> np.ndarray:

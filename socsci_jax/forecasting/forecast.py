@@ -94,11 +94,7 @@ def forecast(
     check_experiment(items, population, subgroups, composites)
     check_not_known(items, collection.items)
     by_id = {item.item_id: item for item in items}
-    varied = [
-        (study, predict_variants(study, population.personas))
-        for study in variants
-        if study.varies and predict_variants is not None
-    ]
+    varied = _ask_variants(variants, predict_variants, population)
     predictions = _together(items, predict, population, varied)
 
     def arms_of(**by: Any) -> pl.DataFrame:
@@ -142,8 +138,7 @@ def forecast(
         composites=tuple(composites),
         collection=collection,
         metadata={
-            "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "version": __version__,
+            **_made_now(),
             "population": population.source,
             "subgroups": list(subgroups),
             "seed": seed,
@@ -159,6 +154,20 @@ def forecast(
 def outcomes_without_order(items: Sequence[Item]) -> list[str]:
     """Outcomes whose answers have no mean: names, and numbers without a list of them."""
     return list(dict.fromkeys(i.outcome for i in items if i.scale.nominal or i.scale.kind != "levels"))
+
+
+def _made_now() -> dict[str, object]:
+    now = datetime.datetime.now(datetime.UTC)
+    return {"made": now.isoformat(timespec="seconds"), "version": __version__}
+
+
+def _ask_variants(
+    variants: Sequence[StudyVariants], predict: PredictVariants | None, population: Population
+) -> list[tuple[StudyVariants, VariantPredictions]]:
+    """The studies that vary, with the predictions of their variants."""
+    if predict is None:
+        return []
+    return [(study, predict(study, population.personas)) for study in variants if study.varies]
 
 
 def _together(

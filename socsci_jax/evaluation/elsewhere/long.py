@@ -72,52 +72,31 @@ def as_long(
     person = _column(frame, id_column, table) if id_column else person_of(frame)
     frame, numbers = without_row_numbers(frame, person=person) if person else (frame, [])
     notes = [f"{table}: column {name!r} numbers the rows and is no question." for name in numbers]
-    outcome, value = find(frame, OUTCOME), find(frame, VALUE)
-    if outcome is not None and value is None and find(frame, (*MEAN, *PROB)) is None:
-        raise InputError(
-            f"{table}: column {outcome!r} names a question in each row, but no column holds the answer; name it value."
-        )
-    if person is None:
-        if is_long(frame):
-            raise InputError(
-                f"{table}: no column says who answered; found {frame.columns[:20]}, name one participant_id, or "
-                "give its name (--id)."
-            )
-        person = frame.columns[0]
-        _check_names_people(frame, person, table)
+    _check_has_answers(frame, table)
+    person = person or _unnamed_person(frame, table)
     study, condition = find(frame, STUDY), find(frame, CONDITION)
+    weight, control = find(frame, WEIGHT), find(frame, CONTROL)
+    taken = {person, study, condition, weight, control, find(frame, DRAW)} - {None}
     # Names that no table has, so that any column may be a question.
     base = frame.with_row_index("__row", offset=1).with_columns(
         __participant_id=whole_ids(person),
         __study=whole_ids(study).fill_null("study") if study else pl.lit("study"),
         __condition=whole_ids(condition).fill_null(NO_CONDITION) if condition else pl.lit(NO_CONDITION),
     )
-    weight, control = find(frame, WEIGHT), find(frame, CONTROL)
-    taken = {person, study, condition, weight, control, find(frame, DRAW)} - {None}
     if is_long(frame):
-        assert outcome is not None and value is not None
-        attributes = [name for name in frame.columns if name not in taken | {outcome, value}]
-        melted = base.select(*INTERNAL, __outcome=pl.col(outcome), __raw=pl.col(value))
+        questions = [name for names in (OUTCOME, VALUE) if (name := find(frame, names))]
+        melted = base.select(*INTERNAL, __outcome=pl.col(questions[0]), __raw=pl.col(questions[1]))
     else:
-        numeric = [name for name in frame.columns if name not in taken and _is_numeric(frame[name])]
-        ids = [name for name in numeric if name not in declared and is_identifier(frame[name])]
-        questions = [name for name in numeric if name not in ids]
+        questions, ids = _questions(frame, taken, declared, table)
         notes += [
             f"{table}: column {name!r} has another whole number in every row and is no question; declare its scale if it is."
             for name in ids
         ]
-        if not questions:
-            raise InputError(
-                f"{table}: no column is a question with numbers; found {frame.columns[:20]}. A long table has columns "
-                "participant_id, outcome and value; a wide one a column of numbers for each question."
-                + _labels_hint(frame, taken)
-            )
-        attributes = [name for name in frame.columns if name not in taken | set(questions)]
         melted = base.select(*INTERNAL, *questions).unpivot(
             questions, index=INTERNAL, variable_name="__outcome", value_name="__raw"
         )
-    melted = melted.rename(lambda name: name.removeprefix("__"))
-    answers, bad = _numbers(melted, table)
+    attributes = [name for name in frame.columns if name not in taken | set(questions)]
+    answers, bad = _numbers(melted.rename(lambda name: name.removeprefix("__")), table)
     if not is_long(frame):
         bad = bad + _numbers_with_signs(base, attributes, table)
     people = base.select(
@@ -128,9 +107,7 @@ def as_long(
     )
     if weight:
         bad = bad + _other_weights(base, people["weight"], weight, table)
-    marked = frozenset[str]()
-    if control:
-        marked = frozenset(base.filter(yes(frame[control], table))["__condition"].unique())
+    marked = base.filter(yes(frame[control], table))["__condition"].unique() if control else ()
     return LongTable(
         answers=answers,
         people=people.filter(pl.col("participant_id").is_not_null()).unique(
@@ -138,10 +115,46 @@ def as_long(
         ),
         attributes=tuple(attributes),
         person=person,
-        controls=marked,
+        controls=frozenset(marked),
         rejected=bad,
         notes=tuple(notes),
     )
+
+
+def _check_has_answers(frame: pl.DataFrame, table: str) -> None:
+    """Raises InputError where rows name a question and no column holds what was answered."""
+    outcome = find(frame, OUTCOME)
+    if outcome is not None and find(frame, (*VALUE, *MEAN, *PROB)) is None:
+        raise InputError(
+            f"{table}: column {outcome!r} names a question in each row, but no column holds the answer; name it value."
+        )
+
+
+def _unnamed_person(frame: pl.DataFrame, table: str) -> str:
+    """The first column of a wide table, which says who answered if it can; raises InputError otherwise."""
+    if is_long(frame):
+        raise InputError(
+            f"{table}: no column says who answered; found {frame.columns[:20]}, name one participant_id, or "
+            "give its name (id_column)."
+        )
+    _check_names_people(frame, frame.columns[0], table)
+    return frame.columns[0]
+
+
+def _questions(
+    frame: pl.DataFrame, taken: Collection[str | None], declared: Collection[str], table: str
+) -> tuple[list[str], list[str]]:
+    """The columns of a wide table that are questions, and those of numbers that name its rows."""
+    numeric = [name for name in frame.columns if name not in taken and _is_numeric(frame[name])]
+    ids = [name for name in numeric if name not in declared and is_identifier(frame[name])]
+    questions = [name for name in numeric if name not in ids]
+    if not questions:
+        raise InputError(
+            f"{table}: no column is a question with numbers; found {frame.columns[:20]}. A long table has columns "
+            "participant_id, outcome and value; a wide one a column of numbers for each question."
+            + _labels_hint(frame, taken)
+        )
+    return questions, ids
 
 
 def _labels_hint(frame: pl.DataFrame, taken: Collection[str | None]) -> str:

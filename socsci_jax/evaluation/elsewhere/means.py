@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -64,7 +65,7 @@ def evaluate_means(
     """
     given, bad = given_means(frame, people, path)
     given = given if only is None else given.join(only, on=list(PLACE), how="semi", maintain_order="left")
-    effects_given = frame.columns and find(frame, ("ate",)) is not None
+    are_effects = find(frame, ("ate",)) is not None
     part = _part(people, minimum_n=minimum_n, seed=seed, resample=resample)
     items = [
         ItemPredictions(
@@ -80,41 +81,47 @@ def evaluate_means(
         raise InputError(
             f"{people.path}: no outcome has two conditions of {counted(minimum_n, 'answer')}, so effects cannot be judged."
         )
-    means = _with_model(means, given, ate=bool(effects_given))
+    means = _with_model(means, given, ate=are_effects)
     if means.frame.is_empty():
         raise InputError(
             f"{path}: of no question are two conditions predicted that people answered in, so effects cannot be judged; "
             f"{counted(bad.frame.height, 'row')} could not be used."
         )
-    # Where people are resampled, predicted means stay as they were given.
-    if means.human_bm is not None:
-        fixed = np.broadcast_to(means.column("model"), means.human_bm.shape)
-        means = dataclasses.replace(means, model_bm=fixed)
     rows = contrast_rows(part, means)
-    if not effects_given:
+    if not are_effects:
         rows += sensitivity_rows(part, means)
-    if given["lo"].count() and not effects_given:
-        rows += _interval_rows(part, means, given)
-    if given["sd"].count() and not effects_given:
-        rows += spread_rows(part, items, given)
+        rows += _interval_rows(part, means, given) if given["lo"].count() else []
+        rows += spread_rows(part, items, given) if given["sd"].count() else []
+    notes = (
+        *(() if are_effects else _off_scale(given, people)),
+        *_unused_spread(frame, judged="sd_ratio" in {str(one["metric"]) for one in rows}),
+        "Means were predicted, no distributions: distances and single people cannot be judged.",
+    )
+    settings = settings_of(people, seed=seed, minimum_n=minimum_n)
+    return _evaluation(part, people, means, rows, notes=notes, settings=settings), bad
+
+
+def _evaluation(
+    part: Part,
+    people: TablePeople,
+    means: ConditionMeans,
+    rows: list[dict[str, object]],
+    *,
+    notes: tuple[str, ...],
+    settings: Mapping[str, Any],
+) -> Evaluation:
+    """The evaluation of predicted means; what needs distributions or single people is empty."""
     counts = incomplete.counts(
         studies=len(part.studies),
         items=len(part.cells),
         answers=int(part.n_c.sum()),
         median_answers_per_item=int(np.median(part.n_c)),
     )
-    evaluation = Evaluation(
+    return Evaluation(
         table=table_of(rows),
         counts={part.name: counts},
-        notes=(
-            *(() if effects_given else _off_scale(given, people)),
-            *_unused_spread(frame, judged="sd_ratio" in {str(one["metric"]) for one in rows}),
-            "Means were predicted, no distributions: distances and single people cannot be judged.",
-        ),
-        metadata={
-            "predictions": {},
-            "evaluation": settings_of(people, seed=seed, minimum_n=minimum_n),
-        },
+        notes=notes,
+        metadata={"predictions": {}, "evaluation": settings},
         distributions=incomplete.no_distributions(),
         condition_means=mean_table(part, means),
         contrasts=contrast_table(part, means),
@@ -124,7 +131,6 @@ def evaluate_means(
         background=background([part], people),
         replicates=part.replicates,
     )
-    return evaluation, bad
 
 
 def given_means(frame: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.DataFrame, Rejected]:
@@ -224,7 +230,9 @@ def _with_model(means: ConditionMeans, given: pl.DataFrame, *, ate: bool) -> Con
         group=pl.struct("study", "outcome", "scale").rank("dense").cast(pl.Int64) - 1
     )
     human_bm = None if means.human_bm is None else means.human_bm[:, kept]
-    return ConditionMeans(frame=frame, samples={}, people_ratio={}, human_bm=human_bm, model_bm=None)
+    # Where people are resampled, predicted means stay as they were given.
+    model_bm = None if human_bm is None else np.broadcast_to(frame["model"].to_numpy(), human_bm.shape)
+    return ConditionMeans(frame=frame, samples={}, people_ratio={}, human_bm=human_bm, model_bm=model_bm)
 
 
 def _interval_rows(part: Part, means: ConditionMeans, given: pl.DataFrame) -> list[dict[str, object]]:

@@ -76,59 +76,25 @@ def people_of(
 
     `labels` are those of a file that has some: a question's codes from the least to the greatest are its scale.
     """
-    answers = human.answers
+    answers, again = _first_answers(human.answers)
     if answers.is_empty():
         raise InputError(f"{path}: not one answer is a number; give people's answers as numbers.")
-    by_outcome: dict[tuple[str, str], TableScale] = {}
-    answers, again = _first_answers(answers)
     bad = human.rejected + rejected(str(path), again, reason=ANSWERED_BEFORE, value="value")
-    kept, notes = [], list(human.notes)
-    observed: dict[str, list[str]] = {}
+    placed = _Placed()
     for (study, outcome), rows in answers.partition_by(
         ["study", "outcome"], as_dict=True, maintain_order=True
     ).items():
-        declared = declared_for(str(outcome), scales)
-        if declared is None:
-            code = rows["value"].is_in(codes_of_no_answer(rows["value"]))
-            bad = bad + rejected(str(path), rows.filter(code), reason=NO_ANSWER, value="value")
-            rows = rows.filter(~code)
-        stated = stated_scale((labels or {}).get(str(outcome), {}), rows["value"])
-        scale = declared or stated or observed_scale(rows["value"])
-        if declared is None and stated is None and scale.scale.kind == "levels":
-            ends = f"{scale.scale.levels[0]:g} to {scale.scale.levels[-1]:g}"
-            observed.setdefault(ends, []).append(str(outcome))
-        by_outcome[str(study), str(outcome)] = scale
-        rows = rows.with_columns(value=pl.Series(scale.levels_of(rows["value"].to_numpy())))
-        if scale.scale.kind != "levels":
-            bad = bad + rejected(
-                str(path), rows, reason="people gave one answer only: no scale", value="value"
-            )
-            continue
-        levels = np.asarray(scale.scale.levels, dtype=float)
-        on_scale = pl.Series(np.isin(rows["value"].to_numpy(), levels))
-        bad = bad + rejected(str(path), rows.filter(~on_scale), reason="not on the scale", value="value")
-        kept.append(rows.filter(on_scale))
-        if scale.rounded:
-            notes.append(
-                f"Answers to {outcome!r} are quantities: people's and predicted ones were put into {counted(levels.size, 'level')}."
-            )
-    on_scales = pl.concat(kept) if kept else answers.clear()
+        own_labels = (labels or {}).get(str(outcome), {})
+        placed.add(rows, (str(study), str(outcome)), declared_for(str(outcome), scales), own_labels, path)
+    on_scales = pl.concat(placed.kept) if placed.kept else answers.clear()
     if on_scales.is_empty():
         raise InputError(
             f"{path}: not one question has two different answers on a scale; declare the scales."
         )
-    if observed:
-        notes.append(_observed(observed))
-    if of_no_question := unused(scales, {outcome for _, outcome in by_outcome}):
-        notes.append(
-            f"Scales are declared for {', '.join(map(repr, of_no_question[:5]))}"
-            f"{' and others' if len(of_no_question) > 5 else ''}, but no question of people's table has this name."
-        )
-    names = frozenset(controls) or human.controls
     conditions = on_scales["condition"].unique().sort().to_list()
     if unknown := sorted(set(controls) - set(conditions)):
         raise InputError(f"{path}: there is no condition {unknown[0]!r}; found {conditions[:20]}.")
-    items = _items(on_scales, by_outcome, names)
+    items = _items(on_scales, placed.scales, frozenset(controls) or human.controls)
     item_by_id = {item.item_id: item for item in items}
     item_ids = pl.DataFrame(
         [(item.study_id, item.condition, item.outcome, item_id) for item_id, item in item_by_id.items()],
@@ -145,13 +111,75 @@ def people_of(
         item_by_id=item_by_id,
         labeled=labeled,
         item_ids=item_ids,
-        scales=by_outcome,
-        rejected=bad,
-        notes=tuple(notes),
-        declared=frozenset(outcome for _, outcome in by_outcome if declared_for(outcome, scales)),
+        scales=placed.scales,
+        rejected=bad + placed.rejected,
+        notes=(*human.notes, *placed.notes(), *_of_no_question(scales, placed.scales)),
+        declared=frozenset(outcome for _, outcome in placed.scales if declared_for(outcome, scales)),
         codes=codes or {},
         person=human.person,
     )
+
+
+@dataclasses.dataclass
+class _Placed:
+    """Answers put on their scales, question by question."""
+
+    scales: dict[tuple[str, str], TableScale] = dataclasses.field(default_factory=dict)
+    kept: list[pl.DataFrame] = dataclasses.field(default_factory=list)
+    rejected: Rejected = dataclasses.field(default_factory=Rejected.none)
+    # Which outcomes have a scale that was only seen in answers, by its ends.
+    observed: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    quantities: list[str] = dataclasses.field(default_factory=list)
+
+    def add(
+        self,
+        rows: pl.DataFrame,
+        question: tuple[str, str],
+        declared: TableScale | None,
+        labels: Mapping[str, str],
+        path: Path,
+    ) -> None:
+        """Puts the answers to one question (study, outcome) on the scale that is declared, stated by labels, or observed."""
+
+        def reject(those: pl.DataFrame, reason: str) -> None:
+            self.rejected = self.rejected + rejected(str(path), those, reason=reason, value="value")
+
+        if declared is None:
+            code = rows["value"].is_in(codes_of_no_answer(rows["value"]))
+            reject(rows.filter(code), NO_ANSWER)
+            rows = rows.filter(~code)
+        stated = stated_scale(labels, rows["value"])
+        scale = self.scales[question] = declared or stated or observed_scale(rows["value"])
+        rows = rows.with_columns(value=pl.Series(scale.levels_of(rows["value"].to_numpy())))
+        if scale.scale.kind != "levels":
+            return reject(rows, "people gave one answer only: no scale")
+        levels = np.asarray(scale.scale.levels, dtype=float)
+        if declared is None and stated is None:
+            self.observed.setdefault(f"{levels[0]:g} to {levels[-1]:g}", []).append(question[1])
+        on_scale = pl.Series(np.isin(rows["value"].to_numpy(), levels))
+        reject(rows.filter(~on_scale), "not on the scale")
+        self.kept.append(rows.filter(on_scale))
+        if scale.rounded:
+            self.quantities.append(
+                f"Answers to {question[1]!r} are quantities: people's and predicted ones were put into "
+                f"{counted(levels.size, 'level')}."
+            )
+
+    def notes(self) -> list[str]:
+        return [*self.quantities, *([_observed(self.observed)] if self.observed else [])]
+
+
+def _of_no_question(
+    declared: Mapping[str, TableScale], scales: Mapping[tuple[str, str], TableScale]
+) -> list[str]:
+    """A sentence on declared scales whose name no question has."""
+    names = unused(declared, {outcome for _, outcome in scales})
+    if not names:
+        return []
+    return [
+        f"Scales are declared for {', '.join(map(repr, names[:5]))}"
+        f"{' and others' if len(names) > 5 else ''}, but no question of people's table has this name."
+    ]
 
 
 def _first_answers(answers: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

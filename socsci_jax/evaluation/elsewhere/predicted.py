@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -32,6 +33,8 @@ from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
 from socsci_jax.wording import counted
 
+# What makes rows of levels one prediction.
+_PREDICTION = ["item_id", "participant_id"]
 _PROBABILITY_COLUMN = re.compile(r"^p(?:rob)?[_=](-?\d+(?:\.\d+)?)$")
 
 
@@ -200,11 +203,43 @@ def _unpacked(frame: pl.DataFrame, column: str, people: TablePeople, path: Path)
 
 
 def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path, id_column: str | None) -> Read:
+    rows = _rows_of_levels(frame, id_column)
+    usable = (
+        pl.col("_level").is_finite().fill_null(False)
+        & (pl.col("_prob").is_finite() & (pl.col("_prob") >= 0)).fill_null(False)
+        & pl.col("outcome").is_not_null()
+    )
+    rejects = rejected(str(path), rows.filter(~usable), reason="no level with a probability of 0 or more")
+    placed, bad = _placed(rows.filter(usable), people, path)
+    levels_of = {i: set(map(float, item.scale.levels)) for i, item in people.item_by_id.items()}
+    kept, unsound = _sound(_matched(placed, people), levels_of, path)
+    rejects = rejects + unsound
+    if kept.is_empty():
+        first = rejects.frame.row(0, named=True) if rejects.frame.height else None
+        told = (
+            "" if first is None else f" Of {first['column']!r}: {first['reason']} (found {first['value']})."
+        )
+        raise InputError(
+            f"{path}: no prediction has probabilities that sum to 1 over the levels of its scale.{told}"
+        )
+    cleaned = [
+        _on_scale(levels, probs, levels_of[item])
+        for item, levels, probs in kept.select("item_id", "levels", "probs").iter_rows()
+    ]
+    frame = kept.select(_PREDICTION).with_columns(
+        levels=pl.Series([levels for levels, _ in cleaned], dtype=pl.List(pl.Float64)),
+        probs=pl.Series([probs for _, probs in cleaned], dtype=pl.List(pl.Float64)),
+    )
+    return Read(Predictions(frame=_filled(frame)), rejects + bad)
+
+
+def _rows_of_levels(frame: pl.DataFrame, id_column: str | None) -> pl.DataFrame:
+    """row, participant_id, study, condition, outcome, raw (the text of a probability), _level, _prob; empty cells are no rows."""
     person = id_column or find(frame, PERSON)
     study, condition = find(frame, STUDY), find(frame, CONDITION)
     outcome, level, prob = (find(frame, names) for names in (OUTCOME, LEVEL, PROB))
     assert outcome and level and prob
-    rows = (
+    return (
         frame.with_row_index("row", offset=1)
         .select(
             "row",
@@ -220,21 +255,18 @@ def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path, id_colu
         )
         .filter(pl.col("raw").is_not_null())
     )
-    usable = pl.col("_level").is_finite().fill_null(False) & (
-        pl.col("_prob").is_finite() & (pl.col("_prob") >= 0)
-    ).fill_null(False)
-    usable = usable & pl.col("outcome").is_not_null()
-    rejects = rejected(str(path), rows.filter(~usable), reason="no level with a probability of 0 or more")
-    placed, bad = _placed(rows.filter(usable), people, path)
-    placed = _matched(placed, people)
-    levels_of = {i: set(map(float, item.scale.levels)) for i, item in people.item_by_id.items()}
+
+
+def _sound(
+    rows: pl.DataFrame, levels_of: Mapping[str, set[float]], path: Path
+) -> tuple[pl.DataFrame, Rejected]:
+    """A row for each prediction that sums to 1 over levels of its scale, with lists `levels` and `probs`."""
     on_scale = pl.Series(
-        [level in levels_of[item] for item, level in placed.select("item_id", "_level").iter_rows()],
+        [level in levels_of[item] for item, level in rows.select("item_id", "_level").iter_rows()],
         dtype=pl.Boolean,
     )
-    key = ["item_id", "participant_id"]
-    off = placed.filter(~on_scale & (placed["_prob"] > 0))
-    grouped = placed.group_by(key, maintain_order=True).agg(
+    off = rows.filter(~on_scale & (rows["_prob"] > 0))
+    grouped = rows.group_by(_PREDICTION, maintain_order=True).agg(
         pl.col("row").first(),
         pl.col("outcome").first(),
         pl.col("_level").alias("levels"),
@@ -242,35 +274,18 @@ def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path, id_colu
         pl.col("_prob").sum().alias("total"),
         pl.col("_level").n_unique().alias("different"),
     )
-    wrong = grouped.filter((pl.col("total") - 1).abs() > SUM_TOLERANCE)
-    twice = grouped.filter(pl.col("different") < pl.col("levels").list.len())
-    outside = grouped.join(off.select(key), on=key, how="semi", nulls_equal=True)
     reasons = {
-        "the probabilities do not sum to 1": wrong,
-        "a level is given twice": twice,
-        "a level is not on the scale": outside,
+        "the probabilities do not sum to 1": grouped.filter((pl.col("total") - 1).abs() > SUM_TOLERANCE),
+        "a level is given twice": grouped.filter(pl.col("different") < pl.col("levels").list.len()),
+        "a level is not on the scale": grouped.join(
+            off.select(_PREDICTION), on=_PREDICTION, how="semi", nulls_equal=True
+        ),
     }
+    rejects = Rejected.none()
     for reason, rows_of in reasons.items():
         rejects = rejects + rejected(str(path), rows_of, reason=reason, value="total")
-    refused = pl.concat([rows_of.select(key) for rows_of in reasons.values()])
-    kept = grouped.join(refused, on=key, how="anti", nulls_equal=True)
-    if kept.is_empty():
-        first = rejects.frame.row(0, named=True) if rejects.frame.height else None
-        told = (
-            "" if first is None else f" Of {first['column']!r}: {first['reason']} (found {first['value']})."
-        )
-        raise InputError(
-            f"{path}: no prediction has probabilities that sum to 1 over the levels of its scale.{told}"
-        )
-    cleaned = [
-        _on_scale(levels, probs, levels_of[item])
-        for item, levels, probs in kept.select("item_id", "levels", "probs").iter_rows()
-    ]
-    frame = kept.select(key).with_columns(
-        levels=pl.Series([levels for levels, _ in cleaned], dtype=pl.List(pl.Float64)),
-        probs=pl.Series([probs for _, probs in cleaned], dtype=pl.List(pl.Float64)),
-    )
-    return Read(Predictions(frame=_filled(frame)), rejects + bad)
+    refused = pl.concat([rows_of.select(_PREDICTION) for rows_of in reasons.values()])
+    return grouped.join(refused, on=_PREDICTION, how="anti", nulls_equal=True), rejects
 
 
 def _on_scale(
