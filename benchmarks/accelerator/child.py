@@ -11,15 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from typing import Any
 
 from benchmarks.accelerator.catalog import MEASUREMENTS, Measurement
+from benchmarks.accelerator.failures import LONGEST_MESSAGE, failure
 from socsci_jax.compilation import DEVICE_ENVIRONMENT
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "out of memory", "OutOfMemory")
-LONGEST_MESSAGE = 1500
 
 
 def environment() -> dict[str, str]:
@@ -96,17 +94,6 @@ def _result(one: Measurement, *, tiny: bool) -> dict[str, Any]:
         return {"found": one.run(tiny)}
     except (Exception, SystemExit) as error:  # whatever a driver, a compiler or a peer raises is a finding
         return failure(error)
-
-
-def failure(error: BaseException) -> dict[str, str]:
-    """What is kept of an error: too little memory apart from all others."""
-    message = f"{type(error).__name__}: {error}"
-    if isinstance(error, subprocess.CalledProcessError):
-        message += f"\n{(error.stderr or '').strip()[-LONGEST_MESSAGE:]}"
-    if any(sign in message for sign in OUT_OF_MEMORY):
-        return {"out of memory": message[:LONGEST_MESSAGE]}
-    where = "".join(traceback.format_tb(error.__traceback__)[-3:])
-    return {"failed": f"{message[:LONGEST_MESSAGE]}\n{where}"}
 
 
 def _end_with_parent() -> None:

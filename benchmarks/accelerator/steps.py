@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.accelerator import planned, profiles
 from benchmarks.accelerator.cases import Case, config_of, recipe_of
-from benchmarks.accelerator.child import failure
+from benchmarks.accelerator.failures import failure
 from benchmarks.workload import workload
 from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
