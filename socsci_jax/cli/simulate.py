@@ -30,7 +30,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A training run's folder, a folder or hub id of a Hugging Face model, or a GGUF file.",
+        help="A training run's folder, a folder or hub id of a Hugging Face model, a GGUF file, or package:NAME.",
     ),
 ]
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")]

@@ -20,7 +20,7 @@ def open_model(
 
     Args:
       name_or_path: a run's folder (its best checkpoint in validation, else the newest), a folder or hub id in the Hugging
-        Face format or of a `peft` adapter, or a GGUF file.
+        Face format or of a `peft` adapter, a GGUF file, or `package:NAME` (the GGUF file within an installed Python package).
       data: number of groups of devices that take rows of their own; by default as many as there are.
       fsdp: number of devices over which parameters are cut.
       tensor: number of devices over which every layer is cut.

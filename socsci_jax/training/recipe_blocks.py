@@ -58,9 +58,10 @@ class ModelConfig(Block):
     """Where the weights and the tokenizer come from, and in which precision they are kept and used."""
 
     init_from: str
-    """`random`, a folder or hub id in the Hugging Face format, or a GGUF file."""
+    """`random`, a folder or hub id in the Hugging Face format, a GGUF file, or `package:NAME`, the GGUF file within an
+    installed Python package."""
     tokenizer: str | None = None
-    """`train` (on the training part, with a random start), a folder, hub id or GGUF file; by default that of `init_from`."""
+    """`train` (on the training part, with a random start), a folder, hub id, GGUF file or `package:NAME`; by default that of `init_from`."""
     vocab_size: Annotated[int, pydantic.Field(ge=1, le=bounds.VOCABULARY)] = 4096
     """Size of a tokenizer that is trained here."""
     architecture: ArchitectureConfig | None = None

@@ -349,7 +349,7 @@ def test_a_damaged_file_is_named(tmp_path, name, content):
 def test_a_missing_folder_is_an_error_and_no_hub_is_asked(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
     for name in (tmp_path / "nowhere", str(tmp_path / "nowhere"), "nowhere"):
-        with pytest.raises(InputError, match="nowhere: no such folder; give an existing folder or a hub id"):
+        with pytest.raises(InputError, match="nowhere: no such folder; give an existing folder, a hub id"):
             resolve_folder(name, allow_patterns=TOKENIZER_FILES)
 
 
