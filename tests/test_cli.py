@@ -1,7 +1,9 @@
 """The command line as its users meet it: the whole chain, and one clear sentence for every mistake."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -14,7 +16,10 @@ from socsci_jax.cli import app
 from socsci_jax.cli.output import share_of
 from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.errors import ending
+from socsci_jax.storage import only_writer
 from socsci_jax.studies.store import StudyStore
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def command(*arguments) -> subprocess.CompletedProcess:
@@ -119,6 +124,29 @@ def test_a_file_of_study_ids_that_is_none(store, tmp_path):
     assert "under 'unseen'" in fails(
         "data", "split", store.path, "--name", "x", "--studies", tmp_path / "ids.json"
     )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "data build study deposit OUT",
+        "data review OUT",
+        "simulate model store -o OUT",
+        "export run OUT",
+        "evaluate predictions.parquet store -o OUT",
+        f"sweep {ROOT / 'recipes' / 'tiny.yaml'} --over participants -o OUT",
+        "forecast run study.yaml model --calibration store -o OUT",
+        "forecast lock forecast -o OUT",
+        "forecast score lock answers.csv -o OUT",
+        "forecast respondents study.yaml model --people people.csv -o OUT.csv",
+    ],
+)
+def test_an_output_that_another_process_writes_is_left_to_it(store, tmp_path, arguments):
+    """It is refused before anything else is looked at: nothing of what is named here exists.  (For `train` see its tests.)"""
+    out = store.path if "review" in arguments else tmp_path / "out"
+    words = [word.replace("OUT", str(out)) for word in arguments.split()]
+    with only_writer(out.with_suffix(".csv") if ".csv" in words[-1] else out):
+        assert f"is being written by process {os.getpid()} on " in fails(*words)
 
 
 def test_an_unknown_recipe_key(tmp_path):

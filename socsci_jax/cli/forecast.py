@@ -79,25 +79,26 @@ def run(
     import socsci_jax as sj
     from socsci_jax.forecasting.files import REPORT, WRITTEN, material, write_material
     from socsci_jax.forecasting.population import read_margins
-    from socsci_jax.storage import check_free
+    from socsci_jax.storage import check_free, only_writer
 
-    check_free(out, replaces=WRITTEN if replace else None)
-    store = sj.open_store(calibration)
-    forecast = sj.forecast(
-        experiment,
-        sj.open_model(model),
-        calibration=store,
-        people=store if people is None else _personas(people),
-        margins=None if margins is None else read_margins(margins),
-        subgroups=subgroup or (),
-        exclude=exclude or (),
-        past_people=past_people,
-        layout=layout,
-        seed=seed,
-        allow_unknown=allow_unknown,
-    )
-    made = material(forecast, per_arm=per_arm)
-    write_material(made, out, replace=replace)
+    with only_writer(out):
+        check_free(out, replaces=WRITTEN if replace else None)
+        store = sj.open_store(calibration)
+        forecast = sj.forecast(
+            experiment,
+            sj.open_model(model),
+            calibration=store,
+            people=store if people is None else _personas(people),
+            margins=None if margins is None else read_margins(margins),
+            subgroups=subgroup or (),
+            exclude=exclude or (),
+            past_people=past_people,
+            layout=layout,
+            seed=seed,
+            allow_unknown=allow_unknown,
+        )
+        made = material(forecast, per_arm=per_arm)
+        write_material(made, out, replace=replace)
     _show(made)
     show_multiverse(forecast.multiverse)
     _show_plan(made)
@@ -126,10 +127,12 @@ def lock_command(
     from socsci_jax.evaluation.elsewhere.silicon_sample import Ranges
     from socsci_jax.forecasting.checklists import FORM, GUIDE, read_stated
     from socsci_jax.forecasting.lock import lock
+    from socsci_jax.storage import only_writer
 
     ranges = None if codebook is None else Ranges.of_codebook(codebook)
     known = None if stated is None else read_stated(stated)
-    made = lock(forecast, out, ranges=ranges, stated=known, seed=seed, replace=replace)
+    with only_writer(out):
+        made = lock(forecast, out, ranges=ranges, stated=known, seed=seed, replace=replace)
     say(f"locked: {out}")
     say(f"hash:   {made.hash}")
     say(f"Both checklists name what only you can add: {out / GUIDE}, {out / FORM} (--stated adds it).")
@@ -153,11 +156,12 @@ def score_command(
     from socsci_jax.evaluation.elsewhere.columns import read_table
     from socsci_jax.forecasting.lock import read_lock
     from socsci_jax.forecasting.score import REPORT, WRITTEN, score, write_score
-    from socsci_jax.storage import check_free
+    from socsci_jax.storage import check_free, only_writer
 
-    check_free(out, replaces=WRITTEN if replace else None)
-    scored = score(read_lock(locked), sj.open_store(data) if data.is_dir() else read_table(data))
-    write_score(scored, out, replace=replace)
+    with only_writer(out):
+        check_free(out, replaces=WRITTEN if replace else None)
+        scored = score(read_lock(locked), sj.open_store(data) if data.is_dir() else read_table(data))
+        write_score(scored, out, replace=replace)
     print_table("Forecast against people", scored.measures.with_columns(_rounded()))
     for reason, number in scored.excluded.items():
         say(f"{counted(number, 'answer')} excluded: {reason}.")

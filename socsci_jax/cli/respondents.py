@@ -90,25 +90,27 @@ def respondents(
     from socsci_jax.forecasting.population import read_margins
     from socsci_jax.forecasting.respondent_files import check_out, write_respondents
     from socsci_jax.simulation.batches import discard_batches
+    from socsci_jax.storage import only_writer
 
-    check_out(out, replace=replace)
-    drawn = sj.respondents(
-        experiment,
-        sj.open_model(model),
-        people=sj.open_store(people) if people.is_dir() else read_people(people),
-        margins=None if margins is None else read_margins(margins),
-        per_arm=per_arm,
-        outcomes=outcome or (),
-        batteries=_batteries(battery or []),
-        models=model_of_rows or (),
-        exact_pairs=exact_pairs,
-        answers=None if answers is None else sj.open_store(answers),
-        layout=layout,
-        seed=seed,
-        beside=out,
-    )
-    written = write_respondents(drawn, out, metadata={"command": command_line()})
-    discard_batches(out)
+    with only_writer(out):
+        check_out(out, replace=replace)
+        drawn = sj.respondents(
+            experiment,
+            sj.open_model(model),
+            people=sj.open_store(people) if people.is_dir() else read_people(people),
+            margins=None if margins is None else read_margins(margins),
+            per_arm=per_arm,
+            outcomes=outcome or (),
+            batteries=_batteries(battery or []),
+            models=model_of_rows or (),
+            exact_pairs=exact_pairs,
+            answers=None if answers is None else sj.open_store(answers),
+            layout=layout,
+            seed=seed,
+            beside=out,
+        )
+        written = write_respondents(drawn, out, metadata={"command": command_line()})
+        discard_batches(out)
     _show(drawn)
     say(f"written: {', '.join(map(str, written))} ({counted(drawn.rows.height, 'respondent')})")
 
