@@ -16,7 +16,7 @@ from socsci_jax.cli import app
 from socsci_jax.cli.output import share_of
 from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.errors import ending
-from socsci_jax.storage import only_writer
+from socsci_jax.locks import only_writer
 from socsci_jax.studies.store import StudyStore
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,16 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from socsci_jax import storage
+from socsci_jax import locks
 from socsci_jax.errors import InputError
-from socsci_jax.storage import new_file, new_folder, only_writer, writing
+from socsci_jax.locks import only_writer
+from socsci_jax.storage import new_file, new_folder, writing
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from socsci_jax.storage import only_writer\n"
+    "import sys, time; from pathlib import Path; from socsci_jax.locks import only_writer\n"
     "with only_writer(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
 )
 
@@ -38,6 +40,18 @@ def test_a_second_writer_is_told_who_holds_the_folder(tmp_path, holder):
         pytest.raises(InputError, match=rf"out: is being written by process {holder.pid} on .*, started 20"),
         only_writer(tmp_path / "out"),
     ):
+        pass
+
+
+def test_the_name_of_a_dead_holder_is_not_given_for_that_of_the_living(tmp_path, holder):
+    """Whoever takes a lock over writes its name a moment later."""
+    lock = tmp_path / ".out.lock"
+    written = lock.read_text()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    lock.write_text(json.dumps(json.loads(written) | {"pid": gone.pid}))
+    threading.Timer(0.2, lock.write_text, [written]).start()
+    with pytest.raises(InputError, match=rf"by process {holder.pid} "), only_writer(tmp_path / "out"):
         pass
 
 
@@ -96,7 +110,7 @@ def test_a_holder_on_another_machine_that_shows_life_is_named(tmp_path, elsewher
 
 
 def test_a_holder_shows_life(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "SIGN_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "SIGN_SECONDS", 0.01)
     with only_writer(tmp_path / "out"):
         lock = tmp_path / ".out.lock"
         before, until = lock.stat().st_mtime_ns, time.monotonic() + 10

@@ -132,13 +132,15 @@ def matching(codes: pl.Series, match: Match, *, missing: frozenset[str] = frozen
     return fits
 
 
-def study_rows(study: Study, deposit: Deposit) -> list[Rows]:
-    """The study's rows, one `Rows` for each combination of loop values, exclusions still in them.
+def study_rows(study: Study, deposit: Deposit) -> tuple[list[Rows], list[str]]:
+    """The study's rows, one `Rows` for each combination of loop values, exclusions still in them; and notes on rows of its
+    tables that are not used.
 
     Raises InputError that lists every column that the specification names and the table does not have.
     """
     table = deposit.table(study.data)
     frame = table.frame.with_columns(table.numbers.alias(ROW))
+    notes = []
     for join in study.join:
         other = deposit.table(join.file)
         key = join.key or join.on
@@ -161,11 +163,9 @@ def study_rows(study: Study, deposit: Deposit) -> list[Rows]:
             if c.name != key
         ]
         right = pl.DataFrame([*columns, keys.alias("\x00key")])
-        frame = (
-            frame.with_columns(coded(frame[join.on]).alias("\x00key"))
-            .join(right, on="\x00key", how="left", maintain_order="left")
-            .drop("\x00key")
-        )
+        left = frame.with_columns(coded(frame[join.on]).alias("\x00key"))
+        notes += _without_partner(left, right, names=(study.data, join.file))
+        frame = left.join(right, on="\x00key", how="left", maintain_order="left").drop("\x00key")
         table = dataclasses.replace(
             table,
             labels={**other.labels, **table.labels},
@@ -181,7 +181,21 @@ def study_rows(study: Study, deposit: Deposit) -> list[Rows]:
             + "\n".join(f"  {problem}" for problem in problems)
             + f"\n  found: {shown}"
         )
-    return [rows.filtered(rows.where(study.rows)) for rows in every]
+    chosen = [rows.filtered(rows.where(study.rows)) for rows in every]
+    used = len(set().union(*(rows.numbers for rows in chosen)))
+    if used < frame.height:
+        notes.append(
+            f"rows: {frame.height - used:,} of {counted(frame.height, 'row')} of {study.data!r} are not selected"
+        )
+    return chosen, notes
+
+
+def _without_partner(left: pl.DataFrame, right: pl.DataFrame, *, names: tuple[str, str]) -> Iterator[str]:
+    """How many rows of two tables a join leaves alone."""
+    for (own, other), (name, others) in zip(((left, right), (right, left)), (names, names[::-1])):
+        alone = own.join(other.select("\x00key"), on="\x00key", how="anti").height
+        if alone:
+            yield f"join: {alone:,} of {counted(own.height, 'row')} of {name!r} have no partner in {others!r}"
 
 
 def missing_columns(study: Study, rows: Rows) -> Iterator[str]:

@@ -13,7 +13,7 @@ from data_pipelines.specified.arms import Arm, ArmTable
 from data_pipelines.specified.deposit import Deposit
 from data_pipelines.specified.items import item_of, variant_of
 from data_pipelines.specified.people import People, attribute_texts, participant_ids, weights
-from data_pipelines.specified.rows import Rows, outcome_columns, study_rows
+from data_pipelines.specified.rows import Rows, file_place, outcome_columns, study_rows
 from data_pipelines.specified.texts import parts_of
 from socsci_jax.errors import InputError
 from socsci_jax.studies.schema import Item
@@ -89,9 +89,12 @@ def build_study(
     built.provenance = {
         key: [part.place for part in parts_of(text, deposit)] for key, text in texts(study) if text
     }
-    for number, reason in deposit.table(study.data).misfits:
-        builder.reject("participant", place=_place(deposit, study, number), reason=reason)
-    for rows in study_rows(study, deposit):
+    for file in (study.data, *(join.file for join in study.join)):
+        for number, reason in deposit.table(file).misfits:
+            builder.reject("participant", place=file_place(deposit.path(file).name, number), reason=reason)
+    every, notes = study_rows(study, deposit)
+    builder.notes += [f"Study {study_id}: {note}." for note in notes]
+    for rows in every:
         kept = _without_excluded(rows, study, deposit, builder)
         built.rows.append(kept)
         people = participant_ids(study, kept)

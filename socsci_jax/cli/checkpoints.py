@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from socsci_jax.cli.output import cell, print_rich, say
-from socsci_jax.storage import only_writer
+from socsci_jax.locks import only_writer
 
 app = typer.Typer()
 

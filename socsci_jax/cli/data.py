@@ -9,7 +9,7 @@ import typer
 
 from socsci_jax.cli.output import Replace, Seed, command_line, print_rejects, print_table, say, share_of
 from socsci_jax.cli.spec import spec_app
-from socsci_jax.storage import only_writer
+from socsci_jax.locks import only_writer
 from socsci_jax.wording import counted
 
 app = typer.Typer(help="Build, inspect and split study stores.", no_args_is_help=True)

@@ -9,7 +9,7 @@ import typer
 
 from socsci_jax.cli.output import Seed, print_rich, print_table, say
 from socsci_jax.errors import InputError
-from socsci_jax.storage import only_writer
+from socsci_jax.locks import only_writer
 from socsci_jax.wording import counted
 
 if TYPE_CHECKING:

@@ -79,7 +79,8 @@ def run(
     import socsci_jax as sj
     from socsci_jax.forecasting.files import REPORT, WRITTEN, material, write_material
     from socsci_jax.forecasting.population import read_margins
-    from socsci_jax.storage import check_free, only_writer
+    from socsci_jax.locks import only_writer
+    from socsci_jax.storage import check_free
 
     with only_writer(out):
         check_free(out, replaces=WRITTEN if replace else None)
@@ -127,7 +128,7 @@ def lock_command(
     from socsci_jax.evaluation.elsewhere.silicon_sample import Ranges
     from socsci_jax.forecasting.checklists import FORM, GUIDE, read_stated
     from socsci_jax.forecasting.lock import lock
-    from socsci_jax.storage import only_writer
+    from socsci_jax.locks import only_writer
 
     ranges = None if codebook is None else Ranges.of_codebook(codebook)
     known = None if stated is None else read_stated(stated)
@@ -156,7 +157,8 @@ def score_command(
     from socsci_jax.evaluation.elsewhere.columns import read_table
     from socsci_jax.forecasting.lock import read_lock
     from socsci_jax.forecasting.score import REPORT, WRITTEN, score, write_score
-    from socsci_jax.storage import check_free, only_writer
+    from socsci_jax.locks import only_writer
+    from socsci_jax.storage import check_free
 
     with only_writer(out):
         check_free(out, replaces=WRITTEN if replace else None)
@@ -165,6 +167,10 @@ def score_command(
     print_table("Forecast against people", scored.measures.with_columns(_rounded()))
     for reason, number in scored.excluded.items():
         say(f"{counted(number, 'answer')} excluded: {reason}.")
+    if scored.unscored:
+        say(
+            f"{counted(scored.unscored, 'effect')} not scored: an arm has too few answers, or equal ones only."
+        )
     say(f"written: {out}, to be read from {out / REPORT}")
 
 

@@ -89,8 +89,8 @@ def respondents(
     import socsci_jax as sj
     from socsci_jax.forecasting.population import read_margins
     from socsci_jax.forecasting.respondent_files import check_out, write_respondents
+    from socsci_jax.locks import only_writer
     from socsci_jax.simulation.batches import discard_batches
-    from socsci_jax.storage import only_writer
 
     with only_writer(out):
         check_out(out, replace=replace)

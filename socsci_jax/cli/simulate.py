@@ -13,7 +13,7 @@ import typer
 from socsci_jax.bounds import DEVICES
 from socsci_jax.cli.output import Replace, Seed, command_line, say
 from socsci_jax.errors import InputError
-from socsci_jax.storage import only_writer
+from socsci_jax.locks import only_writer
 from socsci_jax.wording import counted
 
 if TYPE_CHECKING:

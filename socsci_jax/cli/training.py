@@ -10,7 +10,7 @@ import typer
 
 from socsci_jax.cli.output import ManyValues, command_line, print_rich, print_table, say
 from socsci_jax.errors import InputError
-from socsci_jax.storage import only_writer
+from socsci_jax.locks import only_writer
 
 RECIPE = "Recipe: a file, or the name of one that comes with the package (`recipe list`)."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import functools
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.schema import Item
 from socsci_jax.wording import counted
+
+logger = logging.getLogger(__name__)
 
 # Of some kilobytes each.
 FORMS = 1 << 14
@@ -101,6 +104,11 @@ class ShardWriter:
         ]
         too_long = arms.filter(pl.Series(tokens) > self._max_tokens).select("set", "person").unique()
         kept = arms.join(too_long, on=["set", "person"], how="anti")
+        if too_long.height:
+            logger.warning(
+                f"{counted(too_long.height, 'person is', 'people are')} not asked about the arms of an outcome: a prompt of theirs "
+                f"has more than {counted(self._max_tokens, 'token')}"
+            )
         people = kept.group_by("set").agg(pl.col("person").n_unique())
         enough = people.filter(pl.col("person") >= FEWEST_PERSONAS)["set"]
         lost = contrasts.cells.filter(~pl.col("set").is_in(enough.implode()))

@@ -29,8 +29,9 @@ from socsci_jax.data.targets import ANSWERS, target_table
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.data.trees import Branch
 from socsci_jax.errors import InputError
+from socsci_jax.locks import HeldError, only_writer
 from socsci_jax.reading import read_json_object
-from socsci_jax.storage import HeldError, beside, only_writer
+from socsci_jax.storage import beside
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.studies.splits import Split, Subset

@@ -98,6 +98,11 @@ def collect(
     human = means_of_arms(answers)
     usable = studies_with_effects(store.item_by_id.values(), human) - left_out
     check_enough(store, usable, excluded=set(excluded), seen=set(seen))
+    if unusable := set(store.studies["study_id"]) - usable - left_out:
+        logger.warning(
+            f"{counted(len(unusable), 'study teaches', 'studies teach')} nothing: no effect with {MINIMUM_N} answers in both arms "
+            f"({', '.join(sorted(unusable)[:5])}{', ...' if len(unusable) > 5 else ''})."
+        )
     asked = pairs.where(pl.col("study_id").is_in(usable))
     predictions, arms, effects = _predicted(predict, in_variants, asked)
     kept = [item for item in store.item_by_id.values() if item.study_id not in left_out]

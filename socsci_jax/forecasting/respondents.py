@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ from socsci_jax.studies.store import StudyStore
 from socsci_jax.wording import counted
 
 # Give, for each chain, the joint distribution of its answers; and one respondent's answers, by the key of its random numbers.
+logger = logging.getLogger(__name__)
+
 Joints = Callable[[Sequence[Chain]], list[Joint]]
 Draw = Callable[[Sequence[Chain], Sequence[str]], list[tuple[Number, ...]]]
 # Condition -> its outcomes, in the order in which they are asked.
@@ -240,7 +243,12 @@ def answers_of_people(store: StudyStore, arms: Arms) -> pl.DataFrame:
     items = store.items.select("item_id", "study_id", "condition", "outcome").filter(
         pl.col("study_id") == study, pl.col("condition").is_in(list(arms)), pl.col("outcome").is_in(asked)
     )
-    known = store.responses.join(items, on="item_id")
+    known = store.responses.join(items, on="item_id", maintain_order="left")
+    again = known.height - known.select("condition", "outcome", "participant_id").n_unique()
+    if again:
+        logger.warning(
+            f"{store.path}: {counted(again, 'answer')} of people who had answered the same outcome before; their first counts."
+        )
     wide = known.pivot(
         "outcome", index=["condition", "participant_id"], values="value", aggregate_function="first"
     )

@@ -43,7 +43,8 @@ class Score:
     coverage: pl.DataFrame
     lock_hash: str
     locked: str  # when
-    excluded: Mapping[str, int]  # answers of a table that are not used, by why
+    excluded: Mapping[str, int]  # answers that are not used, by why
+    unscored: int  # effects of the forecast of which people's answers tell nothing
 
     def value(self, measure: str) -> float:
         """One measure; raises KeyError for an unknown one."""
@@ -83,11 +84,11 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
     arms = locked.forecast.table("arms")
     excluded: Mapping[str, int] = {}
     if isinstance(data, StudyStore):
-        human = arms_of_store(data, arms, locked.forecast.composites)
+        human, excluded = arms_of_store(data, arms, locked.forecast.composites)
     else:
         human, excluded = arms_of_table(data, arms, locked.forecast.composites)
-    effects = with_human_effects(locked.forecast.table("effects").select(*PREDICTED), human)
-    answered = effects.drop_nulls(["human", "human_se"])
+    effects = locked.forecast.table("effects").select(*PREDICTED)
+    answered = with_human_effects(effects, human).drop_nulls(["human", "human_se"])
     if answered.is_empty():
         raise InputError(
             "the data have no effect of the forecast: conditions and outcomes have other names, or fewer than 20 answers."
@@ -101,15 +102,34 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
         locked.hash,
         str(locked.facts["locked"]),
         excluded,
+        effects.height - answered.height,
     )
 
 
 def arms_of_store(
     store: StudyStore, arms: pl.DataFrame, composites: Sequence[Composite] = ()
-) -> pl.DataFrame:
-    """People's means by arm as `human_arms` gives them; composites that the store lacks are made of their parts."""
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """People's means by arm as `human_arms` gives them, and how many answers are excluded for which reason.
+
+    Composites that the store lacks are made of their parts.
+    """
     answers = _of_one_study(answers_of(store), arms)
-    return means_of_arms(with_composite_answers(answers, composites))
+    asked = store.items.filter(pl.col("study_id").is_in(set(arms["study"])))
+    if asked.is_empty():  # the store's only study, under another name
+        asked = store.items
+    given = store.responses.join(asked.select("item_id"), on="item_id", how="semi")
+    outcome, condition = (
+        pl.col(name).is_in(arms[name].unique().implode()) for name in ("outcome", "condition")
+    )
+    reasons = {
+        "of an outcome that the forecast does not have": ~outcome,
+        "of a condition that the forecast does not have": outcome & ~condition,
+        "of somebody whose weight is zero": outcome & condition & (pl.col("weight") <= 0),
+    }
+    excluded = {why: answers.filter(where).height for why, where in reasons.items()}
+    excluded["without a place in the order of their scale"] = given.height - answers.height
+    human = means_of_arms(with_composite_answers(answers, composites))
+    return human, {why: number for why, number in excluded.items() if number}
 
 
 def _of_one_study(answers: pl.DataFrame, arms: pl.DataFrame) -> pl.DataFrame:

@@ -55,6 +55,10 @@ def unconditional(calibration: Calibration, effects: pl.DataFrame) -> pl.DataFra
 
 def _means(arms: pl.DataFrame, effects: pl.DataFrame, *, reference: str, half_width: float) -> pl.DataFrame:
     base = arms.filter(condition=reference).select("outcome", base="expected_mean")
+    if without := sorted(set(arms["outcome"]) - set(base["outcome"])):
+        raise InputError(
+            f"outcome {without[0]!r} is not asked in the control, {reference!r}; the benchmark's form needs its mean there."
+        )
     key = ["outcome", "condition"]
     told = effects.select(*key, "expected", half=(pl.col("hi_90") - pl.col("lo_90")) / 2)
     joined = (

@@ -43,7 +43,7 @@ def one_row_each(
     check_once(table, group)
     if not in_rows:
         return table, False
-    if not zero_or_one(table[treatment]):
+    if not zero_or_one(table[treatment]) or table[treatment].null_count():
         raise InputError(
             f"Predictions of several arms a person, but {treatment!r} is not 0 or 1 in all rows."
         )

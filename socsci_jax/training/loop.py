@@ -15,8 +15,8 @@ from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.loader import batches
 from socsci_jax.distributed.processes import Processes, StopSignals
 from socsci_jax.errors import RunStopped
+from socsci_jax.locks import only_writer
 from socsci_jax.progress import progress
-from socsci_jax.storage import only_writer
 from socsci_jax.training.begin import begin
 from socsci_jax.training.compiled_step import CompiledStep
 from socsci_jax.training.in_flight import StepsInFlight, StopFlags

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,9 @@ from socsci_jax.studies.schema import Item
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.training.effect_metrics import effect_metrics
+from socsci_jax.wording import counted_of
+
+logger = logging.getLogger(__name__)
 
 WASSERSTEIN, ACCURACY = BY_NAME["wasserstein"], BY_NAME["individual_accuracy_draw"]
 LOWER_IS_BETTER = {
@@ -63,6 +67,10 @@ class Validator:
         length = np.array([len(ids) for ids in table.prefixes])[table.pair_prefix]
         length = length + np.array([len(ids) for ids in table.prompts])[table.pair_prompt]
         kept = np.flatnonzero(length <= longest)
+        if kept.size < length.size:
+            logger.warning(
+                f"validation: {counted_of(length.size - kept.size, length.size, 'prompt')} longer than {longest:,} tokens and excluded"
+            )
         self._table: PromptTable = table.of_pairs(kept)
         answers = answers[kept]
         item_ids = answers["item_id"].unique().sort().to_list()

@@ -13,7 +13,7 @@ from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.errors import InputError
-from socsci_jax.storage import only_writer
+from socsci_jax.locks import only_writer
 from socsci_jax.studies.layouts import PERSONA_FIRST, STUDY_FIRST
 from socsci_jax.studies.splits import Split, Subset
 

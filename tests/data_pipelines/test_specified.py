@@ -208,6 +208,26 @@ def test_another_table_is_joined_by_its_key(tmp_path):
     assert build(folder).participants.equals(build(write_deposit(tmp_path / "e")).participants)
 
 
+def test_rows_that_are_not_used_are_said(tmp_path):
+    rows = answers()
+    folder = write_deposit(tmp_path / "d", rows=rows)
+    people = [f"{row['id']},x" for row in rows[2:]] + ["7,x", "8,x,y,z"]
+    (folder / "people.csv").write_text("\n".join(["id,panel", *people]))
+    spec = specification()
+    spec["files"]["people"] = "people.csv"
+    spec["join"] = [{"file": "people", "on": "id"}]
+    spec["rows"] = {"region": "1"}
+    (folder / "study.yaml").write_text(json.dumps(spec))
+    store = build(folder)
+    others = sum(row["region"] != 1 for row in rows)
+    assert store.manifest["notes"][-3:] == [
+        "Study advice: join: 2 of 120 rows of 'data' have no partner in 'people'.",
+        "Study advice: join: 1 of 119 rows of 'people' have no partner in 'data'.",
+        f"Study advice: rows: {others} of 120 rows of 'data' are not selected.",
+    ]
+    assert "people.csv, row 120" in store.rejects["place"].to_list()
+
+
 def test_a_join_that_would_multiply_rows_is_refused(tmp_path):
     folder = write_deposit(tmp_path / "d")
     write_csv(folder / "people.csv", [{"id": 100, "x": 1}, {"id": 100, "x": 2}])

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from browser import DRAWN, Visit, look
 from forecast_world import PEOPLE, experiment_items, invented_collection, planted_predict
+from small import small_item
 
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere.silicon_sample import Ranges, problems
@@ -15,8 +16,10 @@ from socsci_jax.forecasting.files import write_forecast
 from socsci_jax.forecasting.forecast import forecast
 from socsci_jax.forecasting.lock import lock, read_lock
 from socsci_jax.forecasting.population import population
-from socsci_jax.forecasting.score import score, write_score
+from socsci_jax.forecasting.report import score_page
+from socsci_jax.forecasting.score import arms_of_store, score, write_score
 from socsci_jax.studies.schema import Scale
+from socsci_jax.studies.store_builder import StoreBuilder
 
 SLIDER = Scale.of_levels(range(0, 101), origin="stated")
 ARMS, OUTCOMES = 17, 13
@@ -202,6 +205,38 @@ def test_every_answer_that_is_not_used_is_counted_by_its_reason(locked):
         "of an outcome that the forecast does not have": 1,
         "without a weight, or of one that is not above zero": 2,
         "of somebody who answered before": 1,
+    }
+
+
+def test_effects_that_nobody_can_judge_are_counted(locked):
+    effects = locked.forecast.table("effects")
+    answers = planted(locked, np.zeros(effects.height), people=40).with_columns(n=pl.int_range(pl.len()))
+    arm = pl.col("condition") == effects["condition"][0], pl.col("outcome") == effects["outcome"][0]
+    few = answers.filter(*arm).head(5)
+    found = score(locked, pl.concat([answers.filter(~(arm[0] & arm[1])), few]).drop("n"))
+    assert (found.unscored, found.effects.height) == (1, effects.height - 1)
+    assert "Not scored" in score_page.render(found)
+
+
+def test_answers_of_a_store_that_are_not_used_are_counted_by_their_reason(tmp_path):
+    builder = StoreBuilder(attributes=("age",), source="x", license="x", command="x")
+    builder.add_study("s")
+    scale = Scale.of_levels(range(1, 6), origin="stated", alternatives={9: "don't know"})
+    items = [small_item("s", arm, name, scale) for arm in "abc" for name in ("warm", "cold")]
+    for n, item in enumerate(items):
+        item_id = builder.add_item(item)
+        for person, value in enumerate((1, 2, 5, 9)):
+            builder.add_participant("s", f"{n}-{person}", {"age": 34}, weight=0.0 if value == 5 else 1.0)
+            builder.add_response(item_id, f"{n}-{person}", value, sample_id=0)
+    store = builder.write(tmp_path / "store")
+    arms = pl.DataFrame({"study": ["f", "f"], "condition": ["a", "b"], "outcome": ["warm", "warm"]})
+    human, excluded = arms_of_store(store, arms)
+    assert set(human["study"]) == {"f"}
+    assert excluded == {
+        "of an outcome that the forecast does not have": 9,
+        "of a condition that the forecast does not have": 3,
+        "of somebody whose weight is zero": 2,
+        "without a place in the order of their scale": 6,
     }
 
 

@@ -52,6 +52,16 @@ def test_both_arms_may_be_two_rows_a_person(arms):
     assert ours["estimate"] == pytest.approx(expected.estimates.estimate[0])
 
 
+def test_a_prediction_of_no_arm_among_those_of_both_is_refused(arms):
+    """It would be lost: the person's other two are taken."""
+    wide, gold, _ = arms
+    long = pl.concat(
+        [wide.select("participant_id", d=pl.lit(arm), prediction=pl.col(f"S{arm}")) for arm in (1, 0)]
+    )
+    with pytest.raises(InputError, match="'d' is not 0 or 1 in all rows"):
+        rectify(pl.concat([long, long.head(1).with_columns(d=pl.lit(None, pl.Int32))]), gold, "y ~ d")
+
+
 def test_a_treatment_is_zero_or_one_whatever_its_type(arms):
     wide, gold, expected = arms
     for written in (gold.with_columns(pl.col("d").cast(pl.Float64)), gold.with_columns(pl.col("d") == 1)):

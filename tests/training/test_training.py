@@ -20,11 +20,11 @@ from socsci_jax.data.loader import PlannedRows
 from socsci_jax.data.plan import BatchPlan
 from socsci_jax.data.shards import TreeShards, build_shards
 from socsci_jax.errors import InputError, RunStopped
+from socsci_jax.locks import only_writer
 from socsci_jax.model_export import export_run
 from socsci_jax.model_io import find_checkpoint, restore_params
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, micro_batch_sharding
-from socsci_jax.storage import only_writer
 from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.splits import Split
 from socsci_jax.training import compiled_step

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from socsci_jax.forecasting.human import MINIMUM_N
 from socsci_jax.forecasting.report import tables
 from socsci_jax.forecasting.report.pictures import (
     MOST_ARMS,
@@ -21,7 +22,7 @@ from socsci_jax.pages.findings import Finding
 from socsci_jax.pages.intervals import Curve
 from socsci_jax.pages.plots import number
 from socsci_jax.pages.tables import Cell, Column, Table, whole, words
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, counted_of
 
 if TYPE_CHECKING:
     from socsci_jax.forecasting.score import Score
@@ -81,6 +82,15 @@ def _findings(score: Score, told: pl.DataFrame) -> list[Finding]:
                 "note",
                 "No forecast",
                 f"{refused} of {counted(score.effects.height, 'effect')} had none; they are not judged.",
+            )
+        )
+    if score.unscored:
+        of = counted_of(score.unscored, score.effects.height + score.unscored, "effect")
+        made.append(
+            Finding(
+                "note",
+                "Not scored",
+                f"{of} not judged: an arm has fewer than {MINIMUM_N} answers, or equal ones only.",
             )
         )
     if told.is_empty():
