@@ -12,7 +12,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 EVERYBODY = {"errors", "progress", "hub", "gguf_header", "compilation", "hardware", "distributed"}
-EVERYBODY |= {"bounds", "wording", "reading", "yaml_reading", "tables", "foreign_text", "storage", "pages"}
+EVERYBODY |= {
+    "bounds",
+    "wording",
+    "reading",
+    "yaml_reading",
+    "tables",
+    "foreign_text",
+    "storage",
+    "locks",
+    "pages",
+}
 MAY_IMPORT = {
     "studies": set(),
     "evaluation": {"studies", "estimation"},
@@ -41,6 +51,7 @@ LAYERS = (
     ("errors", "bounds", "wording"),
     ("pages", "progress", "foreign_text", "compilation", "hardware", "reading", "hub"),
     ("yaml_reading", "storage", "tables", "gguf_header", "distributed"),
+    ("locks",),
     ("studies", "models", "estimation"),
     ("evaluation", "data", "rectification"),
     ("simulation", "forecasting"),
