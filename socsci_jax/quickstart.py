@@ -75,7 +75,9 @@ def run(out: Path, *, seed: int = 0) -> Evaluation:
         out=predictions,
         metadata={"command": "socsci-jax quickstart"},
     )
-    logger.info("5/6  evaluate: against uniform guesses, humans pooled over conditions, and other humans")
+    logger.info(
+        "5/6  evaluate: against uniform guesses, human answers pooled over conditions, and other humans"
+    )
     evaluation = evaluate_files(predictions, store_path, out / "evaluation", split_name=None, seed=seed)
     logger.info("6/6  export: a folder that transformers loads")
     shutil.rmtree(out / "exported", ignore_errors=True)

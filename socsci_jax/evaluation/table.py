@@ -85,7 +85,7 @@ PREDICTOR_TITLES = {
     MODEL: "model",
     UNIFORM: "uniform",
     TRAINING_MARGINAL: "training marginal",
-    CONDITION_POOLED: "condition pooled",
+    CONDITION_POOLED: "pooled over conditions",
     SPLIT_HALF: "split half",
     DEMOGRAPHICS: "demographics only",
     **{pilot(n): f"pilot of {n}" for n in PILOTS},

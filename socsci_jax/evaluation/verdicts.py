@@ -164,7 +164,7 @@ def _distance_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
         text = f"Whether the model does better than {words(open_)} cannot be told from {studies_of(evaluation, part)}."
         sentences.append(Sentence("undecided", text, DISTANCE_RULE))
     if CONDITION_POOLED not in known:
-        text = "No other human answers to these outcomes exist, so the condition-pooled baseline is missing."
+        text = "No other human answers to these outcomes exist, so what they give pooled over conditions is missing."
         sentences.append(Sentence("note", text))
     return sentences
 

@@ -29,7 +29,7 @@ STYLES = {
     MODEL: Series("model", "model"),
     UNIFORM: Series("uniform", "orange", "square"),
     TRAINING_MARGINAL: Series("training marginal", "purple", "diamond"),
-    CONDITION_POOLED: Series("condition pooled", "green", "triangle"),
+    CONDITION_POOLED: Series("pooled over conditions", "green", "triangle"),
     SPLIT_HALF: Series("split half", "people", "bar"),
 }
 MOST_POINTS = 1_500

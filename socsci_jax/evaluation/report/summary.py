@@ -65,7 +65,7 @@ def _near(evaluation: Evaluation, part: str) -> str:
     said = {p: word for p, word in every.items() if word}
     names = {
         UNIFORM: "a blind guess",
-        CONDITION_POOLED: "the other answers of the same study, pooled over conditions",
+        CONDITION_POOLED: "human answers pooled over conditions",
     }
     if not said:
         return ""
