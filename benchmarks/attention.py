@@ -166,9 +166,10 @@ def _by_the_rule(q, k, v, to_mixed, at, end) -> list[np.ndarray]:
     return [np.concatenate(of_head, axis=2) for of_head in zip(*of_heads, strict=True)]
 
 
-def median_seconds(function: Callable[..., Any], *arguments: Any, rounds: int = 5, calls: int = 10) -> float:
-    """Of one call, once it is compiled: of so many that follow each other, as a device is given its work."""
+def median_seconds(function: Callable[..., Any], *arguments: Any, rounds: int = 5) -> float:
+    """Of one call, once it is compiled: on accelerators of ten that follow each other, as a device is given its work."""
     jax.block_until_ready(function(*arguments))
+    calls = 1 if jax.default_backend() == "cpu" else 10
     seconds = []
     for _ in range(rounds):
         begun = time.perf_counter()

@@ -44,9 +44,10 @@ def main() -> None:
     options.add_argument("--tiny", action="store_true", help="tiny shapes: only the way is tried")
     options.add_argument("--list", action="store_true")
     options.add_argument("--one", help=argparse.SUPPRESS)
+    options.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     a = options.parse_args()
     if a.one:
-        print(json.dumps(measured(a.one, tiny=a.tiny)))
+        print(json.dumps(measured(a.one, parent=a.parent, tiny=a.tiny)))
         return
     if a.list:
         for one in MEASUREMENTS:

@@ -35,6 +35,8 @@ def in_a_process(one: Measurement, *, seconds: float, tiny: bool) -> dict[str, A
         "benchmarks.accelerator",
         "--one",
         one.name,
+        "--parent",
+        str(os.getpid()),
         *(["--tiny"] if tiny else []),
     ]
     process = subprocess.Popen(
@@ -63,9 +65,9 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def measured(name: str, *, tiny: bool) -> dict[str, Any]:
+def measured(name: str, *, parent: int, tiny: bool) -> dict[str, Any]:
     """In the process of its own: what the measurement found or why it failed, with the machine and the versions."""
-    _end_with_parent()
+    _end_with(parent)
     import jax
 
     from socsci_jax.compilation import set_up_compiler
@@ -96,9 +98,8 @@ def _result(one: Measurement, *, tiny: bool) -> dict[str, Any]:
         return failure(error)
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     """Ends this process and its own as soon as the one is gone that started it, which may be killed without a word."""
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

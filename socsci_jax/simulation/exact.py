@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -84,8 +85,17 @@ def exact_distributions(
 
 def _scored(model: SimulationModel, rows: Iterable[RequestRows]) -> Iterator[tuple[RequestRows, jax.Array]]:
     settings = {"config": model.config, "compute_dtype": model.compute_dtype}
-    for batch in rows:
+    for batch in _made_ahead(iter(rows)):
         yield batch, _score(model.params, model.place(batch.rows.arrays()), **settings)
+
+
+def _made_ahead(batches: Iterator[RequestRows]) -> Iterator[RequestRows]:
+    """The same batches; a thread makes the next while one is computed and another is read."""
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
 
 
 def _one_ahead(results: Iterator) -> Iterator:
