@@ -20,7 +20,13 @@ RECIPES = Path(__file__).parent.parent / "recipes" / "README.md"
 def setup(sphinx: Sphinx) -> dict[str, bool]:
     """Writes the pages before Sphinx reads any."""
     sphinx.connect("builder-inited", lambda _: write())
+    sphinx.connect("source-read", _link_within_the_site)
     return {"parallel_read_safe": True}
+
+
+def _link_within_the_site(_: Sphinx, __: str, source: list[str]) -> None:
+    """Pages link to the list of recipes where it lies, so that they can be read without a build; the site has its own copy."""
+    source[0] = re.sub(r"\]\((?:\.\./)+recipes/README\.md\)", "](/reference/recipes.md)", source[0])
 
 
 def write() -> None:

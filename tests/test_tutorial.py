@@ -11,6 +11,7 @@ from socsci_jax.cli import app
 
 PAGE = (REPOSITORY / "docs" / "tutorial.md").read_text()
 PYTHON = re.compile(r"^python - <<'PYTHON'\n(.*?)^PYTHON$", re.M | re.S)
+BASH = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)  # what is an alternative stands in blocks of text
 FILES = re.compile(r"^cat > (\S+) <<'YAML'\n(.*?)^YAML$", re.M | re.S)
 
 
@@ -32,7 +33,10 @@ def type_in(line: str) -> str:
 
 def test_the_page_can_be_typed_up_to_the_training(folder):
     lines = [
-        line for line in PAGE.splitlines() if line.startswith("socsci-jax data ") and "synthetic" not in line
+        line
+        for block in BASH.findall(PAGE)
+        for line in block.splitlines()
+        if line.startswith("socsci-jax data ") and "synthetic" not in line
     ]
     said = "".join(type_in(line) for line in lines if " past " not in line)
     assert "no problems" in said and said.count("unchecked") == 2
