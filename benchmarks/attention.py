@@ -59,7 +59,7 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=5, help="rounds of ten")
     options.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     options.add_argument(
-        "--variants", action="store_true", help="also the GPU's kernel with other warps and stages"
+        "--variants", action="store_true", help="only the GPU's kernel, also with other warps and stages"
     )
     options.add_argument(
         "--dense", action="store_true", help="also the dense rule (scores of tokens x tokens)"
@@ -181,17 +181,19 @@ def median_seconds(function: Callable[..., Any], *arguments: Any, rounds: int = 
 
 
 def _ways(heads: Heads, a: argparse.Namespace) -> dict[str, TreeAttention | str]:
-    """What may be computed here, and of what may not the reason."""
-    ways: dict[str, TreeAttention | str] = {"xla": XLA}
-    if jax.default_backend() == "cpu":
-        ways["kernel"] = "for accelerators: on processors it is interpreted"
-    else:
-        ways |= {"rows": ROWS, "kernel": kernel_problem(heads) or device_kernel()}
-    if a.variants and jax.default_backend() == "gpu" and isinstance(ways["kernel"], TreeAttention):
-        ways |= _variants()
+    """What may be computed here, and of what may not the reason; with variants the kernel and its variants alone."""
+    backend = jax.default_backend()
+    kernel = (
+        "for accelerators: on processors it is interpreted" if backend == "cpu" else kernel_problem(heads)
+    )
+    ways: dict[str, TreeAttention | str] = {"kernel": kernel or device_kernel()}
+    if a.variants:
+        return ways | (_variants() if backend == "gpu" and kernel is None else {})
+    if backend != "cpu":
+        ways["rows"] = ROWS
     if a.dense:
         ways["dense"] = DENSE
-    return ways
+    return {"xla": XLA} | ways
 
 
 def _variants() -> dict[str, TreeAttention]:

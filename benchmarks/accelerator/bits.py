@@ -11,7 +11,7 @@ from socsci_jax.training.recipe_files import parse_recipe
 
 def measured(model: str, *, tiny: bool) -> dict[str, Any]:
     """Whether two processes end with the same parameters and losses, and milliseconds a step; with the promise and without."""
-    shape = {"model_type": "qwen2", **{key: value for key, value in TINY.items() if key != "vocab_size"}}
+    shape = {"model_type": "qwen3", **{key: value for key, value in TINY.items() if key != "vocab_size"}}
     start = (
         {"init_from": "random", "tokenizer": "train", "architecture": shape} if tiny else {"init_from": model}
     )

@@ -34,7 +34,7 @@ def ceiling(tiny: bool) -> dict[str, Any]:
 
 def attention(shape: str, dtype: str, *, variants: bool = False, tiny: bool) -> dict[str, Any]:
     """Milliseconds of every way to compute attention, for rows of prompts and of trees, compared with the dense rule;
-    with `variants` also of the GPU's kernel with other numbers of warps and stages."""
+    with `variants` only of the GPU's kernel, also with other numbers of warps and stages."""
     tokens, people = (512, 2) if tiny else (8192, one_attention.PEOPLE)
     settings = argparse.Namespace(
         tokens=tokens, dtype=dtype, repeats=1 if tiny else 5, dense=False, variants=variants

@@ -78,13 +78,12 @@ def _taken(recipe: Recipe, config: DecoderConfig, source: PlannedRows) -> tuple[
 
 @dataclasses.dataclass(frozen=True)
 class Taken:
-    """Some steps from the seed's start: the parameters after them, the losses, seconds of a step once it is warm.
+    """Some steps from the seed's start: their losses, and seconds of a step once it is warm.
 
     `begun_bytes` is the device's peak before the first step is compiled, `program_bytes` the compiler's own account; None
     where the device does not say.
     """
 
-    params: Any
     losses: list[float]
     seconds: float
     compile_seconds: float
@@ -126,7 +125,6 @@ def take(recipe: Recipe, config: DecoderConfig, source: PlannedRows, *, profiled
         seconds = run(batches[WARMUP:last])
         profile = profiles.of(lambda: run(batches[last:]), times=profiled) if profiled else []
     return Taken(
-        state.params,
         [float(loss) for loss in losses],
         seconds,
         compile_seconds,
