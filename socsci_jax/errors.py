@@ -4,6 +4,7 @@ A command ends with 0, with 2 for bad input, or with one of the statuses below; 
 """
 
 import errno
+import re
 from typing import ClassVar
 
 BAD_INPUT = 2
@@ -22,11 +23,42 @@ STORAGE_FAILED = 79
 START_AGAIN = (STOPPED, LOST, STALLED, STORAGE_FAILED, 134)
 
 
+# Of a sentence: characters of a word (a path, a name), of a line, and lines.
+_LONGEST_WORD, _LONGEST_LINE, _MOST_LINES = 300, 1_000, 200
+
+
+def in_bounds(sentence: str) -> str:
+    """The sentence with the middle of what is too long left out, so that its beginning and what to do remain."""
+    if len(sentence) <= _LONGEST_WORD:
+        return sentence
+    lines = sentence.split("\n")
+    if len(lines) > _MOST_LINES:
+        lines = [*lines[:_MOST_LINES], f"... (lines left out: {len(lines) - _MOST_LINES:,})"]
+    return "\n".join(
+        _cut(re.sub(_LONG_WORD, lambda word: _cut(word[0], _LONGEST_WORD), line), _LONGEST_LINE)
+        for line in lines
+    )
+
+
+_LONG_WORD = re.compile(rf"\S{{{_LONGEST_WORD + 1},}}")
+
+
+def _cut(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    ending = longest // 3
+    return f"{text[: longest - ending]} … {text[-ending:]}"
+
+
 class InputError(ValueError):
     """Bad input, said in one sentence: the file, the row or key, what was found, what is allowed, what to do.
 
-    The command line prints the sentence without a traceback and exits with status 2.
+    The command line prints the sentence without a traceback and exits with status 2.  What a sentence repeats of its input
+    is short, however long a name, a cell or a list of names is there.
     """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(in_bounds(sentence))
 
 
 class ProcessesDiffer(InputError):

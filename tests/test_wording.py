@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from socsci_jax.errors import InputError
 from socsci_jax.wording import counted, counted_of
 
 ROOT = Path(__file__).parent.parent
@@ -54,3 +55,25 @@ def _says_many(pair: tuple[ast.expr, ast.expr]) -> bool:
     counts = ast.unparse(value.value).startswith("len(") or ast.unparse(value.value).endswith(".height")
     word = str(text.value).lstrip(" ").split(" ")[0] if str(text.value).startswith(" ") else ""
     return counts and word.isalpha() and word.endswith("s") and word not in ("is", "has", "as", "does")
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        "x" * 100_000,
+        "many words " * 10_000,
+        ", ".join(f"column {n}" for n in range(5_000)),
+        "line\n" * 100_000,
+    ],
+    ids=["word", "text", "names", "lines"],
+)
+def test_a_sentence_is_short_whatever_it_repeats(repeated):
+    sentence = str(InputError(f"answers.csv: column 'mood' is missing; found {repeated}; give it that name."))
+    assert len(sentence) < 1_200
+    assert sentence.startswith("answers.csv: column 'mood' is missing; found ")
+    assert sentence.endswith("; give it that name.") or "lines left out" in sentence
+
+
+def test_a_sentence_of_usual_length_is_not_changed():
+    sentence = f"/{'folder/' * 40}answers.csv: {'column, ' * 60}\n  second line"
+    assert str(InputError(sentence)) == sentence

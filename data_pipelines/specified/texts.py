@@ -71,7 +71,7 @@ def _cell(where: TextFrom, deposit: Deposit) -> str:
     absent = [name for name in (*where.row, where.column) if name not in table.frame.columns]
     if absent:
         raise InputError(
-            f"{table.name}: column {absent[0]!r} is not there; found {', '.join(table.frame.columns)}."
+            f"{table.name}: column {absent[0]!r} is not there; found {', '.join(table.frame.columns[:30])}."
         )
     rows = table.frame
     for name, value in where.row.items():
