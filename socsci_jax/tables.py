@@ -237,9 +237,10 @@ def alike(stored: pa.DataType, needed: pa.DataType) -> bool:
 
 
 def decompressed(path: Path, *, hint: str) -> bytes:
-    """The bytes of a file, decompressed if it is gzip.
+    """The bytes of a table's file, decompressed if it is gzip.
 
-    Raises InputError if it is damaged, or grows far beyond what text does.
+    Raises InputError if it is damaged, grows far beyond what text does, or has a header of too many columns, each of which
+    costs its reader far more than its bytes.
     """
     try:
         content = path.read_bytes()
@@ -256,6 +257,10 @@ def decompressed(path: Path, *, hint: str) -> bytes:
         if isinstance(error, InputError):
             raise
         raise unreadable(path, error, hint=hint) from error
+    end = content.find(b"\n")
+    columns = 1 + content.count(b",", 0, len(content) if end < 0 else end)
+    if columns > bounds.TABLE_COLUMNS and not content.startswith(b"PAR1"):
+        raise InputError(f"{path}: {columns:,} columns; at most {bounds.TABLE_COLUMNS:,} are read.")
     return content
 
 

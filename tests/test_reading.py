@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import resource
+import time
 
 import numpy as np
 import polars as pl
@@ -14,8 +15,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from data_pipelines.formats.csv_table import read_csv
 from socsci_jax import bounds, tables
 from socsci_jax.errors import BAD_INPUT, InputError, ending
+from socsci_jax.evaluation.elsewhere.columns import read_table as evaluation_table
+from socsci_jax.plain_tables import open_table
 from socsci_jax.reading import json_lines, parse_json, read_json, read_text
 from socsci_jax.tables import decompressed, open_parquet, read_parquet, read_rows, to_polars
 from socsci_jax.training.recipe_files import load_recipe
@@ -325,3 +329,23 @@ def test_a_whole_number_that_no_float_can_hold_is_refused():
     assert parse_json('{"a": ' + "9" * 300 + "}", where="x") == {"a": int("9" * 300)}
     with pytest.raises(InputError, match="is not a finite number"):
         parse_json('{"a": ' + "9" * 400 + "}", where="x")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: decompressed(path, hint="give a table"),
+        evaluation_table,
+        read_csv,
+        lambda path: open_table(path).frame,
+    ],
+    ids=["estimates", "evaluation", "deposits", "people"],
+)
+def test_a_table_of_very_many_columns_is_refused_before_it_is_parsed(tmp_path, read):
+    """A reader takes minutes over them."""
+    names = ",".join(f"c{n}" for n in range(10**5))
+    (tmp_path / "wide.csv").write_text(f"{names}\n{names}\n")
+    start = time.process_time()
+    with pytest.raises(InputError, match=r"100,000 columns; at most 20,000"):
+        read(tmp_path / "wide.csv")
+    assert time.process_time() - start < 10

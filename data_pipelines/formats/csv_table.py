@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from data_pipelines.formats.decimals import with_decimal_points
-from data_pipelines.formats.limits import MOST_COLUMNS, read_bytes
+from data_pipelines.formats.limits import read_bytes
 from data_pipelines.formats.tables import Table, check_size, column_names
 from socsci_jax.errors import InputError
 from socsci_jax.wording import counted
@@ -49,9 +49,8 @@ def read_csv(path: Path, *, encoding: str | None = None, delimiter: str | None =
     elif len(delimiter) != 1 or delimiter in '"\r\n':
         raise InputError(f"{path}: {delimiter!r} is no delimiter; give one character.")
     header = _first_row(path, text, delimiter)
+    check_size(str(path), rows=1, columns=len(header))
     names = column_names(str(path), header, notes)
-    if len(names) > MOST_COLUMNS:
-        check_size(str(path), rows=1, columns=len(names))
     return _parsed(path, text, names, delimiter=delimiter, notes=notes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import io
 import json
@@ -127,14 +128,16 @@ def _probabilities_as_json(frame: pl.DataFrame) -> pl.DataFrame:
 def _read_csv(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: {'is no file' if path.exists() else 'file not found'}; {HINT}.")
-    content = decompressed(path, hint=HINT) if path.suffix.lower() == ".gz" else path.read_bytes()
     try:
-        text = content.decode("utf-8-sig")
+        text = decompressed(path, hint=HINT).decode("utf-8-sig")
         header = pl.read_csv(io.StringIO(text), has_header=False, n_rows=1, infer_schema=False).row(0)
         frame = pl.read_csv(io.StringIO(text), infer_schema=False)
+    except InputError:
+        raise
     except (UnicodeDecodeError, pl.exceptions.PolarsError, ValueError) as error:
         raise unreadable(path, error, hint=HINT) from error
-    twice = sorted({name for name in header if name is not None and header.count(name) > 1})
+    counts = collections.Counter(name for name in header if name is not None)
+    twice = sorted(name for name, count in counts.items() if count > 1)
     if twice:
         raise InputError(f"{path}: column {twice[0]!r} is there twice; {HINT}.")
     return frame
