@@ -16,6 +16,7 @@ import polars as pl
 
 RECIPE = Path("recipes/qwen2.5-0.5b-sft.yaml")
 SPLIT = "published_studies"
+PREDICTIONS = "predictions.parquet"
 PROGRAM = (sys.executable, "-c", "from socsci_jax.cli import main; main()")
 Step = Callable[[Path, Path, float], None]
 
@@ -213,21 +214,18 @@ def simulation(folder: Path, tokenizer: Path, scale: float) -> None:
 
 def evaluate(folder: Path, tokenizer: Path, scale: float) -> None:
     """`socsci-jax evaluate` of one prediction for each answer of the unseen studies, with its report."""
-    from socsci_jax.studies.store import StudyStore
-
-    table = folder / "predictions.parquet"
-    _invented_predictions(StudyStore(folder / "store"), table)
-    command = [*PROGRAM, "evaluate", str(table), str(folder / "store")]
+    command = [*PROGRAM, "evaluate", str(folder / PREDICTIONS), str(folder / "store")]
     shutil.rmtree(folder / "evaluation", ignore_errors=True)
     subprocess.run([*command, "--out", str(folder / "evaluation"), "--split", SPLIT], check=True)
 
 
-def _invented_predictions(store, path: Path) -> None:
-    """A leaning of each item, and some noise for each person."""
+def predictions(folder: Path, tokenizer: Path, scale: float) -> None:
+    """Invented ones for every answer of the unseen studies: a leaning of each item, and some noise for each person."""
     from socsci_jax.studies.predictions import write_predictions
     from socsci_jax.studies.schema import PREDICTIONS_SCHEMA
+    from socsci_jax.studies.store import StudyStore
 
-    pairs = store.split(SPLIT).pairs()
+    pairs = StudyStore(folder / "store").split(SPLIT).pairs()
     rng = np.random.default_rng(0)
     leaning = {
         item_id: rng.uniform(0.2, 0.8) for item_id in pairs.frame["item_id"].unique(maintain_order=True)
@@ -247,13 +245,25 @@ def _invented_predictions(store, path: Path) -> None:
         )
         absent = [pl.lit(None, empty.schema[n]).alias(n) for n in empty.columns if n not in made.columns]
         frames.append(made.with_columns(absent).select(empty.columns))
-    write_predictions(path, frames, metadata={})
+    write_predictions(folder / PREDICTIONS, frames, metadata={})
     print(sum(frame.height for frame in frames), "predictions")
 
 
 STEPS: dict[str, Step] = {
     step.__name__: step
-    for step in (deposit, build, pandas, shards, batch_plan, plan, first_step, train_50, simulation, evaluate)
+    for step in (
+        deposit,
+        build,
+        pandas,
+        shards,
+        batch_plan,
+        plan,
+        first_step,
+        train_50,
+        simulation,
+        predictions,
+        evaluate,
+    )
 }
 # What a step leaves, below the working folder; "nothing" is no folder.
 WRITES = {
@@ -266,6 +276,7 @@ WRITES = {
     "first_step": "run",
     "train_50": "run",
     "simulation": "nothing",
+    "predictions": "nothing",
     "evaluate": "evaluation",
 }
 BOUND = {
@@ -278,5 +289,6 @@ BOUND = {
     "first_step": "hashing texts and answers for what is trained on",
     "train_50": "as before the first step; then the model",
     "simulation": "texts of items and personas, in Python; then the model",
+    "predictions": "random draws and texts",
     "evaluate": "metrics of items",
 }
