@@ -11,6 +11,7 @@ from socsci_jax.wording import counted
 
 UNIT = "percentage points of the scale's range"
 USELESS = 0.1
+MOST_LISTED = 5
 
 NEVER = (
     "An interval holds for studies like those that the calibration learned from. Studies of another country, topic or kind "
@@ -82,11 +83,18 @@ def _strongest(m: Material, outcome: str, own: pl.DataFrame) -> str:
 
 
 def directions(m: Material) -> list[str]:
-    """What a positive effect means on each outcome, in words of its scale."""
+    """What a positive effect means, in words of the outcomes' scales; outcomes that end alike share a sentence."""
+    ends: dict[str, list[str]] = {}
+    for outcome, own in m.by_outcome(m.told):
+        ends.setdefault(m.highest_answer(own.row(0, named=True)), []).append(outcome)
     return [
-        f"A positive effect on {outcome} is one toward {m.highest_answer(own.row(0, named=True))}."
-        for outcome, own in m.by_outcome(m.told)
+        f"A positive effect on {_listed(outcomes)} is one toward {end}." for end, outcomes in ends.items()
     ]
+
+
+def _listed(outcomes: list[str]) -> str:
+    shown = ", ".join(outcomes[:MOST_LISTED])
+    return shown if len(outcomes) <= MOST_LISTED else f"{shown} and {len(outcomes) - MOST_LISTED} more"
 
 
 def findings(m: Material) -> list[Finding]:
