@@ -22,6 +22,7 @@ SMALL_TABLE_BYTES = 8 * MIB
 TABLE_BYTES = 2 * 1024 * MIB
 TABLE_CELL_BYTES = 100_000_000
 HIDDEN_BYTES = 512 * MIB  # 6,000 items of a model of 8,192 features take 94 MiB
+SURVEY_WEIGHT = 1e12
 COUNTED_PEOPLE = 2 * 10**6  # that one table of counts stands for
 
 # Models.

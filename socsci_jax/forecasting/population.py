@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from socsci_jax import bounds
 from socsci_jax.errors import InputError
 from socsci_jax.studies.attributes import attribute_text
 from socsci_jax.studies.store import StudyStore
@@ -130,8 +131,10 @@ def _survey_weights(frame: pl.DataFrame) -> np.ndarray:
     if "weight" not in frame.columns:
         return np.ones(frame.height)
     weights = frame["weight"].cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
-    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.sum() > 0:
-        raise InputError("personas: a weight is not a number or below zero.")
+    if not ((weights >= 0) & (weights <= bounds.SURVEY_WEIGHT)).all() or not weights.sum() > 0:
+        raise InputError(
+            f"personas: a weight is no number from 0 to {bounds.SURVEY_WEIGHT:g}, or all of them are 0."
+        )
     return weights
 
 

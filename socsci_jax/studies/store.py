@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow as pa
 
+from socsci_jax import bounds
 from socsci_jax.errors import InputError
 from socsci_jax.reading import check_kinds, read_json_object
 from socsci_jax.studies.items import Items
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from socsci_jax.studies.pairs import Pairs
     from socsci_jax.studies.splits import Split
 
-_LARGEST_WEIGHT = 1e12
 TABLES = ("studies", "items", "participants", "responses", "rejects")
 # All that this program writes into a store's folder.
 WRITTEN = (
@@ -174,7 +174,7 @@ class StudyStore:
             raise InputError(
                 f"{self.path / 'responses.parquet'}, row {row}: value is not a number; {_REBUILD}."
             )
-        if not (responses["weight"].drop_nulls().is_between(0, _LARGEST_WEIGHT)).all():
+        if not (responses["weight"].drop_nulls().is_between(0, bounds.SURVEY_WEIGHT)).all():
             raise InputError(
                 f"{self.path / 'responses.parquet'}: a weight is not a number of at least 0; {_REBUILD}."
             )

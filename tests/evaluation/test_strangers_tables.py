@@ -6,6 +6,7 @@ import pytest
 
 import socsci_jax as sj
 from socsci_jax.errors import InputError
+from socsci_jax.evaluation.elsewhere.columns import without_empty
 
 PEOPLE, QUESTIONS = 40, ("trust", "help", "share")
 
@@ -72,3 +73,16 @@ def test_columns_beside_means_that_are_not_used_are_named(judge):
     assert found.metric("sd_ratio") is None
     assert any("'sd' is not used" in note for note in found.notes)
     assert any("'se' is not used; give intervals" in note for note in found.notes)
+
+
+def test_empty_cells_of_few_and_of_very_many_columns_are_read_alike():
+    frame = pl.DataFrame({"a": [" x ", "NA", None], "b": ["", "y ", "-"], "ü,c": ["1", "2", " "]})
+    few = without_empty(frame)
+    many = without_empty(
+        pl.DataFrame({f"{name} {n}": frame[name] for n in range(200) for name in frame.columns})
+    )
+    assert few["a"].to_list() == ["x", None, None] and few["b"].to_list() == [None, "y", "-"]
+    assert many.width == 600
+    assert all(
+        many[f"{name} {n}"].to_list() == few[name].to_list() for n in range(200) for name in frame.columns
+    )

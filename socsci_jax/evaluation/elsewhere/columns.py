@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
@@ -111,9 +112,21 @@ def read_table(path: str | Path) -> pl.DataFrame:
 
 def without_empty(frame: pl.DataFrame) -> pl.DataFrame:
     """Texts without outer blanks, null where one stands for no answer."""
-    # Column by column: one expression for all of them takes minutes where there are tens of thousands.
-    stripped = [column.str.strip_chars() for column in frame.iter_columns()]
-    return pl.DataFrame([column.set(column.is_in(EMPTY), None) for column in stripped])
+    if frame.width <= _MANY_COLUMNS:
+        return pl.DataFrame([_stripped(column) for column in frame.iter_columns()])
+    # Each call takes about a millisecond, whatever it is given: of tens of thousands of columns it is given all cells at once.
+    chunks = [chunk for column in frame.to_arrow().columns for chunk in column.chunks]
+    cells = _stripped(pl.Series(pl.from_arrow(pa.chunked_array(chunks)))).to_arrow()
+    columns = [cells.slice(n * frame.height, frame.height) for n in range(frame.width)]
+    return pl.DataFrame(pl.from_arrow(pa.Table.from_arrays(columns, names=frame.columns)))
+
+
+_MANY_COLUMNS = 500
+
+
+def _stripped(cells: pl.Series) -> pl.Series:
+    cells = cells.str.strip_chars()
+    return cells.set(cells.is_in(EMPTY), None)
 
 
 def _probabilities_as_json(frame: pl.DataFrame) -> pl.DataFrame:
