@@ -39,5 +39,5 @@ def test_the_deposit_is_built_and_what_cannot_be_read_is_counted(blocks, tmp_pat
     assert store.rejects["place"].to_list() == [f"polls.csv:{row}" for row in (5, 3, 4, 6, 7, 8)]
     assert "ann" not in str(store.participants) and "bob" not in str(store.rejects["record"].to_list())
     (tmp_path / "polls.csv").write_text("person,age\nann,34\nbob,51\n")
-    with pytest.raises(InputError, match="no column 'text'"):
+    with pytest.raises(InputError, match="no columns text, question, answer;"):
         module["build"](tmp_path, tmp_path / "store", command="test", replace=True)

@@ -148,7 +148,7 @@ RETESTS_SCHEMA = pa.schema(
     ]
 )
 
-# kind: response, participant, item, condition, outcome or study; place: file and row or key; record: the record as JSON.
+# kind: response, participant, attribute, item, condition, outcome or study; place: file and row or key; record: the record as JSON.
 REJECTS_SCHEMA = pa.schema(
     [("kind", pa.string()), ("place", pa.string()), ("reason", pa.string()), ("record", pa.string())]
 )

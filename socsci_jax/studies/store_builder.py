@@ -29,6 +29,7 @@ from socsci_jax.studies.schema import (
 )
 from socsci_jax.studies.store import WRITTEN, StudyStore, file_hash
 from socsci_jax.studies.store_parts import UNKNOWN_SCHEMA, MergedParts, Part, write_tables
+from socsci_jax.wording import counted
 
 SOFTWARE = f"socsci_jax {__version__}"
 # Rows that are made from Python objects together, and no more.
@@ -218,7 +219,11 @@ class StoreBuilder:
                 "software": SOFTWARE,
                 "content_hash": content_hash,
                 "rows": rows,
-                "notes": [*self.notes, *_unknown_notes(merged.unknown_values())],
+                "notes": [
+                    *self.notes,
+                    *_unanswering_notes(merged.unanswering_people()),
+                    *_unknown_notes(merged.unknown_values()),
+                ],
                 **self.metadata,
                 "files": {name: file_hash(partial / name) for name in written},
             }
@@ -251,6 +256,14 @@ class StoreBuilder:
             ],
             schema=schema,
         )
+
+
+def _unanswering_notes(people: int) -> list[str]:
+    return (
+        [f"{counted(people, 'participant')} without an answer that was kept, not in the store"]
+        if people
+        else []
+    )
 
 
 def _unknown_notes(values: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -97,6 +97,10 @@ class MergedParts:
                     [_without_answers(item) for item in batch.to_pylist()], schema=REJECTS_SCHEMA
                 )
 
+    def unanswering_people(self) -> int:
+        """How many participants have no answer that was kept, and so are not in the store."""
+        return int((self._first["participants"] & ~self._kept["participants"]).sum())
+
     def unknown_values(self) -> dict[str, dict[str, int]]:
         """How often each value of each attribute meant that nothing is known, the most frequent first."""
         firsts, collected = self._first["participants"], []

@@ -152,4 +152,6 @@ def _targets(objective: ObjectiveConfig, *, seed: int) -> Targets:
     if objective.kind in ("soft", "wasserstein"):
         in_order = objective.kind == "wasserstein"
         return Targets(kind="distributions", condition_on=objective.condition_on or (), in_order=in_order)
-    return ANSWERS
+    if objective.kind == "sft":
+        return ANSWERS
+    raise AssertionError(f"objective {objective.kind} has no targets")

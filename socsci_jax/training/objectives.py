@@ -108,7 +108,9 @@ def _compared(objective: Objective, log_probs: jax.Array, rows: Mapping[str, jax
         return dpo(answers, rows["answer_reference"], weight, beta=objective.beta)
     if objective.kind == "soft":
         return soft(answers, real, target, weight)
-    return wasserstein(answers, real, target, rows["answer_gap"], weight)
+    if objective.kind == "wasserstein":
+        return wasserstein(answers, real, target, rows["answer_gap"], weight)
+    raise AssertionError(f"objective {objective.kind} compares nothing")
 
 
 def _among(answers: jax.Array, real: jax.Array) -> jax.Array:

@@ -92,6 +92,18 @@ def test_an_item_without_answers_is_listed_among_the_rejects(tmp_path):
     assert store.rejects["reason"].to_list() == ["item without answers"]
 
 
+def test_people_without_an_answer_that_was_kept_are_counted(tmp_path):
+    made = builder()
+    item_id = made.add_item(small_item("s", "arm", "taxes", SCALE))
+    for person, answer in (("p", 1), ("off the scale", 98)):
+        made.add_participant("s", person, {})
+        made.add_response(item_id, person, answer, sample_id=0)
+    made.add_participant("s", "silent", {})
+    store = made.write(tmp_path / "store")
+    assert store.participants["participant_id"].to_list() == ["p"]
+    assert store.manifest["notes"] == ["2 participants without an answer that was kept, not in the store"]
+
+
 def test_equal_content_has_an_equal_hash_and_other_content_another(tmp_path):
     hashes = [
         small_store(tmp_path / str(i), studies=2, seed=seed).content_hash for i, seed in enumerate((0, 0, 1))
