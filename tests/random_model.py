@@ -36,8 +36,9 @@ _read = jax.jit(read_logits, static_argnames=("config", "compute_dtype"))
 def brute_force(asked: SimulationModel, prompt: list[int], levels) -> tuple[np.ndarray, float]:
     """Every allowed answer as a row of its own: prompt, answer and end."""
     answers = [[*asked.tokenizer.encode(str(v)), asked.tokenizer.end_of_answer_id] for v in levels]
-    length = -(-(len(prompt) + max(map(len, answers))) // 256) * 256
-    ids = np.zeros((len(answers), length), np.int32)
+    # Few shapes, so that most questions share one compiled program.
+    length = -(-(len(prompt) + max(map(len, answers))) // 512) * 512
+    ids = np.zeros((-(-len(answers) // 8) * 8, length), np.int32)
     for row, answer in zip(ids, answers):
         row[: len(prompt) + len(answer)] = [*prompt, *answer]
     every = np.broadcast_to(np.arange(length, dtype=np.int32), ids.shape)

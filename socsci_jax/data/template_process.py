@@ -17,8 +17,6 @@ import jinja2
 import jinja2.ext
 import jinja2.sandbox
 
-from socsci_jax.wording import counted
-
 # Some templates write today's date. A prompt must not depend on the day it is built, so it is always this one,
 # which is the date that Llama 3.1's own template falls back to.
 FIXED_DATE = (2024, 7, 26)
@@ -59,7 +57,7 @@ def render(source: str, variables: dict, *, characters: int, day: Sequence[int])
     for piece in environment.from_string(source).generate(**variables):
         length += len(piece)
         if length > characters:
-            raise ValueError(f"it writes more than {counted(characters, 'character')}")
+            raise ValueError(f"it writes more than {characters:,} characters")
         pieces.append(piece)
     return "".join(pieces)
 

@@ -80,13 +80,13 @@ class Part:
         return self.n_c >= self.minimum_n
 
     @functools.cached_property
-    def places(self) -> dict[str, list[str]]:
-        """Study, condition and outcome of the cells that enter averages."""
+    def places(self) -> dict[str, pl.Series]:
+        """Study, condition and outcome of the cells that enter averages; tables of every metric share these columns."""
         items = [cell.item for cell, used in zip(self.cells, self.averaged_c, strict=True) if used]
         return {
-            "study": [item.study_id for item in items],
-            "condition": [item.condition for item in items],
-            "outcome": [item.outcome for item in items],
+            "study": pl.Series([item.study_id for item in items], dtype=pl.String),
+            "condition": pl.Series([item.condition for item in items], dtype=pl.String),
+            "outcome": pl.Series([item.outcome for item in items], dtype=pl.String),
         }
 
     @functools.cached_property

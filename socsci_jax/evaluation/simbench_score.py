@@ -53,8 +53,7 @@ def _simbench_replicates(
         first = np.array([scores[known].mean()])
         if own is None or uniform is None:
             return first
-        study = part.study_c[used]
-        drawn = [simbench_scores(m, u, study) for m, u in zip(own[:, used], uniform[:, used], strict=True)]
+        drawn = simbench_scores(own[:, used], uniform[:, used], part.study_c[used])
         return np.concatenate([first, [mean_of_defined(one) for one in drawn]])
     # Resampled arms or outcomes of one study are judged by the sample's uniform guesses.
     terms = np.stack([scores[known], np.ones(int(known.sum()))], axis=1)

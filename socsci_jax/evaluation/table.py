@@ -144,11 +144,13 @@ def columns_of(
     places: Mapping[str, object], values: np.ndarray, n: np.ndarray, **same: str | None
 ) -> pl.DataFrame:
     """Many rows at once, without intervals: `places` are columns, `same` holds for all; not finite becomes null."""
-    frame = pl.DataFrame({**places, "value": values, "n": n}).with_columns(
-        pl.when(pl.col("value").is_finite()).then("value").alias("value"),
-        *(pl.lit(value, dtype=pl.String).alias(name) for name, value in same.items()),
+    # Made of columns: an expression for each of thousands of such tables would take most of an evaluation's time.
+    given = {**places, "value": np.where(np.isfinite(values), values, np.nan), "n": n}
+    return pl.DataFrame(
+        [
+            pl.Series(name, given[name], dtype=dtype, nan_to_null=True)
+            if name in given
+            else pl.Series(name, [same.get(name)], dtype=dtype).new_from_index(0, len(values))
+            for name, dtype in POLARS_SCHEMA.items()
+        ]
     )
-    missing = [
-        pl.lit(None, dtype=POLARS_SCHEMA[name]).alias(name) for name in COLUMNS if name not in frame.columns
-    ]
-    return frame.with_columns(missing).select(pl.col(name).cast(POLARS_SCHEMA[name]) for name in COLUMNS)

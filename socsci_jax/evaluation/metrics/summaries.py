@@ -7,16 +7,23 @@ import numpy as np
 from socsci_jax.evaluation.metric import Metric
 
 
-def simbench_scores(model_c: np.ndarray, uniform_c: np.ndarray, dataset_c: np.ndarray) -> np.ndarray:
-    """100 · (1 − TV / mean TV of uniform guesses over the item's data set) of each item [C], from total variations.
+def simbench_scores(model: np.ndarray, uniform: np.ndarray, dataset_c: np.ndarray) -> np.ndarray:
+    """100 · (1 − TV / mean TV of uniform guesses over the item's data set) of each item, from total variations.
 
-    NaN where a data set's uniform guesses are right, and where a value is missing.
+    Items [C], or [B, C] for B resamples, each judged by its own uniform guesses.  NaN where a data set's uniform guesses are
+    right, and where a value is missing.
     """
-    known = np.isfinite(model_c) & np.isfinite(uniform_c)
-    n = np.bincount(dataset_c[known], minlength=int(dataset_c.max(initial=-1)) + 1)
+    model_bc, uniform_bc = np.atleast_2d(model), np.atleast_2d(uniform)
+    known = np.isfinite(model_bc) & np.isfinite(uniform_bc)
+    datasets = int(dataset_c.max(initial=-1)) + 1
+    cell = (np.arange(len(known))[:, None] * datasets + dataset_c)[known]
+    shape = (len(known), datasets)
+    n = np.bincount(cell, minlength=known.shape[0] * datasets).reshape(shape)
+    sums = np.bincount(cell, weights=uniform_bc[known], minlength=n.size).reshape(shape)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.bincount(dataset_c[known], weights=uniform_c[known], minlength=n.size) / n
-        return np.where(known & (mean[dataset_c] > 0), 100 * (1 - model_c / mean[dataset_c]), np.nan)
+        mean_bc = (sums / n)[:, dataset_c]
+        scores = np.where(known & (mean_bc > 0), 100 * (1 - model_bc / mean_bc), np.nan)
+    return scores.reshape(model.shape)
 
 
 METRICS = (
