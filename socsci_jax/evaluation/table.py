@@ -8,6 +8,7 @@ items, a row with neither the part of the split as a whole.  Where `reference` i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -145,7 +146,7 @@ def columns_of(
 ) -> pl.DataFrame:
     """Many rows at once, without intervals: `places` are columns, `same` holds for all; not finite becomes null."""
     # Made of columns: an expression for each of thousands of such tables would take most of an evaluation's time.
-    given = {**places, "value": np.where(np.isfinite(values), values, np.nan), "n": n}
+    given: dict[str, Any] = {**places, "value": np.where(np.isfinite(values), values, np.nan), "n": n}
     return pl.DataFrame(
         [
             pl.Series(name, given[name], dtype=dtype, nan_to_null=True)
