@@ -94,6 +94,8 @@ def _tree(events: Iterator[yaml.Event], *, where: str, texts: bool) -> object:
     return result
 
 
+# Numbers in base 60 ("59:59:59") grow faster than they are written.
+_INT_CHARACTERS = 1_000
 _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
 
 
@@ -106,4 +108,6 @@ def _scalar(event: yaml.ScalarEvent) -> object:
             return event.value
     if tag not in _SCALARS:
         raise ValueError(f"the tag {tag[:80]!r} is not known")
+    if tag.endswith(":int") and len(event.value) > _INT_CHARACTERS:
+        raise ValueError(f"more than {_INT_CHARACTERS} characters of an integer")
     return loader.construct_object(yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark))

@@ -349,3 +349,8 @@ def test_a_table_of_very_many_columns_is_refused_before_it_is_parsed(tmp_path, r
     with pytest.raises(InputError, match=r"100,000 columns; at most 20,000"):
         read(tmp_path / "wide.csv")
     assert time.process_time() - start < 10
+
+
+def test_an_integer_in_base_sixty_of_any_length_is_refused():
+    with pytest.raises(InputError, match="more than 1000 characters of an integer"):
+        parse_yaml("a: " + ":".join(["59"] * 10_000), where="study.yaml")
