@@ -19,7 +19,7 @@ from benchmarks.accelerator.failures import failure
 from benchmarks.accelerator.shown import file_of
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "XLA_FLAGS": ""}
-NAMES = ("ceiling", "step/0.5B/tree", "simulation/0.5B/generate")
+NAMES = ("ceiling", "step/0.5B/flat", "simulation/0.5B/generate")
 
 
 def measurement(name: str, *, seconds: int = 100, needs: tuple[str, ...] = ()) -> Measurement:
@@ -153,7 +153,7 @@ def test_what_was_measured_before_a_kill_is_kept_and_the_rest_is_measured(tmp_pa
         command(tmp_path, *NAMES), cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
     assert "ceiling ..." not in again.stdout and first.read_bytes() == kept
-    facts = json.loads((tmp_path / "results" / "step.0.5B.tree.json").read_text())
+    facts = json.loads((tmp_path / "results" / "step.0.5B.flat.json").read_text())
     assert facts["device"] and facts["versions"] and facts["found"]["ms_per_row"] > 0, facts
     assert all(loss > 0 for loss in facts["found"]["losses"])
     assert sum(share for _, _, share in facts["found"]["profile"]) == pytest.approx(1, abs=0.3)
