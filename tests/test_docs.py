@@ -101,7 +101,11 @@ def test_every_exit_status_is_listed_where_the_commands_point():
     page = (REPOSITORY / "docs" / "operations.md").read_text()
     section = re.search(r"^### Exit statuses$(.*?)(?=^#)", page, re.M | re.S)[1]
     listed = {int(status) for status in re.findall(r"^\| (\d+) \|", section, re.M)}
-    statuses = {value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
+    statuses = {
+        value
+        for name, value in vars(errors).items()
+        if name[0].isupper() and name.isupper() and isinstance(value, int)
+    }
     assert {0, 1, *statuses, *errors.START_AGAIN} <= listed
     assert {errors.ending(error)[1] for error in (ValueError(), KeyboardInterrupt())} <= listed
 

@@ -99,7 +99,9 @@ def build_study(
         built.rows.append(kept)
         people = participant_ids(study, kept)
         if study.number_participants:
-            people = [None if p is None else numbers.setdefault(p, str(len(numbers) + 1)) for p in people]
+            people = [
+                None if p is None else numbers.setdefault(p, f"person-{len(numbers) + 1}") for p in people
+            ]
         _add_rows(kept, people, built, table, specification, deposit, builder)
     _add_answers(built, builder)
     for name, count in built.people.conflicts.items():

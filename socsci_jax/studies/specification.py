@@ -193,7 +193,8 @@ class Study(Block):
     participant: Names = ()
     """Column (or columns) whose values tell people apart; without it every row is another person."""
     number_participants: bool = False
-    """The store numbers people in the order of the file, so that ids of panels or addresses do not enter it."""
+    """People are person-1, person-2, ... in the order of the file, so that ids of panels or addresses do not enter the store.
+    None of these is an id of the file: predictions joined to it by mistake match nobody, not somebody else."""
     weight: str | None = None
     """Column of survey weights."""
     attributes: dict[Name, Annotated[Attribute, also(Attribute | str, read=_column)]] = pydantic.Field({})

@@ -482,7 +482,7 @@ def test_ids_of_a_panel_are_refused_and_can_be_numbered(tmp_path):
     spec = specification()
     spec["number_participants"] = True
     store = build(write_deposit(tmp_path / "e", rows=rows, spec=spec))
-    assert store.participants["participant_id"].to_list()[:3] == ["1", "2", "3"]
+    assert store.participants["participant_id"].to_list()[:3] == ["person-1", "person-2", "person-3"]
 
 
 def test_a_rejected_cell_keeps_no_personal_details(tmp_path):
