@@ -42,9 +42,10 @@ class _Bar:
 
 
 class _Lines:
-    def __init__(self, title: str, total: int):
+    def __init__(self, title: str, total: int, seconds_between: float):
         self.total = total
         self._title = title
+        self._seconds_between = seconds_between
         self._first: int | None = None
         self._started = self._last_line = time.monotonic()
         self._ended = False  # some work reports its end twice, which is one line
@@ -55,7 +56,7 @@ class _Lines:
         now = time.monotonic()
         ends_now = done == self.total and not self._ended
         self._ended = done == self.total
-        if ends_now or now - self._last_line >= SECONDS_BETWEEN_LINES:
+        if ends_now or now - self._last_line >= self._seconds_between:
             self._last_line = now
             rate = (done - self._first) / max(now - self._started, 1e-9)
             left = f", {(self.total - done) / rate:.0f} s left" if rate > 0 and done < self.total else ""
@@ -71,15 +72,20 @@ class _Silence:
 
 
 @contextlib.contextmanager
-def progress(title: str, *, total: int, shown: bool = True) -> Iterator[Progress]:
-    """Reports how far work is; closes tidily when the work ends or fails."""
+def progress(
+    title: str, *, total: int, shown: bool = True, seconds_between: float = SECONDS_BETWEEN_LINES
+) -> Iterator[Progress]:
+    """Reports how far work is; closes tidily when the work ends or fails.
+
+    Where there is no bar, lines are `seconds_between` apart at least; with 0 every update is a line.
+    """
     if not shown:
         yield _Silence(total)
     elif sys.stderr.isatty() or _in_notebook():
         with contextlib.closing(_Bar(title, total)) as bar:
             yield bar
     else:
-        yield _Lines(title, total)
+        yield _Lines(title, total, seconds_between)
 
 
 def reports_to(bar: Progress) -> Callable[[int, int], None]:

@@ -36,8 +36,8 @@ class Ended:
 
     @property
     def last_sentence(self) -> str:
-        """The last line that begins with `error: `, without that."""
-        found = [line for line in self.errors.splitlines() if line.startswith("error: ")]
+        """The last line that begins with `error: `, without that, or with `stopped`."""
+        found = [line for line in self.errors.splitlines() if line.startswith(("error: ", "stopped "))]
         return found[-1].removeprefix("error: ") if found else ""
 
 

@@ -14,6 +14,16 @@ def test_an_end_that_is_reported_twice_is_one_line(caplog):
     assert caplog.messages == ["predict: 2/2"]
 
 
+def test_without_seconds_between_lines_every_update_is_one(caplog):
+    caplog.set_level(logging.INFO)
+    for seconds_between in (0, 60):
+        with progress("train", total=3, seconds_between=seconds_between) as shown:
+            for step in (1, 2, 3):
+                shown.update(step)
+    said = [message.partition(",")[0] for message in caplog.messages]
+    assert said == ["train: 1/3", "train: 2/3", "train: 3/3", "train: 3/3"]
+
+
 def test_a_terminal_has_a_bar_with_its_figures(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     with progress("train", total=4) as shown:

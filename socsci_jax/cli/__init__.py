@@ -22,7 +22,7 @@ from socsci_jax.cli import (
     training,
 )
 from socsci_jax.cli.output import Seed, print_rich, say, show_log_lines
-from socsci_jax.errors import InputError, ending
+from socsci_jax.errors import InputError, RunStopped, ending
 from socsci_jax.wording import counted
 
 app = typer.Typer(
@@ -56,7 +56,9 @@ def main() -> None:
         sentence, status = ending(error)
         if status == 1:
             raise
-        say(f"error: {sentence}", file=sys.stderr)
+        # An end that was asked for is no error; its sentence begins with "stopped".
+        asked_for = isinstance(error, RunStopped | KeyboardInterrupt)
+        say(sentence if asked_for else f"error: {sentence}", file=sys.stderr)
         raise SystemExit(status) from None
 
 

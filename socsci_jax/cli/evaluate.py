@@ -27,7 +27,12 @@ EvaluatePredictions = Annotated[
 
 
 EvaluateOut = Annotated[
-    Path, typer.Option("-o", "--out", help="Folder for the evaluation table and the report.")
+    Path,
+    typer.Option(
+        "-o",
+        "--out",
+        help="Folder for the evaluation table and the report; an earlier evaluation there is replaced.",
+    ),
 ]
 
 
@@ -108,6 +113,8 @@ def evaluate(
         raise InputError(_WHOSE_ANSWERS)
     settings = {"seed": seed, "minimum_n": minimum_n, "resample": resample, "also": also or ()}
     with only_writer(out):
+        # Whatever it holds can be made again from the same files.
+        replaced = ", in place of an earlier one" if (out / "report.html").exists() else ""
         if store_path is not None:
             _show(evaluate_files(predictions, store_path, out, split_name=split, **settings))
         else:
@@ -119,7 +126,7 @@ def evaluate(
             judged.write(out)
             _show(judged.evaluation)
             _show_of_tables(judged.evaluation, own_people=own_people)
-    say(f"report: {out / 'report.html'}")
+    say(f"report: {out / 'report.html'}{replaced}")
 
 
 def _show(evaluation: Evaluation) -> None:

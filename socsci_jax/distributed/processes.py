@@ -138,7 +138,7 @@ class StopSignals:
             raise KeyboardInterrupt
         self.asked = name
         if not self.deferred:
-            raise RunStopped(f"{name} was received; start the same command again to resume.")
+            raise RunStopped(f"stopped by {name}; the same command resumes.")
         logger.warning(f"{name} was received: stopping with a checkpoint")
 
 

@@ -16,7 +16,7 @@ from socsci_jax.data.loader import batches
 from socsci_jax.distributed.processes import Processes, StopSignals
 from socsci_jax.errors import RunStopped
 from socsci_jax.locks import only_writer
-from socsci_jax.progress import progress
+from socsci_jax.progress import SECONDS_BETWEEN_LINES, progress
 from socsci_jax.training.begin import begin
 from socsci_jax.training.compiled_step import CompiledStep
 from socsci_jax.training.in_flight import StepsInFlight, StopFlags
@@ -25,7 +25,7 @@ from socsci_jax.training.position import Progress, is_finished
 from socsci_jax.training.prepare import prepare_on_all_processes
 from socsci_jax.training.profiler import Profiler
 from socsci_jax.training.recipe import Recipe
-from socsci_jax.training.saving import Due, Saver
+from socsci_jax.training.saving import SHORT_RUN, Due, Saver
 from socsci_jax.training.session import Session, open_session
 from socsci_jax.training.speed import Speed
 from socsci_jax.training.validation import Validation
@@ -66,7 +66,17 @@ def _take_steps(session: Session, signals: StopSignals) -> None:
             begun = begin(session)
         state, frozen, first_step = begun.state, begun.frozen, begun.first_step
         journal.write("begins", first_step=first_step, total_steps=total_steps, **prepared.place())
-        report = stack.enter_context(progress(f"train {recipe.name}", total=total_steps, shown=is_main))
+        if first_step > 0 and is_main:
+            logger.info(f"resuming after step {first_step} of {total_steps}")
+        report = stack.enter_context(
+            progress(
+                f"train {recipe.name}",
+                total=total_steps,
+                shown=is_main,
+                # Whoever waits for few steps sees each of them.
+                seconds_between=0 if total_steps < SHORT_RUN else SECONDS_BETWEEN_LINES,
+            )
+        )
         # Lines of the log that come after the first step are written again, and count for no validation.
         log = stack.enter_context(Log(run, recipe, from_step=first_step, writes=is_main))
         validation = None

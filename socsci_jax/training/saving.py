@@ -10,8 +10,8 @@ from socsci_jax.training.session import Session
 from socsci_jax.training.state import TrainingState
 from socsci_jax.training.validation import Validation
 
-# Metrics are written this many steps apart.
-LOG_EVERY = 10
+# Metrics are written this many steps apart; after every step of a run that has fewer than so many.
+LOG_EVERY, SHORT_RUN = 10, 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Saver:
         validation = self._recipe.validation
         return Due(
             last=last,
-            logs=last or finished % LOG_EVERY == 0,
+            logs=last or finished % LOG_EVERY == 0 or self._total_steps < SHORT_RUN,
             saves=last or finished % self._recipe.checkpoints.every_steps == 0,
             validates=validation is not None and (last or finished % validation.every_steps == 0),
             stops=stop_asked,

@@ -63,7 +63,7 @@ def test_two_checkouts_of_one_version_are_told_apart(monkeypatch, tmp_path):
 
 
 def test_a_signal_before_the_first_step_ends_the_run_at_once():
-    with StopSignals(), pytest.raises(RunStopped, match="SIGTERM was received"):
+    with StopSignals(), pytest.raises(RunStopped, match="stopped by SIGTERM"):
         os.kill(os.getpid(), signal.SIGTERM)
 
 

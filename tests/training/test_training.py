@@ -199,6 +199,7 @@ def finished(world, tmp_path_factory):
 
 def test_a_run_learns_and_says_what_it_was_made_of(world, finished):
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]  # each, since they are few
     assert lines[-1]["loss"] < lines[0]["loss"]
     metadata = RunFolder(finished).metadata
     assert metadata["store_hash"] == world[0].content_hash
@@ -228,7 +229,7 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(world, finished, tmp_path
         assert np.array_equal(a, b)
 
 
-def test_a_run_resumes_where_it_stopped_bit_for_bit(world, finished, tmp_path, monkeypatch):
+def test_a_run_resumes_where_it_stopped_bit_for_bit(world, finished, tmp_path, monkeypatch, caplog):
     """Invariant 5, within one process: stopped by an error in the middle of an epoch."""
     output = tmp_path / "stopped"
     recipe = parse_recipe(small_recipe(world[0], output), where="test")
@@ -244,7 +245,10 @@ def test_a_run_resumes_where_it_stopped_bit_for_bit(world, finished, tmp_path, m
         train(recipe)
     monkeypatch.undo()
     assert CheckpointReader(output / "checkpoints").latest() == 4
-    train(recipe)
+    with caplog.at_level("INFO"):
+        train(recipe)
+    said = [line.partition(" loss")[0] for line in caplog.messages if line.startswith(("resuming", "train"))]
+    assert said == ["resuming after step 4 of 6", "train small: 5/6", "train small: 6/6"]
     for a, b in zip(jax.tree.leaves(run_params(output)[1]), jax.tree.leaves(run_params(finished)[1])):
         assert np.array_equal(a, b)
 
