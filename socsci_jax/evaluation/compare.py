@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.errors import InputError
+from socsci_jax.evaluation.effect_verdicts import state_of
 from socsci_jax.evaluation.evaluate import evaluate, label_without_split
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics import BY_NAME
@@ -85,7 +86,17 @@ class Comparison:
             sentences.append(
                 f"{row['part']} ({row['source']}): {words}; A − B = {with_interval(difference)} in {_NAMES[row['metric']]}."
             )
-        return sentences
+        return sentences + self._of_effects(whole.filter(metric="condition_sensitivity_r"))
+
+    def _of_effects(self, rows: pl.DataFrame) -> list[str]:
+        """A warning for each part whose A − B in condition sensitivity is what two predictors give that know nothing of it."""
+        return [
+            f"{row['part']} ({row['source']}): A − B in condition sensitivity excludes zero, but neither A nor B can be told "
+            "from shuffled conditions: nothing can be claimed of it."
+            for row in rows.iter_rows(named=True)
+            if Estimate(row["difference"], row["lo"], row["hi"]).excludes_zero
+            and all(state_of(one, row["part"]) not in ("moves", "against") for one in (self.a, self.b))
+        ]
 
 
 def compare_files(

@@ -102,7 +102,7 @@ def condition_means(
             ratio[name] = np.array([share for _, share in sampled])
     human_bm, model_bm = None, None
     if part.resampling.by_participants and not borrowed and members:
-        human_bm, model_bm = _replicates(part, members, items, at)
+        human_bm, model_bm = _replicates(part, members, at)
     return ConditionMeans(
         frame=frame,
         samples=samples,
@@ -153,16 +153,15 @@ def _sample_means(
 
 
 def _replicates(
-    part: Part, members: Sequence[np.ndarray], items: Sequence[ItemPredictions], at: Sequence[np.ndarray]
+    part: Part, members: Sequence[np.ndarray], at: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Condition means [B, M] of people and model, people weighing as they were drawn."""
     human, model, total = [], [], []
-    for cell, item, x, w_bn in zip(part.cells, items, at, part.person_weights(), strict=True):
+    for cell, x, w_bn in zip(part.cells, at, part.person_weights(), strict=True):
         w = w_bn.astype(float) if cell.weights_n is None else w_bn * cell.weights_n
         n_b = w.sum(axis=1)
         human.append(w @ x[cell.codes_n])
-        fixed = float(item.model_l @ x)
-        model.append(w @ (cell.probs_nl @ x) if cell.probs_nl is not None else n_b * fixed)
+        model.append(n_b * _predicted_mean(w, cell, x))
         total.append(n_b)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = [
@@ -170,6 +169,18 @@ def _replicates(
             for sums in (human, model)
         ]
     return np.stack(means[0], axis=1), np.stack(means[1], axis=1)
+
+
+def _predicted_mean(w_bn: np.ndarray, cell: Cell, at: np.ndarray) -> np.ndarray:
+    """Mean position [B] of what is predicted of the people drawn; who has no valid draw takes no part.
+
+    People's draws are resampled with them, so that the noise of one draw per person is in the interval.
+    """
+    position = cell.predicted_nl @ at
+    known = np.isfinite(position)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: np.ndarray = w_bn[:, known] @ position[known] / w_bn[:, known].sum(axis=1)
+    return mean
 
 
 def mean_table(part: Part, means: ConditionMeans) -> pl.DataFrame:

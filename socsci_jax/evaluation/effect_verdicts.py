@@ -5,55 +5,69 @@ from __future__ import annotations
 from typing import Literal
 
 from socsci_jax.evaluation.intervals import Estimate
+from socsci_jax.evaluation.metrics.moments import ZERO
 from socsci_jax.evaluation.result import Evaluation, is_known
 from socsci_jax.evaluation.sentences import (
     Sentence,
+    bracket,
     number,
     part_name,
     studies_of,
     with_interval,
 )
-from socsci_jax.evaluation.table import (
-    SPLIT_HALF,
-)
+from socsci_jax.evaluation.table import SAMPLED, SPLIT_HALF
 from socsci_jax.wording import counted
 
 # A model whose condition means vary by less than this share of what people's do is blind to the treatment.
 BLIND_SPREAD = 0.02
 
-ALPHA = 0.05
-
 EFFECTS_RULE = (
-    "“move with the conditions” is written where the 95 % interval of the correlation within outcomes lies above zero and "
-    "shuffled conditions reach it in fewer than 5 % of shuffles; “blind” where predicted condition means do not vary "
-    f"(less than {BLIND_SPREAD:.0%} of people's spread); “against” where the interval lies below zero; “cannot be "
-    "told” otherwise"
+    "“move with the conditions” is written where the 95 % interval of the correlation within outcomes lies above zero, "
+    "and the correlation above 95 % of those of shuffled conditions (2.5 % on either side); “blind” where predicted condition means do not vary "
+    f"(less than {BLIND_SPREAD:.0%} of people's spread); “against” where the interval lies below zero, and the correlation below those of "
+    "shuffled conditions; “cannot be told” otherwise"
 )
 
 
-def effects_state(
-    r: Estimate | None, p: Estimate | None, spread: Estimate | None
-) -> Literal["nothing", "blind", "moves", "against", "undecided"]:
-    """The rule of the effects' sentence, on the correlation within outcomes, its p and the spread ratio."""
+State = Literal["nothing", "blind", "moves", "against", "undecided"]
+
+
+def effects_state(r: Estimate | None, null: Estimate | None, spread: Estimate | None) -> State:
+    """The rule of the effects' sentence, on the correlation within outcomes, that of shuffled conditions with the bounds
+    of 95 % of shuffles, and the spread ratio.
+
+    Either direction needs both: intervals speak for other studies, arms, outcomes or people, shuffles of whether
+    these conditions have anything to do with each other.
+    """
     if spread is not None and spread.value is not None and spread.value < BLIND_SPREAD:
         return "blind"
     if r is None:
         return "nothing"
     if r.value is None:
         return "blind"
-    if r.lo is not None and r.lo > 0 and p is not None and p.value is not None and p.value < ALPHA:
+    if r.lo is None or r.hi is None or null is None or null.lo is None or null.hi is None:
+        return "undecided"
+    # An order of conditions that is often among the shuffles is a bound itself, but for rounding.
+    if r.lo > 0 and r.value > null.hi + ZERO:
         return "moves"
-    if r.hi is not None and r.hi < 0:
+    if r.hi < 0 and r.value < null.lo - ZERO:
         return "against"
     return "undecided"
+
+
+def state_of(evaluation: Evaluation, part: str) -> State:
+    """The state of a part's predicted effects."""
+    names = ("condition_sensitivity_r", "condition_sensitivity_r_null", "condition_sensitivity_spread_ratio")
+    r, null, spread = (evaluation.metric(name, part=part) for name in names)
+    return effects_state(r, null, spread)
 
 
 def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     """Whether predictions move with the conditions, judged alongside people's own halves."""
     r = evaluation.metric("condition_sensitivity_r", part=part)
     p = evaluation.metric("condition_sensitivity_p", part=part)
-    spread = evaluation.metric("condition_sensitivity_spread_ratio", part=part)
-    state = effects_state(r, p, spread)
+    null = evaluation.metric("condition_sensitivity_r_null", part=part)
+    state = state_of(evaluation, part)
     name = part_name(part)
     if state == "nothing":
         contrast = evaluation.metric("effect_r", part=part)
@@ -80,6 +94,7 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     facts = (
         f"condition means correlate {with_interval(r, digits=2)} with people's within outcomes (with conditions "
         f"shuffled the correlation is at least as high with p = {number(p.value if p else None)}"
+        + (f", and 95 % of shuffles give{bracket(null, digits=2)}" if null else "")
         + (
             f"; people's own split-half correlation is {number(half.value, digits=2)}"
             if half and is_known(half)
@@ -97,4 +112,8 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
         text = f"Do not rely on this model for effects of conditions in {name}: predictions move against people's; {facts}."
         return [Sentence("warning", text, EFFECTS_RULE)]
     text = f"Whether predictions move with the conditions in {name} cannot be told from {studies_of(evaluation, part)}: {facts}."
+    if r.excludes_zero:
+        text += " The interval excludes zero, but shuffled conditions give as much by chance: nothing can be claimed."
+        if evaluation.source(part) == SAMPLED:
+            text += " Draws are noisy; probabilities would tell more."
     return [Sentence("undecided", text, EFFECTS_RULE)]

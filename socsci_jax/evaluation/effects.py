@@ -17,7 +17,7 @@ from socsci_jax.evaluation.metric import EffectMetric
 from socsci_jax.evaluation.metrics import BY_NAME, EFFECTS, effects
 from socsci_jax.evaluation.metrics.distributions import positions
 from socsci_jax.evaluation.metrics.effect_tests import MARGIN, benjamini_hochberg, equivalent, p_values
-from socsci_jax.evaluation.metrics.moments import moments
+from socsci_jax.evaluation.metrics.moments import ZERO, moments
 from socsci_jax.evaluation.parts import Part
 from socsci_jax.evaluation.recovery import effects_and_truth
 from socsci_jax.evaluation.table import (
@@ -249,7 +249,8 @@ def _permutation_estimates(
     if not np.isfinite(r) or not null.size:
         return Estimate(None), Estimate(None)
     lo, hi = np.quantile(null, [0.025, 0.975])
-    p = (1 + int((null >= r).sum())) / (1 + null.size)
+    # The same order of conditions gives the same r, but for rounding.
+    p = (1 + int((null >= r - ZERO).sum())) / (1 + null.size)
     return Estimate(float(null.mean()), float(lo), float(hi), "permutations"), Estimate(p)
 
 

@@ -25,6 +25,8 @@ from small import rehash, small_store
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation import sentences, verdicts
 from socsci_jax.evaluation.cells import level_codes
+from socsci_jax.evaluation.compare import Comparison
+from socsci_jax.evaluation.effect_verdicts import effects_verdict
 from socsci_jax.evaluation.evaluate import evaluate, label_without_split, read_truth
 from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.report import page as report
@@ -698,3 +700,53 @@ def test_a_table_of_true_effects_that_is_none_is_refused(tmp_path, table):
     rehash(store.path)
     with pytest.raises(InputError, match=r"truth\.parquet"):
         read_truth(StudyStore(store.path))
+
+
+@pytest.fixture(scope="module")
+def ignore_the_arm(tmp_path_factory) -> list[Evaluation]:
+    """Simulators that draw 3, 4 or 5 for each person, whatever was read; of one question in four arms."""
+    one = make_world(
+        tmp_path_factory.mktemp("arms") / "store", studies=1, conditions=4, outcomes=1, levels=5, n=40, seed=1
+    )
+    same = {i: np.array([0, 0, 1, 1, 1]) / 3 for i in one.truth}
+    return [
+        evaluate(drawn_predictions(one, same, seed=seed), one.store, label(one.store)) for seed in range(6)
+    ]
+
+
+def test_the_noise_of_one_draw_per_person_is_in_intervals_over_people(ignore_the_arm):
+    estimates = [value(found, "condition_sensitivity_r") for found in ignore_the_arm]
+    assert all(estimate.resampled == "participants" for estimate in estimates)
+    assert sum(estimate.excludes_zero for estimate in estimates) <= 1
+
+
+def test_draws_that_ignore_the_arm_claim_no_direction(ignore_the_arm):
+    said = [str(s) for found in ignore_the_arm for s in effects_verdict(found, PART)]
+    assert said
+    assert all("cannot be told" in text for text in said)
+
+
+def test_an_interval_without_zero_claims_nothing_where_shuffles_give_as_much(ignore_the_arm):
+    found = ignore_the_arm[0]
+    r = pl.col("reference").is_null() & (pl.col("metric") == "condition_sensitivity_r")
+    narrow = found.table.with_columns(
+        value=pl.when(r).then(-0.4).otherwise("value"),
+        lo=pl.when(r).then(-0.5).otherwise("lo"),
+        hi=pl.when(r).then(-0.3).otherwise("hi"),
+    )
+    (sentence,) = effects_verdict(dataclasses.replace(found, table=narrow), PART)
+    assert sentence.kind == "undecided"
+    assert "shuffled conditions give as much by chance" in sentence.text
+    assert "Draws are noisy" in sentence.text
+
+
+def test_a_difference_of_two_that_ignore_the_arm_claims_nothing(ignore_the_arm, knows_truth):
+    row = {"part": PART, "metric": "condition_sensitivity_r", "normalization": "scale", "source": "sampled"}
+    table = pl.DataFrame(
+        [row | {"group": None, "difference": -0.4, "lo": -0.74, "hi": -0.06}],
+        schema_overrides={"group": pl.String},
+    )
+    a, b = ignore_the_arm[:2]
+    (said,) = Comparison(table=table, a=a, b=b, answers=1, excluded=0).sentences()
+    assert "nothing can be claimed" in said
+    assert Comparison(table=table, a=knows_truth, b=b, answers=1, excluded=0).sentences() == []

@@ -15,6 +15,12 @@ from socsci_jax.evaluation.metrics.moments import moments_with_error
 from socsci_jax.evaluation.verdicts import beats
 
 RUNS = 300
+# 95 % of the correlations of shuffled conditions.
+SHUFFLED = Estimate(0.0, -0.4, 0.4)
+
+
+def shuffled(null: np.ndarray) -> Estimate:
+    return Estimate(float(null.mean()), *np.quantile(null, [0.025, 0.975]).tolist())
 
 
 def few_resamples(clusters: int, rng: np.random.Generator) -> np.ndarray:
@@ -73,8 +79,7 @@ def null_state(studies: int, rng: np.random.Generator, *, seen: float = 0.0) -> 
         high=1,
     )
     null = effects.permutation_null(model, human, group, permutations=99, rng=rng)
-    p = (1 + (null >= r.value).sum()) / (1 + null.size)
-    return effects_state(r, Estimate(float(p)), Estimate(float(spread_ratio(sums)[0])))
+    return effects_state(r, shuffled(null), Estimate(float(spread_ratio(sums)[0])))
 
 
 @pytest.mark.parametrize("studies", [4, 12, 40])
@@ -82,6 +87,7 @@ def test_moving_with_the_conditions_is_claimed_of_noise_at_most_once_in_twenty_t
     rng = np.random.default_rng(studies)
     states = [null_state(studies, rng) for _ in range(RUNS)]
     assert states.count("moves") / RUNS <= 0.05
+    assert states.count("against") / RUNS <= 0.05
     assert states.count("undecided") / RUNS > 0.8
 
 
@@ -112,8 +118,7 @@ def null_state_of_one_study(unit: str, rng: np.random.Generator) -> str:
         high=1,
     )
     null = effects.permutation_null(model, human, group, permutations=99, rng=rng)
-    p = (1 + (null >= r.value).sum()) / (1 + null.size)
-    return effects_state(r, Estimate(float(p)), Estimate(float(spread_ratio(sums)[0])))
+    return effects_state(r, shuffled(null), Estimate(float(spread_ratio(sums)[0])))
 
 
 @pytest.mark.parametrize("unit", ["conditions", "outcomes"])
@@ -121,6 +126,7 @@ def test_one_study_claims_moving_with_the_conditions_of_noise_at_most_once_in_tw
     rng = np.random.default_rng(1)
     states = [null_state_of_one_study(unit, rng) for _ in range(800)]
     assert states.count("moves") / 800 <= 0.05
+    assert states.count("against") / 800 <= 0.05
 
 
 def test_moving_with_the_conditions_is_found_where_it_is():
@@ -130,7 +136,17 @@ def test_moving_with_the_conditions_is_found_where_it_is():
 
 
 def test_a_predictor_without_spread_is_blind_whatever_its_correlation():
-    assert effects_state(Estimate(0.9, 0.8, 0.95), Estimate(0.001), Estimate(0.001)) == "blind"
+    assert effects_state(Estimate(0.9, 0.8, 0.95), SHUFFLED, Estimate(0.001)) == "blind"
     assert effects_state(Estimate(None), None, None) == "blind"
     assert effects_state(None, None, None) == "nothing"
-    assert effects_state(Estimate(-0.5, -0.8, -0.1), Estimate(0.99), Estimate(1.0)) == "against"
+
+
+def test_either_direction_needs_the_interval_and_the_shuffles():
+    spread = Estimate(1.0)
+    assert effects_state(Estimate(0.5, 0.1, 0.8), SHUFFLED, spread) == "moves"
+    assert effects_state(Estimate(-0.5, -0.8, -0.1), SHUFFLED, spread) == "against"
+    for r in (Estimate(0.3, 0.1, 0.5), Estimate(-0.3, -0.5, -0.1)):  # no more than shuffles give
+        assert effects_state(r, SHUFFLED, spread) == "undecided"
+        assert effects_state(r, Estimate(None), spread) == "undecided"
+    for r in (Estimate(0.5, -0.1, 0.8), Estimate(-0.5, -0.8, 0.1), Estimate(0.5)):
+        assert effects_state(r, SHUFFLED, spread) == "undecided"

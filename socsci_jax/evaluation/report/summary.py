@@ -100,9 +100,7 @@ def _against(evaluation: Evaluation, part: str, predictor: str) -> str:
 
 def _moves(evaluation: Evaluation, part: str) -> str:
     r = evaluation.metric("condition_sensitivity_r", part=part)
-    p = evaluation.metric("condition_sensitivity_p", part=part)
-    spread = evaluation.metric("condition_sensitivity_spread_ratio", part=part)
-    state = effect_verdicts.effects_state(r, p, spread)
+    state = effect_verdicts.state_of(evaluation, part)
     if state == "moves":
         half = evaluation.metric("condition_sensitivity_r", part=part, predictor=SPLIT_HALF)
         return f"its predictions move with the conditions (r = {_two(r)}" + (
