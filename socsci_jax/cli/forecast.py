@@ -177,7 +177,7 @@ def score_command(
 def _rounded() -> pl.Expr:
     import polars as pl
 
-    return pl.col(pl.Float64).round(2)
+    return pl.col(pl.Float64).round(2) + 0.0  # no negative zero
 
 
 def _personas(path: Path) -> pl.DataFrame | StudyStore:
@@ -229,10 +229,12 @@ def _show(m: Material) -> None:
 
 
 def _show_plan(m: Material) -> None:
-    """Power of the study that is planned in words, and how its people are best divided."""
+    """Power of the study that is planned in words, and how its people are best divided, where anything is forecast."""
     from socsci_jax.forecasting.collecting import allocation
     from socsci_jax.forecasting.report.page import pasted
 
+    if m.told.is_empty():
+        return
     for text in pasted(m):
         say(text)
     arms, references = m.tables["arms"], m.effects["reference"].unique().to_list()

@@ -107,7 +107,10 @@ def print_table(title: str, frame) -> None:
         return
     table = Table(title=Text(for_terminal(title)), title_justify="left")
     for name, dtype in frame.schema.items():
-        table.add_column(Text(for_terminal(name)), justify="right" if dtype.is_numeric() else "left")
+        # Folded, not cut: names that differ only at their ends are told apart.
+        table.add_column(
+            Text(for_terminal(name)), justify="right" if dtype.is_numeric() else "left", overflow="fold"
+        )
     for row in frame.iter_rows():
         table.add_row(*(Text("" if value is None else cell(value)) for value in row))
     print_rich(table)

@@ -40,7 +40,8 @@ class Axis:
 
 
 def written(value: float, *, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", "−")
+    """The number as a page shows it; what rounds to zero has no sign."""
+    return f"{value:z.{digits}f}".replace("-", "−")
 
 
 def axis(values: Sequence[float], *, start: float, end: float, ticks: int = 5, zero: bool = False) -> Axis:

@@ -10,14 +10,16 @@ from browser import DRAWN, Visit, look
 from forecast_world import PEOPLE, SEVEN, experiment_items, invented_collection, planted_predict
 from hostile_texts import HOSTILE
 
+from socsci_jax.cli.forecast import _show_plan
 from socsci_jax.forecasting.files import material, tables, write_forecast
 from socsci_jax.forecasting.forecast import forecast
 from socsci_jax.forecasting.multiverse import Multiverse
 from socsci_jax.forecasting.population import population
 from socsci_jax.forecasting.report.material import Material
 from socsci_jax.forecasting.report.tables import outcomes
-from socsci_jax.forecasting.report.words import directions, findings, lead
+from socsci_jax.forecasting.report.words import directions, findings, lead, plain, signed
 from socsci_jax.forecasting.table import CHECKS, KEY, VARIANTS
+from socsci_jax.pages.plots import number
 
 
 def make(items, **changes):
@@ -120,6 +122,22 @@ def test_abstention_comes_first(pages):
     main = pages["far"].read_text().split("<main", 1)[1]
     assert "There is no forecast: all 4 effects lie too far" in main.split("<h2", 1)[0]
     assert 'data-name="effects"' not in main and 'data-name="refused"' in main
+
+
+def test_where_nothing_is_forecast_nothing_is_said_of_arms_or_of_the_people_to_ask(capsys):
+    made = make(experiment_items(arms=3, outcomes=1), predict=exaggerated, subgroups=())
+    useless = dataclasses.replace(made.calibration, coefficients=np.zeros_like(made.calibration.coefficients))
+    silent = material(dataclasses.replace(made, calibration=useless))
+    assert lead(silent) == ["There is no forecast: both effects lie too far from everything that is known."]
+    [worth] = [one.text for one in findings(silent) if one.title == "Predictions are not used"]
+    assert worth.endswith("predicted effects were worth nothing.")
+    _show_plan(silent)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("value", [-0.0, -0.04, np.float64(-0.04)])
+def test_what_rounds_to_zero_has_no_sign(value):
+    assert (plain(value), signed(value), number(value, 1).text) == ("0.0", "0", "0.0")
 
 
 def test_what_not_to_conclude_and_what_was_held_out_are_said(pages):

@@ -218,6 +218,19 @@ def test_effects_that_nobody_can_judge_are_counted(locked):
     assert "Not scored" in score_page.render(found)
 
 
+def test_an_effect_without_a_forecast_has_its_reason_in_a_column_of_its_own(locked):
+    found = score(locked, planted(locked, np.zeros(locked.forecast.table("effects").height), people=40))
+    assert "Why there is no forecast" not in score_page.render(found)
+    first = pl.int_range(pl.len()) == 0
+    refused = found.effects.with_columns(
+        abstains=pl.when(first).then(pl.lit("too far")).otherwise("abstains")
+    )
+    table = score_page._effects(refused)
+    assert [column.title for column in table.columns][-2:] == ["90 % interval", "Why there is no forecast"]
+    ends = [[cell.text for cell in row[-2:]] for row in table.rows]
+    assert ends[0] == ["–", "too far"] and all(why == "" and held != "–" for held, why in ends[1:])
+
+
 def test_answers_of_a_store_that_are_not_used_are_counted_by_their_reason(tmp_path):
     builder = StoreBuilder(attributes=("age",), source="x", license="x", command="x")
     builder.add_study("s")

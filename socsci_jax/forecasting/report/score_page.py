@@ -66,7 +66,7 @@ def render(score: Score) -> str:
 
 def _lead(score: Score, told: pl.DataFrame) -> str:
     if told.is_empty():
-        return f"Nothing can be judged: of all {counted(score.effects.height, 'effect')} that people answered there was no forecast."
+        return "Nothing can be judged: there was no forecast of any effect that people answered."
     return (
         f"Of {told.height} effects, 90 % intervals held {percent(float(told['covered_90'].to_numpy().mean()))}. The forecast missed people's "
         f"effects by {plain(score.value('rmse_forecast'))} points; expecting no effect would have missed by "
@@ -197,13 +197,16 @@ def _outcome(own: pl.DataFrame, number: int) -> Drawing:
 
 
 def _effects(effects: pl.DataFrame) -> Table:
+    has_refused = (effects["abstains"] != "").any()
     rows = [
         [words(row["condition"]), words(row["outcome"])]
         + [number(row[k], 1) for k in ("human", "human_se", "expected", "lo_90", "hi_90", "predicted")]
-        + [words(row["abstains"] or ("inside" if row["covered_90"] else "outside"))]
+        + [words("–" if row["abstains"] else "inside" if row["covered_90"] else "outside")]
+        + ([words(row["abstains"])] if has_refused else [])
         for row in effects.head(tables.MOST_ROWS).iter_rows(named=True)
     ]
     heads = ("People", "Standard error", "Forecast", "90 %, lower", "90 %, upper", "Raw prediction")
     columns = [Column(head, is_number=False) for head in ("Arm", "Outcome")]
     columns += [*(Column(head) for head in heads), Column("90 % interval", is_number=False)]
+    columns += [Column("Why there is no forecast", is_number=False)] if has_refused else []
     return Table("effects", "Every effect", columns, rows)

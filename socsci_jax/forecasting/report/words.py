@@ -30,7 +30,8 @@ def signed(value: float, digits: int = 1) -> str:
 
 
 def plain(value: float, digits: int = 1) -> str:
-    return f"{value + 0.0:.{digits}f}".replace("-", "−")
+    """A number; what rounds to zero has no sign."""
+    return f"{value:z.{digits}f}".replace("-", "−")
 
 
 def percent(share: float) -> str:
@@ -41,7 +42,7 @@ def lead(m: Material) -> list[str]:
     """What to remember of the forecast."""
     told, every = m.told, m.tables["effects"].height
     if told.is_empty():
-        return [f"There is no forecast: all {every} effects lie too far from everything that is known."]
+        return [f"There is no forecast: {_all_effects(every)} too far from everything that is known."]
     sentences = []
     if (refused := every - told.height) > 0:
         sentences.append(
@@ -64,6 +65,10 @@ def lead(m: Material) -> list[str]:
         f"{m.outcome_name(top)}: {signed(top['expected'])} {UNIT}, 90 % interval {plain(top['lo_90'])} to "
         f"{plain(top['hi_90'])}.",
     ]
+
+
+def _all_effects(number: int) -> str:
+    return {1: "the only effect lies", 2: "both effects lie"}.get(number, f"all {number:,} effects lie")
 
 
 def _one_sided() -> pl.Expr:
@@ -148,10 +153,12 @@ def _worth(m: Material) -> list[Finding]:
     base = f"In {c.studies} past studies ({c.contrasts} effects) that the model had not seen"
     rule = "the slope of people's effects on predicted ones, shrunk by how little is known of it"
     if slope <= 0:
-        text = (
-            f"{base}, predicted effects were worth nothing. Every arm gets the mean effect of a treatment "
-            f"({signed(c.mean_effect)}), so this forecast tells no arm from another."
-        )
+        text = f"{base}, predicted effects were worth nothing."
+        if not m.told.is_empty():
+            text += (
+                f" Every arm gets the mean effect of a treatment ({signed(c.mean_effect)}), so this forecast tells no arm "
+                "from another."
+            )
         return [Finding("warning", "Predictions are not used", text, rule)]
     if slope < USELESS:
         text = f"{base}, {percent(slope)} of a predicted effect was found in people: arms hardly differ by what is forecast of them."
