@@ -13,6 +13,7 @@ from socsci_jax.evaluation.demographics import banded
 from socsci_jax.evaluation.parts import Items, Part
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.wording import counted
 
 MOST_VALUES = 10
 _PEOPLE = {"part": pl.String, "attribute": pl.String, "value": pl.String, "n": pl.Int64}
@@ -83,23 +84,36 @@ def _items(ids: Sequence[str], store: Items) -> pl.DataFrame:
 
 
 def _people(parts: Sequence[Part], store: Attributed) -> Iterable[tuple[str, str | None, str | None, int]]:
-    key = ["study_id", "participant_id"]
-    for part in parts:
-        judged = {(cell.item.study_id, person) for cell in part.cells for person in cell.people_n}
-        people = pl.DataFrame(list(judged), schema=dict.fromkeys(key, pl.String), orient="row")
-        yield part.name, None, None, people.height
-        if "attributes" not in store.participants.columns:
-            continue
-        known = people.join(store.participants.select(*key, "attributes").unique(key, keep="last"), on=key)
-        for name, values in known["attributes"].struct.unnest().to_dict().items() if known.height else ():
+    """Rows of `Background.people`; the same values of an attribute in every part, those of most people of all parts."""
+    heights, by_attribute = {}, collections.defaultdict[str, dict[str, collections.Counter[str]]](dict)
+    for one in parts:
+        people, known = _known_of(one, store)
+        heights[one.name] = people.height
+        yield one.name, None, None, people.height
+        for name, values in known.to_dict().items():
             values = (banded(values) if name == "age" else values).cast(pl.String)
-            counts = collections.Counter(values.drop_nulls().to_list())
-            unknown = people.height - counts.total()
-            if not counts:
-                continue
-            most = sorted(counts.most_common(MOST_VALUES), key=lambda pair: pair[0] or "")
-            yield from ((part.name, name, value, n) for value, n in most)
-            if others := counts.total() - sum(n for _, n in most):
-                yield part.name, name, f"{len(counts) - len(most):,} other values", others
-            if unknown:
-                yield part.name, name, None, unknown
+            by_attribute[name][one.name] = collections.Counter(values.drop_nulls().to_list())
+    for name, counts_of in by_attribute.items():
+        together = sum(counts_of.values(), collections.Counter[str]())
+        # Among equals the alphabet decides, so that two runs list the same.
+        most = sorted(together, key=lambda value: (-together[value], value))[:MOST_VALUES]
+        others = counted(len(together) - len(most), "other value")
+        counts_in = {part: counts_of.get(part, collections.Counter[str]()) for part in heights}
+        unknown = {part: height - counts_in[part].total() for part, height in heights.items()}
+        for part, counts in counts_in.items() if together else ():
+            yield from ((part, name, value, counts[value]) for value in sorted(most))
+            if len(together) > len(most):
+                yield part, name, others, counts.total() - sum(counts[value] for value in most)
+            if any(unknown.values()):
+                yield part, name, None, unknown[part]
+
+
+def _known_of(part: Part, store: Attributed) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The people of a part, and a column for each attribute of those of whom attributes are known."""
+    key = ["study_id", "participant_id"]
+    judged = sorted({(cell.item.study_id, person) for cell in part.cells for person in cell.people_n})
+    people = pl.DataFrame(judged, schema=dict.fromkeys(key, pl.String), orient="row")
+    if "attributes" not in store.participants.columns:
+        return people, pl.DataFrame()
+    known = people.join(store.participants.select(*key, "attributes").unique(key, keep="last"), on=key)
+    return people, known["attributes"].struct.unnest() if known.height else pl.DataFrame()

@@ -19,6 +19,7 @@ from scipy.special import expit, logit
 
 MOST_GROUPS = 8
 AGE_BANDS = ((18, 29), (30, 44), (45, 59), (60, 200))
+_YEARS = r"(?i)\s*(years?|yrs?|y)?[\s-]*(old)?\s*$"
 # So many training answers are fitted; more would only take longer.
 MOST_ANSWERS = 40_000
 # A weak pull of β toward zero: groups of a handful of people have none to speak of.
@@ -79,14 +80,15 @@ class Demographics:
 
 
 def banded(ages: pl.Series) -> pl.Series:
-    """Ages in years as bands; other texts as they are."""
-    numbers = ages.cast(pl.Float64, strict=False)
+    """Ages in years as bands, "34 years" as 34; other texts as they are."""
+    numbers = ages.cast(pl.String).str.replace(_YEARS, "").cast(pl.Float64, strict=False)
     if numbers.null_count() > ages.null_count():
         return ages
 
     def band(age: float | None) -> str | None:
         return next(
-            (f"{lo}–{hi}" if hi < 200 else f"{lo}+" for lo, hi in AGE_BANDS if age and lo <= age <= hi), None
+            (f"{lo}–{hi}" if hi < 200 else f"{lo}+" for lo, hi in AGE_BANDS if age and lo <= age < hi + 1),
+            None,
         )
 
     return pl.Series([band(age) for age in numbers.to_list()], dtype=pl.String)
