@@ -40,7 +40,7 @@ def build(
 
         return build_study(Path(source), out, replace=replace, allow=allow)
     if allow:
-        raise InputError(f"--allow {allow[0]}: gates are checked for kind 'study' only, not {kind!r}.")
+        raise InputError(f"`allow=[{allow[0]}]`: gates are checked for kind 'study' only, not {kind!r}.")
     if kind in ARCHIVES:
         archive = importlib.import_module(f"data_pipelines.archives.{ARCHIVES[kind]}")
         return archive.build(Path(source), out, command=command, replace=replace)

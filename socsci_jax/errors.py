@@ -28,12 +28,12 @@ _LONGEST_WORD, _LONGEST_LINE, _MOST_LINES = 300, 1_000, 200
 
 
 def in_bounds(sentence: str) -> str:
-    """The sentence with the middle of what is too long left out, so that its beginning and what to do remain."""
+    """The sentence with the middle of what is too long omitted, so that its beginning and what to do remain."""
     if len(sentence) <= _LONGEST_WORD:
         return sentence
     lines = sentence.split("\n")
     if len(lines) > _MOST_LINES:
-        lines = [*lines[:_MOST_LINES], f"... (lines left out: {len(lines) - _MOST_LINES:,})"]
+        lines = [*lines[:_MOST_LINES], f"... (lines omitted: {len(lines) - _MOST_LINES:,})"]
     return "\n".join(
         _cut(re.sub(_LONG_WORD, lambda word: _cut(word[0], _LONGEST_WORD), line), _LONGEST_LINE)
         for line in lines

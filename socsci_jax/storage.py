@@ -117,7 +117,7 @@ def check_free(path: Path, *, replaces: Collection[str] | None = None) -> None:
         return
     if replaces is None:
         raise InputError(
-            f"{path} exists already; choose another folder, or pass --replace where there is that option."
+            f"{path} exists already; choose another folder, or pass `replace=True` where that is possible."
         )
     foreign = [name for name in entries if name not in replaces]
     if foreign:

@@ -105,15 +105,15 @@ def _planned(
     out: Path,
 ) -> list[_Run]:
     if of not in get_args(SubsetUnit):
-        raise InputError(f"--over {of}: shares are taken of {', '.join(get_args(SubsetUnit))}.")
+        raise InputError(f"shares are taken of {', '.join(get_args(SubsetUnit))}, not of {of!r}.")
     if recipe.data.subset is not None:
         raise InputError("data.subset: a sweep sets it for each of its runs; remove it from the recipe.")
-    for name, values in (("--shares", shares), ("--seeds", seeds)):
+    for name, values in (("shares", shares), ("seeds", seeds)):
         if len(set(values)) < max(1, len(values)):
             raise InputError(f"{name} {' '.join(map(str, values))}: give at least one, and each once.")
     for share in shares:
         if not 0 < share <= 1:
-            raise InputError(f"--shares {share:g}: a share lies above 0 and is at most 1.")
+            raise InputError(f"shares: {share:g} is not allowed; a share lies above 0 and is at most 1.")
     training = split.training_responses(exclude=recipe.data.exclude_studies)
     runs = []
     for share in sorted(shares):

@@ -13,7 +13,7 @@ from small import rehash, small_recipe, small_store
 from typer.testing import CliRunner
 
 from socsci_jax.cli import app
-from socsci_jax.cli.output import share_of
+from socsci_jax.cli.output import as_options, share_of
 from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.errors import ending
 from socsci_jax.locks import only_writer
@@ -198,7 +198,7 @@ def test_a_model_that_does_not_say_its_layout(store, tmp_path):
     )
     transformers.Qwen2ForCausalLM(config).save_pretrained(tmp_path / "model")
     message = fails("simulate", tmp_path / "model", store.path, "-o", tmp_path / "p.parquet")
-    assert "name one as layout" in message
+    assert "name one (`layout=`)" in message
     assert not (tmp_path / "p.parquet").exists()
 
 
@@ -214,6 +214,20 @@ def test_a_trained_tokenizer_that_transformers_would_misread(store, tmp_path):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     assert "does not go with qwen2" in fails("train", tmp_path / "recipe.yaml")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "option"),
+    [
+        ("pass `replace=True`.", "pass `--replace`."),
+        ("name one (`study=`): a, b", "name one (`--study`): a, b"),
+        ("with `allow=[balance, bands]`", "with `--allow balance --allow bands`"),
+        ("`allow_unknown=True`", "`--allow-unknown`"),
+        ("set `optimizer.epochs=1`", "set `optimizer.epochs=1`"),
+    ],
+)
+def test_arguments_of_the_library_are_shown_as_options(argument, option):
+    assert as_options(argument) == option
 
 
 @pytest.mark.parametrize(("written", "share"), [("0.25", 0.25), ("25%", 0.25)])

@@ -71,7 +71,7 @@ def test_a_sentence_is_short_whatever_it_repeats(repeated):
     sentence = str(InputError(f"answers.csv: column 'mood' is missing; found {repeated}; give it that name."))
     assert len(sentence) < 1_200
     assert sentence.startswith("answers.csv: column 'mood' is missing; found ")
-    assert sentence.endswith("; give it that name.") or "lines left out" in sentence
+    assert sentence.endswith("; give it that name.") or "lines omitted" in sentence
 
 
 def test_a_sentence_of_usual_length_is_not_changed():

@@ -56,6 +56,26 @@ def texts() -> dict[str, str]:
 TEXTS = texts()
 
 
+# Commands that a sentence tells to type, and options of programs that are not ours.
+_COMMANDS = re.compile(r"`(?:socsci-jax|pip) [^`]*`|socsci-jax (?:quickstart|data build)[^\n]*")
+_FLAG = re.compile(r"(?:^|[\s\"'`(\[])--[a-z][a-z-]+")
+
+
+def test_the_library_speaks_of_arguments():
+    """A notebook has no flags: the library names `replace=True`, which the command line shows as `--replace`."""
+    named = {
+        (name, flag)
+        for name, text in TEXTS.items()
+        if name.startswith(("socsci_jax/", "data_pipelines/"))
+        and name.endswith(".py")
+        and "/cli/" not in name
+        for string in re.findall(r"raise \w*Error\((.*?)\n\s*\)", text, re.S)
+        for flag in _FLAG.findall(_COMMANDS.sub("", string))
+    }
+    # What only launch scripts ask for, and what pip takes.
+    assert {file for file, _ in named} <= {"socsci_jax/distributed/schedulers.py", "socsci_jax/hub.py"}, named
+
+
 def is_allowed(name: str, word: str) -> bool:
     return any(file == name and re.search(pattern, word) for (file, _), pattern in ALLOWED.items())
 

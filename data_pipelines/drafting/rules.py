@@ -148,7 +148,7 @@ def check_free_draft(out: str | Path, *, replace: bool) -> None:
     if Path(out).is_dir():
         raise InputError(f"{out} is a folder; name the file to write (study.yaml).")
     if Path(out).exists() and not replace:
-        raise InputError(f"{out} exists already; choose another name or pass --replace.")
+        raise InputError(f"{out} exists already; choose another name or pass `replace=True`.")
 
 
 def write_draft(specification: Specification, out: str | Path, *, replace: bool = False) -> None:

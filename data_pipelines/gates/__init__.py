@@ -92,9 +92,9 @@ def check_gates(
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"gates are {', '.join(names)}."
-            raise InputError(f"--allow {waiver}: no such gate; {hint}")
+            raise InputError(f"`allow=[{waiver}]`: no such gate; {hint}")
         if study_id and study_id not in ids:
-            raise InputError(f"--allow {waiver}: no such study; studies are {', '.join(ids[:50])}.")
+            raise InputError(f"`allow=[{waiver}]`: no such study; studies are {', '.join(ids[:50])}.")
     return [
         _result(
             gate, study, deposit, allowed=not {gate.name, f"{gate.name}:{study.study_id}"}.isdisjoint(allow)

@@ -51,7 +51,7 @@ def sign(store: StudyStore, name: str, *, date: datetime.date | None = None) -> 
     """Adds a signature of the store's present content."""
     name = " ".join(name.split())
     if not name or len(name) > LONGEST_NAME:
-        raise InputError(f"--sign: give the name of who reviewed, of at most {LONGEST_NAME} characters.")
+        raise InputError(f"a signature is the name of who reviewed, of at most {LONGEST_NAME} characters.")
     signature = Signature(
         name=name,
         date=(date or datetime.datetime.now(datetime.UTC).date()).isoformat(),

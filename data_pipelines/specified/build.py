@@ -92,8 +92,7 @@ def _refused(path: Path, refused: list[GateResult]) -> InputError:
     gates = collections.Counter(result.gate for result in refused)
     lines.append(
         "  Correct the specification; or, where a finding is right as it is, build with "
-        + " ".join(f"--allow {gate}" for gate in gates)
-        + ", which the store records."
+        f"`allow=[{', '.join(gates)}]`, which the store records."
     )
     return InputError("\n".join(lines))
 

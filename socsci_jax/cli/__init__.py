@@ -21,7 +21,7 @@ from socsci_jax.cli import (
     simulate,
     training,
 )
-from socsci_jax.cli.output import Seed, print_rich, say, show_log_lines
+from socsci_jax.cli.output import Seed, as_options, print_rich, say, show_log_lines
 from socsci_jax.errors import InputError, RunStopped, ending
 from socsci_jax.wording import counted
 
@@ -58,7 +58,7 @@ def main() -> None:
             raise
         # An end that was asked for is no error; its sentence begins with "stopped".
         asked_for = isinstance(error, RunStopped | KeyboardInterrupt)
-        say(sentence if asked_for else f"error: {sentence}", file=sys.stderr)
+        say(sentence if asked_for else f"error: {as_options(sentence)}", file=sys.stderr)
         raise SystemExit(status) from None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from socsci_jax.cli.output import Seed, print_rich, print_table, say
+from socsci_jax.cli.output import Seed, as_options, print_rich, print_table, say
 from socsci_jax.errors import InputError
 from socsci_jax.locks import only_writer
 from socsci_jax.wording import counted
@@ -147,7 +147,7 @@ def _show_of_tables(evaluation: Evaluation, *, own_people: bool) -> None:
     if own_people:
         say(f"SimBench score: {with_interval(evaluation.metric('simbench_score'), digits=1)}")
     for note in evaluation.notes:
-        say(f"note: {note}")
+        say(f"note: {as_options(note)}")
 
 
 @app.command()

@@ -20,10 +20,6 @@ from socsci_jax.wording import counted
 if TYPE_CHECKING:
     import polars as pl
 
-
-if TYPE_CHECKING:
-    import polars as pl
-
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there already.")]
 Seed = Annotated[int, typer.Option(min=0, max=SEED, help="Seed of everything random.")]
 
@@ -53,6 +49,19 @@ class ManyValues(TyperCommand):
 
 def command_line() -> str:
     return shlex.join(["socsci-jax", *sys.argv[1:]])
+
+
+def as_options(sentence: str) -> str:
+    """A sentence of the library with its arguments, such as `replace=True`, as the options of a command, `--replace`."""
+    return re.sub(r"`([a-z][a-z_]*)=([^`]*)`", lambda found: f"`{_option(found[1], found[2])}`", sentence)
+
+
+def _option(name: str, value: str) -> str:
+    option = f"--{name.replace('_', '-')}"
+    if value in ("", "True"):
+        return option
+    values = value[1:-1].split(", ") if value.startswith("[") else [value]
+    return " ".join(f"{option} {one}" for one in values)
 
 
 def say(*parts: object, file: IO[str] | None = None) -> None:

@@ -198,7 +198,7 @@ def seen_studies(trained_on: TrainedOn | None, pairs: Pairs, *, allow_unknown: b
         if not allow_unknown:
             raise InputError(
                 "it is not known what this model was trained on, so these studies may be no test of it; pass "
-                "--allow-unknown if you know that they came after its training."
+                "`allow_unknown=True` if you know that they came after its training."
             )
         logger.warning("It is not known whether the model has seen the calibration studies.")
         return []

@@ -205,7 +205,7 @@ def check_not_known(items: Sequence[Item], known_items: Sequence[Item]) -> None:
             nearest = min(words.vectors, key=lambda other: words.between(text, other))
             raise InputError(
                 f"{study}: calibration study {nearest!r} has the same texts; a forecast that has learned from its own "
-                f"answers is none. Leave it out (--exclude {nearest})."
+                f"answers is none. Leave it out (`exclude=[{nearest}]`)."
             )
 
 

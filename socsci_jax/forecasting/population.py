@@ -133,7 +133,7 @@ def _survey_weights(frame: pl.DataFrame) -> np.ndarray:
     weights = frame["weight"].cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
     if not ((weights >= 0) & (weights <= bounds.SURVEY_WEIGHT)).all() or not weights.sum() > 0:
         raise InputError(
-            f"personas: a weight is no number from 0 to {bounds.SURVEY_WEIGHT:g}, or all of them are 0."
+            f"personas: a weight is not a number from 0 to {bounds.SURVEY_WEIGHT:g}, or all of them are 0."
         )
     return weights
 

@@ -29,7 +29,7 @@ def check_out(out: Path, *, replace: bool) -> None:
         raise InputError(f"{out}: a data set is written as {', '.join(KINDS)}; choose such a name.")
     for path in files_of(out):
         if path.exists() and not replace:
-            raise InputError(f"{path} exists already; choose another file or pass --replace.")
+            raise InputError(f"{path} exists already; choose another file or pass `replace=True`.")
 
 
 def write_respondents(

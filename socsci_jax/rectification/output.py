@@ -19,7 +19,7 @@ def check_output(out: Path, *, for_r: Path | None = None, replace: bool) -> None
             raise InputError(f"{path}: a table is written as .csv or .parquet; choose one of these names.")
     for path in (out, for_r, _beside(out, "rejects"), _beside(out, "curve")):
         if path is not None and path.exists() and not replace:
-            raise InputError(f"{path} exists already; choose another file or pass --replace.")
+            raise InputError(f"{path} exists already; choose another file or pass `replace=True`.")
 
 
 def write_output(rectified: Rectification, out: Path) -> list[Path]:

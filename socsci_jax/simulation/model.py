@@ -66,8 +66,8 @@ class SimulationModel:
         if layout is None:
             if self.layout is None:
                 raise InputError(
-                    f"{name}: this model does not say with which prompt layout it was trained; name one as layout "
-                    "(--layout): that of your recipe for a model without fine-tuning (study_first costs least), and "
+                    f"{name}: this model does not say with which prompt layout it was trained; name one "
+                    "(`layout=`): that of your recipe for a model without fine-tuning (study_first costs least), and "
                     "persona_first for the released Socrates models."
                 )
             return self.layout

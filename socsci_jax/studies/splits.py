@@ -130,7 +130,7 @@ class Split:
         """Writes the split into its store; returns the file."""
         path = split_path(self.store, self.name)
         if path.exists() and not replace:
-            raise InputError(f"{path} exists already; choose another name or pass --replace.")
+            raise InputError(f"{path} exists already; choose another name or pass `replace=True`.")
         metadata = {
             "name": self.name,
             "seed": self.seed,

@@ -501,7 +501,7 @@ def test_a_failing_study_is_refused_with_the_whole_list(tmp_path):
     spec["factors"]["arm"]["levels"]["Human"]["count"] = 10
     message = refused(write_deposit(tmp_path / "d", rows=rows, spec=spec))
     assert gates_in(message) == {"assignment-counts", "balance", "values-on-scale"}
-    assert "--allow assignment-counts --allow balance --allow values-on-scale" in message
+    assert "`allow=[assignment-counts, balance, values-on-scale]`" in message
 
 
 def test_a_code_beside_the_scale_is_told_where_it_belongs(tmp_path):

@@ -93,7 +93,7 @@ def test_signing_another_specification_of_the_same_answers_is_another_signature(
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 201])
 def test_a_signature_needs_a_name(store, name):
-    with pytest.raises(InputError, match="--sign: give the name"):
+    with pytest.raises(InputError, match="a signature is the name"):
         sign(store, name)
 
 

@@ -158,7 +158,7 @@ def test_texts_in_both_tables_are_not_passed_over_in_silence(tmp_path):
     ]
     paths = [as_csv(frame, tmp_path / name) for frame, name in zip(frames, ("answers", "human"), strict=True)]
     notes = sj.evaluate_tables(*paths).evaluation.notes
-    assert any("hold texts: 'trust'" in note and "--scales" in note for note in notes)
+    assert any("hold texts: 'trust'" in note and "`scales=`" in note for note in notes)
 
 
 def test_a_sheet_is_named_after_its_file(tmp_path):

@@ -51,7 +51,7 @@ def test_predicted_texts_and_answers_off_the_scale_are_named(judge):
 
 def test_labels_without_an_order_are_asked_for(judge):
     yes = pl.when(pl.col(QUESTIONS) > 3).then(pl.lit("Yes")).otherwise(pl.lit("No")).name.keep()
-    with pytest.raises(InputError, match=r"give their order in --scales: `trust: \[No, Yes\]`"):
+    with pytest.raises(InputError, match=r"give their order in `scales=`: `trust: \[No, Yes\]`"):
         judge(PREDICTED, HUMAN.select("code", yes))
 
 

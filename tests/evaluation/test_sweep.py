@@ -216,8 +216,8 @@ def test_a_sweep_trains_nested_shares_and_repeats_nothing(tmp_path, monkeypatch)
     ("over", "shares", "message"),
     [
         ("people", (0.5, 1.0), "shares are taken of participants, conditions, studies"),
-        ("studies", (0.5, 1.0, 0.5), "--shares 0.5 1.0 0.5: give at least one, and each once"),
-        ("studies", (50, 100), "--shares 50: a share lies above 0"),
+        ("studies", (0.5, 1.0, 0.5), "shares 0.5 1.0 0.5: give at least one, and each once"),
+        ("studies", (50, 100), "shares: 50 is not allowed; a share lies above 0"),
         ("studies", (0.01, 1.0), "takes none of the 3 studies"),
     ],
 )

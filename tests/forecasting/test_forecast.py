@@ -127,7 +127,7 @@ def test_hundreds_of_arms_are_screened():
 def test_an_experiment_that_calibration_knows_is_refused():
     items = experiment_items()
     collection = dataclasses.replace(invented_collection(np.random.default_rng(0)), items=tuple(items))
-    with pytest.raises(InputError, match=r"'planned' has the same texts.*--exclude planned"):
+    with pytest.raises(InputError, match=r"'planned' has the same texts.*exclude=\[planned\]"):
         make(items, collection=collection)
 
 

@@ -51,5 +51,5 @@ def test_of_many_personas_some_are_drawn_by_their_survey_weights():
 @pytest.mark.parametrize("weight", ["nan", "-1", "1e308", "inf"])
 def test_a_weight_that_sums_to_no_number_is_refused(weight):
     people = pl.DataFrame({"age": ["34", "61"], "weight": [weight, weight]})
-    with pytest.raises(InputError, match="a weight is no number from 0 to"):
+    with pytest.raises(InputError, match="a weight is not a number from 0 to"):
         population(people)

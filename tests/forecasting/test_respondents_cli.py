@@ -74,7 +74,7 @@ def test_from_an_experiment_to_rows_and_statistics(shell, world):
     assert told["elicitation"] == "chained" and told["seed"] == 0 and len(told["model_hash"]) == 64
 
     again = shell("-o", "rows.csv")
-    assert isinstance(again.exception, InputError) and "pass --replace" in str(again.exception)
+    assert isinstance(again.exception, InputError) and "`replace=True`" in str(again.exception)
 
 
 def test_the_same_seed_gives_the_same_people_and_another_file_the_same_rows(shell, world):

@@ -163,7 +163,9 @@ def _labels_hint(frame: pl.DataFrame, taken: Collection[str | None]) -> str:
         texts = frame[name].drop_nulls().unique(maintain_order=True).to_list()
         if name not in taken and 2 <= len(texts) <= MOST_LABELS:
             order = ", ".join(texts[:3]) + (", ..." if len(texts) > 3 else "")
-            return f" If {name!r} holds labels of answers, give their order in --scales: `{name}: [{order}]`."
+            return (
+                f" If {name!r} holds labels of answers, give their order in `scales=`: `{name}: [{order}]`."
+            )
     return ""
 
 

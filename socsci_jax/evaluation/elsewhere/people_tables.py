@@ -111,7 +111,7 @@ def wide_table(long: pl.DataFrame, study: str | None = None) -> pl.DataFrame:
     studies = long["study"].unique(maintain_order=True).to_list()
     if study is None and len(studies) > 1:
         raise InputError(
-            f"predictions are of {counted(len(studies), 'study')}; name one (--study): {', '.join(studies[:10])}."
+            f"predictions are of {counted(len(studies), 'study')}; name one (`study=`): {', '.join(studies[:10])}."
         )
     own = long.filter(pl.col("study") == (study or studies[0]))
     if own.is_empty():
@@ -121,7 +121,7 @@ def wide_table(long: pl.DataFrame, study: str | None = None) -> pl.DataFrame:
         person, outcome = again.select("participant_id", "outcome").row(0)
         raise InputError(
             f"participant {person!r} was asked outcome {outcome!r} in several texts of one condition, for which a row a "
-            "person has one place; write --form long."
+            "person has one place; write `form=long`."
         )
     outcomes = own["outcome"].unique(maintain_order=True).to_list()
     kinds = {"answer": "", "predicted": PREDICTED, "drawn": DRAWN}

@@ -192,7 +192,7 @@ def _texts_in_both(predicted: pl.DataFrame, human: pl.DataFrame, people: TablePe
         return []
     names = ", ".join(map(repr, differ[:5])) + (" and others" if len(differ) > 5 else "")
     return [
-        f"Not judged, as they hold texts: {names}. If these are answers, give their labels in their order in --scales, for "
+        f"Not judged, as they hold texts: {names}. If these are answers, give their labels in their order in `scales=`, for "
         f"instance `{differ[0]}: [never, sometimes, always]`."
     ]
 

@@ -21,7 +21,7 @@ def texts(frame: pl.DataFrame, long: LongTable, people: TablePeople) -> list[str
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return [
         f"Not judged, as the predictions are texts: {', '.join(map(repr, names[:5]))}{more} (the first is {example!r}); give "
-        "numbers, or the labels in their order in --scales."
+        "numbers, or the labels in their order in `scales=`."
     ]
 
 
