@@ -130,11 +130,12 @@ def test_predictions_of_several_models_are_refused(tmp_path):
 
 def test_one_command_scores_a_file_and_writes_its_report(tmp_path):
     path = written(tmp_path / "r.jsonl", records())
-    done = CliRunner().invoke(
-        app, ["evaluate", str(path), "-o", str(tmp_path / "out")], catch_exceptions=False
-    )
-    assert done.exit_code == 0 and "SimBench score" in done.output
+    words = ["evaluate", str(path), "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0 and "SimBench score" in done.output and "earlier" not in done.output
     assert (tmp_path / "out" / "report.html").stat().st_size > 1000
+    again = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert again.output.endswith("report.html, in place of an earlier one\n")
 
 
 CELLS = st.one_of(

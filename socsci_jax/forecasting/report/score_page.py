@@ -68,7 +68,7 @@ def _lead(score: Score, told: pl.DataFrame) -> str:
     if told.is_empty():
         return "Nothing can be judged: there was no forecast of any effect that people answered."
     return (
-        f"Of {told.height} effects, 90 % intervals held {percent(float(told['covered_90'].to_numpy().mean()))}. The forecast missed people's "
+        f"Of {counted(told.height, 'effect')}, 90 % intervals held {percent(float(told['covered_90'].to_numpy().mean()))}. The forecast missed people's "
         f"effects by {plain(score.value('rmse_forecast'))} points; expecting no effect would have missed by "
         f"{plain(score.value('rmse_no_effect'))}, the raw predictions by {plain(score.value('rmse_raw'))}."
     )
@@ -148,7 +148,7 @@ def _curve(coverage: pl.DataFrame, effects: int) -> Drawing:
         y_label="share of effects within",
         diagonal=True,
         description="; ".join(f"{percent(level)} intervals held {percent(share)}" for level, share in points),
-        caption=f"{effects} effects. On the dashed line intervals hold what they promise; below it they are too narrow.",
+        caption=f"{counted(effects, 'effect')}. On the dashed line intervals hold what they promise; below it they are too narrow.",
     )
 
 
@@ -158,7 +158,7 @@ def _scatter(told: pl.DataFrame) -> Drawing:
         "Forecast against people",
         told,
         words=lambda row: f"{row['condition']} on {row['outcome']}",
-        description=f"{told.height} effects; on the dashed line the forecast equals what people answered.",
+        description=f"{counted(told.height, 'effect')}; on the dashed line the forecast equals what people answered.",
         caption="Forecasts are nearer to zero than effects that people show, since they are shrunk by how little was known.",
         shows_table=False,
     )
