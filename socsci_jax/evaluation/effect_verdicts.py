@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from socsci_jax.evaluation.intervals import Estimate
+from socsci_jax.evaluation.metrics.effects import FEWEST_CONTRASTS
 from socsci_jax.evaluation.metrics.moments import ZERO
 from socsci_jax.evaluation.result import Evaluation, is_known
 from socsci_jax.evaluation.sentences import (
@@ -44,7 +45,8 @@ def effects_state(r: Estimate | None, null: Estimate | None, spread: Estimate | 
     if r is None:
         return "nothing"
     if r.value is None:
-        return "blind"
+        # Without a value predictions do not vary, or, where they do, condition means are too few.
+        return "blind" if spread is None or spread.value is None else "undecided"
     if r.lo is None or r.hi is None or null is None or null.lo is None or null.hi is None:
         return "undecided"
     # An order of conditions that is often among the shuffles is a bound itself, but for rounding.
@@ -89,6 +91,12 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
         )
         return [Sentence("warning", text, EFFECTS_RULE)]
     assert r is not None
+    if r.value is None:
+        text = (
+            f"Whether predictions move with the conditions in {name} cannot be told from {counted(r.n, 'condition mean')}: "
+            f"{FEWEST_CONTRASTS} are the least."
+        )
+        return [Sentence("undecided", text, EFFECTS_RULE)]
     half = evaluation.metric("condition_sensitivity_r", part=part, predictor=SPLIT_HALF)
     signs = evaluation.metric("effect_sign_agreement", part=part)
     facts = (

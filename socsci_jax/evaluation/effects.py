@@ -62,8 +62,13 @@ class Effects:
 
 
 def replicates(part: Part, metric: EffectMetric, of: Effects, cluster: np.ndarray) -> np.ndarray:
-    """The metric [1 + B] in the sample and in each resample; `cluster` [K] numbers the cluster of each row."""
+    """The metric [1 + B] in the sample and in each resample; `cluster` [K] numbers the cluster of each row.
+
+    One NaN where there are fewer rows than the metric needs.
+    """
     terms = of.terms(metric)
+    if len(terms) < metric.fewest:
+        return np.full(1, np.nan)
     gather = part.resampling.means if metric.aggregation == "clusters" else part.resampling.sums
     values = metric.of(gather(terms, cluster))
     if not part.resampling.by_participants:
@@ -163,10 +168,6 @@ def contrast_rows(part: Part, means: ConditionMeans) -> list[dict[str, object]]:
     return rows + _outcome_rows(part, means, pairs, by_predictor[MODEL])
 
 
-# With fewer contrasts a line goes through all of them.
-FEWEST_OF_OUTCOME = 3
-
-
 def _outcome_rows(
     part: Part, means: ConditionMeans, pairs: Contrasts, model: Effects
 ) -> list[dict[str, object]]:
@@ -177,7 +178,7 @@ def _outcome_rows(
         "study", "outcome", as_dict=True, maintain_order=True
     ).items():
         k = own["_k"].to_numpy()
-        if k.size < FEWEST_OF_OUTCOME:
+        if k.size < effects.FEWEST_CONTRASTS:
             continue
         for name in ("effect_slope", "effect_intercept", "effect_r", "effect_rmse"):
             metric = BY_NAME[name]
@@ -199,7 +200,7 @@ def _metric_rows(
     part: Part, effects_of: dict[str, Effects], cluster: np.ndarray, *, n: int, centered: bool
 ) -> list[dict[str, object]]:
     """A row for each metric and predictor, and for the model's difference from each other one."""
-    rows = []
+    rows: list[dict[str, object]] = []
     clusters = len(np.unique(cluster))
     for metric in EFFECTS:
         if not isinstance(metric, EffectMetric) or metric.centered != centered:
@@ -246,7 +247,7 @@ def _permutation_estimates(
         model, human, group, permutations=PERMUTATIONS, rng=part.rng("permutations")
     )
     null = null[np.isfinite(null)]
-    if not np.isfinite(r) or not null.size:
+    if not np.isfinite(r) or not null.size or group.size < effects.FEWEST_CONTRASTS:
         return Estimate(None), Estimate(None)
     lo, hi = np.quantile(null, [0.025, 0.975])
     # The same order of conditions gives the same r, but for rounding.
@@ -274,7 +275,7 @@ def true_effect_rows(
             }
         )
         pairs = effects_and_truth(frame, truth)
-        if pairs.is_empty():
+        if pairs.height < effects.FEWEST_CONTRASTS:
             continue
         cluster = clusters_of(part, pairs.rename({"study_id": "study"}))
         terms = moments(pairs["predicted"].to_numpy(), pairs["true"].to_numpy())

@@ -143,6 +143,8 @@ class EffectMetric(Metric):
     of: Callable[[np.ndarray], np.ndarray]
     centered: bool = False
     aggregation: Aggregation = "sums"
+    # There is no value of fewer effects (or condition means).
+    fewest: int = 1
     # What a value of exactly zero means, where it means something else than zero.
     flag_at_zero: str | None = None
 

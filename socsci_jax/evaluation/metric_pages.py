@@ -66,6 +66,9 @@ def _entry(metric: Metric) -> str:
     ]
     if isinstance(metric, DistributionMetric) and metric.normalized:
         lines.append("- Normalizations: `scale` and `observed`")
+    if isinstance(metric, EffectMetric) and metric.fewest > 1:
+        what = "condition means" if metric.centered else "contrasts"
+        lines.append(f"- No value of fewer than {metric.fewest} {what}")
     if isinstance(metric, EffectMetric) and metric.flag_at_zero:
         lines.append(f"- Flag at 0: {metric.flag_at_zero}")
     return "\n".join(lines) + "\n"

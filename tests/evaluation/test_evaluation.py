@@ -750,3 +750,41 @@ def test_a_difference_of_two_that_ignore_the_arm_claims_nothing(ignore_the_arm, 
     (said,) = Comparison(table=table, a=a, b=b, answers=1, excluded=0).sentences()
     assert "nothing can be claimed" in said
     assert Comparison(table=table, a=knows_truth, b=b, answers=1, excluded=0).sentences() == []
+
+
+def test_two_contrasts_have_no_correlation_and_no_slope(tmp_path):
+    """A line goes through any two points: r would be 1 or -1, and the slope anything."""
+    few = make_world(tmp_path / "store", studies=1, conditions=2, outcomes=2, n=20)
+    found = evaluate(exact_predictions(few, few.truth), few.store, label(few.store))
+    assert value(found, "effect_r").n == 2
+    for name in ("effect_r", "effect_r_adjusted", "effect_slope", "effect_intercept"):
+        assert value(found, name).value is None
+        assert value(found, name, predictor="split_half").value is None
+    assert value(found, "effect_rmse").value is not None
+    assert value(found, "condition_sensitivity_r").value is not None  # four condition means
+
+
+def test_two_condition_means_cannot_tell_whether_predictions_move(tmp_path):
+    few = make_world(tmp_path / "store", studies=1, conditions=2, outcomes=1, n=20)
+    found = evaluate(exact_predictions(few, few.truth), few.store, label(few.store))
+    assert value(found, "condition_sensitivity_r").value is None
+    assert value(found, "condition_sensitivity_p").value is None
+    (sentence,) = effects_verdict(found, PART)
+    assert sentence.kind == "undecided"
+    assert "cannot be told from 2 condition means: 3 are the least" in sentence.text
+
+
+def test_the_first_lines_name_a_blind_part_beside_a_good_one(world):
+    """Truth where studies are unseen, no difference between conditions where people are."""
+    known = world.truth | {
+        item_id: probs
+        for item_id, probs in ignoring_conditions(world).items()
+        if world.store.item_by_id[item_id].study_id in TRAINING
+    }
+    labeled = label(world.store, **dict.fromkeys(TRAINING, "unseen_participants"))
+    found = evaluate(exact_predictions(world, known), world.store, labeled)
+    lines = report.values(found)["lead"]
+    assert len(lines) == 2
+    assert "its predictions move with the conditions" in lines[0].lower()
+    assert "Of people whom the model has never seen" in lines[1]
+    assert "does not know the treatment" in lines[1]

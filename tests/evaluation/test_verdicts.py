@@ -139,6 +139,7 @@ def test_a_predictor_without_spread_is_blind_whatever_its_correlation():
     assert effects_state(Estimate(0.9, 0.8, 0.95), SHUFFLED, Estimate(0.001)) == "blind"
     assert effects_state(Estimate(None), None, None) == "blind"
     assert effects_state(None, None, None) == "nothing"
+    assert effects_state(Estimate(None), None, Estimate(0.5)) == "undecided"
 
 
 def test_either_direction_needs_the_interval_and_the_shuffles():

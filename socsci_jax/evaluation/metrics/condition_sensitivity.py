@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from socsci_jax.evaluation.metric import EffectMetric, Metric
-from socsci_jax.evaluation.metrics.effects import correlation
+from socsci_jax.evaluation.metrics.effects import FEWEST_CONTRASTS, correlation
 from socsci_jax.evaluation.metrics.moments import ZERO, moments_with_error
 
 
@@ -55,6 +55,7 @@ METRICS: tuple[Metric, ...] = (
         formula="r of human and predicted condition means, each less the mean of its outcome",
         trap="Weighs outcomes by their spread: a few studies with large effects may carry it.",
         example="One outcome, people (1, 2, 3), model (2, 2, 5): departures (−1, 0, 1), (−1, −1, 2), r = 3/√(2 · 6) = 0.866.",
+        fewest=FEWEST_CONTRASTS,
         terms=moments_with_error,
         of=correlation,
     ),
@@ -72,6 +73,7 @@ METRICS: tuple[Metric, ...] = (
         formula="Σ l h / √(Σ l² · (Σ h² − Σ var(error of h))), centered within outcome, clipped to [−1, 1]",
         trap="Undefined where people's condition means vary no more than their errors.",
         example="Σ l h = 4, Σ l² = 5, Σ h² = 7, error 2: 4 / √25 = 0.8.",
+        fewest=FEWEST_CONTRASTS,
         terms=moments_with_error,
         of=centered_corrected_correlation,
     ),
@@ -88,6 +90,7 @@ METRICS: tuple[Metric, ...] = (
         formula="Σ l h / Σ l², centered within outcome",
         trap="1 can be had with r near 0 and a tiny range of predictions.",
         example="l = (−1, 1), h = (−2, 2): 4 / 2 = 2.",
+        fewest=FEWEST_CONTRASTS,
         terms=moments_with_error,
         of=slope_of_human,
     ),

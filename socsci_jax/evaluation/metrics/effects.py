@@ -13,6 +13,9 @@ import numpy as np
 from socsci_jax.evaluation.metric import EffectMetric, Metric
 from socsci_jax.evaluation.metrics.moments import ZERO, moments, moments_with_error
 
+# A line goes through any two points: their r is ±1 and their slope anything, whatever was predicted.
+FEWEST_CONTRASTS = 3
+
 
 def sign_agreement(h: np.ndarray, l: np.ndarray) -> np.ndarray:  # noqa: E741
     """1 where both effects have the same sign, 0 where they differ, 1/2 where either is exactly zero."""
@@ -125,6 +128,7 @@ METRICS: tuple[Metric, ...] = (
         formula="r of human h and predicted l over contrasts",
         trap="Pooled over outcomes it also rewards knowing which outcomes move at all; noise in h pulls it toward 0.",
         example="h = (0, 1, 2), l = (0, 2, 1): r = 0.5.",
+        fewest=FEWEST_CONTRASTS,
         terms=moments_with_error,
         of=correlation,
     ),
@@ -141,6 +145,7 @@ METRICS: tuple[Metric, ...] = (
         formula="cov(l, h) / (sd(l) · √(var(h) − mean se_h²)), clipped to [−1, 1]",
         trap="Undefined where people's effects vary no more than their errors; unstable just above that.",
         example="var(h) = 2, mean se² = 1, var(l) = 1, cov = 0.8: 0.8 / (1 · 1) = 0.8.",
+        fewest=FEWEST_CONTRASTS,
         terms=moments_with_error,
         of=corrected_correlation,
     ),
@@ -183,6 +188,7 @@ METRICS: tuple[Metric, ...] = (
         formula="cov(l, h) / var(l), pooled over contrasts",
         trap="1 can be had with r near 0 and a tiny range of predictions.",
         example="l = (0, 1, 2), h = (0, 2, 4): 2.",
+        fewest=FEWEST_CONTRASTS,
         terms=moments_with_error,
         of=slope,
     ),
@@ -197,6 +203,7 @@ METRICS: tuple[Metric, ...] = (
         formula="mean h − slope · mean l",
         trap="Means nothing for contrasts without a control, whose direction is arbitrary.",
         example="l = (0, 1), h = (0.1, 1.1): slope 1, intercept 0.1.",
+        fewest=FEWEST_CONTRASTS,
         terms=moments_with_error,
         of=intercept,
     ),

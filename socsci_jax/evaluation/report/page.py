@@ -106,12 +106,22 @@ def values(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _lead(evaluation: Evaluation) -> list[str]:
-    """The first part's sentence is what to remember; parts that were trained on never come first."""
+    """What to remember: of the first part, and of others whose predictions are not to be relied on.
+
+    Parts that were trained on never come first, and say nothing of prediction.
+    """
     if evaluation.parts:
-        return [summary.lead(evaluation, part) for part in evaluation.parts[:1]]
+        warned = [
+            part for part in evaluation.parts[1:] if part != "train" and _is_warned_of(evaluation, part)
+        ]
+        return [summary.lead(evaluation, part) for part in (*evaluation.parts[:1], *warned)]
     return [
         text for part in evaluation.coding.parts[:1] for text in labels.verdict(evaluation.coding, part)[:1]
     ]
+
+
+def _is_warned_of(evaluation: Evaluation, part: str) -> bool:
+    return any(sentence.kind == "warning" for sentence in verdicts.verdict(evaluation, part))
 
 
 def _text(value: object) -> str:

@@ -31,10 +31,10 @@ def lead(evaluation: Evaluation, part: str) -> str:
     """What to remember of a part: how near predictions are, and whether they know the treatment."""
     where = _where(evaluation, part)
     why = unjudged(evaluation, part)
-    if why and not is_known(evaluation.metric("effect_r", part=part)):
+    moves = _moves(evaluation, part)
+    if why and not moves:
         return f"{where}, nothing can be said: {why}."
     near = "" if why else _near(evaluation, part)
-    moves = _moves(evaluation, part)
     return f"{where}, {near or moves}." + (f" {moves[0].upper()}{moves[1:]}." if near and moves else "")
 
 
