@@ -10,6 +10,7 @@ import pytest
 
 from socsci_jax.evaluation.background import MOST_VALUES, _people
 from socsci_jax.evaluation.demographics import banded
+from socsci_jax.evaluation.report.provenance import Provenance
 
 
 def rows_of(towns_of: dict[str, list[str | None]]) -> list[tuple]:
@@ -52,3 +53,11 @@ def test_ages_are_banded_with_or_without_their_unit(age):
 
 def test_other_texts_about_age_stay_as_they_are():
     assert banded(pl.Series(["34 years", "young"])).to_list() == ["34 years", "young"]
+
+
+def test_units_held_out_are_counted_in_singular_and_plural():
+    held = {"unseen_conditions": 1, "unseen_participants": 120, "unseen_studies": 2}
+    facts = Provenance({"held_out": held}, software="", validation="", purpose="")
+    assert facts.held_out().startswith(
+        "1 unseen condition, 120 unseen participants, 2 unseen studies (units of the whole split"
+    )

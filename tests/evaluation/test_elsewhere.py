@@ -60,6 +60,19 @@ def test_long_tables_are_evaluated_without_a_store(long_result):
     assert long_result.rejected.is_empty()
 
 
+def test_notes_on_scales_name_only_questions_that_are_judged(tmp_path):
+    human = wide(people())
+    known = human.with_columns(age=pl.int_range(pl.len()) % 50 + 20, sex=pl.int_range(pl.len()) % 2)
+    found = judged(tmp_path, wide(people(seed=1)), known)
+    (note,) = (note for note in found.evaluation.notes if note.startswith("Scales are"))
+    assert "1 to 5 for 'q1', 'q2'" in note
+    assert "age" not in note and "sex" not in note
+
+
+def test_what_is_judged_has_the_table_at_hand(long_result):
+    assert long_result.table is long_result.evaluation.table
+
+
 def test_wide_and_long_tables_give_the_same_table(tmp_path, long_result):
     other = judged(tmp_path, wide(people(seed=1)), wide(people()))
     names = ["metric", "normalization", "source", "predictor", "reference", "study", "condition", "outcome"]

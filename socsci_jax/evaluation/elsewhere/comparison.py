@@ -63,7 +63,7 @@ def compare_tables(
     if every.height:
         rows = counted(every.height, "row or cell", "rows or cells")
         notes.append(f"{rows} could not be used: {tables.reasons(every)}.")
-    told = dict.fromkeys((*people.notes, *notes, *comparison.notes))
+    told = dict.fromkeys((*people.notes_on(tables.judged_in(comparison.a)), *notes, *comparison.notes))
     return dataclasses.replace(comparison, notes=tuple(told))
 
 

@@ -36,7 +36,7 @@ class TablePeople:
 
     `labeled` are the answers on their scales, all in one part; `item_ids` maps (study, condition, outcome) to items.
     `declared` are the questions whose scale somebody wrote down, `codes` what their labels stand for, `person` the name
-    of the column that says who answered.
+    of the column that says who answered; `placed` tells of the scales of all columns, judged or not.
     """
 
     path: Path
@@ -48,6 +48,7 @@ class TablePeople:
     scales: Mapping[tuple[str, str], TableScale]
     rejected: Rejected
     notes: tuple[str, ...]
+    placed: Placed
     declared: frozenset[str] = frozenset()
     codes: Codes = dataclasses.field(default_factory=dict)
     person: str = "participant_id"
@@ -56,6 +57,10 @@ class TablePeople:
     def questions(self) -> frozenset[str]:
         """The questions that people answered, on a scale or not."""
         return frozenset(outcome for _, outcome in self.scales)
+
+    def notes_on(self, judged: Collection[str]) -> list[str]:
+        """The notes, of scales only those of the questions `judged`."""
+        return [*self.notes, *self.placed.notes(judged)]
 
     @property
     def content_hash(self) -> str:
@@ -80,7 +85,7 @@ def people_of(
     if answers.is_empty():
         raise InputError(f"{path}: not one answer is a number; give people's answers as numbers.")
     bad = human.rejected + rejected(str(path), again, reason=ANSWERED_BEFORE, value="value")
-    placed = _Placed()
+    placed = Placed()
     for (study, outcome), rows in answers.partition_by(
         ["study", "outcome"], as_dict=True, maintain_order=True
     ).items():
@@ -113,7 +118,8 @@ def people_of(
         item_ids=item_ids,
         scales=placed.scales,
         rejected=bad + placed.rejected,
-        notes=(*human.notes, *placed.notes(), *_of_no_question(scales, placed.scales)),
+        notes=(*human.notes, *_of_no_question(scales, placed.scales)),
+        placed=placed,
         declared=frozenset(outcome for _, outcome in placed.scales if declared_for(outcome, scales)),
         codes=codes or {},
         person=human.person,
@@ -121,7 +127,7 @@ def people_of(
 
 
 @dataclasses.dataclass
-class _Placed:
+class Placed:
     """Answers put on their scales, question by question."""
 
     scales: dict[tuple[str, str], TableScale] = dataclasses.field(default_factory=dict)
@@ -129,7 +135,7 @@ class _Placed:
     rejected: Rejected = dataclasses.field(default_factory=Rejected.none)
     # Which outcomes have a scale that was only seen in answers, by its ends.
     observed: dict[str, list[str]] = dataclasses.field(default_factory=dict)
-    quantities: list[str] = dataclasses.field(default_factory=list)
+    quantities: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def add(
         self,
@@ -160,13 +166,17 @@ class _Placed:
         reject(rows.filter(~on_scale), "not on the scale")
         self.kept.append(rows.filter(on_scale))
         if scale.rounded:
-            self.quantities.append(
+            self.quantities[question[1]] = (
                 f"Answers to {question[1]!r} are quantities: people's and predicted ones were put into "
                 f"{counted(levels.size, 'level')}."
             )
 
-    def notes(self) -> list[str]:
-        return [*self.quantities, *([_observed(self.observed)] if self.observed else [])]
+    def notes(self, judged: Collection[str]) -> list[str]:
+        """What became of the answers to these questions."""
+        quantities = [note for name, note in self.quantities.items() if name in judged]
+        by_ends = {ends: [name for name in names if name in judged] for ends, names in self.observed.items()}
+        observed = {ends: names for ends, names in by_ends.items() if names}
+        return [*quantities, *([_observed(observed)] if observed else [])]
 
 
 def _of_no_question(

@@ -43,6 +43,11 @@ class TableEvaluation:
     evaluation: Evaluation
     rejected: pl.DataFrame
 
+    @property
+    def table(self) -> pl.DataFrame:
+        """The evaluation table, as that of `Evaluation`."""
+        return self.evaluation.table
+
     def write(self, folder: str | Path) -> Path:
         """Writes what `Evaluation.write` writes, and rejects.csv next to it; returns the report's path."""
         page = self.evaluation.write(folder)
@@ -79,8 +84,6 @@ def evaluate_tables(
     notes = [
         "No split is known: nothing here says whether the predictor had seen these answers.",
         *_untold(given.frame),
-        *people.notes,
-        *_texts_in_both(frame, asked.frame, people),
     ]
     if turned:
         notes.append(f"{answers}: questions stand in rows and people in columns; the table was turned round.")
@@ -104,6 +107,7 @@ def evaluate_tables(
         )
         for read in others:
             bad = bad + read.rejected
+    notes += [*people.notes_on(judged_in(evaluation)), *_texts_in_both(frame, asked.frame, people)]
     every = unusable(people, bad, (asked, given, *others_given))
     if every.height:
         notes.append(
@@ -112,6 +116,13 @@ def evaluate_tables(
     metadata = {**evaluation.metadata, "predictions": {"table": str(answers)}}
     return TableEvaluation(
         dataclasses.replace(evaluation, notes=(*notes, *evaluation.notes), metadata=metadata), every
+    )
+
+
+def judged_in(evaluation: Evaluation) -> frozenset[str]:
+    """The questions that an evaluation judges, by distributions or by means."""
+    return frozenset(evaluation.background.items["outcome"]) | frozenset(
+        evaluation.condition_means["outcome"]
     )
 
 

@@ -9,6 +9,14 @@ from typing import Any
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.wording import counted, counted_of
 
+# One unit of each part of a split.
+_UNITS = {
+    "unseen_studies": "unseen study",
+    "unseen_conditions": "unseen condition",
+    "unseen_outcomes": "unseen outcome",
+    "unseen_participants": "unseen participant",
+}
+
 
 class Provenance:
     """What a predictions file says of itself, in words; "" where it says nothing."""
@@ -132,12 +140,14 @@ class Provenance:
         return f" ({'; '.join(how)})" if how else ""
 
     def held_out(self) -> str:
+        """The units that the split holds out: of its people not all answered what one part judges."""
         held = self.metadata.get("held_out")
         if isinstance(held, dict):
-            return ", ".join(
-                f"{n:,} {part.replace('_', ' ')}" if isinstance(n, int) else f"{part}: {n}"
+            units = ", ".join(
+                counted(n, _UNITS.get(part, part.replace("_", " "))) if isinstance(n, int) else f"{part}: {n}"
                 for part, n in held.items()
             )
+            return f"{units} (units of the whole split; not all of them need be judged here)" if units else ""
         return self.given("held_out")
 
 
