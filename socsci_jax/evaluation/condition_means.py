@@ -10,7 +10,7 @@ import polars as pl
 
 from socsci_jax.evaluation.cells import Cell
 from socsci_jax.evaluation.contrasts import contrast_pairs
-from socsci_jax.evaluation.items import ItemPredictions
+from socsci_jax.evaluation.items import ItemPredictions, mean_of_drawn
 from socsci_jax.evaluation.metrics.distributions import positions
 from socsci_jax.evaluation.parts import Part
 
@@ -161,7 +161,7 @@ def _replicates(
         w = w_bn.astype(float) if cell.weights_n is None else w_bn * cell.weights_n
         n_b = w.sum(axis=1)
         human.append(w @ x[cell.codes_n])
-        model.append(n_b * _predicted_mean(w, cell, x))
+        model.append(n_b * (mean_of_drawn(cell.predicted_nl, w) @ x))
         total.append(n_b)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = [
@@ -169,18 +169,6 @@ def _replicates(
             for sums in (human, model)
         ]
     return np.stack(means[0], axis=1), np.stack(means[1], axis=1)
-
-
-def _predicted_mean(w_bn: np.ndarray, cell: Cell, at: np.ndarray) -> np.ndarray:
-    """Mean position [B] of what is predicted of the people drawn; who has no valid draw takes no part.
-
-    People's draws are resampled with them, so that the noise of one draw per person is in the interval.
-    """
-    position = cell.predicted_nl @ at
-    known = np.isfinite(position)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean: np.ndarray = w_bn[:, known] @ position[known] / w_bn[:, known].sum(axis=1)
-    return mean
 
 
 def mean_table(part: Part, means: ConditionMeans) -> pl.DataFrame:

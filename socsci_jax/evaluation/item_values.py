@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from socsci_jax.evaluation.cells import Cell
-from socsci_jax.evaluation.items import ItemPredictions, Samples, retest, weighted_mean
+from socsci_jax.evaluation.items import ItemPredictions, Samples, mean_of_drawn, retest, weighted_mean
 from socsci_jax.evaluation.metric import Answers, CellMetric, IndividualMetric, Pair
 from socsci_jax.evaluation.metrics import calibration, distributions, individuals
 from socsci_jax.evaluation.metrics.distributions import observed_width, positions
@@ -145,8 +145,9 @@ def item_replicates(
         fixed = np.stack([q for name, q in single.items() if name != MODEL] or [item.human_l])
         model = single[MODEL]
         model_bl = np.broadcast_to(model, human_bl.shape)
-        if of_source == EXACT and cell.probs_nl is not None:
-            model_bl = share_bn @ cell.probs_nl
+        # Draws that were made here of probabilities, for their comparison with exact ones, stay as they are.
+        if of_source == EXACT or cell.probs_nl is None:
+            model_bl = mean_of_drawn(cell.predicted_nl, w_bn)
         predicted = np.concatenate(
             [model_bl[:, None], np.broadcast_to(fixed, (len(model_bl), *fixed.shape))], axis=1
         )

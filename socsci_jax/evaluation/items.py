@@ -149,6 +149,17 @@ def weighted_mean(rows: np.ndarray, weights_n: np.ndarray | None) -> np.ndarray:
     return rows.mean(axis=0) if weights_n is None else np.average(rows, axis=0, weights=weights_n)
 
 
+def mean_of_drawn(rows_nl: np.ndarray, w_bn: np.ndarray) -> np.ndarray:
+    """Mean [B, L] of what is predicted of the people drawn, who weigh `w_bn` [B, N]; rows of NaN take no part.
+
+    People's draws are resampled with them, so that the noise of one draw per person is in the intervals.
+    """
+    known = np.isfinite(rows_nl[:, 0])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: np.ndarray = w_bn[:, known] @ rows_nl[known] / w_bn[:, known].sum(axis=1, keepdims=True)
+    return mean
+
+
 def retest(cell: Cell) -> tuple[np.ndarray, np.ndarray] | None:
     """Indices of two answers of one person to the same item, in both orders; None where nobody answered twice."""
     where: dict[str, list[int]] = {}
