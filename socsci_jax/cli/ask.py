@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from socsci_jax.cli.output import print_rich, read_people, say
+from socsci_jax.cli.output import Model, print_rich, read_people, say
 from socsci_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,13 +23,7 @@ BAR = 40
 
 @app.command()
 def ask(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A training run's folder, a Hugging Face folder or hub id, a GGUF file, or package:NAME.",
-        ),
-    ],
+    model: Model,
     experiment: Annotated[
         Path | None,
         typer.Argument(

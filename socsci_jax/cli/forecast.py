@@ -9,7 +9,7 @@ import typer
 
 from socsci_jax.cli import respondents
 from socsci_jax.cli.multiverse import show_multiverse
-from socsci_jax.cli.output import Replace, Seed, print_table, read_people, say
+from socsci_jax.cli.output import Model, Replace, Seed, print_table, read_people, say
 from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
@@ -35,13 +35,7 @@ app.command("respondents")(respondents.respondents)
 @app.command("run")
 def run(
     experiment: Annotated[Path, typer.Argument(help="A study.yaml without data (docs/forecasting.md).")],
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A training run's folder, a Hugging Face folder or hub id, a GGUF file, or package:NAME.",
-        ),
-    ],
+    model: Model,
     calibration: Annotated[
         Path, typer.Option(help="Study store that people have answered and the model has never seen.")
     ],

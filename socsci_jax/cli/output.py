@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there already.")]
 Seed = Annotated[int, typer.Option(min=0, max=SEED, help="Seed of everything random.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A training run's folder, a Hugging Face folder or hub id, a GGUF file, or package:NAME.",
+    ),
+]
 
 
 def share_of(text: str) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from socsci_jax.cli.output import Replace, Seed, command_line, print_table, read_people, say
+from socsci_jax.cli.output import Model, Replace, Seed, command_line, print_table, read_people, say
 from socsci_jax.errors import InputError
 from socsci_jax.wording import counted
 
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 
 
 Experiment = Annotated[Path, typer.Argument(help="A study.yaml without data (docs/respondents.md).")]
-Model = Annotated[
-    str,
-    typer.Argument(
-        help="A training run's folder, a Hugging Face folder or hub id, a GGUF file, or package:NAME."
-    ),
-]
 People = Annotated[Path, typer.Option(help="Whom it is about: CSV of personas, or a study store.")]
 Margins = Annotated[
     Path | None, typer.Option(help="YAML of the population's margins, to which personas are weighted.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from socsci_jax.bounds import DEVICES
-from socsci_jax.cli.output import Replace, Seed, command_line, say
+from socsci_jax.cli.output import Model, Replace, Seed, command_line, say
 from socsci_jax.errors import InputError
 from socsci_jax.locks import only_writer
 from socsci_jax.wording import counted
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A training run's folder, a folder or hub id of a Hugging Face model, a GGUF file, or package:NAME.",
-    ),
-]
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")]
 SimulateSplit = Annotated[str, typer.Option(help="Split whose held-out parts are predicted.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Predictions table to write.")]

@@ -12,7 +12,14 @@ from socsci_jax.cli.output import ManyValues, command_line, print_rich, print_ta
 from socsci_jax.errors import InputError
 from socsci_jax.locks import only_writer
 
-RECIPE = "Recipe: a file, or the name of one that comes with the package (`recipe list`)."
+Recipe = Annotated[
+    Path,
+    typer.Argument(help="Recipe: a file, or the name of one that comes with the package (`recipe list`)."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Changes to the recipe, for instance optimizer.epochs=2 or batch.rows=16."),
+]
 
 app = typer.Typer()
 recipe_app = typer.Typer(help="Recipes: list them, show one whole, help editors.", no_args_is_help=True)
@@ -21,10 +28,8 @@ app.add_typer(recipe_app, name="recipe")
 
 @recipe_app.command("show")
 def show(
-    recipe: Annotated[Path, typer.Argument(help=RECIPE)],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Changes to the recipe, for instance optimizer.epochs=2.")
-    ] = None,
+    recipe: Recipe,
+    overrides: Overrides = None,
 ) -> None:
     """Check a recipe, and print it with every key: what it extends, changes and defaults included."""
     from socsci_jax.training.recipe_files import load_recipe
@@ -56,10 +61,8 @@ def schema() -> None:
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help=RECIPE)],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Changes to the recipe, for instance optimizer.epochs=2.")
-    ] = None,
+    recipe: Recipe,
+    overrides: Overrides = None,
 ) -> None:
     """Fine-tune a model on the training part of a split; resumes where an earlier run of the recipe stopped."""
     from socsci_jax.distributed.processes import initialize
@@ -77,10 +80,8 @@ def train(
 
 @app.command("plan")
 def plan_command(
-    recipe: Annotated[Path, typer.Argument(help=RECIPE)],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Changes to the recipe, for instance batch.rows=16.")
-    ] = None,
+    recipe: Recipe,
+    overrides: Overrides = None,
     devices: Annotated[
         str | None, typer.Option(help="Another machine than the recipe's: 8xh200, v5p-64.")
     ] = None,
@@ -124,10 +125,8 @@ def plan_command(
 
 @app.command("same-bits")
 def same_bits_command(
-    recipe: Annotated[Path, typer.Argument(help=RECIPE)],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Changes to the recipe, for instance batch.rows=1.")
-    ] = None,
+    recipe: Recipe,
+    overrides: Overrides = None,
 ) -> None:
     """Say whether a resumed run has the same bits as one that never stopped, on this machine's devices.
 
@@ -149,14 +148,12 @@ def same_bits_command(
 
 @app.command(cls=ManyValues)
 def sweep(
-    recipe: Annotated[Path, typer.Argument(help=RECIPE)],
+    recipe: Recipe,
     over: Annotated[str, typer.Option(help="participants, conditions or studies: what to take shares of.")],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for the runs, the table and the plot.", metavar="DIR")
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Changes to the recipe, for instance optimizer.epochs=2.")
-    ] = None,
+    overrides: Overrides = None,
     shares: Annotated[
         list[float] | None, typer.Option(help="Shares of the training part (default: 0.1 0.25 0.5 1).")
     ] = None,
