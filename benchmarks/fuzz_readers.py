@@ -145,7 +145,7 @@ def _make_plain_tables(folder: Path) -> None:
 
 
 def _read_plain_tables(folder: Path) -> None:
-    from socsci_jax.evaluation.elsewhere.tables import evaluate_tables
+    from socsci_jax.plain_tables import evaluate_tables
 
     evaluate_tables(folder / "answers.csv", folder / "human.csv", scales=folder / "scales.yaml")
 

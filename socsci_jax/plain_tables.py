@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,6 +14,9 @@ from socsci_jax.evaluation.elsewhere import comparison, tables
 from socsci_jax.evaluation.elsewhere.columns import PlainTable, read_table, without_empty
 from socsci_jax.evaluation.elsewhere.shapes import counts_of_json
 from socsci_jax.evaluation.elsewhere.tables import TableEvaluation
+
+if TYPE_CHECKING:
+    from data_pipelines.formats.tables import Table
 
 
 def evaluate_tables(
@@ -42,12 +46,12 @@ def evaluate_tables(
 
     Raises InputError where nothing can be matched; single rows that cannot be used are rejected and counted.
     """
-    return tables.evaluate_tables(
+    asked = open_table(human)
+    return tables.judge_table(
         open_table(answers),
-        open_table(human),
-        scales=scales,
+        asked,
+        tables.people_in(asked, scales, id_column=id_column, controls=controls),
         id_column=id_column,
-        controls=controls,
         seed=seed,
         minimum_n=minimum_n,
         resample=resample,
@@ -72,13 +76,12 @@ def compare_tables(
     Only answers that both predict count, and intervals of differences are paired.  Raises InputError where the two have
     nothing in common, or where one holds means and the other answers.
     """
-    return comparison.compare_tables(
-        open_table(a),
-        open_table(b),
-        open_table(human),
-        scales=scales,
+    asked = open_table(human)
+    return comparison.judge_two_tables(
+        [open_table(a), open_table(b)],
+        asked,
+        tables.people_in(asked, scales, id_column=id_column, controls=controls),
         id_column=id_column,
-        controls=controls,
         seed=seed,
         minimum_n=minimum_n,
         resample=resample,
@@ -102,38 +105,48 @@ def open_table(path: str | Path) -> PlainTable:
         return PlainTable(path=whole, frame=counts_of_json(whole))
     if suffix in ("", ".parquet", ".pq"):
         return PlainTable(path=whole, frame=read_table(whole))
-    frame, problem = None, None
-    if suffix == ".csv":
-        try:
-            frame = read_table(whole)
-        except InputError as error:
-            problem = error
-        if frame is not None and frame.width > 1:
-            return PlainTable(path=whole, frame=frame)
-    from data_pipelines.formats.tables import read_table as read_any
-    from socsci_jax.studies.specification_parts import SourceFile
-
-    is_r = suffix in (".rds", ".rda", ".rdata")
-    source = SourceFile(path=whole.name, sheet=None if is_r else part, object=part if is_r else None)
+    if suffix != ".csv":
+        return _of_any_format(_read(whole, part, is_r=suffix in (".rds", ".rda", ".rdata")), whole)
+    problem = None
     try:
-        table = read_any(whole, source)
+        frame = read_table(whole)
+        if frame.width > 1:
+            return PlainTable(path=whole, frame=frame)
     except InputError as error:
-        hint = f"name it after the file: {whole.name}#NAME"
-        raise InputError(str(error).replace("say which one under `sheet`", hint)) from None
+        problem = error
+    table = _read(whole, part)
     # Another encoding or delimiter explains what was wrong; nothing else does.
     if problem is not None and not any("read " in note for note in table.notes):
         raise problem
+    return _of_any_format(table, whole)
+
+
+def _read(path: Path, part: str | None, *, is_r: bool = False) -> Table:
+    """The table, or the part of a file that is named, as deposits are read."""
+    from data_pipelines.formats.tables import read_table as read_any
+    from socsci_jax.studies.specification_parts import SourceFile
+
+    source = SourceFile(path=path.name, sheet=None if is_r else part, object=part if is_r else None)
+    try:
+        return read_any(path, source)
+    except InputError as error:
+        hint = f"name it after the file: {path.name}#NAME"
+        raise InputError(str(error).replace("say which one under `sheet`", hint)) from None
+
+
+def _of_any_format(table: Table, path: Path) -> PlainTable:
+    """A table of a deposit with the codes that it declares as missing empty."""
+    names = set(table.frame.columns)
+    if again := [name for name in sorted(names) if name.endswith(" (1)") and f"{name[:-4]} (2)" in names]:
+        raise InputError(f"{path}: two columns are called {again[0][:-4]!r}; give each a name of its own.")
     columns = [
         column.set(column.is_in(sorted(table.missing[column.name])), None)
         if column.name in table.missing
         else column
         for column in table.frame.iter_columns()
     ]
-    names = set(table.frame.columns)
-    if again := [name for name in sorted(names) if name.endswith(" (1)") and f"{name[:-4]} (2)" in names]:
-        raise InputError(f"{whole}: two columns are called {again[0][:-4]!r}; give each a name of its own.")
     return PlainTable(
-        path=whole,
+        path=path,
         frame=without_empty(pl.DataFrame(columns)),
         labels=table.value_labels,
         misfits=table.misfits,

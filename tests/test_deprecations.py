@@ -5,11 +5,13 @@ import warnings
 import pytest
 
 
+@pytest.mark.parametrize("kind", [DeprecationWarning, FutureWarning])
 @pytest.mark.parametrize("module", ["socsci_jax.models.decoder", "data_pipelines.formats.tables"])
-def test_a_deprecated_call_of_our_code_fails(module):
-    with pytest.raises(DeprecationWarning, match="old"):
-        warnings.warn_explicit("old", DeprecationWarning, "file.py", 1, module=module)
+def test_a_deprecated_call_of_our_code_fails(module, kind):
+    with pytest.raises(kind, match="old"):
+        warnings.warn_explicit("old", kind, "file.py", 1, module=module)
 
 
-def test_a_deprecated_call_within_a_library_does_not():
-    warnings.warn_explicit("old", DeprecationWarning, "file.py", 1, module="flax.nnx")
+@pytest.mark.parametrize("kind", [DeprecationWarning, FutureWarning])
+def test_a_deprecated_call_within_a_library_does_not(kind):
+    warnings.warn_explicit("old", kind, "file.py", 1, module="flax.nnx")

@@ -230,7 +230,7 @@ def test_ask_says_that_an_evaluation_judges_no_unseen_studies(asked, monkeypatch
         (["--question", "Trust?"], "--scale"),
         (["--question", "Trust?", "--scale", "1-3"], "--persona"),
         (["--question", "T?", "--scale", "1-3", "--persona", "old"], "name=value"),
-        (["--question", "T?", "--scale", "1-3", "--persona", "age=3", "-o", "a.xlsx"], "ends in .csv"),
+        (["--question", "T?", "--scale", "1-3", "--persona", "age=3", "-o", "a.xlsx"], "written as .csv"),
         (["--question", "T?", "--scale", "1-3", "--people", "absent.csv"], "file not found"),
     ],
 )
@@ -239,13 +239,38 @@ def test_ask_says_what_is_missing(shell, arguments, message):
     assert isinstance(found.exception, sj.InputError) and message in str(found.exception)
 
 
-def test_ask_takes_an_experiment_from_a_file(shell, tmp_path):
+QUESTION = ("--question", "Trust?", "--scale", "1 = =A1 | 2 = yes", "--persona", "age=34")
+
+
+def test_ask_replaces_no_file_unasked_and_writes_nothing_that_a_spreadsheet_runs(shell, tmp_path):
+    out = tmp_path / "answers.csv"
+    out.write_text("people's own")
+    refused = shell(*QUESTION, "-o", str(out))
+    assert "exists already" in str(refused.exception) and out.read_text() == "people's own"
+    assert shell(*QUESTION, "-o", str(out), "--replace").exit_code == 0
+    assert pl.read_csv(out)["label"].to_list() == ["'=A1", "yes"]
+
+
+def test_ask_allows_another_layout_where_it_is_meant(shell):
+    refused = shell(*QUESTION, "--layout", "persona_first")
+    assert "`allow_other_layout=True`" in str(refused.exception)
+    assert shell(*QUESTION, "--layout", "persona_first", "--allow-other-layout").exit_code == 0
+
+
+@pytest.mark.parametrize("sizes", [{"fsdp": 0}, {"tensor": 3}, {"data": 0}, {"data": 99}, {"fsdp": -1}])
+def test_a_mesh_that_the_devices_cannot_be_is_one_sentence(sizes):
+    with pytest.raises(sj.InputError, match="give sizes of at least 1"):
+        sj.open_model("absent", **sizes)
+
+
+@pytest.mark.parametrize("name", ["experiment.yaml", ""], ids=["file", "folder"])
+def test_ask_takes_an_experiment_from_a_file_or_its_folder(shell, tmp_path, name):
     text = re.search(
         r"```yaml\n(study: council.*?)```", (REPOSITORY / "docs" / "asking.md").read_text(), re.S
     )[1]
-    (tmp_path / "experiment.yaml").write_text(text)
+    (tmp_path / (name or "study.yaml")).write_text(text)
     out = tmp_path / "answers.parquet"
-    found = shell(str(tmp_path / "experiment.yaml"), "--persona", "age=34; gender=Female", "-o", str(out))
+    found = shell(str(tmp_path / name), "--persona", "age=34; gender=Female", "-o", str(out))
     assert found.exit_code == 0, found.output
     assert pl.read_parquet(out).height == 4 and "praise" in found.output and "vote" in found.output
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from socsci_jax.cli.output import Model, print_rich, read_people, say
+from socsci_jax.cli.output import Layout, Model, OtherLayout, Replace, print_table, read_people, say
 from socsci_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,28 +49,33 @@ def ask(
         Path | None,
         typer.Option("-o", "--out", help="Also write: .csv the shares, .parquet all predictions."),
     ] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
-    ] = None,
+    layout: Layout = None,
+    other_layout: OtherLayout = False,
+    replace: Replace = False,
 ) -> None:
     """Ask a model a new question: shares and means for each version, and the differences between versions.
 
     Example: socsci-jax ask runs/tiny --question "How much do you trust the council?" --scale "1-7: not at all | completely"
     --persona "age=34; gender=female" --persona "age=70; gender=male"
     """
+    from socsci_jax.rectification.output import check_output, write_table
+
     items = _items(experiment, question=question, scale=scale, stimuli=stimulus or [])
     personas = _personas(persona or [], people)
-    if out is not None and out.suffix not in (".csv", ".parquet"):
-        raise InputError(f"{out}: name a file that ends in .csv (shares) or .parquet (all predictions).")
+    if out is not None:
+        check_output(out, replace=replace)
     import socsci_jax as sj
 
     opened = sj.open_model(model)
-    predictions = sj.predict(opened, items, personas, layout=layout)
+    predictions = sj.predict(opened, items, personas, layout=layout, allow_other_layout=other_layout)
     _show(predictions)
     _show_evidence(Path(model))
     if out is not None:
-        _write(predictions, out)
-        print(f"written: {out}")
+        if out.suffix == ".csv":
+            write_table(predictions.shares(), out)
+        else:
+            predictions.write(out)
+        say(f"written: {out}")
 
 
 def _items(
@@ -81,10 +86,9 @@ def _items(
     if experiment is not None:
         if question is not None or scale is not None or stimuli:
             raise InputError(f"{experiment}: give either this file or --question, --scale and --stimulus.")
-        from data_pipelines.specified.experiment import items_of_experiment
-        from socsci_jax.studies.specification_files import load_specification
+        from socsci_jax.interface.experiments import items_of
 
-        return items_of_experiment(load_specification(experiment), experiment.parent)
+        return list(items_of(experiment))
     if question is None or scale is None:
         raise InputError("say what is asked: --question and --scale, or a file of questions.")
     if not stimuli:
@@ -116,48 +120,45 @@ def _persona(text: str) -> dict[str, object]:
 
 
 def _show(predictions: Predictions) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     shares = predictions.shares()
     for (_, outcome), of_outcome in shares.group_by(["study", "outcome"], maintain_order=True):
-        table = Table(title=Text(str(outcome)), title_justify="left")
-        for name in ("condition", "answer", "share", ""):
-            table.add_column(name, justify="right" if name == "share" else "left")
-        largest = max(of_outcome["share"].to_list())
-        for (condition,), rows in of_outcome.group_by(["condition"], maintain_order=True):
-            for number, row in enumerate(rows.iter_rows(named=True)):
-                table.add_row(
-                    Text("" if number else str(condition)),
-                    Text(f"{row['level']:g} {row['label']}".strip()),
-                    f"{row['share']:.1%}",
-                    "█" * round(BAR * row["share"] / largest) if largest else "",
-                )
-        print_rich(table)
-    _show_frame("Means", predictions.means())
+        print_table(str(outcome), _with_bars(of_outcome))
+    means = predictions.means()
+    _show_frame("Means", means)
     _show_frame("Differences between versions", predictions.differences())
-    if predictions.means().height:
-        print("Nothing here says how far to trust this: the number of simulated people does not.")
+    if means.height:
+        say("Nothing here says how far to trust this: the number of simulated people does not.")
+
+
+def _with_bars(shares: pl.DataFrame) -> pl.DataFrame:
+    """The shares of one outcome with a bar each; a condition is named in its first row."""
+    import polars as pl
+
+    largest = max(shares["share"].to_list())
+    rows, before = [], None
+    for row in shares.iter_rows(named=True):
+        rows.append(
+            (
+                "" if row["condition"] == before else row["condition"],
+                f"{row['level']:g} {row['label']}".strip(),
+                f"{row['share']:6.1%}",
+                "█" * round(BAR * row["share"] / largest) if largest else "",
+            )
+        )
+        before = row["condition"]
+    return pl.DataFrame(rows, schema=["condition", "answer", "share", ""], orient="row")
 
 
 def _show_frame(title: str, frame: pl.DataFrame) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    import polars as pl
 
-    if frame.is_empty():
-        return
-    table = Table(title=title, title_justify="left")
-    for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
-    for row in frame.iter_rows():
-        table.add_row(*(Text(f"{cell:.3g}" if isinstance(cell, float) else str(cell)) for cell in row))
-    print_rich(table)
+    if not frame.is_empty():
+        print_table(title, frame.with_columns(pl.col(pl.Float64).round_sig_figs(3)))
 
 
 def _show_evidence(model: Path) -> None:
     """How the model did on studies that it had never seen, if an evaluation lies next to it."""
-
-    for folder in (model / "evaluation", model.parent / "evaluation"):
+    for folder in _evaluations(model):
         file = folder / "evaluation.parquet"
         if file.is_file():
             evidence = _evidence(_evaluation(file))
@@ -168,10 +169,16 @@ def _show_evidence(model: Path) -> None:
                 )
             _show_frame(f"How its predictions did on unseen studies ({file})", evidence)
             return
-    print(
-        "How this model did on unseen studies is not known here: evaluate it on held-out studies, into the folder "
-        f"{model / 'evaluation'}."
+    where = "".join(f", into the folder {folder}" for folder in _evaluations(model)[:1])
+    say(
+        f"How this model did on unseen studies is not known here: evaluate it on held-out studies (`simulate`, `evaluate`){where}."
     )
+
+
+def _evaluations(model: Path) -> list[Path]:
+    """Where a model on this disk may have its evaluation; a model of a hub or a package has none."""
+    folders = [model, model.parent] if model.is_dir() else [model.parent] if model.is_file() else []
+    return [folder / "evaluation" for folder in folders]
 
 
 def _evaluation(file: Path) -> pl.DataFrame:
@@ -196,11 +203,3 @@ def _evidence(table: pl.DataFrame) -> pl.DataFrame:
             ["model", "uniform", "training_marginal", "condition_pooled", "split_half"]
         ),
     ).select("metric", "source", "predictor", "value", "lo", "hi", "n")
-
-
-def _write(predictions: Predictions, out: Path) -> None:
-    if out.suffix == ".parquet":
-        predictions.write(out)
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    predictions.shares().write_csv(out)

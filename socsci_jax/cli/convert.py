@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from socsci_jax.cli.output import Replace, Seed, say
+from socsci_jax.cli.output import Replace, Seed, StorePath, say
 from socsci_jax.errors import InputError
 from socsci_jax.wording import counted
 
@@ -26,7 +26,7 @@ FORMS = ("long", "wide", *TIERS)
 @app.command("convert")
 def convert_command(
     predictions: Annotated[Path, typer.Argument(help="Predictions table.")],
-    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of its study store.")],
+    store_path: StorePath,
     out: Annotated[
         Path,
         typer.Option("-o", "--out", help="File to write: .csv, .parquet, or .sav (labeled, wide only)."),

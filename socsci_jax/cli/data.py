@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from socsci_jax.cli.output import Replace, Seed, command_line, print_rejects, print_table, say, share_of
+from socsci_jax.cli.output import Replace, Seed, StorePath, command_line, print_table, say, share_of
 from socsci_jax.cli.spec import spec_app
 from socsci_jax.locks import only_writer
 from socsci_jax.wording import counted
@@ -35,6 +35,7 @@ def data_build(
 ) -> None:
     """Turn a deposit into a study store; what cannot be read is counted and written to rejects.parquet."""
     import data_pipelines
+    from socsci_jax.studies.inspect import rejects_by_reason
 
     with only_writer(out):
         store = data_pipelines.build(
@@ -45,7 +46,7 @@ def data_build(
         f"{out}: {counted(rows['studies'], 'study')}, {counted(rows['items'], 'item')}, {counted(rows['participants'], 'participant')}, "
         f"{counted(rows['responses'], 'response')}; {counted(rows['rejects'], 'record')} rejected."
     )
-    print_rejects(store)
+    print_table("Rejects", rejects_by_reason(store))
     for note in store.manifest["notes"]:
         say(f"note: {note}")
     for result in store.manifest.get("gates", ()):
@@ -57,7 +58,7 @@ def data_build(
 
 @app.command("inspect")
 def data_inspect(
-    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")],
+    store_path: StorePath,
     tokenizer: Annotated[
         str | None, typer.Option(help="Also give token lengths under this tokenizer (folder or hub id).")
     ] = None,
@@ -78,7 +79,7 @@ def data_inspect(
     print_table("Outcomes whose arms state different scales", inspection.disagreements)
     print_table("Arms that read the same", inspection.equal_texts)
     print_table("Labels that run against those of other outcomes", inspection.opposite)
-    print_rejects(store)
+    print_table("Rejects", inspection.rejects)
     for path in sorted((store_path / "splits").glob("*.parquet")):
         say(f"split: {path.stem}")
     for signature in signatures(store):
@@ -97,7 +98,7 @@ def data_inspect(
 
 @app.command("review")
 def data_review(
-    store_path: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")],
+    store_path: StorePath,
     sign: Annotated[
         str | None, typer.Option(help="Sign the store off with this name; date and hashes are added.")
     ] = None,
@@ -137,7 +138,6 @@ def data_layout(
     print(json.dumps(chosen.to_dict(), indent=2, ensure_ascii=False))
 
 
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")]
 SplitName = Annotated[str, typer.Option(help="Name of the split.")]
 HeldOutStudies = Annotated[
     str | None,

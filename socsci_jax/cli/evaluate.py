@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from socsci_jax.cli.output import Seed, as_options, print_rich, print_table, say
+from socsci_jax.cli.output import Replace, Seed, as_options, print_rich, print_table, say
 from socsci_jax.errors import InputError
 from socsci_jax.locks import only_writer
 from socsci_jax.wording import counted
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     from socsci_jax.evaluation.result import Evaluation
@@ -165,20 +162,24 @@ def compare(
     id_column: IdColumn = None,
     control: Control = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="CSV file for every metric of both and A − B.")
+        Path | None,
+        typer.Option("-o", "--out", help="Table of every metric of both and A − B (.csv or .parquet)."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split; by default the one named in both.")] = None,
     resample: Resample = None,
     seed: Seed = 0,
     minimum_n: MinimumN = 10,
+    replace: Replace = False,
 ) -> None:
     """Compare two predictors on the answers that both predict: paired differences, the same resamples."""
     from socsci_jax.evaluation.compare import compare_files
-    from socsci_jax.foreign_text import write_csv
     from socsci_jax.plain_tables import compare_tables
+    from socsci_jax.rectification.output import check_output, write_table
 
     if (store_path is None) == (human is None):
         raise InputError(_WHOSE_ANSWERS)
+    if out is not None:
+        check_output(out, replace=replace)
     same = {"seed": seed, "minimum_n": minimum_n, "resample": resample}
     if human is not None:
         comparison = compare_tables(
@@ -195,5 +196,5 @@ def compare(
             f"{counted(comparison.excluded, 'answer is', 'answers are')} not predicted by both and excluded; {counted(comparison.answers, 'answer was', 'answers were')} used."
         )
     if out is not None:
-        write_csv(comparison.table, out)
+        write_table(comparison.table, out)
         say(f"table: {out}")

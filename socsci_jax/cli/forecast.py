@@ -9,7 +9,17 @@ import typer
 
 from socsci_jax.cli import respondents
 from socsci_jax.cli.multiverse import show_multiverse
-from socsci_jax.cli.output import Model, Replace, Seed, print_table, read_people, say
+from socsci_jax.cli.output import (
+    Layout,
+    Margins,
+    Model,
+    OtherLayout,
+    Replace,
+    Seed,
+    print_table,
+    read_people,
+    say,
+)
 from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
@@ -42,9 +52,7 @@ def run(
     people: Annotated[
         Path | None, typer.Option(help="Whom it is about: CSV of personas, or a study store.")
     ] = None,
-    margins: Annotated[
-        Path | None, typer.Option(help="YAML of the population's margins, to which personas are weighted.")
-    ] = None,
+    margins: Margins = None,
     subgroup: Annotated[
         list[str] | None, typer.Option(help="Attribute by which effects are told apart (repeat for several).")
     ] = None,
@@ -58,7 +66,8 @@ def run(
         int, typer.Option(min=2, help="Participants of each past study who are asked; fewer take less time.")
     ] = 20,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")] = Path("forecast"),
-    layout: respondents.Layout = None,
+    layout: Layout = None,
+    other_layout: OtherLayout = False,
     allow_unknown: Annotated[
         bool,
         typer.Option("--allow-unknown", help="Allow a model of which nobody knows what it was trained on."),
@@ -89,6 +98,7 @@ def run(
             exclude=exclude or (),
             past_people=past_people,
             layout=layout,
+            allow_other_layout=other_layout,
             seed=seed,
             allow_unknown=allow_unknown,
         )

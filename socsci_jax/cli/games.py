@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from socsci_jax.cli.output import Replace, print_table, rounded, say
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer()
 

@@ -1,4 +1,4 @@
-"""`socsci-jax rectify`, `conjoint` and `games`."""
+"""`socsci-jax rectify` and `conjoint`."""
 
 from __future__ import annotations
 

@@ -19,7 +19,18 @@ from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
+    from rich.console import RenderableType
 
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")]
+Layout = Annotated[
+    str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
+]
+OtherLayout = Annotated[
+    bool, typer.Option("--allow-other-layout", help="Allow a layout that the model was not trained with.")
+]
+Margins = Annotated[
+    Path | None, typer.Option(help="YAML of the population's margins, to which personas are weighted.")
+]
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what is there already.")]
 Seed = Annotated[int, typer.Option(min=0, max=SEED, help="Seed of everything random.")]
 Model = Annotated[
@@ -108,13 +119,7 @@ class _Line(logging.Formatter):
         return for_terminal(kind + super().format(record))
 
 
-def print_rejects(store) -> None:
-    from socsci_jax.studies.inspect import inspect_store
-
-    print_table("Rejects", inspect_store(store).rejects)
-
-
-def print_table(title: str, frame) -> None:
+def print_table(title: str, frame: pl.DataFrame) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -132,7 +137,7 @@ def print_table(title: str, frame) -> None:
     print_rich(table)
 
 
-def print_rich(table) -> None:
+def print_rich(table: RenderableType) -> None:
     """Prints a table of `rich`, whose texts may come from elsewhere: no markup, and no escape sequences but rich's own."""
     import rich
     from rich.console import Console

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from socsci_jax.cli.output import Model, Replace, Seed, command_line, print_table, read_people, say
+from socsci_jax.cli.output import (
+    Layout,
+    Margins,
+    Model,
+    OtherLayout,
+    Replace,
+    Seed,
+    command_line,
+    print_table,
+    read_people,
+    say,
+)
 from socsci_jax.errors import InputError
 from socsci_jax.wording import counted
 
@@ -19,9 +30,6 @@ if TYPE_CHECKING:
 
 Experiment = Annotated[Path, typer.Argument(help="A study.yaml without data (docs/respondents.md).")]
 People = Annotated[Path, typer.Option(help="Whom it is about: CSV of personas, or a study store.")]
-Margins = Annotated[
-    Path | None, typer.Option(help="YAML of the population's margins, to which personas are weighted.")
-]
 PerArm = Annotated[int, typer.Option("-n", "--per-arm", min=2, help="Respondents of each arm.")]
 RespondentsOutcome = Annotated[
     list[str] | None,
@@ -50,9 +58,6 @@ Answers = Annotated[
     typer.Option(help="Study store in which people answered the same study: their statistics come beside."),
 ]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Data set to write: .csv, .parquet or .sav (SPSS).")]
-Layout = Annotated[
-    str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
-]
 
 
 def respondents(
@@ -68,6 +73,7 @@ def respondents(
     answers: Answers = None,
     out: Out = Path("respondents.csv"),
     layout: Layout = None,
+    other_layout: OtherLayout = False,
     seed: Seed = 0,
     replace: Replace = False,
 ) -> None:
@@ -100,6 +106,7 @@ def respondents(
             exact_pairs=exact_pairs,
             answers=None if answers is None else sj.open_store(answers),
             layout=layout,
+            allow_other_layout=other_layout,
             seed=seed,
             beside=out,
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from socsci_jax.bounds import DEVICES
-from socsci_jax.cli.output import Model, Replace, Seed, command_line, say
+from socsci_jax.cli.output import Layout, Model, OtherLayout, Replace, Seed, StorePath, command_line, say
 from socsci_jax.errors import InputError
 from socsci_jax.locks import only_writer
 from socsci_jax.wording import counted
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a study store.")]
 SimulateSplit = Annotated[str, typer.Option(help="Split whose held-out parts are predicted.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Predictions table to write.")]
 SimulateParts = Annotated[
@@ -42,12 +41,6 @@ SimulateTemperature = Annotated[
 TopP = Annotated[float, typer.Option(help="Nucleus of sampling (the paper's: 0.9).")]
 MaxTokens = Annotated[
     int, typer.Option(help="Longest answer that is drawn; more for a model that writes rationales.")
-]
-Layout = Annotated[
-    str | None, typer.Option(help="Prompt layout; by default the one the model was trained with.")
-]
-OtherLayout = Annotated[
-    bool, typer.Option("--allow-other-layout", help="Allow a layout that the model was not trained with.")
 ]
 EffectsFrom = Annotated[
     str | None,
@@ -102,6 +95,7 @@ def simulate_command(
     ):
         if processes.is_main and out.exists() and not replace:
             raise InputError(f"{out} exists already; choose another file or pass --replace.")
+        from socsci_jax.models.sharding import local_mesh
         from socsci_jax.simulation.sampling import Sampling
         from socsci_jax.simulation.simulate import simulate
 
@@ -116,7 +110,7 @@ def simulate_command(
             **{"study store": store.content_hash, "split": held_out.content_hash, "command": command_line()}
         )
         held_out.pairs(*(parts or ()))  # fails before a model is loaded
-        mesh = _mesh(fsdp=fsdp, tensor=tensor)
+        mesh = local_mesh(fsdp=fsdp, tensor=tensor)  # every process simulates with a model of its own
         if effects_from is not None:
             _check_combined(hidden=hidden, draws=draws)
             names, settings = (model, effects_from), {"mesh": mesh, "out": out, "parts": parts or ()}
@@ -163,21 +157,6 @@ def _store_hidden(
     path = hidden_file(out)
     write_hidden_states(path, states.by_item, metadata=states.metadata)
     say(f"hidden states: {path} ({counted(len(states.by_item), 'item')})")
-
-
-def _mesh(*, fsdp: int, tensor: int) -> Mesh:
-    """A mesh of this process's own devices: every process simulates with a model of its own."""
-    import jax
-
-    from socsci_jax.models.sharding import make_mesh
-
-    devices = jax.local_devices()
-    if len(devices) % (fsdp * tensor):
-        raise InputError(
-            f"--fsdp {fsdp} x --tensor {tensor} does not divide the {counted(len(devices), 'device')}."
-        )
-    data = len(devices) // (fsdp * tensor)
-    return make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices)
 
 
 def _check_combined(*, hidden: bool, draws: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,3 +24,14 @@ def run_limited(script: ModuleType, task: object, *, seconds: float) -> subproce
         check=False,
         env={},
     )
+
+
+def took_too_long(ended: subprocess.CompletedProcess[bytes]) -> bool:
+    """Whether the kernel ended the process because it had worked for as long as its script allowed."""
+    return ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL)
+
+
+def last_words(ended: subprocess.CompletedProcess[bytes]) -> str:
+    """How a process failed: the last line that it wrote to its standard error, or its exit status where it wrote none."""
+    lines = ended.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip()[:300] if lines else f"exit status {ended.returncode}"

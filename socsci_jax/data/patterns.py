@@ -10,7 +10,7 @@ from pathlib import Path
 from socsci_jax import bounds
 from socsci_jax.data import pattern_process
 from socsci_jax.data.gguf_tokenizer import LLAMA3_PATTERN, QWEN2_PATTERN
-from socsci_jax.data.limited_process import run_limited
+from socsci_jax.data.limited_process import last_words, run_limited, took_too_long
 from socsci_jax.errors import InputError
 from socsci_jax.wording import counted
 
@@ -34,10 +34,11 @@ def check_patterns(content: object, *, where: Path) -> None:
         raise InputError(
             f"{where}: holds {len(patterns):,} regular expressions, at most {bounds.PATTERNS} are read."
         )
-    if patterns and (slow := _slow(patterns)) is not None:
+    if patterns and (failed := _first_that_fails(patterns)) is not None:
+        pattern, why = failed
         raise InputError(
-            f"{where}: the regular expression {slow[:80]!r} fails, or takes more than {bounds.PATTERN_SECONDS} s, on texts "
-            f"of {counted(max(map(len, TRIED)), 'character')} or fewer; use the tokenizer as its publisher released it."
+            f"{where}: the regular expression {pattern[:80]!r} {why} on texts of {counted(max(map(len, TRIED)), 'character')} "
+            "or fewer; use the tokenizer as its publisher released it."
         )
 
 
@@ -55,12 +56,23 @@ def _patterns(content: object) -> Iterator[str]:
 
 
 @functools.lru_cache(maxsize=64)
-def _slow(patterns: tuple[str, ...]) -> str | None:
-    """The first expression that did not come to its end, in a process of its own."""
+def _first_that_fails(patterns: tuple[str, ...]) -> tuple[str, str] | None:
+    """The first expression that does not come to its end in a process of its own, and why.
+
+    Raises RuntimeError where the process fails before it has tried any: that says nothing of the expressions.
+    """
     task = {"patterns": patterns, "texts": TRIED, "seconds": bounds.PATTERN_SECONDS}
+    why = f"takes more than {bounds.PATTERN_SECONDS} s"
     try:
         ended = run_limited(pattern_process, task, seconds=bounds.PATTERN_SECONDS)
-        said, failed = ended.stdout, ended.returncode != 0
     except subprocess.TimeoutExpired as error:
-        said, failed = error.stdout or b"0", True
-    return patterns[int((said.split() or [b"0"])[-1])] if failed else None
+        tried = error.stdout
+    else:
+        if not ended.returncode:
+            return None
+        tried = ended.stdout
+        if not took_too_long(ended):
+            why = f"fails ({last_words(ended)})"
+            if not tried:
+                raise RuntimeError(f"{pattern_process.__file__} {why}")
+    return patterns[int((tried or b"0").split()[-1])], why

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from socsci_jax.evaluation import intervals
 from socsci_jax.evaluation.intervals import Estimate
-
-if TYPE_CHECKING:
-    pass
 
 RESAMPLES = 1_000
 

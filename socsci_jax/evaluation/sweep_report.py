@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow.parquet as pq
 
-from socsci_jax.foreign_text import write_csv
-from socsci_jax.storage import new_file
-
-if TYPE_CHECKING:
-    pass
 from socsci_jax.evaluation.sweep_plot import plot
 from socsci_jax.evaluation.sweep_table import SWEEP_SCHEMA
+from socsci_jax.foreign_text import write_csv
+from socsci_jax.storage import new_file
 
 
 def write_sweep(table: pl.DataFrame, out: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,9 +21,6 @@ from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.saturation import Saturation, fit_saturation
 from socsci_jax.evaluation.sentences import number, part_name, with_interval
 from socsci_jax.evaluation.table import CONDITION_POOLED, EXACT, MODEL, OBSERVED, SAMPLED, SCALE, UNIFORM
-
-if TYPE_CHECKING:
-    pass
 
 METRIC = BY_NAME["wasserstein"]
 PREDICTORS = (MODEL, UNIFORM, CONDITION_POOLED)

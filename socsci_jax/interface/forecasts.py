@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from socsci_jax.interface.experiments import items_of, variants_of
+from socsci_jax.interface.experiments import read_experiment
 from socsci_jax.studies.store import StudyStore
 
 if TYPE_CHECKING:
@@ -18,11 +18,8 @@ if TYPE_CHECKING:
     from socsci_jax.forecasting.forecast import Forecast
     from socsci_jax.forecasting.population import Margins
     from socsci_jax.simulation.model import SimulationModel
-    from socsci_jax.studies.pairs import Pairs
     from socsci_jax.studies.prompts import Layout
     from socsci_jax.studies.schema import Item
-    from socsci_jax.studies.specification_parts import Multiverse
-    from socsci_jax.studies.variants import StudyVariants, VariantPredictions
 
 
 def forecast(
@@ -37,6 +34,7 @@ def forecast(
     exclude: Sequence[str] = (),
     past_people: int = 20,
     layout: str | Layout | None = None,
+    allow_other_layout: bool = False,
     seed: int = 0,
     allow_unknown: bool = False,
     show_progress: bool = True,
@@ -54,6 +52,7 @@ def forecast(
       exclude: studies of the store that are excluded, such as the experiment itself.
       past_people: participants of each past study who are asked its items; fewer cost less.
       layout: the order in which a prompt is written; by default the model's own.
+      allow_other_layout: allows a layout that the model was not trained with.
       seed: of all that is drawn.
       allow_unknown: allows a model of which nobody knows what it was trained on.
       show_progress: a bar in a terminal or notebook.
@@ -66,30 +65,34 @@ def forecast(
     others is the experiment, or if there are too few.  What the experiment's file declares under `multiverse` is asked too.
     """
     from socsci_jax.forecasting.collection import collect
-    from socsci_jax.forecasting.composites import composites_of
     from socsci_jax.forecasting.forecast import check_experiment, check_not_known
     from socsci_jax.forecasting.forecast import forecast as make
     from socsci_jax.forecasting.population import population
     from socsci_jax.simulation.predict import predict as ask
-    from socsci_jax.simulation.variants import predict_variants as ask_variants
-    from socsci_jax.studies.specification_files import load_specification
-    from socsci_jax.studies.variants import check_variants
+    from socsci_jax.simulation.variants import predict_variants
+    from socsci_jax.studies.variants import check_variants, varied_past
 
     # Whatever can be refused is refused before the first prediction.
-    items = items_of(experiment)
-    if isinstance(experiment, str | Path):
-        composites = (*composites_of(load_specification(Path(experiment))), *composites)
+    asked = read_experiment(experiment)
+    composites = (*asked.composites, *composites)
     personas = population(people, margins=margins, seed=seed)
-    check_experiment(items, personas, subgroups, composites)
-    variants = variants_of(experiment)
-    check_variants(variants, personas.personas)
-    layout = model.choose_layout(layout)
+    check_experiment(asked.items, personas, subgroups, composites)
+    check_variants(asked.variants, personas.personas)
+    layout = model.choose_layout(layout, allow_other=allow_other_layout)
     # Past studies are asked as the experiment is: predictions are worth the same only if they are made alike.
-    declared = next((s.declared for s in variants if s.declared.orders or s.declared.persona_formats), None)
-
-    predict = functools.partial(ask, model, layout=layout, show_progress=show_progress)
+    declared = next(
+        (s.declared for s in asked.variants if s.declared.orders or s.declared.persona_formats), None
+    )
+    predict = functools.partial(
+        ask, model, layout=layout, allow_other_layout=True, show_progress=show_progress
+    )
+    in_variants = functools.partial(
+        predict_variants, model, layout=layout, allow_other_layout=True, seed=seed, show_progress=False
+    )
     if isinstance(calibration, StudyStore):
-        check_not_known(items, [i for i in calibration.item_by_id.values() if i.study_id not in exclude])
+        check_not_known(
+            asked.items, [i for i in calibration.item_by_id.values() if i.study_id not in exclude]
+        )
         calibration = collect(
             predict,
             calibration,
@@ -100,32 +103,19 @@ def forecast(
             allow_unknown=allow_unknown,
             in_variants=None
             if declared is None
-            else functools.partial(_in_variants, model, declared, layout, seed),
+            else lambda pairs: [
+                (study, in_variants(study, past)) for study, past in varied_past(pairs, declared)
+            ],
             subgroups=subgroups,
         )
     return make(
-        items,
+        asked.items,
         predict=predict,
         population=personas,
         collection=calibration,
         subgroups=subgroups,
-        variants=variants,
-        predict_variants=functools.partial(
-            ask_variants, model, layout=layout, seed=seed, show_progress=show_progress
-        ),
+        variants=asked.variants,
+        predict_variants=functools.partial(in_variants, show_progress=show_progress),
         composites=composites,
         seed=seed,
     )
-
-
-def _in_variants(
-    model: SimulationModel, declared: Multiverse, layout: Layout, seed: int, pairs: Pairs
-) -> list[tuple[StudyVariants, VariantPredictions]]:
-    """The studies of the pairs in the orders and persona formats that an experiment declares."""
-    from socsci_jax.simulation.variants import predict_variants
-    from socsci_jax.studies.variants import varied_past
-
-    return [
-        (study, predict_variants(model, study, personas, layout=layout, seed=seed, show_progress=False))
-        for study, personas in varied_past(pairs, declared)
-    ]

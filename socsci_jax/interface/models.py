@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from socsci_jax.errors import InputError
-from socsci_jax.wording import counted
-
 if TYPE_CHECKING:
     from socsci_jax.simulation.model import SimulationModel
 
@@ -27,24 +24,10 @@ def open_model(
 
     Raises InputError if there is no such model, if tokenizer and model do not fit, or if devices do not divide.
     """
-    import jax
-
     from socsci_jax import model_io
-    from socsci_jax.models.sharding import make_mesh
+    from socsci_jax.models.sharding import local_mesh
 
-    devices = jax.local_devices()
-    if data is None:
-        if len(devices) % (fsdp * tensor):
-            raise InputError(
-                f"fsdp={fsdp} x tensor={tensor} does not divide the {counted(len(devices), 'device')}."
-            )
-        data = len(devices) // (fsdp * tensor)
-    if data * fsdp * tensor > len(devices):
-        raise InputError(
-            f"data={data} x fsdp={fsdp} x tensor={tensor} asks for more than {counted(len(devices), 'device')}."
-        )
-    mesh = make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices[: data * fsdp * tensor])
-    return model_io.open_model(str(name_or_path), mesh=mesh)
+    return model_io.open_model(str(name_or_path), mesh=local_mesh(data=data, fsdp=fsdp, tensor=tensor))
 
 
 def train(recipe: str | Path | Mapping[str, Any], **changes: Any) -> Path:

@@ -1,16 +1,12 @@
-"""The public Python interface, as `import socsci_jax as sj` gives it; heavy packages are imported when needed."""
+"""Stores of the public interface: opened, built, split."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
-
-if TYPE_CHECKING:
-    pass
 
 
 def open_store(path: str | Path) -> StudyStore:

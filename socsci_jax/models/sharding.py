@@ -67,6 +67,27 @@ def make_mesh(*, data: int, fsdp: int, tensor: int, devices: Sequence[jax.Device
     )
 
 
+def local_mesh(*, data: int | None = None, fsdp: int = 1, tensor: int = 1) -> Mesh:
+    """Mesh of this process's own devices: `data` groups of `fsdp * tensor`, by default as many as there are devices for.
+
+    Raises InputError for sizes that this process has no devices for.
+    """
+    devices = jax.local_devices()
+    if min(fsdp, tensor) < 1 or (data is None and len(devices) % (fsdp * tensor)):
+        raise InputError(
+            f"`fsdp={fsdp}` x `tensor={tensor}` does not divide the {counted(len(devices), 'device')}; give sizes of at least "
+            "1 whose product does."
+        )
+    if data is None:
+        data = len(devices) // (fsdp * tensor)
+    if not 1 <= data * fsdp * tensor <= len(devices):
+        raise InputError(
+            f"`data={data}` x `fsdp={fsdp}` x `tensor={tensor}` is {data * fsdp * tensor}; give sizes of at least 1 whose "
+            f"product is at most {len(devices)}, the number of devices."
+        )
+    return make_mesh(data=data, fsdp=fsdp, tensor=tensor, devices=devices[: data * fsdp * tensor])
+
+
 def param_shardings(config: DecoderConfig, mesh: Mesh) -> Any:
     """NamedSharding of every parameter, as the pytree of the parameters.
 

@@ -77,8 +77,8 @@ class SimulationModel:
         if self.layout is not None and chosen != self.layout and not allow_other:
             raise InputError(
                 f"{name}: trained with layout {self.layout.name!r}, asked to predict with {chosen.name!r} (alternatives "
-                f"{self.layout.alternatives} and {chosen.alternatives}); leave layout out, or set allow_other_layout if "
-                "this is meant."
+                f"{self.layout.alternatives} and {chosen.alternatives}); leave `layout=` out, or pass "
+                "`allow_other_layout=True` if this is meant."
             )
         return chosen
 

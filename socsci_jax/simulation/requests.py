@@ -69,7 +69,7 @@ def branches_of(requests: Requests, table: PromptTable, tries: Sequence[AnswerTr
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RequestRows:
-    """Rows of prompt trees; request[n] stands in row[n] and has its target slots at slots[n], reads from read[n]."""
+    """Rows of prompt trees; request[n] stands in row[n] and has its target slots at slots[n], its reads from first_read[n]."""
 
     rows: TreeRows
     request: list[int]

@@ -12,7 +12,8 @@ import dataclasses
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from socsci_jax.data.prompt_table import PromptTable
 from socsci_jax.data.trees import Branch, grow_branch
 from socsci_jax.data.tries import NO_ANSWERS, AnswerTrie
 from socsci_jax.errors import InputError
+from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.slots import read_logits
 from socsci_jax.simulation.model import SimulationModel
 from socsci_jax.simulation.requests import RequestRows, branches_of, distinct_requests, rows_of_requests
@@ -91,7 +93,7 @@ def sample_answers(
     uniform = np.stack(
         [
             uniforms(sampling.seed, keys[p], d % sampling.draws, sampling.max_tokens)
-            for d, p in enumerate(pair)
+            for d, p in enumerate(pair.tolist())
         ]
     )
     requests = distinct_requests(table, trie_of_pair)
@@ -107,7 +109,7 @@ def sample_answers(
     )
     while len(going := draws.going()):
         # Texts that are no longer expected answers: each distinct one is fed once, with its prompt.
-        texts: dict[tuple, int] = {}
+        texts: dict[tuple[int, tuple[int, ...]], int] = {}
         of_draw = np.full(len(pair), -1)
         for d in going:
             of_draw[d] = texts.setdefault((int(draws.request[d]), draws.written[d]), len(texts))
@@ -144,7 +146,7 @@ class _Draws:
         return draws
 
     def next_uniform(self, d: int) -> float:
-        return self.uniform[d, len(self.written[d])]
+        return float(self.uniform[d, len(self.written[d])])
 
     def append(self, d: int, token: int) -> bool:
         """Writes a token; False if the draw has ended."""
@@ -168,7 +170,16 @@ class _Drawer:
         vocabulary = model.config.vocab_size
         self._largest = sorted({min(FEW_TOKENS, vocabulary), vocabulary})
 
-    def draw(self, prefixes, prefix_of_branch, branches, draws: _Draws, draws_of, *, report) -> None:
+    def draw(
+        self,
+        prefixes: Sequence[np.ndarray],
+        prefix_of_branch: np.ndarray,
+        branches: Sequence[Branch],
+        draws: _Draws,
+        draws_of: Sequence[Sequence[int]],
+        *,
+        report: Callable[[], None],
+    ) -> None:
         """Lets every draw resume from its branch, for as long as the branch's trie has what it writes."""
         model = self._model
         with jax.set_mesh(model.mesh):
@@ -187,7 +198,15 @@ class _Drawer:
                 self._walk(batch, branches, draws, draws_of, ids, cumulative)
                 report()
 
-    def _walk(self, batch: RequestRows, branches, draws: _Draws, draws_of, ids, cumulative) -> None:
+    def _walk(
+        self,
+        batch: RequestRows,
+        branches: Sequence[Branch],
+        draws: _Draws,
+        draws_of: Sequence[Sequence[int]],
+        ids: jax.Array,
+        cumulative: jax.Array,
+    ) -> None:
         reads = batch.rows.read.shape[1]
         # (draw, branch, first read of the branch among all rows, read within the branch)
         here = [
@@ -209,13 +228,17 @@ class _Drawer:
                     following.append((d, branch, base, below))
             here = following
 
-    def _tokens(self, ids, cumulative, reads: list[int], uniform: list[float]) -> list[int]:
+    def _tokens(
+        self, ids: jax.Array, cumulative: jax.Array, reads: list[int], uniform: list[float]
+    ) -> list[int]:
         # Padded to a power of two, so that a handful of programs serves all batches.
         size = 1 << (len(reads) - 1).bit_length()
         padded_reads, padded_uniform = np.zeros(size, np.int32), np.zeros(size, np.float32)
         padded_reads[: len(reads)] = reads
         padded_uniform[: len(reads)] = uniform
-        return np.asarray(_pick(ids, cumulative, padded_reads, padded_uniform))[: len(reads)].tolist()
+        picked = np.asarray(_pick(ids, cumulative, padded_reads, padded_uniform))
+        tokens: list[int] = picked[: len(reads)].tolist()
+        return tokens
 
 
 def _node_below(branch: Branch, read: int, token: int) -> int | None:
@@ -230,7 +253,16 @@ def _node_below(branch: Branch, read: int, token: int) -> int | None:
 
 
 @functools.partial(jax.jit, static_argnames=("config", "compute_dtype", "temperature", "top_p", "largest"))
-def _nuclei(params, rows, *, config, compute_dtype, temperature: float, top_p: float, largest: int):
+def _nuclei(
+    params: Any,
+    rows: Mapping[str, jax.Array],
+    *,
+    config: DecoderConfig,
+    compute_dtype: Any,
+    temperature: float,
+    top_p: float,
+    largest: int,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     logits = read_logits(params, rows, config=config, compute_dtype=compute_dtype)
     ids, cumulative, whole = nucleus(
         logits.reshape(-1, logits.shape[-1]), temperature=temperature, top_p=top_p, largest=largest
@@ -242,14 +274,15 @@ def _nuclei(params, rows, *, config, compute_dtype, temperature: float, top_p: f
 def _pick(ids: jax.Array, cumulative: jax.Array, reads: jax.Array, uniform: jax.Array) -> jax.Array:
     """Tokens drawn at `reads` by inverting the cumulative distribution at `uniform`."""
 
-    def one(arguments):
+    def one(arguments: tuple[jax.Array, jax.Array]) -> jax.Array:
         read, u = arguments
         total = cumulative[read, -1]
         place = jnp.searchsorted(cumulative[read], u * total, side="right")
         # Rounding may carry u * total up to the total itself, and the place out of the nucleus.
         return ids[read, jnp.minimum(place, jnp.searchsorted(cumulative[read], total, side="left"))]
 
-    return jax.lax.map(one, (reads, uniform), batch_size=64)
+    tokens: jax.Array = jax.lax.map(one, (reads, uniform), batch_size=64)
+    return tokens
 
 
 def nucleus(

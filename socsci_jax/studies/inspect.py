@@ -74,8 +74,13 @@ def inspect_store(store: StudyStore) -> Inspection:
         .select(*of_outcome, pl.col("conditions").list.join("; "))
         .sort(of_outcome),
         opposite=opposite_labels((i.study_id, i.outcome, i.scale) for i in store.item_by_id.values()),
-        rejects=store.rejects.group_by("kind", "reason").len("count").sort("count", descending=True),
+        rejects=rejects_by_reason(store),
     )
+
+
+def rejects_by_reason(store: StudyStore) -> pl.DataFrame:
+    """How many records of each kind were rejected, and why."""
+    return store.rejects.group_by("kind", "reason").len("count").sort("count", descending=True)
 
 
 def _answers(store: StudyStore) -> pl.DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -15,9 +14,6 @@ from socsci_jax.studies.schema import VARIANT
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.trained_on import UNSEEN
 from socsci_jax.wording import counted
-
-if TYPE_CHECKING:
-    pass
 
 SUM_TOLERANCE = 1e-4
 # What sums of float32 probabilities may exceed one by.

@@ -10,16 +10,12 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from socsci_jax.studies.scale import MAX_LEVELS as MAX_LEVELS
 from socsci_jax.studies.scale import Scale as Scale
 from socsci_jax.studies.scale import format_value as format_value
-
-if TYPE_CHECKING:
-    pass
 
 SCHEMA_VERSION = 4
 

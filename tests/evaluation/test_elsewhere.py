@@ -19,8 +19,9 @@ from socsci_jax.evaluation.elsewhere import silicon_sample
 from socsci_jax.evaluation.elsewhere.columns import read_table
 from socsci_jax.evaluation.elsewhere.long import as_long
 from socsci_jax.evaluation.elsewhere.scales import codes_of_no_answer, declared_for, read_scales
-from socsci_jax.evaluation.elsewhere.tables import TableEvaluation, evaluate_tables
+from socsci_jax.evaluation.elsewhere.tables import TableEvaluation
 from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.plain_tables import evaluate_tables
 
 
 def people(n: int = 40, *, seed: int = 0, effect: int = 1) -> pl.DataFrame:

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from socsci_jax.evaluation import verdicts
-from socsci_jax.evaluation.elsewhere.tables import evaluate_tables
 from socsci_jax.evaluation.result import Evaluation
+from socsci_jax.plain_tables import evaluate_tables
 from socsci_jax.tables import decompressed
 
 STUDIES = 10

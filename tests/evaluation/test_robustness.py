@@ -10,10 +10,10 @@ import pytest
 from evaluation_example import exact_predictions, label, make_world
 from scipy.stats import wasserstein_distance
 
-from socsci_jax.evaluation.elsewhere.tables import evaluate_tables
 from socsci_jax.evaluation.evaluate import evaluate
 from socsci_jax.evaluation.metrics import robustness
 from socsci_jax.evaluation.robustness import kinds_of
+from socsci_jax.plain_tables import evaluate_tables
 from socsci_jax.studies.predictions import Predictions, read_predictions
 
 RNG = np.random.default_rng(4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,6 +40,14 @@ def test_a_template_that_wants_too_much_is_one_sentence(name, monkeypatch):
     with pytest.raises(InputError, match="model: the chat template failed"):
         template.around_user_text(system="")
     assert time.monotonic() - began < 30
+
+
+def test_a_process_that_renders_nothing_says_why(tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text("import absent_library")
+    monkeypatch.setattr(chat, "template_process", SimpleNamespace(__file__=tmp_path / "broken.py"))
+    template = chat.ChatTemplate(source="never rendered", tokens={}, origin="model")
+    with pytest.raises(InputError, match="No module named 'absent_library'"):
+        template.around_user_text(system="")
 
 
 CONFIG = {

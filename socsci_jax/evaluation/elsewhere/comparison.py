@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Sequence
+from typing import TypedDict
 
 import polars as pl
 
@@ -20,31 +20,35 @@ from socsci_jax.wording import counted
 Given = tuple[PlainTable, pl.DataFrame]
 
 
-def compare_tables(
-    a: str | Path | PlainTable,
-    b: str | Path | PlainTable,
-    human: str | Path | PlainTable,
-    *,
-    scales: str | Path | None = None,
-    id_column: str | None = None,
-    controls: Collection[str] = (),
-    seed: int = 0,
-    minimum_n: int = 10,
-    resample: str | None = None,
-) -> Comparison:
-    """Judges both tables of predictions by people's answers that both predict, with the same resamples.
+class _Resampling(TypedDict):
+    """What both predictors are resampled with."""
 
-    Tables are read as by `evaluate_tables`.  Two tables of means (or of effects) are compared by effects, on the
-    conditions and questions that both have.  Raises InputError where the two have nothing in common, or where one holds
-    means and the other answers.
+    seed: int
+    minimum_n: int
+    resample: str | None
+
+
+def judge_two_tables(
+    predicted: Sequence[PlainTable],
+    asked: PlainTable,
+    people: TablePeople,
+    *,
+    id_column: str | None,
+    seed: int,
+    minimum_n: int,
+    resample: str | None,
+) -> Comparison:
+    """Judges both tables of predictions by the answers in `asked` that both predict, with the same resamples.
+
+    `people_in` has read them as `people`; forms of tables are those of `judge_table`.  Two tables of means (or of effects)
+    are compared by effects, on the conditions and questions that both have.  Raises InputError where the two have nothing
+    in common, or where one holds means and the other answers.
     """
-    asked, *predicted = map(tables.plain, (human, a, b))
-    people = tables.people_in(asked, scales, id_column=id_column, controls=controls)
     given = [(table, tables.in_shape(table, people)[0]) for table in predicted]
-    same = {"seed": seed, "minimum_n": minimum_n, "resample": resample}
+    same: _Resampling = {"seed": seed, "minimum_n": minimum_n, "resample": resample}
     of_means = [tables.holds_means(frame) for _, frame in given]
     if all(of_means):
-        comparison, bad = _of_means(given, people, **same)  # type: ignore[arg-type]
+        comparison, bad = _of_means(given, people, same)
         notes: list[str] = []
     elif any(of_means):
         means, answers = (given[k][0].path for k in (of_means.index(True), of_means.index(False)))
@@ -56,7 +60,7 @@ def compare_tables(
             tables.predictions_in(frame, people, path=table.path, id_column=id_column)
             for table, frame in given
         ]
-        comparison = compare(read[0].predictions, read[1].predictions, people, people.labeled, **same)  # type: ignore[arg-type]
+        comparison = compare(read[0].predictions, read[1].predictions, people, people.labeled, **same)
         bad = read[0].rejected + read[1].rejected
         notes = [note for one in read for note in one.notes]
     every = tables.unusable(people, bad, (asked, *predicted))
@@ -67,9 +71,7 @@ def compare_tables(
     return dataclasses.replace(comparison, notes=tuple(told))
 
 
-def _of_means(
-    given: list[Given], people: TablePeople, *, seed: int, minimum_n: int, resample: str | None
-) -> tuple[Comparison, Rejected]:
+def _of_means(given: list[Given], people: TablePeople, same: _Resampling) -> tuple[Comparison, Rejected]:
     kinds = {find(frame, MEAN) == find(frame, ("ate",)) for _, frame in given}
     if len(kinds) > 1:
         raise InputError("one table holds means and the other effects (column ate); give the same of both.")
@@ -77,18 +79,7 @@ def _of_means(
     common = places[0].join(places[1], on=list(PLACE), how="semi")
     if common.is_empty():
         raise InputError("no condition and question is predicted by both; give both tables the same names.")
-    judged = [
-        evaluate_means(
-            frame,
-            people,
-            path=table.path,
-            seed=seed,
-            minimum_n=minimum_n,
-            resample=resample,
-            only=common,
-        )
-        for table, frame in given
-    ]
+    judged = [evaluate_means(frame, people, path=table.path, only=common, **same) for table, frame in given]
     (first, bad), (second, more) = judged
     items = people.item_ids.join(common, on=list(PLACE), how="semi")
     answers = people.labeled.join(items, on="item_id", how="semi").height

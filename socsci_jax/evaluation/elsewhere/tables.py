@@ -18,7 +18,6 @@ from socsci_jax.evaluation.elsewhere.columns import (
     Rejected,
     find,
     person_of,
-    read_table,
 )
 from socsci_jax.evaluation.elsewhere.long import MOST_LABELS, as_long, yes
 from socsci_jax.evaluation.elsewhere.means import evaluate_means
@@ -55,30 +54,26 @@ class TableEvaluation:
         return page
 
 
-def evaluate_tables(
-    answers: str | Path | PlainTable,
-    human: str | Path | PlainTable,
+def judge_table(
+    given: PlainTable,
+    asked: PlainTable,
+    people: TablePeople,
     *,
-    scales: str | Path | None = None,
-    id_column: str | None = None,
-    controls: Collection[str] = (),
-    seed: int = 0,
-    minimum_n: int = 10,
-    resample: str | None = None,
-    also: Sequence[str | Path | PlainTable] = (),
+    id_column: str | None,
+    seed: int,
+    minimum_n: int,
+    resample: str | None,
+    also: Sequence[PlainTable],
 ) -> TableEvaluation:
-    """Judges the predictions in `answers` by the people in `human`.
+    """Judges the predictions in `given` by the answers in `asked`, which `people_in` has read as `people`.
 
-    Both are CSV (also .gz) or Parquet, or tables as `open_table` reads them from other files.  Long tables have columns
-    participant_id, outcome and value (and condition, study, weight where there are any); wide ones one row a person and a
-    column of numbers for each question; people's may be counts (outcome, level, count).  Predictions may also be
-    probabilities (columns p_1, p_2, ..., or level and prob, or probs with JSON) or means with intervals (condition,
-    outcome, mean or ate, pi_lower, pi_upper).  `scales` is a YAML file (`question: 1 to 5`); without it scales are
-    observed in people's answers.  `controls` names control conditions.  `also` are other predictors' tables, whose mean
-    with this one is a row of every table of distributions and people.  Raises InputError where nothing can be matched; single rows that cannot be used are rejected and counted.
+    Long tables have columns participant_id, outcome and value (and condition, study, weight where there are any); wide
+    ones one row a person and a column of numbers for each question; people's may be counts (outcome, level, count).
+    Predictions may also be probabilities (columns p_1, p_2, ..., or level and prob, or probs with JSON) or means with
+    intervals (condition, outcome, mean or ate, pi_lower, pi_upper).  `also` are other predictors' tables, whose mean with
+    this one is a row of every table of distributions and people.  Raises InputError where nothing can be matched; single
+    rows that cannot be used are rejected and counted.
     """
-    asked, given, *others_given = (plain(table) for table in (human, answers, *also))
-    people = people_in(asked, scales, id_column=id_column, controls=controls)
     frame, turned = in_shape(given, people)
     answers = given.path
     notes = [
@@ -95,7 +90,7 @@ def evaluate_tables(
         read = predictions_in(frame, people, path=answers, id_column=id_column)
         bad = read.rejected
         notes += read.notes
-        others = [_predictions_of(table, people, id_column=id_column) for table in others_given]
+        others = [_predictions_of(table, people, id_column=id_column) for table in also]
         evaluation = evaluate(
             read.predictions,
             people,
@@ -108,7 +103,7 @@ def evaluate_tables(
         for read in others:
             bad = bad + read.rejected
     notes += [*people.notes_on(judged_in(evaluation)), *_texts_in_both(frame, asked.frame, people)]
-    every = unusable(people, bad, (asked, given, *others_given))
+    every = unusable(people, bad, (asked, given, *also))
     if every.height:
         notes.append(
             f"{counted(every.height, 'row or cell', 'rows or cells')} could not be used and are listed in rejects.csv: {reasons(every)}."
@@ -129,10 +124,6 @@ def judged_in(evaluation: Evaluation) -> frozenset[str]:
 def unusable(people: TablePeople, bad: Rejected, given: Sequence[PlainTable]) -> pl.DataFrame:
     """All that could not be used: of people's answers, of predictions (`bad`), and rows of a file that do not fit its table."""
     return sum((table.rejected for table in given), people.rejected + bad).frame
-
-
-def plain(table: str | Path | PlainTable) -> PlainTable:
-    return table if isinstance(table, PlainTable) else PlainTable(path=Path(table), frame=read_table(table))
 
 
 def holds_means(frame: pl.DataFrame) -> bool:
