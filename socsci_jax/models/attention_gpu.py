@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from socsci_jax.models.attention import kept_for_backward
 from socsci_jax.models.triton_call import Call, Launch, on_gpu
 
 # Tokens of a block: what tensor cores are given at a time, with room in the registers for 128 features of a head.
@@ -90,6 +91,7 @@ def _forward(q, k, v, see: Blocks, call: Call):
     results = [_like(q), jax.ShapeDtypeStruct((g, kv, r, n), jnp.float32)]
     launch = _launch("forward", q, k, tokens=n, heads=kv * r, results=results)
     mixed, normalizer = call(launch, q, k, v, see.at, see.end, see.keys, see.whole_keys, see.key_count)
+    mixed, normalizer = kept_for_backward(mixed, normalizer)
     return mixed, (q, k, v, see, mixed, normalizer)
 
 

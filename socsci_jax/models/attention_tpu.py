@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from socsci_jax.models.attention import kept_for_backward
 from socsci_jax.models.attention_gpu import sight_of_blocks
 from socsci_jax.models.attention_tpu_kernels import (
     BLOCK,
@@ -101,7 +102,7 @@ def _forward(q, k, v, see: Pairs, interpret: bool):
         results=[grid.of_queries_turned(q.dtype), grid.of_numbers()],
         scratch=[(1, grid.width), (1, grid.width), (q.shape[-1], grid.width)],
     )
-    mixed = grid.unturned(mixed, q)
+    mixed, normalizer = kept_for_backward(grid.unturned(mixed, q), normalizer)
     return mixed, (q, k, v, see, mixed, normalizer)
 
 

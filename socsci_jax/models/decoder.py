@@ -19,7 +19,7 @@ from socsci_jax.models.rotary import rotate, rotations
 from socsci_jax.models.sharding import constrain, per_device
 
 RematPolicy = Literal["none", "matmuls", "layers"]
-"""What the forward keeps for the backward: everything; results of linear maps; inputs of layers."""
+"""What the forward keeps for the backward: everything; results of linear maps and attention; inputs of layers."""
 
 _TOKENS = ("row", None, None)
 _QUERIES = ("row", None, "kv_heads", None, None)
@@ -163,7 +163,7 @@ def _after_attention(layer: Layer, x, mixed):
 def _rematerialized(function, remat: RematPolicy):
     if remat == "none":
         return jax.checkpoint(function, policy=_all_but_weights, prevent_cse=False)
-    keep = ("matmul",) if remat == "matmuls" else ()
+    keep = ("matmul", "attention") if remat == "matmuls" else ()
     return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(*keep))
 
 

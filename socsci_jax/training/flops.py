@@ -17,8 +17,8 @@ def step_flops(recipe: Recipe, config: DecoderConfig, row: RowShape, *, keys: fl
     A linear map of N weights costs 2 N a token forward, 2 N for the gradient of its input and, if trained, 2 N for
     that of its weights: the 6 N D of Kaplan et al. 2020 (section 2.1).  Attention costs 4 heads x head_dim a layer for
     each key that a token sees forward, and 10 backward, where scores are computed again (Dao et al. 2022, appendix
-    B).  Rematerialized layers do attention once more, and all linear maps but the last, whose result no gradient needs.
-    The last layer has queries and MLP only at reads, and logits exist only there; it is not rematerialized.
+    B).  `remat: layers` does attention once more, and all linear maps but the last, whose result no gradient needs.  The
+    last layer has queries and MLP only at reads, and logits exist only there; it is not rematerialized.
     """
     remat = recipe.model.remat
     trained = config.adapter is None
@@ -32,7 +32,7 @@ def step_flops(recipe: Recipe, config: DecoderConfig, row: RowShape, *, keys: fl
     passes = 2 + (1 if trained else 0)
     again = sum(weights.values()) - weights["down_proj"] + adapters if remat == "layers" else 0
     of_token = layers * 2 * (passes * sum(weights.values()) + 3 * adapters + again)
-    of_token += layers * attention * (14 + (4 if remat != "none" else 0))
+    of_token += layers * attention * (14 + (4 if remat == "layers" else 0))
     of_token += 2 * passes * keys_values
     of_read = 2 * passes * (queries_mlp + config.hidden_size * config.vocab_size) + 14 * attention
     of_read += 2 * 3 * adapters

@@ -71,7 +71,7 @@ class ModelConfig(Block):
     compute_dtype: Dtype = "float32"
     """Precision in which products are computed."""
     remat: Literal["none", "matmuls", "layers"] = "none"
-    """What the backward pass computes again instead of keeping it: `layers` needs least memory, `matmuls` keeps products."""
+    """What the backward pass computes again instead of keeping it: `layers` needs least memory, `matmuls` keeps products and attention."""
     gradient_dtype: Dtype = "float32"
     """Precision in which gradients are added up."""
     stochastic_rounding: bool = False
