@@ -131,7 +131,7 @@ def _make_world(folder: Path) -> None:
     from data_pipelines.synthetic.studies import build
     from socsci_jax.data.sentencepiece_training import train_sentencepiece
     from socsci_jax.data.tokenizer_loading import load_tokenizer
-    from socsci_jax.models.huggingface_export import export_checkpoint
+    from socsci_jax.models.huggingface_export import source_of, write_checkpoint
     from socsci_jax.models.modules import init
     from socsci_jax.studies.split_making import make_split
 
@@ -142,12 +142,10 @@ def _make_world(folder: Path) -> None:
     tokenizer = load_tokenizer(train_sentencepiece(texts, folder / "tokenizer", vocab_size=1000))
     config = model_config(SHAPES["tiny"], tokenizer, vocab_size=1024)
     companions = {path.name: path.read_bytes() for path in (folder / "tokenizer").iterdir()}
-    export_checkpoint(
-        init(config, key=jax.random.key(0)),
+    write_checkpoint(
+        source_of(init(config, key=jax.random.key(0)), config),
         config,
         folder / "model",
-        source_folder=None,
-        config_json=None,
         extra_files=companions,
     )
 

@@ -134,9 +134,7 @@ def _make_folder(work: Path, dtype: str) -> dict:
             yield drawn.standard_normal((rows, *tensor.shape[1:]), np.float32) * np.float32(0.02)
 
     source = TensorSource({tensor: np.dtype(np.float32) for tensor in stored_tensors(_config())}, blocks)
-    write_checkpoint(
-        source, _config(), work / "model", source_folder=None, config_json=None, dtype=_dtype(dtype)
-    )
+    write_checkpoint(source, _config(), work / "model", dtype=_dtype(dtype))
     return {}
 
 

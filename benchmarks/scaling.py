@@ -23,7 +23,7 @@ from benchmarks.table import ours, peer, save
 from benchmarks.workload import model_config, ragged, workload
 from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.models.config_files import to_huggingface
-from socsci_jax.models.huggingface_export import export_checkpoint
+from socsci_jax.models.huggingface_export import source_of, write_checkpoint
 from socsci_jax.models.modules import init
 
 WIDTHS = {128: 2, 256: 4, 512: 8}  # width -> layers
@@ -117,8 +117,8 @@ def _model(work: Path, base: Path, width: int) -> Path:
         num_attention_heads=width // 32,
     )
     config = model_config(sizes, load_tokenizer(base / "tokenizer"), vocab_size=8192)
-    export_checkpoint(
-        init(config, key=jax.random.key(0)),
+    write_checkpoint(
+        source_of(init(config, key=jax.random.key(0)), config),
         config,
         folder,
         source_folder=None,

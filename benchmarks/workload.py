@@ -25,7 +25,7 @@ from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.config_files import to_huggingface
-from socsci_jax.models.huggingface_export import export_checkpoint
+from socsci_jax.models.huggingface_export import source_of, write_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.pairs import Pairs
@@ -60,8 +60,8 @@ def workload(root: Path, *, shape: str, source: str, tokenizer: Path | None) -> 
     dtype = "float32" if shape == "tiny" else "bfloat16"
     params = init(config, key=jax.random.key(0), param_dtype=dtype)
     companions = {p.name: p.read_bytes() for p in (folder / "tokenizer").iterdir() if p.is_file()}
-    export_checkpoint(
-        params,
+    write_checkpoint(
+        source_of(params, config),
         config,
         folder / "model",
         source_folder=None,

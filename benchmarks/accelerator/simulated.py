@@ -23,7 +23,7 @@ from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.models.catalog import CATALOG
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.config_files import to_huggingface
-from socsci_jax.models.huggingface_export import export_checkpoint
+from socsci_jax.models.huggingface_export import source_of, write_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.simulation import exact
@@ -120,7 +120,7 @@ def peer_folder(model: str, *, tiny: bool) -> Path:
         config = shape_of(model, tiny=tiny)
         params = init(config, key=jax.random.key(0), param_dtype="bfloat16")
         config_json = json.dumps(to_huggingface(config)).encode()
-        export_checkpoint(params, config, out, source_folder=None, config_json=config_json, extra_files={})
+        write_checkpoint(source_of(params, config), config, out, config_json=config_json)
     return out
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.data.contrasts import ContrastTargets
+from socsci_jax.data.refusals import Refusal
 from socsci_jax.data.tries import AnswerTrie
 
 Kind = Literal["answers", "pairs", "distributions", "nothing"]
@@ -21,7 +22,7 @@ class Targets:
     pairs: for each response `pairs_per_response` others' different answers to the same item, drawn with `seed`.
     distributions: for each response the histogram over its item's levels of all trained people who are alike in the
     attributes `condition_on` (none: all who answered the item); with `in_order` only of scales whose levels have one.
-    nothing: none but those of `contrasts`, which stand off_scale any kind.
+    nothing: none but those of `contrasts`, which stand alongside any kind.
     """
 
     kind: Kind = "answers"
@@ -104,7 +105,7 @@ def no_rows() -> pl.DataFrame:
     return refused_rows([])
 
 
-def refused_rows(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
+def refused_rows(rows: list[Refusal]) -> pl.DataFrame:
     return pl.DataFrame(
         rows, schema={"item_id": pl.String, "reason": pl.String, "responses": pl.Int64}, orient="row"
     )

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from socsci_jax.errors import InputError
+from socsci_jax.data.refusals import Refusal, refusals, with_attributes
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
 
@@ -48,7 +48,7 @@ class ContrastTable:
 
     cells: pl.DataFrame
     people: pl.DataFrame
-    refused: list[tuple[str, str, int]]
+    refused: list[Refusal]
 
 
 def contrast_table(train: pl.DataFrame, store: StudyStore, targets: ContrastTargets) -> ContrastTable:
@@ -58,34 +58,21 @@ def contrast_table(train: pl.DataFrame, store: StudyStore, targets: ContrastTarg
     error = sqrt(pooled variance / answers of the arm).  Outcomes with a single arm have nothing to contrast, and are
     refused.  Raises InputError for an attribute that the store does not have.
     """
-    for name in targets.condition_on:
-        if name not in store.attributes:
-            raise InputError(
-                f"objective.condition_on: {name!r} is no attribute of {store.path}; known are "
-                f"{', '.join(store.attributes)}."
-            )
+    train, groups = with_attributes(train, store, targets.condition_on)
     items = store.item_by_id
     refused, train = _refuse(train, items, in_order=targets.in_order)
-    # Named apart from the other columns, whatever attributes are called.
-    groups = {name: f"attribute {name}" for name in targets.condition_on}
-    if groups:
-        known = [pl.col("attributes").struct.field(name).alias(column) for name, column in groups.items()]
-        people = store.participants.select("study_id", "participant_id", *known)
-        train = train.join(people, on=["study_id", "participant_id"], how="left", maintain_order="left")
-    keys = ["study_id", "outcome", *groups.values()]
+    keys = ["study_id", "outcome", *groups]
     cells, people, number = [], [], 0
     of_study = {
         key: frame.select("study_id", "participant_id").unique().sort(pl.all())
-        for key, frame in train.group_by(["study_id", *groups.values()])
+        for key, frame in train.group_by(["study_id", *groups])
     }
     for key, answers in train.sort([*keys, "item_id"], nulls_last=True).group_by(keys, maintain_order=True):
         pool = _drawn(of_study[(key[0], *key[2:])], targets, key=(key[0], *key[2:]))
         for arms in _sets_of_one_scale(answers, items):
             statistics, reason = _statistics(arms, items, people=pool.height)
             if reason is not None:
-                refused += [
-                    (i, reason, n) for i, n in arms.group_by("item_id").len().sort("item_id").iter_rows()
-                ]
+                refused += refusals(arms, reason)
                 continue
             cells += [{"set": number, **cell} for cell in statistics]
             people.append(pool.with_row_index("person").with_columns(set=pl.lit(number, pl.Int64)))
@@ -117,7 +104,7 @@ _PEOPLE = {"person": pl.UInt32, "study_id": pl.String, "participant_id": pl.Stri
 
 def _refuse(
     train: pl.DataFrame, items: Mapping[str, Item], *, in_order: bool
-) -> tuple[list[tuple[str, str, int]], pl.DataFrame]:
+) -> tuple[list[Refusal], pl.DataFrame]:
     """Responses whose items or values cannot be contrasted, with reasons; and the others."""
     refused = []
     for item_id, responses in train.group_by("item_id").len().sort("item_id").iter_rows():
@@ -130,18 +117,12 @@ def _refuse(
             )
     train = train.filter(~pl.col("item_id").is_in([item_id for item_id, *_ in refused]))
     weighted = train.filter(pl.col("weight").is_not_null())
-    refused += [
-        (item_id, "its answers are shares of groups, whose means have no standard error", responses)
-        for item_id, responses in weighted.group_by("item_id").len().sort("item_id").iter_rows()
-    ]
+    refused += refusals(weighted, "its answers are shares of groups, whose means have no standard error")
     train = train.filter(pl.col("weight").is_null())
     levels = [(i, float(v)) for i in train["item_id"].unique() for v in items[i].scale.levels]
     on_scale = pl.DataFrame(levels, schema={"item_id": pl.String, "value": pl.Float64}, orient="row")
     beside = train.join(on_scale, on=["item_id", "value"], how="anti")
-    refused += [
-        (item_id, "an answer outside the levels has no place among them", responses)
-        for item_id, responses in beside.group_by("item_id").len().sort("item_id").iter_rows()
-    ]
+    refused += refusals(beside, "an answer outside the levels has no place among them")
     return refused, train.join(on_scale, on=["item_id", "value"], how="semi", maintain_order="left")
 
 

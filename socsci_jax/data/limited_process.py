@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 
 
@@ -17,7 +16,7 @@ def run_limited(script: ModuleType, task: object, *, seconds: float) -> subproce
     machine that is busy gives it less than a second each second.
     """
     return subprocess.run(
-        [sys.executable, "-I", str(Path(str(script.__file__)))],
+        [sys.executable, "-I", str(script.__file__)],
         input=json.dumps(task).encode(),
         capture_output=True,
         timeout=6 * seconds,

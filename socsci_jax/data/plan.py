@@ -162,7 +162,7 @@ class BatchPlan(EpochPlan):
         """Raises InputError if there is nothing to plan, or a prompt that no row can hold."""
         if len(lengths.branch_tokens) == 0:
             raise InputError("the training data hold no answer: nothing to plan.")
-        longest = int((lengths.prefix_tokens[lengths.branch_prefix] + lengths.branch_tokens).max())
+        longest = int(lengths.branch_whole.max())
         if longest > tokens_per_row:
             raise InputError(
                 f"batch.tokens_per_row = {tokens_per_row}: the longest prompt with its answers has {longest} tokens; "

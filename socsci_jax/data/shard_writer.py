@@ -42,10 +42,13 @@ class ShardWriter:
     that is which is no part of them.
     """
 
+    # Whether equal prompts are one branch, and equal beginnings of branches stand once.
+    shares: bool
+
     def __init__(self, folder: Path, *, kept: Path, tokenizer: Tokenizer, max_tokens: int, shares: bool):
         self._folder, self._kept = folder, kept
         self._tokenizer = tokenizer
-        self._max_tokens, self._shares = max_tokens, shares
+        self._max_tokens, self.shares = max_tokens, shares
         self._rows = array.array("q")  # of _COLUMNS, one after the other
         self._rejects: list[dict[str, str]] = []
         self._tries: dict[tuple[str, ...], AnswerTrie] = {}
@@ -193,7 +196,7 @@ class ShardWriter:
     def _shared(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """First tokens that each branch has in common with the one before it in the index; 0 across prefixes."""
         prefix, rank = rows["prefix"], rows["rank"]
-        if not self._shares:
+        if not self.shares:
             return np.zeros(len(rank), np.int64)
         contrasted = rows["cell"] >= 0
         shared = np.concatenate(

@@ -84,11 +84,12 @@ def build_shards(
     """Writes the training part of a split, or a subset of it, as shards below `root`; returns their folder.
 
     `train` are its responses, as `split.training_responses(subset=subset)` gives them.
-    Shards that are there already are taken as they are, and so is what a build left that was killed.  With `targets.contrasts`, branches of arms and people without
-    answers stand behind those with answers, and `cells.parquet` holds what people of `train` answered in each arm.  With `sharing` "all", people with equal persona and item
-    become one branch whose slots carry their counts, and equal beginnings of branches stand once; with "prefix"
-    every response is a branch of its own.  Prompts of more than `max_tokens`, and responses that have no targets of
-    the kind asked for, are rejected and written out.
+    Shards that are there already are taken as they are, and so is what a build left that was killed.  With `sharing`
+    "all", people with equal persona and item become one branch whose slots carry their counts, and equal beginnings of
+    branches stand once; with "prefix" every response is a branch of its own.  With `targets.contrasts`, branches of arms
+    and people without answers stand behind those with answers, and `cells.parquet` holds what people of `train` answered
+    in each arm.  Prompts of more than `max_tokens`, and responses that have no targets of the kind asked for, are rejected
+    and written out.
     Raises InputError if nothing is left to train on.
     """
     recipe = ShardRecipe(
@@ -107,34 +108,13 @@ def build_shards(
     if (folder / "shards.json").is_file():
         return folder
 
-    contrasts = None if targets.contrasts is None else contrast_table(train, store, targets.contrasts)
     with _appears_whole(folder) as partial:
         tokens = partial / "tokens"
         tokens.mkdir(exist_ok=True)
         writer = ShardWriter(
             partial, kept=tokens, tokenizer=tokenizer, max_tokens=max_tokens, shares=sharing == "all"
         )
-        # Answers stand before contrasts, where both are trained on; the writer tokenizes the prompts of both at once.
-        answers = None if targets.kind == "nothing" else train
-        arms = None if contrasts is None else arms_by_people(contrasts)
-        columns = ["item_id", "study_id", "participant_id"]
-        asked = pl.concat([rows.select(columns) for rows in (answers, arms) if rows is not None])
-        writer.tokenize(Pairs.of_store(store, asked), layout=layout)
-        if answers is not None:
-            wanted = target_table(
-                writer.placed(answers, first=0),
-                store,
-                targets,
-                merged=sharing == "all",
-                alternatives=layout.alternatives,
-                rationales=rationales,
-            )
-            writer.refuse(wanted.refused.iter_rows())
-            writer.add_targets(wanted, progress=progress)
-        if contrasts is not None:
-            writer.refuse(contrasts.refused)
-            first = 0 if answers is None else answers.height
-            writer.add_contrasts(contrasts, writer.placed(arms, first=first), store.item_by_id)
+        _add_branches(writer, store, train, targets, layout=layout, rationales=rationales, progress=progress)
         counts = writer.close(where=f"{store.path}, split {split.name!r}")
         metadata = {
             "format": FORMAT_VERSION,
@@ -145,6 +125,40 @@ def build_shards(
         shutil.rmtree(tokens)
         (partial / "shards.json").write_text(json.dumps(metadata, indent=2) + "\n")
     return folder
+
+
+def _add_branches(
+    writer: ShardWriter,
+    store: StudyStore,
+    train: pl.DataFrame,
+    targets: Targets,
+    *,
+    layout: Layout,
+    rationales: Rationales | None,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Answers stand before contrasts, where both are trained on; the prompts of both are tokenized at once."""
+    answers = None if targets.kind == "nothing" else train
+    contrasts = None if targets.contrasts is None else contrast_table(train, store, targets.contrasts)
+    arms = None if contrasts is None else arms_by_people(contrasts)
+    columns = ["item_id", "study_id", "participant_id"]
+    asked = pl.concat([rows.select(columns) for rows in (answers, arms) if rows is not None])
+    writer.tokenize(Pairs.of_store(store, asked), layout=layout)
+    if answers is not None:
+        wanted = target_table(
+            writer.placed(answers, first=0),
+            store,
+            targets,
+            merged=writer.shares,
+            alternatives=layout.alternatives,
+            rationales=rationales,
+        )
+        writer.refuse(wanted.refused.iter_rows())
+        writer.add_targets(wanted, progress=progress)
+    if contrasts is not None:
+        writer.refuse(contrasts.refused)
+        first = 0 if answers is None else answers.height
+        writer.add_contrasts(contrasts, writer.placed(arms, first=first), store.item_by_id)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import polars as pl
 
 from socsci_jax.data.branch_targets import BranchTargets, Targets, TargetTable, no_rows, refused_rows
 from socsci_jax.data.rationales import Rationales
-from socsci_jax.errors import InputError
+from socsci_jax.data.refusals import refusals, with_attributes
 from socsci_jax.studies.prompts import Alternatives
 from socsci_jax.studies.scale import Number, Scale, format_value
 from socsci_jax.studies.store import StudyStore
@@ -100,10 +100,7 @@ def _answers(train: pl.DataFrame, keys: list[str], rationales: Rationales | None
             rationales.frame, on=["item_id", "participant_id"], how="left", maintain_order="left"
         )
         without = train.filter(pl.col("rationale").is_null())
-        refused = [
-            (item_id, "no rationale was supplied for the response", responses)
-            for item_id, responses in without.group_by("item_id").len().sort("item_id").iter_rows()
-        ]
+        refused = refusals(without, "no rationale was supplied for the response")
         train = train.filter(pl.col("rationale").is_not_null())
         rationale = ["rationale"]
     answer = [*keys, "value", *rationale]
@@ -140,12 +137,9 @@ def _changes(ordered: pl.DataFrame, columns: list[str]) -> np.ndarray:
 def _pairs(train: pl.DataFrame, keys: list[str], targets: Targets) -> TargetTable:
     """Demographic contrastive pairs (Kolluri et al. 2025): chosen is the person's own answer, rejected a different
     one that another person gave to the same item; the prompt is the person's own."""
-    drawn, refused = [], []
+    drawn = []
     weighted = train.filter(pl.col("weight").is_not_null())
-    for item_id, responses in weighted.group_by("item_id").len().sort("item_id").iter_rows():
-        refused.append(
-            (item_id, "its answers are shares of groups, of whom no two people can be paired", responses)
-        )
+    refused = refusals(weighted, "its answers are shares of groups, of whom no two people can be paired")
     train = train.filter(pl.col("weight").is_null())
     for (item_id,), answers in train.sort("item_id", "participant_id", "sample_id").group_by(
         "item_id", maintain_order=True
@@ -199,12 +193,7 @@ def _others_answers(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _distributions(
     train: pl.DataFrame, keys: list[str], targets: Targets, store: StudyStore, *, alternatives: Alternatives
 ) -> TargetTable:
-    unknown = [name for name in targets.condition_on if name not in store.attributes]
-    if unknown:
-        raise InputError(
-            f"objective.condition_on: {unknown[0]!r} is no attribute of {store.path}; "
-            f"known are {', '.join(store.attributes)}."
-        )
+    train, alike = with_attributes(train, store, targets.condition_on)
     items = store.item_by_id
     counts = train.group_by("item_id").len("responses").sort("item_id")
     refused = []
@@ -215,13 +204,7 @@ def _distributions(
         elif targets.in_order and scale.nominal:
             refused.append((item_id, "its levels have no order, so there is no distance", responses))
     train = train.filter(~pl.col("item_id").is_in([item_id for item_id, *_ in refused]))
-    # Named apart from the other columns, whatever attributes are called.
-    alike = {name: f"attribute {name}" for name in targets.condition_on}
-    group = ["item_id", *alike.values()]
-    if alike:
-        known = [pl.col("attributes").struct.field(name).alias(column) for name, column in alike.items()]
-        people = store.participants.select("study_id", "participant_id", *known)
-        train = train.join(people, on=["study_id", "participant_id"], how="left", maintain_order="left")
+    group = ["item_id", *alike]
     histogram = train.group_by([*group, "value"]).agg(_COUNT).sort([*group, "value"])
     shares: dict[tuple, tuple[float, ...]] = {}
     for key, answers in histogram.group_by(group, maintain_order=True):
@@ -230,10 +213,10 @@ def _distributions(
         total = sum(given.values())
         shares[key] = tuple(given.get(level, 0) / total for level in levels)
     branches = (
-        train.group_by([*keys, *alike.values(), "value"])
+        train.group_by([*keys, *alike, "value"])
         .agg(_COUNT)
-        .sort([*keys, *alike.values(), "value"], nulls_last=True)
-        .group_by([*keys, *alike.values()], maintain_order=True)
+        .sort([*keys, *alike, "value"], nulls_last=True)
+        .group_by([*keys, *alike], maintain_order=True)
         .agg("value", "count")
     )
     of_branch = []

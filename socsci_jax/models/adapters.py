@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from socsci_jax.bounds import WIDTH
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import LINEAR_MAPS, AdapterConfig, DecoderConfig
-from socsci_jax.models.modules import flattened, init, nested, parameter_axes
+from socsci_jax.models.modules import flattened, init, leaf_at, nested, parameter_axes
 from socsci_jax.models.quantization import BLOCK, NF4, dequantize, quantize
 from socsci_jax.reading import read_json_object
 from socsci_jax.storage import new_folder
@@ -94,7 +93,7 @@ def quantize_base(params: Any, config: DecoderConfig, *, shardings: Any = None) 
             )
         places = None
         if shardings is not None:
-            of_map = functools.reduce(lambda tree, name: tree[name], path[:-1], shardings)
+            of_map = leaf_at(shardings, path[:-1])
             places = (of_map["codes"], of_map["scale"])
         codes, scale = jax.jit(quantize, out_shardings=places)(weight)
         quantized[path], quantized[(*path[:-1], "scale")] = codes, scale

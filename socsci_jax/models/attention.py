@@ -69,6 +69,21 @@ def kept_for_backward(mixed: jax.Array, normalizer: jax.Array) -> tuple[jax.Arra
     return checkpoint_name(mixed, "attention"), checkpoint_name(normalizer, "attention")
 
 
+def blocks_seen(at: jax.Array, end: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+    """[G,C,B]: whether a block of `size` queries sees any token of a block of keys, and whether all see all of it.
+
+    What the kernels of accelerators go by, whose blocks of queries and of keys are of one size.
+    """
+    of_queries = at.reshape(at.shape[0], -1, 1, size)
+    of_keys = end.reshape(end.shape[0], 1, -1, size)
+    first = jnp.arange(0, end.shape[1], size)
+    first_query, last_query = of_queries.min(-1), of_queries.max(-1)
+    # As in `visibility`.
+    sees = (first <= last_query) & (of_keys.max(-1) > first_query)
+    whole = (first + size - 1 <= first_query) & (of_keys.min(-1) > last_query)
+    return sees, whole
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def tree_attention(
     q: jax.Array, k: jax.Array, v: jax.Array, visibility: Visibility, whole_rows: bool = False

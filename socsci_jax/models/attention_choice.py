@@ -20,7 +20,7 @@ import numpy as np
 
 from socsci_jax.errors import InputError
 from socsci_jax.models import attention_gpu, attention_tpu
-from socsci_jax.models.attention import Visibility, tree_attention, visibility
+from socsci_jax.models.attention import MASKED, Visibility, tree_attention, visibility
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.triton_call import missing
 
@@ -228,5 +228,5 @@ def dense_attention(q: jax.Array, k: jax.Array, v: jax.Array, at: jax.Array, end
     scores = jnp.einsum("gnkrh,gtkh->gkrnt", q, k, precision="highest") * q.shape[-1] ** -0.5
     j = jnp.arange(end.shape[1])
     seen = ((j <= at[..., None]) & (at[..., None] < end[:, None]))[:, None, None]
-    weights = jnp.where(seen, jax.nn.softmax(jnp.where(seen, scores, -1e30), axis=-1), 0.0)
+    weights = jnp.where(seen, jax.nn.softmax(jnp.where(seen, scores, MASKED), axis=-1), 0.0)
     return jnp.einsum("gkrnt,gtkh->gnkrh", weights, v, precision="highest")

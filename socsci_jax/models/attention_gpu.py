@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from socsci_jax.models.attention import kept_for_backward
+from socsci_jax.models.attention import blocks_seen, kept_for_backward
 from socsci_jax.models.triton_call import Call, Launch, on_gpu
 
 # Tokens of a block: what tensor cores are given at a time, with room in the registers for 128 features of a head.
@@ -49,7 +49,7 @@ class Blocks(NamedTuple):
 
 def blocks(at: jax.Array, end: jax.Array) -> Blocks:
     """For queries at the tokens `at` [G,N] (ascending) of rows with `end` [G,T]; N and T are multiples of 64."""
-    sees, whole = sight_of_blocks(at, end, BLOCK)
+    sees, whole = blocks_seen(at, end, BLOCK)
     # Whole ones first, then those with a mask, then those that are not seen.
     rank = jnp.where(whole, 0, jnp.where(sees, 1, 2))
     return Blocks(
@@ -62,18 +62,6 @@ def blocks(at: jax.Array, end: jax.Array) -> Blocks:
         whole_queries=whole.sum(1, dtype=jnp.int32),
         query_count=sees.sum(1, dtype=jnp.int32),
     )
-
-
-def sight_of_blocks(at: jax.Array, end: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
-    """[G,C,B]: whether a block of `size` queries sees any token of a block of keys, and whether all see all of it."""
-    of_queries = at.reshape(at.shape[0], -1, 1, size)
-    of_keys = end.reshape(end.shape[0], 1, -1, size)
-    first = jnp.arange(0, end.shape[1], size)
-    first_query, last_query = of_queries.min(-1), of_queries.max(-1)
-    # Token j is seen from j to end[j] - 1, which meets the span of a block of queries iff both hold.
-    sees = (first <= last_query) & (of_keys.max(-1) > first_query)
-    whole = (first + size - 1 <= first_query) & (of_keys.min(-1) > last_query)
-    return sees, whole
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))

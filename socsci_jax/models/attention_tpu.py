@@ -19,8 +19,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from socsci_jax.models.attention import kept_for_backward
-from socsci_jax.models.attention_gpu import sight_of_blocks
+from socsci_jax.models.attention import blocks_seen, kept_for_backward
 from socsci_jax.models.attention_tpu_kernels import (
     BLOCK,
     bits_of,
@@ -57,7 +56,7 @@ def pairs(at: jax.Array, end: jax.Array) -> Pairs:
     # What is added to the queries looks where the last one does, and no one looks at what is added to the keys.
     at, end = _padded(at, 1, mode="edge"), _padded(end, 1)
     g, t = end.shape
-    sees, whole = sight_of_blocks(at, end, BLOCK)
+    sees, whole = blocks_seen(at, end, BLOCK)
     row = jnp.arange(g, dtype=jnp.int32)[:, None]
     numbers = _pair_numbers(sees, whole)
     by_queries = sees | (~sees.any(2, keepdims=True) & (jnp.arange(sees.shape[2]) == 0))

@@ -1,4 +1,4 @@
-"""The shape of a decoder, and its translation from and to Hugging Face's `config.json`."""
+"""The shape of a decoder: everything that fixes its parameters and its function."""
 
 from __future__ import annotations
 

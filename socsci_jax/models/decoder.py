@@ -81,11 +81,8 @@ def _take(layers: Any, number: jax.Array) -> Any:
     def of(stack: jax.Array) -> jax.Array:
         weight = jax.lax.dynamic_index_in_dim(stack, number, keepdims=False)
         # Keys of a dropout are not numbers, and cannot be named.
-        return (
-            checkpoint_name(weight, "weight")
-            if not jnp.issubdtype(weight.dtype, jax.dtypes.extended)
-            else weight
-        )
+        is_key = jnp.issubdtype(weight.dtype, jax.dtypes.extended)
+        return weight if is_key else checkpoint_name(weight, "weight")
 
     return jax.tree.map(of, layers)
 

@@ -23,14 +23,10 @@ from socsci_jax.hub import is_gguf
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.config_files import parse_config, to_huggingface
 from socsci_jax.models.gguf_model import gguf_config, gguf_tensors
-from socsci_jax.models.modules import axis_size, nested, parameter_axes
+from socsci_jax.models.modules import axis_size, leaf_at, nested, parameter_axes
 from socsci_jax.models.placing import Bounds, place
 from socsci_jax.models.sharding import param_shardings
-from socsci_jax.models.tensor_files import (
-    DTYPES,
-    FileTensor,
-    tensors_of_file,
-)
+from socsci_jax.models.tensor_files import DTYPES, FileTensor, tensors_of_file
 from socsci_jax.reading import read_json_object
 
 INDEX = "model.safetensors.index.json"
@@ -49,7 +45,12 @@ COMPANIONS = (
 )
 # What to fetch of a model on a hub; the last two say what it has seen.
 CHECKPOINT_FILES = (
-    *("*.safetensors", INDEX, "config.json", *COMPANIONS, "trained_on.parquet", "socsci_jax.json"),
+    "*.safetensors",
+    INDEX,
+    "config.json",
+    *COMPANIONS,
+    "trained_on.parquet",
+    "socsci_jax.json",
 )
 _DTYPES = ("F32", "BF16", "F16")
 
@@ -272,9 +273,3 @@ def _read_part(tensor: StoredTensor, files: list[FileTensor], dtype: np.dtype, b
             begin = first - rows.start
             target[begin : begin + len(block)] = block[(slice(None), *cut)]
     return part
-
-
-def leaf_at(params: Any, path: tuple[str, ...]) -> Any:
-    for name in path:
-        params = params[name]
-    return params

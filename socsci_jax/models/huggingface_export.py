@@ -16,12 +16,9 @@ import numpy as np
 from socsci_jax.errors import InputError
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.config_files import to_huggingface
-from socsci_jax.models.huggingface import COMPANIONS, INDEX, SINGLE, StoredTensor, leaf_at, stored_tensors
-from socsci_jax.models.tensor_files import (
-    TensorToWrite,
-    sha256_of,
-    write_tensors,
-)
+from socsci_jax.models.huggingface import COMPANIONS, INDEX, SINGLE, StoredTensor, stored_tensors
+from socsci_jax.models.modules import leaf_at
+from socsci_jax.models.tensor_files import TensorToWrite, sha256_of, write_tensors
 from socsci_jax.progress import progress
 from socsci_jax.reading import read_json_object
 
@@ -45,30 +42,6 @@ class TensorSource:
     blocks: Callable[[StoredTensor, int], Iterable[np.ndarray]]
 
 
-def export_checkpoint(
-    params: Any,
-    config: DecoderConfig,
-    out: Path,
-    *,
-    source_folder: Path | None,
-    config_json: bytes | None,
-    dtype: Any = None,
-    max_shard_bytes: int = 5_000_000_000,
-    extra_files: Mapping[str, bytes] | None = None,
-) -> None:
-    """Writes parameters on devices of this process as `write_checkpoint` does; always from the beginning."""
-    write_checkpoint(
-        source_of(params, config),
-        config,
-        out,
-        source_folder=source_folder,
-        config_json=config_json,
-        dtype=dtype,
-        max_shard_bytes=max_shard_bytes,
-        extra_files=extra_files,
-    )
-
-
 def source_of(params: Any, config: DecoderConfig) -> TensorSource:
     """The tensors of parameters on devices of this process, each fetched when it is asked for."""
     leaves = {tensor: leaf_at(params, tensor.path) for tensor in stored_tensors(config)}
@@ -86,8 +59,8 @@ def write_checkpoint(
     config: DecoderConfig,
     out: Path,
     *,
-    source_folder: Path | None,
-    config_json: bytes | None,
+    source_folder: Path | None = None,
+    config_json: bytes | None = None,
     dtype: Any = None,
     max_shard_bytes: int = 5_000_000_000,
     extra_files: Mapping[str, bytes] | None = None,
@@ -96,7 +69,7 @@ def write_checkpoint(
     """Writes a folder that `transformers` loads: safetensors, config.json and the companions of `source_folder`.
 
     Tensors keep their dtype unless `dtype` is given; `config_json` is written as it is; `extra_files` are written
-    next to the weights. No file holds more than `max_shard_bytes`, unless one tensor does. The folder appears under its
+    next to the weights. Without `config_json` the config's own is made. No file holds more than `max_shard_bytes`, unless one tensor does. The folder appears under its
     name only when complete.
 
     `origin` (JSON) says what determines the weights. With it every file gets a receipt (size, SHA-256, origin), which

@@ -68,19 +68,18 @@ class Linear(nnx.Module):
     """
 
     def __init__(self, make: _Maker, *axes: str, name: str = "", bias: bool = False) -> None:
+        *stack, inputs, outputs = axes
         adapter = make.config.adapter
         self.quantized = bool(name) and adapter is not None and adapter.base == NF4
         if self.quantized:
-            *stack, inputs, outputs = axes
             self.codes = make.constant(0, *axes, dtype=jnp.uint4)
             self.scale = make.constant(1.0, *stack, BLOCKS + inputs, outputs, dtype=jnp.float32)
         else:
             self.weight = make.normal(*axes)
-        self.bias = make.constant(0.0, *axes[:-2], axes[-1]) if bias else None
+        self.bias = make.constant(0.0, *stack, outputs) if bias else None
         self.adapter = adapter if adapter is not None and name in adapter.targets else None
         if self.adapter is None:
             return
-        *stack, inputs, outputs = axes
         # As `peft` begins: A uniform as torch's linear maps are, B zero, so that the start is the base itself.
         limit = axis_size(make.config, inputs) ** -0.5
         self.lora_a = make.uniform(limit, *stack, inputs, "rank")
@@ -210,6 +209,13 @@ def flattened(tree: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], An
     if not isinstance(tree, dict):
         return {path: tree}
     return {k: v for name, node in tree.items() for k, v in flattened(node, (*path, name)).items()}
+
+
+def leaf_at(tree: Any, path: tuple[str, ...]) -> Any:
+    """The leaf, or the tree below, that stands at a path of a nested dict."""
+    for name in path:
+        tree = tree[name]
+    return tree
 
 
 def init(

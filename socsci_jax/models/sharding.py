@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from socsci_jax.errors import InputError
@@ -111,6 +110,12 @@ def batch_sharding(mesh: Mesh, *, rows: int) -> NamedSharding:
     return NamedSharding(mesh, RULES.spec(("row",)))
 
 
+def micro_batch_sharding(mesh: Mesh, *, rows: int) -> NamedSharding:
+    """Sharding of batch arrays [micro-batches, rows, ...]: every device has its rows of each micro-batch."""
+    _check_divides(mesh, "row", rows, what="batch, dimension 1 (rows of a micro-batch)")
+    return NamedSharding(mesh, RULES.spec((None, "row")))
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
@@ -200,16 +205,10 @@ def own_part(index: jax.Array, axis: str, *, size: int) -> tuple[jax.Array, jax.
 
 def _check_divides(mesh: Mesh, axis: str, size: int, *, what: str) -> None:
     mesh_axes = RULES._of(axis)
-    parts = int(np.prod([mesh.shape[name] for name in mesh_axes], dtype=int))
-    if size % parts:
+    pieces = math.prod(mesh.shape[name] for name in mesh_axes)
+    if size % pieces:
         fits = [n for n in range(1, len(mesh.devices.flat) + 1) if size % n == 0]
         raise InputError(
-            f"parallelism: {what} has {size} parts, which mesh axis {' x '.join(mesh_axes)} of size {parts} "
+            f"parallelism: {what} has {size} parts, which mesh axis {' x '.join(mesh_axes)} of size {pieces} "
             f"does not divide; sizes that fit: {', '.join(map(str, fits))}"
         )
-
-
-def micro_batch_sharding(mesh: Mesh, *, rows: int) -> NamedSharding:
-    """Sharding of batch arrays [micro-batches, rows, ...]: every device has its rows of each micro-batch."""
-    _check_divides(mesh, "row", rows, what="batch, dimension 1 (rows of a micro-batch)")
-    return NamedSharding(mesh, RULES.spec((None, "row")))

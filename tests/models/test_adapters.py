@@ -26,7 +26,7 @@ from socsci_jax.models.adapters import (
 )
 from socsci_jax.models.config import LINEAR_MAPS, AdapterConfig
 from socsci_jax.models.huggingface import load_checkpoint
-from socsci_jax.models.huggingface_export import export_checkpoint
+from socsci_jax.models.huggingface_export import source_of, write_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.models.quantization import dequantize
 from socsci_jax.models.sharding import make_mesh
@@ -54,7 +54,7 @@ def base(world, tmp_path_factory):
     config = small_config(world[1], model_type="llama")
     params = init(config, key=jax.random.key(1))
     folder = tmp_path_factory.mktemp("base") / "model"
-    export_checkpoint(params, config, folder, source_folder=world[1].folder, config_json=None)
+    write_checkpoint(source_of(params, config), config, folder, source_folder=world[1].folder)
     return folder, config, params
 
 

@@ -13,6 +13,7 @@ from small import small_config
 
 from socsci_jax.errors import InputError
 from socsci_jax.models import attention_choice, attention_gpu, attention_tpu
+from socsci_jax.models.attention import blocks_seen
 from socsci_jax.models.attention_choice import (
     CHOICE,
     INTERPRETED,
@@ -206,7 +207,7 @@ def test_the_question_is_that_of_the_models_own_heads(accelerator, monkeypatch):
 def test_the_question_covers_blocks_with_and_without_a_mask(size):
     end = attention_choice._asked_about()
     every = np.broadcast_to(np.arange(end.shape[1], dtype=np.int32), end.shape)
-    sees, whole = attention_gpu.sight_of_blocks(every, end, size)
+    sees, whole = blocks_seen(every, end, size)
     assert whole.any() and (sees & ~whole).any() and not sees.all()
 
 

@@ -18,7 +18,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.models import tensor_files
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.huggingface import COMPANIONS, load_checkpoint
-from socsci_jax.models.huggingface_export import export_checkpoint
+from socsci_jax.models.huggingface_export import source_of, write_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh
 
@@ -68,8 +68,8 @@ def test_there_and_back_gives_every_tensor_and_file_byte_for_byte(
     assert (len(list(source.glob("*.safetensors"))) > 1) == (shard_size == "8KB")
 
     loaded = load_checkpoint(source, mesh=mesh())
-    export_checkpoint(
-        loaded.params,
+    write_checkpoint(
+        source_of(loaded.params, loaded.config),
         loaded.config,
         tmp_path / "out",
         source_folder=source,
@@ -100,13 +100,8 @@ def test_transformers_loads_the_export_and_computes_the_same(tmp_path):
     reference = huggingface_model("qwen3")
     source = save(reference, tmp_path / "in")
     loaded = load_checkpoint(source, mesh=eight_devices())
-    export_checkpoint(
-        loaded.params,
-        loaded.config,
-        tmp_path / "out",
-        source_folder=None,
-        config_json=None,
-        max_shard_bytes=9_000,
+    write_checkpoint(
+        source_of(loaded.params, loaded.config), loaded.config, tmp_path / "out", max_shard_bytes=9_000
     )
     with safe_open(next((tmp_path / "out").glob("*.safetensors")), framework="numpy") as file:
         assert file.metadata() == {"format": "pt"}
@@ -126,7 +121,7 @@ def test_transformers_loads_a_model_made_from_scratch(tmp_path):
         tie_word_embeddings=True, eos_token_id=(3, 4),
     )  # fmt: skip
     params = init(config, key=jax.random.key(0), param_dtype=jnp.bfloat16)
-    export_checkpoint(params, config, tmp_path / "out", source_folder=None, config_json=None)
+    write_checkpoint(source_of(params, config), config, tmp_path / "out")
     model, report = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path / "out", output_loading_info=True
     )
@@ -141,8 +136,12 @@ def test_dtypes_change_only_when_asked(tmp_path):
     source = save(huggingface_model("llama"), tmp_path / "in", dtype=torch.bfloat16)
     wide = load_checkpoint(source, mesh=one_device(), param_dtype=jnp.float32)
     assert {leaf.dtype for leaf in jax.tree.leaves(wide.params)} == {jnp.dtype(jnp.float32)}
-    export_checkpoint(
-        wide.params, wide.config, tmp_path / "out", source_folder=source, config_json=None, dtype=jnp.bfloat16
+    write_checkpoint(
+        source_of(wide.params, wide.config),
+        wide.config,
+        tmp_path / "out",
+        source_folder=source,
+        dtype=jnp.bfloat16,
     )
     assert tensor_hashes(tmp_path / "out") == tensor_hashes(source)
 
@@ -234,7 +233,7 @@ def test_pickled_weights_are_refused(checkpoint):
 def test_an_export_never_overwrites(checkpoint):
     loaded = load_checkpoint(checkpoint, mesh=one_device())
     with pytest.raises(InputError, match="exists already"):
-        export_checkpoint(loaded.params, loaded.config, checkpoint, source_folder=None, config_json=None)
+        write_checkpoint(source_of(loaded.params, loaded.config), loaded.config, checkpoint)
 
 
 def test_an_export_that_fails_leaves_no_folder_of_that_name(checkpoint, tmp_path, monkeypatch):
@@ -245,7 +244,5 @@ def test_an_export_that_fails_leaves_no_folder_of_that_name(checkpoint, tmp_path
 
     monkeypatch.setattr("socsci_jax.models.huggingface_export.write_tensors", full)
     with pytest.raises(InputError, match=r"cannot be written \(no space"):
-        export_checkpoint(
-            loaded.params, loaded.config, tmp_path / "out", source_folder=None, config_json=None
-        )
+        write_checkpoint(source_of(loaded.params, loaded.config), loaded.config, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -18,7 +18,7 @@ from socsci_jax.data.trees import PromptPath, RowShape, empty_rows, grow_branch,
 from socsci_jax.data.tries import build_trie
 from socsci_jax.models.adapters import export_adapter, init_adapter, load_adapter
 from socsci_jax.models.config import AdapterConfig
-from socsci_jax.models.huggingface_export import export_checkpoint
+from socsci_jax.models.huggingface_export import source_of, write_checkpoint
 from socsci_jax.models.modules import init
 from socsci_jax.models.slots import answer_log_probs, tree_log_probs
 from socsci_jax.training.objectives import Objective
@@ -200,7 +200,7 @@ def train_with_trl(model, folder, *, kind, learning_rate) -> list[float]:
 def start(tmp_path_factory):
     params = init(CONFIG, key=jax.random.key(0))
     folder = tmp_path_factory.mktemp("parity") / "model"
-    export_checkpoint(params, CONFIG, folder, source_folder=None, config_json=None)
+    write_checkpoint(source_of(params, CONFIG), CONFIG, folder)
     return folder, params
 
 
@@ -215,7 +215,7 @@ def test_full_fine_tuning_equals_trl(start, tmp_path, kind):
     assert len(theirs) == STEPS
     np.testing.assert_allclose(losses, theirs, rtol=1e-5, atol=1e-5)
     assert losses[-1] != pytest.approx(losses[0], abs=1e-2)
-    export_checkpoint(trained, CONFIG, tmp_path / "ours", source_folder=None, config_json=None)
+    write_checkpoint(source_of(trained, CONFIG), CONFIG, tmp_path / "ours")
     mine = load_file(tmp_path / "ours" / "model.safetensors")
     for name, tensor in model.state_dict().items():
         if name in mine:
