@@ -11,7 +11,6 @@ would be interpreted, and are excluded.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import options_of
 from benchmarks.table import save
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.models.attention_choice import (
@@ -51,9 +51,7 @@ DENSE = TreeAttention(
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--tokens", type=int, default=8192, help="of a row")
     options.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16"])
     options.add_argument("--repeats", type=int, default=5, help="rounds of ten")
@@ -78,11 +76,7 @@ def main() -> None:
                 table.add_row(name, layout, row["way"], *told)
     Console(width=100).print(table)
     facts = {"device": jax.devices()[0].device_kind, "versions": software_versions(), "runs": runs}
-    save(
-        f"attention-{jax.default_backend()}-{a.dtype}",
-        facts,
-        command=" ".join(["python -m benchmarks.attention", *sys.argv[1:]]),
-    )
+    save(f"attention-{jax.default_backend()}-{a.dtype}", facts)
 
 
 def flat(tokens: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 import data_pipelines
+from benchmarks.options import options_of
 from benchmarks.table import save
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.data.plan import BatchPlan
@@ -39,9 +40,7 @@ PARTS = ("unseen_participants", "unseen_conditions")
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--source", default="synthetic", help="a TESS archive, or synthetic")
     options.add_argument("--work", type=Path, default=Path("runs/benchmarks/branches"))
     options.add_argument("--epochs", type=float, default=0.25)
@@ -61,8 +60,7 @@ def main() -> None:
     for row in runs:
         table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
     Console(width=140).print(table)
-    command = " ".join(["python -m benchmarks.branches", *sys.argv[1:]])
-    save(f"branches-{store.path.name}", {"runs": runs}, command=command)
+    save(f"branches-{store.path.name}", {"runs": runs})
 
 
 def demonstration_or_archive(source: str, work: Path) -> StudyStore:

@@ -25,6 +25,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import options_of
 from benchmarks.table import save
 from data_pipelines import build
 from socsci_jax.data.loader import PlannedRows
@@ -45,9 +46,7 @@ EXPECTED = {*START_AGAIN, -signal.SIGKILL, -signal.SIGTERM}
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--faults", type=int, default=30)
     options.add_argument("--on", type=int, nargs="+", default=[1, 2, 4], help="processes of a restart")
     options.add_argument("--seed", type=int, default=0)
@@ -75,9 +74,8 @@ def main() -> None:
     console.print(table)
     for name, value in proof.items():
         console.print(f"{name}: {value}")
-    command = " ".join(["python -m benchmarks.chaos", *sys.argv[1:]])
     name = f"chaos-on-{'-'.join(map(str, a.on))}"
-    save(name, {"faults": faults, **proof}, command=command)
+    save(name, {"faults": faults, **proof})
 
 
 def _recipe(a: argparse.Namespace, store: StudyStore, name: str) -> Recipe:

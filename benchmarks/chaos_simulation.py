@@ -21,6 +21,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.options import options_of
+
 PATIENCE_SECONDS = 600
 
 
@@ -53,15 +55,12 @@ def main() -> None:
     save(
         "chaos-simulation",
         {"chunks": chunks, "attempts": attempts, "byte_identical": equal, "sha256": _sha256(alone)},
-        command=" ".join(sys.orig_argv),
     )
     raise SystemExit(0 if equal and not again else 1)
 
 
 def _options() -> argparse.Namespace:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--work", type=Path, default=Path("runs/chaos"))
     options.add_argument("--kills", type=int, default=10)
     options.add_argument("--seed", type=int, default=0)

@@ -7,9 +7,7 @@ The state is random numbers, which do not compress.  Both sides write the same s
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import options_of
 from benchmarks.table import save
 from socsci_jax.training.checkpoint_writer import CheckpointWriter
 from socsci_jax.training.digest import device_digests
@@ -26,9 +25,7 @@ LEAVES = 16
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--gigabytes", type=float, default=2)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--work", type=Path, default=Path("runs/benchmarks/checkpoints"))
@@ -68,8 +65,7 @@ def main() -> None:
         table.add_row(name, f"{value:.3f}")
     table.add_row("pause / waited for", f"{share:.1%}")
     Console(width=100).print(table)
-    command = " ".join(["python -m benchmarks.checkpoints", *sys.argv[1:]])
-    save("checkpoints", {"gigabytes": a.gigabytes, "seconds": measured, "share": share}, command=command)
+    save("checkpoints", {"gigabytes": a.gigabytes, "seconds": measured, "share": share})
 
 
 if __name__ == "__main__":

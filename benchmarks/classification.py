@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 
 import data_pipelines
+from benchmarks.options import options_of
 from benchmarks.table import save
 from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.model_io import open_model
@@ -37,9 +38,7 @@ PART = "unseen_participants"
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--work", type=Path, default=Path("runs/benchmarks/classification"))
     options.add_argument("--epochs", type=float, default=40)
     options.add_argument("--held-out", type=float, default=0.25, help="share of the letters")
@@ -63,8 +62,7 @@ def main() -> None:
     for row in means.iter_rows():
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
     Console(width=100).print(table)
-    command = " ".join(["python -m benchmarks.classification", *sys.argv[1:]])
-    save("classification-documents", {"results": results}, command=command)
+    save("classification-documents", {"results": results})
 
 
 def _store(work: Path) -> StudyStore:

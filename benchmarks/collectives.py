@@ -12,10 +12,8 @@ computes it as it did.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from rich.table import Table
 
 from benchmarks.checkouts import python_in
 from benchmarks.compiled_text import COLLECTIVES, HOST, Operation, operations
+from benchmarks.options import options_of
 from benchmarks.sharded_step import ARCHITECTURE, DEVICES, MESHES, READS, TOKENS, VOCABULARY
 from benchmarks.table import ROOT, save
 from socsci_jax.feasibility.memory import LIKE_AN_ACCELERATOR
@@ -48,9 +47,7 @@ class Count:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--before", type=Path, help="another checkout")
     options.add_argument("--meshes", nargs="+", default=list(MESHES), choices=list(MESHES))
     a = options.parse_args()
@@ -82,7 +79,6 @@ def main() -> None:
                 for mesh, of_sides in found.items()
             },
         },
-        command=" ".join(["python -m benchmarks.collectives", *sys.argv[1:]]),
     )
 
 

@@ -12,7 +12,6 @@ predicted and judged, of the other half predictors are made: the half itself (go
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 import polars as pl
 
 import data_pipelines
+from benchmarks.options import options_of
 from socsci_jax.forecasting.calibration import calibrate
 from socsci_jax.forecasting.collection import asked_pairs, seen_studies
 from socsci_jax.forecasting.distance import Words, texts_by_study
@@ -275,9 +275,7 @@ def archive_table(tables: Iterable[tuple[str, pl.DataFrame]], *, seed: int = 0) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_of(__doc__)
     parser.add_argument("what", choices=("invented", "tess"))
     parser.add_argument("source", nargs="?", help="the archive's folder, or a store of it")
     parser.add_argument(

@@ -37,46 +37,10 @@ LONGEST_SECONDS = 10  # of processor time
 LONGEST_WAIT = 120  # by the clock
 MOST_BYTES = 6 * 2**30  # beyond that an input counts as a traceback: MemoryError
 TOKENS = [
-    *(
-        b"0",
-        b"-1",
-        b"1e999",
-        b"NaN",
-        b"9" * 30,
-        b"2147483648",
-        b"0.1",
-        b"null",
-        b"true",
-        b'""',
-        b"[]",
-        b"{}",
-        b"[[[[[[",
-    ),
-    *(
-        b'"\\ud800"',
-        b'"\\u0000"',
-        b"\x00",
-        b"\xff",
-        b"\xef\xbb\xbf",
-        b"\n",
-        b",",
-        b":",
-        b"&a",
-        b"*a",
-        b"!!python/x",
-        b"=1",
-    ),
-    *(
-        b"\x1b[31m",
-        b"$\\frac",
-        b"[/b]",
-        "\u202e".encode(),
-        b"../../x",
-        b"{{ x }}",
-        b"{% for i in range(9999) %}",
-        b"'" * 3,
-    ),
-]
+    b"0", b"-1", b"1e999", b"NaN", b"9" * 30, b"2147483648", b"0.1", b"null", b"true", b'""', b"[]", b"{}", b"[[[[[[",
+    b'"\\ud800"', b'"\\u0000"', b"\x00", b"\xff", b"\xef\xbb\xbf", b"\n", b",", b":", b"&a", b"*a", b"!!python/x", b"=1",
+    b"\x1b[31m", b"$\\frac", b"[/b]", "\u202e".encode(), b"../../x", b"{{ x }}", b"{% for i in range(9999) %}", b"'" * 3,
+]  # fmt: skip
 
 
 @dataclasses.dataclass

@@ -10,12 +10,10 @@ Triton and the assembler take.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +24,7 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import options_of
 from benchmarks.table import save
 from socsci_jax.models.attention_gpu import MOST_FEATURES, blocks, kernel_attention
 from socsci_jax.models.triton_call import Launch, compiled_for
@@ -36,9 +35,7 @@ TOKENS, KEY_HEADS, QUERY_HEADS = 8192, 2, 7
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--capability", type=int, default=90)
     options.add_argument(
         "--widths", type=int, nargs="+", default=[64, 80, 96, 128, 160, 256], help="features of a head"
@@ -66,7 +63,6 @@ def main() -> None:
             | {"triton": metadata.version("triton"), "ptxas": _ptxas_version(a.capability)},
             "kernels": kernels,
         },
-        command=" ".join(["python -m benchmarks.kernel_resources", *sys.argv[1:]]),
     )
 
 

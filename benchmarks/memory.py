@@ -26,6 +26,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.options import options_of
 from benchmarks.resident_memory import measured
 
 LIMIT_GB = 1.5
@@ -52,9 +53,7 @@ MEASURED = (
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--work", type=Path, default=Path("runs/memory"))
     options.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     options.add_argument("--keep", action="store_true", help="leave the checkpoints for another time")
@@ -85,7 +84,7 @@ def main() -> None:
             step, *gigabytes, "yes" if facts["beyond"] < LIMIT_GB * 1e9 else "no", f"{facts['seconds']:.0f}"
         )
     Console(width=100).print(table)
-    save("memory", {"shape": SHAPE, "dtype": a.dtype, "measured": found}, command=" ".join(sys.orig_argv))
+    save("memory", {"shape": SHAPE, "dtype": a.dtype, "measured": found})
 
 
 def _in_own_process(step: str, a: argparse.Namespace) -> dict:

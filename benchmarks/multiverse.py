@@ -9,7 +9,6 @@ assignments by many seeds are taken out of the full one: how often do their 90 %
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
+from benchmarks.options import options_of
 from data_pipelines.specified.experiment import variants_of_experiment
 from socsci_jax.data.sentencepiece_training import train_sentencepiece
 from socsci_jax.data.tokenizer_loading import load_tokenizer
@@ -214,9 +214,7 @@ def coverage(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_of(__doc__)
     parser.add_argument("--people", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument(

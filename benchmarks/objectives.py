@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.branches import demonstration_or_archive
+from benchmarks.options import options_of
 from benchmarks.table import save
 from socsci_jax.evaluation.intervals import estimate, mean_over, resample_counts
 from socsci_jax.evaluation.metrics.distributions import histogram, wasserstein
@@ -41,9 +42,7 @@ PARTS = ("unseen_participants", "unseen_conditions")
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--source", default="synthetic", help="a TESS archive, or synthetic")
     options.add_argument("--work", type=Path, default=Path("runs/benchmarks/objectives"))
     options.add_argument("--epochs", type=float, default=3)
@@ -95,8 +94,7 @@ def main() -> None:
             )
         table.title = f"{part}, {base.height} items of {base['study_id'].n_unique()} studies"
         Console(width=150).print(table)
-    command = " ".join(["python -m benchmarks.objectives", *sys.argv[1:]])
-    save(f"objectives-{store.path.name}", {"results": found}, command=command)
+    save(f"objectives-{store.path.name}", {"results": found})
 
 
 def _run_folder(a: argparse.Namespace, store: StudyStore, name: str) -> Path:
@@ -119,7 +117,7 @@ def _results(a: argparse.Namespace, store: StudyStore, name: str, changes: dict)
         steps = json.loads((_run_folder(a, store, "sft") / "metrics.jsonl").read_text().splitlines()[-1])[
             "step"
         ]
-        parsed = _of_steps(parsed, steps)
+        parsed = of_steps(parsed, steps)
     train(parsed)
     predictions = output / "predictions.parquet"
     split = Split.load(store, "main")
@@ -151,7 +149,7 @@ def _results(a: argparse.Namespace, store: StudyStore, name: str, changes: dict)
     return found
 
 
-def _of_steps(recipe: Recipe, steps: int) -> Recipe:
+def of_steps(recipe: Recipe, steps: int) -> Recipe:
     """The recipe with so many epochs that it takes `steps` steps."""
     planned = recipe.model_copy(update={"output": recipe.output.with_name(recipe.output.name + "-plan")})
     plan = batch_plan(recipe, prepare(planned).shards.lengths)

@@ -8,7 +8,6 @@ python -m benchmarks.planned_memory [CASE ...]      a case is RECIPE[,key=value 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import subprocess
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import options_of
 from benchmarks.table import save
 from socsci_jax.feasibility.memory import step_operands
 from socsci_jax.feasibility.plan import make_plan
@@ -43,9 +43,7 @@ CASES = (
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("cases", nargs="*", default=CASES)
     options.add_argument("--one", help="measure this case and print it as JSON")
     a = options.parse_args()
@@ -70,11 +68,7 @@ def main() -> None:
             "" if taken is None else f"{plan / taken - 1:+.1%}",
         )
     Console(width=150).print(table)
-    save(
-        "planned-memory",
-        {"runs": found},
-        command=" ".join(["python -m benchmarks.planned_memory", *sys.argv[1:]]),
-    )
+    save("planned-memory", {"runs": found})
 
 
 def _measured(case: str) -> dict:

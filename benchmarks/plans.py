@@ -5,18 +5,16 @@ python -m benchmarks.plans [RECIPE ...] [--set key=value ...]
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from benchmarks.options import options_of
 from socsci_jax.feasibility.plan import make_plan, simulate_devices
 from socsci_jax.feasibility.report import gigabytes
 from socsci_jax.training.recipe_files import load_recipe
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("recipes", type=Path, nargs="*")
     options.add_argument("--set", nargs="*", default=[], help="changes to every recipe")
     options.add_argument("--efficiency", type=float, default=0.4)

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import data_pipelines
+from benchmarks.options import options_of
 from benchmarks.table import save
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.evaluation.evaluate_files import evaluate_files
@@ -74,9 +75,7 @@ SIDES = {
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--source", required=True, help="a TESS archive, or synthetic")
     options.add_argument("--work", type=Path, default=Path("runs/benchmarks/pretrained"))
     options.add_argument("--only", nargs="+", choices=list(SIDES), default=list(SIDES))
@@ -262,8 +261,7 @@ def report(a: argparse.Namespace, found: list[dict]) -> None:
     )
     beside = others.select("part", "predictor", "value", "lo", "hi").to_dicts()
     Console(width=140).print(pl.DataFrame(beside))
-    command = " ".join(["python -m benchmarks.pretrained", *sys.argv[1:]])
-    save(f"pretrained-{a.steps}", {"sides": results, "beside": beside}, command=command)
+    save(f"pretrained-{a.steps}", {"sides": results, "beside": beside})
 
 
 def _mean(of_studies: pl.Series) -> list[float | None]:

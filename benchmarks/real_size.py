@@ -18,6 +18,7 @@ import threading
 import time
 from pathlib import Path
 
+from benchmarks.options import options_of
 from benchmarks.real_size_steps import BOUND, STEPS, WRITES
 from benchmarks.table import RESULTS, save
 
@@ -25,9 +26,7 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--work", type=Path, required=True)
     options.add_argument(
         "--tokenizer", type=Path, required=True, help="folder with Qwen2.5's tokenizer files"
@@ -51,7 +50,7 @@ def main() -> None:
             found[step] = measured(step, folder, a.tokenizer, scale)
             cells = [step, *map("{:,.1f}".format, found[step].values()), BOUND[step]]
             print(f"| {' | '.join(cells)} |", flush=True)
-            save(name, {"scale": scale, "measured": found}, command=" ".join(sys.orig_argv))
+            save(name, {"scale": scale, "measured": found})
 
 
 def _earlier(results: Path) -> dict[str, dict[str, float]]:

@@ -9,7 +9,6 @@ files: these hold commands and versions.  Metrics that only one side has are lis
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import polars as pl
 import yaml
 
 from benchmarks.checkouts import python_in
+from benchmarks.options import options_of
 
 CHANGES = ["batch.tokens_per_row=1024", "optimizer.epochs=0.1", "checkpoints.every_steps=1000"]
 KEYS = ["metric", "normalization", "source", "predictor", "reference", "part"]
@@ -27,9 +27,7 @@ KEYS += ["study", "condition", "outcome", "group", "resampled"]
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--before", type=Path, help="another checkout")
     options.add_argument("--out", type=Path, help="folder for what is made; by default a temporary one")
     a = options.parse_args()

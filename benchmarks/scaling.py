@@ -8,7 +8,6 @@ python -m benchmarks.scaling --peers PEERS/bin/python [--rounds 3]
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import options_of
 from benchmarks.table import ours, peer, save
 from benchmarks.workload import model_config, ragged, workload
 from socsci_jax.data.tokenizer_loading import load_tokenizer
@@ -48,9 +48,7 @@ VARIED = {
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--peers", required=True, help="python of the peers' environment")
     options.add_argument("--work", type=Path, default=Path("runs/benchmarks"))
     options.add_argument("--rounds", type=int, default=3)
@@ -75,7 +73,7 @@ def main() -> None:
                 name, str(value), *(f"{r:.1f}" for r in rates), f"{rates[0] / rates[1]:.2f}", *map(str, peaks)
             )
     Console(width=120).print(table)
-    save("scaling", {"runs": runs}, command=" ".join(["python -m benchmarks.scaling", *sys.argv[1:]]))
+    save("scaling", {"runs": runs})
 
 
 def _folder(work: Path, base: Path, setting: Setting) -> Path:

@@ -5,8 +5,6 @@ python -m benchmarks.simulation --peers PEERS/bin/python --source TESS_ARCHIVE [
 
 from __future__ import annotations
 
-import sys
-
 from benchmarks.table import compare, ours, parser, peer
 from benchmarks.workload import workload
 
@@ -50,13 +48,7 @@ def main() -> None:
         "ours, merging off": [ours, *mine, "--sharing", "prefix"],
         "ours, merging off, first token only": [ours, *mine, "--sharing", "prefix", "--first-token"],
     }
-    compare(
-        f"simulation-{folder.name}-{a.levels}-{dtype}",
-        sides,
-        rounds=a.rounds,
-        baselines=list(sides)[:3],
-        command=" ".join(["python -m benchmarks.simulation", *sys.argv[1:]]),
-    )
+    compare(f"simulation-{folder.name}-{a.levels}-{dtype}", sides, rounds=a.rounds, baselines=list(sides)[:3])
 
 
 if __name__ == "__main__":

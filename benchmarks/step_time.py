@@ -8,23 +8,20 @@ start, and losses are compared.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.checkouts import python_in
+from benchmarks.options import options_of
 from benchmarks.table import ROOT, save
 from socsci_jax.training.run import software_versions
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--before", type=Path, required=True, help="another checkout")
     options.add_argument("--rounds", type=int, default=3)
     a = options.parse_args()
@@ -42,11 +39,7 @@ def main() -> None:
     )
     found = {**seconds, "ratio": seconds["now"] / seconds["before"], "losses_apart": apart}
     print(json.dumps(found))
-    save(
-        "step-time",
-        {"versions": software_versions(), **found, "runs": runs},
-        command=" ".join(["python -m benchmarks.step_time", *sys.argv[1:]]),
-    )
+    save("step-time", {"versions": software_versions(), **found, "runs": runs})
 
 
 if __name__ == "__main__":

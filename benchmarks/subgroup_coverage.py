@@ -8,12 +8,11 @@ study's effects; a good model knows a third of the deviation, a useless one noth
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 import polars as pl
 
 from benchmarks.forecast_coverage import invented_effects
+from benchmarks.options import options_of
 from socsci_jax.forecasting.calibration import calibrate
 from socsci_jax.forecasting.intervals import expected_effects
 from socsci_jax.forecasting.judging import without_people
@@ -58,9 +57,7 @@ def coverage(rng: np.random.Generator, *, kind: str, share: float, studies: int 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_of(__doc__)
     parser.add_argument("--collections", type=int, default=40)
     a = parser.parse_args()
     for k, kind in enumerate(KINDS):

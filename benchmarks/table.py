@@ -15,15 +15,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import options_of
+
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """What every comparison can be told."""
-    options = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """What every comparison with the peers can be told."""
+    options = options_of(description)
     options.add_argument(
         "--peers", required=True, help="python of the peers' environment (see benchmarks/peers)"
     )
@@ -54,13 +54,7 @@ def _json_of(command: Sequence[object], environment: dict[str, str]) -> dict:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def _figure(run: dict, name: str) -> str:
-    return str(run.get(name, ""))
-
-
-def compare(
-    name: str, sides: dict[str, list], *, rounds: int, baselines: Sequence[str], command: str
-) -> None:
+def compare(name: str, sides: dict[str, list], *, rounds: int, baselines: Sequence[str]) -> None:
     """Runs every side `rounds` times in turn, so that a slow minute of the machine hits all, and shows the ratios.
 
     `sides`: label -> [function, *arguments]; `baselines` are labels that the others are divided by.
@@ -88,19 +82,19 @@ def compare(
             label,
             f"{rate[label]:.2f}",
             *(f"{rate[label] / rate[base]:.2f}" for base in baselines),
-            _figure(runs[0], "tokens_per_response"),
-            _figure(runs[0], "times_least"),
+            str(runs[0].get("tokens_per_response", "")),
+            str(runs[0].get("times_least", "")),
             str(max(r["peak_rss_mb"] for r in runs)),
         )
     Console(width=120).print(table)
-    save(name, {"runs": by_side}, command=command)
+    save(name, {"runs": by_side})
 
 
-def save(name: str, facts: dict, *, command: str) -> None:
-    """Keeps raw measurements with their command and machine."""
+def save(name: str, facts: dict) -> None:
+    """Keeps raw measurements with the command that is running and the machine."""
     RESULTS.mkdir(exist_ok=True)
     # Where things lie on this machine is nobody's business.
-    named = " ".join(Path(word).name if "/" in word else word for word in command.split())
+    named = " ".join(Path(word).name if "/" in word else word for word in sys.orig_argv)
     machine = f"{os.cpu_count()} CPU cores, {platform.machine()}"
     facts = {"command": named, "machine": machine, **facts}
     (RESULTS / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")

@@ -5,8 +5,6 @@ python -m benchmarks.training --peers PEERS/bin/python --source TESS_ARCHIVE [--
 
 from __future__ import annotations
 
-import sys
-
 from benchmarks.table import compare, ours, parser, peer
 from benchmarks.workload import workload
 
@@ -65,7 +63,6 @@ def main() -> None:
         sides,
         rounds=a.rounds,
         baselines=[label for label in ("TRL", "loop, logits_to_keep") if label in sides],
-        command=" ".join(["python -m benchmarks.training", *sys.argv[1:]]),
     )
 
 

@@ -18,7 +18,8 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.objectives import _of_steps
+from benchmarks.objectives import of_steps
+from benchmarks.options import options_of
 from benchmarks.table import save
 from data_pipelines.synthetic.designs import SyntheticConfig
 from data_pipelines.synthetic.studies import build
@@ -47,9 +48,7 @@ BATCH = {"rows": 4, "tokens_per_row": 4096, "branches_per_tree": 8}
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--studies", type=int, default=200)
     options.add_argument("--people", type=int, nargs=2, default=(40, 60), help="fewest and most in an arm")
     options.add_argument(
@@ -68,8 +67,7 @@ def main() -> None:
         for (name,), of in frame.filter(part=part).group_by("side", maintain_order=True):
             table.add_row(name, *(f"{of[key].mean():.3f}" for key in ("r", "spread", "rmse", "wasserstein")))
         Console(width=120).print(table)
-    command = " ".join(["python -m benchmarks.treatments", *sys.argv[1:]])
-    save(f"treatments-{a.studies}-{a.effects:g}", {"metrics": rows}, command=command)
+    save(f"treatments-{a.studies}-{a.effects:g}", {"metrics": rows})
 
 
 def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
@@ -99,7 +97,7 @@ def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
             planned = recipe.model_copy(update={"output": output.with_name(output.name + "-plan")})
             steps = batch_plan(recipe, prepare(planned).shards.lengths).steps(a.epochs)
         else:
-            recipe = _of_steps(recipe, steps)
+            recipe = of_steps(recipe, steps)
         train(recipe)
         predictions = output / "predictions.parquet"
         if not predictions.is_file():

@@ -28,15 +28,14 @@ from typing import Any
 from benchmarks.accelerator.catalog import MEASUREMENTS, Measurement
 from benchmarks.accelerator.child import environment, in_a_process, measured
 from benchmarks.accelerator.shown import file_of, show
+from benchmarks.options import options_of
 
 # A process starts, compiles, and builds its rows before it measures.
 LEAST_SECONDS = 60
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
     options.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
     options.add_argument("--out", type=Path, help="folder of the results; the same again to resume")
     options.add_argument("--only", nargs="*", help="names, or beginnings of names")
