@@ -78,7 +78,7 @@ def evaluate(
     parts = [part for part in with_order if part.cells]
     if not parts and not coding.parts:
         raise InputError(
-            f"not one answer of {store.path} has a prediction on a scale of levels; predict items and participants "
+            f"not one answer of {store.path} has a prediction on a scale of response options; predict items and participants "
             "of this store that have answers."
         )
     people = Demographics.of(store.participants)

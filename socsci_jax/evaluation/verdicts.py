@@ -134,7 +134,8 @@ def _distance_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
         enough = "enough answers" if least is None else f"enough answers ({least} are the least)"
         return [
             Sentence(
-                "warning", f"Nothing can be said about {name}: no item has {enough} on a scale of levels."
+                "warning",
+                f"Nothing can be said about {name}: no item has {enough} on a scale of response options.",
             )
         ]
 
@@ -201,7 +202,7 @@ def methods_paragraph(evaluation: Evaluation, part: str) -> str:
     return (
         f"Predictions were compared with {counts['answers']:,} human answers to {counted(counts['items'], 'item')} "
         f"({studies_of(evaluation, part)}; {part_name(part)}) with at least {counted(settings['minimum_n'], 'answer')} each. The primary "
-        "metric is the Wasserstein-1 distance between predicted and human distributions on levels rescaled by the scale's "
+        "metric is the Wasserstein-1 distance between predicted and human distributions on response options rescaled by the scale's "
         f"range (Vallender 1974), from {source}, averaged over items within studies and then over studies. "
         + ("Answers are weighted by people's survey weights. " if settings.get("weighted") else "")
         + "It is reported with a uniform guess, human answers pooled over conditions, "

@@ -131,7 +131,7 @@ METRICS = (
         citation="Vallender 1974, Theory of Probability and its Applications 18(4)",
         formula="Σ_l |F(l) − G(l)| · (x_{l+1} − x_l) over rescaled levels x",
         trap="A predictor that ignores the treatment altogether beats most models on it, and it has a noise floor: "
-        "truth against n of its own samples on seven levels gives .063 at n = 20, .030 at n = 100. Never pass "
+        "truth against n of its own samples on seven response options gives .063 at n = 20, .030 at n = 100. Never pass "
         "probabilities as samples, and never rescale each side by its own range.",
         example="Levels 1 to 5, predicted all 2, human all 4: distance 2 of a range of 4, so 0.5.",
         of=lambda pair: wasserstein(pair.predicted, pair.human, levels_l=pair.levels_l),
@@ -144,7 +144,7 @@ METRICS = (
         better="lower",
         citation="Gibbs and Su 2002, International Statistical Review 70(3)",
         formula="½ Σ_l |p_l − q_l|",
-        trap="Blind to how far apart two levels are: 1 for 5 is as wrong as 4 for 5.",
+        trap="Blind to how far apart two response options are: 1 for 5 is as wrong as 4 for 5.",
         example="Predicted (0.5, 0.5, 0), human (0, 0.5, 0.5): ½ (0.5 + 0 + 0.5) = 0.5.",
         of=lambda pair: total_variation(pair.predicted, pair.human),
     ),
@@ -156,7 +156,7 @@ METRICS = (
         better="higher",
         citation="Weitzman 1970, U.S. Census Bureau Technical Paper 22",
         formula="Σ_l min(p_l, q_l) over all levels of the stated scale: 1 − total variation",
-        trap="On the levels that people chose alone it would be higher: what is predicted elsewhere is lost.",
+        trap="On the response options that people chose alone it would be higher: what is predicted elsewhere is lost.",
         example="Predicted (0.5, 0.5, 0), human (0, 0.5, 0.5): 0.5.",
         of=lambda pair: np.minimum(pair.predicted, pair.human).sum(axis=-1),
     ),
@@ -193,7 +193,7 @@ METRICS = (
         better="lower",
         citation="Massey 1951, Journal of the American Statistical Association 46(253)",
         formula="max_l |F(l) − G(l)|",
-        trap="Looks at one level only: two very different misfits may share it.",
+        trap="Looks at one response option only: two very different misfits may share it.",
         example="Predicted (0.5, 0.5, 0), human (0, 0.5, 0.5): F = (.5, 1, 1), G = (0, .5, 1), so 0.5.",
         of=lambda pair: kolmogorov_smirnov(pair.predicted, pair.human),
     ),

@@ -39,7 +39,7 @@ EXCLUDED = {
     "answers_without_prediction": "answers without a prediction (including those of such items)",
     "answers_off_scale": "human answers off their item's scale",
     "items_where_all_answered_alike": "items to which everybody gave one answer: no distance on the observed range",
-    "items_without_training_marginal": "items with a number of levels that no training item has: uniform stands in",
+    "items_without_training_marginal": "items with a number of response options that no training item has: uniform stands in",
     "items_without_pooled_answers": "items without other human answers to pool",
     "draws_off_scale": "draws that are no allowed answer: excluded from distances",
 }
@@ -47,7 +47,7 @@ FILES = {
     "report.md": "this report in Markdown",
     "contrasts.csv": "a row for each contrast, with people's standard errors",
     "condition_means.csv": "a row for each condition mean, with people's standard errors",
-    "distributions.csv": "a row for each level of the items that enter averages: people's share and the model's (distributions.parquet: of every item)",
+    "distributions.csv": "a row for each response option of the items that enter averages: people's share and the model's (distributions.parquet: of every item)",
     "items.csv": "a row for each item: its distance, or why it is in no average",
     "evaluation.csv": "every metric of each part, with intervals, and of each study (evaluation.parquet: also of each item that enters averages)",
     "reliability.csv": "the bins of the reliability diagrams",

@@ -41,7 +41,7 @@ def condition_means(rows: list[dict[str, object]], *, name: str) -> Table:
     """The condition means of one study."""
     return Table(
         name=name,
-        title="Every condition mean: 0 is the lowest level of the scale, 1 the highest",
+        title="Every condition mean: 0 is the lowest point of the scale, 1 the highest",
         columns=[
             *(Column(title, is_number=False) for title in ("Outcome", "Condition", "Control", "Part")),
             *(Column(title) for title in ("n", "People", "Standard error", "Model")),
