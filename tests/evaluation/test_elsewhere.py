@@ -220,7 +220,7 @@ def test_probabilities_that_do_not_sum_to_one_are_rejected_and_not_renormalized(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "not a readable table"),
+        ("", "the file is empty"),
         ("participant_id,outcome,value\n", "no rows"),
         ("a,b\nx,y\n", "no column is a question"),
         ("outcome,value\nq1,3\n", "no column says who answered"),
