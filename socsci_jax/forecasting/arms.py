@@ -63,7 +63,7 @@ def predicted_arms(
         ["item_id", "group", "variant"], maintain_order=True
     ):
         item = items[str(item_id)]
-        if not item.scale.nominal and item.scale.kind == "levels":
+        if item.scale.has_order:
             key = (item.study_id, item.outcome, item.condition, str(of_group), str(of_variant))
             by_arm.setdefault((*key, str(item.scale.levels)), []).append((item, own))
     return pl.DataFrame([_arm(own) for own in by_arm.values()], schema=ARMS, orient="row")

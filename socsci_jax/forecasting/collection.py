@@ -19,7 +19,6 @@ from socsci_jax.forecasting.human import (
     ARM,
     MINIMUM_N,
     answers_of,
-    has_order,
     means_of_arms,
     with_human_effects,
 )
@@ -179,7 +178,7 @@ def asked_pairs(store: StudyStore, *, excluded: Names[str], people: int, seed: i
     rng = np.random.default_rng(seed)
     by_study: dict[str, list[Item]] = {}
     for item in store.item_by_id.values():
-        if has_order(item) and item.study_id not in excluded:
+        if item.scale.has_order and item.study_id not in excluded:
             by_study.setdefault(item.study_id, []).append(item)
     rows = []
     of_study = store.participants.group_by("study_id", maintain_order=True).agg("participant_id")

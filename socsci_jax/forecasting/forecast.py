@@ -153,7 +153,7 @@ def forecast(
 
 def outcomes_without_order(items: Sequence[Item]) -> list[str]:
     """Outcomes whose answers have no mean: names, and numbers without a list of them."""
-    return list(dict.fromkeys(i.outcome for i in items if i.scale.nominal or i.scale.kind != "levels"))
+    return list(dict.fromkeys(i.outcome for i in items if not i.scale.has_order))
 
 
 def _made_now() -> dict[str, object]:
@@ -218,7 +218,7 @@ def check_experiment(
     """Raises InputError where nothing could be forecast or told apart: before anything is predicted."""
     arms: dict[tuple[str, str], set[str]] = {}
     for item in items:
-        if item.scale.kind == "levels" and not item.scale.nominal:
+        if item.scale.has_order:
             arms.setdefault((item.study_id, item.outcome), set()).add(item.condition)
     if not arms:
         raise InputError("no outcome has ordered answers, so there are no effects to forecast.")

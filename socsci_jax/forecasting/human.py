@@ -10,7 +10,6 @@ import polars as pl
 from socsci_jax.forecasting.arms import positions
 from socsci_jax.forecasting.composites import Composite
 from socsci_jax.forecasting.table import CALIBRATION
-from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
 
 ARM = ("study", "outcome", "condition")
@@ -28,7 +27,7 @@ def answers_of(store: StudyStore, responses: pl.DataFrame | None = None) -> pl.D
     levels = [
         (item.item_id, item.study_id, item.outcome, item.condition, level, at)
         for item in store.item_by_id.values()
-        if has_order(item)
+        if item.scale.has_order
         for level, at in zip(item.scale.levels, positions(np.asarray(item.scale.levels, float)).tolist())
     ]
     schema = {
@@ -48,10 +47,6 @@ def answers_of(store: StudyStore, responses: pl.DataFrame | None = None) -> pl.D
         .with_columns(pl.coalesce("weight", "of_person", pl.lit(1.0)).alias("weight"))
         .select(*ARM, "item_id", "participant_id", "at", "weight")
     )
-
-
-def has_order(item: Item) -> bool:
-    return item.scale.kind == "levels" and not item.scale.nominal
 
 
 def with_composite_answers(answers: pl.DataFrame, composites: Iterable[Composite]) -> pl.DataFrame:

@@ -10,7 +10,6 @@ import polars as pl
 
 from socsci_jax.forecasting.composites import Composite
 from socsci_jax.forecasting.effects import reference_of
-from socsci_jax.forecasting.human import has_order
 from socsci_jax.forecasting.model_checks import study_checks
 from socsci_jax.forecasting.partial_answers import EverybodysMeans, everybodys_means
 from socsci_jax.forecasting.table import CHECKS, KEY, MULTIVERSE, VARIANTS
@@ -137,7 +136,7 @@ def specification_curve(
 
 def _positions(frame: pl.DataFrame, study: StudyVariants) -> pl.DataFrame:
     """Mean answers in percentage points of the scale's range: item_id, participant_id, variant, position."""
-    by_id = {item.item_id: item for item in study.items if has_order(item)}
+    by_id = {item.item_id: item for item in study.items if item.scale.has_order}
     positions = []
     for (item_id,), own in frame.filter(pl.col("item_id").is_in(by_id)).group_by(
         ["item_id"], maintain_order=True
@@ -158,7 +157,11 @@ def _personal_effects(
 ) -> pl.DataFrame:
     """The effect of each arm on each persona under each variant: KEY, item_id, participant_id, variant, effect."""
     arms = pl.DataFrame(
-        [(i.item_id, i.study_id, i.outcome, i.condition, i.is_control) for i in study.items if has_order(i)],
+        [
+            (i.item_id, i.study_id, i.outcome, i.condition, i.is_control)
+            for i in study.items
+            if i.scale.has_order
+        ],
         schema=["item_id", "study", "outcome", "condition", "is_control"],
         orient="row",
     )

@@ -43,7 +43,7 @@ def opposite_labels(asked: Iterable[tuple[str, str, Scale]]) -> pl.DataFrame:
 
 
 def _ends(scale: Scale) -> tuple[str, str] | None:
-    if scale.kind != "levels" or scale.nominal or not scale.labels:
+    if not scale.has_order or not scale.labels:
         return None
     low, high = (scale.labels[at].strip() for at in (0, -1))
     return (low, high) if low and high and low.casefold() != high.casefold() else None

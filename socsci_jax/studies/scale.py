@@ -64,6 +64,11 @@ class Scale:
         for name in ("levels", "alternatives", "missing"):
             object.__setattr__(self, name, tuple(map(exact_number, getattr(self, name))))
 
+    @property
+    def has_order(self) -> bool:
+        """Whether answers have a place between lowest and highest, and so a mean, a distance and effects."""
+        return self.kind == "levels" and not self.nominal
+
     @classmethod
     def of_levels(
         cls,
