@@ -169,6 +169,8 @@ def score_command(
         scored = score(read_lock(locked), sj.open_store(data) if data.is_dir() else read_table(data))
         write_score(scored, out, replace=replace)
     print_table("Forecast against people", scored.measures.with_columns(_rounded()))
+    for text in scored.directions[:MOST_SENTENCES]:
+        say(text)
     for reason, number in scored.excluded.items():
         say(f"{counted(number, 'answer')} excluded: {reason}.")
     if scored.unscored:

@@ -21,6 +21,8 @@ from socsci_jax.forecasting.human_tables import arms_of_table
 from socsci_jax.forecasting.judging import against_people, coverage_curve, judgment
 from socsci_jax.forecasting.lock import Lock
 from socsci_jax.forecasting.report import score_page
+from socsci_jax.forecasting.report.material import highest_answer
+from socsci_jax.forecasting.report.words import toward
 from socsci_jax.forecasting.table import PREDICTED
 from socsci_jax.foreign_text import write_csv
 from socsci_jax.storage import new_folder
@@ -45,6 +47,7 @@ class Score:
     locked: str  # when
     excluded: Mapping[str, int]  # answers that are not used, by why
     unscored: int  # effects of the forecast of which people's answers tell nothing
+    directions: Sequence[str]  # what a positive effect means, in words of the outcomes' scales
 
     def value(self, measure: str) -> float:
         """One measure; raises KeyError for an unknown one."""
@@ -103,6 +106,10 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
         str(locked.facts["locked"]),
         excluded,
         effects.height - answered.height,
+        toward(
+            (row["outcome"], highest_answer(locked.forecast.items, row))
+            for row in judged.unique(["study", "outcome"], maintain_order=True).iter_rows(named=True)
+        ),
     )
 
 

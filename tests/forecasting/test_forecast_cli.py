@@ -200,6 +200,9 @@ def test_from_an_experiment_to_a_score(shell, world):
     scored = shell("score", "locked", "answers.csv", "-o", "score")
     assert scored.exit_code == 0, scored.output
     assert "rmse_forecast" in scored.output
+    assert said[1] in scored.output and said[1] in html.unescape(
+        (folder / "score" / "report.html").read_text()
+    )
     assert {path.name for path in (folder / "score").iterdir()} == {
         "report.html", "effects.csv", "measures.csv", "coverage.csv", "coverage.png",
     }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import polars as pl
@@ -64,14 +64,7 @@ class Material:
         return first["condition"], first["p_highest"]
 
     def highest_answer(self, row: Mapping[str, Any]) -> str:
-        """The answer toward which a positive effect on the row's outcome goes, such as "completely (7)"."""
-        for item in self.items:
-            if (item["study_id"], item["outcome"]) == (row["study"], row["outcome"]):
-                scale = item["scale"]
-                value = format_value(scale["levels"][-1])
-                label = (scale["labels"] or ("",))[-1]
-                return f"{label} ({value})" if label and label != value else value
-        return "higher values of its parts"  # a composite has no item of its own
+        return highest_answer(self.items, row)
 
     def outcome_name(self, row: Mapping[str, Any]) -> str:
         """The outcome, after its study where the experiment has several."""
@@ -83,3 +76,14 @@ class Material:
             (self.outcome_name(own.row(0, named=True)), own)
             for own in table.partition_by("study", "outcome", maintain_order=True)
         ]
+
+
+def highest_answer(items: Iterable[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
+    """The answer toward which a positive effect on the row's study and outcome goes, such as "completely (7)"."""
+    for item in items:
+        if (item["study_id"], item["outcome"]) == (row["study"], row["outcome"]):
+            scale = item["scale"]
+            value = format_value(scale["levels"][-1])
+            label = (scale["labels"] or ("",))[-1]
+            return f"{label} ({value})" if label and label != value else value
+    return "higher values of its parts"  # a composite has no item of its own

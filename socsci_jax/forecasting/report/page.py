@@ -9,7 +9,7 @@ from socsci_jax.forecasting.report import pictures, tables, variants, words
 from socsci_jax.forecasting.report.material import Material
 from socsci_jax.pages import page
 
-MOST_PASTED, MOST_DIRECTIONS = 20, 3
+MOST_PASTED = 20
 
 FILES = {
     "effects.csv": "each effect: predicted, expected, intervals, or why there is no forecast (also as Parquet)",
@@ -44,7 +44,7 @@ def values(m: Material) -> dict[str, Any]:
         "model": _model(metadata),
         "made": metadata.get("made"),
         "lead": words.lead(m),
-        "directions": words.directions(m)[:MOST_DIRECTIONS],
+        "directions": words.directions(m)[: words.MOST_DIRECTIONS],
         "silent": m.told.is_empty(),
         "findings": words.findings(m),
         "outcomes": None if m.told.is_empty() else tables.outcomes(m),

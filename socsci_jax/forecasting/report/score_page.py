@@ -14,7 +14,7 @@ from socsci_jax.forecasting.report.pictures import (
     against_people,
     expected_interval,
 )
-from socsci_jax.forecasting.report.words import percent, plain
+from socsci_jax.forecasting.report.words import MOST_DIRECTIONS, percent, plain
 from socsci_jax.pages import intervals, page
 from socsci_jax.pages.axes import Series, shortened
 from socsci_jax.pages.drawing import Drawing
@@ -54,6 +54,7 @@ def render(score: Score) -> str:
         hash=score.lock_hash,
         locked=score.locked,
         lead=_lead(score, told),
+        directions=score.directions[:MOST_DIRECTIONS],
         findings=_findings(score, told),
         measures=_measures(score.measures),
         calibration=None if told.is_empty() else _curve(score.coverage, told.height),

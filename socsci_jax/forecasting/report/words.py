@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from socsci_jax.evaluation.report.provenance import mapping
@@ -12,6 +14,8 @@ from socsci_jax.wording import counted
 UNIT = "percentage points of the scale's range"
 USELESS = 0.1
 MOST_LISTED = 5
+# On pages; each is of outcomes whose scales end alike.
+MOST_DIRECTIONS = 3
 
 NEVER = (
     "An interval holds for studies like those that the calibration learned from. Studies of another country, topic or kind "
@@ -89,9 +93,16 @@ def _strongest(m: Material, outcome: str, own: pl.DataFrame) -> str:
 
 def directions(m: Material) -> list[str]:
     """What a positive effect means, in words of the outcomes' scales; outcomes that end alike share a sentence."""
+    return toward(
+        (outcome, m.highest_answer(own.row(0, named=True))) for outcome, own in m.by_outcome(m.told)
+    )
+
+
+def toward(answers: Iterable[tuple[str, str]]) -> list[str]:
+    """Sentences about outcomes and the answer toward which a positive effect on each goes."""
     ends: dict[str, list[str]] = {}
-    for outcome, own in m.by_outcome(m.told):
-        ends.setdefault(m.highest_answer(own.row(0, named=True)), []).append(outcome)
+    for outcome, answer in answers:
+        ends.setdefault(answer, []).append(outcome)
     return [
         f"A positive effect on {_listed(outcomes)} is one toward {end}." for end, outcomes in ends.items()
     ]
