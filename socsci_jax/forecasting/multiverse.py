@@ -69,7 +69,7 @@ def multiverse(
     """What the variants of some studies say of their effects; negative controls are not among its checks.
 
     Args:
-      found: each study with what was predicted of it.
+      varied: each study with what was predicted of it.
       personas: whom they are about, with `weights`.
       composites: means of outcomes that are effects of their own.
       seed: of the tests among the checks.
@@ -214,22 +214,16 @@ def _curve(
     *,
     base: Variant,
 ) -> list[tuple[object, ...]]:
-    return [
-        (
-            *(
-                *key,
-                rank,
-                variants[i].name,
-                variants[i].order,
-                variants[i].wording,
-                variants[i].persona_format,
-            ),
-            *(variants[i] == base, float(means.values[i]), float(means.se[i])),
-            *(float(means.values[i] - means.half[i]), float(means.values[i] + means.half[i])),
-            int(personas[i]),
-        )
-        for rank, i in enumerate(np.argsort(means.values, kind="stable").tolist(), start=1)
-    ]
+    rows = []
+    for rank, i in enumerate(np.argsort(means.values, kind="stable").tolist(), start=1):
+        variant, value, half = variants[i], float(means.values[i]), float(means.half[i])
+        known = (value, float(means.se[i]), value - half, value + half)
+        rows.append((*key, rank, *_choices(variant), variant == base, *known, int(personas[i])))
+    return rows
+
+
+def _choices(variant: Variant) -> tuple[str, ...]:
+    return variant.name, *(getattr(variant, choice) for choice in CHOICES)
 
 
 def _summarized(means: EverybodysMeans, variants: list[Variant], *, base: Variant) -> tuple[object, ...]:

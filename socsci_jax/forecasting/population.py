@@ -82,9 +82,9 @@ def population(
     Raises InputError for margins that no weights of these personas can reach.
     """
     if isinstance(personas, StudyStore):
-        table, given, source = _of_store(personas), None, f"participants of {personas.path.name}"
-        given = table["weight"].to_numpy()
-        table = table.drop("weight")
+        people = _of_store(personas)
+        table, given = people.drop("weight"), people["weight"].to_numpy()
+        source = f"participants of {personas.path.name}"
     else:
         frame = personas if isinstance(personas, pl.DataFrame) else pl.DataFrame(list(personas))
         if frame.is_empty():

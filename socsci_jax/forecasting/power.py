@@ -78,12 +78,12 @@ def power_table(
     power averaged over what the effect may be (`draws` [D, N] of `effects`, in its order), null without draws.  Only
     effects that are forecast have rows.
     """
-    spread = _spread(arms)
+    spread = spread_of(arms)
     rows = []
     for k, row in enumerate(effects.iter_rows(named=True)):
         if row["expected"] is None:
             continue
-        sds = _sds(row, spread)
+        sds = standard_deviations(row, spread)
         lower = nearest_to_zero(row["lo_50"], row["hi_50"])
         se_n = standard_error(*sds, np.array(sizes), pilot=pilot)
         assurance = [None] * len(sizes) if draws is None else power(draws[:, k, None], se_n).mean(axis=0)
@@ -95,13 +95,16 @@ def power_table(
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _spread(arms: pl.DataFrame) -> dict[tuple[str, str, str], float]:
+def spread_of(arms: pl.DataFrame) -> dict[tuple[str, str, str], float]:
+    """Standard deviation of answers by study, outcome and condition."""
     rows = arms.select("study", "outcome", "condition", "sd").iter_rows()
     return {(study, outcome, condition): sd for study, outcome, condition, sd in rows}
 
 
-def _sds(effect: Mapping[str, Any], spread: Mapping[tuple[str, str, str], float]) -> tuple[float, float]:
-    """Standard deviations in the arm and in its reference."""
+def standard_deviations(
+    effect: Mapping[str, Any], spread: Mapping[tuple[str, str, str], float]
+) -> tuple[float, float]:
+    """Of answers in the arm of an effect and in its reference."""
     arm, reference = (
         spread[effect["study"], effect["outcome"], effect[name]] for name in ("condition", "reference")
     )
@@ -133,8 +136,8 @@ def sentence(effect: Mapping[str, Any], sd_arm: float, sd_reference: float, n: i
 
 def sentences(effects: pl.DataFrame, arms: pl.DataFrame, n: int) -> list[str]:
     """`sentence` for every effect that is forecast, with n people per arm."""
-    spread = _spread(arms)
+    spread = spread_of(arms)
     return [
-        sentence(row, *_sds(row, spread), n)
+        sentence(row, *standard_deviations(row, spread), n)
         for row in effects.filter(pl.col("expected").is_not_null()).iter_rows(named=True)
     ]

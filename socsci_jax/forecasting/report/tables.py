@@ -9,7 +9,12 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.forecasting.calibration import WORDS, span, values
-from socsci_jax.forecasting.power import nearest_to_zero, people_needed
+from socsci_jax.forecasting.power import (
+    nearest_to_zero,
+    people_needed,
+    spread_of,
+    standard_deviations,
+)
 from socsci_jax.forecasting.report.material import Material
 from socsci_jax.forecasting.report.words import percent
 from socsci_jax.pages.plots import number
@@ -152,15 +157,10 @@ def groups(m: Material) -> Table | None:
 
 def people(m: Material) -> Table:
     """How many people per arm find each effect."""
-    spread = {
-        (study, outcome, condition): sd
-        for study, outcome, condition, sd in m.tables["arms"]
-        .select("study", "outcome", "condition", "sd")
-        .iter_rows()
-    }
+    spread = spread_of(m.tables["arms"])
     rows = []
     for row in m.told.head(MOST_ROWS).iter_rows(named=True):
-        sds = [spread[row["study"], row["outcome"], row[arm]] for arm in ("condition", "reference")]
+        sds = standard_deviations(row, spread)
         lower = nearest_to_zero(row["lo_50"], row["hi_50"])
         needed = [people_needed(effect, *sds) for effect in (row["expected"], lower)]
         rows.append(
