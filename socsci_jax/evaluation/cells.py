@@ -19,10 +19,11 @@ from socsci_jax.studies.schema import Item
 class Cell:
     """The answers to one item that have a prediction, who gave them, and these predictions.
 
-    Answers and draws are level indices.  `weights_n` are the people's survey weights, None where there are none; with `are_shares` what whole groups of people
-    answered.  `probs_nl` is None unless every answer has exact probabilities; `draws_nl` is None where there are no draws, else the shares of the valid draws made for each answer's
-    person (rows of NaN where none was valid).  `sampled` holds one draw per participant, valid ones only; draws
-    that were made for nobody in particular are all in it.
+    Answers and draws are level indices.  `weights_n` are the people's survey weights, None where there are none; with
+    `are_shares` what whole groups of people answered.  `probs_nl` is None unless every answer has exact probabilities;
+    `draws_nl` is None where there are no draws, else the shares of the valid draws made for each answer's person (rows of
+    NaN where none was valid).  `sampled` holds one draw per participant, valid ones only; draws that were made for nobody
+    in particular are all in it.
     """
 
     item_id: str

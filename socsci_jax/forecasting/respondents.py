@@ -29,9 +29,9 @@ from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.wording import counted
 
-# Give, for each chain, the joint distribution of its answers; and one respondent's answers, by the key of its random numbers.
 logger = logging.getLogger(__name__)
 
+# Give, for each chain, the joint distribution of its answers; and one respondent's answers, by the key of its random numbers.
 Joints = Callable[[Sequence[Chain]], list[Joint]]
 Draw = Callable[[Sequence[Chain], Sequence[str]], list[tuple[Number, ...]]]
 # Condition -> its outcomes, in the order in which they are asked.

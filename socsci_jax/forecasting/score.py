@@ -12,6 +12,7 @@ import polars as pl
 from socsci_jax.errors import InputError
 from socsci_jax.forecasting.composites import Composite
 from socsci_jax.forecasting.human import (
+    MINIMUM_N,
     answers_of,
     means_of_arms,
     with_composite_answers,
@@ -85,7 +86,6 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
     Raises InputError where the data have none of the forecast's arms, or too few answers in all of them.
     """
     arms = locked.forecast.table("arms")
-    excluded: Mapping[str, int] = {}
     if isinstance(data, StudyStore):
         human, excluded = arms_of_store(data, arms, locked.forecast.composites)
     else:
@@ -94,7 +94,7 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
     answered = with_human_effects(effects, human).drop_nulls(["human", "human_se"])
     if answered.is_empty():
         raise InputError(
-            "the data have no effect of the forecast: conditions and outcomes have other names, or fewer than 20 answers."
+            f"the data have no effect of the forecast: conditions and outcomes have other names, or fewer than {MINIMUM_N} answers."
         )
     calibration = locked.forecast.calibration
     judged = against_people(calibration, answered)

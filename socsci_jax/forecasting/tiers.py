@@ -25,9 +25,9 @@ LEVEL = 0.9
 def tiers(saved: SavedForecast, *, seed: int = 0) -> dict[str, pl.DataFrame]:
     """T1, T2 and T3 by name.
 
-    Outcomes that are reported through a composite are in T1 alone.  Every cell has a value there, as the benchmark wants: where the forecast abstains, it is what calibration says of the
-    nearest that it knows, and the lock names the cell.  Raises InputError where outcomes are compared with different
-    references.
+    Outcomes that are reported through a composite are in T1 alone.  Every cell has a value, as the benchmark wants: where
+    the forecast abstains, it is what calibration says of the nearest that it knows, and the lock names the cell.  Raises
+    InputError where outcomes are compared with different references.
     """
     arms = saved.table("arms").with_columns(
         position=pl.int_range(pl.len()), unit=(pl.col("hi") - pl.col("lo")) / 100
