@@ -32,6 +32,12 @@ def listed(words: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def first_listed(words: Sequence[str], most: int = 5) -> str:
+    """The first words, and how many more there are: "a, b and 3 more"."""
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return f"{', '.join(words[:most])}{more}"
+
+
 def kind_of(value: object) -> str:
     """A value of JSON or YAML as a sentence shows it: short, however large it is."""
     match value:

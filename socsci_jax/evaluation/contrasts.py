@@ -52,3 +52,9 @@ def centered(values_c: np.ndarray, group_c: np.ndarray) -> np.ndarray:
     member = np.zeros((group_c.size, size.size))
     member[np.arange(group_c.size), group_c] = 1
     return values_c - ((values_c @ member) / size)[..., group_c]
+
+
+def centered_se2(se2_c: np.ndarray, group_c: np.ndarray) -> np.ndarray:
+    """Squared standard errors [C] of means less the mean of their group's k means."""
+    k = np.bincount(group_c)[group_c]
+    return se2_c * (1 - 2 / k) + np.bincount(group_c, weights=se2_c)[group_c] / k**2

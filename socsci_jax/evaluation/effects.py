@@ -10,7 +10,7 @@ import polars as pl
 
 from socsci_jax.evaluation import intervals
 from socsci_jax.evaluation.condition_means import ConditionMeans
-from socsci_jax.evaluation.contrasts import Contrasts, centered, contrast_pairs
+from socsci_jax.evaluation.contrasts import Contrasts, centered, centered_se2, contrast_pairs
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.items import ItemPredictions
 from socsci_jax.evaluation.metric import EffectMetric
@@ -96,9 +96,7 @@ def sensitivity_rows(part: Part, means: ConditionMeans) -> list[dict[str, object
         return []
     group = means.column("group")
     human, model = (centered(means.column(name), group) for name in ("human", "model"))
-    v, size = means.column("se2"), np.bincount(group)
-    # Error of a mean less the mean of its outcome's k means.
-    se2 = v * (1 - 2 / size[group]) + (np.bincount(group, weights=v) / size**2)[group]
+    se2 = centered_se2(means.column("se2"), group)
     directed = np.zeros(group.size, dtype=bool)
     by_person = [None if m is None else centered(m, group) for m in (means.human_bm, means.model_bm)]
     by_predictor = {

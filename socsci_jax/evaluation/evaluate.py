@@ -18,9 +18,7 @@ from socsci_jax import __version__
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation import classification
 from socsci_jax.evaluation.answer_codes import scales_of
-from socsci_jax.evaluation.averaging import (
-    alternatives_rows,
-)
+from socsci_jax.evaluation.averaging import alternatives_rows
 from socsci_jax.evaluation.background import background
 from socsci_jax.evaluation.baselines import Baselines
 from socsci_jax.evaluation.cells import PredictionIndex

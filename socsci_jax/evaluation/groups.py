@@ -8,11 +8,13 @@ import numpy as np
 
 from socsci_jax.evaluation.averaging import averaged, mean_rows
 from socsci_jax.evaluation.cells import Cell
+from socsci_jax.evaluation.contrasts import centered, centered_se2
 from socsci_jax.evaluation.demographics import Attribute, Demographics
 from socsci_jax.evaluation.effects import Effects, replicates
+from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.item_values import Key
 from socsci_jax.evaluation.metric import EffectMetric, Pair
-from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.metrics import BY_NAME, distribution_metric
 from socsci_jax.evaluation.metrics.distributions import positions
 from socsci_jax.evaluation.metrics.groups import LEAST_ANSWERS, METRICS, disparity
 from socsci_jax.evaluation.metrics.individuals import draw_accuracy
@@ -111,7 +113,7 @@ def _of_cell(
     pair = Pair(predicted=model, human=human, levels_l=cell.levels_l, n=kept.size)
     half = rng.random((HALVES, kept.size)) < 0.5
     for name in ("wasserstein", "mean_error"):
-        metric = BY_NAME[name].of  # type: ignore[attr-defined]
+        metric = distribution_metric(name).of
         filled.by_key[name, MODEL][c] = np.where(enough, metric(pair), np.nan)
         between = []
         for chosen in half:
@@ -177,14 +179,23 @@ def _level_rows(
         parity = BY_NAME[f"parity_{name}"]
         estimate = part.resampling.estimate(parity, apart, clusters=clusters)
         n = int(values.n[:, known].sum())
-        rows.append(
-            row(parity.name, estimate, part=part.name, n=n, group=attribute.name, **_place(key))  # type: ignore[arg-type]
-        )
+        rows.append(_row(part, attribute, parity.name, estimate, predictor=predictor, n=n))
     return rows
 
 
-def _place(key: Key) -> dict[str, str | None]:
-    return {name: value for name, value in key._asdict().items() if name != "metric"}
+def _row(
+    part: Part, attribute: Attribute, metric: str, estimate: Estimate, *, predictor: str, n: int
+) -> dict[str, object]:
+    return row(
+        metric,
+        estimate,
+        part=part.name,
+        predictor=predictor,
+        n=n,
+        normalization=SCALE,
+        source=part.source,
+        group=attribute.name,
+    )
 
 
 def _gap_rows(
@@ -196,19 +207,10 @@ def _gap_rows(
     cell, group = np.nonzero(usable)
     if not cell.size:
         return []
-    size = np.bincount(cell, minlength=len(part.cells))
-
-    def centered(of: np.ndarray) -> np.ndarray:
-        kept = of[cell, group]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return kept - (np.bincount(cell, weights=kept, minlength=size.size) / size)[cell]
-
-    v = values.se2[cell, group]
-    se2 = v * (1 - 2 / size[cell]) + np.bincount(cell, weights=v, minlength=size.size)[cell] / size[cell] ** 2
     gaps = Effects(
-        h=centered(values.human),
-        l=centered(values.model),
-        se2=se2,
+        h=centered(values.human[cell, group], cell),
+        l=centered(values.model[cell, group], cell),
+        se2=centered_se2(values.se2[cell, group], cell),
         undirected=np.zeros(cell.size, dtype=bool),
     )
     cluster = part.cluster_c[cell]
@@ -217,8 +219,5 @@ def _gap_rows(
         if isinstance(metric, EffectMetric):
             by_resample = replicates(part, metric, gaps, cluster)
             estimate = part.resampling.estimate(metric, by_resample, clusters=len(np.unique(cluster)))
-            key = Key(metric.name, SCALE, part.source, MODEL)
-            rows.append(
-                row(metric.name, estimate, part=part.name, n=cell.size, group=attribute.name, **_place(key))  # type: ignore[arg-type]
-            )
+            rows.append(_row(part, attribute, metric.name, estimate, predictor=MODEL, n=cell.size))
     return rows

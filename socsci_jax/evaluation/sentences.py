@@ -94,11 +94,18 @@ def bracket(value: Estimate, *, digits: int = 3) -> str:
     return f" [{number(value.lo, digits=digits)}, {number(value.hi, digits=digits)}]"
 
 
+def two_lines(value: Estimate | None) -> str:
+    """The value, and below it its interval, for a terminal: eleven columns wide."""
+    if value is None or value.value is None:
+        return "–"
+    interval = "" if value.lo is None else f"{number(value.lo)}–{number(value.hi)}"
+    return f"{number(value.value)}\n{interval}"
+
+
 def difference(evaluation: Evaluation, part: str, predictor: str) -> MetricValue | None:
     """The paired difference in W, model minus predictor, in the headline's normalization and source."""
     return evaluation.metric("wasserstein", part=part, reference=predictor)
 
 
 def studies_of(evaluation: Evaluation, part: str) -> str:
-    n = evaluation.counts[part]["studies"]
-    return f"{n} {'study' if n == 1 else 'studies'}"
+    return counted(evaluation.counts[part]["studies"], "study")

@@ -9,12 +9,7 @@ from socsci_jax.evaluation.item_values import Key
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.metrics.summaries import simbench_scores
 from socsci_jax.evaluation.parts import Part
-from socsci_jax.evaluation.table import (
-    EXACT,
-    SAMPLED,
-    UNIFORM,
-    row,
-)
+from socsci_jax.evaluation.table import EXACT, SAMPLED, UNIFORM, row
 
 
 def simbench_rows(part: Part, part_values: PartValues) -> list[dict[str, object]]:

@@ -28,6 +28,7 @@ from socsci_jax.models.placing import Bounds, place
 from socsci_jax.models.sharding import param_shardings
 from socsci_jax.models.tensor_files import DTYPES, FileTensor, tensors_of_file
 from socsci_jax.reading import read_json_object
+from socsci_jax.wording import first_listed
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -220,12 +221,12 @@ def _check(
     missing = [name for name in wanted if name not in located]
     # Tensors of a file that could not be opened are not missing: the file has been named.
     if missing and not damaged:
-        problems.append(f"missing tensors: {_some(missing)}")
+        problems.append(f"missing tensors: {first_listed(missing)}")
     extra = [
         name for name in located if name not in wanted and not _is_second_embedding(config, name, located)
     ]
     if extra:
-        problems.append(f"unexpected tensors: {_some(extra)}")
+        problems.append(f"unexpected tensors: {first_listed(extra)}")
     wrong, odd = [], []
     for name, tensor in wanted.items():
         if name not in located:
@@ -238,9 +239,9 @@ def _check(
         elif one_dtype and tensor.names[0] in located and located[tensor.names[0]].dtype != dtype:
             odd.append(f"{name} is {dtype}, unlike layer 0 (give param_dtype)")
     if wrong:
-        problems.append(f"wrong shapes: {_some(wrong)}")
+        problems.append(f"wrong shapes: {first_listed(wrong)}")
     if odd:
-        problems.append(f"wrong dtypes: {_some(odd)}")
+        problems.append(f"wrong dtypes: {first_listed(odd)}")
 
 
 def _is_second_embedding(config: DecoderConfig, name: str, located: dict[str, FileTensor]) -> bool:
@@ -254,10 +255,6 @@ def _is_second_embedding(config: DecoderConfig, name: str, located: dict[str, Fi
         return False
     blocks = zip(first.blocks(), second.blocks(), strict=True)
     return all(a.tobytes() == b.tobytes() for (_, a), (_, b) in blocks)
-
-
-def _some(items: list[str]) -> str:
-    return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
 
 
 def _read_part(tensor: StoredTensor, files: list[FileTensor], dtype: np.dtype, bounds: Bounds) -> np.ndarray:

@@ -8,6 +8,7 @@ import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere.people import TablePeople
+from socsci_jax.wording import first_listed
 
 # So many people are not predicted without one error by chance.
 ENOUGH = 20
@@ -38,22 +39,19 @@ def without_carried(frame: pl.DataFrame, people: TablePeople) -> tuple[pl.DataFr
     carried = [name for name in equal if _KNOWN_OF_PEOPLE.fullmatch(name)]
     notes = []
     if carried:
+        names = first_listed(list(map(repr, carried)))
         notes.append(
-            f"Not judged, as both tables hold the same of everybody: {_named(carried)}. Declare a scale to have it judged."
+            f"Not judged, as both tables hold the same of everybody: {names}. Declare a scale to have it judged."
         )
         ids = people.item_ids.filter(pl.col("outcome").is_in(carried))["item_id"]
         frame = frame.filter(~pl.col("item_id").is_in(ids.to_list()))
         if frame.is_empty():
             raise InputError(
-                f"{people.path}: nothing is left to judge: the tables share only what is known of people ({_named(carried)}); "
+                f"{people.path}: nothing is left to judge: the tables share only what is known of people ({names}); "
                 "declare the scales of those that are questions."
             )
     if rest := [name for name in equal if name not in carried]:
         notes.append(
-            f"Everybody is predicted without an error in {_named(rest)}: if this is no answer, take it out of the tables."
+            f"Everybody is predicted without an error in {first_listed(list(map(repr, rest)))}: if this is no answer, take it out of the tables."
         )
     return frame, notes
-
-
-def _named(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -80,8 +80,8 @@ def as_long(
     # Names that no table has, so that any column may be a question.
     base = frame.with_row_index("__row", offset=1).with_columns(
         __participant_id=whole_ids(person),
-        __study=whole_ids(study).fill_null("study") if study else pl.lit("study"),
-        __condition=whole_ids(condition).fill_null(NO_CONDITION) if condition else pl.lit(NO_CONDITION),
+        __study=named_or(study, "study"),
+        __condition=named_or(condition, NO_CONDITION),
     )
     if is_long(frame):
         questions = [name for names in (OUTCOME, VALUE) if (name := find(frame, names))]
@@ -119,6 +119,11 @@ def as_long(
         rejected=bad,
         notes=tuple(notes),
     )
+
+
+def named_or(column: str | None, name: str) -> pl.Expr:
+    """A column of identifiers, with `name` where a cell is empty or there is no such column."""
+    return whole_ids(column).fill_null(name) if column else pl.lit(name)
 
 
 def _check_has_answers(frame: pl.DataFrame, table: str) -> None:

@@ -93,7 +93,7 @@ def evaluate_means(
         rows += _interval_rows(part, means, given) if given["lo"].count() else []
         rows += spread_rows(part, items, given) if given["sd"].count() else []
     notes = (
-        *(() if are_effects else _off_scale(given, people)),
+        *(() if are_effects else _off_scale(given)),
         *_unused_spread(frame, judged="sd_ratio" in {str(one["metric"]) for one in rows}),
         "Means were predicted, no distributions: distances and single people cannot be judged.",
     )
@@ -134,7 +134,7 @@ def _evaluation(
 
 
 def given_means(frame: pl.DataFrame, people: TablePeople, path: Path) -> tuple[pl.DataFrame, Rejected]:
-    """study, condition, outcome, value, lo, hi in units of the scale's range; what is not a number is rejected."""
+    """study, condition, outcome, value, lo, hi in units of the scale, and the scale's ends; what is not a number is rejected."""
     study, condition, outcome = (find(frame, names) for names in (STUDY, CONDITION, OUTCOME))
     value, lower, upper = (find(frame, names) for names in (MEAN, LOWER, UPPER))
     if condition is None or outcome is None or value is None:
@@ -168,24 +168,27 @@ def given_means(frame: pl.DataFrame, people: TablePeople, path: Path) -> tuple[p
     missing = rows.join(people.item_ids, on=list(PLACE), how="anti", maintain_order="left")
     reason = "people have no answers to this question"
     bad = bad + rejected(str(path), missing, reason=reason, value="outcome")
-    return rows.join(people.item_ids, on=list(PLACE), how="semi", maintain_order="left"), bad
+    return rows.join(_ends_of_scales(people), on=list(PLACE), maintain_order="left"), bad
 
 
-def _off_scale(given: pl.DataFrame, people: TablePeople) -> tuple[str, ...]:
-    """A sentence if predicted means lie outside their scale, as means of shares or of another coding do."""
+def _ends_of_scales(people: TablePeople) -> pl.DataFrame:
+    """study, condition, outcome, and the least and the greatest answer."""
     ends = [
         (
             item.study_id,
             item.condition,
             item.outcome,
-            float(min(item.scale.levels)),
-            float(max(item.scale.levels)),
+            float(item.scale.levels[0]),
+            float(item.scale.levels[-1]),
         )
         for item in people.item_by_id.values()
     ]
-    scales = pl.DataFrame(ends, schema=[*PLACE, "least", "most"], orient="row")
-    joined = given.join(scales, on=list(PLACE), how="inner", maintain_order="left")
-    off = joined.filter((pl.col("value") < pl.col("least")) | (pl.col("value") > pl.col("most")))
+    return pl.DataFrame(ends, schema=[*PLACE, "least", "most"], orient="row")
+
+
+def _off_scale(given: pl.DataFrame) -> tuple[str, ...]:
+    """A sentence if predicted means lie outside their scale, as means of shares or of another coding do."""
+    off = given.filter((pl.col("value") < pl.col("least")) | (pl.col("value") > pl.col("most")))
     if off.is_empty():
         return ()
     first = off.row(0, named=True)
@@ -210,18 +213,12 @@ def _unused_spread(frame: pl.DataFrame, *, judged: bool) -> tuple[str, ...]:
 
 def _with_model(means: ConditionMeans, given: pl.DataFrame, *, ate: bool) -> ConditionMeans:
     """The condition means with what was predicted of them, on the scale's range; conditions without it are dropped."""
-    ends = [tuple(float(x) for x in scale.strip("()").split(", ")) for scale in means.frame["scale"]]
-    lo, width = np.array([e[0] for e in ends]), np.array([e[-1] - e[0] for e in ends])
-    frame = means.frame.with_columns(_lo=pl.Series(lo), _width=pl.Series(width)).join(
-        given.select("study", "condition", "outcome", "value"),
-        on=["study", "condition", "outcome"],
-        how="left",
-        maintain_order="left",
-    )
+    told = given.select(*PLACE, "value", "least", range=pl.col("most") - pl.col("least"))
+    frame = means.frame.join(told, on=list(PLACE), how="left", maintain_order="left")
     if ate:
-        model = pl.when(pl.col("is_control")).then(0.0).otherwise(pl.col("value") / pl.col("_width"))
+        model = pl.when(pl.col("is_control")).then(0.0).otherwise(pl.col("value") / pl.col("range"))
     else:
-        model = (pl.col("value") - pl.col("_lo")) / pl.col("_width")
+        model = (pl.col("value") - pl.col("least")) / pl.col("range")
     frame = frame.with_columns(model=model)
     known = pl.col("model").is_not_null()
     # A condition alone has nothing to be compared with.
@@ -237,15 +234,12 @@ def _with_model(means: ConditionMeans, given: pl.DataFrame, *, ate: bool) -> Con
 
 def _interval_rows(part: Part, means: ConditionMeans, given: pl.DataFrame) -> list[dict[str, object]]:
     """Coverage of people's condition means by the predicted intervals, and their Winkler score."""
-    joined = means.frame.join(
-        given.select("study", "condition", "outcome", "lo", "hi"),
-        on=["study", "condition", "outcome"],
-        maintain_order="left",
-    ).filter(pl.col("lo").is_not_null(), pl.col("hi").is_not_null())
+    joined = means.frame.join(given.select(*PLACE, "lo", "hi"), on=list(PLACE), maintain_order="left").filter(
+        pl.col("lo").is_not_null(), pl.col("hi").is_not_null()
+    )
     if joined.is_empty():
         return []
-    width, least = joined["_width"].to_numpy(), joined["_lo"].to_numpy()
-    lo, hi = ((joined[name].to_numpy() - least) / width for name in ("lo", "hi"))
+    lo, hi = (((joined[name] - joined["least"]) / joined["range"]).to_numpy() for name in ("lo", "hi"))
     h = joined["human"].to_numpy()
     terms = np.stack([(lo <= h) & (h <= hi), winkler(lo, hi, h, alpha=ALPHA)], axis=1).astype(float)
     cluster = clusters_of(part, joined)

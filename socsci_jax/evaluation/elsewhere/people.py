@@ -23,7 +23,7 @@ from socsci_jax.evaluation.elsewhere.scales import (
 )
 from socsci_jax.evaluation.elsewhere.shapes import Codes
 from socsci_jax.studies.schema import Item
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, first_listed
 
 ANSWERED_BEFORE = "the person answered this question in an earlier row"
 NO_ANSWER = "far from all other answers, as codes of no answer are (declare the scale to keep it)"
@@ -187,8 +187,7 @@ def _of_no_question(
     if not names:
         return []
     return [
-        f"Scales are declared for {', '.join(map(repr, names[:5]))}"
-        f"{' and others' if len(names) > 5 else ''}, but no question of people's table has this name."
+        f"Scales are declared for {first_listed(list(map(repr, names)))}, but no question of people's table has this name."
     ]
 
 
@@ -201,7 +200,7 @@ def _first_answers(answers: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _observed(outcomes: Mapping[str, list[str]]) -> str:
     """Which scales were taken from the answers."""
     told = [
-        f"{ends} for {', '.join(map(repr, names[:3]))}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+        f"{ends} for {first_listed(list(map(repr, names)), most=3)}"
         for ends, names in list(outcomes.items())[:5]
     ]
     more = f"; and {len(outcomes) - 5} more scales" if len(outcomes) > 5 else ""

@@ -24,7 +24,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
     rejected,
     whole_ids,
 )
-from socsci_jax.evaluation.elsewhere.long import NO_CONDITION, PLACE, as_long
+from socsci_jax.evaluation.elsewhere.long import NO_CONDITION, PLACE, as_long, named_or
 from socsci_jax.evaluation.elsewhere.people import TablePeople
 from socsci_jax.evaluation.elsewhere.unused import off_scale, texts
 from socsci_jax.reading import parse_json
@@ -244,10 +244,8 @@ def _rows_of_levels(frame: pl.DataFrame, id_column: str | None) -> pl.DataFrame:
         .select(
             "row",
             (whole_ids(person) if person else pl.lit(None, pl.String)).alias("participant_id"),
-            (whole_ids(study).fill_null("study") if study else pl.lit("study")).alias("study"),
-            (whole_ids(condition).fill_null(NO_CONDITION) if condition else pl.lit(NO_CONDITION)).alias(
-                "condition"
-            ),
+            named_or(study, "study").alias("study"),
+            named_or(condition, NO_CONDITION).alias("condition"),
             pl.col(outcome).alias("outcome"),
             pl.col(prob).alias("raw"),
             pl.col(level).str.strip_chars().cast(pl.Float64, strict=False).alias("_level"),

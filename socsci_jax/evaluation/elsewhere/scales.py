@@ -99,21 +99,8 @@ def _scale(declared: object, *, where: str) -> TableScale:
         if len(codes) < len(labels):
             raise InputError(f"{where}: two levels have the same label.")
     if isinstance(declared, str):
-        text = declared.strip()
-        if text.endswith(" rounded"):
-            rounded, text = True, text.removesuffix(" rounded")
-        match = _RANGE.match(text)
-        if match is None:
-            raise InputError(
-                f"{where}: {declared!r} is no scale; write it as `1 to 5` or as a list of levels."
-            )
-        lo, hi, step = float(match[1]), float(match[2]), float(match[3] or 1)
-        count = (hi - lo) / step
-        if not 1 <= count < MAX_LEVELS or abs(count - round(count)) > 1e-9:
-            raise InputError(
-                f"{where}: {declared!r} has to have 2 to {MAX_LEVELS} levels from its first to its last."
-            )
-        levels = tuple(lo + step * k for k in range(round(count) + 1))
+        rounded = rounded or declared.strip().endswith(" rounded")
+        levels = _levels_of_range(declared, where)
     elif isinstance(declared, list):
         levels = tuple(declared)
     else:
@@ -122,6 +109,20 @@ def _scale(declared: object, *, where: str) -> TableScale:
         return TableScale(Scale.of_levels(levels, origin="stated", nominal=nominal), rounded, codes)
     except (ValueError, TypeError) as error:
         raise InputError(f"{where}: {error}.") from error
+
+
+def _levels_of_range(text: str, where: str) -> tuple[float, ...]:
+    """The levels that "1 to 5", "0 to 100 by 5" or "0 to 100 rounded" stands for."""
+    match = _RANGE.match(text.strip().removesuffix(" rounded"))
+    if match is None:
+        raise InputError(f"{where}: {text!r} is no scale; write it as `1 to 5` or as a list of levels.")
+    lo, hi, step = float(match[1]), float(match[2]), float(match[3] or 1)
+    count = (hi - lo) / step
+    if not 1 <= count < MAX_LEVELS or abs(count - round(count)) > 1e-9:
+        raise InputError(
+            f"{where}: {text!r} has to have 2 to {MAX_LEVELS} levels from its first to its last."
+        )
+    return tuple(lo + step * k for k in range(round(count) + 1))
 
 
 def _code(code: object, where: str) -> float:

@@ -26,8 +26,8 @@ from socsci_jax.evaluation.elsewhere import incomplete
 from socsci_jax.evaluation.elsewhere.columns import REJECTED
 from socsci_jax.evaluation.elsewhere.tables import TableEvaluation
 from socsci_jax.evaluation.intervals import Estimate, point
-from socsci_jax.evaluation.metric import DistributionMetric, Pair
-from socsci_jax.evaluation.metrics import BY_NAME
+from socsci_jax.evaluation.metric import Pair
+from socsci_jax.evaluation.metrics import BY_NAME, distribution_metric
 from socsci_jax.evaluation.metrics.summaries import simbench_scores
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.table import EXACT, MODEL, UNIFORM, columns_of, row, table_of
@@ -213,7 +213,7 @@ def _table(pairs: Sequence[Pair], datasets: list[str], at: list[str], *, seed: i
             Pair(predicted=q, human=pair.human, levels_l=pair.levels_l, n=pair.n) for q, pair in zip(uniform, pairs)
         ]  # fmt: skip
         values[predictor] = {
-            name: np.array([float(_metric(name).of(pair)) for pair in told]) for name in METRICS
+            name: np.array([float(distribution_metric(name).of(pair)) for pair in told]) for name in METRICS
         }
     variation = {predictor: of["total_variation"] for predictor, of in values.items()}
     for predictor, of in values.items():
@@ -224,12 +224,6 @@ def _table(pairs: Sequence[Pair], datasets: list[str], at: list[str], *, seed: i
             frames.append(columns_of(place, values_c, np.ones(len(at), dtype=int), **same))
             rows += _means(name, predictor, values_c, study, cluster, names, drawn)
     return pl.concat([*frames, table_of(rows)])
-
-
-def _metric(name: str) -> DistributionMetric:
-    metric = BY_NAME[name]
-    assert isinstance(metric, DistributionMetric)
-    return metric
 
 
 def _means(

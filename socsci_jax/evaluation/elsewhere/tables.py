@@ -32,7 +32,7 @@ from socsci_jax.foreign_text import write_csv
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import VARIANT
 from socsci_jax.studies.trained_on import UNSEEN
-from socsci_jax.wording import counted, counted_of
+from socsci_jax.wording import counted, counted_of, first_listed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _texts_in_both(predicted: pl.DataFrame, human: pl.DataFrame, people: TablePe
     ]
     if not differ:
         return []
-    names = ", ".join(map(repr, differ[:5])) + (" and others" if len(differ) > 5 else "")
+    names = first_listed(list(map(repr, differ)))
     return [
         f"Not judged, as they hold texts: {names}. If these are answers, give their labels in their order in `scales=`, for "
         f"instance `{differ[0]}: [never, sometimes, always]`."

@@ -7,7 +7,7 @@ import polars as pl
 from socsci_jax.evaluation.elsewhere.columns import OUTCOME, find
 from socsci_jax.evaluation.elsewhere.long import LongTable
 from socsci_jax.evaluation.elsewhere.people import TablePeople
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, first_listed
 
 
 def texts(frame: pl.DataFrame, long: LongTable, people: TablePeople) -> list[str]:
@@ -18,9 +18,9 @@ def texts(frame: pl.DataFrame, long: LongTable, people: TablePeople) -> list[str
     if not names:
         return []
     example = next(iter(frame[names[0]].drop_nulls()), "")
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    told = first_listed(list(map(repr, names)))
     return [
-        f"Not judged, as the predictions are texts: {', '.join(map(repr, names[:5]))}{more} (the first is {example!r}); give "
+        f"Not judged, as the predictions are texts: {told} (the first is {example!r}); give "
         "numbers, or the labels in their order in `scales=`."
     ]
 

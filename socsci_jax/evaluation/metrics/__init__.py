@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socsci_jax.evaluation.metric import Metric
+from socsci_jax.evaluation.metric import DistributionMetric, Metric
 from socsci_jax.evaluation.metrics import (
     calibration,
     classification,
@@ -32,3 +32,10 @@ FAMILIES: dict[str, tuple[Metric, ...]] = {
     "Labels without an order": classification.METRICS,
 }
 BY_NAME: dict[str, Metric] = {metric.name: metric for family in FAMILIES.values() for metric in family}
+
+
+def distribution_metric(name: str) -> DistributionMetric:
+    """A metric of distributions by its name."""
+    metric = BY_NAME[name]
+    assert isinstance(metric, DistributionMetric)
+    return metric

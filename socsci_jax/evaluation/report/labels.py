@@ -9,7 +9,7 @@ from rich.table import Table
 from socsci_jax.evaluation.classification import CODERS, MAJORITY, PREDICTORS, Coding
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics.classification import METRICS
-from socsci_jax.evaluation.sentences import number, with_interval
+from socsci_jax.evaluation.sentences import two_lines, with_interval
 from socsci_jax.evaluation.table import MODEL, UNIFORM
 from socsci_jax.pages import plots, shares
 from socsci_jax.pages.axes import Series, shortened
@@ -72,7 +72,7 @@ def summary_table(coding: Coding) -> Table:
         for metric, side in zip(METRICS, (part_name(part), documents, "", ""), strict=True):
             values = (_value(coding, metric.name, part, name) for name in PREDICTORS)
             # The last word of a title fits with four columns: "Krippendorff's α" is α.
-            table.add_row(side, metric.title.split("'s ")[-1], *(_two_lines(value) for value in values))
+            table.add_row(side, metric.title.split("'s ")[-1], *(two_lines(value) for value in values))
     return table
 
 
@@ -87,13 +87,6 @@ def _value(
 ) -> Estimate:
     row = coding.value(metric, part=part, predictor=predictor, reference=reference, item=item)
     return Estimate(None) if row is None else Estimate(row["value"], row["lo"], row["hi"])
-
-
-def _two_lines(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "–"
-    interval = "" if estimate.lo is None else f"{number(estimate.lo)}–{number(estimate.hi)}"
-    return f"{number(estimate.value)}\n{interval}"
 
 
 def sections(coding: Coding) -> list[dict[str, Any]]:

@@ -205,7 +205,7 @@ def people(evaluation: Evaluation) -> Table | None:
     frame = evaluation.background.people.filter(pl.col("attribute").is_not_null())
     if frame.is_empty():
         return None
-    parts = [part for part in frame["part"].unique(maintain_order=True)]
+    parts = frame["part"].unique(maintain_order=True).to_list()
     total = dict(
         evaluation.background.people.filter(pl.col("attribute").is_null()).select("part", "n").iter_rows()
     )
