@@ -75,8 +75,8 @@ def main() -> None:
                     told = [f"{row['ms']:.2f}", f"{row['tflops']:.2f}", f"{row['apart']:.0e}"]
                 table.add_row(name, layout, row["way"], *told)
     Console(width=100).print(table)
-    facts = {"device": jax.devices()[0].device_kind, "versions": software_versions(), "runs": runs}
-    save(f"attention-{jax.default_backend()}-{a.dtype}", facts)
+    results = {"device": jax.devices()[0].device_kind, "versions": software_versions(), "runs": runs}
+    save(f"attention-{jax.default_backend()}-{a.dtype}", results)
 
 
 def flat(tokens: int) -> np.ndarray:

@@ -125,11 +125,11 @@ def _read_weights(folder: Path) -> None:
 
 
 def _make_adapter(folder: Path) -> None:
-    facts = {
+    settings = {
         **{"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "org/base", "r": 4},
         **{"lora_alpha": 8, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj"], "bias": "none"},
     }
-    (folder / "adapter_config.json").write_text(json.dumps(facts))
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
 
 
 def _read_adapter(folder: Path) -> object:

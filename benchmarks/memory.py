@@ -78,10 +78,10 @@ def main() -> None:
     table = Table(
         "", "arrays GB", "peak GB", "beyond GB", f"under {LIMIT_GB}", "seconds", title="Host memory"
     )
-    for step, facts in found.items():
-        gigabytes = [f"{facts[name] / 1e9:.2f}" for name in ("arrays", "peak", "beyond")]
+    for step, one in found.items():
+        gigabytes = [f"{one[name] / 1e9:.2f}" for name in ("arrays", "peak", "beyond")]
         table.add_row(
-            step, *gigabytes, "yes" if facts["beyond"] < LIMIT_GB * 1e9 else "no", f"{facts['seconds']:.0f}"
+            step, *gigabytes, "yes" if one["beyond"] < LIMIT_GB * 1e9 else "no", f"{one['seconds']:.0f}"
         )
     Console(width=100).print(table)
     save("memory", {"shape": SHAPE, "dtype": a.dtype, "measured": found})

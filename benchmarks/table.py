@@ -90,11 +90,11 @@ def compare(name: str, sides: dict[str, list], *, rounds: int, baselines: Sequen
     save(name, {"runs": by_side})
 
 
-def save(name: str, facts: dict) -> None:
+def save(name: str, results: dict) -> None:
     """Keeps raw measurements with the command that is running and the machine."""
     RESULTS.mkdir(exist_ok=True)
     # Where things lie on this machine is nobody's business.
     named = " ".join(Path(word).name if "/" in word else word for word in sys.orig_argv)
     machine = f"{os.cpu_count()} CPU cores, {platform.machine()}"
-    facts = {"command": named, "machine": machine, **facts}
-    (RESULTS / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    content = {"command": named, "machine": machine, **results}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")

@@ -81,8 +81,8 @@ def run(out: Path, *, end: float, only: list[str] | None, again: list[str], tiny
         if "cut off" in found and left < one.seconds and not first:
             print(f"{one.name}: time is over; the same command measures it anew", flush=True)
             continue
-        facts = {"measurement": one.name, "expected": one.expected, "not installed": replaced, **found}
-        _write(file_of(out, one), facts)
+        results = {"measurement": one.name, "expected": one.expected, "not installed": replaced, **found}
+        _write(file_of(out, one), results)
         first = False
 
 
@@ -107,9 +107,9 @@ def _backend() -> str:
     return done.stdout.split()[-1]
 
 
-def _write(path: Path, facts: dict[str, Any]) -> None:
+def _write(path: Path, results: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(facts, indent=1) + "\n")
+    partial.write_text(json.dumps(results, indent=1) + "\n")
     partial.replace(path)
 
 

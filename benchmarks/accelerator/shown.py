@@ -23,25 +23,25 @@ def file_of(out: Path, one: Measurement) -> Path:
 def show(out: Path) -> None:
     """One line for each number that was found, with what is expected; for the others why there is none."""
     table = Table("measurement", "found", "expected", title=str(out.name))
-    ceiling = _facts(out, MEASUREMENTS[0]).get("found", {}).get("tflops_bfloat16")
+    ceiling = _results(out, MEASUREMENTS[0]).get("found", {}).get("tflops_bfloat16")
     for one in MEASUREMENTS:
-        table.add_row(one.name, "\n".join(_of(one, _facts(out, one), ceiling)), one.expected)
+        table.add_row(one.name, "\n".join(_of(one, _results(out, one), ceiling)), one.expected)
     Console(width=140).print(table, markup=False)
 
 
-def _facts(out: Path, one: Measurement) -> dict[str, Any]:
+def _results(out: Path, one: Measurement) -> dict[str, Any]:
     path = file_of(out, one)
     return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
-def _of(one: Measurement, facts: dict[str, Any], ceiling: float | None) -> Iterator[str]:
-    if not facts:
+def _of(one: Measurement, results: dict[str, Any], ceiling: float | None) -> Iterator[str]:
+    if not results:
         missing = one.missing()
         yield f"not installed: {', '.join(missing)}" if missing else "not measured yet"
     for key in ("failed", "out of memory", "cut off"):
-        if key in facts:
-            yield f"{key}: {facts[key].strip()[:300]}"
-    found = facts.get("found", {})
+        if key in results:
+            yield f"{key}: {results[key].strip()[:300]}"
+    found = results.get("found", {})
     yield from _lines(found)
     if ceiling and "tflops_by_formula" in found:
         yield f"share of the ceiling: {found['tflops_by_formula'] / ceiling:.0%}"

@@ -196,7 +196,7 @@ def _show(m: Material) -> None:
     """What the page says in sentences, and its tables of effects and ranks."""
     from socsci_jax.forecasting.report.words import directions, findings, lead
 
-    people = m.facts["population"]
+    people = m.record["population"]
     say(
         f"{counted(people['personas'], 'persona')} ({people['source']}), effective sample size {people['effective_size']:.0f}; "
         f"calibrated on {m.calibration.contrasts} effects of {counted(m.calibration.studies, 'study')}."
@@ -245,7 +245,7 @@ def _show_plan(m: Material) -> None:
         say(text)
     arms, references = m.tables["arms"], m.effects["reference"].unique().to_list()
     if len(references) == 1:
-        people = m.facts["per_arm"] * arms["condition"].n_unique()
+        people = m.record["per_arm"] * arms["condition"].n_unique()
         divided = allocation(arms, people, control=references[0])
         print_table(
             f"How {counted(people, 'person is', 'people are')} best divided", divided.with_columns(_rounded())

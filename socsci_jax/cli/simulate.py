@@ -84,8 +84,6 @@ def simulate_command(
 ) -> None:
     """Predict how held-out people would answer: exact probabilities over the levels, or draws."""
     from socsci_jax.distributed.processes import StopSignals, initialize
-    from socsci_jax.studies.splits import Split
-    from socsci_jax.studies.store import StudyStore
 
     # Chunks that are finished are kept: a signal may end it anywhere.
     with (
@@ -104,12 +102,7 @@ def simulate_command(
             sampling = Sampling(
                 draws=draws, temperature=temperature, top_p=top_p, seed=seed, max_tokens=max_tokens
             )
-        store = StudyStore(store_path)
-        held_out = Split.load(store, split)
-        processes.peers.agree(
-            **{"study store": store.content_hash, "split": held_out.content_hash, "command": command_line()}
-        )
-        held_out.pairs(*(parts or ()))  # fails before a model is loaded
+        store, held_out = _held_out(store_path, split, parts or (), processes)
         mesh = local_mesh(fsdp=fsdp, tensor=tensor)  # every process simulates with a model of its own
         if effects_from is not None:
             _check_combined(hidden=hidden, draws=draws)
@@ -133,6 +126,22 @@ def simulate_command(
             say(f"predictions: {out} ({counted(rows, 'row')})")
             if hidden:
                 _store_hidden(opened, store, out, layout=layout, other_layout=other_layout)
+
+
+def _held_out(
+    store_path: Path, split: str, parts: Sequence[str], processes: Processes
+) -> tuple[StudyStore, Split]:
+    """The store and its split, alike in all processes; a part that it lacks is refused before a model is loaded."""
+    from socsci_jax.studies.splits import Split
+    from socsci_jax.studies.store import StudyStore
+
+    store = StudyStore(store_path)
+    held_out = Split.load(store, split)
+    processes.peers.agree(
+        **{"study store": store.content_hash, "split": held_out.content_hash, "command": command_line()}
+    )
+    held_out.pairs(*parts)
+    return store, held_out
 
 
 def _open_alike(name: str, mesh: Mesh, processes: Processes) -> SimulationModel:

@@ -7,7 +7,7 @@ from typing import Literal
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics.effects import FEWEST_CONTRASTS
 from socsci_jax.evaluation.metrics.moments import ZERO
-from socsci_jax.evaluation.result import Evaluation, is_known
+from socsci_jax.evaluation.result import Evaluation, MetricValue, is_known
 from socsci_jax.evaluation.sentences import (
     Sentence,
     bracket,
@@ -67,7 +67,6 @@ def state_of(evaluation: Evaluation, part: str) -> State:
 def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
     """Whether predictions move with the conditions, judged alongside people's own halves."""
     r = evaluation.metric("condition_sensitivity_r", part=part)
-    p = evaluation.metric("condition_sensitivity_p", part=part)
     null = evaluation.metric("condition_sensitivity_r_null", part=part)
     state = state_of(evaluation, part)
     name = part_name(part)
@@ -97,9 +96,28 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
             f"{FEWEST_CONTRASTS} are the least."
         )
         return [Sentence("undecided", text, EFFECTS_RULE)]
+    evidence = _evidence(evaluation, part, r, null)
+    if state == "moves":
+        return [
+            Sentence("claim", f"Predictions move with the conditions in {name}: {evidence}.", EFFECTS_RULE)
+        ]
+    if state == "against":
+        text = f"Do not rely on this model for effects of conditions in {name}: predictions move against people's; {evidence}."
+        return [Sentence("warning", text, EFFECTS_RULE)]
+    text = f"Whether predictions move with the conditions in {name} cannot be told from {studies_of(evaluation, part)}: {evidence}."
+    if r.excludes_zero:
+        text += " The interval excludes zero, but shuffled conditions give as much by chance: nothing can be claimed."
+        if evaluation.source(part) == SAMPLED:
+            text += " Draws are noisy; probabilities would tell more."
+    return [Sentence("undecided", text, EFFECTS_RULE)]
+
+
+def _evidence(evaluation: Evaluation, part: str, r: MetricValue, null: MetricValue | None) -> str:
+    """What a sentence on effects rests on: the correlation, that of shuffles and halves, and the signs of effects."""
+    p = evaluation.metric("condition_sensitivity_p", part=part)
     half = evaluation.metric("condition_sensitivity_r", part=part, predictor=SPLIT_HALF)
     signs = evaluation.metric("effect_sign_agreement", part=part)
-    facts = (
+    evidence = (
         f"condition means correlate {with_interval(r, digits=2)} with people's within outcomes (with conditions "
         f"shuffled the correlation is at least as high with p = {number(p.value if p else None)}"
         + (f", and 95 % of shuffles give{bracket(null, digits=2)}" if null else "")
@@ -111,17 +129,7 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
         + ")"
     )
     if signs is not None and is_known(signs):
-        facts += f"; the sign of an effect is right in {with_interval(signs, digits=2)} of {counted(signs.n, 'contrast')}, where guessing gives 0.50"
+        evidence += f"; the sign of an effect is right in {with_interval(signs, digits=2)} of {counted(signs.n, 'contrast')}, where guessing gives 0.50"
         if signs.lo is None or signs.lo <= 0.5:
-            facts += " and may explain it"
-    if state == "moves":
-        return [Sentence("claim", f"Predictions move with the conditions in {name}: {facts}.", EFFECTS_RULE)]
-    if state == "against":
-        text = f"Do not rely on this model for effects of conditions in {name}: predictions move against people's; {facts}."
-        return [Sentence("warning", text, EFFECTS_RULE)]
-    text = f"Whether predictions move with the conditions in {name} cannot be told from {studies_of(evaluation, part)}: {facts}."
-    if r.excludes_zero:
-        text += " The interval excludes zero, but shuffled conditions give as much by chance: nothing can be claimed."
-        if evaluation.source(part) == SAMPLED:
-            text += " Draws are noisy; probabilities would tell more."
-    return [Sentence("undecided", text, EFFECTS_RULE)]
+            evidence += " and may explain it"
+    return evidence

@@ -79,18 +79,7 @@ def evaluate(
             f"not one answer of {store.path} has a prediction on a scale of response options; predict items and participants "
             "of this store that have answers."
         )
-    people = Demographics.of(store.participants)
-    others = tuple(PredictionIndex(over_variants(other)) for other in also)
-    again = _second_answers(store)
-    context = Context(
-        labeled=ordered,
-        item_by_id=store.item_by_id,
-        index=index,
-        baselines=Baselines.of(ordered, store, people, seed=seed, hidden=hidden, others=others, again=again),
-        people=people,
-        truth=read_truth(store),
-        variants=prepared.variants,
-    )
+    context = _context(store, ordered, index, prepared.variants, seed=seed, also=also, hidden=hidden)
     judged = [judge(part, context) for part in parts]
     frames = [frame for one in judged for frame in one.frames]
     frames += [
@@ -115,6 +104,38 @@ def evaluate(
         coding=coding,
         background=background(with_order + coded, store),
         replicates={key: values for part in parts for key, values in part.replicates.items()},
+    )
+
+
+def _context(
+    store: People,
+    ordered: pl.DataFrame,
+    index: PredictionIndex,
+    variants: Mapping[str, PredictionIndex],
+    *,
+    seed: int,
+    also: Sequence[Predictions],
+    hidden: Mapping[str, np.ndarray] | None,
+) -> Context:
+    """What the parts with an order are judged with: baselines, other predictors, who the people are."""
+    people = Demographics.of(store.participants)
+    baselines = Baselines.of(
+        ordered,
+        store,
+        people,
+        seed=seed,
+        hidden=hidden,
+        others=tuple(PredictionIndex(over_variants(other)) for other in also),
+        again=_second_answers(store),
+    )
+    return Context(
+        labeled=ordered,
+        item_by_id=store.item_by_id,
+        index=index,
+        baselines=baselines,
+        people=people,
+        truth=read_truth(store),
+        variants=variants,
     )
 
 

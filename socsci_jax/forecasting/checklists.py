@@ -29,7 +29,7 @@ STATED = {
 
 def documents(saved: SavedForecast, stated: Mapping[str, str] | None = None) -> dict[str, str]:
     """Both checklists as Markdown by file name; what is missing is named in them."""
-    known = facts(saved, stated or {})
+    known = provenance_of(saved, stated or {})
     return {
         GUIDE: checklists.document(guide_llm.guide(known), title="GUIDE-LLM", source=guide_llm.SOURCE),
         FORM: checklists.document(
@@ -40,9 +40,9 @@ def documents(saved: SavedForecast, stated: Mapping[str, str] | None = None) -> 
     }
 
 
-def facts(saved: SavedForecast, stated: Mapping[str, str]) -> Provenance:
+def provenance_of(saved: SavedForecast, stated: Mapping[str, str]) -> Provenance:
     """What predictions, calibration, population and authors say."""
-    metadata, people = saved.facts["metadata"], saved.facts["population"]
+    metadata, people = saved.record["metadata"], saved.record["population"]
     learned = saved.calibration
     outcomes, arms = (saved.table("arms").select(name).n_unique() for name in ("outcome", "condition"))
     weighting = f"raked to margins of {', '.join(people['margins'])}" if people["margins"] else "not weighted"

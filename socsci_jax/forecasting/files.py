@@ -54,10 +54,10 @@ ITEM_TEXTS = ("item_id", "study_id", "condition", "outcome")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SavedForecast:
-    """A forecast as its folder holds it; `facts` is forecast.json, `items` what was asked."""
+    """A forecast as its folder holds it; `record` is forecast.json, `items` what was asked."""
 
     path: Path
-    facts: dict[str, Any]
+    record: dict[str, Any]
     items: list[dict[str, Any]]
 
     def table(self, name: str) -> pl.DataFrame:
@@ -78,17 +78,17 @@ class SavedForecast:
     @property
     def calibration(self) -> Calibration:
         with self._whole("learned"):
-            return Calibration.of_json(self.facts["learned"])
+            return Calibration.of_json(self.record["learned"])
 
     @property
     def composites(self) -> tuple[Composite, ...]:
         with self._whole("composites"):
-            return tuple(Composite.of_json(content) for content in self.facts["composites"])
+            return tuple(Composite.of_json(content) for content in self.record["composites"])
 
     @property
     def levels(self) -> Levels:
         with self._whole("learned_levels"):
-            return Levels.of_json(self.facts["learned_levels"])
+            return Levels.of_json(self.record["learned_levels"])
 
     @contextlib.contextmanager
     def _whole(self, name: str) -> Iterator[None]:
@@ -108,7 +108,7 @@ def write_forecast(forecast: Forecast, path: Path, *, per_arm: int = PER_ARM, re
 
 def material(forecast: Forecast, *, per_arm: int = PER_ARM) -> Material:
     """All that a forecast's folder holds, and what terminal and page say of it."""
-    facts = {
+    record = {
         "format_version": VERSION,
         "metadata": dict(forecast.metadata),
         "per_arm": per_arm,
@@ -123,13 +123,13 @@ def material(forecast: Forecast, *, per_arm: int = PER_ARM) -> Material:
         },
     }
     items = [dataclasses.asdict(item) | {"item_id": item.item_id} for item in forecast.items]
-    return Material(tables(forecast), facts, items, forecast.calibration)
+    return Material(tables(forecast), record, items, forecast.calibration)
 
 
 def write_material(m: Material, path: Path, *, replace: bool = False) -> Path:
     """Writes the folder, whole or not at all; returns it."""
     with new_folder(path, replaces=WRITTEN if replace else None) as folder:
-        _write_json(folder / "forecast.json", m.facts)
+        _write_json(folder / "forecast.json", m.record)
         _write_json(folder / "items.json", m.items)
         write_csv(m.tables["effects"], folder / "effects.csv")
         for name, table in m.tables.items():
@@ -171,19 +171,19 @@ def read_forecast(path: Path) -> SavedForecast:
         raise InputError(
             f"{path}: no forecast here (forecast.json is missing); `socsci-jax forecast run` makes one."
         )
-    facts = read_json_object(path / "forecast.json", hint=_AGAIN)
-    if facts.get("format_version") != VERSION:
+    record = read_json_object(path / "forecast.json", hint=_AGAIN)
+    if record.get("format_version") != VERSION:
         raise InputError(
-            f"{path}: a forecast of format {facts.get('format_version')}, not {VERSION}; {_AGAIN}."
+            f"{path}: a forecast of format {record.get('format_version')}, not {VERSION}; {_AGAIN}."
         )
     kinds = dict.fromkeys(("metadata", "population", "learned", "learned_levels"), dict) | {
         "composites": list
     }
-    check_kinds(facts, kinds, where=str(path / "forecast.json"), hint=_AGAIN)
+    check_kinds(record, kinds, where=str(path / "forecast.json"), hint=_AGAIN)
     items = read_json_list(path / "items.json")
     for item in items:
         check_kinds(item, dict.fromkeys(ITEM_TEXTS, str), where=str(path / "items.json"), hint=_AGAIN)
-    content = SavedForecast(path, facts, items)
+    content = SavedForecast(path, record, items)
     _ = content.calibration, content.composites, content.levels
     return content
 

@@ -101,31 +101,33 @@ def forecast(
         alone = predicted_arms(predictions, by_id, weights=population.weight_of, **by)
         return with_composites(alone, composites)
 
+    def distant(effects: pl.DataFrame) -> pl.DataFrame:
+        return with_distance(effects, items, collection)
+
     arms = arms_of()
     # Predictions of others may hold variants that no study declares.
     plain = predicted_effects(arms, by_variant=None if varied else arms_of(by_variant=True))
     differing = multiverse(
         varied, population.personas, weights=population.weight_of, composites=composites, seed=seed
     ).with_checks(moved_controls(plain, variants))
-    predicted = with_distance(with_spread(plain, differing.summary), items, collection)
+    predicted = distant(with_spread(plain, differing.summary))
 
     calibration = calibrate(collection.effects)
     levels = calibrate_levels(collection.levels)
     effects = expected_effects(calibration, predicted)
-    components = with_distance(component_effects(arms, items), items, collection)
     draws = draw_effects(calibration, predicted, rng=np.random.default_rng(seed))
     return Forecast(
         effects=effects,
         groups=subgroup_effects(
             arms_of,
-            lambda table: with_distance(table, items, collection),
+            distant,
             population,
             subgroups,
             effects=effects,
             calibration=calibration,
             past=collection.groups,
         ),
-        components=expected_effects(calibration, components),
+        components=expected_effects(calibration, distant(component_effects(arms, items))),
         power=power_table(effects, arms, draws=draws),
         arms=arms.with_columns(expected_mean=pl.Series(levels.expected(arms["mean"].to_numpy()))),
         ranks=ranks(calibration, predicted, rng=np.random.default_rng(seed)),
@@ -139,12 +141,9 @@ def forecast(
         collection=collection,
         metadata={
             **_made_now(),
-            "population": population.source,
+            **_asked(items, population, predictions, varied),
             "subgroups": list(subgroups),
             "seed": seed,
-            "outcomes_without_order": outcomes_without_order(items),
-            "predictions": dict(predictions.metadata),
-            "multiverse": {study.study_id: _multiverse_metadata(study, own) for study, own in varied},
             **collection.metadata,
             **(metadata or {}),
         },
@@ -159,6 +158,21 @@ def outcomes_without_order(items: Sequence[Item]) -> list[str]:
 def _made_now() -> dict[str, object]:
     now = datetime.datetime.now(datetime.UTC)
     return {"made": now.isoformat(timespec="seconds"), "version": __version__}
+
+
+def _asked(
+    items: Sequence[Item],
+    population: Population,
+    predictions: Predictions,
+    varied: Sequence[tuple[StudyVariants, VariantPredictions]],
+) -> dict[str, object]:
+    """Of whom and how it was asked, as the metadata of a forecast hold it."""
+    return {
+        "population": population.source,
+        "outcomes_without_order": outcomes_without_order(items),
+        "predictions": dict(predictions.metadata),
+        "multiverse": {study.study_id: _multiverse_metadata(study, own) for study, own in varied},
+    }
 
 
 def _ask_variants(

@@ -31,11 +31,11 @@ class Lock:
     """A locked forecast that is as it was locked."""
 
     forecast: SavedForecast
-    facts: dict[str, Any]
+    record: dict[str, Any]
 
     @property
     def hash(self) -> str:
-        return str(self.facts["hash"])
+        return str(self.record["hash"])
 
 
 def lock(
@@ -75,17 +75,18 @@ def lock(
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
-        facts = {
+        record = {
             "format_version": VERSION,
             "locked": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "software": f"socsci_jax {__version__}",
             "interval_level": LEVEL,
             "abstains": abstained.select("outcome", "condition", "abstains").to_dicts(),
-            "settings": saved.facts["metadata"],
+            "settings": saved.record["metadata"],
             "files": files,
         }
         (folder / LOCK).write_text(
-            json.dumps(facts | {"hash": _hash(facts)}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+            json.dumps(record | {"hash": _hash(record)}, ensure_ascii=False, indent=1) + "\n",
+            encoding="utf-8",
         )
     return read_lock(out)
 
@@ -101,21 +102,21 @@ def read_lock(path: Path) -> Lock:
     """Reads a lock and compares every byte with what was locked; raises InputError that names what differs."""
     if not (path / LOCK).is_file():
         raise InputError(f"{path}: no lock here ({LOCK} is missing); `socsci-jax forecast lock` makes one.")
-    facts = read_json_object(path / LOCK, hint="fetch the lock again from where it was deposited")
-    files = facts.get("files")
-    if not isinstance(files, dict) or _hash({k: v for k, v in facts.items() if k != "hash"}) != facts.get(
+    record = read_json_object(path / LOCK, hint="fetch the lock again from where it was deposited")
+    files = record.get("files")
+    if not isinstance(files, dict) or _hash({k: v for k, v in record.items() if k != "hash"}) != record.get(
         "hash"
     ):
         raise InputError(f"{path / LOCK}: was changed after it was locked.")
-    check_kinds(facts, {"locked": str}, where=str(path / LOCK))
+    check_kinds(record, {"locked": str}, where=str(path / LOCK))
     there = {entry.name for entry in path.iterdir()} - {LOCK}
     if differs := sorted(there ^ set(files)):
         problem = "was added" if differs[0] in there else "is missing"
         raise InputError(f"{path / differs[0]}: {problem} after the forecast was locked.")
     for name, digest in files.items():
         if not (path / name).is_file() or _digest(path / name) != digest:
-            raise InputError(f"{path / name}: was changed after it was locked ({facts.get('locked')}).")
-    return Lock(read_forecast(path), facts)
+            raise InputError(f"{path / name}: was changed after it was locked ({record.get('locked')}).")
+    return Lock(read_forecast(path), record)
 
 
 def _digest(path: Path) -> str:
@@ -123,6 +124,6 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _hash(facts: Mapping[str, Any]) -> str:
+def _hash(record: Mapping[str, Any]) -> str:
     """Hash of everything, the files by theirs: the one text that has to be published."""
-    return hashlib.sha256(json.dumps(facts, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(record, ensure_ascii=False, sort_keys=True).encode()).hexdigest()

@@ -103,7 +103,7 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
         judgment(judged),
         coverage_curve(calibration, judged.filter(pl.col("abstains") == "")),
         locked.hash,
-        str(locked.facts["locked"]),
+        str(locked.record["locked"]),
         excluded,
         effects.height - answered.height,
         toward(

@@ -13,13 +13,15 @@ from socsci_jax.studies.store import StudyStore
 if TYPE_CHECKING:
     import polars as pl
 
-    from socsci_jax.forecasting.collection import Collection
+    from socsci_jax.forecasting.collection import Collection, InVariants
     from socsci_jax.forecasting.composites import Composite
     from socsci_jax.forecasting.forecast import Forecast
+    from socsci_jax.forecasting.multiverse import PredictVariants
     from socsci_jax.forecasting.population import Margins
     from socsci_jax.simulation.model import SimulationModel
     from socsci_jax.studies.prompts import Layout
     from socsci_jax.studies.schema import Item
+    from socsci_jax.studies.variants import StudyVariants
 
 
 def forecast(
@@ -70,7 +72,7 @@ def forecast(
     from socsci_jax.forecasting.population import population
     from socsci_jax.simulation.predict import predict as ask
     from socsci_jax.simulation.variants import predict_variants
-    from socsci_jax.studies.variants import check_variants, varied_past
+    from socsci_jax.studies.variants import check_variants
 
     # Whatever can be refused is refused before the first prediction.
     asked = read_experiment(experiment)
@@ -79,10 +81,6 @@ def forecast(
     check_experiment(asked.items, personas, subgroups, composites)
     check_variants(asked.variants, personas.personas)
     layout = model.choose_layout(layout, allow_other=allow_other_layout)
-    # Past studies are asked as the experiment is: predictions are worth the same only if they are made alike.
-    declared = next(
-        (s.declared for s in asked.variants if s.declared.orders or s.declared.persona_formats), None
-    )
     predict = functools.partial(
         ask, model, layout=layout, allow_other_layout=True, show_progress=show_progress
     )
@@ -101,11 +99,7 @@ def forecast(
             people=past_people,
             seed=seed,
             allow_unknown=allow_unknown,
-            in_variants=None
-            if declared is None
-            else lambda pairs: [
-                (study, in_variants(study, past)) for study, past in varied_past(pairs, declared)
-            ],
+            in_variants=_past_in_variants(asked.variants, in_variants),
             subgroups=subgroups,
         )
     return make(
@@ -119,3 +113,14 @@ def forecast(
         composites=composites,
         seed=seed,
     )
+
+
+def _past_in_variants(experiment: Sequence[StudyVariants], predict: PredictVariants) -> InVariants | None:
+    """Asks past studies as the experiment is: predictions are worth the same only if they are made alike."""
+    from socsci_jax.studies.variants import varied_past
+
+    vary = (study.declared for study in experiment if study.declared.orders or study.declared.persona_formats)
+    declared = next(vary, None)
+    if declared is None:
+        return None
+    return lambda pairs: [(study, predict(study, past)) for study, past in varied_past(pairs, declared)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,12 @@ class Table:
         rules = ["---:" if column.is_number else "---" for column in self.columns]
         rows = [[_cell(cell.text) for cell in row] for row in self.rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in (heads, rules, *rows))
+
+
+def metadata_table(name: str, title: str, metadata: Mapping[str, object]) -> Table:
+    """Keys and values, as a file's metadata hold them."""
+    columns = [Column("Key", is_number=False), Column("Value", is_number=False)]
+    return Table(name, title, columns, [[words(key), words(value)] for key, value in metadata.items()])
 
 
 def words(text: object) -> Cell:

@@ -225,7 +225,7 @@ def test_variants_of_the_prompt_are_asked_of_the_experiment_and_of_past_studies(
     saved = read_forecast(folder / "varied")
     choices = saved.table("variants").select(pl.col("order", "wording", "persona_format").n_unique())
     assert choices.row(0) == (2, 2, 2)
-    assert saved.facts["metadata"]["multiverse"]["council"]["assignment"] == "balanced"
+    assert saved.record["metadata"]["multiverse"]["council"]["assignment"] == "balanced"
     assert saved.table("calibration")["spread"].is_not_null().all()
     assert set(saved.table("checks")["check"]) == {
         "persona swap",

@@ -172,7 +172,7 @@ def test_a_composites_effect_is_the_mean_of_its_parts_effects(locked):
 
 def test_what_has_no_order_is_named_and_not_forecast(locked):
     lock, _ = locked
-    assert lock.forecast.facts["metadata"]["outcomes_without_order"] == ["first_thing", "income"]
+    assert lock.forecast.record["metadata"]["outcomes_without_order"] == ["first_thing", "income"]
     page = (lock.forecast.path / "report.html").read_text()
     assert "No effects on first_thing, income" in page
     assert not {"first_thing", "income"} & set(lock.forecast.table("effects")["outcome"])

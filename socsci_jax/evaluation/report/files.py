@@ -59,14 +59,14 @@ def _move(partial: Path, out_dir: Path) -> None:
 
 
 def _write_tables(evaluation: Evaluation, folder: Path) -> None:
-    facts = json.dumps(
+    metadata = json.dumps(
         {**evaluation.metadata, "counts": evaluation.counts, "notes": evaluation.notes},
         ensure_ascii=False,
         default=str,
     )
     table = evaluation.table.to_arrow().cast(EVALUATION_SCHEMA)
     pq.write_table(
-        table.replace_schema_metadata({METADATA_KEY: facts.encode()}), folder / "evaluation.parquet"
+        table.replace_schema_metadata({METADATA_KEY: metadata.encode()}), folder / "evaluation.parquet"
     )
     # Of single items there are hundreds of values each, more rows than a spreadsheet opens.
     write_csv(evaluation.table.filter(pl.col("outcome").is_null()), folder / "evaluation.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from socsci_jax.evaluation.sentences import part_name
 from socsci_jax.evaluation.table import BASELINES
 from socsci_jax.pages import page
 from socsci_jax.pages.drawing import Drawing
-from socsci_jax.pages.tables import Column, Table, words
+from socsci_jax.pages.tables import metadata_table
 from socsci_jax.wording import counted
 
 ITEMS_DRAWN = 12
@@ -99,8 +100,8 @@ def values(evaluation: Evaluation) -> dict[str, Any]:
         ),
         "form_answered": checklists.answered(form),
         "form_source": registration_form.SOURCE,
-        "provenance": _facts("provenance", "What the predictions file says", made),
-        "settings": _facts("settings", "Settings of this evaluation", settings),
+        "provenance": metadata_table("provenance", "What the predictions file says", _texts(made)),
+        "settings": metadata_table("settings", "Settings of this evaluation", _texts(settings)),
         "files": FILES,
     }
 
@@ -128,13 +129,8 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _facts(name: str, title: str, facts: Any) -> Table:
-    return Table(
-        name=name,
-        title=title,
-        columns=[Column("Key", is_number=False), Column("Value", is_number=False)],
-        rows=[[words(key), words(_text(value))] for key, value in facts.items()],
-    )
+def _texts(metadata: Mapping[str, object]) -> dict[str, str]:
+    return {key: _text(value) for key, value in metadata.items()}
 
 
 def _part(evaluation: Evaluation, part: str) -> dict[str, Any]:

@@ -16,16 +16,16 @@ ARM_OF = ("study", "outcome", "condition")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Material:
-    """A forecast's tables by name (`files.TABLES`), what was learned, and the facts of forecast.json."""
+    """A forecast's tables by name (`files.TABLES`), what was learned, and the content of forecast.json."""
 
     tables: Mapping[str, pl.DataFrame]
-    facts: Mapping[str, Any]
+    record: Mapping[str, Any]
     items: list[dict[str, Any]]
     calibration: Calibration
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        return dict(self.facts["metadata"])
+        return dict(self.record["metadata"])
 
     @property
     def effects(self) -> pl.DataFrame:

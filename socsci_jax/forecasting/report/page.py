@@ -8,6 +8,7 @@ from socsci_jax.forecasting.power import sentences
 from socsci_jax.forecasting.report import pictures, tables, variants, words
 from socsci_jax.forecasting.report.material import Material
 from socsci_jax.pages import page
+from socsci_jax.pages.tables import metadata_table
 
 MOST_PASTED = 20
 
@@ -38,7 +39,7 @@ def render(m: Material) -> str:
 
 def values(m: Material) -> dict[str, Any]:
     """What the template shows."""
-    metadata, facts = m.metadata, m.facts
+    metadata = m.metadata
     return {
         "studies": ", ".join(m.studies),
         "model": _model(metadata),
@@ -62,7 +63,7 @@ def values(m: Material) -> dict[str, Any]:
         "group_plots": pictures.subgroups(m),
         "power": pictures.power(m),
         "people": None if m.told.is_empty() else tables.people(m),
-        "per_arm": facts["per_arm"],
+        "per_arm": m.record["per_arm"],
         "pasted": pasted(m),
         "past": pictures.past(m),
         "calibration": m.calibration,
@@ -73,15 +74,15 @@ def values(m: Material) -> dict[str, Any]:
         "seen": list(metadata.get("seen_studies", [])),
         "population": tables.population(m),
         "weights": tables.weights(m),
-        "people_facts": facts["population"],
-        "provenance": tables.facts("provenance", "What the forecast says of itself", metadata),
+        "personas": m.record["population"],
+        "provenance": metadata_table("provenance", "What the forecast says of itself", metadata),
         "files": FILES,
     }
 
 
 def pasted(m: Material) -> list[str]:
     """What a manuscript may say of the first effects."""
-    return sentences(m.told.head(MOST_PASTED), m.tables["arms"], m.facts["per_arm"])
+    return sentences(m.told.head(MOST_PASTED), m.tables["arms"], m.record["per_arm"])
 
 
 def _model(metadata: Any) -> str:

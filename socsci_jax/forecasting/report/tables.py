@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import polars as pl
 
@@ -250,8 +247,3 @@ def weights(m: Material) -> Table:
         _columns(("Of personas",), tuple((head, "") for head in quantiles)),
         [row],
     )
-
-
-def facts(name: str, title: str, known: Mapping[str, Any]) -> Table:
-    columns = [Column("Key", is_number=False), Column("Value", is_number=False)]
-    return Table(name, title, columns, [[words(key), words(value)] for key, value in known.items()])
