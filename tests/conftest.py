@@ -31,7 +31,7 @@ gc.set_threshold(50_000, 20, 20)
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Many tests compile the same programs, also in processes of their own.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".jax_cache"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
 # Files of minutes, then folders of long files: at the end one worker would do them while the other has nothing left.

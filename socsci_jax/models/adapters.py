@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,18 @@ def join(base: Any, trained: Any) -> Any:
 
 def init_adapter(config: DecoderConfig, *, key: jax.Array, shardings: Any = None) -> Any:
     """Fresh adapter weights in float32; `shardings` are those of the adapter alone."""
+    return jax.jit(_adapter_initializer(config), out_shardings=shardings)(key)
+
+
+@functools.lru_cache(maxsize=16)
+def _adapter_initializer(config: DecoderConfig) -> Callable[[jax.Array], Any]:
+    """The same function for the same model, so that it is compiled once in a process."""
 
     def make(key: jax.Array) -> Any:
+        # What is not returned is never computed.
         return split_adapter(init(config, key=key, param_dtype=jnp.float32))[0]
 
-    # What is not returned is never computed.
-    return jax.jit(make, out_shardings=shardings)(key)
+    return make
 
 
 def quantize_base(params: Any, config: DecoderConfig, *, shardings: Any = None) -> Any:

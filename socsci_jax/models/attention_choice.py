@@ -9,6 +9,7 @@ compared with those of the dense reference, once.
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import logging
 import os
 from collections.abc import Callable
@@ -208,19 +209,28 @@ def _apart(at: np.ndarray, end: np.ndarray, heads: Heads) -> float:
     k, v = rng.normal(size=(2, *end.shape, KEY_HEADS, heads.features))
     weight = rng.normal(size=q.shape) * (np.take_along_axis(end, at, axis=1) > 0)[..., None, None, None]
 
-    def results(attend: Callable, of: Any) -> list[jax.Array]:
+    def results(attend: Callable, of: Any, *seen: Any) -> list[jax.Array]:
         *arrays, to_mixed = (jnp.asarray(x, of) for x in (q, k, v, weight))
-        mixed, gradients = jax.vjp(jax.jit(attend), *arrays)
-        return [mixed * (weight != 0), *gradients(to_mixed)]
+        mixed, *gradients = _with_gradients(*arrays, to_mixed, seen, attend=attend)
+        return [mixed * (weight != 0), *gradients]
 
     kernel = device_kernel()
     see = jax.jit(kernel.see)(at, end)
-    computed = results(lambda q, k, v: kernel.attend(q, k, v, see), heads.dtype)
-    wanted = results(lambda q, k, v: dense_attention(q, k, v, at, end), np.float32)
+    computed = results(kernel.attend, heads.dtype, see)
+    wanted = results(dense_attention, np.float32, at, end)
     return max(
         float(jnp.abs(a.astype(jnp.float32) - b).max() / jnp.abs(b).max())
         for a, b in zip(computed, wanted, strict=True)
     )
+
+
+@functools.partial(jax.jit, static_argnames="attend")
+def _with_gradients(
+    q: Any, k: Any, v: Any, to_mixed: Any, seen: Any, *, attend: Callable
+) -> tuple[jax.Array, ...]:
+    """What queries mix, and the gradients of q, k and v: one program."""
+    mixed, gradients = jax.vjp(lambda q, k, v: attend(q, k, v, *seen), q, k, v)
+    return mixed, *gradients(to_mixed)
 
 
 def dense_attention(q: jax.Array, k: jax.Array, v: jax.Array, at: jax.Array, end: jax.Array) -> jax.Array:

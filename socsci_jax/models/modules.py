@@ -7,6 +7,7 @@ differ: the layers are stacked on a leading axis, and a linear map is stored [in
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -226,7 +227,14 @@ def init(
     `shardings` (of `sharding.param_shardings`) has them made where they will live, never in one place.
     """
 
+    return jax.jit(_initializer(config, jnp.dtype(param_dtype)), out_shardings=shardings)(key)
+
+
+@lru_cache(maxsize=16)
+def _initializer(config: DecoderConfig, param_dtype: jnp.dtype) -> Callable[[jax.Array], Any]:
+    """The same function for the same model, so that it is compiled once in a process."""
+
     def make(key: jax.Array) -> Any:
         return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(key), param_dtype=param_dtype)))
 
-    return jax.jit(make, out_shardings=shardings)(key)
+    return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ def learning_rate_schedule(settings: OptimizerConfig, *, total_steps: int) -> op
     )
 
 
+@functools.lru_cache(maxsize=8)
 def make_optimizer(settings: OptimizerConfig, *, total_steps: int) -> optax.GradientTransformation:
     """Clipping, direction, weight decay, learning rate; second moments are float32 whatever the parameters are.
 
@@ -31,6 +33,8 @@ def make_optimizer(settings: OptimizerConfig, *, total_steps: int) -> optax.Grad
 
     `second_moment: factored` keeps one number a row and one a column of each matrix instead of one a weight
     (Adafactor, Shazeer and Stern 2018), with the momentum of AdamW.
+
+    The same settings give the same optimizer, so that a second run of a process finds its programs compiled.
     """
     momentum_dtype = jnp.dtype(settings.momentum_dtype)
     if settings.second_moment == "full":

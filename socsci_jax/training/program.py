@@ -24,8 +24,7 @@ from socsci_jax.training.treatments import Effects
 
 def step_program(recipe: Recipe, config: DecoderConfig, optimizer: optax.GradientTransformation) -> Any:
     """(state, batch, frozen, stop) -> (state, metrics) as `train_step`, jitted; the old state's buffers become the new's."""
-    step = functools.partial(
-        train_step,
+    step = _step(
         optimizer=optimizer,
         objective=_objective(recipe),
         config=config,
@@ -39,6 +38,12 @@ def step_program(recipe: Recipe, config: DecoderConfig, optimizer: optax.Gradien
     on_gpus = jax.default_backend() == "gpu"  # elsewhere they would only make JAX's cache miss what it has
     options = same_bits_options(recipe.output / "autotuning") if recipe.same_bits and on_gpus else None
     return jax.jit(step, donate_argnums=0, compiler_options=options)
+
+
+@functools.lru_cache(maxsize=8)
+def _step(**settings: Any) -> Any:
+    """The same function for the same settings: what JAX knows it by, so that a process compiles it once for all runs alike."""
+    return functools.partial(train_step, **settings)
 
 
 def place_rows(arrays: dict[str, np.ndarray], sharding: jax.sharding.NamedSharding) -> Batch:

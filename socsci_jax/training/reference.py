@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -38,10 +37,10 @@ def reference_log_probs(
         return np.load(file, allow_pickle=False)
     log_probs = np.zeros((int(plan.lengths.branch_comparisons.sum()), plan.shape.answers), np.float32)
     params = start()
-    function = jax.jit(functools.partial(_answers, **settings))
+    function = jax.jit(_answers, static_argnames=tuple(settings))
     with progress("reference", total=len(source)) as report:
         for batch in batches(source, first_step=0):
-            answers = fetch(function(params, place_rows(batch.arrays, sharding)))
+            answers = fetch(function(params, place_rows(batch.arrays, sharding), **settings))
             answers = answers.reshape(plan.rows, *answers.shape[2:])
             for g, row in enumerate(plan.batch(batch.step)):
                 compared = plan.lengths.comparisons_of(row.branch)
