@@ -51,6 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return min(FIRST.index(name) if name in FIRST else len(FIRST) for name in item.path.parts[-2:])
 
     items.sort(key=place)
+    quick_programs.few_sizes_of_attention()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

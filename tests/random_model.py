@@ -31,6 +31,7 @@ def random_model(world, *, sizes=(1, 1, 1)) -> SimulationModel:
 
 
 _read = jax.jit(read_logits, static_argnames=("config", "compute_dtype"))
+_states = jax.jit(read_states, static_argnames=("config", "compute_dtype"))
 
 
 def brute_force(asked: SimulationModel, prompt: list[int], levels) -> tuple[np.ndarray, float]:
@@ -57,5 +58,5 @@ def last_hidden_state(asked: SimulationModel, prompt: list[int]) -> np.ndarray:
     ids[0, : len(prompt)] = prompt
     every = np.arange(length, dtype=np.int32)[None]
     rows = {"ids": ids, "position": every, "end": np.full_like(ids, length), "read": every}
-    states = read_states(asked.params, rows, config=asked.config, compute_dtype=jnp.float32)
+    states = _states(asked.params, rows, config=asked.config, compute_dtype=jnp.float32)
     return np.asarray(states)[0, len(prompt) - 1]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-from small import small_config, small_store, small_tokenizer
+import quick_programs
+from small import SCALE_1_5, small_config, small_store, small_tokenizer
 
 from socsci_jax.data.tokenizer_loading import load_tokenizer
 from socsci_jax.distributed.processes import Processes
@@ -26,7 +27,9 @@ PAIRS = 4
 def world_of(folder: Path):
     """The store, split and tokenizer in a folder; made if it is new."""
     if not (folder / "store").is_dir():
-        small_tokenizer(small_store(folder / "store", people=SIX_PEOPLE), folder / "tokenizer")
+        # Scales as short as these give rows of two shapes, and so two programs.
+        store = small_store(folder / "store", people=SIX_PEOPLE, parks=SCALE_1_5)
+        small_tokenizer(store, folder / "tokenizer")
     store = StudyStore(folder / "store")
     return store, Split.load(store, "main"), load_tokenizer(folder / "tokenizer")
 
@@ -48,6 +51,7 @@ def small_model(tokenizer) -> SimulationModel:
 
 
 def simulate_small(folder: Path, out: Path, *, processes: Processes) -> None:
+    quick_programs.few_sizes_of_attention()  # in processes of their own too, which compute the same bits
     store, split, tokenizer = world_of(folder)
     simulate(
         small_model(tokenizer),

@@ -26,6 +26,7 @@ from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn
 
 SCALE_1_5 = Scale.of_levels(range(1, 6), origin="stated")
+SCALE_0_100 = Scale.of_levels(range(0, 101), origin="stated")
 GENDERS = ("Female", "Male")
 AGES = ("18-34", "35-64", "65 or older")
 
@@ -43,15 +44,18 @@ def small_item(study: str, condition: str, outcome: str, scale: Scale) -> Item:
 
 
 def small_store(
-    folder: Path, *, studies: int = 4, conditions: int = 3, people: int = 12, seed: int = 0
+    folder: Path,
+    *,
+    studies: int = 4,
+    conditions: int = 3,
+    people: int = 12,
+    seed: int = 0,
+    parks: Scale = SCALE_0_100,
 ) -> StudyStore:
-    """Studies of `conditions` arms with two outcomes each (1 to 5 and 0 to 100), answered by `people` per arm."""
+    """Studies of `conditions` arms with two outcomes each (1 to 5, and `parks`), answered by `people` per arm."""
     rng = np.random.default_rng(seed)
     builder = StoreBuilder(attributes=("age", "gender"), source="small", license="CC0", command="test")
-    scales = {
-        "taxes": SCALE_1_5,
-        "parks": Scale.of_levels(range(0, 101), origin="stated"),
-    }
+    scales = {"taxes": SCALE_1_5, "parks": parks}
     sample = 0
     for s in range(studies):
         builder.add_study(f"s{s}", title=f"Study number {s}")

@@ -51,19 +51,20 @@ def without_template(folder):
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
-@pytest.fixture(params=[thinking, base_with_another_eos, without_template])
-def exported(request, tmp_path):
-    """A bfloat16 start, held in float32 as training holds it, exported."""
+@pytest.fixture(scope="module", params=[thinking, base_with_another_eos, without_template])
+def exported(request, tmp_path_factory):
+    """A bfloat16 start, held in float32 as training holds it, exported; tests only read it."""
+    made = tmp_path_factory.mktemp("exported")
     source = save(
         huggingface_model("qwen3", vocab_size=320, max_position_embeddings=512),
-        tmp_path / "source",
+        made / "source",
         dtype=torch.bfloat16,
     )
-    folder = shutil.copytree(tokenizer_folder(), tmp_path / "tokenizer")
+    folder = shutil.copytree(tokenizer_folder(), made / "tokenizer")
     request.param(folder)
-    run = run_of_folder(source, tmp_path / "run", tokenizer=folder)
-    export_run(run.path, tmp_path / "out", dtype="float32")
-    return tmp_path / "out"
+    run = run_of_folder(source, made / "run", tokenizer=folder)
+    export_run(run.path, made / "out", dtype="float32")
+    return made / "out"
 
 
 # An example that was answered comes before the item, and texts look like what they are not.

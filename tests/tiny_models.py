@@ -100,5 +100,23 @@ def path_to(rows: dict[str, np.ndarray], g: int, token: int) -> list[int]:
     return [int(rows["ids"][g, j]) for j in range(token + 1) if token < rows["end"][g, j]]
 
 
+def assert_logits_of_paths(
+    logits: np.ndarray, batch: dict[str, np.ndarray], reference: torch.nn.Module, *, every: int
+) -> None:
+    """The logits [G,T,V] of every so many tokens are those of `transformers` for the path to each, a row of its own."""
+    torch = pytest.importorskip("torch")
+    places = real_tokens(batch)[::every]
+    paths = [path_to(batch, g, token) for g, token in places]
+    rows = torch.zeros((len(paths), max(map(len, paths))), dtype=torch.long)
+    for row, path in zip(rows, paths, strict=True):
+        row[: len(path)] = torch.tensor(path)
+    # A decoder sees nothing of the padding that follows.
+    with torch.inference_mode():
+        every_token = reference(rows).logits.numpy()
+    wanted = np.stack([row[len(path) - 1] for row, path in zip(every_token, paths, strict=True)])
+    found = np.stack([logits[place] for place in places])
+    np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
+
+
 def real_tokens(rows: dict[str, np.ndarray]) -> list[tuple[int, int]]:
     return [tuple(map(int, place)) for place in np.argwhere(rows["end"] > 0)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from small import small_config
 
 from socsci_jax.errors import InputError
-from socsci_jax.models import attention_choice, attention_gpu, attention_tpu
+from socsci_jax.models import attention, attention_choice, attention_gpu, attention_tpu
 from socsci_jax.models.attention import blocks_seen
 from socsci_jax.models.attention_choice import (
     CHOICE,
@@ -29,6 +29,8 @@ from socsci_jax.models.modules import init
 from socsci_jax.models.sharding import make_mesh, param_shardings
 from socsci_jax.models.slots import read_logits
 
+# Read while tests are collected, before conftest.py makes them few.
+KEYS = attention.KEYS
 WAYS = {"xla": XLA, "rows": ROWS, "kernel": INTERPRETED}
 HEAD_DIM = 16
 
@@ -82,6 +84,14 @@ def computed(name: str, given: dict, dtype) -> list[jax.Array]:
     return [mixed * counts, *gradients((given["to_mixed"] * counts).astype(dtype))]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def every_size():
+    """The sizes of the program, not the few of other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "KEYS", KEYS)
+        yield
+
+
 def results(name: str, given: dict, dtype=jnp.float32) -> list[np.ndarray]:
     return [np.asarray(x, np.float32) for x in computed(name, given, dtype)]
 
@@ -101,6 +111,17 @@ def test_values_and_gradients_are_those_of_the_rule(name, heads, shared, seed, s
     given = operands(seed, rows=2, tokens=tokens, queries=queries, heads=heads, shared=shared)
     # Operands are of the order of one; where tokens see only themselves some gradients are nothing but rounding.
     assert_near(results(name, given), results("dense", given), tolerance=1e-5, order=1)
+
+
+def test_blocks_of_queries_may_see_few_keys_of_a_long_row_or_many():
+    """One row in which blocks of queries take each of six sizes: values and gradients are those of the rule."""
+    tokens = 1024
+    given = operands(3, rows=1, tokens=tokens, queries=tokens, heads=1, shared=1)
+    # Most of it is one text; what follows sees nothing of that.
+    given["end"] = np.where(np.arange(tokens) < 768, 768, tokens)[None].astype(np.int32)
+    seen = np.asarray(attention.visibility(given["at"], given["end"]).count) * attention.KEY_BLOCK
+    assert seen.tolist() == [128, 256, 384, 512, 640, 768, 128, 256]
+    assert_near(results("xla", given), results("dense", given), tolerance=1e-5, order=1)
 
 
 @pytest.mark.parametrize("name", WAYS)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import transformers
 from gguf_files import write_gguf
-from tiny_models import LLAMA3_ROPE, huggingface_model, path_to, random_rows, real_tokens
+from tiny_models import LLAMA3_ROPE, assert_logits_of_paths, huggingface_model, random_rows
 
 from socsci_jax.errors import InputError
 from socsci_jax.gguf_header import read_header
@@ -59,10 +59,7 @@ def program(config: DecoderConfig):
 def assert_logits_equal(loaded, reference) -> None:
     batch = random_rows(np.random.default_rng(3))
     logits = np.asarray(program(loaded.config)(loaded.params, batch))
-    for g, token in real_tokens(batch)[::9]:
-        with torch.inference_mode():
-            wanted = reference(torch.tensor([path_to(batch, g, token)])).logits[0, -1].numpy()
-        np.testing.assert_allclose(logits[g, token], wanted, atol=1e-4, rtol=1e-4)
+    assert_logits_of_paths(logits, batch, reference, every=9)
 
 
 FAMILIES, QUANTIZATIONS = ("llama", "qwen2", "qwen3"), ("Q4_1", "Q8_0", "F16")

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import small_config
-from tiny_models import huggingface_model, path_to, random_rows, real_tokens, save
+from tiny_models import (
+    assert_logits_of_paths,
+    huggingface_model,
+    path_to,
+    random_rows,
+    real_tokens,
+    save,
+)
 
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.decoder import read_hidden, unembedding
@@ -45,11 +52,7 @@ def test_logits_equal_those_of_transformers(tmp_path, family, tied):
 
     model = with_params(loaded.config, loaded.params)
     logits = np.asarray(jax.jit(lambda: read_hidden(model, **batch) @ unembedding(model).T)())
-
-    for g, token in real_tokens(batch)[::5]:
-        with torch.inference_mode():
-            wanted = reference(torch.tensor([path_to(batch, g, token)])).logits[0, -1]
-        np.testing.assert_allclose(logits[g, token], wanted.numpy(), atol=1e-4, rtol=1e-4)
+    assert_logits_of_paths(logits, batch, reference, every=5)
 
 
 @lru_cache

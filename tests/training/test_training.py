@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import yaml
+from conftest import REPOSITORY
 from safetensors.numpy import load_file
 from small import small_config, small_recipe, small_store, small_tokenizer
 
@@ -209,12 +210,16 @@ def test_a_run_learns_and_says_what_it_was_made_of(world, finished):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_ends_with_the_same_bits(world, finished, tmp_path):
+def test_a_run_that_was_killed_ends_with_the_same_bits(world, finished, tmp_path, monkeypatch):
     """Invariant 5: SIGKILL after some checkpoint, started again, equals never stopped."""
     output = tmp_path / "killed"
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(small_recipe(world[0], output)))
-    command = [sys.executable, "-m", "socsci_jax", "train", str(recipe)]
+    # With the sizes of attention that this process has: other sizes round otherwise.
+    code = "import socsci_jax.models.attention, quick_programs; quick_programs.few_sizes_of_attention(); "
+    code += "from socsci_jax.cli import main; main()"
+    monkeypatch.setenv("PYTHONPATH", f"{REPOSITORY}:{REPOSITORY / 'tests'}")
+    command = [sys.executable, "-c", code, "train", str(recipe)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(output.glob("checkpoints/[0-9]*")) and time.monotonic() < deadline:

@@ -65,14 +65,6 @@ def separate_prompts(shards, plan, *, micro_batches=1, step=0):
     return rows.arrays(), places
 
 
-def level_probs(world, weights, rows):
-    """[prompts, L] over the levels, 0 where there are fewer."""
-    log_probs = tree_log_probs(weights, rows, config=world[3], **SETTINGS)
-    answers, real = answer_log_probs(log_probs, rows["answer_path"])
-    probs = jnp.where(real, jnp.exp(answers), 0.0)[:, 0]
-    return probs / probs.sum(axis=1, keepdims=True)
-
-
 def members_of_groups(places):
     """Prompts of each group, and its cells."""
     for group in sorted({place[:2] for place in places}):
@@ -164,6 +156,7 @@ def assert_trees_close(a, b, tolerance):
         np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance * largest)
 
 
+ROWS = 4  # of a micro-batch, as many as groups of devices
 CONTRAST = Effects(kind="contrast", tau=0.05, huber=1.5)
 PRIOR = Effects(kind="contrast", tau=0.05, huber=1.5, prior=0.7, prior_slope=0.8)
 PROFILED = Effects(kind="profiled")
@@ -176,9 +169,10 @@ def case(world):
     @functools.cache
     def of(effects: Effects, micro_batches: int):
         shards = contrast_shards(world, in_order=effects.kind == "contrast")
-        plan = plan_of(shards, micro_batches=micro_batches)
+        plan = plan_of(shards, rows=ROWS * micro_batches, micro_batches=micro_batches)
         rows, places = separate_prompts(shards, plan, micro_batches=micro_batches)
 
+        @jax.jit
         def probs_of(weights):
             """[prompts, L] over the levels, 0 where there are fewer."""
             log_probs = tree_log_probs(weights, rows, config=world[3], **SETTINGS)
@@ -186,19 +180,19 @@ def case(world):
             probs = jnp.where(real, jnp.exp(answers), 0.0)[:, 0]
             return probs / probs.sum(axis=1, keepdims=True)
 
-        probs, pull = jax.vjp(jax.jit(probs_of), params(world))
-        if effects.kind == "profiled":
-            value = functools.partial(brute_profiled, shards, rows, places, fixed=np.asarray(probs))
-        else:
-            before = jax.jit(probs_of)(params(world, seed=1))
-            value = functools.partial(brute_contrast, shards, rows, places, effects, before=before)
-        loss, of_probs = jax.value_and_grad(value)(probs)
         reference = np.zeros((int(plan.lengths.branch_comparisons.sum()), plan.shape.answers), np.float32)
-        if effects.prior:
+        if effects.kind == "profiled":
+            fixed = np.asarray(probs_of(params(world)))
+            value = functools.partial(brute_profiled, shards, rows, places, fixed=fixed)
+        else:
+            before = np.asarray(probs_of(params(world, seed=1)))
+            value = functools.partial(brute_contrast, shards, rows, places, effects, before=before)
             branches = np.concatenate([row.branch for row in plan.batch(0)])
             reference[plan.lengths.comparisons_of(branches)] = np.log(np.maximum(before, 1e-30))
+        # The loops become one program: operation by operation each would be compiled alone.
+        loss, gradients = jax.jit(jax.value_and_grad(lambda w: value(probs_of(w))))(params(world))
         batch = batch_of(shards, plan, micro_batches=micro_batches, reference=reference)
-        return batch, loss, pull(of_probs)[0]
+        return batch, loss, gradients
 
     return of
 
@@ -218,13 +212,17 @@ def test_loss_and_gradients_equal_brute_force_over_separate_prompts(world, case,
     assert_trees_close(found, gradients, 1e-5)
 
 
-@pytest.mark.parametrize("effects", [CONTRAST, PROFILED], ids=["contrast", "profiled"])
-def test_eight_devices_compute_what_brute_force_does(world, case, effects):
-    batch, wanted, gradients = case(effects, 1)
+@pytest.mark.parametrize(
+    ("effects", "micro_batches"),
+    [(PRIOR, 2), (PROFILED, 1), pytest.param(CONTRAST, 1, marks=pytest.mark.slow)],
+    ids=["prior-2", "profiled-1", "contrast-1"],
+)
+def test_eight_devices_compute_what_brute_force_does(world, case, effects, micro_batches):
+    batch, wanted, gradients = case(effects, micro_batches)
     mesh = make_mesh(data=2, fsdp=2, tensor=2)
     objective = Objective(kind="none", effects=effects)
     with jax.set_mesh(mesh):
-        placed = jax.device_put(batch, micro_batch_sharding(mesh, rows=4))
+        placed = jax.device_put(batch, micro_batch_sharding(mesh, rows=ROWS))
         loss, _, found = jax.jit(
             functools.partial(loss_and_gradients, objective=objective, config=world[3], **SETTINGS)
         )(params(world), placed)
