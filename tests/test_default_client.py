@@ -109,13 +109,14 @@ def test_the_distribution_is_that_of_the_default_client(exported, layout):
         prompt = client.apply_chat_template(
             messages_of(layout, pair), add_generation_prompt=True, return_dict=True
         )["input_ids"]
-        totals = []
-        for level in range(1, 6):
-            answer = [*model.tokenizer.encode(str(level)), end]
-            with torch.no_grad():
-                logits = theirs(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
-            log_probs = torch.log_softmax(logits, -1).numpy()
-            totals.append(sum(log_probs[i, token] for i, token in enumerate(answer)))
+        answers = [[*model.tokenizer.encode(str(level)), end] for level in range(1, 6)]
+        assert len({len(answer) for answer in answers}) == 1
+        with torch.no_grad():
+            logits = theirs(torch.tensor([[*prompt, *answer] for answer in answers])).logits
+        log_probs = torch.log_softmax(logits[:, len(prompt) - 1 : -1], -1).numpy()
+        totals = [
+            sum(row[i, token] for i, token in enumerate(answer)) for row, answer in zip(log_probs, answers)
+        ]
         probs = np.exp(totals) / np.exp(totals).sum()
         np.testing.assert_allclose(found["probs"][n], probs, atol=1e-5)
 

@@ -94,8 +94,8 @@ def contrast_of_group(shards, places, effects, means, means_before, members, cel
     def contrasts(of, half):
         mu = []
         for cell in cells:
-            people = [n for n in members if places[n][2:] == (cell, half)]
-            mu.append(sum(of[n] for n in people) / len(people))
+            people = np.array([n for n in members if places[n][2:] == (cell, half)])
+            mu.append(of[people].mean())
         return jnp.stack(mu) - omega @ jnp.stack(mu)
 
     d = [contrasts(means, half) for half in (0, 1)]
