@@ -185,6 +185,17 @@ def test_the_same_bits_are_asked_of_a_gpus_compiler_unless_the_recipe_gives_them
         assert (tmp_path / "run" / "autotuning").is_dir()
 
 
+def test_runs_alike_have_one_step_which_a_process_compiles_once():
+    config = DecoderConfig(**SIZES, vocab_size=V, max_position_embeddings=512, tie_word_embeddings=True)
+
+    def step(**changes):
+        recipe = recipe_on("data").model_copy(update=changes)
+        return step_program(recipe, config, make_optimizer(recipe.optimizer, total_steps=10)).__wrapped__
+
+    assert step(output=Path("elsewhere")) is step()
+    assert step(seed=1) is not step()
+
+
 def test_the_compiler_knows_all_options_for_the_same_bits(tmp_path):
     options = same_bits_options(tmp_path)
     assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
