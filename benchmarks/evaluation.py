@@ -46,13 +46,13 @@ class People:
             for k in range(items)
         ]
         self.item_by_id = {item.item_id: item for item in made}
-        self.items = pl.DataFrame(
+        self.item_places = pl.DataFrame(
             [(i, x.study_id, x.condition, x.outcome) for i, x in self.item_by_id.items()],
             schema=["item_id", "study_id", "condition", "outcome"],
             orient="row",
         )
         names = [f"{arm}-{p}" for arm in range(ARMS) for p in range(people)]
-        studies = self.items["study_id"].unique(maintain_order=True)
+        studies = self.item_places["study_id"].unique(maintain_order=True)
         self.participants = pl.DataFrame(
             {"study_id": np.repeat(studies.to_numpy(), len(names)), "participant_id": names * len(studies)}
         ).with_columns(
@@ -62,7 +62,7 @@ class People:
                 pl.Series(rng.choice(["a", "b", "c", "d"], size=len(names) * len(studies))).alias("region"),
             ),
         )
-        arm = self.items["condition"].str.slice(1).cast(pl.Int64).to_numpy()
+        arm = self.item_places["condition"].str.slice(1).cast(pl.Int64).to_numpy()
         owner = np.repeat(np.arange(items), people)
         person = np.array(names)[(arm[owner] * people) + np.tile(np.arange(people), items)]
         probs = rng.dirichlet(np.full(LEVELS, 2.0), size=items)
@@ -71,10 +71,10 @@ class People:
             .sum(axis=1)
             .clip(max=LEVELS - 1)
         )
-        ids = self.items["item_id"].to_numpy()[owner]
+        ids = self.item_places["item_id"].to_numpy()[owner]
         self.labeled = (
             pl.DataFrame({"item_id": ids, "participant_id": person, "value": drawn + 1.0})
-            .join(self.items, on="item_id", maintain_order="left")
+            .join(self.item_places, on="item_id", maintain_order="left")
             .with_columns(part=pl.lit("unseen_studies"))
         )
         self.probs = (probs[owner] * rng.uniform(0.7, 1.3, size=(owner.size, LEVELS))).astype(np.float64)

@@ -20,6 +20,7 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _LONGEST = 20_000
+_ROWS_AT_A_TIME = 65_536
 # What a spreadsheet takes for a formula.  A number with its sign is none.
 _FORMULA = r"^[=+\-@\t\r\x00\uff1d\uff0b\uff0d\uff20]"
 _NUMBER = r"^[+\-]?(\d+\.?\d*|\.\d+)([eE][+\-]?\d+)?$"
@@ -50,4 +51,6 @@ def without_formulas(frame: pl.DataFrame) -> pl.DataFrame:
 
 def write_csv(frame: pl.DataFrame, path: Path) -> None:
     """A table for people, who open it in a spreadsheet; programs read the Parquet table next to it."""
-    path.write_bytes(without_formulas(frame).write_csv().encode())
+    with path.open("wb") as file:
+        for number, some in enumerate(frame.iter_slices(_ROWS_AT_A_TIME) if frame.height else [frame]):
+            file.write(without_formulas(some).write_csv(include_header=number == 0).encode())

@@ -68,7 +68,7 @@ def run_pretrained(
         whole, out / "store", per_item=PEOPLE_PER_ITEM, seed=seed, command=command, replace=True
     )
     logger.info("2/6  split: hold out some studies, whole")
-    share = min(0.25, HELD_OUT_ITEMS / len(store.items))
+    share = min(0.25, HELD_OUT_ITEMS / len(store.item_places))
     split = make_split(store, name="main", seed=seed, studies=share)
     split.save(replace=True)
     for part, count in split.label()["part"].value_counts().sort("part").iter_rows():

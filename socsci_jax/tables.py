@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from socsci_jax import bounds
+from socsci_jax.column_types import alike, name_given_twice
 from socsci_jax.errors import InputError
 from socsci_jax.reading import panics_as_errors
 from socsci_jax.wording import counted
@@ -43,22 +44,9 @@ def open_parquet(path: Path, *, hint: str) -> pq.ParquetFile:
         raise InputError(
             f"{path}: says that it has {counted(rows, 'row')}, at most {bounds.TABLE_ROWS:,} are read; {hint}."
         )
-    if twice := _name_given_twice(opened.schema_arrow):
+    if twice := name_given_twice(opened.schema_arrow):
         raise InputError(f"{path}: column {twice!r} is there twice; {hint}.")
     return opened
-
-
-def _name_given_twice(fields: Iterable[pa.Field]) -> str | None:
-    """A name that two columns, or two fields of a record, share: readers would take one of them for both."""
-    seen: set[str] = set()
-    for field in fields:
-        if field.name in seen:
-            return str(field.name)
-        seen.add(field.name)
-        inner = [field.type.field(i) for i in range(field.type.num_fields)]
-        if twice := _name_given_twice(inner):
-            return f"{field.name}.{twice}"
-    return None
 
 
 def read_parquet(
@@ -66,52 +54,107 @@ def read_parquet(
     schema: pa.Schema,
     *,
     hint: str,
+    columns: Sequence[str] | None = None,
     optional: Sequence[str] = (),
     filled: Sequence[str] = (),
     from_integers: Sequence[str] = (),
 ) -> pa.Table:
     """The columns of `schema` with its types and the file's metadata; other columns are excluded.
 
-    Columns of `optional` may be missing and are then null; those of `filled` hold no null; those of `from_integers` are
-    ids that some programs keep as integers.  Numbers are widened, texts of one kind become those of another, and nothing
-    else is converted.  Raises InputError that ends with `hint`.
+    Of a file that has all of them only `columns` are read, if they are given.  Columns of `optional` may be missing and are
+    then null; those of `filled` hold no null; those of `from_integers` are ids that some programs keep as integers.
+    Numbers are widened, texts of one kind become those of another, and nothing else is converted.  Raises InputError that
+    ends with `hint`.
     """
     with open_parquet(path, hint=hint) as opened:
-        names = opened.schema_arrow.names
-        missing = [name for name in schema.names if name not in names and name not in optional]
-        if missing:
-            raise InputError(
-                f"{path}: column {missing[0]!r} is missing; found {names[:40]}, needed "
-                f"{[name for name in schema.names if name not in optional]}; {hint}."
-            )
-        for field in schema:
-            if field.name in names:
-                stored = opened.schema_arrow.field(field.name).type
-                is_number = field.name in from_integers and pa.types.is_integer(stored)
-                if not is_number and not alike(stored, field.type):
-                    raise InputError(
-                        f"{path}: column {field.name!r} has type {str(stored)[:80]}, needed {str(field.type)[:200]}; {hint}."
-                    )
+        _check_columns(opened, path, schema, hint=hint, optional=optional, from_integers=from_integers)
+        asked = _of_schema(schema, columns)
+        names = [name for name in asked.names if name in opened.schema_arrow.names]
         try:
-            table = read_rows(opened, path, hint=hint, columns=[n for n in schema.names if n in names])
-            columns = [
-                table[field.name].cast(field.type)
-                if field.name in names
-                else pa.nulls(table.num_rows, field.type)
-                for field in schema
-            ]
-            checked = pa.table(columns, schema=schema.with_metadata(table.schema.metadata))
-            checked.validate(full=True)  # texts that are not UTF-8, lists that end before they begin
-            del table, columns
+            checked = _typed(read_rows(opened, path, hint=hint, columns=names), asked)
             # What reading took beside the table, which the allocator would keep: 0.4 GB for 580,000 items.
             pa.default_memory_pool().release_unused()
         except _FAILURES as error:
             raise unreadable(path, error, hint=hint) from error
-    for name in filled:
-        if checked[name].null_count:
-            row = checked[name].is_null().index(True).as_py()
-            raise InputError(f"{path}, row {row}: column {name!r} is empty; {hint}.")
+    _check_filled(checked, path, filled, hint=hint)
     return checked
+
+
+def read_parquet_pieces(
+    path: Path, schema: pa.Schema, *, hint: str, columns: Sequence[str], filled: Sequence[str] = ()
+) -> Iterator[pa.Table]:
+    """As `read_parquet`, BATCH_ROWS at a time: of texts that take gigabytes one piece is in memory."""
+    with open_parquet(path, hint=hint) as opened:
+        _check_columns(opened, path, schema, hint=hint)
+        asked, row = _of_schema(schema, columns), 0
+        small = path.stat().st_size <= bounds.SMALL_TABLE_BYTES
+        try:
+            pieces = (
+                packed_batches(opened, path, hint=hint, columns=columns)
+                if small
+                else opened.iter_batches(BATCH_ROWS, columns=columns)
+            )
+            for piece in pieces:
+                checked = _typed(pa.Table.from_batches([piece]), asked)
+                _check_filled(checked, path, filled, hint=hint, row=row)
+                yield checked
+                row += checked.num_rows
+        except InputError:
+            raise
+        except _FAILURES as error:
+            raise unreadable(path, error, hint=hint) from error
+
+
+def _of_schema(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
+    return schema if columns is None else pa.schema([schema.field(name) for name in columns])
+
+
+def _check_columns(
+    opened: pq.ParquetFile,
+    path: Path,
+    schema: pa.Schema,
+    *,
+    hint: str,
+    optional: Sequence[str] = (),
+    from_integers: Sequence[str] = (),
+) -> None:
+    """Raises InputError for a column that is missing, or has another type than `schema` says."""
+    names = opened.schema_arrow.names
+    missing = [name for name in schema.names if name not in names and name not in optional]
+    if missing:
+        raise InputError(
+            f"{path}: column {missing[0]!r} is missing; found {names[:40]}, needed "
+            f"{[name for name in schema.names if name not in optional]}; {hint}."
+        )
+    for field in schema:
+        if field.name in names:
+            stored = opened.schema_arrow.field(field.name).type
+            is_number = field.name in from_integers and pa.types.is_integer(stored)
+            if not is_number and not alike(stored, field.type):
+                raise InputError(
+                    f"{path}: column {field.name!r} has type {str(stored)[:80]}, needed {str(field.type)[:200]}; {hint}."
+                )
+
+
+def _typed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema` with its types, null where the table lacks one; raises what _FAILURES names."""
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    checked = pa.table(columns, schema=schema.with_metadata(table.schema.metadata))
+    checked.validate(full=True)  # texts that are not UTF-8, lists that end before they begin
+    return checked
+
+
+def _check_filled(table: pa.Table, path: Path, filled: Sequence[str], *, hint: str, row: int = 0) -> None:
+    """Raises InputError for a null in a column of `filled`; the table's first row is number `row` of the file."""
+    for name in filled:
+        if table[name].null_count:
+            row += table[name].is_null().index(True).as_py()
+            raise InputError(f"{path}, row {row}: column {name!r} is empty; {hint}.")
 
 
 def read_rows(
@@ -199,41 +242,6 @@ def check_columns_once(path: Path, names: Sequence[str]) -> None:
 def unreadable(path: Path, error: Exception, *, hint: str) -> InputError:
     said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
     return InputError(f"{path}: not a readable table ({said}); {hint}.")
-
-
-def alike(stored: pa.DataType, needed: pa.DataType) -> bool:
-    """Whether values of one type are those of the other without loss or guess; their sizes may differ."""
-    if pa.types.is_null(stored):
-        return True
-    if pa.types.is_dictionary(stored):
-        return alike(stored.value_type, needed)
-    if pa.types.is_string(needed):
-        return (
-            pa.types.is_string(stored) or pa.types.is_large_string(stored) or pa.types.is_string_view(stored)
-        )
-    if pa.types.is_floating(needed):
-        return pa.types.is_floating(stored) or pa.types.is_integer(stored)
-    if pa.types.is_integer(needed):
-        # Tables that once held missing values have floats; a fraction among them fails when it is read.
-        return pa.types.is_integer(stored) or pa.types.is_floating(stored)
-    if pa.types.is_boolean(needed):
-        return pa.types.is_boolean(stored)
-    if pa.types.is_map(needed):
-        return pa.types.is_map(stored) and all(
-            alike(*pair)
-            for pair in ((stored.key_type, needed.key_type), (stored.item_type, needed.item_type))
-        )
-    if pa.types.is_struct(needed):
-        names = [field.name for field in needed]
-        return (
-            pa.types.is_struct(stored)
-            and [field.name for field in stored] == names
-            and all(alike(stored.field(i).type, needed.field(i).type) for i in range(len(names)))
-        )
-    if pa.types.is_list(needed):
-        lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view)
-        return any(is_list(stored) for is_list in lists) and alike(stored.value_type, needed.value_type)
-    return stored == needed
 
 
 def decompressed(path: Path, *, hint: str) -> bytes:

@@ -85,3 +85,13 @@ def test_categories_are_no_formulas(tmp_path):
     )
     write_csv(frame, tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text() == "=1+1,'=1+1,kind\na,b,'@SUM(1)\n"
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 7])
+def test_a_table_written_some_rows_at_a_time_is_the_same(tmp_path, monkeypatch, rows):
+    frame = pl.DataFrame({"=a": ["=1"] * rows, "b": [0.1] * rows})
+    write_csv(frame, tmp_path / "whole.csv")
+    monkeypatch.setattr("socsci_jax.foreign_text._ROWS_AT_A_TIME", 2)
+    write_csv(frame, tmp_path / "pieces.csv")
+    assert (tmp_path / "pieces.csv").read_text() == (tmp_path / "whole.csv").read_text()
+    assert (tmp_path / "whole.csv").read_text().splitlines() == ["'=a,b", *["'=1,0.1"] * rows]

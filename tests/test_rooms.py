@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 EVERYBODY = {"errors", "progress", "hub", "gguf_header", "compilation", "hardware", "distributed"}
 EVERYBODY |= {
     "bounds",
+    "column_types",
     "wording",
     "reading",
     "yaml_reading",
@@ -49,7 +50,7 @@ WITHOUT_JAX = (
 
 # From the bottom up: whatever stands in a line may import what stands in earlier lines, and packages their own modules.
 LAYERS = (
-    ("errors", "bounds", "wording"),
+    ("errors", "bounds", "wording", "column_types"),
     ("pages", "progress", "foreign_text", "compilation", "hardware", "reading", "hub"),
     ("yaml_reading", "storage", "tables", "gguf_header", "distributed"),
     ("locks",),

@@ -11,12 +11,13 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+from socsci_jax.column_types import alike
 from socsci_jax.errors import InputError
 from socsci_jax.reading import JsonLine, json_lines
 from socsci_jax.studies.scale import format_value
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES
 from socsci_jax.studies.store_builder import StoreBuilder
-from socsci_jax.tables import alike, open_parquet, packed_batches, to_polars, unreadable, written_out
+from socsci_jax.tables import open_parquet, packed_batches, to_polars, unreadable, written_out
 from socsci_jax.wording import kind_of
 
 INTEGERS = ("sample_id", "participant", "response", "condition_num", "task_num")

@@ -82,7 +82,7 @@ def save_splits(store: StudyStore, held_out: PublishedHoldouts, *, replace: bool
             continue
         units = (
             store.responses.select("item_id", "sample_id")
-            .join(store.items.select("item_id", "study_id", column), on="item_id")
+            .join(store.item_places.select("item_id", "study_id", column), on="item_id")
             .join(samples, on=["study_id", "sample_id"])
             .group_by("study_id", column)
             .agg(pl.col("is_held_out").any(), whole=pl.col("is_held_out").n_unique() == 1)

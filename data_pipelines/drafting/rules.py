@@ -104,8 +104,8 @@ def _pair(folder: Path) -> tuple[Path, Export]:
     if not surveys or not tables:
         missing = "a .qsf file" if not surveys else f"a table ({', '.join(_TABLES)})"
         raise InputError(
-            f"{folder}: {missing} is missing; rules draft from a Qualtrics survey and its export. Write the "
-            "specification of another deposit by hand."
+            f"{folder}: {missing} is missing; rules draft from a Qualtrics survey and its export, or "
+            "from one table and its codebook. Write the specification of another deposit by hand."
         )
     if len(surveys) * len(tables) > MOST_FILES:
         raise InputError(

@@ -10,6 +10,7 @@ from data_pipelines.drafting.asked import Reading
 from data_pipelines.drafting.choice_scales import DraftScale, printed_numbers
 from data_pipelines.drafting.design import Design
 from data_pipelines.drafting.draft_tree import DATA, SURVEY, Draft, Rulings, one_line, part_tree
+from data_pipelines.drafting.holes import SHARE_A_NAME
 from data_pipelines.drafting.outcomes import DraftOutcome
 from data_pipelines.drafting.specify_factors import (
     conditions,
@@ -254,6 +255,11 @@ def _whole_design(draft: Draft, reading: Reading) -> None:
                 f"each person met {order.shown} of {len(order.elements)} ({', '.join(order.elements)}), which is no factor; "
                 "say what this changes for the outcomes, or delete this line",
             )
+    for unlinked in design.export.unlinked:
+        draft.hole(
+            f"outcomes.{unlinked.column}",
+            f"{', '.join(unlinked.questions)} {SHARE_A_NAME}; write the outcome, or export the answers with import ids",
+        )
     for column, reason in reading.left_out.items():
         draft.provenance[f"excluded {column}"] = reason
     for note in (*design.survey.notes, *design.export.notes):

@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from data_pipelines.drafting.choice_scales import scale_of_choices
-from data_pipelines.drafting.holes import NO_ORDER, UNEXPLAINED
-from data_pipelines.drafting.table_columns import DRAWN_ELEMENT, MOST_POINTS, Found, read_columns
-from data_pipelines.formats.qualtrics.questionnaire import Choice
+from data_pipelines.drafting.codebook import Codebook, find_codebook
+from data_pipelines.drafting.holes import UNEXPLAINED
+from data_pipelines.drafting.table_columns import DRAWN_ELEMENT, Found, read_columns
+from data_pipelines.drafting.table_scales import scale_of_codebook, scale_of_column
 from data_pipelines.formats.tables import TABLE_FORMATS, Table, format_of, read_table
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import Specification
@@ -45,19 +45,33 @@ def is_table(path: Path) -> bool:
         return False
 
 
+def table_of(deposit: Path) -> Path | None:
+    """The table to draft from: a file that is one, or the only one of a folder without a survey file; else None."""
+    if not deposit.is_dir():
+        return deposit if is_table(deposit) else None
+    files = sorted(deposit.iterdir())
+    tables = [path for path in files if is_table(path)]
+    survey = any(path.name.lower().endswith(".qsf") for path in deposit.rglob("*"))
+    return tables[0] if len(tables) == 1 and not survey else None
+
+
 def draft_of_table(path: Path) -> TableDraft:
     """Drafts the specification of a table; every value that nothing tells stands under `unresolved`.
 
-    Raises InputError for a file that is no table, or in which no column could be an outcome.
+    A document next to the table that has entries of its columns is its codebook.  Raises InputError for a file that is no table, or in which no column could be an outcome.
     """
     table, skipped = _with_labels(read_table(path, SourceFile(path=path.name)))
+    codebook = find_codebook(path.parent, table.frame.columns)
+    table = table if codebook is None else codebook.labeled(table)
     columns = read_columns(table)
     if not any(one.role == "outcome" for one in columns):
         reasons = "; ".join(f"{one.name}: {one.reason or one.role}" for one in columns[:8])
         raise InputError(f"{path}: no column holds answers on a scale ({reasons}).")
-    draft = _Draft(table=table)
+    draft = _Draft(table=table, codebook=codebook)
     study: dict[str, Any] = {"study": re.sub(r"[^\w.]+", "_", path.name.split(".")[0]).strip("_") or "study"}
     study["files"] = {"data": {"path": path.name, "skip_rows": skipped} if skipped else path.name}
+    if codebook is not None:
+        study["files"]["codebook"] = codebook.path.name
     draft.participant(study, columns)
     for one in columns:
         getattr(draft, one.role.replace(" ", "_"))(study, one)
@@ -67,7 +81,7 @@ def draft_of_table(path: Path) -> TableDraft:
     specification = specification_of(
         {**study, "provenance": draft.provenance, "unresolved": draft.unresolved}, where=str(table.name)
     )
-    return TableDraft(specification=specification, lines=tuple(_lines(table, columns)))
+    return TableDraft(specification=specification, lines=tuple(_lines(table, columns, codebook)))
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -75,6 +89,7 @@ class _Draft:
     """Reports a column by its role, with where it comes from and what is left open."""
 
     table: Table
+    codebook: Codebook | None = None
     provenance: dict[str, str] = dataclasses.field(default_factory=dict)
     unresolved: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -123,29 +138,14 @@ class _Draft:
 
     def outcome(self, study: dict[str, Any], one: Found) -> None:
         key = f"outcomes.{one.name}"
-        scale: dict[str, Any] = {}
-        hole = ""
-        missing = list(one.missing)
-        if one.labels:
-            beside = scale_of_choices([Choice(id=c, text=text, value=c) for c, text in one.labels.items()])
-            scale["levels"] = dict(beside.levels)
-            missing += beside.missing
-            if beside.alternatives:
-                scale["alternatives"] = dict(beside.alternatives)
-            # Cells alone stand in the order of the alphabet.
-            if beside.nominal if one.told else not one.ordered:
-                scale["nominal"] = True
-                hole = NO_ORDER
-            elif not one.told and len(one.labels) > 2:
-                hole = NO_ORDER
-        elif one.whole and one.lo is not None and one.hi is not None and one.hi - one.lo < MOST_POINTS:
-            scale |= {"lo": _plain(one.lo), "hi": _plain(one.hi)}
-            hole = f"{_plain(one.lo)} to {_plain(one.hi)} are the ends that were observed; say those that were offered, and labels"
+        told = None if self.codebook is None else self.codebook.of_column.get(one.name)
+        if told is not None and told.scale.kind != "unknown":
+            cells = self.table.frame[one.name].drop_nulls().unique().to_list()
+            scale, hole = scale_of_codebook(told.scale, cells, missing=one.missing)
         else:
-            scale["number"] = True
-            hole = "say its bounds (lo, hi) and which codes are missing, or that it has none"
-        if missing:
-            scale["missing"] = missing
+            scale, hole = scale_of_column(one)
+            if told is not None and self.codebook is not None and told.note:
+                hole = "; ".join(text for text in (hole, f"{self.codebook.path.name}: {told.note}") if text)
         if one.taken:
             hole = "; ".join(text for text in (hole, _taken(one)) if text)
         words = one.label or f"{TO_BE_WRITTEN}: the wording of {one.name}]"
@@ -225,16 +225,14 @@ class _Draft:
             for what, told in (("name", True), ("label", bool(one.label)), ("value labels", one.told))
             if told
         )
-        self.provenance[key] = f"{self.table.name}, column {one.name}: {said}"
+        explained = self.codebook is not None and one.name in self.codebook.of_column
+        beside = f"; {self.codebook.path.name}, entry {one.name}" if self.codebook and explained else ""
+        self.provenance[key] = f"{self.table.name}, column {one.name}: {said}{beside}"
 
 
 def _taken(one: Found) -> str:
     shown = ", ".join(one.taken)
     return f"{shown} {'is' if len(one.taken) == 1 else 'are'} taken for no answer; say whether {'it is' if len(one.taken) == 1 else 'they are'}"
-
-
-def _plain(number: float) -> int | float:
-    return int(number) if number.is_integer() else number
 
 
 def _with_labels(table: Table) -> tuple[Table, list[int]]:
@@ -272,11 +270,13 @@ def _is_words(table: Table) -> bool:
     )
 
 
-def _lines(table: Table, columns: list[Found]) -> list[str]:
+def _lines(table: Table, columns: list[Found], codebook: Codebook | None) -> list[str]:
     by_role: dict[str, list[str]] = {}
     for one in columns:
         by_role.setdefault(one.role, []).append(one.name)
     lines = [f"{table.name}: {counted(table.frame.height, 'row')}, {counted(table.frame.width, 'column')}"]
+    if codebook is not None:
+        lines.append(f"{codebook.path.name}: {counted(len(codebook.of_column), 'column')} explained")
     for role, what in (
         ("arm", "factors"),
         ("attribute", "attributes"),

@@ -121,8 +121,15 @@ def _check_points(plain: str, *, ends: tuple, coded: Mapping | None) -> None:
     for match in _POINTS.finditer(plain):
         points = int(match[1])
         known = None if None in ends else ends[1] - ends[0] + 1
-        if points not in (known, None if coded is None else len(coded)) and (known is not None or coded):
+        counted = () if coded is None else (len(coded), _span(coded) if known is None else None)
+        if points not in (known, *counted) and (known is not None or coded):
             raise NotUnderstood(f"{match[0]!r} is not the number of levels")
+
+
+def _span(coded: Mapping[Number, str]) -> float:
+    """How many whole numbers there are from the first to the last code that is an answer: "1 = never, 7 = always"."""
+    levels = sort_codes(coded).levels or coded
+    return max(levels) - min(levels) + 1
 
 
 def _plain_scale(ends: tuple[float, float], *, decimals: bool, lower: str, upper: str) -> Scale:

@@ -113,8 +113,8 @@ def _connected(text: str, plain: str) -> Coded | None:
     """ "1 = No, 2 = Yes": each code is tied to what follows it, up to what separates it from the next."""
     anchors = []
     for match in _INLINE.finditer(plain):
-        # A dash ties a code to words only: "1-5" is a range.
-        ties = match[2] != "-" or re.match(r"[^\W\d]|[\"'(]", plain[match.end() :])
+        # A dash ties a code to words only: "1-5" is a range, and a "7-point" scale has seven levels.
+        ties = match[2] != "-" or re.match(r"(?!points?\b)[^\W\d]|[\"'(]", plain[match.end() :])
         before = plain[: match.start()]
         if ties and (not before.strip() or re.search(r"[\s(\[,;/|]$", before)):
             anchors.append(match)
@@ -124,11 +124,18 @@ def _connected(text: str, plain: str) -> Coded | None:
     if len(kinds) > 1:
         raise NotUnderstood(f"codes are tied to labels by {' and '.join(sorted(kinds))}")
     labels: dict[Number, str] = {}
+    # Of each code that stands at the beginning of brackets, where they end: "(1 = No), (2 = Yes)", "(1 = No, 2 = Yes): ...".
+    closed = [_closed(plain, match.start()) for match in anchors]
+    behind = min(end for end in (*closed, len(plain)) if end >= anchors[-1].end())
     for i, match in enumerate(anchors):
         signed = match[1][0] == "-" and "-" in kinds and i
         if signed and not re.search(r"[,;(|/]\s*$", plain[: match.start()]):
             raise NotUnderstood(f"{match[0]!r} may be a code or a dash")
-        end = anchors[i + 1].start() if i + 1 < len(anchors) else len(plain)
+        end = anchors[i + 1].start() if i + 1 < len(anchors) else behind
+        if closed[i] < end:
+            if not _BETWEEN_CODES.fullmatch(plain[closed[i] + 1 : end]):
+                raise NotUnderstood(f"{plain[closed[i] + 1 : end].strip()[:60]!r} stands between two codes")
+            end = closed[i]
         label = plain[match.end() : end]
         tail = _BETWEEN_CODES.search(label) if i + 1 < len(anchors) else re.search(r"[.,;\s]*$", label)
         label = label[: tail.start()]
@@ -136,7 +143,19 @@ def _connected(text: str, plain: str) -> Coded | None:
             raise NotUnderstood(f"the label {label[:60]!r} may hold another code")
         _add(labels, match[1], text[match.end() : match.end() + tail.start()])
     _check(labels)
-    return Coded(labels=labels, around=plain[: anchors[0].start()].rstrip("(["))
+    return Coded(labels=labels, around=plain[: anchors[0].start()].rstrip("([") + plain[behind:].lstrip(")]"))
+
+
+def _closed(plain: str, first: int) -> int:
+    """Where the bracket is closed that opens right before `first`; the length of the text if there is none."""
+    opening = plain[:first].rstrip()[-1:]
+    closing = {"(": ")", "[": "]"}.get(opening)
+    depth = 1
+    for at in range(first, len(plain)) if closing else ():
+        depth += (plain[at] == opening) - (plain[at] == closing)
+        if depth == 0:
+            return at
+    return len(plain)
 
 
 def points_list(text: str, *, lo: float | None) -> Coded | None:

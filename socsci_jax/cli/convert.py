@@ -100,7 +100,7 @@ def _tier(
 
     from socsci_jax.evaluation.elsewhere import people_tables, silicon_sample
 
-    items = store.items.join(predictions.frame.select("item_id").unique(), on="item_id", how="semi")
+    items = store.item_places.join(predictions.frame.select("item_id").unique(), on="item_id", how="semi")
     studies = items["study_id"].unique().sort().to_list()
     if study is None and len(studies) != 1:
         raise InputError(

@@ -50,8 +50,8 @@ def check(
 DraftDeposit = Annotated[
     Path,
     typer.Argument(
-        help="A table (CSV, Excel, SPSS, Stata, R), or a folder with a Qualtrics .qsf file and the export of its "
-        "answers."
+        help="A table (CSV, Excel, SPSS, Stata, R), with its codebook next to it if there is one, or a folder with a "
+        "Qualtrics .qsf file and the export of its answers."
     ),
 ]
 Out = Annotated[
@@ -98,17 +98,17 @@ def draft(
     """
     from data_pipelines.drafting.report import describe
     from data_pipelines.drafting.rules import check_free_draft, draft_by_rules, write_draft
-    from data_pipelines.drafting.table_draft import draft_of_table, is_table
+    from data_pipelines.drafting.table_draft import draft_of_table, table_of
     from socsci_jax.cli.output import say
     from socsci_jax.errors import InputError
 
     check_free_draft(out, replace=replace)
-    if is_table(deposit):
+    if (table := table_of(deposit)) is not None:
         if model_url:
             raise InputError(
                 f"--model-url: a model is asked about Qualtrics deposits; {deposit} is a table alone."
             )
-        from_table = draft_of_table(deposit)
+        from_table = draft_of_table(table)
         for line in from_table.lines:
             say(line)
         write_draft(from_table.specification, out, replace=replace)

@@ -14,7 +14,7 @@ from socsci_jax.studies.store import StudyStore
 
 def token_lengths(store: StudyStore, *, layout: Layout, tokenizer: Tokenizer) -> pl.DataFrame:
     """Mean, median, 95th percentile and maximum of prefix, branch and whole prompt over all responses."""
-    pairs = store.responses.join(store.items.select("item_id", "study_id"), on="item_id", how="left")
+    pairs = store.responses.join(store.item_places.select("item_id", "study_id"), on="item_id", how="left")
     table = tokenize_prompts(Pairs.of_store(store, pairs), layout=layout, tokenizer=tokenizer)
     prefix = np.array([len(ids) for ids in table.prefixes])[table.pair_prefix]
     branch = np.array([len(ids) for ids in table.prompts])[table.pair_prompt]

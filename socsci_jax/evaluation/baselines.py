@@ -129,7 +129,7 @@ def _probe(
         ProbedItem(item_id, study, np.asarray(levels, dtype=float), shares)
         for item_id, (study, _, levels), shares in answers.shares_by_item()
     ]
-    studies = dict(store.items.select("item_id", "study_id").iter_rows())
+    studies = dict(store.item_places.select("item_id", "study_id").iter_rows())
     return fit_probe(known, hidden, studies, trained=trained, seed=seed)
 
 
@@ -171,30 +171,29 @@ def condition_pooled(all_counts_l: np.ndarray, own_counts_l: np.ndarray) -> np.n
     return others / total if total > 0 else None
 
 
-def half_histograms(
+def half_counts(
     codes_n: np.ndarray, *, levels: int, splits: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two disjoint random halves of N // 2 answers each, `splits` times: histograms [R, L], [R, L]."""
+    """Answers of two disjoint random halves of N // 2 people each, `splits` times: counts [R, L], [R, L]."""
     half = codes_n.size // 2
     order = np.argsort(rng.random((splits, codes_n.size)), axis=1)
     shuffled = codes_n[order[:, : 2 * half]] + levels * np.arange(splits)[:, None]
 
     def count(part: np.ndarray) -> np.ndarray:
-        return np.bincount(part.ravel(), minlength=splits * levels).reshape(splits, levels) / half
+        return np.bincount(part.ravel(), minlength=splits * levels).reshape(splits, levels)
 
     return count(shuffled[:, :half]), count(shuffled[:, half:])
 
 
-def pilot_histograms(
+def pilot_counts(
     codes_n: np.ndarray, *, people: int, levels: int, splits: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A random pilot of so many people and everybody else, `splits` times: histograms [R, L], [R, L]."""
+    """Answers of a random pilot of so many people and of everybody else, `splits` times: counts [R, L], [R, L]."""
     n = codes_n.size
     chosen = np.argpartition(rng.random((splits, n)), people - 1, axis=1)[:, :people]
     at = codes_n[chosen] + levels * np.arange(splits)[:, None]
     counts = np.bincount(at.ravel(), minlength=splits * levels).reshape(splits, levels)
-    rest = np.bincount(codes_n, minlength=levels) - counts
-    return counts / people, rest / (n - people)
+    return counts, np.bincount(codes_n, minlength=levels) - counts
 
 
 def sample_histogram(q_l: np.ndarray, *, n: int, rng: np.random.Generator) -> np.ndarray:

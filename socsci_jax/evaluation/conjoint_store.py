@@ -26,7 +26,7 @@ def profiles_of_store(store: StudyStore, *, outcome: str | None = None) -> tuple
     table = profile_table(store, outcome=outcome)
     attributes = tuple(name for name in table.columns if name not in (*_ROW, "chosen"))
     repeated = f"{outcome}{REPEATED}"
-    has_agreement = repeated in store.items["outcome"].to_list()
+    has_agreement = repeated in store.item_places["outcome"].to_list()
     if has_agreement:
         table = table.join(_agreement(store, table, repeated, attributes), on="participant", how="left")
     columns = Columns(
@@ -48,7 +48,7 @@ def _agreement(
     store: StudyStore, table: pl.DataFrame, repeated: str, attributes: tuple[str, ...]
 ) -> pl.DataFrame:
     """participant and AGREES of those who answered a task twice."""
-    task = store.items.select("item_id", "condition")
+    task = store.item_places.select("item_id", "condition")
     said = [
         rows.join(task, on="item_id").with_columns(profile=pl.struct(attributes))
         for rows in (table, profile_table(store, outcome=repeated).select(table.columns))

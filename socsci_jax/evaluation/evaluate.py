@@ -39,7 +39,7 @@ from socsci_jax.tables import read_parquet, to_polars
 
 def label_without_split(store: StudyStore) -> pl.DataFrame:
     """The responses with study_id, condition, outcome and one part, "all"."""
-    columns = store.items.select("item_id", "study_id", "condition", "outcome")
+    columns = store.item_places.select("item_id", "study_id", "condition", "outcome")
     return store.responses.join(columns, on="item_id", how="left").with_columns(part=pl.lit("all"))
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from socsci_jax.evaluation.baselines import (
     Baselines,
-    half_histograms,
-    pilot_histograms,
+    half_counts,
+    pilot_counts,
     sample_histogram,
     sample_rows,
 )
@@ -31,11 +31,30 @@ HALVES = 20
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Two disjoint samples of the people who answered, R times: histograms [R, L] each, of `n` people the other."""
+    """Two disjoint samples of the people who answered, R times, of `people` and of `n` people.
 
-    one: np.ndarray
-    other: np.ndarray
+    Kept as counts [R, L] of the smallest integers that hold them: there are tens of thousands of items.
+    """
+
+    one_counts: np.ndarray
+    other_counts: np.ndarray
+    people: int
     n: int
+
+    @classmethod
+    def of(cls, counts: tuple[np.ndarray, np.ndarray], *, people: int, n: int) -> Samples:
+        one, other = (given.astype(np.min_scalar_type(max(people, n))) for given in counts)
+        return cls(one, other, people, n)
+
+    @property
+    def one(self) -> np.ndarray:
+        """Histograms [R, L] of the first sample."""
+        return self.one_counts.astype(float) / self.people
+
+    @property
+    def other(self) -> np.ndarray:
+        """Histograms [R, L] of the second sample."""
+        return self.other_counts.astype(float) / self.n
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,12 +101,12 @@ def item_predictions(
     # Shares of groups say nothing of how far one person answers like another.
     people_told = 0 if cell.are_shares else n
     if people_told >= 2:
-        halves = half_histograms(cell.codes_n, levels=size, splits=HALVES, rng=rng)
-        samples[SPLIT_HALF] = Samples(*halves, n // 2)
+        halves = half_counts(cell.codes_n, levels=size, splits=HALVES, rng=rng)
+        samples[SPLIT_HALF] = Samples.of(halves, people=n // 2, n=n // 2)
     for people in PILOTS:
         if people_told >= 2 * people:
-            pair = pilot_histograms(cell.codes_n, people=people, levels=size, splits=HALVES, rng=pilot_rng)
-            samples[pilot(people)] = Samples(*pair, n - people)
+            pair = pilot_counts(cell.codes_n, people=people, levels=size, splits=HALVES, rng=pilot_rng)
+            samples[pilot(people)] = Samples.of(pair, people=people, n=n - people)
     single = {}
     for source, model in models.items():
         compared = others
@@ -116,8 +135,8 @@ def brief_predictions(cell: Cell, baselines: Baselines, *, rng: np.random.Genera
         others[MEAN_OF_PREDICTORS] = weighted_mean(mean, cell.weights_n)
     samples = {}
     if n >= 2 and not cell.are_shares:
-        halves = half_histograms(cell.codes_n, levels=cell.levels_l.size, splits=HALVES, rng=rng)
-        samples[SPLIT_HALF] = Samples(*halves, n // 2)
+        halves = half_counts(cell.codes_n, levels=cell.levels_l.size, splits=HALVES, rng=rng)
+        samples[SPLIT_HALF] = Samples.of(halves, people=n // 2, n=n // 2)
     if cell.probs_nl is not None:
         source, model = EXACT, weighted_mean(cell.probs_nl, cell.weights_n)
     else:

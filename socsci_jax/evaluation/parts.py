@@ -26,7 +26,7 @@ class Items(Protocol):
     """Where items are looked up: a study store, or a table made into one."""
 
     @property
-    def items(self) -> pl.DataFrame: ...
+    def item_places(self) -> pl.DataFrame: ...
     @property
     def item_by_id(self) -> Mapping[str, Item]: ...
 
@@ -213,7 +213,7 @@ def excluded_table(parts: list[Part], store: Items) -> pl.DataFrame:
     rows = [(part.name, *item) for part in parts for item in part.excluded]
     schema = {"part": pl.String, "item_id": pl.String, "reason": pl.String}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
-    columns = store.items.select("item_id", "study_id", "condition", "outcome")
+    columns = store.item_places.select("item_id", "study_id", "condition", "outcome")
     return frame.join(columns, on="item_id", how="left", maintain_order="left")
 
 

@@ -240,7 +240,7 @@ def answers_of_people(store: StudyStore, arms: Arms) -> pl.DataFrame:
     """
     first = next(iter(arms.values()))
     study, asked = first[0].study_id, [item.outcome for item in first]
-    items = store.items.select("item_id", "study_id", "condition", "outcome").filter(
+    items = store.item_places.select("item_id", "study_id", "condition", "outcome").filter(
         pl.col("study_id") == study, pl.col("condition").is_in(list(arms)), pl.col("outcome").is_in(asked)
     )
     known = store.responses.join(items, on="item_id", maintain_order="left")

@@ -121,9 +121,9 @@ def arms_of_store(
     Composites that the store lacks are made of their parts.
     """
     answers = _of_one_study(answers_of(store), arms)
-    asked = store.items.filter(pl.col("study_id").is_in(set(arms["study"])))
+    asked = store.item_places.filter(pl.col("study_id").is_in(set(arms["study"])))
     if asked.is_empty():  # the store's only study, under another name
-        asked = store.items
+        asked = store.item_places
     given = store.responses.join(asked.select("item_id"), on="item_id", how="semi")
     outcome, condition = (
         pl.col(name).is_in(arms[name].unique().implode()) for name in ("outcome", "condition")

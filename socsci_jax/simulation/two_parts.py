@@ -98,7 +98,7 @@ class TwoParts:
     def of_tables(cls, levels: pl.DataFrame, effects: pl.DataFrame, store: StudyStore) -> TwoParts:
         """From the two predictions tables; raises InputError if they offer different answers."""
         pair = ["item_id", "participant_id"]
-        outcomes = store.items.select("item_id", "study_id", "outcome")
+        outcomes = store.item_places.select("item_id", "study_id", "outcome")
         both = levels.join(effects, on=pair, suffix="_effects").join(outcomes, on="item_id").sort(pair)
         if (other := both.filter(pl.col("levels") != pl.col("levels_effects"))).height:
             row = other.row(0, named=True)
@@ -224,7 +224,7 @@ def _is_in(frame: pl.DataFrame, other: pl.DataFrame, columns: list[str]) -> np.n
 def _all_arms(store: StudyStore, asked: pl.DataFrame) -> Pairs:
     """Every arm of the outcomes of the pairs `asked`, for the same people; only items with a finite set of levels."""
     closed = [item_id for item_id, item in store.item_by_id.items() if item.scale.kind == "levels"]
-    outcomes = store.items.select("item_id", "study_id", "outcome")
+    outcomes = store.item_places.select("item_id", "study_id", "outcome")
     people = asked.join(outcomes, on="item_id").select("study_id", "outcome", "participant_id").unique()
     frame = people.join(outcomes.filter(pl.col("item_id").is_in(closed)), on=["study_id", "outcome"])
     if frame.is_empty():

@@ -36,6 +36,8 @@ SEQUENCE_SAMPLE = 8
 
 FEW_SEQUENCES = 64
 
+STUDIES_AT_A_TIME = 32
+
 
 def sorted_rows(frame: pl.DataFrame) -> pl.DataFrame:
     names = TRAINED_ON_SCHEMA.names
@@ -56,13 +58,11 @@ def digest_of(parts: Sequence[str]) -> int:
 def item_rows(store: StudyStore) -> pl.DataFrame:
     """item_id, study_id, condition, outcome, digest of the words of stimulus and question, number of words."""
     digests, counts = array.array("Q"), array.array("q")
-    for stimulus, question, answer_format in store.items.select(
-        "stimulus", "question", "answer_format"
-    ).iter_rows():
+    for stimulus, question, answer_format in store.item_by_id.texts:
         words = words_of(f"{stimulus} {question}") or words_of(answer_format)
         digests.append(digest_of(words))
         counts.append(len(words))
-    return store.items.select("item_id", "study_id", "condition", "outcome").with_columns(
+    return store.item_places.select("item_id", "study_id", "condition", "outcome").with_columns(
         digest=pl.Series(np.array(digests), dtype=pl.UInt64),
         words=pl.Series(np.array(counts), dtype=pl.Int64),
     )
@@ -71,7 +71,8 @@ def item_rows(store: StudyStore) -> pl.DataFrame:
 def study_rows(store: StudyStore, texts: pl.DataFrame) -> pl.DataFrame:
     """study_id, digest of its attributes and items, sequences: sampled digests of the eight-word sequences of its texts."""
     of_study: dict[str, set[int]] = {}
-    for study, stimulus, question in store.items.select("study_id", "stimulus", "question").iter_rows():
+    studies = store.item_places["study_id"]
+    for study, (stimulus, question, _) in zip(studies, store.item_by_id.texts, strict=True):
         of_study.setdefault(study, set()).update(_sequences(words_of(f"{stimulus} {question}")))
     sampled = {
         study: sorted(s for s in all_of if len(all_of) <= FEW_SEQUENCES or s % SEQUENCE_SAMPLE == 0)
@@ -116,9 +117,20 @@ def shapes_of(store: StudyStore, texts: pl.DataFrame) -> pl.DataFrame:
 def fingerprints_of(store: StudyStore, texts: pl.DataFrame) -> pl.DataFrame:
     """study_id, participant_id, digest: the same for equal personas who gave the same answers to the same items."""
     items = texts.select("item_id", "study_id", text="digest")
+    studies = items["study_id"].unique().sort()
+    # What people are and answered, written out, takes more than the tables that it is made of: some studies at a time.
+    pieces = [
+        _fingerprints(store, items.filter(pl.col("study_id").is_in(some.implode())))
+        for some in (studies[k : k + STUDIES_AT_A_TIME] for k in range(0, studies.len(), STUDIES_AT_A_TIME))
+    ]
+    return pl.concat([_fingerprints(store, items.clear()), *pieces])
+
+
+def _fingerprints(store: StudyStore, items: pl.DataFrame) -> pl.DataFrame:
+    """Those of everybody who answered `items` (item_id, study_id, text)."""
     answers = (
         store.responses.select("item_id", "participant_id", "value")
-        .join(items, on="item_id", how="left")
+        .join(items, on="item_id")
         .with_columns(answer=pl.format("{}={}", "text", "value"))
         .group_by("study_id", "participant_id")
         .agg(pl.col("answer").sort().str.join("\x1f"))
@@ -127,9 +139,9 @@ def fingerprints_of(store: StudyStore, texts: pl.DataFrame) -> pl.DataFrame:
     names = sorted(store.participants["attributes"].struct.fields)
     attributes = pl.col("attributes").struct
     parts = [pl.concat_str(pl.lit(f"{name}="), attributes.field(name)) for name in names]
-    personas = store.participants.select(
-        "study_id", "participant_id", persona=pl.concat_str(parts, separator="\x1f", ignore_nulls=True)
-    )
+    personas = store.participants.filter(
+        pl.col("study_id").is_in(items["study_id"].unique().implode())
+    ).select("study_id", "participant_id", persona=pl.concat_str(parts, separator="\x1f", ignore_nulls=True))
     joined = answers.join(personas, on=["study_id", "participant_id"], how="left").sort(
         "study_id", "participant_id"
     )

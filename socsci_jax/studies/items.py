@@ -2,36 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
+from socsci_jax.studies.packed_texts import PackedTexts
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import Item
 
-_TEXTS = ("study_id", "condition", "outcome", "stimulus", "question", "answer_format")
-_ROWS_AT_A_TIME = 65_536
+# Which item it is, and its words.
+PLACE = ("item_id", "study_id", "condition", "outcome", "is_control")
+TEXTS = ("stimulus", "question", "answer_format")
+# What `Items` reads of the table besides PLACE.
+READ = (*TEXTS, "scale", "factors")
 
 
 class Items(Mapping[str, Item]):
-    """Items by item_id, over the store's table of them; equal scales are one object."""
+    """Items by item_id, over the store's table of them; equal scales are one object, and texts are kept compressed."""
 
-    def __init__(self, items: pl.DataFrame, scale_of_row: Callable[[int], Scale]):
-        """`scale_of_row` reads the scale of a row of `items`; it is called once for each scale that is another one."""
-        self._rows = {item_id: row for row, item_id in enumerate(items["item_id"])}
-        self._texts = items.select(_TEXTS)
-        self._is_control = items["is_control"].to_list()
-        self._factors = [dict(of or {}) or None for of in items["factors"].to_list()]
-        self._scales = _scales(items["scale"], scale_of_row)
+    def __init__(
+        self,
+        places: pl.DataFrame,
+        pieces: Iterable[pa.Table],
+        scale_of: Callable[[str, dict[str, Any]], Scale],
+    ):
+        """`places` are the columns PLACE of the table, `pieces` the columns READ of the same rows, a part of them at a time.
+
+        `scale_of` makes a scale of an item's id and what is written of it; it is called once for each scale that is another one.
+        """
+        self.places = places
+        self._rows = {item_id: row for row, item_id in enumerate(places["item_id"])}
+        self._is_control = places["is_control"].to_list()
+        self._factors: list[dict[str, str] | None] = []
+        self._scales: list[Scale] = []
+        self._known: dict[str, Scale] = {}
+        self._scale_of = scale_of
+        self._texts = PackedTexts(map(self._taken, pieces), columns=TEXTS)
+
+    def _taken(self, piece: pa.Table) -> pa.Table:
+        """Takes scales and factors of a piece, and gives it back."""
+        self._factors += [dict(of or ()) or None for of in piece["factors"].to_pylist()]
+        scales = pl.Series(pl.from_arrow(piece["scale"]))
+        for row, text in enumerate(scales.struct.json_encode()):
+            if text not in self._known:
+                self._known[text] = self._scale_of(self.places["item_id"][len(self._scales)], scales[row])
+            self._scales.append(self._known[text])
+        return piece
 
     def __getitem__(self, item_id: str) -> Item:
         row = self._rows[item_id]
+        _, study_id, condition, outcome, is_control = self.places.row(row)
+        stimulus, question, answer_format = self._texts[row]
         return Item(
-            **dict(zip(_TEXTS, self._texts.row(row), strict=True)),
+            study_id=study_id,
+            condition=condition,
+            outcome=outcome,
+            stimulus=stimulus,
+            question=question,
+            answer_format=answer_format,
             scale=self._scales[row],
-            is_control=self._is_control[row],
+            is_control=is_control,
             factors=dict(self._factors[row] or {}),
         )
+
+    @property
+    def texts(self) -> Iterable[tuple[str, ...]]:
+        """Stimulus, question and answer format of every item, in the order of the table."""
+        return self._texts
 
     @property
     def scales(self) -> dict[str, Scale]:
@@ -48,15 +87,3 @@ class Items(Mapping[str, Item]):
 
     def __len__(self) -> int:
         return len(self._rows)
-
-
-def _scales(written: pl.Series, scale_of_row: Callable[[int], Scale]) -> list[Scale]:
-    """The scale of each row; there are many items, and few scales."""
-    known: dict[str, Scale] = {}
-    scales: list[Scale] = []
-    for some in written.to_frame("scale").iter_slices(_ROWS_AT_A_TIME):
-        for text in some["scale"].struct.json_encode():
-            if text not in known:
-                known[text] = scale_of_row(len(scales))
-            scales.append(known[text])
-    return scales

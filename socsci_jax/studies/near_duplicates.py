@@ -36,7 +36,8 @@ def near_duplicate_studies(
     held = sorted(split.units("unseen_studies")["study_id"].unique())
     training = sorted(set(store.studies["study_id"]) - set(held))
     shingles: dict[str, set[int]] = {}
-    for study, stimulus, question in store.items.select("study_id", "stimulus", "question").iter_rows():
+    studies = store.item_places["study_id"]
+    for study, (stimulus, question, _) in zip(studies, store.item_by_id.texts, strict=True):
         words = re.findall(r"\w+", f"{stimulus} {question}".lower())
         grams = {hash(tuple(words[i : i + 8])) for i in range(max(1, len(words) - 7))}
         shingles.setdefault(study, set()).update(grams)

@@ -35,7 +35,7 @@ def _first_row(rows: np.ndarray | pl.Series) -> int:
 
 
 def _check_ids(path: Path, frame: pl.DataFrame, store: StudyStore) -> None:
-    items = store.items.select("item_id", "study_id")
+    items = store.item_places.select("item_id", "study_id")
     joined = frame.select("item_id", "participant_id").join(
         items, on="item_id", how="left", maintain_order="left"
     )
@@ -119,9 +119,12 @@ def _check_probs(path: Path, frame: pl.DataFrame) -> None:
 def _check_levels(path: Path, frame: pl.DataFrame, store: StudyStore) -> None:
     """Raises InputError for levels that are not those of the item's scale, or given twice."""
     # Millions of rows share a few lists of levels: each (item, list) is looked at once.
-    lists = frame.filter(pl.col("probs").is_not_null()).select("item_id", "levels")
+    lists, scales = (
+        frame.filter(pl.col("probs").is_not_null()).select("item_id", "levels"),
+        store.item_by_id.scales,
+    )
     for item_id, levels in lists.unique(maintain_order=True).iter_rows():
-        scale = store.item_by_id[item_id].scale
+        scale = scales[item_id]
         foreign = [
             level
             for level in levels

@@ -125,7 +125,7 @@ def read_predictions(path: str | Path, store: StudyStore) -> Predictions:
 def _pairs(frame: pl.DataFrame, store: StudyStore) -> Pairs:
     """What was asked and of whom, where every row names a person."""
     asked = frame.select("item_id", "participant_id").drop_nulls().unique(maintain_order=True)
-    studies = store.items.select("item_id", "study_id")
+    studies = store.item_places.select("item_id", "study_id")
     return Pairs.of_store(store, asked.join(studies, on="item_id", how="left", maintain_order="left"))
 
 

@@ -20,7 +20,7 @@ def sample_responses(
     Participants are put into one order, of which each item takes its first, so those who are kept are kept with most of
     their answers.  Studies and items stay; the notes say what was drawn from.
     """
-    answers = store.responses.join(store.items.select("item_id", "study_id"), on="item_id")
+    answers = store.responses.join(store.item_places.select("item_id", "study_id"), on="item_id")
     people = answers.select("study_id", "participant_id").unique().sort(pl.all())
     order = pl.Series("order", np.random.default_rng(seed).permutation(people.height))
     kept = (

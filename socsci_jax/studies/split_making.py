@@ -51,9 +51,9 @@ def make_split(
     elif studies is not None:
         drawing.take_studies(studies)
     if conditions is not None:
-        drawing.draw_within("unseen_conditions", "condition", conditions, store.items)
+        drawing.draw_within("unseen_conditions", "condition", conditions, store.item_places)
     if outcomes is not None:
-        drawing.draw_within("unseen_outcomes", "outcome", outcomes, store.items)
+        drawing.draw_within("unseen_outcomes", "outcome", outcomes, store.item_places)
     if participants is not None:
         drawing.draw_within("unseen_participants", "participant_id", participants, store.participants)
     if validation is not None:

@@ -201,7 +201,7 @@ class Split:
     def label(self) -> pl.DataFrame:
         """The responses with study_id, condition, outcome and `part`: one of PARTS, "validation" or "train"."""
         responses = self.store.responses.join(
-            self.store.items.select("item_id", "study_id", "condition", "outcome"),
+            self.store.item_places.select("item_id", "study_id", "condition", "outcome"),
             on="item_id",
             how="left",
             maintain_order="left",

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow as pa
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
 from socsci_jax.reading import check_kinds, read_json_object
-from socsci_jax.studies.items import Items
+from socsci_jax.studies.items import PLACE, READ, Items
 from socsci_jax.studies.personas import Personas
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import (
@@ -31,10 +31,11 @@ from socsci_jax.studies.schema import (
     STUDIES_SCHEMA,
     participants_schema,
 )
-from socsci_jax.tables import open_parquet, read_parquet, to_polars
+from socsci_jax.tables import open_parquet, read_parquet, read_parquet_pieces, to_polars
 from socsci_jax.wording import counted
 
 _REBUILD = "build the store again from its deposit"
+_MAY_BE_NULL = ("is_control", "factors")  # of an item
 if TYPE_CHECKING:
     from socsci_jax.studies.pairs import Pairs
     from socsci_jax.studies.splits import Split
@@ -127,9 +128,16 @@ class StudyStore:
     def _checked(self) -> set[str]:
         return set()
 
-    def _read(self, name: str, expected: pa.Schema, *, filled: Sequence[str] = ()) -> pl.DataFrame:
+    def _read(
+        self,
+        name: str,
+        expected: pa.Schema,
+        *,
+        filled: Sequence[str] = (),
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
         path = self.check_file(f"{name}.parquet")
-        table = read_parquet(path, expected, hint=_REBUILD, filled=filled)
+        table = read_parquet(path, expected, hint=_REBUILD, filled=filled, columns=columns)
         return to_polars(table, path, hint=_REBUILD)
 
     @functools.cached_property
@@ -140,8 +148,18 @@ class StudyStore:
 
     @functools.cached_property
     def items(self) -> pl.DataFrame:
-        filled = [name for name in ITEMS_SCHEMA.names if name not in ("is_control", "factors")]
+        """All columns, texts and scales among them: of hundreds of thousands of items these take gigabytes."""
+        filled = [name for name in ITEMS_SCHEMA.names if name not in _MAY_BE_NULL]
         items = self._read("items", ITEMS_SCHEMA, filled=filled)
+        self._check_distinct("items", items, "item_id")
+        self._check_known("items", items, self.studies, ["study_id"])
+        return items
+
+    @functools.cached_property
+    def item_places(self) -> pl.DataFrame:
+        """item_id, study_id, condition, outcome and is_control of the items, without what takes gigabytes."""
+        filled = [name for name in PLACE if name not in _MAY_BE_NULL]
+        items = self._read("items", ITEMS_SCHEMA, filled=filled, columns=PLACE)
         self._check_distinct("items", items, "item_id")
         self._check_known("items", items, self.studies, ["study_id"])
         return items
@@ -164,9 +182,9 @@ class StudyStore:
     def responses(self) -> pl.DataFrame:
         filled = [name for name in RESPONSES_SCHEMA.names if name != "weight"]
         responses = self._read("responses", RESPONSES_SCHEMA, filled=filled)
-        self._check_known("responses", responses, self.items, ["item_id"])
+        self._check_known("responses", responses, self.item_places, ["item_id"])
         given = responses.select("item_id", "participant_id").join(
-            self.items.select("item_id", "study_id"), on="item_id", how="left", maintain_order="left"
+            self.item_places.select("item_id", "study_id"), on="item_id", how="left", maintain_order="left"
         )
         self._check_known("responses", given, self.participants, ["study_id", "participant_id"])
         if not responses["value"].is_finite().all():
@@ -193,7 +211,10 @@ class StudyStore:
 
     @functools.cached_property
     def item_by_id(self) -> Items:
-        return Items(self.items, self._scale)
+        path = self.check_file("items.parquet")
+        filled = [name for name in READ if name not in _MAY_BE_NULL]
+        pieces = read_parquet_pieces(path, ITEMS_SCHEMA, hint=_REBUILD, columns=READ, filled=filled)
+        return Items(self.item_places, pieces, self._scale)
 
     def _check_distinct(self, name: str, rows: pl.DataFrame, *key: str) -> None:
         again = rows.select(key).is_duplicated()
@@ -214,13 +235,12 @@ class StudyStore:
                 f"{strangers[key[-1]].sort()[0]!r:.80}); {_REBUILD}."
             )
 
-    def _scale(self, row: int) -> Scale:
+    def _scale(self, item_id: str, written: dict[str, Any]) -> Scale:
         try:
-            return Scale.from_dict(self.items["scale"][row])
+            return Scale.from_dict(written)
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"{self.path / 'items.parquet'}: the scale of item {self.items['item_id'][row]!r} is none ({error}); "
-                "build the store again from its deposit."
+                f"{self.path / 'items.parquet'}: the scale of item {item_id!r} is none ({error}); {_REBUILD}."
             ) from None
 
     def pairs(self) -> Pairs:
@@ -229,7 +249,7 @@ class StudyStore:
 
         people = self.participants.select("study_id", "participant_id")
         frame = (
-            self.items.select("item_id", "study_id")
+            self.item_places.select("item_id", "study_id")
             .join(people, on="study_id")
             .sort("item_id", "participant_id")
         )

@@ -48,6 +48,7 @@ METADATA_FILE = "socsci_jax.json"
 # A text of so many words is not written twice by chance; shorter ones tell only if most of a study's are alike.
 WORDS_THAT_TELL = 20
 RESEMBLES = 0.3
+ROWS_AT_A_TIME = 65_536
 
 # What of an answer a model had not seen, the largest first; "nothing" if the answer itself was trained on.
 UNSEEN = ("study", "condition", "outcome", "participant", "nothing")
@@ -122,8 +123,11 @@ class TrainedOn:
 
     @property
     def digest(self) -> str:
-        """Hash of all rows."""
-        return hashlib.sha256(sorted_rows(self.frame).write_ndjson().encode()).hexdigest()
+        """Hash of all rows, written as JSON lines some at a time."""
+        digest = hashlib.sha256()
+        for some in sorted_rows(self.frame).iter_slices(ROWS_AT_A_TIME):
+            digest.update(some.write_ndjson().encode())
+        return digest.hexdigest()
 
     def label(self, pairs: Pairs) -> pl.DataFrame:
         """`seen` and `unseen` of each pair, in their order.
@@ -177,7 +181,7 @@ class TrainedOn:
         """Those of `studies` that are not known by text or id, but share much of their words with a training study."""
         texts = item_rows(store)
         known = set(self._items(store, texts).filter("knows_study")["item_id"])
-        known_studies = set(store.items.filter(pl.col("item_id").is_in(list(known)))["study_id"])
+        known_studies = set(store.item_places.filter(pl.col("item_id").is_in(list(known)))["study_id"])
         mine = {study: set(of) for study, of in self._of("study").select("study_id", "sequences").iter_rows()}
         resembling = []
         theirs = study_rows(store, texts).filter(

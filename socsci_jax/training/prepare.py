@@ -22,6 +22,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.models.attention_choice import Heads, same_attention
 from socsci_jax.models.config import DecoderConfig
 from socsci_jax.models.sharding import Mesh, make_mesh, micro_batch_sharding, param_shardings
+from socsci_jax.studies.trained_on import ROWS_AT_A_TIME
 from socsci_jax.training.inputs import TrainingInputs, load_inputs
 from socsci_jax.training.model_files import run_config, run_tokenizer
 from socsci_jax.training.program import batch_plan
@@ -181,6 +182,9 @@ def _validator(recipe: Recipe, inputs: TrainingInputs, tokenizer: Tokenizer) -> 
 def _metadata(recipe: Recipe, inputs: TrainingInputs, tokenizer: Tokenizer) -> dict[str, Any]:
     """What the run is and what it is trained on."""
     answers = inputs.responses.select("item_id", "participant_id", "sample_id").sort(pl.all())
+    written = hashlib.sha256()
+    for k, some in enumerate(answers.iter_slices(ROWS_AT_A_TIME)):
+        written.update(some.write_csv(include_header=not k).encode())
     return {
         "recipe_hash": recipe.digest,
         "store_hash": inputs.store.content_hash,
@@ -193,7 +197,7 @@ def _metadata(recipe: Recipe, inputs: TrainingInputs, tokenizer: Tokenizer) -> d
         "layout": inputs.layout.to_dict(),
         "trained_studies": sorted(inputs.responses["study_id"].unique()),
         "trained_responses": inputs.responses.height,
-        "trained_responses_hash": hashlib.sha256(answers.write_csv().encode()).hexdigest(),
+        "trained_responses_hash": written.hexdigest(),
         "trained_on_hash": inputs.trained_on.digest,
         "software": software_versions(),
     }

@@ -45,6 +45,11 @@ SKIPPED = {"missing": (98,)}
         ("1-3 Likert, ranging from Not\nwell (1) to Well (3)", None, None, levels({1: "Not well", 2: "", 3: "Well"})),
         ("1 (never) to 3 (always)", None, None, levels({1: "never", 2: "", 3: "always"})),
         ("1 = never to 3 = always", None, None, levels({1: "never", 2: "", 3: "always"})),
+        ("1 = never ... 3 = always", None, None, levels({1: "never", 2: "", 3: "always"})),
+        ("how often (1 = never, 3 = always):", None, None, levels({1: "never", 2: "", 3: "always"})),
+        ("Likert 1-3 [1 = never, 3 = always]", None, None, levels({1: "never", 2: "", 3: "always"})),
+        ("(1 = never (ever)), (2 = always)", None, None, levels({1: "never (ever)", 2: "always"})),
+        ("3-point scale, 1 = never, 3 = always; -99 = missing", None, None, levels({1: "never", 2: "", 3: "always"}, missing=(-99,))),
         ("1=1 time;2=2 times", None, None, levels({1: "1 time", 2: "2 times"})),
         ("1 - Agree\n2 – Neither\n3 — Disagree", None, None, levels({1: "Agree", 2: "Neither", 3: "Disagree"})),
         ("Options:\n1 | Yes\n2 | No", None, None, levels(YES_NO)),
@@ -135,6 +140,9 @@ UNREADABLE = [
     "1 a\n" + "9" * 400 + " b",
     "7-point scale from 1 to 5",
     "1-5; 0-10",
+    "5-point scale, 1 = never, 7 = always",
+    "(1 = No) maybe (2 = Yes)",
+    "(1 = No, 2 = Yes), reversed for 3 people",
 ]
 
 

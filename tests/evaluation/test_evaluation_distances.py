@@ -15,6 +15,7 @@ from scipy import stats
 from socsci_jax.evaluation import baselines, intervals
 from socsci_jax.evaluation.answer_codes import AnswerCodes
 from socsci_jax.evaluation.contrasts import centered, contrast_pairs
+from socsci_jax.evaluation.items import Samples
 from socsci_jax.evaluation.metrics import distributions as distances
 from socsci_jax.evaluation.metrics import effects, individuals
 from socsci_jax.evaluation.metrics.condition_sensitivity import slope_of_human, spread_ratio
@@ -231,6 +232,18 @@ def test_the_permutation_null_keeps_predictions_within_their_outcome():
     np.testing.assert_allclose(null, 1)
 
 
+def test_the_permutation_null_is_the_same_some_permutations_at_a_time(monkeypatch):
+    def null(at_a_time: int) -> np.ndarray:
+        monkeypatch.setattr(effects, "PERMUTATIONS_AT_A_TIME", at_a_time)
+        rng = np.random.default_rng(5)
+        group = np.repeat(np.arange(20), 3)
+        human, model = (centered(rng.normal(size=group.size), group) for _ in range(2))
+        return effects.permutation_null(model, human, group, permutations=25, rng=rng)
+
+    assert null(7).shape == (25,)
+    np.testing.assert_array_equal(null(7), null(100))
+
+
 def test_recovered_effects_are_judged_within_outcomes():
     positions = pl.DataFrame(
         {
@@ -279,12 +292,20 @@ def test_training_marginals_count_each_item_once_and_keep_numbers_of_levels_apar
 
 def test_halves_are_disjoint_and_of_equal_size():
     codes = np.arange(9) % 5
-    one, other = baselines.half_histograms(codes, levels=5, splits=30, rng=np.random.default_rng(0))
-    both = (one + other) * 4
+    one, other = baselines.half_counts(codes, levels=5, splits=30, rng=np.random.default_rng(0))
     assert one.shape == other.shape == (30, 5)
-    np.testing.assert_allclose(both.sum(axis=1), 8)
-    assert (both <= np.bincount(codes) + 1e-9).all()
+    assert (one.sum(axis=1) == 4).all() and (other.sum(axis=1) == 4).all()
+    assert (one + other <= np.bincount(codes)).all()
     assert len(np.unique(one, axis=0)) > 1
+
+
+@pytest.mark.parametrize(("people", "n"), [(1, 1), (200, 300), (5, 70_000)])
+def test_samples_kept_as_small_counts_give_the_histograms_of_the_counts(people, n):
+    counts = np.array([[people, 0], [0, people]]), np.array([[n - 1, 1], [1, n - 1]])
+    samples = Samples.of(counts, people=people, n=n)
+    assert samples.one_counts.itemsize <= 4
+    np.testing.assert_array_equal(samples.one, counts[0] / people)
+    np.testing.assert_array_equal(samples.other, counts[1] / n)
 
 
 def test_rows_are_sampled_by_their_own_probabilities():

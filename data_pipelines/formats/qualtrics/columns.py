@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from typing import Literal
 
 from data_pipelines.formats.qualtrics.questionnaire import ANSWERED_KINDS, Question, Questionnaire
-from data_pipelines.formats.qualtrics.text import words_of
 
 Role = Literal["answer", "text", "timing", "meta", "order", "score", "field", "record", "unknown"]
 
@@ -193,38 +192,16 @@ def _named_columns(question: Question) -> list[tuple[str, Column]]:
     return named
 
 
-def link_by_name(
-    column: Column, names: Mapping[str, tuple[Column, ...]], survey: Questionnaire
-) -> tuple[Column, str]:
-    """The column with what its name says, and a note where several questions could be meant."""
+def link_by_name(column: Column, names: Mapping[str, tuple[Column, ...]]) -> tuple[Column, ...]:
+    """What the column may be by its name: more than one where several questions share it."""
     if (record := _RECORD_HEADERS.get(column.header.strip().casefold())) is not None:
-        return dataclasses.replace(column, role="record", import_id=record), ""
+        return (dataclasses.replace(column, role="record", import_id=record),)
     if order := re.fullmatch(r"(FL_\w+?|BL_\w+?|.+?)_DO(?:_(?P<shown>.+))?", column.header.strip()):
         of = order[1] if order[1].startswith(("FL_", "BL_")) else ""
-        return dataclasses.replace(column, role="order", order_of=of, shown=order["shown"] or ""), ""
-    candidates = names.get(key_of(column.header), ())
-    if len(candidates) > 1 and column.label:
-        spoken = words_of(column.label)
-        candidates = [c for c in candidates if spoken.endswith(_spoken(c, survey))] or candidates
-    places = {(c.question, c.row, c.choice, c.iteration, c.role) for c in candidates}
-    if len(places) > 1:
-        ids = ", ".join(sorted({c.question for c in candidates}))
-        return column, f"column {column.header!r} could be of {ids}; it is linked with none."
-    if not candidates:
-        return dataclasses.replace(column, role="field"), ""
-    meant = candidates[0]
-    return (
-        dataclasses.replace(
-            meant, name=column.name, header=column.header, label=column.label, import_id=column.import_id
-        ),
-        "",
-    )
-
-
-def _spoken(column: Column, survey: Questionnaire) -> str:
-    question = survey.questions[column.question]
-    place = question.choice_by_id.get(column.row or column.choice)
-    return words_of(place.text if place is not None else question.text)
+        return (dataclasses.replace(column, role="order", order_of=of, shown=order["shown"] or ""),)
+    own = {"name": column.name, "header": column.header, "label": column.label, "import_id": column.import_id}
+    meant = names.get(key_of(column.header), ())
+    return tuple(dataclasses.replace(m, **own) for m in meant) or (dataclasses.replace(column, role="field"),)
 
 
 def key_of(name: str) -> str:

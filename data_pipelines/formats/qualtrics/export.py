@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from data_pipelines.formats.qualtrics.columns import (
     names_of,
 )
 from data_pipelines.formats.qualtrics.questionnaire import Questionnaire
+from data_pipelines.formats.qualtrics.same_names import Unlinked, link_shared_names, place_of
 from data_pipelines.formats.qualtrics.text import words_of
 from data_pipelines.formats.tables import Table, read_cells
 from socsci_jax.studies.attributes import UNKNOWN_TEXTS
@@ -46,7 +47,7 @@ class Export:
     """The table of answers: `table` has one text column per `columns`' name and one row per response.
 
     `header_rows` is the number of rows above the first response; `first_row` of a response is therefore
-    `header_rows + 1` in the file, counted from 1.
+    `header_rows + 1` in the file, counted from 1.  `unlinked` are columns that could be of several questions.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Export:
     table: pl.DataFrame
     header_rows: int
     notes: tuple[str, ...] = ()
+    unlinked: tuple[Unlinked, ...] = ()
 
     @functools.cached_property
     def by_name(self) -> dict[str, Column]:
@@ -79,11 +81,7 @@ class Export:
     def counts(self, name: str) -> Mapping[str, int]:
         """How often the column has each cell, without outer spaces and without empty cells."""
         if name not in self._counts:
-            counts: collections.Counter[str] = collections.Counter()
-            for cell, count in self.table[name].value_counts().iter_rows():
-                if text := plain_cell(cell):
-                    counts[text] += count
-            self._counts[name] = counts
+            self._counts[name] = cell_counts(self.table[name])
         return self._counts[name]
 
     def filled(self, name: str) -> np.ndarray:
@@ -142,26 +140,39 @@ def read_export(path: str | Path, survey: Questionnaire) -> Export:
         Column(name=name, header=header, label=label)
         for name, header, label in zip(names, headers, labels, strict=True)
     ]
+    body = _answers(read)[extra_rows:].with_columns(
+        pl.when(pl.col(pl.String).str.strip_chars() == "").then(None).otherwise(pl.col(pl.String)).name.keep()
+    )
+    unlinked: list[Unlinked] = []
     if imports is not None:
         linked = [link_by_id(column, cell, survey) for column, cell in zip(columns, imports, strict=True)]
     else:
-        known = names_of(survey)
-        linked = []
-        for column in columns:
-            linked_column, note = link_by_name(column, known, survey)
-            linked.append(linked_column)
-            if note:
-                notes.append(f"{path.name}: {note}")
+        linked, unlinked = _linked_by_names(columns, survey, body)
+        notes += [f"{path.name}: {one}" for one in unlinked]
         notes.append(f"{path.name}: no row of import ids; columns were linked with questions by their names.")
     unknown = [c.header for c in linked if c.role == "unknown" and c.header]
     if unknown:
         notes.append(f"{path.name}: columns of questions that the survey file lacks: {', '.join(unknown)}.")
-    body = _answers(read)[extra_rows:].with_columns(
-        pl.when(pl.col(pl.String).str.strip_chars() == "").then(None).otherwise(pl.col(pl.String)).name.keep()
-    )
     return Export(
-        path=path, columns=tuple(linked), table=body, header_rows=extra_rows + 1, notes=tuple(notes)
+        path=path,
+        columns=tuple(linked),
+        table=body,
+        header_rows=extra_rows + 1,
+        notes=tuple(notes),
+        unlinked=tuple(unlinked),
     )
+
+
+def _linked_by_names(
+    columns: Sequence[Column], survey: Questionnaire, body: pl.DataFrame
+) -> tuple[list[Column], list[Unlinked]]:
+    """The columns with what their names say, and those that several questions may share."""
+    known = names_of(survey)
+    meant = {column.name: link_by_name(column, known) for column in columns}
+    several = {name: found for name, found in meant.items() if len(set(map(place_of, found))) > 1}
+    told, unlinked = link_shared_names(columns, several, survey, lambda name: cell_counts(body[name]))
+    single = {name: found[0] for name, found in meant.items() if name not in several} | told
+    return [single.get(column.name, column) for column in columns], unlinked
 
 
 def _answers(table: Table) -> pl.DataFrame:
@@ -214,6 +225,15 @@ def _are_labels(row: list[str], survey: Questionnaire) -> bool:
 def cells(table: pl.DataFrame, name: str) -> Iterator[str]:
     """The column's cells without outer spaces; "" for an empty one, also where a data frame wrote NA for it."""
     return map(plain_cell, table[name].to_list())
+
+
+def cell_counts(column: pl.Series) -> Mapping[str, int]:
+    """How often the column has each cell, without outer spaces and without empty cells."""
+    counts: collections.Counter[str] = collections.Counter()
+    for cell, count in column.value_counts().iter_rows():
+        if text := plain_cell(cell):
+            counts[text] += count
+    return counts
 
 
 def plain_cell(cell: str | None) -> str:

@@ -40,7 +40,7 @@ class TablePeople:
     """
 
     path: Path
-    items: pl.DataFrame
+    item_places: pl.DataFrame
     participants: pl.DataFrame
     item_by_id: Mapping[str, Item]
     labeled: pl.DataFrame
@@ -111,7 +111,7 @@ def people_of(
     )
     return TablePeople(
         path=path,
-        items=item_ids.rename({"study": "study_id"}),
+        item_places=item_ids.rename({"study": "study_id"}),
         participants=_participants(human),
         item_by_id=item_by_id,
         labeled=labeled,

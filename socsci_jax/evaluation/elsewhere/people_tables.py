@@ -43,7 +43,9 @@ def long_table(predictions: Predictions, store: StudyStore, *, seed: int = 0) ->
     without an order), `drawn` one answer drawn from the probabilities, or the first draw that is an allowed answer.
     """
     told = _told(predictions.frame, store.item_by_id, seed=seed)
-    items = store.items.select("item_id", "condition", "outcome", "is_control", study=pl.col("study_id"))
+    items = store.item_places.select(
+        "item_id", "condition", "outcome", "is_control", study=pl.col("study_id")
+    )
     answers = store.responses.select("item_id", "participant_id", answer="value").unique(
         ["item_id", "participant_id"], keep="first", maintain_order=True
     )

@@ -15,6 +15,7 @@ from socsci_jax.evaluation.metrics.moments import ZERO, moments, moments_with_er
 
 # A line goes through any two points: their r is ±1 and their slope anything, whatever was predicted.
 FEWEST_CONTRASTS = 3
+PERMUTATIONS_AT_A_TIME = 100
 
 
 def sign_agreement(h: np.ndarray, l: np.ndarray) -> np.ndarray:  # noqa: E741
@@ -87,8 +88,14 @@ def permutation_null(
     """
     order = np.argsort(group_c, kind="stable")
     group, predicted, human = group_c[order], predicted_c[order], human_c[order]
-    shuffled = np.stack([predicted[np.lexsort((rng.random(group.size), group))] for _ in range(permutations)])
-    return correlation(moments(shuffled, np.broadcast_to(human, shuffled.shape)).sum(axis=1))
+    correlations = []
+    for first in range(0, permutations, PERMUTATIONS_AT_A_TIME):
+        some = range(first, min(first + PERMUTATIONS_AT_A_TIME, permutations))
+        shuffled = np.stack([predicted[np.lexsort((rng.random(group.size), group))] for _ in some])
+        correlations.append(
+            correlation(moments(shuffled, np.broadcast_to(human, shuffled.shape)).sum(axis=1))
+        )
+    return np.concatenate(correlations)
 
 
 def _agreement_terms(h: np.ndarray, l: np.ndarray, se2: np.ndarray, undirected: np.ndarray) -> np.ndarray:  # noqa: E741

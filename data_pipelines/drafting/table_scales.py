@@ -1,0 +1,82 @@
+"""The scale of a table's column as drafted: from its labels, the codebook next to it, or the numbers that were seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from data_pipelines.drafting.choice_scales import is_ordered, scale_of_choices
+from data_pipelines.drafting.codebook import labels_of
+from data_pipelines.drafting.holes import NO_ORDER
+from data_pipelines.drafting.table_columns import MOST_POINTS, Found
+from data_pipelines.formats.qualtrics.questionnaire import Choice
+from socsci_jax.studies.scale import Scale, format_value
+from socsci_jax.studies.specification_parts import code
+
+# Cells off a codebook's scale that a hole names.
+MOST_SHOWN = 6
+
+
+def scale_of_column(one: Found) -> tuple[dict[str, Any], str]:
+    """The tree of a scale, and what is left open of it, from labels and cells alone."""
+    if one.labels:
+        choices = [Choice(id=c, text=text, value=c) for c, text in one.labels.items()]
+        beside = scale_of_choices(choices)
+        tree: dict[str, Any] = {"levels": dict(beside.levels)}
+        missing = [*one.missing, *beside.missing]
+        if beside.alternatives:
+            tree["alternatives"] = dict(beside.alternatives)
+        # Cells alone stand in the order of the alphabet.
+        nominal = beside.nominal if one.told else not one.ordered
+        if nominal:
+            tree["nominal"] = True
+        hole = NO_ORDER if nominal or (not one.told and len(one.labels) > 2) else ""
+        return _with_missing(tree, missing), hole
+    if one.whole and one.lo is not None and one.hi is not None and one.hi - one.lo < MOST_POINTS:
+        tree = {"lo": plain(one.lo), "hi": plain(one.hi)}
+        hole = f"{plain(one.lo)} to {plain(one.hi)} are the ends that were observed; say those that were offered, and labels"
+        return _with_missing(tree, one.missing), hole
+    hole = "say its bounds (lo, hi) and which codes are missing, or that it has none"
+    return _with_missing({"number": True}, one.missing), hole
+
+
+def scale_of_codebook(
+    scale: Scale, cells: Iterable[str], *, missing: Iterable[str]
+) -> tuple[dict[str, Any], str]:
+    """The tree of a scale that a codebook tells, and the cells of its column that it does not explain."""
+    if scale.kind == "open":
+        ends = {name: plain(end) for name, end in (("lo", scale.lo), ("hi", scale.hi)) if end is not None}
+        return _with_missing({"number": True, **ends}, missing), ""
+    codes, labels = list(map(format_value, scale.levels)), list(scale.labels or [""] * len(scale.levels))
+    beside = dict(zip(map(format_value, scale.alternatives), scale.alternative_labels, strict=True))
+    if all(labels) or scale.levels != tuple(range(int(scale.levels[0]), int(scale.levels[-1]) + 1)):
+        tree: dict[str, Any] = {"levels": dict(zip(codes, labels, strict=True))}
+    else:
+        named = {c: label for c, label in zip(codes, labels, strict=True) if label}
+        tree = {"lo": plain(scale.levels[0]), "hi": plain(scale.levels[-1])}
+        tree |= {"labels": named} if named else {}
+    if beside:
+        tree["alternatives"] = beside
+    holes = []
+    if labels_of(scale) and not is_ordered(labels):
+        tree["nominal"] = True
+        holes.append(NO_ORDER)
+    known = {*codes, *beside, *missing, *map(_squeezed, (*labels, *beside.values()))}
+    strange = sorted({cell for cell in cells if code(cell) not in known and _squeezed(cell) not in known})
+    if strange:
+        shown = ", ".join(map(repr, strange[:MOST_SHOWN]))
+        holes.append(f"the codebook does not explain {shown}")
+    return _with_missing(tree, missing), "; ".join(holes)
+
+
+def _with_missing(tree: dict[str, Any], missing: Iterable[str]) -> dict[str, Any]:
+    codes = list(dict.fromkeys(missing))
+    return {**tree, "missing": codes} if codes else tree
+
+
+def plain(number: float) -> int | float:
+    return int(number) if float(number).is_integer() else number
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split()).casefold()
