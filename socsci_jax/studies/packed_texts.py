@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-# A text is as quickly read as so many: fewer compress badly, more take longer.
-ROWS_TOGETHER = 128
-# Of some hundred kilobytes each; neighbors are mostly asked for one after the other.
-UNPACKED_PARTS = 16
+# To read one text so many are unpacked: fewer compress badly, more take longer.
+ROWS_TOGETHER = 64
+# Of some hundred kilobytes each.  Items of a study stand together, and are asked for together, in any order.
+UNPACKED_PARTS = 256
 _WRITTEN = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
 _READ = pa.ipc.IpcReadOptions(use_threads=False)
 
