@@ -106,3 +106,15 @@ def drawn_predictions(world: World, probs_of: dict[str, np.ndarray], *, seed: in
 def filled(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with the missing columns of a predictions table as nulls."""
     return pl.concat([EMPTY, frame.cast({n: EMPTY.schema[n] for n in frame.columns})], how="diagonal")
+
+
+def long_answers(n: int = 40, *, seed: int = 0, effect: int = 1) -> pl.DataFrame:
+    """Long answers on 1 to 5 to two questions in two arms."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        (f"{arm}{k}", arm, question, int(np.clip(rng.integers(1, 5) + effect * (arm == "b"), 1, 5)))
+        for arm in ("control", "b")
+        for k in range(n)
+        for question in ("q1", "q2")
+    ]
+    return pl.DataFrame(rows, schema=["participant_id", "condition", "outcome", "value"], orient="row")

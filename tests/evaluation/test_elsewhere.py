@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from conftest import REPOSITORY
-from evaluation_example import exact_predictions, make_world
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from evaluation_example import exact_predictions, long_answers, make_world
 
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere import silicon_sample
@@ -20,20 +16,7 @@ from socsci_jax.evaluation.elsewhere.columns import read_table
 from socsci_jax.evaluation.elsewhere.long import as_long
 from socsci_jax.evaluation.elsewhere.scales import codes_of_no_answer, declared_for, read_scales
 from socsci_jax.evaluation.elsewhere.tables import TableEvaluation
-from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.plain_tables import evaluate_tables
-
-
-def people(n: int = 40, *, seed: int = 0, effect: int = 1) -> pl.DataFrame:
-    """Long answers on 1 to 5 to two questions in two arms."""
-    rng = np.random.default_rng(seed)
-    rows = [
-        (f"{arm}{k}", arm, question, int(np.clip(rng.integers(1, 5) + effect * (arm == "b"), 1, 5)))
-        for arm in ("control", "b")
-        for k in range(n)
-        for question in ("q1", "q2")
-    ]
-    return pl.DataFrame(rows, schema=["participant_id", "condition", "outcome", "value"], orient="row")
 
 
 def wide(frame: pl.DataFrame) -> pl.DataFrame:
@@ -48,12 +31,12 @@ def judged(folder: Path, answers: pl.DataFrame, human: pl.DataFrame, **settings)
 
 @pytest.fixture(scope="module")
 def long_result(tmp_path_factory) -> TableEvaluation:
-    return judged(tmp_path_factory.mktemp("long"), people(seed=1), people())
+    return judged(tmp_path_factory.mktemp("long"), long_answers(seed=1), long_answers())
 
 
 def test_long_tables_are_evaluated_without_a_store(long_result):
     evaluation = long_result.evaluation
-    human, predicted = people(), people(seed=1)
+    human, predicted = long_answers(), long_answers(seed=1)
     both = human.join(predicted, on=["participant_id", "condition", "outcome"], suffix="_predicted")
     error = (both["value"] - both["value_predicted"]).abs() / 4
     per_item = both.with_columns(e=error).group_by("condition", "outcome").agg(pl.col("e").mean())["e"].mean()
@@ -62,9 +45,9 @@ def test_long_tables_are_evaluated_without_a_store(long_result):
 
 
 def test_notes_on_scales_name_only_questions_that_are_judged(tmp_path):
-    human = wide(people())
+    human = wide(long_answers())
     known = human.with_columns(age=pl.int_range(pl.len()) % 50 + 20, sex=pl.int_range(pl.len()) % 2)
-    found = judged(tmp_path, wide(people(seed=1)), known)
+    found = judged(tmp_path, wide(long_answers(seed=1)), known)
     (note,) = (note for note in found.evaluation.notes if note.startswith("Scales are"))
     assert "1 to 5 for 'q1', 'q2'" in note
     assert "age" not in note and "sex" not in note
@@ -75,14 +58,14 @@ def test_what_is_judged_has_the_table_at_hand(long_result):
 
 
 def test_wide_and_long_tables_give_the_same_table(tmp_path, long_result):
-    other = judged(tmp_path, wide(people(seed=1)), wide(people()))
+    other = judged(tmp_path, wide(long_answers(seed=1)), wide(long_answers()))
     names = ["metric", "normalization", "source", "predictor", "reference", "study", "condition", "outcome"]
     one, two = (r.evaluation.table.drop("group").sort(names) for r in (long_result, other))
     assert one.equals(two)
 
 
 def test_parquet_is_read_as_csv_is(tmp_path, long_result):
-    for name, frame in (("a", people(seed=1)), ("h", people())):
+    for name, frame in (("a", long_answers(seed=1)), ("h", long_answers())):
         frame.write_parquet(tmp_path / f"{name}.parquet")
     found = evaluate_tables(tmp_path / "a.parquet", tmp_path / "h.parquet")
     assert found.evaluation.table.equals(long_result.evaluation.table)
@@ -97,10 +80,10 @@ def test_probabilities_in_columns_and_in_rows_are_the_same_prediction(tmp_path):
     rows = shares.unpivot(
         [f"p_{k}" for k in range(1, 6)], index=["condition", "outcome"], value_name="prob"
     ).with_columns(level=pl.col("variable").str.slice(2))
-    columns = judged(tmp_path, shares, people()).evaluation
+    columns = judged(tmp_path, shares, long_answers()).evaluation
     assert columns.source("all") == "exact"
-    assert judged(tmp_path, rows.drop("variable"), people()).evaluation.table.equals(columns.table)
-    expected = people().filter(condition="control", outcome="q1")["value"].to_numpy()
+    assert judged(tmp_path, rows.drop("variable"), long_answers()).evaluation.table.equals(columns.table)
+    expected = long_answers().filter(condition="control", outcome="q1")["value"].to_numpy()
     human = np.bincount(expected - 1, minlength=5) / expected.size
     w = np.abs(np.cumsum(human - np.array([0.1, 0.2, 0.3, 0.2, 0.2])))[:-1].sum() / 4
     item = columns.table.filter(
@@ -111,7 +94,7 @@ def test_probabilities_in_columns_and_in_rows_are_the_same_prediction(tmp_path):
 
 
 def test_means_with_intervals_are_judged_by_effects_and_coverage(tmp_path):
-    human = people()
+    human = long_answers()
     means = human.group_by("condition", "outcome", maintain_order=True).agg(mean=pl.col("value").mean())
     exact = means.with_columns(pi_lower=pl.col("mean") - 0.1, pi_upper=pl.col("mean") + 0.1)
     found = judged(tmp_path, exact, human).evaluation
@@ -123,7 +106,7 @@ def test_means_with_intervals_are_judged_by_effects_and_coverage(tmp_path):
 
 
 def test_effects_against_the_control_are_read_as_such(tmp_path):
-    human = people()
+    human = long_answers()
     means = (
         human.group_by("condition", "outcome")
         .agg(pl.col("value").mean())
@@ -136,8 +119,8 @@ def test_effects_against_the_control_are_read_as_such(tmp_path):
 
 
 def test_predictions_for_other_people_stand_for_everybody(tmp_path):
-    others = people(seed=1).with_columns(participant_id=pl.lit("sim") + pl.col("participant_id"))
-    found = judged(tmp_path, others, people())
+    others = long_answers(seed=1).with_columns(participant_id=pl.lit("sim") + pl.col("participant_id"))
+    found = judged(tmp_path, others, long_answers())
     assert any("stand for everybody alike" in note for note in found.evaluation.notes)
     assert found.evaluation.metric("wasserstein").value is not None
 
@@ -154,8 +137,8 @@ def test_scales_are_declared_by_name_or_pattern(tmp_path):
 
 def test_a_declared_scale_is_the_one_that_distances_are_divided_by(tmp_path):
     (tmp_path / "scales.yaml").write_text("'q*': 1 to 9\n")
-    narrow = judged(tmp_path, people(seed=1), people()).evaluation.metric("wasserstein").value
-    wide_scale = judged(tmp_path, people(seed=1), people(), scales=tmp_path / "scales.yaml")
+    narrow = judged(tmp_path, long_answers(seed=1), long_answers()).evaluation.metric("wasserstein").value
+    wide_scale = judged(tmp_path, long_answers(seed=1), long_answers(), scales=tmp_path / "scales.yaml")
     assert wide_scale.evaluation.metric("wasserstein").value == pytest.approx(narrow / 2)
 
 
@@ -165,7 +148,7 @@ def test_brackets_in_a_name_are_brackets_and_a_scale_of_no_question_is_reported(
     scales = read_scales(path)
     assert declared_for("q1[a]_2", scales).scale.levels[-1] == 7
     assert declared_for("q1a", scales).scale.levels[-1] == 9
-    notes = judged(tmp_path, people(seed=1), people(), scales=path).evaluation.notes
+    notes = judged(tmp_path, long_answers(seed=1), long_answers(), scales=path).evaluation.notes
     assert any("declared for 'q1[a]*', 'mood', but no question" in note for note in notes)
 
 
@@ -182,13 +165,13 @@ def test_a_scale_that_is_none_is_named(tmp_path, scale):
 
 
 def test_what_cannot_be_used_is_listed_with_its_row_and_reason(tmp_path):
-    answers = people(seed=1).with_columns(pl.col("value").cast(pl.String))
+    answers = long_answers(seed=1).with_columns(pl.col("value").cast(pl.String))
     broken = answers.with_row_index().with_columns(
         value=pl.when(pl.col("index") == 3).then(pl.lit("often")).otherwise("value"),
         participant_id=pl.when(pl.col("index") == 5).then(None).otherwise("participant_id"),
         outcome=pl.when(pl.col("index") == 7).then(pl.lit("q9")).otherwise("outcome"),
     )
-    found = judged(tmp_path, broken.drop("index"), people())
+    found = judged(tmp_path, broken.drop("index"), long_answers())
     reasons = {(row["row"], row["reason"]) for row in found.rejected.iter_rows(named=True)}
     assert reasons == {
         (4, "not a number"),
@@ -204,7 +187,7 @@ def test_a_mean_that_no_answers_have_is_rejected(tmp_path):
     means = pl.DataFrame(
         {"condition": ["control", "b", "b"], "outcome": ["q1", "q1", "q2"], "mean": [2.0, 3.0, 1e308]}
     )
-    found = judged(tmp_path, means, people())
+    found = judged(tmp_path, means, long_answers())
     assert found.rejected["reason"].to_list() == ["no mean with an interval around it"]
 
 
@@ -212,7 +195,7 @@ def test_probabilities_that_do_not_sum_to_one_are_rejected_and_not_renormalized(
     shares = pl.DataFrame(
         {"condition": ["control", "b"], "outcome": ["q1", "q1"], "p_1": [0.5, 0.5], "p_2": [0.5, 0.9]}
     )
-    found = judged(tmp_path, shares, people())
+    found = judged(tmp_path, shares, long_answers())
     assert found.rejected["reason"].to_list() == ["the probabilities do not sum to 1"]
     assert found.evaluation.counts["all"]["items"] == 1
 
@@ -230,111 +213,14 @@ def test_probabilities_that_do_not_sum_to_one_are_rejected_and_not_renormalized(
 )
 def test_a_table_that_is_none_gets_one_sentence(tmp_path, content, words):
     (tmp_path / "human.csv").write_text(content)
-    people().write_csv(tmp_path / "answers.csv")
+    long_answers().write_csv(tmp_path / "answers.csv")
     with pytest.raises(InputError, match=words):
         evaluate_tables(tmp_path / "answers.csv", tmp_path / "human.csv")
 
 
 def test_tables_without_a_common_question_are_refused_with_an_example_of_each(tmp_path):
     with pytest.raises(InputError, match="no prediction is of a question"):
-        judged(tmp_path, people().with_columns(outcome=pl.lit("other")), people())
-
-
-CELLS = st.sampled_from(
-    ["1", "3", "5", "", "NA", "7", "-99", "2.5", "1e308", "inf", "nan", "often", "=1+1", "\ufeff", "é", "1,5"]
-)
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=25), st.integers(0, 3))
-def test_a_malformed_table_gives_a_sentence_or_rejected_cells_and_never_a_silent_number(
-    tmp_path, rows, missing
-):
-    header = ["participant_id", "outcome", "value"]
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([name for k, name in enumerate(header) if k != missing])
-    for k, (who, what, answer) in enumerate(rows):
-        cells = [f"control{k}" if who == "1" else who, "q1" if what in ("1", "3") else what, answer]
-        writer.writerow([cell for j, cell in enumerate(cells) if j != missing])
-    (tmp_path / "answers.csv").write_text(text.getvalue(), encoding="utf-8")
-    people(12).write_csv(tmp_path / "human.csv")
-    try:
-        found = evaluate_tables(tmp_path / "answers.csv", tmp_path / "human.csv", minimum_n=5)
-    except InputError as error:
-        assert str(error).strip()
-        return
-    given_cells = read_table(tmp_path / "answers.csv").select(pl.col("value").count()).item()
-    used = sum(counts["draws"] for counts in found.evaluation.counts.values())
-    assert used + found.rejected.height >= given_cells - people(12).height
-    assert not found.evaluation.table["value"].is_nan().any()
-    w = found.evaluation.metric("wasserstein")
-    assert w is None or w.value is None or 0 <= w.value <= 1
-
-
-FORMS = {
-    "wide": ["participant_id", "condition", "q1", "q2"],
-    "draws": ["participant_id", "condition", "outcome", "draw", "value"],
-    "probabilities in columns": ["condition", "outcome", "p_1", "p_2", "p_5"],
-    "probabilities in rows": ["condition", "outcome", "level", "prob"],
-    "probabilities as JSON": ["condition", "outcome", "probs"],
-    "means": ["condition", "outcome", "mean", "pi_lower", "pi_upper"],
-    "effects": ["condition", "outcome", "ate", "pi_lower", "pi_upper"],
-    "T1": ["profile_id", "condition", "gender", "age_band", "q1", "q2"],
-}
-NUMBERS = st.sampled_from(["1", "2", "3", "5", "0.5", "0.2", "0.3", "1", "4", "-1", "7", "", "NA", "nan", "inf", "1e308", "x", "=1"])  # fmt: skip
-PLACES = {"participant_id": ["control0", "control1", "b0", "zz", ""], "profile_id": ["control0", "b1", "zz", ""],
-          "condition": ["control", "b", "c", ""], "outcome": ["q1", "q2", "q9", ""], "gender": ["f", "m", ""],
-          "age_band": ["18-29", ""],
-          "probs": ['{"1": 0.4, "5": 0.6}', "[0.2, 0.2, 0.2, 0.2, 0.2]", '{"1": "x"}', '{"9": 1}', "[1]", "{", "[]", "3",
-                    '{"1": NaN}', '{"1": [0.5], "2": 0.5}', '{"1": 1e308, "2": 1e308}', ""]}  # fmt: skip
-
-
-@pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(data=st.data())
-def test_every_form_of_a_malformed_table_gives_a_sentence_or_values_within_their_bounds(tmp_path, form, data):
-    header = FORMS[form]
-    kept = [name for name in header if data.draw(st.integers(0, 12))] or header
-    cells = [st.sampled_from(PLACES[name]) if name in PLACES else NUMBERS for name in kept]
-    rows = data.draw(st.lists(st.tuples(*cells), min_size=1, max_size=16))
-    text = io.StringIO()
-    csv.writer(text).writerows([kept, *rows])
-    (tmp_path / "answers.csv").write_text(text.getvalue(), encoding="utf-8")
-    people(12).write_csv(tmp_path / "human.csv")
-    try:
-        found = evaluate_tables(tmp_path / "answers.csv", tmp_path / "human.csv", minimum_n=5)
-    except InputError as error:
-        assert str(error).strip()
-        return
-    table = found.evaluation.table.filter(pl.col("reference").is_null(), pl.col("value").is_not_null())
-    assert not table["value"].is_nan().any()
-    for name, value in table.select("metric", "value").iter_rows():
-        metric = BY_NAME[name]
-        assert metric.low - 1e-9 <= value <= metric.high + 1e-9, (name, value)
-
-
-COUNTED = st.tuples(
-    st.sampled_from(["q1", "q2", ""]),
-    st.sampled_from(["1", "2", "5", "", "x", "9", "1e308"]),
-    st.sampled_from(["0", "3", "12", "2.0", "-1", "0.5", "", "x", "inf", "1e308", "99999999"]),
-)
-
-
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(rows=st.lists(COUNTED, min_size=1, max_size=12))
-def test_malformed_counts_of_people_give_a_sentence_or_values_within_their_bounds(tmp_path, rows):
-    text = io.StringIO()
-    csv.writer(text).writerows([["outcome", "level", "count"], *rows])
-    (tmp_path / "human.csv").write_text(text.getvalue(), encoding="utf-8")
-    people(12).drop("condition").write_csv(tmp_path / "answers.csv")
-    try:
-        found = evaluate_tables(tmp_path / "answers.csv", tmp_path / "human.csv", minimum_n=3)
-    except InputError as error:
-        assert str(error).strip()
-        return
-    w = found.evaluation.metric("wasserstein", source="sampled")
-    assert w is None or w.value is None or 0 <= w.value <= 1
+        judged(tmp_path, long_answers().with_columns(outcome=pl.lit("other")), long_answers())
 
 
 # ---- published files ----
@@ -444,7 +330,7 @@ def test_predictions_are_written_as_means_and_effects_in_units_of_the_scale(tmp_
 
 
 def test_a_person_who_answers_a_question_twice_counts_once(tmp_path):
-    human = people()
+    human = long_answers()
     once = judged(tmp_path, human, human)
     twice = judged(tmp_path, human, pl.concat([human, human.with_columns(value=pl.lit(1, pl.Int64))]))
     assert twice.evaluation.counts["all"]["answers"] == once.evaluation.counts["all"]["answers"]
@@ -453,19 +339,19 @@ def test_a_person_who_answers_a_question_twice_counts_once(tmp_path):
 
 @pytest.mark.parametrize("which", ["answers", "human"])
 def test_a_first_column_of_answers_is_not_taken_for_people(tmp_path, which):
-    tables = {"answers": wide(people()), "human": wide(people())}
+    tables = {"answers": wide(long_answers()), "human": wide(long_answers())}
     tables[which] = tables[which].select("q1", "q2", "condition")
     with pytest.raises(InputError, match=r"the first, 'q1', holds '.' in several rows"):
         judged(tmp_path, **tables)
 
 
 def test_a_first_column_of_any_name_may_tell_people(tmp_path):
-    table = wide(people()).rename({"participant_id": "who"})
-    assert judged(tmp_path, table, table).evaluation.counts["all"]["answers"] == people().height
+    table = wide(long_answers()).rename({"participant_id": "who"})
+    assert judged(tmp_path, table, table).evaluation.counts["all"]["answers"] == long_answers().height
 
 
 def test_codes_of_no_answer_do_not_stretch_the_scale(tmp_path):
-    human = people()
+    human = long_answers()
     coded = human.with_columns(value=pl.when(pl.int_range(pl.len()) % 9 == 0).then(-99).otherwise("value"))
     found = judged(tmp_path, human, coded)
     assert found.rejected["reason"].str.contains("codes of no answer").all() and found.rejected.height == 18
@@ -483,12 +369,12 @@ def test_answers_among_others_are_no_codes(values):
 
 def test_a_control_that_is_no_condition_is_refused(tmp_path):
     with pytest.raises(InputError, match="no condition 'kontrol'; found \\['b', 'control'\\]"):
-        judged(tmp_path, people(), people(), controls=["kontrol"])
+        judged(tmp_path, long_answers(), long_answers(), controls=["kontrol"])
 
 
 @pytest.mark.parametrize("yes", ["1.0", "1", "TRUE", "yes"])
 def test_controls_are_marked_as_other_programs_write_yes(tmp_path, yes):
-    human = people().with_columns(
+    human = long_answers().with_columns(
         is_control=pl.when(pl.col("condition") == "b").then(pl.lit(yes)).otherwise(pl.lit("0"))
     )
     human.write_csv(tmp_path / "human.csv")
@@ -498,20 +384,22 @@ def test_controls_are_marked_as_other_programs_write_yes(tmp_path, yes):
 @pytest.mark.parametrize(("column", "cell"), [("weight", "1,5"), ("weight", "-2"), ("is_control", "perhaps")])
 def test_a_weight_or_control_that_is_none_is_refused(tmp_path, column, cell):
     with pytest.raises(InputError, match=f"column '{column}' holds '{cell}'"):
-        judged(tmp_path, people(), people().with_columns(pl.lit(cell).alias(column)))
+        judged(tmp_path, long_answers(), long_answers().with_columns(pl.lit(cell).alias(column)))
 
 
 @pytest.mark.parametrize("form", ["{}%", "{},5"])
 def test_columns_of_percent_or_decimal_commas_are_named_as_not_used(tmp_path, form):
-    table = wide(people()).with_columns(q2=pl.format(form, "q2"))
+    table = wide(long_answers()).with_columns(q2=pl.format(form, "q2"))
     found = judged(tmp_path, table, table)
     assert set(found.rejected["column"]) == {"q2"}
     assert any("% or a decimal comma" in note for note in found.evaluation.notes)
 
 
 def test_answers_of_people_without_a_weight_are_counted_in_a_note(tmp_path):
-    human = people().with_columns(weight=pl.when(pl.col("participant_id") == "b3").then(None).otherwise(1.5))
-    notes = judged(tmp_path, people(), human).evaluation.notes
+    human = long_answers().with_columns(
+        weight=pl.when(pl.col("participant_id") == "b3").then(None).otherwise(1.5)
+    )
+    notes = judged(tmp_path, long_answers(), human).evaluation.notes
     assert any(note.startswith("2 answers are of people without a survey weight") for note in notes)
 
 
@@ -520,7 +408,7 @@ def test_answers_of_people_without_a_weight_are_counted_in_a_note(tmp_path):
 )
 def test_predictions_that_say_that_they_were_trained_on_are_refused(tmp_path, column, cell):
     with pytest.raises(InputError, match="160 of 160 rows are marked as seen in training"):
-        judged(tmp_path, people().with_columns(pl.lit(cell).alias(column)), people())
+        judged(tmp_path, long_answers().with_columns(pl.lit(cell).alias(column)), long_answers())
 
 
 def test_of_tables_without_marks_one_sentence_says_that_nothing_is_known(long_result):
@@ -534,7 +422,7 @@ def test_of_tables_without_marks_one_sentence_says_that_nothing_is_known(long_re
 
 
 def test_predictions_of_another_condition_are_not_judged_by_the_only_one_of_people(tmp_path):
-    control, other = (people().filter(condition=name) for name in ("control", "b"))
+    control, other = (long_answers().filter(condition=name) for name in ("control", "b"))
     with pytest.raises(InputError, match="no prediction is of a question"):
         judged(tmp_path, other, control)
     unnamed = other.drop("condition")
@@ -543,23 +431,27 @@ def test_predictions_of_another_condition_are_not_judged_by_the_only_one_of_peop
 
 def cell_means(value: float) -> pl.DataFrame:
     return (
-        people().select("condition", "outcome").unique(maintain_order=True).with_columns(mean=pl.lit(value))
+        long_answers()
+        .select("condition", "outcome")
+        .unique(maintain_order=True)
+        .with_columns(mean=pl.lit(value))
     )
 
 
 def test_means_on_another_scale_are_noted(tmp_path):
-    notes = judged(tmp_path, cell_means(0.7), people()).evaluation.notes
+    notes = judged(tmp_path, cell_means(0.7), long_answers()).evaluation.notes
     assert any(
         note.startswith("4 of 4 predicted means lie outside the scale, the first 0.7") for note in notes
     )
     assert not any(
-        "outside the scale" in note for note in judged(tmp_path, cell_means(3), people()).evaluation.notes
+        "outside the scale" in note
+        for note in judged(tmp_path, cell_means(3), long_answers()).evaluation.notes
     )
 
 
 def test_means_that_nobody_answered_are_rejected(tmp_path):
     means = pl.concat([cell_means(3.0), cell_means(3.0).head(1).with_columns(outcome=pl.lit("q9"))])
-    rejects = judged(tmp_path, means, people()).rejected
+    rejects = judged(tmp_path, means, long_answers()).rejected
     assert rejects.rows() == [
         (str(tmp_path / "answers.csv"), 5, "q9", "people have no answers to this question", "q9")
     ]
@@ -568,7 +460,7 @@ def test_means_that_nobody_answered_are_rejected(tmp_path):
 def test_whole_numbers_are_the_same_identifier_in_whichever_way_a_table_writes_them(tmp_path):
     arm = (pl.col("condition") == "b").cast(pl.Int64).alias("condition")
     number = pl.col("participant_id").rank("dense").cast(pl.Int64)
-    human, predicted = (frame.with_columns(number, arm) for frame in (people(), people(seed=1)))
+    human, predicted = (frame.with_columns(number, arm) for frame in (long_answers(), long_answers(seed=1)))
     floats = predicted.with_columns(pl.col("participant_id", "condition").cast(pl.Float64))
     same = judged(tmp_path, predicted, human, controls=["0"])
     found = judged(tmp_path, floats, human, controls=["0"])
@@ -577,14 +469,14 @@ def test_whole_numbers_are_the_same_identifier_in_whichever_way_a_table_writes_t
 
 
 def test_a_second_weight_of_one_person_is_rejected_and_counted(tmp_path):
-    weighted = wide(people()).with_columns(weight=pl.int_range(1, pl.len() + 1))
+    weighted = wide(long_answers()).with_columns(weight=pl.int_range(1, pl.len() + 1))
     again = weighted[:2].with_columns(weight=pl.lit(9, pl.Int64), q1=None, q2=None)
-    found = judged(tmp_path, people(seed=1), pl.concat([weighted, again], how="vertical_relaxed"))
+    found = judged(tmp_path, long_answers(seed=1), pl.concat([weighted, again], how="vertical_relaxed"))
     rejects = found.rejected
     assert rejects["column"].to_list() == ["weight"] * 2 and rejects["value"].to_list() == ["9", "9"]
     assert rejects["reason"].unique().to_list() == [
         "the person has another weight in an earlier row, which is taken"
     ]
     assert any("2 rows or cells could not be used" in note for note in found.evaluation.notes)
-    once = judged(tmp_path, people(seed=1), weighted)
+    once = judged(tmp_path, long_answers(seed=1), weighted)
     assert found.evaluation.table.equals(once.evaluation.table)
