@@ -26,6 +26,11 @@ def counted_of(part: int, whole: int, noun: str, one: str = "is", several: str =
     return f"{part:,} of {counted(whole, noun)} {one if part == 1 else several}"
 
 
+def quoted(name: str) -> str:
+    """A name from data within a sentence, where it may read like one of the sentence's own words: “both”."""
+    return f"“{name}”"
+
+
 def listed(words: Sequence[str]) -> str:
     """Words as a sentence lists them: "5, 20 and 50"."""
     *most, last = words

@@ -160,17 +160,22 @@ def score_command(
     import socsci_jax as sj
     from socsci_jax.evaluation.elsewhere.columns import read_table
     from socsci_jax.forecasting.lock import read_lock
-    from socsci_jax.forecasting.score import REPORT, WRITTEN, score, write_score
+    from socsci_jax.forecasting.score import REPORT, WRITTEN, last_changed, score, write_score
     from socsci_jax.locks import only_writer
     from socsci_jax.storage import check_free
 
     with only_writer(out):
         check_free(out, replaces=WRITTEN if replace else None)
-        scored = score(read_lock(locked), sj.open_store(data) if data.is_dir() else read_table(data))
+        answers = sj.open_store(data) if data.is_dir() else read_table(data)
+        scored = score(read_lock(locked), answers, changed=last_changed(data))
         write_score(scored, out, replace=replace)
     print_table("Forecast against people", scored.measures.with_columns(_rounded()))
     for text in scored.directions[:MOST_SENTENCES]:
         say(text)
+    if scored.answers_from:
+        say(
+            f"What people answered was last changed {scored.answers_from}, before the forecast was locked {scored.locked}."
+        )
     for reason, number in scored.excluded.items():
         say(f"{counted(number, 'answer')} excluded: {reason}.")
     if scored.unscored:
@@ -194,12 +199,12 @@ def _personas(path: Path) -> pl.DataFrame | StudyStore:
 
 def _show(m: Material) -> None:
     """What the page says in sentences, and its tables of effects and ranks."""
-    from socsci_jax.forecasting.report.words import directions, findings, lead
+    from socsci_jax.forecasting.report.words import directions, findings, lead, learned_from
 
     people = m.record["population"]
     say(
         f"{counted(people['personas'], 'persona')} ({people['source']}), effective sample size {people['effective_size']:.0f}; "
-        f"calibrated on {m.calibration.contrasts} effects of {counted(m.calibration.studies, 'study')}."
+        f"calibrated on {counted(m.calibration.studies, 'study')} ({learned_from(m)})."
     )
     for text in (*lead(m), *directions(m)[:MOST_SENTENCES]):
         say(text)

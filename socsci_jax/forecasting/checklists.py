@@ -67,8 +67,8 @@ def provenance_of(saved: SavedForecast, stated: Mapping[str, str]) -> Provenance
     return Provenance(
         made,
         software=f"socsci_jax {__version__}",
-        validation=f"{counted(arms, 'arm')}, {counted(outcomes, 'outcome')}, before anybody answered. Calibrated on {learned.studies} past studies{covered}",
-        purpose="predicting how people will answer, before anybody has",
+        validation=f"{counted(arms, 'arm')}, {counted(outcomes, 'outcome')}, from no answers of this experiment. Calibrated on {learned.studies} past studies{covered}",
+        purpose="predicting how people will answer, from none of their answers",
     )
 
 

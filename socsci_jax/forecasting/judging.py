@@ -73,7 +73,7 @@ def judgment(judged: pl.DataFrame, *, seed: int = 0) -> pl.DataFrame:
     """Columns measure, value, lo, hi (95 %, studies resampled; null for one study), n; over forecasts that were given.
 
     Coverage is the mean over studies of each study's share.  Errors are root mean squares over contrasts, in percentage
-    points, sampling error of people included; `..._over_...` are differences, paired.
+    points, sampling error of people included; `..._minus_...` are differences, paired: below zero where the forecast is nearer.
     """
     told = judged.filter(pl.col("abstains") == "")
     abstained = 1 - told.height / max(judged.height, 1)
@@ -105,8 +105,8 @@ def judgment(judged: pl.DataFrame, *, seed: int = 0) -> pl.DataFrame:
             squares = np.bincount(study, weights=(human - predicted) ** 2)
             errors[name] = np.sqrt(weights @ squares / (weights @ n_s))
             add(f"rmse_{name}", errors[name])
-        add("rmse_forecast_over_raw", errors["forecast"] - errors["raw"])
-        add("rmse_forecast_over_no_effect", errors["forecast"] - errors["no_effect"])
+        add("rmse_forecast_minus_raw", errors["forecast"] - errors["raw"])
+        add("rmse_forecast_minus_no_effect", errors["forecast"] - errors["no_effect"])
         width = (told["hi_90"] - told["lo_90"]).to_numpy()
         add("width_90", weights @ np.bincount(study, weights=width) / (weights @ n_s))
     schema = {"measure": pl.String, **dict.fromkeys(("value", "lo", "hi"), pl.Float64), "n": pl.Int64}

@@ -11,6 +11,7 @@ from socsci_jax.forecasting.arms import positions
 from socsci_jax.forecasting.table import CHECKS, KEY
 from socsci_jax.studies.schema import VARIANT, Item
 from socsci_jax.studies.variants import DRIFT, StudyVariants, drift_items
+from socsci_jax.wording import quoted
 
 # Percentage points of the scale's range below which answers do not move.
 STILL = 1.0
@@ -58,7 +59,9 @@ def moved_controls(effects: pl.DataFrame, studies: Iterable[StudyVariants]) -> p
         if (study, outcome) in controls:
             moved = abs(predicted) >= STILL
             finding = (
-                f"{condition} moves {outcome} by {predicted:+.1f} points, though no arm can." if moved else ""
+                f"{quoted(condition)} moves {quoted(outcome)} by {predicted:+.1f} points, though no arm can."
+                if moved
+                else ""
             )
             rows.append(
                 (
@@ -105,9 +108,7 @@ def _persona_swaps(frame: pl.DataFrame, study: StudyVariants, personas: pl.DataF
         first, second = (np.concatenate(side) for side in zip(*pairs, strict=True))
         levels = np.asarray(item.scale.levels, float)
         moved = float(distance(levels, first, second, nominal=item.scale.nominal).mean())
-        finding = (
-            f"{item.outcome}, {item.condition}: another persona moves answers by {moved:.1f} points only."
-        )
+        finding = f"{quoted(item.outcome)}, {quoted(item.condition)}: another persona moves answers by {moved:.1f} points only."
         yield _row("persona swap", item, "", moved, finding)
 
 
@@ -142,7 +143,7 @@ def _attribute_swaps(checks: pl.DataFrame, study: StudyVariants) -> Iterable[Row
             first, second = (side / side.sum(axis=1, keepdims=True) for side in (first, second))
             levels = np.asarray(item.scale.levels, float)
             moved = float(distance(levels, first, second, nominal=item.scale.nominal).mean())
-            finding = f"{item.outcome}, {item.condition}: another {attribute} moves answers by {moved:.1f} points only."
+            finding = f"{quoted(item.outcome)}, {quoted(item.condition)}: another {attribute} moves answers by {moved:.1f} points only."
             yield _row("attribute swap", item, attribute, moved, finding)
 
 
@@ -174,9 +175,7 @@ def _drifts(
                 continue
             moved, p = drift(differences, weight, rng)
             flagged = moved >= DRIFTS and (p is None or p < _SIGNIFICANT)
-            finding = (
-                f"{item.condition} changes the {attribute} that the model imagines by {moved:.1f} points."
-            )
+            finding = f"{quoted(item.condition)} changes the {attribute} that the model imagines by {moved:.1f} points."
             yield (
                 *("drift", item.study_id, "", item.condition, reference.condition, attribute),
                 *(moved, DRIFTS, p, flagged, finding if flagged else ""),

@@ -16,7 +16,7 @@ import polars as pl
 from scipy.special import ndtr, ndtri
 
 from socsci_jax.errors import InputError
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, quoted
 
 LEVEL, POWER = 0.90, 0.95
 SIZES = (50, 100, 200, 300, 500, 1_000, 2_000, 5_000)
@@ -117,7 +117,7 @@ def sentence(effect: Mapping[str, Any], sd_arm: float, sd_reference: float, n: i
     se = float(standard_error(sd_arm, sd_reference, n))
     smallest = (ndtri((1 + LEVEL) / 2) + ndtri(POWER)) * se
     begin = (
-        f"Before data collection we expected {effect['condition']} to change {effect['outcome']} by "
+        f"Before data collection we expected {quoted(effect['condition'])} to change {quoted(effect['outcome'])} by "
         f"{effect['expected']:.1f} percentage points of the scale's range (90 % interval {effect['lo_90']:.1f} to "
         f"{effect['hi_90']:.1f}; 50 % interval {effect['lo_50']:.1f} to {effect['hi_50']:.1f}). "
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ class Score:
     coverage: pl.DataFrame
     lock_hash: str
     locked: str  # when
+    answers_from: str  # when what people answered was last changed, if that is before the lock, else ""
     excluded: Mapping[str, int]  # answers that are not used, by why
     unscored: int  # effects of the forecast of which people's answers tell nothing
     directions: Sequence[str]  # what a positive effect means, in words of the outcomes' scales
@@ -75,13 +77,22 @@ class Score:
         return figure
 
 
-def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
+def last_changed(data: Path) -> datetime.datetime:
+    """When a file, or the newest file of a folder, was last changed."""
+    files = [path for path in data.rglob("*") if path.is_file()] if data.is_dir() else [data]
+    return datetime.datetime.fromtimestamp(max(path.stat().st_mtime for path in files), datetime.UTC)
+
+
+def score(
+    locked: Lock, data: StudyStore | pl.DataFrame, *, changed: datetime.datetime | None = None
+) -> Score:
     """Compares a lock with people's answers.
 
     Args:
       locked: of `read_lock`.
       data: a store of the study, or a table: a row a person with the column `condition` and one column an outcome, or a
         row an answer with condition, outcome and value; `weight` and `participant_id` are optional.
+      changed: when what people answered was last changed, if known; a newer time says nothing, since copies are new.
 
     Raises InputError where the data have none of the forecast's arms, or too few answers in all of them.
     """
@@ -104,6 +115,7 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
         coverage_curve(calibration, judged.filter(pl.col("abstains") == "")),
         locked.hash,
         str(locked.record["locked"]),
+        _if_older(changed, locked),
         excluded,
         effects.height - answered.height,
         toward(
@@ -111,6 +123,17 @@ def score(locked: Lock, data: StudyStore | pl.DataFrame) -> Score:
             for row in judged.unique(["study", "outcome"], maintain_order=True).iter_rows(named=True)
         ),
     )
+
+
+def _if_older(changed: datetime.datetime | None, locked: Lock) -> str:
+    """The time of the answers if it is before that of the lock, else ""."""
+    if changed is None:
+        return ""
+    try:
+        when = datetime.datetime.fromisoformat(str(locked.record["locked"]))
+        return changed.isoformat(timespec="seconds") if changed < when else ""
+    except (ValueError, TypeError):  # a lock by hand: its time is no date, or has no zone
+        return ""
 
 
 def arms_of_store(

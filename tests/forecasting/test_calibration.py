@@ -183,7 +183,7 @@ def test_intervals_cover_real_studies_that_are_left_out(shared_data, tmp_path):
             judged = leaving_studies_out(table.drop_nulls(["human", "human_se"]), folds=5)
             value = dict(judgment(judged).select("measure", "value").iter_rows())
             assert 0.84 < value["coverage_90"] < 0.96, name
-            assert value["rmse_forecast_over_no_effect"] < 0.1
+            assert value["rmse_forecast_minus_no_effect"] < 0.1
 
 
 def test_nothing_of_the_people_asked_reaches_their_own_forecast():

@@ -184,9 +184,11 @@ def test_from_an_experiment_to_a_score(shell, world):
     assert "effective sample size" in made.output and "12 studies" in made.output
     page = html.unescape((folder / "forecast" / "report.html").read_text())
     said = [
-        line for line in made.output.splitlines() if line.startswith(("On trust, ", "A positive effect on "))
+        line
+        for line in made.output.splitlines()
+        if line.startswith(("On “trust”, ", "A positive effect on "))
     ]
-    assert len(said) == 2 and said[1].endswith("toward completely (5).")
+    assert len(said) == 2 and said[1].endswith("toward “completely (5)”.")
     assert all(sentence in page for sentence in said)
     locked = shell("lock", "forecast", "-o", "locked")
     assert locked.exit_code == 0, locked.output

@@ -16,8 +16,9 @@ from socsci_jax.forecasting.forecast import forecast
 from socsci_jax.forecasting.multiverse import Multiverse
 from socsci_jax.forecasting.population import population
 from socsci_jax.forecasting.report.material import Material
+from socsci_jax.forecasting.report.numbers import plain, signed
 from socsci_jax.forecasting.report.tables import outcomes
-from socsci_jax.forecasting.report.words import directions, findings, lead, plain, signed
+from socsci_jax.forecasting.report.words import directions, findings, lead
 from socsci_jax.forecasting.table import CHECKS, KEY, VARIANTS
 from socsci_jax.pages.plots import number
 
@@ -130,7 +131,7 @@ def test_where_nothing_is_forecast_nothing_is_said_of_arms_or_of_the_people_to_a
     silent = material(dataclasses.replace(made, calibration=useless))
     assert lead(silent) == ["There is no forecast: both effects lie too far from everything that is known."]
     [worth] = [one.text for one in findings(silent) if one.title == "Predictions are not used"]
-    assert worth.endswith("predicted effects were worth nothing.")
+    assert worth.endswith("clearly enough to be used.")
     _show_plan(silent)
     assert capsys.readouterr().out == ""
 
@@ -143,7 +144,7 @@ def test_what_rounds_to_zero_has_no_sign(value):
 def test_what_not_to_conclude_and_what_was_held_out_are_said(pages):
     page = pages["plain"].read_text()
     assert "What not to conclude" in page and "no evidence of no effect" in page
-    assert "When each past study was held out and forecast from the others" in page
+    assert "Each past study was held out and forecast from the others" in page
     assert 'data-name="weights"' in page and 'data-name="studies"' in page
 
 
@@ -167,9 +168,58 @@ def test_the_control_may_be_the_most_likely_highest_arm_and_a_positive_effect_ha
     made = make(experiment_items(arms=2, outcomes=1, scale=dataclasses.replace(SEVEN, labels=labels)))
     probable = pl.when(pl.col("condition") == "control").then(0.6).otherwise(0.4)
     shown = material(dataclasses.replace(made, ranks=made.ranks.with_columns(p_highest=probable)))
-    assert lead(shown)[0].endswith("Most likely to be the highest arm is control (60 %).")
-    assert directions(shown) == ["A positive effect on outcome 0 is one toward completely (7)."]
+    assert lead(shown)[0].endswith("Most likely to be the highest arm is “control” (60 %).")
+    assert directions(shown) == ["A positive effect on “outcome 0” is one toward “completely (7)”."]
     assert [cell.text for cell in outcomes(shown).rows[0]][-3:] == ["completely (7)", "control", "60 %"]
+
+
+def test_arms_that_tie_are_named_together():
+    made = make(experiment_items(arms=3, outcomes=1), subgroups=())
+    tied = instead(material(made), effects=made.effects.with_columns(expected=pl.lit(-2.0)))
+    first, second = tied.told["condition"]
+    assert f"“{first}” and “{second}” are each expected to differ from “control” by −2.0" in lead(tied)[0]
+    assert outcomes(tied).rows[0][1].text == f"“{first}” and “{second}”"
+    assert " is expected to differ" in lead(material(made))[0]
+
+
+def instead(shown, **tables):
+    return dataclasses.replace(shown, tables={**shown.tables, **tables})
+
+
+def measured(**gaps):
+    """Measures of past studies, of which 25 of 78 effects had no forecast; `gaps` are differences with their intervals."""
+    rows = [
+        ("abstained", 25 / 78, None, None, 78), ("coverage_90", 0.87, 0.76, 0.97, 53), ("rmse_forecast", 18.4, 13, 24, 53),
+        ("rmse_no_effect", 18.3, 13, 24, 53), ("rmse_raw", 17.9, 12, 24, 53),
+        *((f"rmse_forecast_minus_{name}", *gap, 53) for name, gap in gaps.items()),
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=["measure", "value", "lo", "hi", "n"], orient="row", strict=False)
+
+
+def test_what_was_nearer_to_people_in_past_studies_than_the_forecast_is_said():
+    shown = material(make(experiment_items(arms=2, outcomes=1), subgroups=()))
+    behind = measured(no_effect=(0.139, 0.007, 0.493), raw=(0.505, -0.043, 1.167))
+    found = {one.title: one.text for one in findings(instead(shown, past_measures=behind))}
+    assert "25 of 78 effects were too far from the others for a forecast (32 %)" in found["How sure"]
+    assert (
+        "0.14 points (95 % interval 0.01 to 0.49, which excludes zero)" in found["Behind expecting no effect"]
+    )
+    raw = found["Behind the raw predictions"]
+    assert (
+        "0.51 points (95 % interval −0.04 to 1.17, which holds zero" in raw and "smallest of the three" in raw
+    )
+    ahead = measured(no_effect=(-0.2, -0.5, -0.1), raw=(-0.2, -0.5, 0.1))
+    titles = [one.title for one in findings(instead(shown, past_measures=ahead))]
+    assert not [title for title in titles if title.startswith("Behind")]
+
+
+def test_effects_whose_direction_is_arbitrary_are_counted():
+    shown = material(make(experiment_items(arms=2, outcomes=1), subgroups=()))
+    past = shown.tables["calibration"].with_columns(undirected=pl.int_range(pl.len()) < 44)
+    text = " ".join(one.text for one in findings(instead(shown, calibration=past)))
+    assert "effects, 44 of them between two arms without a control" in text and "no control" not in text
+    own = shown.tables["effects"].with_columns(undirected=True)
+    assert any("no control" in one.text for one in findings(instead(shown, effects=own)))
 
 
 def test_nothing_but_the_pages_own_script_may_run(pages):

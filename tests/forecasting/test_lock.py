@@ -1,6 +1,8 @@
 """A forecast that is locked, and scored against planted answers."""
 
+import datetime
 import json
+import os
 
 import numpy as np
 import polars as pl
@@ -17,7 +19,7 @@ from socsci_jax.forecasting.forecast import forecast
 from socsci_jax.forecasting.lock import lock, read_lock
 from socsci_jax.forecasting.population import population
 from socsci_jax.forecasting.report import score_page
-from socsci_jax.forecasting.score import arms_of_store, score, write_score
+from socsci_jax.forecasting.score import arms_of_store, last_changed, score, write_score
 from socsci_jax.studies.schema import Scale
 from socsci_jax.studies.store_builder import StoreBuilder
 
@@ -103,7 +105,7 @@ def test_both_checklists_are_filled_from_what_is_known_and_name_what_is_missing(
     heads = 2
     assert guide.count("\n| ") == heads + 14 and form.count("\n| ") == heads + 37
     assert "We \\| us" in form and "0.1 ★ Team" not in form.split("## Missing")[1]
-    assert "17 arms, 13 outcomes, before anybody answered" in form
+    assert "17 arms, 13 outcomes, from no answers of this experiment" in form
     assert "30 past studies" in form and "6 personas, each in every one of 17 arms" in form
     assert "- G.3 ★ Blinding, attested:" in form.split("## Missing")[1]
 
@@ -136,6 +138,20 @@ def test_planted_answers_give_the_planted_errors(locked):
     assert found.value("rmse_forecast") == pytest.approx(np.sqrt((errors**2).mean()))
     assert found.value("rmse_no_effect") == pytest.approx(np.sqrt(((expected + errors) ** 2).mean()))
     assert found.value("rmse_raw") == pytest.approx(np.sqrt(((expected + errors - raw) ** 2).mean()))
+
+
+def test_answers_that_are_older_than_the_lock_are_told(locked, tmp_path):
+    errors = np.zeros(locked.forecast.table("effects").height)
+    when = datetime.datetime.fromisoformat(locked.record["locked"])
+    hour = datetime.timedelta(hours=1)
+    before, after = (score(locked, planted(locked, errors), changed=when + step) for step in (-hour, hour))
+    assert before.answers_from == (when - hour).isoformat() and after.answers_from == ""
+    pages = [score_page.render(scored) for scored in (before, after)]
+    assert ["older than the lock" in page for page in pages] == [True, False]
+    assert not any("before anybody answered" in page for page in pages)
+    (tmp_path / "answers.csv").write_text("")
+    os.utime(tmp_path / "answers.csv", (0, 0))
+    assert last_changed(tmp_path).timestamp() == last_changed(tmp_path / "answers.csv").timestamp() == 0
 
 
 def test_planted_answers_are_covered_as_planted(locked):

@@ -174,7 +174,7 @@ def test_a_model_that_reads_no_persona_is_flagged_in_every_arm():
     assert flagged(found, "persona swap").height == len(study_of().items)
     assert (
         flagged(found, "persona swap")["finding"][0]
-        == "parks, plain: another persona moves answers by 0.0 points only."
+        == "“parks”, “plain”: another persona moves answers by 0.0 points only."
     )
 
 
@@ -196,7 +196,7 @@ def test_sign_flips_reject_no_drift_as_often_as_they_should():
 def test_a_negative_control_that_moves_is_flagged():
     found = made(lambda outcome, variant: 8, study=study_of(controls=["taxes"]))
     moved = flagged(found, "negative control")
-    assert moved["finding"].to_list() == ["costs moves taxes by +6.0 points, though no arm can."]
+    assert moved["finding"].to_list() == ["“costs” moves “taxes” by +6.0 points, though no arm can."]
     still = made(lambda outcome, variant: 8 * (outcome != "taxes"), study=study_of(controls=["taxes"]))
     assert flagged(still, "negative control").is_empty()
 

@@ -12,6 +12,7 @@ from socsci_jax.forecasting.calibration import Calibration
 from socsci_jax.studies.scale import format_value
 
 ARM_OF = ("study", "outcome", "condition")
+TIE = 1e-9  # effects that are no farther apart are equal but for rounding
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,6 +52,11 @@ class Material:
     @property
     def studies(self) -> list[str]:
         return self.tables["effects"]["study"].unique(maintain_order=True).to_list()
+
+    def largest(self, own: pl.DataFrame) -> pl.DataFrame:
+        """The row with the effect that is farthest from zero, and those that tie with it."""
+        ranked = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True)
+        return ranked.filter((pl.col("expected") - ranked["expected"].first()).abs() < TIE)
 
     def likely_highest(self, row: Mapping[str, Any]) -> tuple[str, float] | None:
         """The arm, or the reference, that most likely has the highest mean of the row's outcome, and how likely; None where

@@ -67,6 +67,7 @@ def values(m: Material) -> dict[str, Any]:
         "pasted": pasted(m),
         "past": pictures.past(m),
         "calibration": m.calibration,
+        "learned_from": words.learned_from(m),
         "learned": tables.learned(m),
         "past_studies": tables.studies(m),
         "source": metadata.get("calibration"),

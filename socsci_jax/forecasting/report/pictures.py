@@ -9,14 +9,15 @@ import polars as pl
 
 from socsci_jax.forecasting.power import POWER
 from socsci_jax.forecasting.report.material import ARM_OF, Material
-from socsci_jax.forecasting.report.words import UNIT, percent, plain, signed
+from socsci_jax.forecasting.report.numbers import percent, plain, signed
+from socsci_jax.forecasting.report.words import UNIT
 from socsci_jax.pages import intervals, plots, shares
 from socsci_jax.pages.axes import Series, shortened
 from socsci_jax.pages.drawing import Drawing
 from socsci_jax.pages.intervals import Curve, Interval
 from socsci_jax.pages.plots import Point, Value
 from socsci_jax.studies.scale import format_value
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, quoted
 
 EXPECTED = Series("expected", "model")
 RAW = Series("predicted by the model, as it stands", "orange", "diamond")
@@ -56,7 +57,7 @@ def _arms(m: Material, outcome: str, own: pl.DataFrame, number: int) -> Drawing:
     highest = (
         ""
         if likely is None
-        else f" The highest is most likely {shortened(likely[0], 40)} ({percent(likely[1])})."
+        else f" The highest is most likely {quoted(shortened(likely[0], 40))} ({percent(likely[1])})."
     )
     values = [
         expected_interval(row, place=row["condition"], compared=row["predicted"], note=_odds(row))
@@ -64,20 +65,20 @@ def _arms(m: Material, outcome: str, own: pl.DataFrame, number: int) -> Drawing:
     ]
     return intervals.intervals(
         f"arms-{number}",
-        f"Expected effects on {shortened(outcome, 80)}",
+        f"Expected effects on {quoted(shortened(outcome, 80))}",
         values,
-        label=f"effect against {shortened(best['reference'], 40)}; positive is toward {shortened(m.highest_answer(best), 40)}",
+        label=f"effect against {quoted(shortened(best['reference'], 40))}; positive is toward {quoted(shortened(m.highest_answer(best), 40))}",
         series=EXPECTED,
         compared=RAW,
         levels=LEVELS,
-        description=f"Expected effects of {counted(own.height, 'arm')} with 50 % and 90 % intervals. First: {shortened(best['condition'], 60)}, "
+        description=f"Expected effects of {counted(own.height, 'arm')} with 50 % and 90 % intervals. First: {quoted(shortened(best['condition'], 60))}, "
         f"{signed(best['expected'])}, 90 % interval {plain(best['lo_90'])} to {plain(best['hi_90'])}.",
         caption=f"In {UNIT}, ranked by the probability of the highest mean.{highest} Thick lines hold half of what may happen, thin ones 90 %.{rest}",
     )
 
 
 def _odds(row: dict[str, Any]) -> str:
-    odds = f"above {row['reference']} with probability {percent(row['p_positive'])}"
+    odds = f"above {quoted(row['reference'])} with probability {percent(row['p_positive'])}"
     return (
         odds
         if row["p_highest"] is None
@@ -106,7 +107,7 @@ def distributions(m: Material) -> list[Drawing]:
         drawings.append(
             shares.distribution(
                 f"distribution-{number}",
-                f"{shortened(row['condition'], 50)} on {shortened(m.outcome_name(row), 50)}",
+                f"{quoted(shortened(row['condition'], 50))} on {quoted(shortened(m.outcome_name(row), 50))}",
                 [format_value(level) for level in arm["levels"]],
                 base["shares"],
                 arm["shares"],
@@ -126,8 +127,8 @@ def subgroups(m: Material) -> list[Drawing]:
         top = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
         shown = own.filter(*(pl.col(key) == top[key] for key in ARM_OF)).head(MOST_ARMS)
         title = (
-            f"By {shortened(top['attribute'], 40)}: {shortened(top['condition'], 40)} "
-            f"on {shortened(m.outcome_name(top), 40)}"
+            f"By {shortened(top['attribute'], 40)}: {quoted(shortened(top['condition'], 40))} "
+            f"on {quoted(shortened(m.outcome_name(top), 40))}"
         )
         draw = _groups_with_intervals if top["studies"] else _groups_alone
         drawings.append(draw(f"groups-{number}", title, shown))

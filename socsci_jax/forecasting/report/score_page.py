@@ -8,13 +8,15 @@ import polars as pl
 
 from socsci_jax.forecasting.human import MINIMUM_N
 from socsci_jax.forecasting.report import tables
+from socsci_jax.forecasting.report.numbers import percent, plain
+from socsci_jax.forecasting.report.past import GAP_RULE, gap
 from socsci_jax.forecasting.report.pictures import (
     MOST_ARMS,
     MOST_OUTCOMES,
     against_people,
     expected_interval,
 )
-from socsci_jax.forecasting.report.words import MOST_DIRECTIONS, percent, plain
+from socsci_jax.forecasting.report.words import MOST_DIRECTIONS
 from socsci_jax.pages import intervals, page
 from socsci_jax.pages.axes import Series, shortened
 from socsci_jax.pages.drawing import Drawing
@@ -22,7 +24,7 @@ from socsci_jax.pages.findings import Finding
 from socsci_jax.pages.intervals import Curve
 from socsci_jax.pages.plots import number
 from socsci_jax.pages.tables import Cell, Column, Table, whole, words
-from socsci_jax.wording import counted, counted_of
+from socsci_jax.wording import counted, counted_of, quoted
 
 if TYPE_CHECKING:
     from socsci_jax.forecasting.score import Score
@@ -38,8 +40,8 @@ MEASURES = {
     "rmse_forecast": "error of the forecast",
     "rmse_raw": "error of the raw predictions",
     "rmse_no_effect": "error of expecting no effect",
-    "rmse_forecast_over_raw": "error of the forecast less that of the raw predictions",
-    "rmse_forecast_over_no_effect": "error of the forecast less that of expecting no effect",
+    "rmse_forecast_minus_raw": "error of the forecast less that of the raw predictions",
+    "rmse_forecast_minus_no_effect": "error of the forecast less that of expecting no effect",
     "width_90": "mean width of 90 % intervals",
 }
 
@@ -94,6 +96,24 @@ def _findings(score: Score, told: pl.DataFrame) -> list[Finding]:
                 f"{of} not judged: an arm has fewer than {MINIMUM_N} answers, or equal ones only.",
             )
         )
+    if score.answers_from:
+        made.append(
+            Finding(
+                "warning",
+                "Answers may be older than the lock",
+                f"What people answered was last changed {score.answers_from}, before the forecast was locked {score.locked}: "
+                "whether anybody had seen it by then is not known here.",
+            )
+        )
+    if undirected := int(told["undirected"].sum()):
+        of = counted_of(undirected, told.height, "effect", "has", "have")
+        made.append(
+            Finding(
+                "note",
+                "Undirected effects",
+                f"{of} no control: which arm is subtracted is arbitrary, and so is the sign.",
+            )
+        )
     if told.is_empty():
         return made
     held = score.value("coverage_90")
@@ -107,10 +127,12 @@ def _findings(score: Score, told: pl.DataFrame) -> list[Finding]:
         )
     )
     for other, name in (("no_effect", "expecting no effect"), ("raw", "the raw predictions")):
-        gap = score.value("rmse_forecast") - score.value(f"rmse_{other}")
-        word = "nearer to" if gap < 0 else "farther from"
-        text = f"The forecast was {word} people than {name}, by {plain(abs(gap))} points of root mean square error."
-        made.append(Finding("claim" if gap < 0 else "warning", f"Against {name}", text))
+        row = score.measures.row(by_predicate=pl.col("measure") == f"rmse_forecast_minus_{other}", named=True)
+        nearer = row["value"] < 0
+        text = (
+            f"The forecast was {'nearer to' if nearer else 'farther from'} people than {name}, by {gap(row)}."
+        )
+        made.append(Finding("claim" if nearer else "warning", f"Against {name}", text, GAP_RULE))
     signs = told.filter(pl.col("human").abs() > 1.64 * pl.col("human_se"))
     if signs.height:
         right = float(((signs["human"] > 0) == (signs["p_positive"] > 0.5)).to_numpy().mean())
@@ -158,7 +180,7 @@ def _scatter(told: pl.DataFrame) -> Drawing:
         "scatter",
         "Forecast against people",
         told,
-        words=lambda row: f"{row['condition']} on {row['outcome']}",
+        words=lambda row: f"{quoted(row['condition'])} on {quoted(row['outcome'])}",
         description=f"{counted(told.height, 'effect')}; on the dashed line the forecast equals what people answered.",
         caption="Forecasts are nearer to zero than effects that people show, since they are shrunk by how little was known.",
         shows_table=False,
@@ -188,7 +210,7 @@ def _outcome(own: pl.DataFrame, number: int) -> Drawing:
         f"outcome-{number}",
         shortened(first["outcome"], 80),
         values,
-        label=f"effect against {shortened(first['reference'], 40)}",
+        label=f"effect against {quoted(shortened(first['reference'], 40))}",
         series=FORECAST,
         compared=PEOPLE,
         levels=("50 % interval", "90 % interval"),

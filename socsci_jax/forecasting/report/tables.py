@@ -13,9 +13,10 @@ from socsci_jax.forecasting.power import (
     standard_deviations,
 )
 from socsci_jax.forecasting.report.material import Material
-from socsci_jax.forecasting.report.words import percent
+from socsci_jax.forecasting.report.numbers import percent
 from socsci_jax.pages.plots import number
 from socsci_jax.pages.tables import Cell, Column, Table, whole, words
+from socsci_jax.wording import listed, quoted
 
 MOST_ROWS = 1_000
 
@@ -35,13 +36,18 @@ def outcomes(m: Material) -> Table:
     """Of each outcome the largest effect that is expected, and the arm that is most likely the highest."""
     rows = []
     for outcome, own in m.by_outcome(m.told):
-        top = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
+        largest = m.largest(own)
+        top = largest.row(0, named=True)
         likely = m.likely_highest(top)
         sure = max(top["p_positive"], 1 - top["p_positive"])
         rows.append(
             [
                 words(outcome),
-                words(top["condition"]),
+                words(
+                    listed([quoted(arm) for arm in largest["condition"]])
+                    if largest.height > 1
+                    else top["condition"]
+                ),
                 *(number(top[k], 1) for k in ("expected", "lo_90", "hi_90")),
                 share(sure),
                 words(m.highest_answer(top)),

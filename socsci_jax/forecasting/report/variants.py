@@ -5,8 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from socsci_jax.forecasting.report.material import ARM_OF, Material
+from socsci_jax.forecasting.report.numbers import percent, plain, signed
 from socsci_jax.forecasting.report.tables import MOST_ROWS, share
-from socsci_jax.forecasting.report.words import UNIT, percent, plain, signed
+from socsci_jax.forecasting.report.words import UNIT
 from socsci_jax.forecasting.table import KEY
 from socsci_jax.pages.axes import shortened
 from socsci_jax.pages.curve import Specification, specification_curve

@@ -8,8 +8,10 @@ import polars as pl
 
 from socsci_jax.evaluation.report.provenance import mapping
 from socsci_jax.forecasting.report.material import Material
+from socsci_jax.forecasting.report.numbers import percent, plain, signed
+from socsci_jax.forecasting.report.past import past_findings
 from socsci_jax.pages.findings import Finding
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, first_listed, listed, quoted
 
 UNIT = "percentage points of the scale's range"
 USELESS = 0.1
@@ -26,20 +28,6 @@ NEVER = (
     "Intervals of subgroups are for each group by itself: no interval is for the difference between two groups.",
     "Reading the same past studies again and again until a calibration looks good makes them part of the tuning.",
 )
-
-
-def signed(value: float, digits: int = 1) -> str:
-    """A number with its sign; what rounds to zero has none."""
-    return "0" if round(value, digits) == 0 else f"{value:+.{digits}f}".replace("-", "−")
-
-
-def plain(value: float, digits: int = 1) -> str:
-    """A number; what rounds to zero has no sign."""
-    return f"{value:z.{digits}f}".replace("-", "−")
-
-
-def percent(share: float) -> str:
-    return f"{share * 100:.0f} %"
 
 
 def lead(m: Material) -> list[str]:
@@ -62,13 +50,16 @@ def lead(m: Material) -> list[str]:
         if clear.height
         else f"On none of {counted(len(outcomes), 'outcome')} is the direction of an effect all but certain"
     )
-    top = told.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
-    return [
-        *sentences,
-        f"{begin} (90 % interval on one side of zero). The largest effect is expected of {top['condition']} on "
-        f"{m.outcome_name(top)}: {signed(top['expected'])} {UNIT}, 90 % interval {plain(top['lo_90'])} to "
-        f"{plain(top['hi_90'])}.",
-    ]
+    largest = m.largest(told)
+    top = largest.row(0, named=True)
+    if largest.height > 1:
+        most = f"{counted(largest.height, 'effect')} tie for the largest: {signed(top['expected'])} {UNIT}."
+    else:
+        most = (
+            f"The largest effect is expected of {quoted(top['condition'])} on {quoted(m.outcome_name(top))}: "
+            f"{signed(top['expected'])} {UNIT}, 90 % interval {plain(top['lo_90'])} to {plain(top['hi_90'])}."
+        )
+    return [*sentences, f"{begin} (90 % interval on one side of zero). {most}"]
 
 
 def _all_effects(number: int) -> str:
@@ -80,14 +71,22 @@ def _one_sided() -> pl.Expr:
 
 
 def _strongest(m: Material, outcome: str, own: pl.DataFrame) -> str:
-    row = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
+    tied = m.largest(own)
+    row = tied.row(0, named=True)
     likely = m.likely_highest(row)
     rank = (
-        "" if likely is None else f" Most likely to be the highest arm is {likely[0]} ({percent(likely[1])})."
+        ""
+        if likely is None
+        else f" Most likely to be the highest arm is {quoted(likely[0])} ({percent(likely[1])})."
     )
+    ends = tied.select(pl.col("lo_90").min(), pl.col("hi_90").max()).row(0)
+    several = tied["reference"].n_unique() > 1
+    arms = _named(tied["condition"].unique(maintain_order=True))
+    differ = "are each expected" if tied.height > 1 else "is expected"
     return (
-        f"On {outcome}, {row['condition']} is expected to differ from {row['reference']} by {signed(row['expected'])} {UNIT} "
-        f"(90 % interval {plain(row['lo_90'])} to {plain(row['hi_90'])}).{rank}"
+        f"On {quoted(outcome)}, {arms} {differ} to differ from {'what they are compared with' if several else quoted(row['reference'])} "
+        f"by {signed(row['expected'])} {UNIT} (90 % {'intervals within' if tied.height > 1 else 'interval'} "
+        f"{plain(ends[0])} to {plain(ends[1])}).{rank}"
     )
 
 
@@ -104,18 +103,20 @@ def toward(answers: Iterable[tuple[str, str]]) -> list[str]:
     for outcome, answer in answers:
         ends.setdefault(answer, []).append(outcome)
     return [
-        f"A positive effect on {_listed(outcomes)} is one toward {end}." for end, outcomes in ends.items()
+        f"A positive effect on {_named(outcomes)} is one toward {quoted(end)}."
+        for end, outcomes in ends.items()
     ]
 
 
-def _listed(outcomes: list[str]) -> str:
-    shown = ", ".join(outcomes[:MOST_LISTED])
-    return shown if len(outcomes) <= MOST_LISTED else f"{shown} and {len(outcomes) - MOST_LISTED} more"
+def _named(names: Iterable[str]) -> str:
+    """Names from data as a sentence lists them, the first few of many."""
+    all_quoted = [quoted(name) for name in names]
+    return listed(all_quoted) if len(all_quoted) <= MOST_LISTED else first_listed(all_quoted, MOST_LISTED)
 
 
 def findings(m: Material) -> list[Finding]:
     """Abstention first, then what the calibration is worth, and how it did on past studies."""
-    return [*_abstention(m), *_left_out(m), *_worth(m), *_checked(m), *_unknown(m)]
+    return [*_abstention(m), *_undirected(m), *_left_out(m), *_worth(m), *past_findings(m), *_unknown(m)]
 
 
 def _abstention(m: Material) -> list[Finding]:
@@ -124,7 +125,7 @@ def _abstention(m: Material) -> list[Finding]:
         return []
     reasons = refused.group_by("abstains", maintain_order=True).len().sort("len", descending=True).head(5)
     said = "; ".join(f"{reason} ({n})" for reason, n in reasons.iter_rows())
-    arms = ", ".join(m.by_outcome(refused)[0][1]["condition"].head(3))
+    arms = listed([quoted(arm) for arm in m.by_outcome(refused)[0][1]["condition"].head(3)])
     text = (
         f"{refused.height} of {counted(m.tables['effects'].height, 'effect')} (such as {arms}) are refused, because nothing like them "
         f"was among the past studies: {said}. Any number for them would be a guess."
@@ -136,11 +137,38 @@ def _abstention(m: Material) -> list[Finding]:
     return [Finding("warning", "No forecast", text, rule)]
 
 
+def _undirected(m: Material) -> list[Finding]:
+    told = m.told
+    undirected = int(told["undirected"].sum())
+    if not undirected:
+        return []
+    which = (
+        "It has"
+        if undirected == told.height == 1
+        else f"Of {counted(told.height, 'effect')} {undirected} have"
+    )
+    text = f"{which} no control: which of the two arms is subtracted is arbitrary, and so is the sign."
+    return [Finding("note", "Undirected effects", text)]
+
+
+def learned_from(m: Material) -> str:
+    """The effects that calibration learned from, and how many of them have a direction."""
+    table = m.tables["calibration"].drop_nulls(["human", "human_se"])
+    # A collection from elsewhere may leave the column out.
+    undirected = int(table["undirected"].sum()) if "undirected" in table.columns else 0
+    said = counted(m.calibration.contrasts, "effect")
+    return (
+        f"{said}, {undirected} of them between two arms without a control, whose sign is arbitrary"
+        if undirected
+        else said
+    )
+
+
 def _left_out(m: Material) -> list[Finding]:
     names = [str(name) for name in m.metadata.get("outcomes_without_order", [])]
     if not names:
         return []
-    text = f"No effects on {', '.join(names[:10])}: answers without an order have no mean. Predicted shares are in predictions.parquet."
+    text = f"No effects on {_named(names)}: answers without an order have no mean. Predicted shares are in predictions.parquet."
     return [Finding("note", "Excluded", text)]
 
 
@@ -161,10 +189,13 @@ def _unknown(m: Material) -> list[Finding]:
 
 def _worth(m: Material) -> list[Finding]:
     slope, c = m.calibration.slope, m.calibration
-    base = f"In {c.studies} past studies ({c.contrasts} effects) that the model had not seen"
-    rule = "the slope of people's effects on predicted ones, shrunk by how little is known of it"
+    base = f"In {c.studies} past studies ({learned_from(m)}) that the model had not seen"
+    rule = (
+        "the slope of people's effects on predicted ones, shrunk by how little is known of it: to zero where it is not above "
+        "its own standard error"
+    )
     if slope <= 0:
-        text = f"{base}, predicted effects were worth nothing."
+        text = f"{base}, larger predicted effects did not go with larger effects of people clearly enough to be used."
         if not m.told.is_empty():
             text += (
                 f" Every arm gets the mean effect of a treatment ({signed(c.mean_effect)}), so this forecast tells no arm "
@@ -179,27 +210,3 @@ def _worth(m: Material) -> list[Finding]:
         f"{signed(c.mean_effect)} where nothing was predicted."
     )
     return [Finding("claim", "What predictions have been worth", text, rule)]
-
-
-def _checked(m: Material) -> list[Finding]:
-    """Coverage and error on the calibration studies, each held out in turn."""
-    value = {row["measure"]: row for row in m.tables["past_measures"].iter_rows(named=True)}
-    if "coverage_90" not in value:
-        text = "Too few past studies are known to leave some out and see whether intervals cover them."
-        return [Finding("undecided", "Not checked", text)]
-    covered, error, none, raw = (
-        value[name] for name in ("coverage_90", "rmse_forecast", "rmse_no_effect", "rmse_raw")
-    )
-    between = (
-        ""
-        if covered["lo"] is None
-        else f" (95 % interval {percent(covered['lo'])} to {percent(covered['hi'])})"
-    )
-    text = (
-        f"When each past study was held out and forecast from the others, 90 % intervals held {percent(covered['value'])} of "
-        f"{covered['n']} effects{between}. The error was {plain(error['value'])} points; expecting no effect gives "
-        f"{plain(none['value'])}, believing the predictions {plain(raw['value'])}."
-    )
-    rule = "effects measured with their sampling error; coverage is the mean of studies' shares, errors are root mean squares"
-    good = covered["hi"] is None or covered["hi"] >= 0.86
-    return [Finding("claim" if good else "warning", "How sure", text, rule)]
