@@ -46,13 +46,28 @@ HERE = Path(__file__).parent
 SMALL_FILES = 13_000
 
 
-@pytest.fixture
-def source(tmp_path) -> Path:
-    return save(huggingface_model("qwen3"), tmp_path / "source")
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    return save(huggingface_model("qwen3"), tmp_path_factory.mktemp("source") / "source")
+
+
+@pytest.fixture(scope="module")
+def trained(source, tmp_path_factory) -> RunFolder:
+    """A run that tests only read."""
+    return run_of_folder(source, tmp_path_factory.mktemp("trained") / "run")
+
+
+@pytest.fixture(scope="module")
+def whole(trained, tmp_path_factory) -> Path:
+    """Its export, which nothing stopped."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    export_run(trained.path, out, max_shard_bytes=SMALL_FILES)
+    return out
 
 
 @pytest.fixture
 def run(source, tmp_path) -> RunFolder:
+    """A run that a test may change."""
     return run_of_folder(source, tmp_path / "run")
 
 
@@ -110,13 +125,15 @@ def test_an_export_has_every_bit_of_what_was_trained(tmp_path, monkeypatch, fami
     assert not any(again[1].values())
 
 
-def test_a_run_is_restored_in_pieces_onto_any_mesh(run, source, monkeypatch):
+def test_a_run_is_restored_in_pieces_onto_any_mesh(trained, source, monkeypatch):
     wanted = load_checkpoint(source, mesh=one_device()).params
     for size in (100, 1100, 1 << 20):
         monkeypatch.setattr(tensor_files, "PIECE_BYTES", size)
         for mesh in (one_device(), eight_devices()):
             jax.tree.map(
-                np.testing.assert_array_equal, restore_params(run, find_checkpoint(run, 3), mesh=mesh), wanted
+                np.testing.assert_array_equal,
+                restore_params(trained, find_checkpoint(trained, 3), mesh=mesh),
+                wanted,
             )
 
 
@@ -148,44 +165,45 @@ def test_a_whole_training_state_is_restored_in_pieces_as_orbax_restores_it(tmp_p
     assert jax.tree.map(lambda w: w.sharding, restored) == jax.tree.map(lambda w: w.sharding, wanted)
 
 
-def test_another_dtype_is_that_of_numpy(run, source, tmp_path):
-    export_run(run.path, tmp_path / "out", dtype="bfloat16")
+def test_another_dtype_is_that_of_numpy(trained, source, tmp_path):
+    export_run(trained.path, tmp_path / "out", dtype="bfloat16")
     wanted = {name: tensor.astype(jnp.bfloat16) for name, tensor in tensors_of(source).items()}
     assert_same_bits(tensors_of(tmp_path / "out"), wanted)
 
 
-def test_every_file_has_a_receipt(run, tmp_path):
-    export_run(run.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
-    receipts = [json.loads(path.read_text()) for path in (tmp_path / "out" / "receipts").iterdir()]
-    assert {receipt["file"] for receipt in receipts} == set(places(tmp_path / "out"))
+def test_every_file_has_a_receipt(whole):
+    receipts = [json.loads(path.read_text()) for path in (whole / "receipts").iterdir()]
+    assert {receipt["file"] for receipt in receipts} == set(places(whole))
     assert len(receipts) > 3
     for receipt in receipts:
-        content = (tmp_path / "out" / receipt["file"]).read_bytes()
+        content = (whole / receipt["file"]).read_bytes()
         assert receipt["bytes"] == len(content)
         assert receipt["sha256"] == hashlib.sha256(content).hexdigest()
         assert receipt["origin"]["step"] == 3
 
 
-def test_an_export_that_was_stopped_goes_on_with_the_file_that_was_being_written(run, tmp_path, monkeypatch):
-    export_run(run.path, tmp_path / "whole", max_shard_bytes=SMALL_FILES)
+def test_an_export_that_was_stopped_goes_on_with_the_file_that_was_being_written(
+    trained, whole, tmp_path, monkeypatch
+):
     stops_before(monkeypatch, 18, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        export_run(run.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
+        export_run(trained.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
     monkeypatch.undo()
     assert not (tmp_path / "out").exists()
     before = places(tmp_path / ".out.partial")
-    assert 2 < len(before) < len(places(tmp_path / "whole"))
+    assert 2 < len(before) < len(places(whole))
 
-    export_run(run.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
+    export_run(trained.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
     after = places(tmp_path / "out")
     assert {name: after[name] for name in before} == before
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(whole)
     assert not (tmp_path / ".out.partial").exists()
 
 
-def test_a_full_disk_is_one_sentence_and_loses_nothing_that_was_finished(run, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_sentence_and_loses_nothing_that_was_finished(
+    trained, whole, tmp_path, monkeypatch
+):
     """The write itself fails, in the middle of a file."""
-    export_run(run.path, tmp_path / "whole", max_shard_bytes=SMALL_FILES)
     original, written = tensor_files.write_tensors, []
 
     def full(file, tensors):
@@ -199,13 +217,13 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing_that_was_finished(run, tm
     with pytest.raises(
         InputError, match=r"out: cannot be written \(the disk is full\); it takes 0\.0 GB in all"
     ):
-        export_run(run.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
+        export_run(trained.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
     monkeypatch.undo()
     before = places(tmp_path / ".out.partial")
-    export_run(run.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
+    export_run(trained.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
     after = places(tmp_path / "out")
     assert sum(after[name] == place for name, place in before.items()) == 3
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(whole)
 
 
 def test_a_file_that_could_not_be_finished_gives_its_place_back(tmp_path):
@@ -230,21 +248,20 @@ def test_a_file_that_could_not_be_finished_gives_its_place_back(tmp_path):
     ],
     ids=["a byte of a file", "a file cut off", "a receipt cut off", "no receipt at all", "a receipt lost"],
 )
-def test_what_is_damaged_is_written_again(run, tmp_path, monkeypatch, damage):
-    export_run(run.path, tmp_path / "whole", max_shard_bytes=SMALL_FILES)
+def test_what_is_damaged_is_written_again(trained, whole, tmp_path, monkeypatch, damage):
     stops_before(monkeypatch, 18, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        export_run(run.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
+        export_run(trained.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
     monkeypatch.undo()
     partial = tmp_path / ".out.partial"
     before = places(partial)
     file = sorted(partial.glob("*.safetensors"))[1]
     damage(file, partial / "receipts" / f"{file.name}.json")
-    export_run(run.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
+    export_run(trained.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
     after = places(tmp_path / "out")
     kept = {name for name in before if after[name] == before[name]}
     assert kept == set(before) - {file.name}
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(whole)
 
 
 def test_files_of_another_checkpoint_are_not_taken_over(run, source, tmp_path, monkeypatch):
@@ -267,8 +284,7 @@ def test_files_of_another_checkpoint_are_not_taken_over(run, source, tmp_path, m
 
 
 @pytest.mark.slow
-def test_an_export_killed_in_the_middle_goes_on(run, tmp_path):
-    export_run(run.path, tmp_path / "whole", max_shard_bytes=SMALL_FILES)
+def test_an_export_killed_in_the_middle_goes_on(trained, whole, tmp_path):
     code = (
         "import time; from pathlib import Path; import socsci_jax.model_export as export\n"
         "from socsci_jax.training.stored import StoredParams\n"
@@ -277,7 +293,7 @@ def test_an_export_killed_in_the_middle_goes_on(run, tmp_path):
         "    time.sleep(0.1)\n"
         "    return original(self, tensor, layer)\n"
         "StoredParams.blocks = slow\n"
-        f"export.export_run(Path({str(run.path)!r}), Path({str(tmp_path / 'out')!r}), max_shard_bytes={SMALL_FILES})\n"
+        f"export.export_run(Path({str(trained.path)!r}), Path({str(tmp_path / 'out')!r}), max_shard_bytes={SMALL_FILES})\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -292,10 +308,10 @@ def test_an_export_killed_in_the_middle_goes_on(run, tmp_path):
     assert process.wait() == -signal.SIGKILL, "the export ended before it could be killed"
     finished = {path.name.removesuffix(".json") for path in receipts.iterdir()}
     before = {name: place for name, place in places(tmp_path / ".out.partial").items() if name in finished}
-    export_run(run.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
+    export_run(trained.path, tmp_path / "out", max_shard_bytes=SMALL_FILES)
     after = places(tmp_path / "out")
     assert {name: after[name] for name in sorted(before)[:2]} == {n: before[n] for n in sorted(before)[:2]}
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(whole)
 
 
 @pytest.mark.parametrize("base", ["weights", "nf4"])

@@ -219,6 +219,7 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(world, finished, tmp_path
     code = "import socsci_jax.models.attention, quick_programs; quick_programs.few_sizes_of_attention(); "
     code += "from socsci_jax.cli import main; main()"
     monkeypatch.setenv("PYTHONPATH", f"{REPOSITORY}:{REPOSITORY / 'tests'}")
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # or the command line starts itself again
     command = [sys.executable, "-c", code, "train", str(recipe)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
