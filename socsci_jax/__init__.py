@@ -4,7 +4,7 @@
 
     model = sj.open_model("runs/tiny")
     item = sj.item("How much do you trust the council?", "1-7: not at all | completely")
-    people = [{"age": "34", "gender": "female"}, {"age": "70", "gender": "male"}]
+    people = [{"age": "34", "gender": "Female"}, {"age": "70", "gender": "Male"}]
     sj.predict(model, item, people).plot()
 
 Importing the package loads nothing heavy: a name of the interface is loaded when it is used first.

@@ -103,7 +103,7 @@ def _together(of_adapter: TrainedOn | None, base: Path) -> TrainedOn | None:
 # What is read from the metadata of an export.
 _KINDS = {
     **dict.fromkeys(("run_id", "store_hash", "split", "split_hash", "tokenizer_hash", "recipe_hash"), str),
-    **dict.fromkeys(("recipe", "data", "held_out", "metrics", "layout"), dict),
+    **dict.fromkeys(("recipe", "data", "held_out", "metrics", "layout", "attribute_forms"), dict),
     **dict.fromkeys(("attributes", "trained_studies"), list),
     **dict.fromkeys(("step", "total_steps", "trained_responses"), int),
 }

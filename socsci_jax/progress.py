@@ -60,7 +60,8 @@ class _Lines:
             self._last_line = now
             rate = (done - self._first) / max(now - self._started, 1e-9)
             left = f", {(self.total - done) / rate:.0f} s left" if rate > 0 and done < self.total else ""
-            logger.info(f"{self._title}: {done:,}/{self.total:,}{left} {status}".rstrip())
+            more = f", {status}" if status else ""
+            logger.info(f"{self._title}: {done:,}/{self.total:,}{left}{more}")
 
 
 class _Silence:

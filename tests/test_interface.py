@@ -4,8 +4,10 @@ import dataclasses
 import json
 import re
 
+import jax
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from conftest import REPOSITORY
 from random_model import random_model
@@ -15,6 +17,7 @@ from typer.testing import CliRunner
 import socsci_jax as sj
 from socsci_jax.cli import app
 from socsci_jax.evaluation.table import EVALUATION_SCHEMA
+from socsci_jax.simulation.model import params_hash
 from socsci_jax.studies.asking import read_short_scale
 from socsci_jax.studies.scale import Scale
 
@@ -216,9 +219,9 @@ def test_ask_shows_shares_and_the_difference_between_versions(shell, tmp_path):
 def test_ask_says_that_an_evaluation_judges_no_unseen_studies(asked, monkeypatch, tmp_path):
     monkeypatch.setattr(sj, "open_model", lambda name: asked)
     (tmp_path / "evaluation").mkdir()
-    pl.from_arrow(EVALUATION_SCHEMA.empty_table()).write_parquet(
-        tmp_path / "evaluation" / "evaluation.parquet"
-    )
+    told = {"predictions": {"model_hash": params_hash(asked.params)}}
+    empty = EVALUATION_SCHEMA.empty_table().replace_schema_metadata({b"socsci_jax": json.dumps(told)})
+    pq.write_table(empty, tmp_path / "evaluation" / "evaluation.parquet")
     question = ("--question", "Trust?", "--scale", "1-3", "--persona", "age=34")
     found = CliRunner().invoke(app, ["ask", str(tmp_path), *question])
     assert found.exit_code == 0 and "judges none" in " ".join(found.output.split()), found.output
@@ -291,15 +294,15 @@ def test_the_lines_of_the_readme_run(asked, monkeypatch):
 
 def test_the_lines_of_the_documentation_that_evaluate_a_split_run(world, asked, monkeypatch):
     page = REPOSITORY / "docs" / "how-to" / "from-data-to-report.md"
-    lines = re.search(r"```python\n(store = .*?)```", page.read_text(), re.S)[1]
+    lines = re.search(r"```python\n(.*?)```", page.read_text(), re.S)[1]
     monkeypatch.setattr(sj, "open_model", lambda name: asked)
     monkeypatch.setattr(sj, "open_store", lambda path: world[0])
-    names = {"sj": sj}
+    names = {}
     exec(lines, names)
     assert "unseen_participants" in names["evaluation"].table["part"].to_list()
 
 
-def test_ask_shows_how_the_model_did_on_unseen_studies(world, asked, shell, tmp_path):
+def test_ask_shows_how_this_very_model_did_on_unseen_studies(world, asked, shell, tmp_path, monkeypatch):
     store, split, _ = world
     evaluation = sj.evaluate(sj.predict(asked, split.pairs(), show_progress=False), store, split, minimum_n=1)
     evaluation.write(tmp_path / "run" / "evaluation")
@@ -317,6 +320,16 @@ def test_ask_shows_how_the_model_did_on_unseen_studies(world, asked, shell, tmp_
     assert "did on unseen studies" in found.output and "condition_pooled" in found.output
     value = evaluation.metric("wasserstein", part="unseen_studies")
     assert f"{value.value:.3g}" in found.output
+    # The folder next to it has a model that was never evaluated: what lies beside it is another model's.
+    other = dataclasses.replace(asked, params=jax.tree.map(lambda array: array * 0.5, asked.params))
+    monkeypatch.setattr(sj, "open_model", lambda name: other)
+    for of_another in (tmp_path / "run", tmp_path / "run" / "checkpoint"):
+        of_another.mkdir(exist_ok=True)
+        arguments[1] = str(of_another)
+        found = CliRunner().invoke(app, arguments)
+        shown = " ".join(found.output.split())
+        assert "judges another model's predictions (random)" in shown and "is not known here" in shown
+        assert "condition_pooled" not in shown
 
 
 def test_an_attribute_that_the_model_was_not_trained_with_is_named(asked, versions, caplog):
@@ -326,6 +339,32 @@ def test_an_attribute_that_the_model_was_not_trained_with_is_named(asked, versio
     caplog.clear()
     sj.predict(knowing, versions[:1], [{"age": "34", "sex": None}], show_progress=False)
     assert not caplog.text
+
+
+def test_words_for_people_that_the_model_was_not_trained_with_are_named(asked, versions, caplog):
+    forms = {"age": ["# years"], "gender": ["Female", "Male"]}
+    told = {"attributes": ["age", "gender", "town"], "attribute_forms": forms}
+    knowing = dataclasses.replace(asked, metadata=asked.metadata | told)
+    people = [{"age": "34", "gender": "female"}, {"age": "70 years", "gender": "Male"}]
+    sj.predict(knowing, versions[:1], people, show_progress=False)
+    assert (
+        "age '34': the model was not trained with people described so; it knows '# years' (# is a number)"
+        in caplog.text
+    )
+    assert (
+        "gender 'female': the model was not trained with people described so; it knows 'Female', 'Male'."
+        in caplog.text
+    )
+    caplog.clear()
+    sj.predict(knowing, versions[:1], [people[1] | {"town": "anywhere"}], show_progress=False)
+    assert not caplog.text
+
+
+def test_a_terminal_is_told_how_to_see_a_figure(asked, versions, tmp_path):
+    figure = sj.predict(asked, versions, PEOPLE, show_progress=False).plot()
+    assert "a notebook shows it; elsewhere save it" in repr(figure)
+    figure.savefig(tmp_path / "answers.png")
+    assert (tmp_path / "answers.png").stat().st_size > 1_000
 
 
 @pytest.mark.parametrize("scale", ["1 = yes | 2 = YES", ["no", "no"], {1: "a", 3: " a"}])

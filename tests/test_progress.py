@@ -1,6 +1,7 @@
 """What long work reports of how far it is."""
 
 import logging
+import re
 
 from socsci_jax.progress import progress
 
@@ -22,6 +23,15 @@ def test_without_seconds_between_lines_every_update_is_one(caplog):
                 shown.update(step)
     said = [message.partition(",")[0] for message in caplog.messages]
     assert said == ["train: 1/3", "train: 2/3", "train: 3/3", "train: 3/3"]
+
+
+def test_a_line_has_commas_between_what_it_says(caplog):
+    caplog.set_level(logging.INFO)
+    with progress("train", total=3, seconds_between=0) as shown:
+        shown.update(1)
+        shown.update(2, "loss 0.5")
+    first, second = caplog.messages
+    assert first == "train: 1/3" and re.fullmatch(r"train: 2/3, \d+ s left, loss 0\.5", second)
 
 
 def test_a_terminal_has_a_bar_with_its_figures(capsys, monkeypatch):

@@ -40,7 +40,7 @@ def ask(
         typer.Option(help="What is read before it; NAME=TEXT names a version; repeat to compare versions."),
     ] = None,
     persona: Annotated[
-        list[str] | None, typer.Option(help="One person, as 'age=34; gender=female'; repeat for several.")
+        list[str] | None, typer.Option(help="One person, as 'age=34; gender=Female'; repeat for several.")
     ] = None,
     people: Annotated[
         Path | None, typer.Option(help="CSV of people, one row each, a column an attribute.")
@@ -56,7 +56,7 @@ def ask(
     """Ask a model a new question: shares and means for each version, and the differences between versions.
 
     Example: socsci-jax ask runs/tiny --question "How much do you trust the council?" --scale "1-7: not at all | completely"
-    --persona "age=34; gender=female" --persona "age=70; gender=male"
+    --persona "age=34; gender=Female" --persona "age=70; gender=Male"
     """
     from socsci_jax.rectification.output import check_output, write_table
 
@@ -69,7 +69,7 @@ def ask(
     opened = sj.open_model(model)
     predictions = sj.predict(opened, items, personas, layout=layout, allow_other_layout=other_layout)
     _show(predictions)
-    _show_evidence(Path(model))
+    _show_evidence(Path(model), predictions.metadata.get("model_hash"))
     if out is not None:
         if out.suffix == ".csv":
             write_table(predictions.shares(), out)
@@ -114,7 +114,7 @@ def _persona(text: str) -> dict[str, object]:
     pairs = [part.partition("=") for part in text.split(";") if part.strip()]
     if not pairs or not all(equals and name.strip() for name, equals, _ in pairs):
         raise InputError(
-            f"persona {text!r}: write attributes as name=value, separated by ; as in 'age=34; gender=female'."
+            f"persona {text!r}: write attributes as name=value, separated by ; as in 'age=34; gender=Female'."
         )
     return {name.strip(): value.strip() for name, _, value in pairs}
 
@@ -156,11 +156,11 @@ def _show_frame(title: str, frame: pl.DataFrame) -> None:
         print_table(title, frame.with_columns(pl.col(pl.Float64).round_sig_figs(3)))
 
 
-def _show_evidence(model: Path) -> None:
-    """How the model did on studies that it had never seen, if an evaluation lies next to it."""
+def _show_evidence(model: Path, model_hash: object) -> None:
+    """How the very model that was asked did on studies that it had never seen, if an evaluation of it lies next to it."""
     for folder in _evaluations(model):
         file = folder / "evaluation.parquet"
-        if file.is_file():
+        if file.is_file() and _is_of(file, model_hash):
             evidence = _evidence(_evaluation(file))
             if evidence.is_empty():
                 say(
@@ -173,6 +173,24 @@ def _show_evidence(model: Path) -> None:
     say(
         f"How this model did on unseen studies is not known here: evaluate it on held-out studies (`simulate`, `evaluate`){where}."
     )
+
+
+def _is_of(file: Path, model_hash: object) -> bool:
+    """Whether an evaluation judges predictions of the model with this hash; says whose they are, if not."""
+    from socsci_jax.studies.predictions import read_metadata
+
+    told = read_metadata(file).get("predictions")
+    made = told if isinstance(told, dict) else {}
+    if model_hash is not None and made.get("model_hash") == model_hash:
+        return True
+    whose = (
+        "another model's predictions"
+        if "model_hash" in made
+        else "predictions that do not say which model made them"
+    )
+    named = f" ({made['model']})" if isinstance(made.get("model"), str) else ""
+    say(f"{file} judges {whose}{named}, and says nothing of this model.")
+    return False
 
 
 def _evaluations(model: Path) -> list[Path]:

@@ -188,7 +188,13 @@ def compare(
     else:
         assert store_path is not None
         comparison = compare_files(a, b, store_path, split_name=split, **same)
+    say(f"A: {a}")
+    say(f"B: {b}")
     print_table("A against B", comparison.headline())
+    if (comparison.table["source"] == "sampled").any():
+        say(
+            "sampled: from one draw for each person; `evaluate` shows the exact distance of a table that holds probabilities."
+        )
     for sentence in comparison.sentences():
         say(sentence)
     if comparison.excluded:

@@ -135,8 +135,16 @@ def _show_rectified(rectified: Rectification, formula: str) -> None:
     print_table(formula, rounded(shown))
     if rectified.needed is not None:
         print_table("Answers needed", rounded(rectified.needed))
+    if rectified.curve is not None:
+        print_table("Power by number of answers", rounded(_few_points(rectified.curve)))
     for note in rectified.notes:
         say(f"note: {note}")
+
+
+def _few_points(curve: pl.DataFrame) -> pl.DataFrame:
+    """Every second number of answers, from a quarter of those that there are to sixteen times as many."""
+    shown = curve["answers"].unique().sort()[::2]
+    return curve.filter(curve["answers"].is_in(shown.implode()))
 
 
 def _on_their_scale(path: Path) -> pl.DataFrame:

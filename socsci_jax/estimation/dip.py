@@ -70,6 +70,18 @@ class Experiment:
             clusters_unlabeled=None if self.clusters_unlabeled is None else self.clusters_unlabeled[others],
         )
 
+    def centered(self) -> Experiment:
+        """The same with everybody's mean prediction of an arm taken off: no effect changes by it, whatever one weight
+        predictions have, while their level times weights that differ between folds would shift whole folds."""
+        weights = np.concatenate([self.weights, self.weights_unlabeled])
+        zero, one = (
+            np.average(np.concatenate(pair), weights=weights)
+            for pair in ((self.s0, self.u0), (self.s1, self.u1))
+        )
+        return dataclasses.replace(
+            self, s0=self.s0 - zero, s1=self.s1 - one, u0=self.u0 - zero, u1=self.u1 - one
+        )
+
     def influence(
         self, answers: float, predictions: np.ndarray | float, others: np.ndarray | float
     ) -> np.ndarray:
@@ -109,6 +121,7 @@ def dip(experiment: Experiment, *, lam: float | None = None, folds: int = 5, see
     """
     if lam is None:
         people, others = _cross_fitted(experiment, folds, seed)
+        experiment = experiment.centered()
     else:
         people, others = np.full(len(experiment.y), float(lam)), np.full(len(experiment.u0), float(lam))
     own = np.where(experiment.arm == 1, experiment.s1, experiment.s0)

@@ -2,7 +2,8 @@
 
 Source: Angelopoulos, Duchi and Zrnic, "PPI++: efficient prediction-powered inference" (2023).
 lambda = 0 is the answers alone, lambda = 1 trusts the predictions as they are; the best lambda is between, and is
-fitted in other folds than those it is used in.  n labeled rows, N others, P coefficients.
+fitted in other folds than those it is used in (Zrnic and Candes, "Cross-prediction-powered inference", 2024).
+n labeled rows, N others, P coefficients.
 """
 
 from __future__ import annotations
@@ -110,14 +111,13 @@ def ppi(
     if (labeled.clusters is None) != (unlabeled.clusters is None):
         raise InputError("Clusters are given for one of the two samples; give them for both, or for none.")
     if lam is None:
-        weights = _cross_fitted(labeled, unlabeled, family, coefficient, errors, folds, seed)
-    else:
-        weights = np.full(len(labeled), float(lam)), np.full(len(unlabeled), float(lam))
-    theta = _solve(labeled, unlabeled, family, *weights)
-    influence = _influence(labeled, unlabeled, family, errors, theta, 1.0, *weights)
+        by_row = _cross_fitted(labeled, unlabeled, family, coefficient, errors, folds, seed)
+        labeled, unlabeled, lam = _weighed_alike(labeled, unlabeled, *by_row)
+    theta = _solve(labeled, unlabeled, family, lam)
+    influence = _influence(labeled, unlabeled, family, errors, theta, answers=1.0, lam=lam)
     covariance = _product(influence, influence, labeled, unlabeled)
     df = degrees(labeled.clusters, rows=len(labeled) - len(theta))
-    return Rectified(wald(theta, covariance, names=names, df=df), float(weights[0].mean()))
+    return Rectified(wald(theta, covariance, names=names, df=df), float(lam))
 
 
 def ppi_mean(
@@ -141,24 +141,44 @@ def ppi_mean(
     return ppi(labeled, unlabeled, lam=lam, errors=errors, folds=folds, seed=seed, names=("mean",))
 
 
-def _solve(
-    labeled: Sample, unlabeled: Sample, family: Family, lam_labeled: np.ndarray, lam_unlabeled: np.ndarray
-) -> np.ndarray:
-    """Coefficients [P] for the weights of the predictions, row by row."""
+def _weighed_alike(
+    labeled: Sample, unlabeled: Sample, lam_labeled: np.ndarray, lam_unlabeled: np.ndarray
+) -> tuple[Sample, Sample, float]:
+    """Samples whose predictions stand for a weight of their own in each row, and the one mean weight to use with them.
+
+    Only what a prediction says beyond the design is weighted by row.  Its level times a weight that differs between
+    folds would shift whole folds, and an arm of few answers has more of one fold than another.  The design's part of
+    a prediction cancels between the samples whatever it is weighted by, so nothing else changes.
+    """
+    mean = float(lam_labeled.mean())
+    if mean == 0:
+        return labeled, unlabeled, mean
+    rows = [
+        np.concatenate([getattr(one, name) for one in (labeled, unlabeled)])
+        for name in ("X", "prediction", "weights")
+    ]
+    explained = fit(rows[0], rows[1], weights=rows[2]).coefficients
+    made = []
+    for sample, lam in ((labeled, lam_labeled), (unlabeled, lam_unlabeled)):
+        beyond = sample.prediction - sample.X @ explained
+        made.append(dataclasses.replace(sample, prediction=sample.prediction + (lam / mean - 1) * beyond))
+    return made[0], made[1], mean
+
+
+def _solve(labeled: Sample, unlabeled: Sample, family: Family, lam: float) -> np.ndarray:
+    """Coefficients [P] for one weight of the predictions."""
     if family == "linear":
-        rectifier = fit(
-            labeled.X, labeled.answers - lam_labeled * labeled.prediction, weights=labeled.weights
-        )
-        if not lam_unlabeled.any():
+        rectifier = fit(labeled.X, labeled.answers - lam * labeled.prediction, weights=labeled.weights)
+        if lam == 0:
             return rectifier.coefficients
-        imputed = fit(unlabeled.X, lam_unlabeled * unlabeled.prediction, weights=unlabeled.weights)
+        imputed = fit(unlabeled.X, lam * unlabeled.prediction, weights=unlabeled.weights)
         return imputed.coefficients + rectifier.coefficients
     rows = np.concatenate([unlabeled.X, labeled.X, labeled.X])
     target = np.concatenate([unlabeled.prediction, labeled.prediction, labeled.answers])
     weight = np.concatenate(
         [
-            lam_unlabeled * unlabeled.weights / len(unlabeled),
-            -lam_labeled * labeled.weights / len(labeled),
+            lam * unlabeled.weights / len(unlabeled),
+            -lam * labeled.weights / len(labeled),
             labeled.weights / len(labeled),
         ]
     )
@@ -171,16 +191,16 @@ def _influence(
     family: Family,
     errors: Errors,
     theta: np.ndarray,
+    *,
     answers: float,
-    lam_labeled: np.ndarray,
-    lam_unlabeled: np.ndarray,
+    lam: float,
 ) -> np.ndarray:
     """What each row [n + N, P] moves in the estimate, with this weight of the answers and of the predictions."""
     if family == "linear" and errors != "gradients":
-        corrected = answers * labeled.answers - lam_labeled * labeled.prediction
+        corrected = answers * labeled.answers - lam * labeled.prediction
         fits = (
             fit(labeled.X, corrected, weights=labeled.weights),
-            fit(unlabeled.X, lam_unlabeled * unlabeled.prediction, weights=unlabeled.weights),
+            fit(unlabeled.X, lam * unlabeled.prediction, weights=unlabeled.weights),
         )
         leverage = [one.leverage if errors == "HC2" and labeled.clusters is None else 0.0 for one in fits]
         return np.concatenate(
@@ -193,11 +213,11 @@ def _influence(
     if family == "logit":
         means = [scipy.special.expit(mean) for mean in means]
     gradients = (
-        answers * (labeled.answers - means[0]) - lam_labeled * (labeled.prediction - means[0]),
-        lam_unlabeled * (unlabeled.prediction - means[1]),
+        answers * (labeled.answers - means[0]) - lam * (labeled.prediction - means[0]),
+        lam * (unlabeled.prediction - means[1]),
     )
     # The unlabeled rows have no part in the answers alone.
-    both = (labeled, unlabeled) if lam_unlabeled.any() else (labeled,)
+    both = (labeled, unlabeled) if lam != 0 else (labeled,)
     inverse = invert(_hessian(theta, family, *both))
     rows = []
     for sample, gradient in zip((labeled, unlabeled), gradients):
@@ -241,9 +261,8 @@ def best_lam(
     With a, b the influences of answers and predictions: cov_L(a, b) / n over var_L(b) / n + var_U(b) / N.
     """
     theta = fit(labeled.X, labeled.answers, family=family, weights=labeled.weights).coefficients
-    none, all_ = ([np.full(len(sample), value) for sample in (labeled, unlabeled)] for value in (0.0, -1.0))
-    answers = _influence(labeled, unlabeled, family, errors, theta, 1.0, *none)
-    subtracted = _influence(labeled, unlabeled, family, errors, theta, 0.0, *all_)
+    answers = _influence(labeled, unlabeled, family, errors, theta, answers=1.0, lam=0.0)
+    subtracted = _influence(labeled, unlabeled, family, errors, theta, answers=0.0, lam=-1.0)
     chosen = slice(None) if coefficient is None else [coefficient]
     answers, subtracted = answers[:, chosen], subtracted[:, chosen]
     variance = np.trace(_product(subtracted, subtracted, labeled, unlabeled))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ import polars as pl
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.effect_verdicts import state_of
 from socsci_jax.evaluation.evaluate import evaluate, label_without_split
+from socsci_jax.evaluation.evaluate_files import made_under
 from socsci_jax.evaluation.intervals import Estimate
 from socsci_jax.evaluation.metrics import BY_NAME
 from socsci_jax.evaluation.parts import People
@@ -113,6 +115,7 @@ def compare_files(
 
     Raises InputError where they name different splits, or where no answer is predicted by both.
     """
+    settings: dict[str, Any] = {"seed": seed, "minimum_n": minimum_n, "resample": resample}
     store = StudyStore(store_path)
     first, second = read_predictions(a, store), read_predictions(b, store)
     named = {str(p.metadata["split"]) for p in (first, second) if p.metadata.get("split") is not None}
@@ -121,8 +124,16 @@ def compare_files(
             f"{a} and {b} were made under different splits, {sorted(named)}; name the split to judge under."
         )
     name = split_name or (named.pop() if named else None)
-    labeled = label_without_split(store) if name is None else Split.load(store, name).label()
-    return compare(first, second, store, labeled, seed=seed, minimum_n=minimum_n, resample=resample)
+    if name is None:
+        return compare(first, second, store, label_without_split(store), **settings)
+    split, asked = Split.load(store, name), split_name is not None
+    told = [
+        note
+        for path, one in ((a, first), (b, second))
+        for note in made_under(one, split, where=str(path), asked=asked)
+    ]
+    comparison = compare(first, second, store, split.label(), **settings)
+    return dataclasses.replace(comparison, notes=(*dict.fromkeys(told), *comparison.notes))
 
 
 def compare(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from socsci_jax.studies.hidden import hidden_file, read_hidden_states
 from socsci_jax.studies.predictions import Predictions, read_predictions
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate_files(
@@ -42,17 +45,13 @@ def evaluate_files(
             f"{predictions_path}: the metadata's 'split' is {named!r}, not a name; pass the split's name instead."
         )
     name = split_name or named
-    notes = []
     if name is None:
         labeled = label_without_split(store)
-        notes.append("No split was named: all answers are judged together.")
+        notes = ["No split was named: all answers are judged together."]
     else:
         split = Split.load(store, str(name))
         labeled = split.label()
-        if named not in (None, name):
-            notes.append(f"The predictions were made under split {named!r} and are judged under {name!r}.")
-        elif named is not None and predictions.metadata.get("split_hash") not in (None, split.content_hash):
-            notes.append(f"Split {name!r} was replaced since the predictions were made under it.")
+        notes = made_under(predictions, split, where=str(predictions_path), asked=split_name is not None)
     hidden, told = _hidden_states(Path(predictions_path), predictions)
     notes += told
     evaluation = evaluate(
@@ -74,6 +73,32 @@ def evaluate_files(
     )
     evaluation.write(out_dir)
     return evaluation
+
+
+def made_under(predictions: Predictions, split: Split, *, where: str, asked: bool) -> list[str]:
+    """What is to be said of predictions that were made under another split than the one that judges them.
+
+    Raises InputError where the split of that name was made again since, unless it was `asked` for by its name: an
+    earlier evaluation under the split as it was would be replaced by one that answers another question.
+    """
+    named, known = predictions.metadata.get("split"), predictions.metadata.get("split_hash")
+    if named is None:
+        return []
+    if named != split.name:
+        notes = [f"The predictions were made under split {named!r} and are judged under {split.name!r}."]
+    elif known in (None, split.content_hash):
+        return []
+    elif not asked:
+        raise InputError(
+            f"{where}: split {named!r} was replaced since the predictions were made under it, and holds out other answers now; "
+            f"predict with a model that was trained under the new one, or name the split (`split={named}`) to judge these "
+            "predictions under it all the same, into another folder."
+        )
+    else:
+        notes = [f"Split {named!r} was replaced since the predictions were made under it."]
+    for note in notes:
+        logger.warning(f"{where}: {note}")
+    return notes
 
 
 def _hidden_states(path: Path, predictions: Predictions) -> tuple[Mapping[str, np.ndarray] | None, list[str]]:

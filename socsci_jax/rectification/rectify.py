@@ -12,7 +12,7 @@ import polars as pl
 from socsci_jax.errors import InputError
 from socsci_jax.estimation.dip import Experiment, dip
 from socsci_jax.estimation.dsl import dsl, dsl_over_splits
-from socsci_jax.estimation.linear import Estimates, Family, fit
+from socsci_jax.estimation.linear import Estimates, Family, degrees, fit, wald
 from socsci_jax.estimation.power import curve, labels_needed, worth_of_regression
 from socsci_jax.estimation.ppi import Sample, ppi
 from socsci_jax.rectification.for_r import people_for_r
@@ -117,7 +117,25 @@ def _by_method(
         add("DiP", lambda: _dip(data, formula, treatment, settings))
     if not rows:
         raise InputError(f"No method can be used. {notes[-1]}")
+    notes += _baselines(data, formula)
+    if formula.names and not joined.both_arms:
+        notes.append(
+            "DiP (difference in predictions) is not computed: it needs predictions of both arms for every person, in columns "
+            "S0 and S1 or in rows of one person with the treatment 0 and 1"
+        )
     return rows, notes
+
+
+def _baselines(data: Prepared, formula: Formula) -> list[str]:
+    """With which level each variable of names compares, which no term says."""
+    categorical = {token[1] for token in formula.tokens if isinstance(token, tuple)}
+    notes = []
+    for name in formula.names:
+        column = data.frame[name]
+        if name in categorical or not (column.dtype.is_numeric() or column.dtype == pl.Boolean):
+            first = column.min() if column.dtype.is_numeric() else column.cast(pl.String).min()
+            notes.append(f"{name}: every other level is compared with {first!r}, the first in order")
+    return notes
 
 
 def _rows(
@@ -150,8 +168,10 @@ def _naive_difference(data: Prepared, treatment: str) -> list[dict]:
 def _labels_only(data: Prepared, settings: Settings) -> list[dict]:
     on = data.sample(data.labeled, labeled=True)
     solved = fit(on.X, on.y, family=settings.family, weights=on.weights)
-    kind = "HC2" if on.clusters is None else "CR1"
-    return _rows(data, solved.estimates(kind, clusters=on.clusters, names=data.terms), len(on), 0)
+    covariance = solved.covariance("HC2" if on.clusters is None else "CR1", clusters=on.clusters)
+    # The t of PPI++, so that answers alone and lambda = 0 have the same interval.
+    df = degrees(on.clusters, rows=len(on) - len(data.terms))
+    return _rows(data, wald(solved.coefficients, covariance, names=data.terms, df=df), len(on), 0)
 
 
 def _dsl(data: Prepared, settings: Settings) -> list[dict]:

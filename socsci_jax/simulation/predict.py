@@ -18,6 +18,7 @@ from socsci_jax.progress import progress
 from socsci_jax.simulation.exact import Distribution, answer_tries, exact_distributions
 from socsci_jax.simulation.model import SimulationModel, params_hash
 from socsci_jax.simulation.sampling import Sampling, sample_answers
+from socsci_jax.studies.attributes import form
 from socsci_jax.studies.pairs import Pairs, Persona
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.prompts import Layout
@@ -68,7 +69,7 @@ def predict(
     if not isinstance(what, Pairs):
         if personas is None:
             raise InputError(
-                "personas is missing: give who is asked, such as [{'age': '34', 'gender': 'female'}]."
+                "personas is missing: give who is asked, such as [{'age': '34', 'gender': 'Female'}]."
             )
         what = Pairs.cross(what, personas)
     elif personas is not None:
@@ -138,19 +139,35 @@ def prepare_prediction(
 
 
 def warn_of_unknown_attributes(model: SimulationModel, pairs: Pairs) -> None:
-    """Logs the attributes of personas that the model was not trained with: it reads them as words like any others."""
+    """Logs attributes of personas that the model was not trained with, and words for their values that it never read.
+
+    It reads them as words like any others, so that nothing learned of people belongs to them.
+    """
     known = model.metadata.get("attributes")
     if not isinstance(known, list) or pairs.store is not None:
         return
-    given = {
-        name for persona in pairs.personas.values() for name, value in persona.items() if value is not None
-    }
-    if unknown := sorted(given - set(known)):
+    given: dict[str, dict[str, str]] = {}  # by attribute, one value of each form
+    for persona in pairs.personas.values():
+        for name, value in persona.items():
+            if value is not None:
+                given.setdefault(name, {}).setdefault(form(value), value)
+    if unknown := sorted(given.keys() - set(known)):
         logger.warning(
             "The model was not trained with %s; it knows %s.",
             ", ".join(map(repr, unknown)),
             ", ".join(map(repr, known)),
         )
+    forms = model.metadata.get("attribute_forms")
+    for name, words in (forms if isinstance(forms, dict) else {}).items():
+        strange = [value for shape, value in given.get(name, {}).items() if shape not in words]
+        if strange:
+            logger.warning(
+                "%s %s: the model was not trained with people described so; it knows %s%s.",
+                name,
+                ", ".join(map(repr, strange[:5])),
+                ", ".join(map(repr, words[:10])),
+                " (# is a number)" if any("#" in one for one in words[:10]) else "",
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

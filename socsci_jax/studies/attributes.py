@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from socsci_jax.studies.scale import format_value
+
+# Words that so few people share may say who they are, and an attribute of more forms than this is a text of its own.
+FEWEST_PEOPLE, MOST_FORMS = 5, 50
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 # Values that R, pandas, SPSS, spreadsheets and SQL write where nothing is known, in any case of letters.  "None" and
 # "Unknown" are not here: they are answers to some questions (religion, party).
@@ -25,3 +32,30 @@ def attribute_text(value: object) -> str | None:
         return format_value(number) if math.isfinite(number) else None
     text = str(value).strip()
     return None if text.casefold() in UNKNOWN_TEXTS else text
+
+
+def form(value: str) -> str:
+    """The words of a value, any number in it alike.
+
+    >>> form("34 years"), form("Female"), form("18-29")
+    ('# years', 'Female', '#-#')
+    """
+    return _NUMBER.sub("#", value)
+
+
+def forms_of(people: Iterable[Mapping[str, str | None]]) -> dict[str, list[str]]:
+    """For each attribute the forms that people's values have, sorted; without those of fewer than FEWEST_PEOPLE people.
+
+    Attributes whose values are as good as free texts, and those of which nothing is left, are not listed.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for person in people:
+        for name, value in person.items():
+            if value is not None:
+                counts.setdefault(name, Counter())[form(value)] += 1
+    shared = {
+        name: sorted(words for words, n in of_name.items() if n >= FEWEST_PEOPLE)
+        for name, of_name in counts.items()
+        if len(of_name) <= MOST_FORMS
+    }
+    return {name: words for name, words in shared.items() if words}

@@ -13,6 +13,10 @@ class ShownFigure(Figure):
     Importing `pyplot` is what teaches a notebook to show figures; until somebody does, it would print their size.
     """
 
+    def __repr__(self) -> str:
+        """What a terminal shows in the place of the picture."""
+        return "<figure: a notebook shows it; elsewhere save it, as in .savefig('answers.png')>"
+
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=110)

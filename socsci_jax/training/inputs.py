@@ -17,6 +17,7 @@ from socsci_jax.data.tokenizers import Tokenizer
 from socsci_jax.hub import resolve_folder
 from socsci_jax.models.huggingface import CHECKPOINT_FILES
 from socsci_jax.progress import progress
+from socsci_jax.studies.attributes import forms_of
 from socsci_jax.studies.layouts import load_layout
 from socsci_jax.studies.pairs import Pairs
 from socsci_jax.studies.prompts import Layout
@@ -49,8 +50,7 @@ class TrainingInputs:
 
     def texts(self) -> list[str]:
         """What the trained part says, each text once and sorted; nothing held out shapes the vocabulary."""
-        people = self.responses.select("study_id", "participant_id").unique()
-        people = people.join(self.store.participants, on=["study_id", "participant_id"], how="left")
+        people = self._people()
         items = [self.store.item_by_id[item_id] for item_id in self.responses["item_id"].unique()]
         layout = self.layout
         of_items, of_personas = (
@@ -68,6 +68,15 @@ class TrainingInputs:
             }
         texts |= {format_value(value) for value in self.responses["value"].unique()}
         return sorted(texts)
+
+    def _people(self) -> pl.DataFrame:
+        """The participants whose answers are trained on, each once."""
+        people = self.responses.select("study_id", "participant_id").unique()
+        return people.join(self.store.participants, on=["study_id", "participant_id"], how="left")
+
+    def attribute_forms(self) -> dict[str, list[str]]:
+        """How the values of each attribute are written that the model learns from, numbers left open."""
+        return forms_of(self._people()["attributes"]) if self.store.attributes else {}
 
     @functools.cached_property
     def trained_on(self) -> TrainedOn:

@@ -190,6 +190,7 @@ def _metadata(recipe: Recipe, inputs: TrainingInputs, tokenizer: Tokenizer) -> d
         "store_hash": inputs.store.content_hash,
         "data": {key: inputs.store.manifest.get(key) for key in ("source", "license")},
         "attributes": list(inputs.store.attributes),
+        "attribute_forms": inputs.attribute_forms(),
         "split": inputs.split.name,
         "held_out": dict(inputs.split.held_out["part"].value_counts().sort("part").iter_rows()),
         "split_hash": inputs.split.content_hash,

@@ -10,6 +10,7 @@ import pytest
 
 from socsci_jax.evaluation.background import MOST_VALUES, _people
 from socsci_jax.evaluation.demographics import banded
+from socsci_jax.evaluation.report import tables
 from socsci_jax.evaluation.report.provenance import Provenance
 
 
@@ -53,6 +54,14 @@ def test_ages_are_banded_with_or_without_their_unit(age):
 
 def test_other_texts_about_age_stay_as_they_are():
     assert banded(pl.Series(["34 years", "young"])).to_list() == ["34 years", "young"]
+
+
+def test_a_part_of_whose_people_nothing_is_known_has_no_column():
+    rows = [("a", None, None, 2), ("a", "town", "x", 2), ("b", None, None, 0), ("b", "town", "x", 0)]
+    people = pl.DataFrame(rows, schema=["part", "attribute", "value", "n"], orient="row")
+    table = tables.people(SimpleNamespace(background=SimpleNamespace(people=people)))
+    assert [column.title for column in table.columns] == ["Attribute", "Value", "a (n = 2)"]
+    assert {len(row) for row in table.rows} == {3}
 
 
 def test_units_held_out_are_counted_in_singular_and_plural():

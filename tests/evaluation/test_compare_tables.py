@@ -95,6 +95,28 @@ def test_the_command_writes_the_table_and_takes_a_store_or_people(files, tmp_pat
     words = ["compare", a, b, "--human", human, "-o", str(tmp_path / "found.csv")]
     done = CliRunner().invoke(app, words, catch_exceptions=False)
     assert done.exit_code == 0 and "A is better than B" in done.output
+    assert f"A: {a}\nB: {b}\n" in done.output and "sampled: from one draw for each person" in done.output
     assert {"metric", "a", "b", "difference", "lo", "hi"} <= set(pl.read_csv(tmp_path / "found.csv").columns)
     with pytest.raises(InputError, match="give either STORE"):
         CliRunner().invoke(app, ["compare", a, b], catch_exceptions=False)
+
+
+def test_ids_of_people_who_were_in_another_condition_are_doubted(files, tmp_path):
+    """Simulated people who were numbered like those who answered, in arms of their own."""
+    other = pl.col("condition").replace_strict({"control": "treated", "treated": "control"})
+    near = pl.read_csv(files["near"])
+    for name, frame in {
+        "turned": near.with_columns(
+            condition=pl.when(pl.int_range(PEOPLE) < 30).then(other).otherwise("condition")
+        ),
+        "both": pl.concat([near, near.with_columns(condition=other)]),
+    }.items():
+        frame.write_csv(tmp_path / f"{name}.csv")
+        notes = sj.evaluate_tables(tmp_path / f"{name}.csv", files["human"]).evaluation.notes
+        doubts = [note for note in notes if "do these ids mean the same people?" in note]
+        expected = (
+            ["30 of 80 predicted people have the ids of people who answered in another condition"]
+            if name == "turned"
+            else []
+        )
+        assert [doubt.partition(", and")[0] for doubt in doubts] == expected

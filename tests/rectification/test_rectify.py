@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from socsci_jax.cli import app
 from socsci_jax.errors import InputError
 from socsci_jax.estimation.dsl import dsl
-from socsci_jax.estimation.linear import fit
+from socsci_jax.estimation.linear import fit, wald
 from socsci_jax.estimation.ppi import Sample, ppi
 from socsci_jax.rectification.prepare import Settings
 from socsci_jax.rectification.rectify import rectify
@@ -35,9 +35,10 @@ def test_every_method_is_what_its_arrays_give(people):
     y, on = gold["y"].to_numpy(), np.arange(ROWS) < LABELED
     g = frame["prediction"].to_numpy()
     full = np.concatenate([y, np.full(ROWS - LABELED, np.nan)])
+    alone = fit(X[on], y)
     expected = {
         "naive": fit(X, g).estimates("HC2"),
-        "labels only": fit(X[on], y).estimates("HC2"),
+        "labels only": wald(alone.coefficients, alone.covariance("HC2"), df=LABELED - 3),
         "DSL": dsl(X, prediction=g, y=full, labeled=on, probability=LABELED / ROWS),
         "PPI++": ppi(Sample(X[on], g[on], y), Sample(X[~on], g[~on]), coefficient=1).estimates,
     }
@@ -61,6 +62,13 @@ def test_the_table_says_how_many_answers_and_predictions_stand_behind_a_row(peop
 def test_a_given_lambda_is_used(people):
     found = rectify(*people, "y ~ treatment", Settings(lam=0.25))
     assert row(found, "PPI++", "treatment")["lambda"] == 0.25
+
+
+def test_answers_alone_and_predictions_without_weight_have_the_same_interval(people):
+    found = rectify(*people, "y ~ treatment", Settings(lam=0.0))
+    alone, together = (row(found, method, "treatment") for method in ("labels only", "PPI++"))
+    for name in ("estimate", "se", "lo", "hi", "p"):
+        assert together[name] == pytest.approx(alone[name], rel=1e-9)
 
 
 def test_a_column_of_identifiers_is_no_variable(people):

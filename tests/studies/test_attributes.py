@@ -3,7 +3,7 @@
 import pytest
 from small import SCALE_1_5, small_item
 
-from socsci_jax.studies.attributes import attribute_text
+from socsci_jax.studies.attributes import FEWEST_PEOPLE, MOST_FORMS, attribute_text, forms_of
 from socsci_jax.studies.prompts import persona_text
 from socsci_jax.studies.store_builder import StoreBuilder
 
@@ -18,6 +18,16 @@ def test_what_is_not_known_is_null(value):
 )  # fmt: skip
 def test_a_known_value_is_written_as_a_person_would(value, text):
     assert attribute_text(value) == text
+
+
+def test_forms_are_words_that_several_people_share():
+    people = [
+        {"age": f"{k} years", "gender": "Female", "town": f"t{'x' * k}", "job": None}
+        for k in range(MOST_FORMS + 1)
+    ]
+    people += [{"age": "young", "gender": "Self-described"}] * (FEWEST_PEOPLE - 1)
+    assert forms_of(people) == {"age": ["# years"], "gender": ["Female"]}
+    assert forms_of([]) == {}
 
 
 def built(folder, attributes: dict, **settings):

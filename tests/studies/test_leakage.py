@@ -1,6 +1,7 @@
 """Whatever a split, a store or a folder is called: what a model was trained on is never averaged as unseen."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -10,7 +11,7 @@ from council_store import WORDS, build
 from small import write_run_metadata
 
 from socsci_jax.errors import InputError
-from socsci_jax.evaluation.compare import compare
+from socsci_jax.evaluation.compare import compare, compare_files
 from socsci_jax.evaluation.evaluate import evaluate, label_without_split
 from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.model_io import _together
@@ -201,14 +202,25 @@ def test_predictions_of_another_store_are_refused(world, tmp_path):
         read_predictions(tmp_path / "p.parquet", store)
 
 
-def test_a_split_that_was_replaced_is_named(world, tmp_path):
+def test_a_split_that_was_replaced_is_judged_under_only_where_it_is_asked_for(world, tmp_path, caplog):
     store, split, trained = world
     split.save(replace=True)
     frame = predictions_of(store, trained).frame
     told = {"store_hash": store.content_hash, "split": "main", "split_hash": "1" * 64}
     write_predictions(tmp_path / "p.parquet", frame, metadata=told)
-    evaluation = evaluate_files(tmp_path / "p.parquet", store.path, tmp_path / "out", minimum_n=1)
+    judge = functools.partial(
+        evaluate_files, tmp_path / "p.parquet", store.path, tmp_path / "out", minimum_n=1
+    )
+    with pytest.raises(
+        InputError, match="'main' was replaced since the predictions were made under it, and holds"
+    ):
+        judge()
+    assert not (tmp_path / "out").exists()
+    evaluation = judge(split_name="main")
     assert any("was replaced since the predictions were made" in note for note in evaluation.notes)
+    assert "was replaced since" in caplog.text  # which the command line prints first
+    with pytest.raises(InputError, match="was replaced since"):
+        compare_files(tmp_path / "p.parquet", tmp_path / "p.parquet", store.path, minimum_n=1)
 
 
 def test_what_one_of_two_predictors_was_trained_on_is_compared_as_unseen_for_neither(world):

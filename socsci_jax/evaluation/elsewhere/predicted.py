@@ -26,6 +26,7 @@ from socsci_jax.evaluation.elsewhere.columns import (
 )
 from socsci_jax.evaluation.elsewhere.long import NO_CONDITION, PLACE, as_long, named_or
 from socsci_jax.evaluation.elsewhere.people import TablePeople
+from socsci_jax.evaluation.elsewhere.same_people import in_doubt
 from socsci_jax.evaluation.elsewhere.unused import off_scale, texts
 from socsci_jax.reading import parse_json
 from socsci_jax.studies.prediction_checks import SUM_TOLERANCE
@@ -133,7 +134,7 @@ def _draws(frame: pl.DataFrame, people: TablePeople, path: Path, id_column: str 
     rows = rows.with_columns(value=pl.Series(values)).with_columns(
         draw=pl.int_range(pl.len()).over("item_id", "participant_id").cast(pl.Int32)
     )
-    notes = [*long.notes, *texts(frame, long, people), *off_scale(rows, people)]
+    notes = [*in_doubt(rows, people), *long.notes, *texts(frame, long, people), *off_scale(rows, people)]
     nobody = rows["participant_id"].null_count()
     if nobody == rows.height:
         notes.append(
@@ -212,7 +213,8 @@ def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path, id_colu
     rejects = rejected(str(path), rows.filter(~usable), reason="no level with a probability of 0 or more")
     placed, bad = _placed(rows.filter(usable), people, path)
     levels_of = {i: set(map(float, item.scale.levels)) for i, item in people.item_by_id.items()}
-    kept, unsound = _sound(_matched(placed, people), levels_of, path)
+    matched = _matched(placed, people)
+    kept, unsound = _sound(matched, levels_of, path)
     rejects = rejects + unsound
     if kept.is_empty():
         first = rejects.frame.row(0, named=True) if rejects.frame.height else None
@@ -230,7 +232,7 @@ def _probabilities(frame: pl.DataFrame, people: TablePeople, path: Path, id_colu
         levels=pl.Series([levels for levels, _ in cleaned], dtype=pl.List(pl.Float64)),
         probs=pl.Series([probs for _, probs in cleaned], dtype=pl.List(pl.Float64)),
     )
-    return Read(Predictions(frame=_filled(frame)), rejects + bad)
+    return Read(Predictions(frame=_filled(frame)), rejects + bad, tuple(in_doubt(matched, people)))
 
 
 def _rows_of_levels(frame: pl.DataFrame, id_column: str | None) -> pl.DataFrame:

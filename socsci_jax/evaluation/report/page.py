@@ -164,7 +164,7 @@ def _excluded(evaluation: Evaluation, part: str) -> list[str]:
 
 
 def sampled_items(evaluation: Evaluation) -> list[Drawing]:
-    """A dozen items of the first part, from the best predicted to the worst."""
+    """A dozen items of the first part (all, if there are fewer), from the best predicted to the worst."""
     if not evaluation.parts or evaluation.distributions.is_empty():
         return []
     frame = evaluation.distributions.filter(part=evaluation.parts[0])

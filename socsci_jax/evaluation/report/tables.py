@@ -205,10 +205,11 @@ def people(evaluation: Evaluation) -> Table | None:
     frame = evaluation.background.people.filter(pl.col("attribute").is_not_null())
     if frame.is_empty():
         return None
-    parts = frame["part"].unique(maintain_order=True).to_list()
     total = dict(
         evaluation.background.people.filter(pl.col("attribute").is_null()).select("part", "n").iter_rows()
     )
+    # Of a part that is judged there may be nobody of whom anything is known.
+    parts = [part for part in frame["part"].unique(maintain_order=True) if total.get(part)]
     counts: dict[tuple[str, str | None], dict[str, int]] = {}
     for part, attribute, value, n in frame.iter_rows():
         counts.setdefault((attribute, value), {})[part] = n
