@@ -1,6 +1,6 @@
-"""Text from elsewhere on its way to a reader: shown as text on a terminal, in a plot, in a cell of a spreadsheet.
+"""Text from elsewhere on its way to a reader: shown as text on a terminal, in a page, in a plot, in a cell of a spreadsheet.
 
-HTML is written by templates that escape everything by themselves (Jinja, `autoescape=True`).
+Markup is escaped by the templates of pages themselves (Jinja, `autoescape=True`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import polars as pl
     from matplotlib.typing import RcKeyType
 
-# Control characters and escape sequences, marks that turn the direction of writing, halves of characters.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+# Control characters and escape sequences, what turns the direction of writing, halves of characters, what is no character.
+_CODED = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff"
+# The marks of Arabic and Hebrew texts turn punctuation alone, which a browser shows right.
+_UNSEEN, _UNSEEN_IN_PAGES = re.compile(f"[{_CODED}\u061c\u200e\u200f]"), re.compile(f"[{_CODED}]")
 _LONGEST = 20_000
 _ROWS_AT_A_TIME = 65_536
 # What a spreadsheet takes for a formula.  A number with its sign is none.
@@ -30,7 +30,16 @@ def for_terminal(text: object, *, longest: int = _LONGEST) -> str:
     """The text with whatever a terminal would act on written as its code (`\\\\x1b`); line breaks and tabs stay."""
     text = str(text)
     shown = text if len(text) <= longest else f"{text[:longest]}… ({counted(len(text), 'character')})"
-    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), shown)
+    return _UNSEEN.sub(_code, shown)
+
+
+def for_page(text: object) -> str:
+    """The whole text with what a page would not show, or would show turned round, as its code; markup is not escaped."""
+    return _UNSEEN_IN_PAGES.sub(_code, str(text).replace("\r\n", "\n"))
+
+
+def _code(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
 
 
 # Settings of matplotlib under which a text is neither mathematics nor TeX.

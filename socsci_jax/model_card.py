@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from socsci_jax.foreign_text import for_page
 from socsci_jax.studies.prompts import Layout
 from socsci_jax.training.recipe import Recipe
 from socsci_jax.wording import counted
@@ -131,9 +132,9 @@ def _fenced(text: str) -> str:
 
 def _plain(text: object) -> str:
     """Foreign text as text: no markup of Markdown or HTML, one line."""
-    one_line = " ".join(str(text).split())[:500]
+    one_line = for_page(" ".join(str(text).split()))[:500]
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|~&" else c for c in one_line)
 
 
 def _code(text: object) -> str:
-    return " ".join(str(text).split()).replace("`", "'")[:500]
+    return for_page(" ".join(str(text).split())).replace("`", "'")[:500]

@@ -95,9 +95,22 @@ def _row(cells) -> list[str]:
     last = None
     for cell in cells:
         if cell._tc is not last:
-            texts.append(" ".join(cell.text.split()))
+            texts.append(_cell(cell))
         last = cell._tc
     return texts
+
+
+def _cell(cell) -> str:
+    """A cell on one line, with the tables that stand within it."""
+    import docx.table
+
+    parts: list[str] = []
+    for block in cell.iter_inner_content():
+        if isinstance(block, docx.table.Table):
+            parts += [BETWEEN_CELLS.join(_row(row.cells)) for row in block.rows]
+        else:
+            parts.append(block.text)
+    return " ".join(" ".join(parts).split())
 
 
 def read_pdf(path: Path) -> str:

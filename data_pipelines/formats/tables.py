@@ -164,15 +164,9 @@ def _without(table: Table, *, skipped: Sequence[int], empty: Sequence[str]) -> T
     markers = [text.casefold() for text in empty]
     frame = table.frame.select(stripped)
     is_marker = stripped.str.to_lowercase().is_in(markers)
-    counts: collections.Counter[str] = collections.Counter()
-    shown = [marker for marker in markers if marker]
-    # A column may be called "*" or "^.*$", which an expression would take for many.
-    for cells in frame.iter_columns():
-        marks = cells.filter(cells.str.to_lowercase().is_in(shown).fill_null(False))
-        counts.update(dict(marks.value_counts().iter_rows()))
     notes = [
         f"{table.name}: {counted(count, f'cell {text!r} counts', f'cells {text!r} count')} as empty."
-        for text, count in sorted(counts.items())
+        for text, count in _counted_cells(frame, [marker for marker in markers if marker])
     ]
     keep = ~table.numbers.is_in(list(skipped))
     frame = frame.select(pl.when(is_marker).then(None).otherwise(pl.col(pl.String)).name.keep())
@@ -182,3 +176,16 @@ def _without(table: Table, *, skipped: Sequence[int], empty: Sequence[str]) -> T
         numbers=table.numbers.filter(keep),
         notes=(*table.notes, *notes),
     )
+
+
+def _counted_cells(frame: pl.DataFrame, texts: Sequence[str]) -> list[tuple[str, int]]:
+    """The cells that are one of `texts`, in any case, as they are written, and how many there are of each.
+
+    All columns at once, and by their type: a column may be called "*" or "^.*$", which a name would take for many.
+    """
+    cells = pl.col(pl.String)
+    found = frame.select(cells.filter(cells.str.to_lowercase().is_in(texts)).implode())
+    if not found.width:
+        return []
+    counts = found.unpivot()["value"].explode().drop_nulls().value_counts()
+    return sorted(counts.iter_rows())

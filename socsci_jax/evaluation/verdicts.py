@@ -35,6 +35,7 @@ from socsci_jax.evaluation.table import (
     UNIFORM,
     pilot,
 )
+from socsci_jax.foreign_text import for_page
 from socsci_jax.studies.reversed_scales import LEANING, MOST_REVERSED, mirrored_outcomes, mirrored_sentences
 from socsci_jax.wording import counted, listed
 
@@ -244,12 +245,12 @@ def summary_html(evaluation: Evaluation) -> str:
     """What a notebook shows: the sentences and the headline's table, escaped."""
     parts = []
     for part in evaluation.parts:
-        sentences = "".join(f"<li>{html.escape(s.text)}</li>" for s in verdict(evaluation, part))
-        parts.append(f"<h4>{html.escape(part_name(part))}</h4><ul>{sentences}</ul>")
+        sentences = "".join(f"<li>{html.escape(for_page(s.text))}</li>" for s in verdict(evaluation, part))
+        parts.append(f"<h4>{html.escape(for_page(part_name(part)))}</h4><ul>{sentences}</ul>")
     table = headline_table(evaluation)
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
+    head = "".join(f"<th>{html.escape(for_page(name))}</th>" for name in table.columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+        "<tr>" + "".join(f"<td>{html.escape(for_page(cell))}</td>" for cell in row) + "</tr>"
         for row in table.iter_rows()
     )
     return f"<div>{''.join(parts)}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -91,6 +91,34 @@ def with_composites(arms: pl.DataFrame, composites: Sequence[Composite]) -> pl.D
     return pl.concat([every.filter(kept), every.filter(~kept)])
 
 
+def incomplete_composites(arms: pl.DataFrame, composites: Iterable[Composite]) -> list[str]:
+    """Composites that an arm lacks though it has one of their parts, as "composite (condition)"."""
+    lacking = []
+    for composite in composites:
+        own = arms.filter(pl.col("study") == composite.study)
+        made = own.filter(pl.col("outcome") == composite.name)["condition"]
+        parts = own.filter(pl.col("outcome").is_in(composite.of))["condition"].unique(maintain_order=True)
+        lacking += [f"{composite.name} ({arm})" for arm in parts if arm not in made]
+    return lacking
+
+
+def incomplete_answers(composites: Iterable[Composite], data: pl.DataFrame) -> dict[str, int]:
+    """How many answers of a table with a row a person are in no mean of a composite, by the composite's sentence."""
+    counts = {}
+    for composite in composites:
+        parts = [part for part in composite.of if part in data.columns]
+        if composite.name in data.columns and parts:
+            given = pl.sum_horizontal(pl.col(parts).is_not_null())
+            lost = data.filter(pl.col(composite.name).is_null()).select(given.sum()).item()
+            counts[without_all_parts(composite)] = int(lost)
+    return {why: number for why, number in counts.items() if number}
+
+
+def without_all_parts(composite: Composite) -> str:
+    """Why an answer is in no mean of a composite."""
+    return f"in the mean {composite.name!r}: of somebody without an answer on the scale to each of its parts"
+
+
 def parts_of(composites: Iterable[Composite]) -> set[str]:
     """Outcomes that are reported through a composite; a composite of one outcome is that outcome turned round."""
     return {part for composite in composites for part in composite.of}

@@ -15,7 +15,12 @@ from socsci_jax.errors import InputError
 from socsci_jax.forecasting.arms import predicted_arms
 from socsci_jax.forecasting.calibration import Calibration, calibrate
 from socsci_jax.forecasting.collection import Collection, Predict
-from socsci_jax.forecasting.composites import Composite, check_composites, with_composites
+from socsci_jax.forecasting.composites import (
+    Composite,
+    check_composites,
+    incomplete_composites,
+    with_composites,
+)
 from socsci_jax.forecasting.distance import Words, texts_by_study
 from socsci_jax.forecasting.effects import component_effects, predicted_effects
 from socsci_jax.forecasting.intervals import draw_effects, expected_effects, ranks
@@ -144,6 +149,8 @@ def forecast(
             **_asked(items, population, predictions, varied),
             "subgroups": list(subgroups),
             "seed": seed,
+            "outcomes_of_one_arm": outcomes_of_one_arm(arms),
+            "composites_without_parts": incomplete_composites(arms, composites),
             **collection.metadata,
             **(metadata or {}),
         },
@@ -153,6 +160,12 @@ def forecast(
 def outcomes_without_order(items: Sequence[Item]) -> list[str]:
     """Outcomes whose answers have no mean: names, and numbers without a list of them."""
     return list(dict.fromkeys(i.outcome for i in items if not i.scale.has_order))
+
+
+def outcomes_of_one_arm(arms: pl.DataFrame) -> list[str]:
+    """Outcomes that one arm alone is asked, of which there is no effect."""
+    asked = arms.group_by("study", "outcome", maintain_order=True).agg(pl.col("condition").n_unique())
+    return asked.filter(pl.col("condition") < 2)["outcome"].to_list()
 
 
 def _made_now() -> dict[str, object]:

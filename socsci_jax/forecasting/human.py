@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from socsci_jax.forecasting.arms import positions
-from socsci_jax.forecasting.composites import Composite
+from socsci_jax.forecasting.composites import Composite, without_all_parts
 from socsci_jax.forecasting.table import CALIBRATION
 from socsci_jax.studies.store import StudyStore
 
@@ -69,6 +69,18 @@ def with_composite_answers(answers: pl.DataFrame, composites: Iterable[Composite
         )
         answers = pl.concat([answers, made.select(answers.columns)])
     return answers
+
+
+def incomplete_in_rows(answers: pl.DataFrame, composites: Iterable[Composite]) -> dict[str, int]:
+    """How many answers to parts of composites are in none of `with_composite_answers`, by the composite's sentence."""
+    counts = {}
+    for composite in composites:
+        own = answers.filter(pl.col("study") == composite.study)
+        if composite.name not in own["outcome"]:
+            parts = own.filter(pl.col("outcome").is_in(composite.of))
+            lost = pl.col("outcome").n_unique().over(_ANSWER) < len(composite.of)
+            counts[without_all_parts(composite)] = parts.filter(lost).height
+    return {why: number for why, number in counts.items() if number}
 
 
 def human_arms(

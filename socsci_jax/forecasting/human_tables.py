@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from socsci_jax.errors import InputError
-from socsci_jax.forecasting.composites import Composite, with_composite_columns
+from socsci_jax.forecasting.composites import Composite, incomplete_answers, with_composite_columns
 from socsci_jax.forecasting.human import ARM, weighted_mean
 
 PERSON = "participant_id"
+# Columns of a table with a row an answer.
+_IN_ROWS = {"outcome", "value"}
 
 
 def arms_of_table(
@@ -37,7 +39,9 @@ def arms_of_table(
             "give a store of one of them."
         )
     scales = arms.group_by("outcome").agg(pl.col("lo").first(), pl.col("hi").first(), pl.col("study").first())
-    answers = _long(data, arms, composites).join(scales, on="outcome", how="left", maintain_order="left")
+    made = [composite for composite in composites if composite.name not in data.columns]
+    data = _with_composites(data, arms, made)
+    answers = _long(data, arms).join(scales, on="outcome", how="left", maintain_order="left")
     answers = _with_control(answers, arms)
     key = [name for name in (PERSON, "outcome", "condition") if name in answers.columns]
     named = pl.col(PERSON).is_not_null() if PERSON in key else pl.lit(False)
@@ -61,21 +65,27 @@ def arms_of_table(
     answers = answers.filter(pl.col("value").is_not_null()).with_columns(reason=reason)
     counts = answers.drop_nulls("reason")["reason"].value_counts(sort=True)
     used = answers.filter(pl.col("reason").is_null()).with_columns(value=value, weight=weight)
-    return _means(used), dict(counts.iter_rows())
+    return _means(used), dict(counts.iter_rows()) | incomplete_answers(made, data)
 
 
-def _long(data: pl.DataFrame, arms: pl.DataFrame, composites: Sequence[Composite]) -> pl.DataFrame:
+def _with_composites(data: pl.DataFrame, arms: pl.DataFrame, composites: Sequence[Composite]) -> pl.DataFrame:
+    """The table with the composites that it lacks, where it has a row a person."""
+    if set(data.columns) >= _IN_ROWS:
+        return data
+    ranges: Mapping[str, tuple[float, float]] = {
+        name: (lo, hi) for name, lo, hi in arms.select("outcome", "lo", "hi").iter_rows()
+    }
+    return with_composite_columns(data, composites, ranges)
+
+
+def _long(data: pl.DataFrame, arms: pl.DataFrame) -> pl.DataFrame:
     """A row an answer: condition, outcome, value and weight, and participant_id where the table has it."""
     if "weight" not in data.columns:
         data = data.with_columns(weight=pl.lit(1.0))
     index = [name for name in ("condition", "weight", PERSON) if name in data.columns]
-    if {"outcome", "value"} <= set(data.columns):
+    if set(data.columns) >= _IN_ROWS:
         return data.select(*index, "outcome", "value")
     outcomes = arms["outcome"].unique(maintain_order=True).to_list()
-    ranges: Mapping[str, tuple[float, float]] = {
-        name: (lo, hi) for name, lo, hi in arms.select("outcome", "lo", "hi").iter_rows()
-    }
-    data = with_composite_columns(data, composites, ranges)
     there = [name for name in outcomes if name in data.columns]
     if not there:
         raise InputError(f"the data have none of the outcomes {', '.join(outcomes[:10])}.")

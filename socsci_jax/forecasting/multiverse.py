@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ from socsci_jax.forecasting.table import CHECKS, KEY, MULTIVERSE, VARIANTS
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.schema import VARIANT
 from socsci_jax.studies.variants import StudyVariants, Variant, VariantPredictions
+
+logger = logging.getLogger(__name__)
 
 # Takes a study with its variants, and personas with their `participant_id`.
 PredictVariants = Callable[[StudyVariants, pl.DataFrame], VariantPredictions]
@@ -178,7 +181,12 @@ def _personal_effects(
     )
     for composite in composites:
         if composite.study == study.study_id:
-            means = pl.concat([means, _of_composite(means, composite)])
+            made = _of_composite(means, composite)
+            if made.is_empty() and means["outcome"].is_in(composite.of).any():
+                logger.warning(
+                    f"{composite.name!r} has no curve over variants: its outcomes differ in their variants or their reference."
+                )
+            means = pl.concat([means, made])
     base = means.filter(pl.col("condition") == pl.col("reference"))
     joined = means.filter(pl.col("condition") != pl.col("reference")).join(
         base.select("study", "outcome", "participant_id", VARIANT, base="position"),

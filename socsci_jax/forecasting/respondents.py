@@ -259,6 +259,12 @@ def answers_of_people(store: StudyStore, arms: Arms) -> pl.DataFrame:
             f"{store.path}: people's answers have no {lacking[0]!r} of study {study!r}; conditions and outcomes are compared "
             "by their names."
         )
+    some = wide.filter(pl.any_horizontal(pl.col(asked).is_null())).height
+    if some:
+        logger.warning(
+            f"{store.path}: {some:,} of {counted(wide.height, 'person', 'people')} did not answer all of {', '.join(asked[:10])}; each "
+            "statistic is of those who answered what it needs (column n)."
+        )
     people = store.participants.filter(study_id=study).select(
         "participant_id", *(pl.col("attributes").struct.field(name) for name in store.attributes)
     )

@@ -15,6 +15,7 @@ from socsci_jax.forecasting.composites import Composite
 from socsci_jax.forecasting.human import (
     MINIMUM_N,
     answers_of,
+    incomplete_in_rows,
     means_of_arms,
     with_composite_answers,
     with_human_effects,
@@ -159,7 +160,8 @@ def arms_of_store(
     excluded = {why: answers.filter(where).height for why, where in reasons.items()}
     excluded["without a place in the order of their scale"] = given.height - answers.height
     human = means_of_arms(with_composite_answers(answers, composites))
-    return human, {why: number for why, number in excluded.items() if number}
+    counted_by = {why: number for why, number in excluded.items() if number}
+    return human, counted_by | incomplete_in_rows(answers, composites)
 
 
 def _of_one_study(answers: pl.DataFrame, arms: pl.DataFrame) -> pl.DataFrame:

@@ -6,6 +6,8 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
+from socsci_jax.foreign_text import for_page
+
 
 @dataclasses.dataclass(frozen=True)
 class Column:
@@ -64,7 +66,11 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#&!~])")
 
 def escaped(text: str) -> str:
     """Foreign text in Markdown: one line, without markup or HTML."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split())).replace("\\<", "&lt;").replace("\\&", "&amp;")
+    return (
+        _MARKDOWN.sub(r"\\\1", for_page(" ".join(text.split())))
+        .replace("\\<", "&lt;")
+        .replace("\\&", "&amp;")
+    )
 
 
 def _cell(text: str) -> str:

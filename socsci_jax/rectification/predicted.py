@@ -2,58 +2,94 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import polars as pl
 
 from socsci_jax.errors import InputError
+from socsci_jax.wording import counted, counted_of
 
 SEEN, UNSEEN, NOTHING = (
     "seen",
     "unseen",
     "nothing",
 )  # columns of a predictions table; nothing of the answer was unseen
+DRAW, VARIANT = "draw", "variant"
 # Names of the columns that are made here, which no table from outside can have by accident.
 PREDICTION, ARM_0, ARM_1, ROW_SEEN = (f"socsci_jax:{name}" for name in ("prediction", "S0", "S1", "seen"))
 
 
+@dataclasses.dataclass(frozen=True)
+class OneRowEach:
+    """A row a key with PREDICTION, or ARM_0 and ARM_1 (`both_arms`); `notes` say what of the table is not in it."""
+
+    frame: pl.DataFrame
+    both_arms: bool
+    notes: tuple[str, ...] = ()
+
+
 def one_row_each(
     table: pl.DataFrame, keys: tuple[str, ...], column: str, treatment: str | None, gold: pl.DataFrame
-) -> tuple[pl.DataFrame, bool]:
-    """One row a key with PREDICTION, or ARM_0 and ARM_1, the other columns as they are; and whether it is both arms."""
+) -> OneRowEach:
+    """One row a key, from predictions, draws, or rows of both arms; the other columns are kept where a key has one value."""
     seen = [flag(table).alias(ROW_SEEN)] if {SEEN, UNSEEN} & set(table.columns) else []
     if {"S0", "S1"} <= set(table.columns):
         check_once(table, keys)
         arms = [_number(table, name).alias(made) for name, made in (("S0", ARM_0), ("S1", ARM_1))]
-        return table.with_columns(*arms, *seen).drop(SEEN, "S0", "S1", strict=False), True
+        return OneRowEach(table.with_columns(*arms, *seen).drop(SEEN, "S0", "S1", strict=False), True)
     table = table.with_columns(_prediction(table, column), *seen).drop(SEEN, strict=False)
-    used = [
-        name
-        for name in ("levels", "probs", "draw", "value", "mass_on_levels", column)
-        if name in table.columns
-    ]
+    used = [name for name in ("levels", "probs", "value", "mass_on_levels", column) if name in table.columns]
     table = table.drop(used)
     in_rows = treatment is not None and treatment in table.columns and treatment in gold.columns
     in_rows = in_rows and table.select(pl.struct(keys).is_duplicated().any()).item()
     group = [*keys, treatment] if in_rows else list(keys)
-    if "draw" in used:
-        kept = [pl.col(name).first() for name in table.columns if name not in (*group, PREDICTION, ROW_SEEN)]
-        any_seen = [pl.col(ROW_SEEN).any(ignore_nulls=False)] if seen else []
-        table = table.group_by(group, maintain_order=True).agg(pl.col(PREDICTION).mean(), *kept, *any_seen)
+    notes: list[str] = []
+    if DRAW in table.columns:
+        table = _mean_of_draws(table, group, notes)
     check_once(table, group)
     if not in_rows:
-        return table, False
+        return OneRowEach(table, False, tuple(notes))
     if not zero_or_one(table[treatment]) or table[treatment].null_count():
         raise InputError(
             f"Predictions of several arms a person, but {treatment!r} is not 0 or 1 in all rows."
         )
-    rest = [pl.col(name).first() for name in table.columns if name not in (*group, PREDICTION, ROW_SEEN)]
     arms = [
         pl.col(PREDICTION).filter(pl.col(treatment) == arm).first().alias(made)
         for arm, made in ((0, ARM_0), (1, ARM_1))
     ]
-    any_seen = [pl.col(ROW_SEEN).any(ignore_nulls=False)] if seen else []
-    return table.group_by(keys, maintain_order=True).agg(*arms, *rest, *any_seen), True
+    return OneRowEach(_grouped(table, keys, notes, *arms, besides=[treatment]), True, tuple(notes))
+
+
+def _mean_of_draws(table: pl.DataFrame, group: Sequence[str], notes: list[str]) -> pl.DataFrame:
+    """The mean over a key's draws, and over variants of its prompt; raises InputError where a draw is there twice."""
+    check_once(table, [*group, *(name for name in (DRAW, VARIANT) if name in table.columns)])
+    if empty := table.filter(~pl.col(PREDICTION).is_finite().fill_null(False)).height:
+        notes.append(
+            f"{counted_of(empty, table.height, 'draw')} without a value: the mean is over the others"
+        )
+        table = table.with_columns(pl.when(pl.col(PREDICTION).is_finite()).then(PREDICTION).alias(PREDICTION))
+    return _grouped(table, group, notes, pl.col(PREDICTION).mean(), besides=[DRAW, VARIANT])
+
+
+def _grouped(
+    table: pl.DataFrame, group: Sequence[str], notes: list[str], *made: pl.Expr, besides: Sequence[str]
+) -> pl.DataFrame:
+    """A row a key with what is `made`; it was trained on if any of its rows was.
+
+    A column in which rows of one key differ is not kept, with a note: any one of its values would be a matter of order.
+    """
+    others = [n for n in table.columns if n not in (*group, *besides, PREDICTION, ROW_SEEN)]
+    any_seen = [pl.col(ROW_SEEN).any(ignore_nulls=False)] if ROW_SEEN in table.columns else []
+    keys = table.select(pl.struct(group).n_unique()).item()
+    several = [n for n in others if table.select(pl.struct(*group, n).n_unique()).item() > keys]
+    if several:
+        shown = ", ".join(map(repr, several[:5])) + (", ..." if len(several) > 5 else "")
+        notes.append(
+            f"{counted(len(several), 'column')} of PREDICTIONS ({shown}) not used: rows of one key differ there"
+        )
+    kept = [pl.col(name).first() for name in others if name not in several]
+    return table.group_by(group, maintain_order=True).agg(*made, *kept, *any_seen)
 
 
 def _prediction(table: pl.DataFrame, column: str) -> pl.Series | pl.Expr:

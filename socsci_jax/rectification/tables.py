@@ -56,10 +56,11 @@ def join(
             f"GOLD has {dict(zip(keys, again))} twice; give one row each, or name more columns as keys."
         )
     predictions = predictions.with_columns(_as_text(predictions, keys))
-    one, both_arms = one_row_each(predictions, keys, column, treatment, gold)
+    each = one_row_each(predictions, keys, column, treatment, gold)
+    one = each.frame
     frame = _coalesce(one, gold.with_columns(pl.lit(True).alias(IN_GOLD)), keys)
     rejects = [reject(gold.join(one, on=keys, how="anti"), keys, "there is no prediction for it")]
-    notes = []
+    notes = list(each.notes)
     unknown = frame.height
     if ROW_SEEN in frame.columns:
         unknown = frame[ROW_SEEN].null_count()
@@ -80,7 +81,7 @@ def join(
             f"of {counted(unknown, 'prediction')} it is not known whether their answers were trained on (no value in column "
             "seen): the estimates hold only if none of these answers was"
         )
-    return Joined(frame, keys, both_arms, pl.concat(rejects), tuple(notes))
+    return Joined(frame, keys, each.both_arms, pl.concat(rejects), tuple(notes))
 
 
 def _check_keys(keys: tuple[str, ...], predictions: pl.DataFrame, gold: pl.DataFrame) -> None:

@@ -35,6 +35,8 @@ MAX_ANSWER_TOKENS = 12
 # The logits of all reads of a row are kept until its draws are done: fewer tokens than for exact distributions.
 TOKENS_PER_ROW = 2048
 FEW_TOKENS = 256
+# Below it a difference of logits over the temperature is no float32.
+_COLDEST = 1e-30
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -293,12 +295,14 @@ def nucleus(
     The nucleus is the smallest set of most probable tokens whose probability reaches `top_p` (Holtzman et al.
     2020); the token that crosses it belongs to it.  Outside of it the cumulative probability grows no more.  Of
     the V logits [N,V] only the L = `largest` are sorted: whole [N] says whether the nucleus lies within them.
-    At temperature 0 the nucleus is the most probable token, of equal ones the first.
+    At temperature 0 the nucleus is the most probable token, of equal ones the first; so it is at temperatures by which a
+    difference of logits cannot be divided in float32.
     """
-    if temperature == 0:
+    if not temperature > _COLDEST:
         _, ids = jax.lax.top_k(logits, largest)
         return ids, jnp.ones(ids.shape, logits.dtype), jnp.ones(len(ids), bool)
-    scaled = logits / temperature
+    # A logit itself may overflow where a difference does not.
+    scaled = (logits - jnp.max(logits, axis=-1, keepdims=True)) / temperature
     values, ids = jax.lax.top_k(scaled, largest)
     probs = jnp.exp(values - jax.nn.logsumexp(scaled, axis=-1, keepdims=True))
     reached = jnp.cumsum(probs, axis=-1)

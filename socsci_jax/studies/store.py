@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from socsci_jax import bounds
 from socsci_jax.errors import InputError
+from socsci_jax.foreign_text import for_page
 from socsci_jax.reading import check_kinds, read_json_object
 from socsci_jax.studies.items import PLACE, READ, Items
 from socsci_jax.studies.personas import Personas
@@ -90,7 +91,9 @@ class StudyStore:
             **{name: f"{count:,}" for name, count in self._counts().items()},
             "splits": ", ".join(self._splits()) or "none",
         }
-        cells = "".join(f"<tr><th>{escape(k)}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items())
+        cells = "".join(
+            f"<tr><th>{escape(k)}</th><td>{escape(for_page(v))}</td></tr>" for k, v in rows.items()
+        )
         return f"<table>{cells}</table>"
 
     def _counts(self) -> dict[str, int]:

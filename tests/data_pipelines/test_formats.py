@@ -191,11 +191,16 @@ def test_a_docx_keeps_headings_lists_and_tables(tmp_path):
     table = document.add_table(1, 3)
     for cell, text in zip(table.rows[0].cells, ("q", "How warm?", "1 = cold; 7 = warm"), strict=True):
         cell.text = text
+    inner = document.add_table(1, 2)
+    inner.cell(0, 0).text = "scale"
+    for row in ("1 = cold", "7 = warm"):
+        inner.cell(0, 1).add_table(1, 1).cell(0, 0).text = row
     document.save(tmp_path / "a.docx")
     text = read_document(tmp_path / "a.docx", kind="docx")
     assert "## Variables\n" in text
     assert "- one item" in text
     assert "q | How warm? | 1 = cold; 7 = warm" in text
+    assert "scale | 1 = cold 7 = warm" in text
 
 
 def test_a_pdf_keeps_the_order_of_text_and_the_cells_of_tables(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from browser import DRAWN, Visit, look
 from conftest import REPOSITORY
 from evaluation_example import exact_predictions, label, make_world
-from hostile_texts import HOSTILE
+from hostile_texts import HOSTILE, unshown
 
 from socsci_jax.evaluation.compare import paired
 from socsci_jax.evaluation.evaluate import evaluate
@@ -157,6 +157,15 @@ def test_hostile_texts_stay_texts_and_pages_hold_together(hostile):
         assert seen.value["title"] != "owned"
         assert seen.value["drawn"] == seen.value["plots"] > 2
         assert seen.value["sideways"] == 0, visit
+
+
+def test_what_no_reader_sees_is_written_as_its_code(hostile):
+    written = [path for path in hostile.rglob("*") if path.suffix in (".html", ".md", ".svg")]
+    assert len(written) > 5
+    for path in written:
+        text = path.read_text()
+        assert unshown(text) == [], path
+    assert "\\u202egnihtemos esle\\u202c \\x1b]0;owned" in (hostile / "report.html").read_text()
 
 
 @pytest.mark.slow

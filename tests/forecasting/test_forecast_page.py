@@ -2,19 +2,22 @@
 
 import dataclasses
 import html.parser
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 from browser import DRAWN, Visit, look
 from forecast_world import PEOPLE, SEVEN, experiment_items, invented_collection, planted_predict
-from hostile_texts import HOSTILE
+from hostile_texts import HOSTILE, unshown
 
 from socsci_jax.cli.forecast import _show_plan
+from socsci_jax.forecasting.composites import Composite, incomplete_composites
 from socsci_jax.forecasting.files import material, tables, write_forecast
-from socsci_jax.forecasting.forecast import forecast
+from socsci_jax.forecasting.forecast import forecast, outcomes_of_one_arm
 from socsci_jax.forecasting.multiverse import Multiverse
 from socsci_jax.forecasting.population import population
+from socsci_jax.forecasting.report import words
 from socsci_jax.forecasting.report.material import Material
 from socsci_jax.forecasting.report.numbers import plain, signed
 from socsci_jax.forecasting.report.tables import outcomes
@@ -117,6 +120,11 @@ def test_pages_hold_together_in_a_browser(pages):
         assert seen.value["title"] != "owned"
         assert seen.value["drawn"] == seen.value["plots"] > 2
         assert seen.value["sideways"] == 0, visit
+
+
+def test_what_no_reader_sees_is_written_as_its_code(pages):
+    for path in pages.values():
+        assert unshown(path.read_text()) == []
 
 
 def test_abstention_comes_first(pages):
@@ -240,3 +248,22 @@ def test_a_page_of_hundreds_of_effects_stays_small(tmp_path):
     made = make(experiment_items(arms=60, outcomes=6), subgroups=("gender",))
     page = write_forecast(made, tmp_path / "many") / "report.html"
     assert page.stat().st_size < 5_000_000
+
+
+def test_what_has_no_effect_or_no_mean_is_named():
+    arms = [
+        ("s", "warm", "a"),
+        ("s", "warm", "b"),
+        ("s", "cold", "a"),
+        ("s", "alone", "a"),
+        ("s", "both", "a"),
+    ]
+    frame = pl.DataFrame(arms, schema=["study", "outcome", "condition"], orient="row")
+    both = Composite("s", "both", of=("warm", "cold"))
+    metadata = {
+        "outcomes_of_one_arm": outcomes_of_one_arm(frame),
+        "composites_without_parts": incomplete_composites(frame, [both]),
+    }
+    first, second = (found.text for found in words._left_out(SimpleNamespace(metadata=metadata)))
+    assert first == "No effects on “cold”, “alone” and “both”: one arm alone is asked, and an effect needs two."
+    assert second == "No mean of “both (b)”: some of its outcomes are not asked there."

@@ -216,10 +216,10 @@ def test_a_store_of_answers_is_scored_like_the_table_of_the_same_people(locked, 
             builder.add_response(of[condition, name], str(number), value, sample_id=number)
         table.append({"condition": condition, **own})
     store = builder.write(tmp_path / "store")
-    of_store, of_table = (
-        score(lock, data).effects.sort("outcome")
-        for data in (store, pl.DataFrame(table, infer_schema_length=None))
-    )
+    scored = [score(lock, data) for data in (store, pl.DataFrame(table, infer_schema_length=None))]
+    lost = "in the mean 'policy_mean': of somebody without an answer on the scale to each of its parts"
+    assert [found.excluded for found in scored] == [{lost: 6}] * 2
+    of_store, of_table = (found.effects.sort("outcome") for found in scored)
     assert of_store["outcome"].to_list() == of_table["outcome"].to_list() == [*parts, "policy_mean"]
     for name in ("human", "human_se"):
         assert of_store[name].to_numpy() == pytest.approx(of_table[name].to_numpy())

@@ -113,3 +113,27 @@ def test_people_of_the_gold_table_without_a_value_are_counted_and_listed(people,
     assert any(note.startswith("4 of GOLD's rows have no value of y") for note in found.notes)
     without = rectify(frame, gold[4:], "y ~ 1")
     assert without.rejects.is_empty() and found.table.equals(without.table)
+
+
+def drawn(frame, draws=(0, 1)):
+    return pl.concat([frame.with_columns(draw=pl.lit(draw, pl.Int32)) for draw in draws])
+
+
+def test_draws_of_several_items_are_not_averaged_as_those_of_one(people):
+    frame, gold = people
+    two = pl.concat([drawn(frame.with_columns(item_id=pl.lit(item))) for item in ("warm", "cold")])
+    with pytest.raises(InputError, match=r"PREDICTIONS has .*'draw': 0.* twice; .*name more columns as keys"):
+        rectify(two, gold, "y ~ treatment")
+
+
+def test_draws_without_a_value_and_columns_that_differ_between_draws_are_noted(people):
+    frame, gold = people
+    draws = drawn(frame).with_columns(
+        prediction=pl.when(pl.int_range(pl.len()) == 0).then(None).otherwise("prediction"),
+        seconds=pl.int_range(pl.len()),
+    )
+    notes = rectify(draws, gold, "y ~ treatment").notes
+    assert any(f"1 of {draws.height:,} draws is without a value" in note for note in notes)
+    assert any("1 column of PREDICTIONS ('seconds') not used" in note for note in notes)
+    with pytest.raises(InputError, match="Neither table has a column 'seconds'"):
+        rectify(draws, gold, "y ~ seconds")

@@ -208,6 +208,13 @@ def test_at_temperature_0_the_nucleus_is_the_most_probable_token(top_p):
     assert whole.all()
 
 
+@pytest.mark.parametrize("temperature", [1e-40, 1e-29])
+def test_a_temperature_that_no_logit_can_be_divided_by_takes_the_most_probable_token(temperature):
+    logits = jnp.asarray([[0.5, 4.0, 2.0], [3e38, -3e38, 1e38]])
+    ids, cumulative, _ = nucleus(logits, temperature=temperature, top_p=0.9, largest=3)
+    assert ids[:, 0].tolist() == [1, 0] and cumulative[:, 0].tolist() == [1.0, 1.0]
+
+
 @pytest.mark.parametrize(
     "setting",
     [

@@ -165,11 +165,17 @@ def learned_from(m: Material) -> str:
 
 
 def _left_out(m: Material) -> list[Finding]:
-    names = [str(name) for name in m.metadata.get("outcomes_without_order", [])]
-    if not names:
-        return []
-    text = f"No effects on {_named(names)}: answers without an order have no mean. Predicted shares are in predictions.parquet."
-    return [Finding("note", "Excluded", text)]
+    reasons = {
+        "outcomes_without_order": "No effects on {}: answers without an order have no mean. Predicted shares are in predictions.parquet.",
+        "outcomes_of_one_arm": "No effects on {}: one arm alone is asked, and an effect needs two.",
+        "composites_without_parts": "No mean of {}: some of its outcomes are not asked there.",
+    }
+    found = []
+    for key, text in reasons.items():
+        names = [str(name) for name in m.metadata.get(key, [])]
+        if names:
+            found.append(Finding("note", "Excluded", text.format(_named(names))))
+    return found
 
 
 def _unknown(m: Material) -> list[Finding]:
