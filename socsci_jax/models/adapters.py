@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def export_adapter(
     extra_files: Mapping[str, bytes] | None = None,
 ) -> None:
     """Writes a folder that `peft` loads over `base` (a folder or hub id), with `extra_files` next to the weights."""
-    if out.exists():
+    if os.path.lexists(out):  # a link that leads nowhere, too
         raise InputError(f"{out}: exists already; give a new folder, or remove it first")
     settings = config.adapter
     tensors = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def write_checkpoint(
     to see that they are whole, and kept. Raises InputError if the folder exists or cannot be written.
     """
     out = Path(out)
-    if out.exists():
+    if os.path.lexists(out):  # a link that leads nowhere, too
         raise InputError(f"{out}: exists already; give a new folder, or remove it first")
     kept = {tensor: np.dtype(dtype or held) for tensor, held in source.dtypes.items()}
     files = _plan(kept, max_shard_bytes)

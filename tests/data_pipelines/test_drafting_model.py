@@ -48,6 +48,9 @@ def steaks(folder):
     return folder
 
 
+DRIPPING = b"a byte at a time"
+
+
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
@@ -73,6 +76,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 "usage": {"prompt_tokens": 100, "completion_tokens": 10},
             }
         sent = content if isinstance(content, bytes) else json.dumps(content).encode()
+        if content == DRIPPING:
+            self.send_response(200)
+            self.send_header("Content-Length", "60000")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(30):
+                    self.wfile.write(b" ")
+                    time.sleep(0.1)
+            return
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.send_response(status)
             self.send_header("Content-Length", str(len(sent)))
@@ -268,6 +280,17 @@ def test_a_server_that_fails_for_a_moment_is_asked_again(folder):
 
     with serving(play) as (_, url):
         assert not ask(folder, url).draft.specification.unresolved
+
+
+@pytest.mark.parametrize("content", [DRIPPING, b"x" * 5_000_000], ids=["a byte at a time", "5 MB"])
+def test_an_answer_without_end_is_not_waited_for(folder, content):
+    with serving(wrong_about("travel", content)) as (_, url):
+        began = time.monotonic()
+        asked = ask(folder, url, timeout_seconds=0.5)
+    assert time.monotonic() - began < 3 + 4 * 0.5
+    assert (
+        "no answer in time" in asked.dialogue.stopped or "more than 1,000,000 bytes" in asked.dialogue.stopped
+    )
 
 
 def test_a_draft_goes_on_where_the_endpoint_stopped_and_asks_nothing_twice(folder):

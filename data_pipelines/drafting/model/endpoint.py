@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import queue
+import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import requests
 
@@ -76,20 +79,7 @@ class Endpoint:
         if self.key_variable:
             headers["Authorization"] = f"Bearer {os.environ[self.key_variable]}"
         started = time.monotonic()
-        try:
-            with requests.post(
-                f"{self.url.rstrip('/')}/chat/completions",
-                json={"model": self.model, "messages": list(messages), "temperature": 0},
-                headers=headers,
-                timeout=(min(self.timeout_seconds, 10.0), self.timeout_seconds),
-                stream=True,
-                allow_redirects=False,
-            ) as response:
-                content = self._content(response, until=started + self.timeout_seconds)
-                status = response.status_code
-        except requests.RequestException as error:
-            reason = "no answer in time" if isinstance(error, requests.Timeout) else type(error).__name__
-            raise EndpointFailed(f"{self.url}: {reason}") from None
+        status, content = self._exchanged(json={"model": self.model, "messages": list(messages), "temperature": 0}, headers=headers)  # fmt: skip
         if status in _AGAIN:
             raise EndpointFailed(f"{self.url}: answered with status {status}")
         if status != 200:
@@ -97,15 +87,45 @@ class Endpoint:
             raise InputError(f"{self.url}: the request was refused with status {status} ({said}).")
         return self._reply(content, seconds=time.monotonic() - started)
 
-    def _content(self, response: requests.Response, *, until: float) -> bytes:
+    def _exchanged(self, **request: Any) -> tuple[int, bytes]:
+        """Status and content of one answer; raises EndpointFailed if it is too large, or is not whole in time.
+
+        In a thread, because a server that sends a byte a second ends no wait of a connection.
+        """
+        done: queue.SimpleQueue[tuple[int, bytes] | Exception] = queue.SimpleQueue()
+
+        def exchange() -> None:
+            try:
+                with requests.post(
+                    f"{self.url.rstrip('/')}/chat/completions",
+                    timeout=(min(self.timeout_seconds, 10.0), self.timeout_seconds),
+                    stream=True,
+                    allow_redirects=False,
+                    **request,
+                ) as response:
+                    done.put((response.status_code, self._content(response)))
+            except Exception as error:  # for the thread that waits
+                done.put(error)
+
+        threading.Thread(target=exchange, daemon=True).start()
+        try:
+            outcome = done.get(timeout=self.timeout_seconds)
+        except queue.Empty:
+            raise EndpointFailed(f"{self.url}: no answer in time") from None
+        if isinstance(outcome, requests.RequestException):
+            reason = "no answer in time" if isinstance(outcome, requests.Timeout) else type(outcome).__name__
+            raise EndpointFailed(f"{self.url}: {reason}") from None
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def _content(self, response: requests.Response) -> bytes:
         parts, size = [], 0
         for part in response.iter_content(65_536):
             parts.append(part)
             size += len(part)
             if size > MAX_REPLY_BYTES:
                 raise EndpointFailed(f"{self.url}: an answer of more than {MAX_REPLY_BYTES:,} bytes")
-            if time.monotonic() > until:
-                raise EndpointFailed(f"{self.url}: no whole answer within {self.timeout_seconds:g} s")
         return b"".join(parts)
 
     def _reply(self, content: bytes, *, seconds: float) -> Reply:
