@@ -265,5 +265,7 @@ def test_what_has_no_effect_or_no_mean_is_named():
         "composites_without_parts": incomplete_composites(frame, [both]),
     }
     first, second = (found.text for found in words._left_out(SimpleNamespace(metadata=metadata)))
-    assert first == "No effects on “cold”, “alone” and “both”: one arm alone is asked, and an effect needs two."
+    assert (
+        first == "No effects on “cold”, “alone” and “both”: one arm alone is asked, and an effect needs two."
+    )
     assert second == "No mean of “both (b)”: some of its outcomes are not asked there."

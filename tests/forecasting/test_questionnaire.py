@@ -174,7 +174,7 @@ def test_what_has_no_order_is_named_and_not_forecast(locked):
     lock, _ = locked
     assert lock.forecast.record["metadata"]["outcomes_without_order"] == ["first_thing", "income"]
     page = (lock.forecast.path / "report.html").read_text()
-    assert "No effects on first_thing, income" in page
+    assert "No effects on “first_thing” and “income”" in page
     assert not {"first_thing", "income"} & set(lock.forecast.table("effects")["outcome"])
 
 
