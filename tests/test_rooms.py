@@ -51,7 +51,8 @@ WITHOUT_JAX = (
 # From the bottom up: whatever stands in a line may import what stands in earlier lines, and packages their own modules.
 LAYERS = (
     ("errors", "bounds", "wording", "column_types"),
-    ("pages", "progress", "foreign_text", "compilation", "hardware", "reading", "hub"),
+    ("foreign_text",),
+    ("pages", "progress", "compilation", "hardware", "reading", "hub"),
     ("yaml_reading", "storage", "tables", "gguf_header", "distributed"),
     ("locks",),
     ("studies", "models", "estimation"),
