@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from socsci_jax.cli.output import Replace, Seed, StorePath, command_line, print_table, say, share_of
 from socsci_jax.cli.spec import spec_app
 from socsci_jax.locks import only_writer
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, first_listed, quoted
+
+if TYPE_CHECKING:
+    from socsci_jax.studies.splits import Split
 
 app = typer.Typer(help="Build, inspect and split study stores.", no_args_is_help=True)
 app.add_typer(spec_app, name="spec")
@@ -204,6 +207,8 @@ def data_split(
     resembling = near_duplicate_studies(store, split)
     path = split.save(replace=replace)  # once everything that it needs was found sound
     print_table(f"Responses by part, {path}", counts)
+    for sentence in _held_out(split):
+        say(sentence)
     for note in split.notes:
         say(f"note: {note}")
     for pair in resembling:
@@ -211,3 +216,19 @@ def data_split(
             f"warning: held-out study {pair.held_out} resembles training study {pair.training}: {pair.reason}, "
             f"text overlap {pair.text_overlap:.0%}"
         )
+
+
+def _held_out(split: Split) -> list[str]:
+    """The studies, conditions and outcomes that are held out, by name; of people their number is enough."""
+    named = {"unseen_studies": "study_id", "unseen_conditions": "condition", "unseen_outcomes": "outcome"}
+    sentences = []
+    for part, column in named.items():
+        units = split.units(part).unique().sort("study_id", column)
+        several = column != "study_id" and units["study_id"].n_unique() > 1
+        names = [
+            f"{quoted(row[column])} of {row['study_id']}" if several else quoted(row[column])
+            for row in units.iter_rows(named=True)
+        ]
+        if names:
+            sentences.append(f"{part}: {first_listed(names)}")
+    return sentences

@@ -78,6 +78,12 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
                 "so nothing is known about effects."
             )
             return [Sentence("note", text)]
+        if contrast.value is None:
+            text = (
+                f"Single arms against a control that was trained on: how effects hang together with people's cannot be told from "
+                f"{counted(contrast.n, 'contrast')}: {FEWEST_CONTRASTS} are the least."
+            )
+            return [Sentence("undecided", text)]
         text = (
             f"Single arms against a control that was trained on: effects correlate {with_interval(contrast, digits=2)} "
             f"with people's over {counted(contrast.n, 'contrast')}; exploratory."
@@ -106,7 +112,10 @@ def effects_verdict(evaluation: Evaluation, part: str) -> list[Sentence]:
         return [Sentence("warning", text, EFFECTS_RULE)]
     text = f"Whether predictions move with the conditions in {name} cannot be told from {studies_of(evaluation, part)}: {evidence}."
     if r.excludes_zero:
-        text += " The interval excludes zero, but shuffled conditions give as much by chance: nothing can be claimed."
+        text += (
+            " The interval excludes zero, but shuffled conditions give as much by chance: a claim, which could have been of either "
+            "direction, needs a correlation outside 95 % of shuffles, and nothing can be claimed."
+        )
         if evaluation.source(part) == SAMPLED:
             text += " Draws are noisy; probabilities would tell more."
     return [Sentence("undecided", text, EFFECTS_RULE)]
@@ -119,7 +128,7 @@ def _evidence(evaluation: Evaluation, part: str, r: MetricValue, null: MetricVal
     signs = evaluation.metric("effect_sign_agreement", part=part)
     evidence = (
         f"condition means correlate {with_interval(r, digits=2)} with people's within outcomes (with conditions "
-        f"shuffled the correlation is at least as high with p = {number(p.value if p else None)}"
+        f"shuffled the correlation is at least as high with a one-sided p = {number(p.value if p else None)}"
         + (f", and 95 % of shuffles give{bracket(null, digits=2)}" if null else "")
         + (
             f"; people's own split-half correlation is {number(half.value, digits=2)}"

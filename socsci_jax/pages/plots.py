@@ -9,6 +9,8 @@ from socsci_jax.pages.axes import DIGIT, Axis, Series, axis, legend, shortened, 
 from socsci_jax.pages.drawing import Drawing, Fill, Shape, Stroke, Text, line, marker
 from socsci_jax.pages.tables import Cell, Column, Table
 
+MANY = 60  # points of which none shows its interval
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Value:
@@ -53,7 +55,7 @@ def dots(
     width = 640.0 if wide else 440.0
     places = list(dict.fromkeys(value.place for value in values))
     shown = [s for s in series if any(v.series == s for v in values)]
-    longest = 30 if wide else 20
+    longest = 40 if wide else 24
     left = 14 + DIGIT * min(longest, max((len(place) for place in places), default=0))
     gap = 9.0 if not one_line else 0.0
     row = 17.0 if one_line else 13 + gap * max(0, len(shown) - 1) + 6
@@ -154,7 +156,11 @@ def scatter(
     size, left, top = 420.0, 52.0, 10.0
     right, bottom = size - 12, size - 44
     if square is None:
-        most = 1.05 * max((max(abs(p.x), abs(p.y)) for p in points), default=0.1)
+        # Intervals are drawn unless there are many points, and have to fit as well.
+        errors = [0.0 if p.x_error is None or len(points) > MANY else 1.96 * p.x_error for p in points]
+        most = 1.05 * max(
+            (max(abs(p.x) + e, abs(p.y)) for p, e in zip(points, errors, strict=True)), default=0.1
+        )
         ends = [-max(most, 1e-6), max(most, 1e-6)]
     else:
         ends = list(square)
@@ -165,7 +171,7 @@ def scatter(
         shapes += [Stroke(d=line(x.at(0), top, x.at(0), bottom), series="muted", thick=0.6)]
         shapes += [Stroke(d=line(left, y.at(0), right, y.at(0)), series="muted", thick=0.6)]
     shapes.append(Stroke(d=line(left, bottom, right, top), series="muted", dashed=True))
-    many = len(points) > 60
+    many = len(points) > MANY
     for p in points:
         tip = f"{p.words}\n{names[0]} {written(p.x, digits=digits)}, {names[1]} {written(p.y, digits=digits)}"
         shapes += _point(p, x, y, tip=tip, many=many)

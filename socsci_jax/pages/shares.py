@@ -36,7 +36,7 @@ def distribution(
     top_share = 1.0 if many else max(0.05, max(max(shares, default=0) for shares in lines.values()))
     y = axis([0, top_share], start=BOTTOM, end=TOP, ticks=3, zero=True)
     words = [label or level for level, label in zip(levels, labels or [""] * len(levels), strict=True)]
-    shapes = _share_axes(y, levels)
+    shapes = _share_axes(y, words if _all_fit(words) else levels)
     if many:
         shapes += [_share_line(y, side, shares) for side, shares in lines.items()]
     else:
@@ -62,6 +62,11 @@ def distribution(
         shapes=shapes,
         size="small",
     )
+
+
+def _all_fit(words: Sequence[str]) -> bool:
+    """Whether each has room below its bars."""
+    return max(map(len, words), default=0) + 1 <= (RIGHT - LEFT) / DIGIT / max(1, len(words))
 
 
 def _share_axes(y: Axis, levels: Sequence[str]) -> list[Shape]:

@@ -23,7 +23,7 @@ from socsci_jax.pages import plots
 from socsci_jax.pages.axes import Series
 from socsci_jax.pages.drawing import Drawing
 from socsci_jax.pages.plots import Point, Value
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, first_listed
 
 STYLES = {
     MODEL: Series("model", "model"),
@@ -256,6 +256,8 @@ def groups(evaluation: Evaluation, part: str) -> Drawing | None:
     if len(names) > MOST_GROUPS:
         caption += f" The first {MOST_GROUPS} of {counted(len(names), 'group')} are drawn."
         names = names[:MOST_GROUPS]
+    if absent := _absent_groups(evaluation, part, names):
+        caption += f" {absent}"
     rows = {(row["group"], row["predictor"]): row for row in frame.iter_rows(named=True)}
     values = [
         Value(
@@ -280,3 +282,17 @@ def groups(evaluation: Evaluation, part: str) -> Drawing | None:
         caption=caption,
         one_line=True,
     )
+
+
+def _absent_groups(evaluation: Evaluation, part: str, shown: list[str]) -> str:
+    """Groups of the attributes that are shown of whom too few answered an item for a distance."""
+    people = evaluation.background.people
+    if people.is_empty():
+        return ""
+    attributes = {name.split("=", 1)[0] for name in shown}
+    known = people.filter(
+        pl.col("part") == part, pl.col("attribute").is_in(attributes), pl.col("value").is_not_null()
+    )
+    every = [f"{attribute}={value}" for attribute, value in known.select("attribute", "value").iter_rows()]
+    absent = [name.replace("=", ": ", 1) for name in every if name not in shown]
+    return f"Too few answers for a distance: {first_listed(absent)}." if absent else ""

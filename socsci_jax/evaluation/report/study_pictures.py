@@ -48,8 +48,8 @@ def contrasts_of_study(rows: list[dict[str, Any]], *, name: str) -> Drawing | No
     several = len({row["outcome"] for row in rows}) > 1
     values = []
     for row in shown:
-        place = f"{row['outcome']}: {row['condition']}" if several else row["condition"]
-        against = f"against {row['reference']}"
+        against = f"{row['condition']} − {row['reference']}"
+        place = f"{row['outcome']}: {against}" if several else against
         values += [
             Value(
                 place=place,

@@ -8,6 +8,15 @@ from socsci_jax.evaluation.report.summary import unjudged
 from socsci_jax.evaluation.result import Evaluation
 from socsci_jax.evaluation.sentences import part_name, studies_of, two_lines
 from socsci_jax.evaluation.table import BASELINES, MODEL, PREDICTOR_TITLES, SAMPLED
+from socsci_jax.wording import first_listed, quoted
+
+
+def _arms(evaluation: Evaluation, part: str) -> str:
+    """Which conditions are unseen: the numbers are of these alone."""
+    if part != "unseen_conditions" or evaluation.distributions.is_empty():
+        return ""
+    names = evaluation.distributions.filter(part=part)["condition"].unique().sort().to_list()
+    return f"{part_name(part)}: {first_listed([quoted(name) for name in names])}\n" if names else ""
 
 
 def summary_table(evaluation: Evaluation) -> Table:
@@ -16,7 +25,8 @@ def summary_table(evaluation: Evaluation) -> Table:
     reasons = [f"\n{part_name(part)}: {why}" for part, why in judged.items() if why]
     table = Table(
         title="Wasserstein distance on the scale's own range (lower is better)",
-        caption="below each value its 95 % interval; see the report for what was resampled"
+        caption="".join(_arms(evaluation, part) for part in judged)
+        + "below each value its 95 % interval; see the report for what was resampled"
         + "".join(reasons),
         box=None,
         padding=(0, 1, 0, 0),
