@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import REPOSITORY
 from random_model import random_model
-from small import small_store, small_tokenizer
+from small import small_recipe, small_store, small_tokenizer
 from typer.testing import CliRunner
 
 import socsci_jax as sj
@@ -20,6 +20,9 @@ from socsci_jax.evaluation.table import EVALUATION_SCHEMA
 from socsci_jax.simulation.model import params_hash
 from socsci_jax.studies.asking import read_short_scale
 from socsci_jax.studies.scale import Scale
+from socsci_jax.training import prepare
+from socsci_jax.training.inputs import load_inputs
+from socsci_jax.training.recipe_files import parse_recipe
 
 PEOPLE = [{"age": "34", "gender": "Female"}, {"age": 70.0, "gender": None}]
 
@@ -358,6 +361,13 @@ def test_words_for_people_that_the_model_was_not_trained_with_are_named(asked, v
     caplog.clear()
     sj.predict(knowing, versions[:1], [people[1] | {"town": "anywhere"}], show_progress=False)
     assert not caplog.text
+
+
+def test_the_words_that_are_kept_are_those_of_people_who_are_trained_on(tmp_path):
+    store = small_store(tmp_path / "store", people=12)
+    recipe = parse_recipe(small_recipe(store, tmp_path / "run"), where="test")
+    told = prepare._metadata(recipe, load_inputs(recipe), small_tokenizer(store, tmp_path / "tokenizer"))
+    assert told["attribute_forms"] == {"age": ["# or older", "#-#"], "gender": ["Female", "Male"]}
 
 
 def test_a_terminal_is_told_how_to_see_a_figure(asked, versions, tmp_path):
