@@ -187,5 +187,5 @@ def _counted_cells(frame: pl.DataFrame, texts: Sequence[str]) -> list[tuple[str,
     found = frame.select(cells.filter(cells.str.to_lowercase().is_in(texts)).implode())
     if not found.width:
         return []
-    counts = found.unpivot()["value"].explode().drop_nulls().value_counts()
-    return sorted(counts.iter_rows())
+    counts = pl.concat([column.rename("cell") for column in found.iter_columns()]).explode().drop_nulls()
+    return sorted(counts.value_counts().iter_rows())

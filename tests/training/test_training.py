@@ -253,7 +253,7 @@ def test_a_run_resumes_where_it_stopped_bit_for_bit(world, finished, tmp_path, m
     assert CheckpointReader(output / "checkpoints").latest() == 4
     with caplog.at_level("INFO"):
         train(recipe)
-    said = [line.partition(" loss")[0] for line in caplog.messages if line.startswith(("resuming", "train"))]
+    said = [line.partition(", loss")[0] for line in caplog.messages if line.startswith(("resuming", "train"))]
     assert said == ["resuming after step 4 of 6", "train small: 5/6", "train small: 6/6"]
     for a, b in zip(jax.tree.leaves(run_params(output)[1]), jax.tree.leaves(run_params(finished)[1])):
         assert np.array_equal(a, b)
