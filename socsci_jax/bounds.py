@@ -23,6 +23,7 @@ TABLE_BYTES = 2 * 1024 * MIB
 TABLE_CELL_BYTES = 100_000_000
 HIDDEN_BYTES = 512 * MIB  # 6,000 items of a model of 8,192 features take 94 MiB
 SURVEY_WEIGHT = 1e12
+LEAST_WEIGHT = 1e-12  # of anybody who counts at all; sums of much less cannot be divided by
 COUNTED_PEOPLE = 2 * 10**6  # that one table of counts stands for
 
 # Models.

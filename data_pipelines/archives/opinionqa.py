@@ -16,7 +16,7 @@ from data_pipelines.formats.tables import Table, read_table
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.scale import MAX_LEVELS, is_answer
-from socsci_jax.studies.schema import Item, Scale
+from socsci_jax.studies.schema import Item, Scale, is_weight
 from socsci_jax.studies.specification import SourceFile
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
@@ -136,7 +136,7 @@ def _weights(people: pl.DataFrame, wave: Path, builder: StoreBuilder) -> list[fl
         )
         return [None] * people.height
     numbers = people[columns[0]].cast(pl.Float64, strict=False)
-    weights = [None if n is None or not 0 <= n < float("inf") else n for n in numbers.to_list()]
+    weights = [None if n is None or not is_weight(n) else n for n in numbers.to_list()]
     if without := weights.count(None):
         builder.notes.append(
             f"{wave.name}: {counted(without, 'person has', 'people have')} no weight in {columns[0]}."

@@ -6,7 +6,9 @@ import collections
 from collections.abc import Mapping
 
 from data_pipelines.specified.rows import Rows
+from socsci_jax import bounds
 from socsci_jax.errors import InputError
+from socsci_jax.studies.schema import is_weight
 from socsci_jax.studies.specification import Attribute, Study
 from socsci_jax.studies.specification_parts import code
 
@@ -50,7 +52,7 @@ def _text(value: str, what: Attribute, labels: Mapping[str, str], unknown: set[s
 
 
 def weights(study: Study, rows: Rows) -> list[float | None]:
-    """Survey weights; raises InputError for one that is no positive number."""
+    """Survey weights; raises InputError for one that none can be."""
     if study.weight is None:
         return [None] * rows.frame.height
     read = []
@@ -59,9 +61,10 @@ def weights(study: Study, rows: Rows) -> list[float | None]:
             weight = None if cell is None else float(cell)
         except ValueError:
             weight = -1.0
-        if weight is not None and not 0 <= weight < float("inf"):
+        if weight is not None and not is_weight(weight):
             raise InputError(
-                f"{rows.table.name}, row {number}: weight {cell!r} is not a number of at least 0."
+                f"{rows.table.name}, row {number}: weight {cell!r} is neither 0 nor a number from "
+                f"{bounds.LEAST_WEIGHT:g} to {bounds.SURVEY_WEIGHT:g}."
             )
         read.append(weight)
     return read

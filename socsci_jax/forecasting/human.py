@@ -91,12 +91,16 @@ def human_arms(
 
 
 def weighted_mean() -> dict[str, pl.Expr]:
-    """human, se2 and n of the answers of a group: their mean `at`, its squared error, survey weights as linearized."""
+    """human, se2 and n of the answers of a group: their mean `at`, its squared error, survey weights as linearized.
+
+    Of equal answers the error is exactly zero, which rounding of the mean would make a little more.
+    """
     share = pl.col("weight") / pl.col("weight").sum()
     mean = (share * pl.col("at")).sum()
+    error = (share**2 * (pl.col("at") - mean) ** 2).sum() * pl.len() / (pl.len() - 1)
     return {
         "human": mean,
-        "se2": (share**2 * (pl.col("at") - mean) ** 2).sum() * pl.len() / (pl.len() - 1),
+        "se2": pl.when(pl.col("at").max() > pl.col("at").min()).then(error).otherwise(0.0),
         "n": pl.len().cast(pl.Int64),
     }
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import polars as pl
 
+from socsci_jax import bounds
 from socsci_jax.errors import InputError
 from socsci_jax.forecasting.composites import Composite, incomplete_answers, with_composite_columns
 from socsci_jax.forecasting.human import ARM, weighted_mean
@@ -24,12 +25,7 @@ def arms_of_table(
     InputError for a table without conditions or without one of the outcomes, and for a forecast in which two studies
     share an outcome's name, which the table cannot tell apart.
     """
-    odd = [name for name, kind in data.schema.items() if kind.is_nested() or kind == pl.Binary]
-    if odd := [name for name in odd if name in ("condition", "outcome", "value", "weight", *arms["outcome"])]:
-        raise InputError(
-            f"the data have lists, records or bytes in column {odd[0]!r}; give one value in each cell."
-        )
-    data = data.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+    data = _as_texts(data, {"condition", "outcome", "value", "weight", PERSON, *arms["outcome"]})
     if "condition" not in data.columns:
         raise InputError(f"the data have no column 'condition'; found {data.columns[:10]}.")
     shared = arms.group_by("outcome").agg(pl.col("study").n_unique()).filter(pl.col("study") > 1)
@@ -59,6 +55,9 @@ def arms_of_table(
         "without a weight, or of one that is not above zero": ~(weight.is_finite() & (weight > 0)).fill_null(
             False
         ),
+        f"of a weight below {bounds.LEAST_WEIGHT:g} or above {bounds.SURVEY_WEIGHT:g}": ~weight.is_between(
+            bounds.LEAST_WEIGHT, bounds.SURVEY_WEIGHT
+        ),
         "of somebody who answered before": again,
     }
     reason = pl.coalesce(pl.when(where).then(pl.lit(name)) for name, where in reasons.items())
@@ -66,6 +65,17 @@ def arms_of_table(
     counts = answers.drop_nulls("reason")["reason"].value_counts(sort=True)
     used = answers.filter(pl.col("reason").is_null()).with_columns(value=value, weight=weight)
     return _means(used), dict(counts.iter_rows()) | incomplete_answers(made, data)
+
+
+def _as_texts(data: pl.DataFrame, names: Set[str]) -> pl.DataFrame:
+    """The columns of these names as texts, as a file's are; raises InputError for one whose cells hold no single value."""
+    kinds = {name: kind for name, kind in data.schema.items() if name in names}
+    for name, kind in kinds.items():
+        if kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration):
+            raise InputError(
+                f"the data have lists, records, bytes, durations or objects in column {name!r}; give one value in each cell."
+            )
+    return data.with_columns(pl.col(list(kinds)).cast(pl.String))
 
 
 def _with_composites(data: pl.DataFrame, arms: pl.DataFrame, composites: Sequence[Composite]) -> pl.DataFrame:
@@ -89,7 +99,7 @@ def _long(data: pl.DataFrame, arms: pl.DataFrame) -> pl.DataFrame:
     there = [name for name in outcomes if name in data.columns]
     if not there:
         raise InputError(f"the data have none of the outcomes {', '.join(outcomes[:10])}.")
-    texts = data.with_columns(pl.col(there).cast(pl.String))
+    texts = data.select(*index, pl.col(there).cast(pl.String))  # composites are numbers
     return texts.unpivot(there, index=index, variable_name="outcome")
 
 

@@ -30,6 +30,7 @@ from socsci_jax.forecasting.table import PREDICTED
 from socsci_jax.foreign_text import write_csv
 from socsci_jax.storage import new_folder
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,8 +106,10 @@ def score(
     effects = locked.forecast.table("effects").select(*PREDICTED)
     answered = with_human_effects(effects, human).drop_nulls(["human", "human_se"])
     if answered.is_empty():
+        unused = "; ".join(f"{counted(number, 'answer')} {why}" for why, number in excluded.items())
         raise InputError(
-            f"the data have no effect of the forecast: conditions and outcomes have other names, or fewer than {MINIMUM_N} answers."
+            "the data have no effect of the forecast: conditions and outcomes have other names, or an arm has fewer than "
+            f"{MINIMUM_N} answers, or equal ones only{f' (excluded: {unused})' if unused else ''}."
         )
     calibration = locked.forecast.calibration
     judged = against_people(calibration, answered)

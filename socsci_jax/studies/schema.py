@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+from socsci_jax import bounds
 from socsci_jax.studies.scale import MAX_LEVELS as MAX_LEVELS
 from socsci_jax.studies.scale import Scale as Scale
 from socsci_jax.studies.scale import format_value as format_value
@@ -106,6 +107,11 @@ ITEMS_SCHEMA = pa.schema(
 
 # Parquet has no struct without fields: of people of whom nothing is known, this is what is null.
 NOTHING_KNOWN = "nothing_known"
+
+
+def is_weight(number: float) -> bool:
+    """Whether a survey weight can be this: 0, or within its bounds (NaN is not)."""
+    return number == 0 or bounds.LEAST_WEIGHT <= number <= bounds.SURVEY_WEIGHT
 
 
 def participants_schema(attributes: tuple[str, ...]) -> pa.Schema:

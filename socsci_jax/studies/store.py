@@ -179,6 +179,7 @@ class StudyStore:
             filled=("study_id", "participant_id", "attributes"),
         )
         self._check_distinct("participants", people, "study_id", "participant_id")
+        self._check_weights("participants", people)
         return people
 
     @functools.cached_property
@@ -195,10 +196,7 @@ class StudyStore:
             raise InputError(
                 f"{self.path / 'responses.parquet'}, row {row}: value is not a number; {_REBUILD}."
             )
-        if not (responses["weight"].drop_nulls().is_between(0, bounds.SURVEY_WEIGHT)).all():
-            raise InputError(
-                f"{self.path / 'responses.parquet'}: a weight is not a number of at least 0; {_REBUILD}."
-            )
+        self._check_weights("responses", responses)
         return responses
 
     @functools.cached_property
@@ -226,6 +224,14 @@ class StudyStore:
             raise InputError(
                 f"{self.path / f'{name}.parquet'}, row {row}: {' '.join(map(repr, rows.select(key).row(row)))[:120]} is "
                 f"there twice; {_REBUILD}."
+            )
+
+    def _check_weights(self, name: str, rows: pl.DataFrame) -> None:
+        weights = rows["weight"].drop_nulls()
+        if not ((weights == 0) | weights.is_between(bounds.LEAST_WEIGHT, bounds.SURVEY_WEIGHT)).all():
+            raise InputError(
+                f"{self.path / f'{name}.parquet'}: a weight is neither 0 nor a number from {bounds.LEAST_WEIGHT:g} to "
+                f"{bounds.SURVEY_WEIGHT:g}; {_REBUILD}."
             )
 
     def _check_known(self, name: str, rows: pl.DataFrame, known: pl.DataFrame, key: list[str]) -> None:

@@ -48,6 +48,12 @@ def test_a_malformed_table_gives_a_sentence_or_rejected_cells_and_never_a_silent
     assert w is None or w.value is None or 0 <= w.value <= 1
 
 
+def test_how_long_something_took_is_read_as_a_text(tmp_path):
+    took = pl.Series([90_000_000, None], dtype=pl.Duration("us"))
+    pl.DataFrame({"condition": ["a", "b"], "took": took}).write_parquet(tmp_path / "answers.parquet")
+    assert read_table(tmp_path / "answers.parquet")["took"].to_list() == ["PT1M30S", None]
+
+
 FORMS = {
     "wide": ["participant_id", "condition", "q1", "q2"],
     "draws": ["participant_id", "condition", "outcome", "draw", "value"],

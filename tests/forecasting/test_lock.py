@@ -209,6 +209,8 @@ def test_every_answer_that_is_not_used_is_counted_by_its_reason(locked):
         ("control", "mood", "50", "1", "f"),
         ("control", "outcome 0", "50", "inf", "g"),
         ("control", "outcome 0", "50", "-1", "h"),
+        ("control", "outcome 0", "50", "1e-320", "j"),
+        ("control", "outcome 0", "50", "1e308", "k"),
         (*good.row(0)[:2], "50", "1", "0"),
         ("control", "outcome 0", None, "1", "i"),
     ]
@@ -220,6 +222,7 @@ def test_every_answer_that_is_not_used_is_counted_by_its_reason(locked):
         "without a condition, or of one that the forecast does not have": 2,
         "of an outcome that the forecast does not have": 1,
         "without a weight, or of one that is not above zero": 2,
+        "of a weight below 1e-12 or above 1e+12": 2,
         "of somebody who answered before": 1,
     }
 
@@ -294,6 +297,38 @@ def test_a_forecast_that_is_not_whole_is_refused_in_a_sentence(locked, tmp_path,
         change(pl.read_parquet(copy / name)).write_parquet(copy / name)
     with pytest.raises(InputError, match="make the forecast again"):
         lock(copy, tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["value", "outcome"])
+def test_a_table_of_people_may_have_columns_of_any_name(locked, name):
+    """A row a person has one of both names without saying that it is a row an answer."""
+    long = planted(locked, np.ones(locked.forecast.table("effects").height), people=40)
+    numbered = long.with_columns(person=pl.int_range(pl.len()).over("condition", "outcome"))
+    wide = numbered.pivot("outcome", index=["condition", "person"], values="value")
+    found = score(locked, wide.with_columns(pl.lit("more").alias(name)))
+    assert found.value("rmse_forecast") == pytest.approx(1.0)
+
+
+def test_arms_of_equal_answers_are_not_judged(locked):
+    """The mean of equal answers is not exactly their value, so their spread must not be taken from it."""
+    answers = planted(locked, np.zeros(locked.forecast.table("effects").height), people=60)
+    first = (pl.col("outcome") == "outcome 0") & (pl.col("condition") == "arm 1")
+    made = score(locked, answers.with_columns(pl.when(first).then(41.3).otherwise("value").alias("value")))
+    assert made.unscored == 1
+    with pytest.raises(InputError, match="or equal ones only"):
+        score(locked, answers.with_columns(value=pl.lit(41.3)))
+
+
+@pytest.mark.parametrize("name", ["condition", "outcome", "value", "weight"])
+@pytest.mark.parametrize("cell", [7, 0.5, True, None, datetime.date(2026, 1, 1)])
+def test_cells_of_another_type_are_counted_as_texts_are(locked, name, cell):
+    answers = planted(locked, np.ones(locked.forecast.table("effects").height), people=40)
+    whole = answers.with_columns(weight=pl.lit(1.0)).with_columns(pl.lit(cell).alias(name))
+    if name == "weight" and cell in (7, 0.5):
+        assert score(locked, whole).excluded == {}
+    else:
+        with pytest.raises(InputError, match="no effect of the forecast"):
+            score(locked, whole)
 
 
 @pytest.mark.parametrize("kind", [pl.List(pl.Float64), pl.Binary, pl.Categorical])

@@ -98,14 +98,16 @@ def test_who_predicts_the_shares_is_at_no_distance_and_nothing_is_said_of_halves
     assert any("shares of groups" in note for note in found.notes)
 
 
-def test_a_weight_below_zero_is_refused(store, tmp_path):
+@pytest.mark.parametrize("weight", [-1.0, 1e-320, 1e300, float("nan")])
+@pytest.mark.parametrize("table", ["responses", "participants"])
+def test_a_weight_that_none_can_be_is_refused(store, tmp_path, weight, table):
     builder = StoreBuilder(attributes=(), source="", license="", command="")
     builder.add_study("s")
-    builder.add_participant("s", "p", {})
+    builder.add_participant("s", "p", {}, weight=weight if table == "participants" else None)
     item_id = builder.add_item(next(iter(store.item_by_id.values())))
-    builder.add_response(item_id, "p", 1, sample_id=0, weight=-1.0)
-    with pytest.raises(InputError, match="weight is not a number of at least 0"):
-        _ = builder.write(tmp_path / "store").responses
+    builder.add_response(item_id, "p", 1, sample_id=0, weight=weight if table == "responses" else None)
+    with pytest.raises(InputError, match=rf"{table}.parquet: a weight is neither 0 nor a number from"):
+        getattr(builder.write(tmp_path / "store"), table)
 
 
 def test_a_later_answer_of_the_same_person_stands_apart(store, tmp_path):

@@ -100,6 +100,7 @@ def read_table(path: str | Path) -> pl.DataFrame:
             raise InputError(
                 f"{path}: column {nested[0]!r} holds lists or records; give one value in each cell."
             )
+        frame = frame.with_columns(pl.col(pl.Duration).dt.to_string("iso"))
         frame = frame.with_columns(pl.all().cast(pl.String, strict=False))
     else:
         frame = _read_csv(path)
