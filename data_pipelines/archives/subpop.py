@@ -15,7 +15,7 @@ from data_pipelines.archives.records import Record, record_files, records
 from socsci_jax.errors import InputError
 from socsci_jax.studies.answer_formats import answer_format
 from socsci_jax.studies.scale import is_answer
-from socsci_jax.studies.schema import Item, Scale
+from socsci_jax.studies.schema import Item, Scale, is_weight
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.wording import counted
@@ -131,7 +131,8 @@ def _add(builder: StoreBuilder, record: Record, attribute: str, known: set[tuple
     builder.add_participant(study, group, {attribute: fields["group"]})
     row = int(record.place.rsplit(":", 1)[1])
     for level, share in zip(_levels(fields["ordinal"]), fields["responses"], strict=True):
-        builder.add_response(item_id, group, level, sample_id=row, weight=share, place=record.place)
+        weight = share if is_weight(share) else 0.0  # what rounding left of a share of nothing
+        builder.add_response(item_id, group, level, sample_id=row, weight=weight, place=record.place)
     return None
 
 

@@ -57,6 +57,12 @@ def test_a_groups_answers_have_its_shares_as_their_weights(tmp_path):
     assert any("10.0% refused" in note for note in store.manifest["notes"])
 
 
+def test_what_rounding_left_of_a_share_of_nothing_is_no_weight(tmp_path):
+    record = SHARES | {"responses": [1e-17, 0.2, 0.8]}
+    store = build("subpop", lines(tmp_path / "subpop_train.jsonl", record), tmp_path / "store")
+    assert store.responses["weight"].to_list() == [0.0, 0.2, 0.8]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -247,6 +247,14 @@ def test_excluded_rows_are_counted_with_the_reason(tmp_path):
     assert reasons == ["excluded: too old for the panel"] * sum(row["age"] >= 70 for row in rows)
 
 
+@pytest.mark.parametrize("weight", ["-1", "1e-320", "1e300", "much"])
+def test_a_weight_that_none_can_be_is_refused(tmp_path, weight):
+    spec = specification() | {"weight": "price"}
+    rows = [row | {"price": weight} for row in answers()]
+    with pytest.raises(InputError, match=f"weight '{weight}' is neither 0 nor a number from 1e-12 to"):
+        build(write_deposit(tmp_path / "d", rows=rows, spec=spec))
+
+
 def test_weights_and_controls_reach_the_store(tmp_path):
     spec = specification()
     spec["weight"] = "price"
