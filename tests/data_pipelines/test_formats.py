@@ -84,7 +84,7 @@ def test_columns_of_one_name_cannot_be_taken_for_each_other(tmp_path):
     assert table.frame.columns == ["q (1)", "q (2)", "(column 3)"]
 
 
-@pytest.mark.parametrize("name", ["*", "^.*$", "a b", '"q"'])
+@pytest.mark.parametrize("name", ["*", "^.*$", "a b", '"q"', "value", "variable"])
 def test_a_column_may_have_any_name(tmp_path, name):
     header = '"' + name.replace('"', '""') + '"'
     table = read(written(tmp_path / "a.csv", f"id,{header}\n1,NA\n2,5\n".encode()))
