@@ -248,7 +248,8 @@ def _effects_of_model(
     from socsci_jax.forecasting.arms import predicted_arms
     from socsci_jax.simulation.predict import predict
 
-    arms = predicted_arms(predict(model, pairs), store.item_by_id)
+    predictions = predict(model, pairs, layout=model.layout or "study_first")
+    arms = predicted_arms(predictions, store.item_by_id)
     features = like.select("study", "distance").unique()
     return (
         predicted_effects(arms).drop("distance").join(features, on="study", how="left", maintain_order="left")
