@@ -125,6 +125,7 @@ def test_an_export_has_every_bit_of_what_was_trained(tmp_path, monkeypatch, fami
     assert not any(again[1].values())
 
 
+@pytest.mark.slow
 def test_a_run_is_restored_in_pieces_onto_any_mesh(trained, source, monkeypatch):
     wanted = load_checkpoint(source, mesh=one_device()).params
     for size in (100, 1100, 1 << 20):

@@ -45,6 +45,7 @@ def test_llama_3s_tokenizer_comes_back(llama, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_qwens_published_tokenizer_comes_back(shared_data, tmp_path):
     folder = shared_data / "qwen2.5_tokenizer"
     path = write_gguf(tmp_path / "m.gguf", huggingface_model("qwen2"), tokenizer=folder, pre="qwen2")

@@ -177,6 +177,7 @@ def test_bfloat16_compute_of_float32_parameters_is_near_and_has_float32_gradient
         assert np.linalg.norm(near - exact) < 0.1 * np.linalg.norm(exact)
 
 
+@pytest.mark.slow
 def test_eight_devices_compute_what_one_does_and_go_through_their_reads_in_pieces():
     inputs = rows_weights_targets(6)
     one = loss_and_gradient(CONFIG)(parameters(), *inputs)

@@ -56,6 +56,7 @@ def answer_after(asked, layout, one: Chain, given) -> np.ndarray:
     return brute_force(asked, prompt, layout.answers(one.items[len(given)].scale))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layout",
     [STUDY_FIRST, *(pytest.param(o, marks=pytest.mark.slow) for o in (PERSONA_FIRST, INTERVIEW))],

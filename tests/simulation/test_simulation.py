@@ -87,6 +87,7 @@ def test_a_part_can_be_asked_for_alone(world, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_simulation_that_was_stopped_goes_on_and_ends_with_the_same_bytes(world, tmp_path, monkeypatch):
     store, split, _ = world
     asked = random_model(world)

@@ -33,6 +33,7 @@ def names(folder: epath.Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_what_is_restored_is_what_was_saved_and_old_ones_go(environment):
     folder = epath.Path(f"gs://{BUCKET}/kept")
     with CheckpointWriter(folder, keep=2) as checkpoints:
@@ -45,6 +46,7 @@ def test_what_is_restored_is_what_was_saved_and_old_ones_go(environment):
     jax.tree.map(np.testing.assert_array_equal, found.state, arrays(3))
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_quarantined_for_the_one_before(environment):
     folder = epath.Path(f"gs://{BUCKET}/damaged")
     with CheckpointWriter(folder, keep=2) as checkpoints:

@@ -45,6 +45,7 @@ def run_recipe(world, output, **changes) -> dict:
     return recipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["contrast", pytest.param("profiled", marks=pytest.mark.slow)])
 def test_a_run_that_is_stopped_sees_the_same_contrasts_again(world, tmp_path, monkeypatch, kind):
     objective = {"kind": kind, "effects": {"personas": 4, "personas_per_study": 8}}
@@ -192,6 +193,7 @@ def test_kappa_is_learned_on_people_who_validate(world, tmp_path):
     assert learned(random_model(world, seed=1, scale=0.0)) == 0
 
 
+@pytest.mark.slow
 def test_kappa_equals_brute_force_over_arms_and_people(world):
     store, _, *_ = world
     split = make_split(store, name="validated", seed=0, participants=0.2, validation=0.3)
