@@ -7,7 +7,6 @@ there are any.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import random
 import tempfile
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.fuzz_readers import make_store
+from benchmarks.options import options_of
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.evaluate import TRUTH_FILE
 from socsci_jax.studies.splits import Split
@@ -25,7 +25,7 @@ from socsci_jax.studies.store import TABLES, StudyStore
 
 def main() -> None:
     """Prints for each file how many of its tries changed a value, and how many of these were noticed."""
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = options_of(__doc__)
     arguments.add_argument("--tries", type=int, default=1000, help="tries that change a value")
     arguments.add_argument("--seed", type=int, default=0)
     options = arguments.parse_args()

@@ -8,13 +8,13 @@ its own estimate is far off, with a narrow interval.  The truth is known: answer
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 import scipy.special
 
+from benchmarks.options import options_of
 from socsci_jax.estimation.dip import Experiment, dip
 from socsci_jax.estimation.dsl import dsl, dsl_over_splits
 from socsci_jax.estimation.linear import Estimates, fit
@@ -205,7 +205,7 @@ def _summarize(name: str, estimated: list[dict[str, Estimates]], at: int, truth:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options_of(__doc__)
     parser.add_argument("--runs", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

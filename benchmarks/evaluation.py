@@ -9,7 +9,6 @@ computes every metric, with intervals, and the baselines of all.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmarks.options import options_of
 from benchmarks.table import save
 from socsci_jax.evaluation.evaluate import evaluate
 from socsci_jax.studies.predictions import Predictions
@@ -116,7 +116,7 @@ def with_pandas(people: People, *, resamples: int) -> tuple[float, tuple[float, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = options_of(__doc__)
     parser.add_argument("--items", type=int, default=6_000)
     parser.add_argument("--people", type=int, default=500)
     a = parser.parse_args()

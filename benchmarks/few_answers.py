@@ -8,12 +8,12 @@ different between people but far from zero, useless, weak, good, opposite, and g
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.options import options_of
 from socsci_jax.estimation.dip import Experiment, dip
 from socsci_jax.estimation.linear import Estimates
 from socsci_jax.estimation.ppi import Sample, ppi
@@ -83,7 +83,7 @@ def measure(runs: int, *, sizes: tuple[int, int], predictor: str, seed: int = 0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options_of(__doc__)
     parser.add_argument("--runs", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

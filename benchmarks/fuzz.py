@@ -30,6 +30,7 @@ from pathlib import Path
 from benchmarks.fuzz_deposits import DEPOSIT_READERS
 from benchmarks.fuzz_models import MODEL_READERS
 from benchmarks.fuzz_readers import TABLE_READERS, Reader
+from benchmarks.options import options_of
 
 READERS = {reader.name: reader for reader in (*MODEL_READERS, *TABLE_READERS, *DEPOSIT_READERS)}
 
@@ -189,7 +190,7 @@ def _seconds_of_children() -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options_of(__doc__)
     parser.add_argument("readers", nargs="*", help=f"by default all: {', '.join(READERS)}")
     parser.add_argument("--minutes", type=float, default=10, help="for each reader (default 10)")
     parser.add_argument("--seed", type=int, default=0)

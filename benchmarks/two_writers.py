@@ -7,7 +7,6 @@ until the other has ended, so that it does not matter how fast either is.  Ends 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -19,6 +18,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from benchmarks.options import options_of
 
 RECIPE = (
     "data.store=small data.split=main batch.rows=1 batch.branches_per_tree=8 batch.tokens_per_row=704 "
@@ -59,7 +60,7 @@ TRIES = 5
 
 def main() -> None:
     """Prints for each command what became of the killed process and of the two that came after it."""
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = options_of(__doc__)
     arguments.add_argument(
         "names", nargs="*", help="only these commands (their forerunners must be among them)"
     )
