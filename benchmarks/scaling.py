@@ -119,7 +119,6 @@ def _model(work: Path, base: Path, width: int) -> Path:
         source_of(init(config, key=jax.random.key(0)), config),
         config,
         folder,
-        source_folder=None,
         config_json=json.dumps(to_huggingface(config)).encode(),
     )
     return folder

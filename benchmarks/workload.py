@@ -64,7 +64,6 @@ def workload(root: Path, *, shape: str, source: str, tokenizer: Path | None) -> 
         source_of(params, config),
         config,
         folder / "model",
-        source_folder=None,
         config_json=json.dumps(to_huggingface(config)).encode(),
         extra_files=companions,
     )

@@ -18,7 +18,6 @@ from data_pipelines.drafting.asked_attributes import (
     is_number,
 )
 from data_pipelines.drafting.choice_scales import (
-    UNANSWERED,
     Coding,
     DraftScale,
     chosen_or_not,
@@ -33,7 +32,7 @@ from data_pipelines.drafting.joined_choices import joined_choices
 from data_pipelines.formats.qualtrics.columns import Column
 from data_pipelines.formats.qualtrics.conjoint import find_conjoint
 from data_pipelines.formats.qualtrics.export import Export
-from data_pipelines.formats.qualtrics.questionnaire import Choice, Question, Questionnaire
+from data_pipelines.formats.qualtrics.questionnaire import UNANSWERED, Choice, Question, Questionnaire
 from data_pipelines.formats.qualtrics.text import piped_fields
 from socsci_jax.wording import counted, counted_of
 

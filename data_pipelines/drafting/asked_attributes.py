@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from data_pipelines.drafting.choice_scales import UNANSWERED, code_key, coding, scale_of_choices
+from data_pipelines.drafting.choice_scales import code_key, coding, scale_of_choices
 from data_pipelines.drafting.demographics import attribute_of_name
 from data_pipelines.drafting.holes import UNEXPLAINED
 from data_pipelines.formats.qualtrics.columns import Column
 from data_pipelines.formats.qualtrics.export import Export
-from data_pipelines.formats.qualtrics.questionnaire import Question
+from data_pipelines.formats.qualtrics.questionnaire import UNANSWERED, Question
 from socsci_jax.wording import counted
 
 

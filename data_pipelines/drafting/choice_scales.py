@@ -11,10 +11,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 
-from data_pipelines.formats.qualtrics.questionnaire import Choice, Question
-
-# The survey program's own code for "seen, but not answered".
-UNANSWERED = "-99"
+from data_pipelines.formats.qualtrics.questionnaire import UNANSWERED, Choice, Question
 
 _BESIDE = re.compile(
     r"^\W*(?:i\s+)?(?:do\s?n[o']?t|don['’]t|do not|cannot|can['’]?t|could ?n['’]?t)\s+"
@@ -186,11 +183,11 @@ def coding(counts: Mapping[str, int], choices: Sequence[Choice]) -> Coding:
     `counts` says how often each cell occurs.
     """
     codes = {code_key(choice.value) for choice in choices}
-    labels = {_squeezed(t) for choice in choices for t in (choice.text, choice.name) if t}
+    labels = {squeezed(t) for choice in choices for t in (choice.text, choice.name) if t}
     coded = labeled = 0
     strange: dict[str, int] = {}
     for value, count in counts.items():
-        is_label = _squeezed(value) in labels
+        is_label = squeezed(value) in labels
         if code_key(value) in codes:
             coded += count
             labeled += count * is_label
@@ -208,7 +205,8 @@ def code_key(value: str) -> str:
     return str(number) if number is not None else value.strip()
 
 
-def _squeezed(text: str) -> str:
+def squeezed(text: str) -> str:
+    """The text without white space and case: files break lines where quotations do not."""
     return "".join(text.split()).casefold()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from data_pipelines.drafting.choice_scales import code_key
+from data_pipelines.drafting.choice_scales import code_key, squeezed
 from data_pipelines.formats.qualtrics.questionnaire import Choice
 
 # Distinct cells of one column; with more, it is no list of choices that anybody wants to review.
@@ -16,11 +16,11 @@ def joined_choices(values: Iterable[str], choices: Sequence[Choice]) -> Mapping[
     """Ids of the choices in each distinct cell; empty where some cell is not made of choices alone."""
     ids_of: dict[str, frozenset[str]] = {}
     by_code = {code_key(choice.value): choice.id for choice in choices}
-    by_label = {_squeezed(choice.text): choice.id for choice in choices if choice.text}
+    by_label = {squeezed(choice.text): choice.id for choice in choices if choice.text}
     for value in values:
         if value in ids_of or not value:
             continue
-        ids = _coded(value, by_code) or _labeled(_squeezed(value)[:LONGEST_CELL], by_label)
+        ids = _coded(value, by_code) or _labeled(squeezed(value)[:LONGEST_CELL], by_label)
         if ids is None or len(ids_of) >= MOST_CELLS:
             return {}
         ids_of[value] = ids
@@ -44,7 +44,3 @@ def _labeled(text: str, by_label: Mapping[str, str]) -> frozenset[str] | None:
             if label and text.startswith(label, place) and (end == len(text) or text[end] == ","):
                 read.setdefault(end if end == len(text) else end + 1, read[place] | {choice})
     return read.get(len(text)) or None
-
-
-def _squeezed(text: str) -> str:
-    return "".join(text.split()).casefold()

@@ -21,7 +21,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import Specification
 from socsci_jax.studies.specification_files import specification_of
 from socsci_jax.studies.specification_parts import TO_BE_WRITTEN, SourceFile
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, first_listed
 
 _NO_TEXTS = "no file says what people at its levels read, nor which is the control"
 _IMPORT_ID = '{"ImportId"'
@@ -192,8 +192,7 @@ class _Draft:
             name for name, what in study["outcomes"].items() if what["question"].startswith(TO_BE_WRITTEN)
         ]
         if names:
-            shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-            self.unresolved["outcomes"] = f"no file says the wording of {shown}"
+            self.unresolved["outcomes"] = f"no file says the wording of {first_listed(names, 8)}"
         if "factors" not in study:
             self.unresolved["factors"] = (
                 "no column is named after a condition, treatment or arm; name it, or delete this line"
@@ -284,7 +283,6 @@ def _lines(table: Table, columns: list[Found], codebook: Codebook | None) -> lis
         ("weight", "weight"),
     ):
         names = by_role.get(role, [])
-        shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-        lines.append(f"{what}: {shown or 'none'}")
+        lines.append(f"{what}: {first_listed(names, 12) or 'none'}")
     lines += [f"excluded: {one.name}, {one.reason}" for one in columns if one.role == "excluded"]
     return [*lines, *(f"note: {note}" for note in table.notes)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from data_pipelines.drafting.choice_scales import is_ordered, scale_of_choices
+from data_pipelines.drafting.choice_scales import is_ordered, scale_of_choices, squeezed
 from data_pipelines.drafting.codebook import labels_of
 from data_pipelines.drafting.holes import NO_ORDER
 from data_pipelines.drafting.table_columns import MOST_POINTS, Found
 from data_pipelines.formats.qualtrics.questionnaire import Choice
-from socsci_jax.studies.scale import Scale, format_value
+from socsci_jax.studies.scale import Scale, exact_number, format_value
 from socsci_jax.studies.specification_parts import code
 
 # Cells off a codebook's scale that a hole names.
@@ -33,8 +33,8 @@ def scale_of_column(one: Found) -> tuple[dict[str, Any], str]:
         hole = NO_ORDER if nominal or (not one.told and len(one.labels) > 2) else ""
         return _with_missing(tree, missing), hole
     if one.whole and one.lo is not None and one.hi is not None and one.hi - one.lo < MOST_POINTS:
-        tree = {"lo": plain(one.lo), "hi": plain(one.hi)}
-        hole = f"{plain(one.lo)} to {plain(one.hi)} are the ends that were observed; say those that were offered, and labels"
+        tree = {"lo": exact_number(one.lo), "hi": exact_number(one.hi)}
+        hole = f"{exact_number(one.lo)} to {exact_number(one.hi)} are the ends that were observed; say those that were offered, and labels"
         return _with_missing(tree, one.missing), hole
     hole = "say its bounds (lo, hi) and which codes are missing, or that it has none"
     return _with_missing({"number": True}, one.missing), hole
@@ -45,7 +45,9 @@ def scale_of_codebook(
 ) -> tuple[dict[str, Any], str]:
     """The tree of a scale that a codebook tells, and the cells of its column that it does not explain."""
     if scale.kind == "open":
-        ends = {name: plain(end) for name, end in (("lo", scale.lo), ("hi", scale.hi)) if end is not None}
+        ends = {
+            name: exact_number(end) for name, end in (("lo", scale.lo), ("hi", scale.hi)) if end is not None
+        }
         return _with_missing({"number": True, **ends}, missing), ""
     codes, labels = list(map(format_value, scale.levels)), list(scale.labels or [""] * len(scale.levels))
     beside = dict(zip(map(format_value, scale.alternatives), scale.alternative_labels, strict=True))
@@ -53,7 +55,7 @@ def scale_of_codebook(
         tree: dict[str, Any] = {"levels": dict(zip(codes, labels, strict=True))}
     else:
         named = {c: label for c, label in zip(codes, labels, strict=True) if label}
-        tree = {"lo": plain(scale.levels[0]), "hi": plain(scale.levels[-1])}
+        tree = {"lo": exact_number(scale.levels[0]), "hi": exact_number(scale.levels[-1])}
         tree |= {"labels": named} if named else {}
     if beside:
         tree["alternatives"] = beside
@@ -61,8 +63,8 @@ def scale_of_codebook(
     if labels_of(scale) and not is_ordered(labels):
         tree["nominal"] = True
         holes.append(NO_ORDER)
-    known = {*codes, *beside, *missing, *map(_squeezed, (*labels, *beside.values()))}
-    strange = sorted({cell for cell in cells if code(cell) not in known and _squeezed(cell) not in known})
+    known = {*codes, *beside, *missing, *map(squeezed, (*labels, *beside.values()))}
+    strange = sorted({cell for cell in cells if code(cell) not in known and squeezed(cell) not in known})
     if strange:
         shown = ", ".join(map(repr, strange[:MOST_SHOWN]))
         holes.append(f"the codebook does not explain {shown}")
@@ -72,11 +74,3 @@ def scale_of_codebook(
 def _with_missing(tree: dict[str, Any], missing: Iterable[str]) -> dict[str, Any]:
     codes = list(dict.fromkeys(missing))
     return {**tree, "missing": codes} if codes else tree
-
-
-def plain(number: float) -> int | float:
-    return int(number) if float(number).is_integer() else number
-
-
-def _squeezed(text: str) -> str:
-    return "".join(text.split()).casefold()

@@ -15,7 +15,7 @@ from data_pipelines.formats.decimals import with_decimal_points
 from data_pipelines.formats.limits import read_bytes
 from data_pipelines.formats.tables import Table, check_size, column_names
 from socsci_jax.errors import InputError
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, first_listed
 
 DELIMITERS = (",", ";", "\t", "|")
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -160,7 +160,7 @@ def _parsed(path: Path, text: str, names: list[str], *, delimiter: str, notes: l
     if delimiter in (";", "\t"):
         frame, changed = with_decimal_points(frame)
         if changed:
-            shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+            shown = first_listed(changed)
             notes.append(f"{path.name}: numbers with a decimal comma are read with a point in {shown}.")
     if text.count('"') % 2:
         _refuse_unclosed(path, text, delimiter)

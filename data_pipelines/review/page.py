@@ -17,9 +17,11 @@ from socsci_jax.errors import InputError
 from socsci_jax.pages.page import environment
 from socsci_jax.reading import read_json_object
 from socsci_jax.storage import new_folder
+from socsci_jax.studies.inspect import rejects_by_reason
 from socsci_jax.studies.scale import Scale, format_value
 from socsci_jax.studies.schema import Item
 from socsci_jax.studies.store import StudyStore
+from socsci_jax.wording import first_listed
 
 REVIEW = "review"
 MOST_HISTOGRAMS, MOST_VALUES = 12, 12
@@ -101,7 +103,7 @@ def study_page(store: StudyStore, study: Mapping) -> dict:
             "conditions": len(arms),
             "items": len(items),
         },
-        "rejects": _rejects(store),
+        "rejects": list(rejects_by_reason(store).iter_rows()),
         "comparisons": comparisons_of(arms, people, origins),
         "conditions": [
             {
@@ -134,15 +136,6 @@ def _people(answers: pl.DataFrame, arm_of: Mapping[str, str]) -> dict[str, int]:
     return dict(counted.group_by("arm").agg(pl.col("participant_id").n_unique()).iter_rows())
 
 
-def _rejects(store: StudyStore) -> list[tuple[str, str, int]]:
-    counted = (
-        store.rejects.group_by("kind", "reason")
-        .len()
-        .sort("len", "kind", "reason", descending=[True, False, False])
-    )
-    return list(counted.iter_rows())
-
-
 def _questions(
     items: Mapping[str, Item], answers: pl.DataFrame, origins: Mapping[str, str]
 ) -> list[Question]:
@@ -165,7 +158,7 @@ def _questions(
             Question(
                 name=outcome,
                 wordings=[
-                    (text, "" if len(wordings) == 1 else _some(arms))
+                    (text, "" if len(wordings) == 1 else first_listed(arms))
                     for text, arms in list(wordings.items())[:20]
                 ],
                 scales=list(dict.fromkeys(describe(item.scale) for item in own.values()))[:5],
@@ -201,10 +194,6 @@ def _tells_control(own: Mapping[str, Item], factor: str) -> bool:
     """Whether the factor's levels say which arms are controls."""
     told = {(item.factors.get(factor), item.is_control) for item in own.values()}
     return len({control for _, control in told}) == 2 and len(told) == len({level for level, _ in told})
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
 
 
 def describe(scale: Scale) -> str:

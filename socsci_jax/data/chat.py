@@ -16,7 +16,7 @@ from pathlib import Path
 
 from socsci_jax import bounds
 from socsci_jax.data import template_process
-from socsci_jax.data.limited_process import last_words, run_limited, took_too_long
+from socsci_jax.data.limited_process import last_words, run_limited
 from socsci_jax.errors import InputError
 from socsci_jax.reading import read_text
 from socsci_jax.wording import counted
@@ -205,8 +205,6 @@ def _rendered(source: str, variables: str, day: tuple[int, int, int]) -> str:
         ended = run_limited(template_process, task, seconds=bounds.RENDER_SECONDS)
     except subprocess.TimeoutExpired:
         raise ValueError(f"it took more than {bounds.RENDER_SECONDS} s") from None
-    if took_too_long(ended):
-        raise ValueError(f"it took more than {bounds.RENDER_SECONDS} s")
     if ended.returncode:
         raise ValueError(
             f"it took more than {bounds.RENDER_BYTES:,} bytes, or its process failed ({last_words(ended)})"

@@ -12,10 +12,11 @@ from types import ModuleType
 def run_limited(script: ModuleType, task: object, *, seconds: float) -> subprocess.CompletedProcess[bytes]:
     """What the module's file writes when it is run with `task` as JSON on its standard input.
 
-    The script sets its own limits from the task.  Raises subprocess.TimeoutExpired six times later than `seconds`: a
+    The script sets its own limits from the task.  Raises subprocess.TimeoutExpired, with what was written until then,
+    where the kernel ended it because it had worked for as long as these allow, and six times later than `seconds`: a
     machine that is busy gives it less than a second each second.
     """
-    return subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-I", str(script.__file__)],
         input=json.dumps(task).encode(),
         capture_output=True,
@@ -23,11 +24,9 @@ def run_limited(script: ModuleType, task: object, *, seconds: float) -> subproce
         check=False,
         env={},
     )
-
-
-def took_too_long(ended: subprocess.CompletedProcess[bytes]) -> bool:
-    """Whether the kernel ended the process because it had worked for as long as its script allowed."""
-    return ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL)
+    if ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        raise subprocess.TimeoutExpired(ended.args, seconds, output=ended.stdout)
+    return ended
 
 
 def last_words(ended: subprocess.CompletedProcess[bytes]) -> str:

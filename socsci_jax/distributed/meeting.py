@@ -16,7 +16,7 @@ from typing import NoReturn
 from socsci_jax.distributed.links import Link
 from socsci_jax.distributed.roll_call import Reception
 from socsci_jax.errors import BAD_INPUT, LOST, InputError, ProcessLost
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, first_listed
 
 logger = logging.getLogger(__name__)
 
@@ -138,9 +138,8 @@ def _refuse(links: dict[int, Link], sentence: str, status: int) -> NoReturn:
 
 
 def _absent(links: dict[int, Link], num_processes: int) -> str:
-    missing = [n for n in range(1, num_processes) if n not in links]
-    shown = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
-    return f"process {shown}"
+    missing = [str(n) for n in range(1, num_processes) if n not in links]
+    return f"process {first_listed(missing, 8)}"
 
 
 def own_name(process_id: int) -> str:

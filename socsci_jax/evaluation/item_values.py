@@ -178,8 +178,9 @@ def _accuracies_of_halves(halves: Samples, *, levels_l: np.ndarray) -> dict[str,
     """Accuracies where one half of the people predicts each person of the other."""
     at = positions(levels_l)
     far = np.abs(at[:, None] - at[None, :])
-    drawn = ((halves.one @ far) * halves.other).sum(axis=1).mean()
-    medians = (far[individuals.median_codes(halves.one)] * halves.other).sum(axis=1).mean()
+    one, other = halves.one, halves.other
+    drawn = ((one @ far) * other).sum(axis=1).mean()
+    medians = (far[individuals.median_codes(one)] * other).sum(axis=1).mean()
     return {
         "individual_accuracy_draw": float(1 - drawn),
         "individual_accuracy_median": float(1 - medians),

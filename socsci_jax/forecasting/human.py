@@ -49,45 +49,41 @@ def answers_of(store: StudyStore, responses: pl.DataFrame | None = None) -> pl.D
     )
 
 
-def with_composite_answers(answers: pl.DataFrame, composites: Iterable[Composite]) -> pl.DataFrame:
-    """Adds the composites of people who answered all parts in one condition; those that a study has itself are kept."""
+def with_composite_answers(
+    answers: pl.DataFrame, composites: Iterable[Composite]
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Adds the composites of people who answered all parts in one condition; those that a study has itself are kept.
+
+    A composite may have earlier ones among its parts.  Also how many answers to parts are in none, by why.
+    """
+    lost = {}
     for composite in composites:
         own = answers.filter(pl.col("study") == composite.study)
         if composite.name in own["outcome"]:
             continue
+        parts = own.filter(pl.col("outcome").is_in(composite.of))
+        lacks_others = pl.col("outcome").n_unique().over(_ANSWER) < len(composite.of)
+        lost[without_all_parts(composite)] = parts.filter(lacks_others).height
         turned = pl.col("outcome").is_in(composite.reversed)
         made = (
-            own.filter(pl.col("outcome").is_in(composite.of))
+            parts.filter(~lacks_others)
             .with_columns(pl.when(turned).then(100 - pl.col("at")).otherwise("at").alias("at"))
             # An outcome that somebody answered under several texts counts once.
             .group_by(*_ANSWER, "outcome", maintain_order=True)
             .agg(pl.col("at", "weight").mean())
             .group_by(*_ANSWER, maintain_order=True)
-            .agg(pl.col("at", "weight").mean(), parts=pl.len())
-            .filter(pl.col("parts") == len(composite.of))
+            .agg(pl.col("at", "weight").mean())
             .with_columns(outcome=pl.lit(composite.name), item_id=pl.lit(composite.name))
         )
         answers = pl.concat([answers, made.select(answers.columns)])
-    return answers
-
-
-def incomplete_in_rows(answers: pl.DataFrame, composites: Iterable[Composite]) -> dict[str, int]:
-    """How many answers to parts of composites are in none of `with_composite_answers`, by the composite's sentence."""
-    counts = {}
-    for composite in composites:
-        own = answers.filter(pl.col("study") == composite.study)
-        if composite.name not in own["outcome"]:
-            parts = own.filter(pl.col("outcome").is_in(composite.of))
-            lost = pl.col("outcome").n_unique().over(_ANSWER) < len(composite.of)
-            counts[without_all_parts(composite)] = parts.filter(lost).height
-    return {why: number for why, number in counts.items() if number}
+    return answers, {why: number for why, number in lost.items() if number}
 
 
 def human_arms(
     store: StudyStore, responses: pl.DataFrame | None = None, *, composites: Sequence[Composite] = ()
 ) -> pl.DataFrame:
     """Mean and squared standard error of people's answers in each arm, in percentage points of the scale's range."""
-    return means_of_arms(with_composite_answers(answers_of(store, responses), composites))
+    return means_of_arms(with_composite_answers(answers_of(store, responses), composites)[0])
 
 
 def weighted_mean() -> dict[str, pl.Expr]:

@@ -15,7 +15,6 @@ from socsci_jax.forecasting.composites import Composite
 from socsci_jax.forecasting.human import (
     MINIMUM_N,
     answers_of,
-    incomplete_in_rows,
     means_of_arms,
     with_composite_answers,
     with_human_effects,
@@ -162,9 +161,9 @@ def arms_of_store(
     }
     excluded = {why: answers.filter(where).height for why, where in reasons.items()}
     excluded["without a place in the order of their scale"] = given.height - answers.height
-    human = means_of_arms(with_composite_answers(answers, composites))
+    with_composites, lost = with_composite_answers(answers, composites)
     counted_by = {why: number for why, number in excluded.items() if number}
-    return human, counted_by | incomplete_in_rows(answers, composites)
+    return means_of_arms(with_composites), counted_by | lost
 
 
 def _of_one_study(answers: pl.DataFrame, arms: pl.DataFrame) -> pl.DataFrame:

@@ -37,6 +37,11 @@ class Formula:
         return tuple(dict.fromkeys(name for name in words if name not in ("+", ":", "*", "1")))
 
     @property
+    def categorical(self) -> set[str]:
+        """The columns that stand in a C(name)."""
+        return {token[1] for token in self.tokens if isinstance(token, tuple)}
+
+    @property
     def single(self) -> str | None:
         """The one variable of a right side that is a name and nothing else; None otherwise."""
         return self.tokens[0] if len(self.tokens) == 1 and self.names == self.tokens else None
@@ -95,8 +100,7 @@ def design(formula: Formula, frame: pl.DataFrame) -> Design:
     from formulaic import model_matrix
 
     stand_in = {name: f"socsci_jax_{at}_column" for at, name in enumerate(formula.names)}
-    categorical = {token[1] for token in formula.tokens if isinstance(token, tuple)}
-    columns = {stand_in[name]: _variable(frame[name], name in categorical) for name in formula.names}
+    columns = {stand_in[name]: _variable(frame[name], name in formula.categorical) for name in formula.names}
     written = [
         f"C({stand_in[token[1]]})" if isinstance(token, tuple) else stand_in.get(token, token)
         for token in formula.tokens
@@ -106,6 +110,16 @@ def design(formula: Formula, frame: pl.DataFrame) -> Design:
     matrix = model_matrix("1 + " + " ".join(written), pl.DataFrame(columns).to_pandas())
     names = [_STAND_IN.sub(lambda match: formula.names[int(match[1])], name) for name in matrix.columns]
     return Design(np.asarray(matrix, dtype=float), tuple(names))
+
+
+def baselines(formula: Formula, frame: pl.DataFrame) -> dict[str, object]:
+    """The level with which each variable of dummies compares its others, which no term of `design` says."""
+    variables = {name: _variable(frame[name], name in formula.categorical) for name in formula.names}
+    return {
+        name: column.min()
+        for name, column in variables.items()
+        if name in formula.categorical or column.dtype == pl.String
+    }
 
 
 def _variable(column: pl.Series, categorical: bool) -> pl.Series:

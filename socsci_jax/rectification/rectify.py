@@ -16,7 +16,7 @@ from socsci_jax.estimation.linear import Estimates, Family, degrees, fit, wald
 from socsci_jax.estimation.power import curve, labels_needed, worth_of_regression
 from socsci_jax.estimation.ppi import Sample, ppi
 from socsci_jax.rectification.for_r import people_for_r
-from socsci_jax.rectification.formula import Formula, parse_formula
+from socsci_jax.rectification.formula import Formula, baselines, parse_formula
 from socsci_jax.rectification.predicted import ARM_0, ARM_1, PREDICTION
 from socsci_jax.rectification.prepare import Prepared, Settings, prepare
 from socsci_jax.rectification.tables import Joined, join
@@ -117,25 +117,16 @@ def _by_method(
         add("DiP", lambda: _dip(data, formula, treatment, settings))
     if not rows:
         raise InputError(f"No method can be used. {notes[-1]}")
-    notes += _baselines(data, formula)
+    notes += [
+        f"{name}: every other level is compared with {first!r}, the first in order"
+        for name, first in baselines(formula, data.frame).items()
+    ]
     if formula.names and not joined.both_arms:
         notes.append(
             "DiP (difference in predictions) is not computed: it needs predictions of both arms for every person, in columns "
             "S0 and S1 or in rows of one person with the treatment 0 and 1"
         )
     return rows, notes
-
-
-def _baselines(data: Prepared, formula: Formula) -> list[str]:
-    """With which level each variable of names compares, which no term says."""
-    categorical = {token[1] for token in formula.tokens if isinstance(token, tuple)}
-    notes = []
-    for name in formula.names:
-        column = data.frame[name]
-        if name in categorical or not (column.dtype.is_numeric() or column.dtype == pl.Boolean):
-            first = column.min() if column.dtype.is_numeric() else column.cast(pl.String).min()
-            notes.append(f"{name}: every other level is compared with {first!r}, the first in order")
-    return notes
 
 
 def _rows(

@@ -6,7 +6,8 @@ import math
 import numbers
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+
+import polars as pl
 
 from socsci_jax.studies.scale import format_value
 
@@ -43,16 +44,18 @@ def form(value: str) -> str:
     return _NUMBER.sub("#", value)
 
 
-def forms_of(people: Iterable[Mapping[str, str | None]]) -> dict[str, list[str]]:
+def forms_of(people: pl.DataFrame) -> dict[str, list[str]]:
     """For each attribute the forms that people's values have, sorted; without those of fewer than FEWEST_PEOPLE people.
 
-    Attributes whose values are as good as free texts, and those of which nothing is left, are not listed.
+    `people` has a row a person and a column an attribute.  Attributes whose values are as good as free texts, and those of
+    which nothing is left, are not listed.
     """
     counts: dict[str, Counter[str]] = {}
-    for person in people:
-        for name, value in person.items():
-            if value is not None:
-                counts.setdefault(name, Counter())[form(value)] += 1
+    for name in people.columns:
+        of_name = counts[name] = Counter()
+        # Of hundreds of thousands of people few have values of their own.
+        for value, n in people[name].drop_nulls().value_counts().iter_rows():
+            of_name[form(value)] += n
     shared = {
         name: sorted(words for words, n in of_name.items() if n >= FEWEST_PEOPLE)
         for name, of_name in counts.items()

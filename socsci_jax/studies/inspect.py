@@ -79,8 +79,9 @@ def inspect_store(store: StudyStore) -> Inspection:
 
 
 def rejects_by_reason(store: StudyStore) -> pl.DataFrame:
-    """How many records of each kind were rejected, and why."""
-    return store.rejects.group_by("kind", "reason").len("count").sort("count", descending=True)
+    """How many records of each kind were rejected, and why; the most frequent first, equally many by name."""
+    counted = store.rejects.group_by("kind", "reason").len("count")
+    return counted.sort("count", "kind", "reason", descending=[True, False, False])
 
 
 def _answers(store: StudyStore) -> pl.DataFrame:

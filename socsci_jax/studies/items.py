@@ -34,7 +34,6 @@ class Items(Mapping[str, Item]):
         """
         self.places = places
         self._rows = {item_id: row for row, item_id in enumerate(places["item_id"])}
-        self._is_control = places["is_control"].to_list()
         self._factors: list[dict[str, str] | None] = []
         self._scales: list[Scale] = []
         self._known: dict[str, Scale] = {}
@@ -80,7 +79,7 @@ class Items(Mapping[str, Item]):
     @property
     def controls(self) -> list[str]:
         """The ids of the items of control conditions, without making the items."""
-        return [item_id for item_id, row in self._rows.items() if self._is_control[row]]
+        return self.places.filter("is_control")["item_id"].to_list()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)

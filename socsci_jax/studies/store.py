@@ -152,17 +152,16 @@ class StudyStore:
     @functools.cached_property
     def items(self) -> pl.DataFrame:
         """All columns, texts and scales among them: of hundreds of thousands of items these take gigabytes."""
-        filled = [name for name in ITEMS_SCHEMA.names if name not in _MAY_BE_NULL]
-        items = self._read("items", ITEMS_SCHEMA, filled=filled)
-        self._check_distinct("items", items, "item_id")
-        self._check_known("items", items, self.studies, ["study_id"])
-        return items
+        return self._read_items(ITEMS_SCHEMA.names)
 
     @functools.cached_property
     def item_places(self) -> pl.DataFrame:
         """item_id, study_id, condition, outcome and is_control of the items, without what takes gigabytes."""
-        filled = [name for name in PLACE if name not in _MAY_BE_NULL]
-        items = self._read("items", ITEMS_SCHEMA, filled=filled, columns=PLACE)
+        return self._read_items(PLACE)
+
+    def _read_items(self, columns: Sequence[str]) -> pl.DataFrame:
+        filled = [name for name in columns if name not in _MAY_BE_NULL]
+        items = self._read("items", ITEMS_SCHEMA, filled=filled, columns=columns)
         self._check_distinct("items", items, "item_id")
         self._check_known("items", items, self.studies, ["study_id"])
         return items

@@ -76,7 +76,7 @@ class TrainingInputs:
 
     def attribute_forms(self) -> dict[str, list[str]]:
         """How the values of each attribute are written that the model learns from, numbers left open."""
-        return forms_of(self._people()["attributes"]) if self.store.attributes else {}
+        return forms_of(self._people()["attributes"].struct.unnest()) if self.store.attributes else {}
 
     @functools.cached_property
     def trained_on(self) -> TrainedOn:

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from socsci_jax.errors import InputError
-from socsci_jax.rectification.formula import design, parse_formula
+from socsci_jax.rectification.formula import baselines, design, parse_formula
 
 
 def test_texts_are_categories_and_products_interactions():
@@ -69,3 +69,17 @@ def test_a_constant_column_is_no_variable():
 def test_categories_that_are_whole_numbers_are_named_without_a_fraction():
     frame = pl.DataFrame({"wave": [1.0, 2.0, 2.0]})
     assert design(parse_formula("y ~ C(wave)"), frame).terms == ("Intercept", "C(wave)[T.2]")
+
+
+def test_the_levels_that_others_are_compared_with_are_those_of_the_design():
+    frame = pl.DataFrame(
+        {
+            "told": [True, False, True],
+            "year": [2020.0, 2021.0, 2021.0],
+            "arm": ["b", "a", "b"],
+            "age": [3, 1, 2],
+        }
+    )
+    formula = parse_formula("y ~ C(told) + C(year) + arm + age")
+    assert baselines(formula, frame) == {"told": 0, "year": 2020, "arm": "a"}
+    assert design(formula, frame).terms == ("Intercept", "C(told)[T.1]", "C(year)[T.2021]", "arm[T.b]", "age")

@@ -1,5 +1,6 @@
 """Attributes of people: what is not known is null, whatever a file writes there, and is excluded from prompts."""
 
+import polars as pl
 import pytest
 from small import SCALE_1_5, small_item
 
@@ -26,8 +27,9 @@ def test_forms_are_words_that_several_people_share():
         for k in range(MOST_FORMS + 1)
     ]
     people += [{"age": "young", "gender": "Self-described"}] * (FEWEST_PEOPLE - 1)
-    assert forms_of(people) == {"age": ["# years"], "gender": ["Female"]}
-    assert forms_of([]) == {}
+    schema = dict.fromkeys(("age", "gender", "town", "job"), pl.String)
+    assert forms_of(pl.DataFrame(people, schema=schema)) == {"age": ["# years"], "gender": ["Female"]}
+    assert forms_of(pl.DataFrame()) == {}
 
 
 def built(folder, attributes: dict, **settings):

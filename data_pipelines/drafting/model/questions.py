@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from data_pipelines.drafting.choice_scales import squeezed
+
 FEWEST_QUOTED_LETTERS = 8
 Short = Annotated[str, pydantic.Field(max_length=500)]
 
@@ -130,11 +132,6 @@ class TypedQuestion:
         wanted = " ".join(label.split()).casefold()
         said = re.finditer(rf"(?<![\w.]){re.escape(code.casefold())}(?!\w)\s?(?:=|:|is|means)\s?\W?", text)
         return any(not text.startswith(wanted, match.end()) for match in said)
-
-
-def squeezed(text: str) -> str:
-    """The text without white space and case: files break lines where quotations do not."""
-    return "".join(text.split()).casefold()
 
 
 def is_next_to(code: str, label: str, words: str) -> bool:

@@ -14,6 +14,9 @@ from typing import Literal
 
 from data_pipelines.formats.qualtrics.logic import Logic
 
+# The survey program's own code for "seen, but not answered".
+UNANSWERED = "-99"
+
 QuestionKind = Literal[
     "text",  # descriptive text, graphics: read, not answered
     "single",

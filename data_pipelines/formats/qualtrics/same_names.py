@@ -12,14 +12,12 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from data_pipelines.formats.qualtrics.columns import Column, key_of
-from data_pipelines.formats.qualtrics.questionnaire import Choice, Questionnaire
+from data_pipelines.formats.qualtrics.questionnaire import UNANSWERED, Choice, Questionnaire
 from data_pipelines.formats.qualtrics.text import words_of
 from socsci_jax.studies.specification_parts import code
 
 # Fewer cells that are no choice may be a slip of whoever edited the file: they speak neither for nor against.
 FEWEST_STRANGE, LEAST_STRANGE_SHARE = 2, 0.01
-# The survey program's own code for "seen, but not answered".
-_UNANSWERED = "-99"
 Place = tuple[str, str, str, str, str]
 
 
@@ -127,7 +125,7 @@ def _strange(candidate: Column, survey: Questionnaire, counts: Mapping[str, int]
     choices = _choices(candidate, survey)
     if not choices:
         return 0
-    known = {code(choice.value) for choice in choices} | {_UNANSWERED}
+    known = {code(choice.value) for choice in choices} | {UNANSWERED}
     labels = {words_of(text) for choice in choices for text in (choice.text, choice.name) if text}
     return sum(
         count for cell, count in counts.items() if code(cell) not in known and words_of(cell) not in labels

@@ -253,10 +253,11 @@ def groups(evaluation: Evaluation, part: str) -> Drawing | None:
     if len(names) < 2:
         return None
     caption = "Each row is a group of people; within an attribute, rows at one place are served equally well."
+    absent = _absent_groups(evaluation, part, names)
     if len(names) > MOST_GROUPS:
         caption += f" The first {MOST_GROUPS} of {counted(len(names), 'group')} are drawn."
         names = names[:MOST_GROUPS]
-    if absent := _absent_groups(evaluation, part, names):
+    if absent:
         caption += f" {absent}"
     rows = {(row["group"], row["predictor"]): row for row in frame.iter_rows(named=True)}
     values = [
@@ -284,15 +285,15 @@ def groups(evaluation: Evaluation, part: str) -> Drawing | None:
     )
 
 
-def _absent_groups(evaluation: Evaluation, part: str, shown: list[str]) -> str:
-    """Groups of the attributes that are shown of whom too few answered an item for a distance."""
+def _absent_groups(evaluation: Evaluation, part: str, judged: list[str]) -> str:
+    """Groups of the attributes that are judged of whom too few answered an item for a distance."""
     people = evaluation.background.people
     if people.is_empty():
         return ""
-    attributes = {name.split("=", 1)[0] for name in shown}
+    attributes = {name.split("=", 1)[0] for name in judged}
     known = people.filter(
         pl.col("part") == part, pl.col("attribute").is_in(attributes), pl.col("value").is_not_null()
     )
     every = [f"{attribute}={value}" for attribute, value in known.select("attribute", "value").iter_rows()]
-    absent = [name.replace("=", ": ", 1) for name in every if name not in shown]
+    absent = [name.replace("=", ": ", 1) for name in every if name not in judged]
     return f"Too few answers for a distance: {first_listed(absent)}." if absent else ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import polars as pl
+
 from socsci_jax.forecasting.report.material import Material
 from socsci_jax.forecasting.report.numbers import percent, plain
 from socsci_jax.pages.findings import Finding
@@ -80,3 +82,13 @@ def gap(row: Row) -> str:
     lo, hi = sorted((row["lo"], row["hi"]) if row["value"] > 0 else (-row["lo"], -row["hi"]))
     told = "excludes zero" if lo > 0 or hi < 0 else "holds zero, so this may be chance"
     return f"{said} (95 % interval {plain(lo, 2)} to {plain(hi, 2)}, which {told})"
+
+
+def undirected(told: pl.DataFrame) -> list[Finding]:
+    """A note where effects of a table are between two arms of which none is the control."""
+    number = int(told["undirected"].sum())
+    if not number:
+        return []
+    which = "It has" if number == told.height == 1 else f"Of {counted(told.height, 'effect')} {number} have"
+    text = f"{which} no control: which of the two arms is subtracted is arbitrary, and so is the sign."
+    return [Finding("note", "Undirected effects", text)]

@@ -124,7 +124,7 @@ def subgroups(m: Material) -> list[Drawing]:
     groups = m.tables["groups"].drop_nulls("expected")
     drawings = []
     for number, own in enumerate(groups.partition_by("attribute", maintain_order=True), start=1):
-        top = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
+        top = m.largest(own).row(0, named=True)
         shown = own.filter(*(pl.col(key) == top[key] for key in ARM_OF)).head(MOST_ARMS)
         title = (
             f"By {shortened(top['attribute'], 40)}: {quoted(shortened(top['condition'], 40))} "
@@ -183,7 +183,7 @@ def power(m: Material) -> list[Drawing]:
     """How likely studies of several sizes find the leading arm's effect, for each outcome."""
     drawings = []
     for number, (outcome, own) in enumerate(m.by_outcome(m.told)[:MOST_CURVES], start=1):
-        best = own.sort(pl.col("expected").abs(), descending=True, maintain_order=True).row(0, named=True)
+        best = m.largest(own).row(0, named=True)
         rows = m.tables["power"].filter(*(pl.col(key) == best[key] for key in ARM_OF)).sort("n")
         lines = [
             Curve(series, list(rows.drop_nulls(column).select("n", column).iter_rows()), dashed=dashed)

@@ -9,7 +9,7 @@ import polars as pl
 from socsci_jax.forecasting.human import MINIMUM_N
 from socsci_jax.forecasting.report import tables
 from socsci_jax.forecasting.report.numbers import percent, plain
-from socsci_jax.forecasting.report.past import GAP_RULE, gap
+from socsci_jax.forecasting.report.past import GAP_RULE, gap, undirected
 from socsci_jax.forecasting.report.pictures import (
     MOST_ARMS,
     MOST_OUTCOMES,
@@ -105,15 +105,7 @@ def _findings(score: Score, told: pl.DataFrame) -> list[Finding]:
                 "whether anybody had seen it by then is not known here.",
             )
         )
-    if undirected := int(told["undirected"].sum()):
-        of = counted_of(undirected, told.height, "effect", "has", "have")
-        made.append(
-            Finding(
-                "note",
-                "Undirected effects",
-                f"{of} no control: which arm is subtracted is arbitrary, and so is the sign.",
-            )
-        )
+    made += undirected(told)
     if told.is_empty():
         return made
     held = score.value("coverage_90")

@@ -9,7 +9,8 @@ import polars as pl
 from socsci_jax.evaluation.report.provenance import mapping
 from socsci_jax.forecasting.report.material import Material
 from socsci_jax.forecasting.report.numbers import percent, plain, signed
-from socsci_jax.forecasting.report.past import past_findings
+from socsci_jax.forecasting.report.past import past_findings, undirected
+from socsci_jax.forecasting.table import calibration_table
 from socsci_jax.pages.findings import Finding
 from socsci_jax.wording import counted, first_listed, listed, quoted
 
@@ -116,7 +117,7 @@ def _named(names: Iterable[str]) -> str:
 
 def findings(m: Material) -> list[Finding]:
     """Abstention first, then what the calibration is worth, and how it did on past studies."""
-    return [*_abstention(m), *_undirected(m), *_left_out(m), *_worth(m), *past_findings(m), *_unknown(m)]
+    return [*_abstention(m), *undirected(m.told), *_left_out(m), *_worth(m), *past_findings(m), *_unknown(m)]
 
 
 def _abstention(m: Material) -> list[Finding]:
@@ -137,29 +138,14 @@ def _abstention(m: Material) -> list[Finding]:
     return [Finding("warning", "No forecast", text, rule)]
 
 
-def _undirected(m: Material) -> list[Finding]:
-    told = m.told
-    undirected = int(told["undirected"].sum())
-    if not undirected:
-        return []
-    which = (
-        "It has"
-        if undirected == told.height == 1
-        else f"Of {counted(told.height, 'effect')} {undirected} have"
-    )
-    text = f"{which} no control: which of the two arms is subtracted is arbitrary, and so is the sign."
-    return [Finding("note", "Undirected effects", text)]
-
-
 def learned_from(m: Material) -> str:
     """The effects that calibration learned from, and how many of them have a direction."""
-    table = m.tables["calibration"].drop_nulls(["human", "human_se"])
     # A collection from elsewhere may leave the column out.
-    undirected = int(table["undirected"].sum()) if "undirected" in table.columns else 0
+    either_way = int(calibration_table(m.tables["calibration"])["undirected"].sum())
     said = counted(m.calibration.contrasts, "effect")
     return (
-        f"{said}, {undirected} of them between two arms without a control, whose sign is arbitrary"
-        if undirected
+        f"{said}, {either_way} of them between two arms without a control, whose sign is arbitrary"
+        if either_way
         else said
     )
 
