@@ -87,11 +87,10 @@ def read_parquet_pieces(
     with open_parquet(path, hint=hint) as opened:
         _check_columns(opened, path, schema, hint=hint)
         asked, row = _of_schema(schema, columns), 0
-        small = path.stat().st_size <= bounds.SMALL_TABLE_BYTES
         try:
             pieces = (
                 packed_batches(opened, path, hint=hint, columns=columns)
-                if small
+                if _may_be_packed(path)
                 else opened.iter_batches(BATCH_ROWS, columns=columns)
             )
             for piece in pieces:
@@ -157,13 +156,16 @@ def _check_filled(table: pa.Table, path: Path, filled: Sequence[str], *, hint: s
             raise InputError(f"{path}, row {row}: column {name!r} is empty; {hint}.")
 
 
+def _may_be_packed(path: Path) -> bool:
+    """Whether a file is so small that its repetitions could stand for very much; of others, reading them apart only costs."""
+    return path.stat().st_size <= bounds.SMALL_TABLE_BYTES
+
+
 def read_rows(
     opened: pq.ParquetFile, path: Path, *, hint: str, columns: Sequence[str] | None = None
 ) -> pa.Table:
     """All rows of an open file; raises InputError that ends with `hint` where a small file stands for very much."""
-    if (
-        path.stat().st_size > bounds.SMALL_TABLE_BYTES
-    ):  # where repetitions are no danger, reading them apart only costs
+    if not _may_be_packed(path):
         return opened.read(columns)
     batches = list(packed_batches(opened, path, hint=hint, columns=columns))
     table = pa.Table.from_batches(batches) if batches else opened.read(columns)

@@ -220,10 +220,15 @@ def data_split(
 
 def _held_out(split: Split) -> list[str]:
     """The studies, conditions and outcomes that are held out, by name; of people their number is enough."""
-    named = {"unseen_studies": "study_id", "unseen_conditions": "condition", "unseen_outcomes": "outcome"}
+    from socsci_jax.studies.splits import PARTS
+
     sentences = []
-    for part, column in named.items():
-        units = split.units(part).unique().sort("study_id", column)
+    for part in PARTS:
+        if part == "unseen_participants":
+            continue
+        units = split.units(part).unique()
+        column = units.columns[-1]
+        units = units.sort(units.columns)
         several = column != "study_id" and units["study_id"].n_unique() > 1
         names = [
             f"{quoted(row[column])} of {row['study_id']}" if several else quoted(row[column])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from socsci_jax.errors import InputError
 from socsci_jax.foreign_text import write_csv
-from socsci_jax.rectification.rectify import Rectification
 from socsci_jax.storage import new_file
+
+if TYPE_CHECKING:  # commands that only write tables need not load estimators
+    from socsci_jax.rectification.rectify import Rectification
 
 
 def check_output(out: Path, *, for_r: Path | None = None, replace: bool) -> None:
