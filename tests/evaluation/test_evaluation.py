@@ -649,6 +649,18 @@ def test_the_summary_fits_a_terminal_of_eighty_columns(knows_truth):
         assert words in text
 
 
+@pytest.mark.parametrize(("second", "named"), [("a", True), ("b", False)])
+def test_the_summary_names_the_unseen_conditions_of_one_study_alone(knows_truth, second, named):
+    rows = [("unseen_conditions", "a", "prize"), ("unseen_conditions", second, "audit")]
+    held_out = pl.DataFrame(rows, schema=["part", "study", "condition"], orient="row")
+    told = dataclasses.replace(
+        knows_truth,
+        counts={"unseen_conditions": knows_truth.counts[PART]},
+        distributions=held_out,
+    )
+    assert ("unseen conditions: “audit”, “prize”" in summary_table(told).caption) == named
+
+
 def test_the_page_has_a_paragraph_for_a_methods_section_with_its_numbers(knows_truth):
     page = report.render(report.values(knows_truth))
     text = verdicts.methods_paragraph(knows_truth, PART)

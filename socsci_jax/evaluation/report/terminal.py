@@ -12,11 +12,14 @@ from socsci_jax.wording import first_listed, quoted
 
 
 def _arms(evaluation: Evaluation, part: str) -> str:
-    """Which conditions are unseen: the numbers are of these alone."""
+    """Which conditions are unseen: the numbers are of these alone.  Of several studies names of arms tell nothing."""
     if part != "unseen_conditions" or evaluation.distributions.is_empty():
         return ""
-    names = evaluation.distributions.filter(part=part)["condition"].unique().sort().to_list()
-    return f"{part_name(part)}: {first_listed([quoted(name) for name in names])}\n" if names else ""
+    own = evaluation.distributions.filter(part=part)
+    if own["study"].n_unique() != 1:
+        return ""
+    names = own["condition"].unique().sort().to_list()
+    return f"{part_name(part)}: {first_listed([quoted(name) for name in names])}\n"
 
 
 def summary_table(evaluation: Evaluation) -> Table:
