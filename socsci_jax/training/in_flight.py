@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 
 from socsci_jax.data.loader import LoadedBatch
-from socsci_jax.errors import NonFinite
+from socsci_jax.errors import InputError, NonFinite, StorageFailed
 from socsci_jax.models.sharding import one_per_device
 from socsci_jax.training.session import Session
 
@@ -59,6 +60,10 @@ class StepsInFlight:
         self._session.journal.write("not_finite", step=step + 1, what=what, ids=ids)
         self.skipped.append(step + 1)
         if len(self.skipped) > self._session.recipe.optimizer.skip_nonfinite_steps:
+            # A save under way would be complete a moment after it was called missing: every process comes here with
+            # the same step, so all can wait for it.  Where it fails, the loss is still what ended the run.
+            with contextlib.suppress(InputError, StorageFailed):
+                self._session.checkpoints.wait()
             saved = self._session.checkpoints.reader.latest()
             raise NonFinite(
                 f"step {step + 1}: the {what} is not finite; its batch holds {', '.join(ids[:3])}"
