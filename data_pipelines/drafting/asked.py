@@ -27,6 +27,7 @@ from data_pipelines.drafting.choice_scales import (
     scale_of_rows,
 )
 from data_pipelines.drafting.demographics import attribute_of
+from data_pipelines.drafting.field_factors import set_by_flow
 from data_pipelines.drafting.holes import ATTENTION, NO_ORDER
 from data_pipelines.drafting.joined_choices import joined_choices
 from data_pipelines.formats.qualtrics.columns import Column
@@ -139,7 +140,7 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
                 asked += read if isinstance(read, list) else [read]
         elif column.role == "text":
             left_out[column.name] = "what people wrote next to a choice"
-    for attribute in attributes_of_fields(export):
+    for attribute in attributes_of_fields(export, of_survey=set_by_flow(survey)):
         attributes.setdefault(attribute.name, attribute)
     return Reading(asked=tuple(asked), attributes=tuple(attributes.values()), left_out=left_out)
 

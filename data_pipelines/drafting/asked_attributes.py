@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from data_pipelines.drafting.choice_scales import code_key, coding, scale_of_choices
 from data_pipelines.drafting.demographics import attribute_of_name
 from data_pipelines.drafting.holes import UNEXPLAINED
-from data_pipelines.formats.qualtrics.columns import Column
+from data_pipelines.formats.qualtrics.columns import Column, key_of
 from data_pipelines.formats.qualtrics.export import Export
 from data_pipelines.formats.qualtrics.questionnaire import UNANSWERED, Question
 from socsci_jax.wording import counted
@@ -60,10 +60,16 @@ def attribute_of_question(
     )
 
 
-def attributes_of_fields(export: Export) -> Iterator[DraftAttribute]:
-    """Attributes among panel data, whose codes no file of the deposit explains."""
+def attributes_of_fields(export: Export, *, of_survey: Collection[str]) -> Iterator[DraftAttribute]:
+    """Attributes among panel data, whose codes no file of the deposit explains; fields `of_survey` are its own.
+
+    The age of the person in a vignette is not that of who reads it.
+    """
+    own = {key_of(name) for name in of_survey}
     for column in export.columns:
         if column.role != "field" or (name := attribute_of_name(column.header)) is None:
+            continue
+        if key_of(column.import_id or column.header) in own:
             continue
         values = export.counts(column.name)
         if not values:

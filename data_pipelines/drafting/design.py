@@ -8,14 +8,11 @@ from collections.abc import Mapping
 
 from data_pipelines.drafting.assignment import Assignment, assign
 from data_pipelines.drafting.display import Appearance, appearances, at_levels, differing, randomizers_met
-from data_pipelines.drafting.factors import Factor, Level, Order, find_randomization
-from data_pipelines.formats.qualtrics.conjoint import find_conjoint
-from data_pipelines.formats.qualtrics.export import Export, cells
+from data_pipelines.drafting.factors import Factor, Order, find_randomization
+from data_pipelines.drafting.field_factors import field_factors
+from data_pipelines.formats.qualtrics.export import Export
 from data_pipelines.formats.qualtrics.questionnaire import FlowNode, Questionnaire
 from data_pipelines.formats.qualtrics.text import piped_fields
-
-# A field with more values than this is no factor with levels (a name, a time, a generated text).
-MOST_FIELD_LEVELS = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,12 +47,15 @@ class Design:
         return nested
 
     def owners(self, text: str) -> tuple[str, ...]:
-        """The factors that decide whether the text is shown; of nested ones the inner."""
-        own = [
-            name
-            for name, factor in self.factors.items()
-            if text in self.arm_texts[name] and len(self.levels_showing(name, text)) < len(factor.levels)
-        ]
+        """The factors that decide whether the text is shown and what it says; of nested ones the inner.
+
+        None where it is shown to all and their slots fill it.
+        """
+        deciding = [name for name in self.factors if text in self.arm_texts[name] and self.is_own(name, text)]
+        changing = self.own_factors(text)
+        if not deciding and all(self.slot_field(name) for name in changing):
+            return ()
+        own = [name for name in self.factors if name in deciding or name in changing]
         return tuple(name for name in own if not any(name in self.nested[other] for other in own))
 
     @functools.cached_property
@@ -73,6 +73,27 @@ class Design:
             c.source != "field" for g in question.display.groups for c in g.conditions
         )
         return question.kind == "text" and not depends and bool(question.text or question.media)
+
+    def is_own(self, factor: str, question_id: str) -> bool:
+        """True for what can be shown at some of the factor's levels alone."""
+        return len(self.levels_showing(factor, question_id)) < len(self.factors[factor].levels)
+
+    def slot_field(self, factor: str) -> str:
+        """The field whose value is the text of the factor's levels; "" where one value is not all that people read of it."""
+        chosen = self.factors[factor]
+        texts = self.arm_texts[factor]
+        if any(self.is_own(factor, text) for text in texts):
+            return ""
+        everywhere = set.intersection(*(set(level.fields) for level in chosen.levels))
+        piped = [name for q in self.differing[factor] for name in piped_fields(self.survey.questions[q].text)]
+        fitting = [name for name in piped if name in everywhere]
+        slot = chosen.field if chosen.field in fitting else next(iter(fitting), "")
+        # A text of its own block in which a name and a pronoun change is a text of the level.
+        for text in texts:
+            known = [{**seen.known, slot: ""} for seen in self.differing[factor][text]]
+            if any(one != known[0] for one in known):
+                return ""
+        return slot
 
     def levels_showing(self, factor: str, question_id: str) -> frozenset[int]:
         """Indices of the levels at which the question can be shown."""
@@ -106,7 +127,7 @@ def read_design(survey: Questionnaire, export: Export) -> Design:
     randomization = find_randomization(survey)
     candidates = {
         factor.name: factor
-        for factor in (*randomization.factors, *_field_factors(survey, export, randomization.factors))
+        for factor in (*randomization.factors, *field_factors(survey, export, randomization.factors))
     }
     seen = {name: at_levels(survey, factor) for name, factor in candidates.items()}
     changes = {name: differing(each) for name, each in seen.items()}
@@ -124,48 +145,6 @@ def read_design(survey: Questionnaire, export: Export) -> Design:
         shown=appearances(survey),
         places=_places(survey),
     )
-
-
-def _field_factors(survey: Questionnaire, export: Export, known: tuple[Factor, ...]) -> list[Factor]:
-    """Fields from outside the flow (a link, a script, a random number) that decide what is shown or are piped."""
-    set_by_flow = {name for factor in known for level in factor.levels for name in level.fields}
-    constant = {
-        field.name
-        for node in survey.flow.walk()
-        for field in node.fields
-        if field.value is not None and "${" not in field.value
-    }
-    used: dict[str, set[str]] = {}
-    for node in survey.flow.walk():
-        if node.kind == "branch" and node.logic is not None:
-            _collect(node.logic, used)
-    for question_id in survey.shown_questions:
-        question = survey.questions[question_id]
-        if question.display is not None:
-            _collect(question.display, used)
-        for text in (question.text, *(choice.text for choice in (*question.choices, *question.answers))):
-            for name in piped_fields(text):
-                used.setdefault(name, set())
-    conjoint = find_conjoint(export)
-    if conjoint is not None:
-        set_by_flow |= conjoint.fields
-    factors = []
-    for name in sorted(set(used) - set_by_flow - constant):
-        column = export.field(name)
-        if column is None or name.startswith("Q_"):
-            continue
-        values = dict.fromkeys(cell for cell in cells(export.table, column.name) if cell)
-        if 2 <= len(values) <= MOST_FIELD_LEVELS:
-            levels = tuple(Level(name=value, fields={name: value}) for value in sorted(values))
-            factors.append(Factor(name=name, kind="field", levels=levels, field=name))
-    return factors
-
-
-def _collect(logic, used: dict[str, set[str]]) -> None:
-    for group in logic.groups:
-        for condition in group.conditions:
-            if condition.source == "field":
-                used.setdefault(condition.operand, set()).add(condition.value)
 
 
 def _places(survey: Questionnaire) -> dict[str, dict[str, str]]:

@@ -6,6 +6,7 @@ Whatever depends on answers, on other draws or on fields from outside is unknown
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 
 from data_pipelines.drafting.factors import Factor, Level, fields_set
@@ -56,7 +57,7 @@ def _walked(survey: Questionnaire, at: Sequence[tuple[Factor, Level]]) -> _Walk:
         # At another level of a factor that is drawn in exclusive places, its other draws are not met.
         chosen |= dict.fromkeys(factor.randomizers, ()) | dict(level.elements)
         if factor.kind == "field":
-            fields[factor.field] = level.fields[factor.field]
+            fields |= level.fields
     walk = _Walk(survey=survey, chosen=chosen, fixed=frozenset(fields), fields=fields)
     walk.element(survey.flow, True)
     return walk
@@ -81,14 +82,24 @@ def differing(seen: Mapping[str, tuple[Appearance, ...]]) -> dict[str, tuple[App
 
 
 def filled(text: str, fields: Mapping[str, str | None]) -> str:
-    """The text with the values of the fields that are known."""
+    """The text with the values of the fields that are known, by the keys of `field_key`."""
 
-    def value(match) -> str:
-        name = match["path"].removeprefix("Field/")
-        known = fields.get(name) if match["source"] == "e" else None
+    def value(match: re.Match[str]) -> str:
+        known = fields.get(field_key(match)) if match["source"] in ("e", "lm") else None
         return known if known is not None else match[0]
 
     return PIPE.sub(value, text)
+
+
+def field_key(match: re.Match[str]) -> str:
+    """What a pipe stands for: the name of embedded data, or a field of the loop around it."""
+    name = match["path"].removeprefix("Field/")
+    return looped_key(name) if match["source"] == "lm" else name
+
+
+def looped_key(number: str) -> str:
+    """The key of a loop's field, which no embedded data has."""
+    return f"lm://Field/{number}"
 
 
 @dataclasses.dataclass
@@ -112,7 +123,10 @@ class _Walk:
             case "randomizer":
                 self.randomizer(node, shown)
             case "branch":
-                holds = node.logic.holds(self.fields) if node.logic is not None else None
+                if node.id in self.chosen:
+                    holds: bool | None = bool(self.chosen[node.id])
+                else:
+                    holds = node.logic.holds(self.fields) if node.logic is not None else None
                 before = dict(self.fields)
                 self.children(node, _both(shown, holds))
                 if holds is None:

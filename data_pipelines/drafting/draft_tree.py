@@ -37,6 +37,8 @@ class Draft:
     def hole(self, key: str, *reasons: str) -> None:
         for reason in reasons:
             known = self.unresolved.get(key)
+            if known is not None and reason in known:
+                continue
             self.unresolved[key] = f"{known}; {reason}" if known else reason
 
 

@@ -16,7 +16,8 @@ from data_pipelines.formats.qualtrics.questionnaire import FlowNode, Questionnai
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Level:
-    """One level: the fields it sets, and for each randomizer the elements that it is (flow or question ids)."""
+    """One level: the fields it sets, and for each randomizer the elements that it is (flow or question ids; of a
+    branch itself, or nothing)."""
 
     name: str
     fields: Mapping[str, str] = dataclasses.field(default_factory=dict)

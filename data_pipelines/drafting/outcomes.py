@@ -4,7 +4,7 @@ factors it depends on."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,26 +13,19 @@ from data_pipelines.drafting.choice_scales import DraftScale
 from data_pipelines.drafting.column_sets import ColumnSet, aligned
 from data_pipelines.drafting.design import Design
 from data_pipelines.drafting.holes import OTHER_LABELS
-from data_pipelines.drafting.wording import LOOP, Part, Wording, is_own, read_by_all, unfilled, words_read
+from data_pipelines.drafting.variants import DraftVariant, variants_of
+from data_pipelines.drafting.wording import (
+    LOOP,
+    Part,
+    Wording,
+    context,
+    not_text,
+    read_by_all,
+)
 
 # A factor that was met before an outcome counts as long as its combinations hold this many people on average.
 FEWEST_PER_COMBINATION = 5
 MOST_UNASSIGNED = 0.05
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DraftVariant:
-    """How people at some levels met an outcome; what is None is as at the other levels.
-
-    `codes` says which code of the scale a code in its column stands for, where the two differ.
-    """
-
-    arms: Mapping[str, str]
-    asked: Asked
-    column: str | None
-    question: tuple[Part, ...] | None
-    scale: DraftScale | None
-    codes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,14 +73,14 @@ def _outcome(design: Design, one: Asked, one_set: ColumnSet | None) -> DraftOutc
     bare = one.question.id.partition("#")[0]
     block = design.survey.blocks.get(design.shown[bare].block)
     loop = block.id if block is not None and block.loop is not None else ""
-    own = design.own_factors(one.question.id)
-    if one_set is not None:
-        own = tuple(dict.fromkeys((one_set.factor, *own)))
+    own = _own_factors(design, one, one_set)
     earlier, dropped = _earlier_factors(design, one, own)
     depends = tuple(name for name in design.factors if name in own or name in earlier)
     texts = _texts_before(design, one.question.id, depends, one_set)
     wording = Wording(design=design, slots=(*depends, LOOP) if loop else depends, texts=texts)
-    holes = [*one.holes, *unfilled(wording, one)]
+    variants, untold = variants_of(wording, one, one_set, own)
+    piped = [f"{', '.join(untold)} is piped into it, and its value is not told"] if untold else []
+    holes = [*one.holes, *piped, *not_text(one)]
     if block is None:
         holes.append("the survey's flow does not reach it (any more), so what was read before it is not told")
     if looped := _looped_before(design, bare):
@@ -98,28 +91,31 @@ def _outcome(design: Design, one: Asked, one_set: ColumnSet | None) -> DraftOutc
         holes.append(
             f"people had met {', '.join(dropped)} before; too few met each combination to tell them apart"
         )
-    variants: list[DraftVariant] = []
     if one_set is not None:
-        first = min(one_set.by_level)
         if not one_set.same_labels:
             holes.append(f"levels of {one_set.factor} {OTHER_LABELS}")
-        for i, other in one_set.by_level.items():
-            if i != first:
-                level = design.factors[one_set.factor].levels[i]
-                variants.append(_variant_of_column(wording, one_set.factor, level.name, one, other))
-                holes += unfilled(wording, other)
-    variants += _variants_of_fields(wording, one, own)
+        for other in one_set.by_level.values():
+            holes += not_text(other)
     return DraftOutcome(
         name=one_set.name if one_set is not None else one.name,
         asked=one,
         question=wording.parts(one),
         scale=wording.scale(one),
-        variants=tuple(variants),
+        variants=variants,
         depends_on=depends,
         texts=texts,
         loop=loop,
         holes=tuple(dict.fromkeys(holes)),
     )
+
+
+def _own_factors(design: Design, one: Asked, one_set: ColumnSet | None) -> tuple[str, ...]:
+    """Factors that change the question, what is read with it, or the column that stands in its place."""
+    own = [one_set.factor] if one_set is not None else []
+    for asked in one_set.by_level.values() if one_set is not None else (one,):
+        for text in (asked.question.id, *context(design, asked.question.id, ())):
+            own += design.own_factors(text)
+    return tuple(dict.fromkeys(own))
 
 
 def _earlier_factors(design: Design, one: Asked, own: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -152,7 +148,7 @@ def _earlier_factors(design: Design, one: Asked, own: Sequence[str]) -> tuple[li
 def _is_stimulus(design: Design, factor: str, text: str, question: str) -> bool:
     """True if the text comes before the question and is more than its own introduction with a field filled in."""
     same_block = design.shown[text].block == design.shown[question].block
-    if same_block and not is_own(design, factor, text):
+    if same_block and not design.is_own(factor, text):
         return False
     # What a loop showed before was shown once for each iteration, with its fields filled in.
     looped = (
@@ -242,38 +238,3 @@ def _precedes(design: Design, factor: str, level: int, text: str, question_id: s
     read = design.seen[factor][text][level]
     asked = design.seen[factor][question_id.partition("#")[0]][level]
     return read.shown is not False and asked.shown is not False and read.position < asked.position
-
-
-def _variant_of_column(wording: Wording, factor: str, level: str, one: Asked, other: Asked) -> DraftVariant:
-    question, scale = wording.parts(other), wording.scale(other)
-    same_words = [words_read(wording.design, part) for part in question] == [
-        words_read(wording.design, part) for part in wording.parts(one)
-    ]
-    return DraftVariant(
-        arms={factor: level},
-        asked=other,
-        column=other.column.name,
-        question=None if same_words else question,
-        scale=scale if scale != wording.scale(one) else None,
-    )
-
-
-def _variants_of_fields(wording: Wording, one: Asked, own: Sequence[str]) -> list[DraftVariant]:
-    """Variants where a level's fields fill labels, or a text beyond the factor's slot."""
-    variants = []
-    for factor in own:
-        for i, level in enumerate(wording.design.factors[factor].levels):
-            scale, question = wording.scale(one, (factor, i)), wording.parts(one, (factor, i))
-            other_scale = scale != wording.scale(one)
-            other_question = question != wording.parts(one)
-            if other_scale or other_question:
-                variants.append(
-                    DraftVariant(
-                        arms={factor: level.name},
-                        asked=one,
-                        column=None,
-                        question=question if other_question else None,
-                        scale=scale if other_scale else None,
-                    )
-                )
-    return variants

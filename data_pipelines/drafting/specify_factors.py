@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from data_pipelines.drafting.assignment import Trace
 from data_pipelines.drafting.design import Design
 from data_pipelines.drafting.display import appearances
-from data_pipelines.drafting.draft_tree import Draft, one_line, part_tree
+from data_pipelines.drafting.draft_tree import Draft, part_tree
 from data_pipelines.drafting.outcomes import DraftOutcome
-from data_pipelines.drafting.wording import LOOP, slot_field, text_parts
+from data_pipelines.drafting.wording import LOOP, Part, iteration_name, iteration_text, text_parts
 from data_pipelines.formats.qualtrics.questionnaire import Block
 from socsci_jax.wording import counted
 
@@ -45,7 +45,7 @@ def factor_tree(draft: Draft, at: str, name: str, texts: Sequence[str], *, has_o
         )
     if assignment.conflicts:
         draft.hole(key, f"of {counted(assignment.conflicts, 'person')} two columns tell different levels")
-    slot = slot_field(design, name)
+    slot = design.slot_field(name)
     tree = _factor_levels(draft, name, texts)
     if has_others and written is not None:
         _add_not_met(tree, written)
@@ -121,7 +121,7 @@ def _factor_levels(draft: Draft, name: str, texts: Sequence[str] | None) -> dict
     design = draft.design
     factor = design.factors.get(name) or design.same_text[name]
     written = design.assignments[name].written
-    slot = slot_field(design, name) if texts is not None else ""
+    slot = design.slot_field(name) if texts is not None else ""
     tree: dict = {"levels": {}}
     if written is not None and written.column:
         tree["column"] = written.column
@@ -162,7 +162,18 @@ def _text_of(draft: Draft, text: str, at: Sequence[tuple[str, int]]) -> list[dic
         fields |= design.seen[name][text][level].known
     if question.media:
         draft.hole(f"text {text}", f"shows {', '.join(sorted(set(question.media)))}, which no text tells")
-    return [part_tree(draft, part) for part in text_parts(design, question, (), fields)]
+    parts = text_parts(design, question, (), fields)
+    _untold(draft, parts)
+    return [part_tree(draft, part) for part in parts]
+
+
+def _untold(draft: Draft, parts: Sequence[Part]) -> None:
+    for part in parts:
+        if part.untold:
+            draft.hole(
+                f"text {part.question}",
+                f"{', '.join(part.untold)} is piped into it, and its value is not told",
+            )
 
 
 def stimulus(draft: Draft, outcome: DraftOutcome) -> list:
@@ -176,10 +187,10 @@ def stimulus(draft: Draft, outcome: DraftOutcome) -> list:
             if slot not in parts:
                 parts.append(slot)
         else:
-            parts += [
-                part_tree(draft, part)
-                for part in text_parts(design, design.survey.questions[text], outcome.depends_on, {})
-            ]
+            question = design.survey.questions[text]
+            of_all = text_parts(design, question, outcome.depends_on, design.shown[text].known)
+            _untold(draft, of_all)
+            parts += [part_tree(draft, part) for part in of_all]
     return parts
 
 
@@ -220,18 +231,15 @@ def iterations(design: Design, outcomes: Sequence[DraftOutcome]) -> list[str]:
 def loop_factor(draft: Draft, at: str, block: Block, iterations: Sequence[str]) -> dict:
     levels = {}
     for iteration in iterations:
-        number = iteration.removeprefix("x")
-        # A loop over the choices of a question is numbered as they are.
-        source = draft.design.survey.questions.get(block.loop.question)
-        choice = source.choice_by_id.get(number) if source is not None else None
-        text = block.loop.iterations.get(number, {}).get("1") or (choice.text if choice is not None else "")
+        text = iteration_text(draft.design, block, iteration)
         if not text:
             draft.hole(
                 f"{at}factors.{LOOP}", f"what iteration {iteration} is about is not in the survey file"
             )
             text = f"iteration {iteration}"
-        levels[one_line(text)[:200]] = {"values": [iteration], "text": text}
-        draft.provenance[f"{at}factors.{LOOP}.levels.{one_line(text)[:200]}"] = (
+        name = iteration_name(draft.design, block, iteration)
+        levels[name] = {"values": [iteration], "text": text}
+        draft.provenance[f"{at}factors.{LOOP}.levels.{name}"] = (
             f"{draft.survey_file}, {block.id}, loop and merge, iteration {iteration}"
         )
     if len(levels) < len(iterations):

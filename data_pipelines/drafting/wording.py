@@ -9,40 +9,31 @@ from collections.abc import Mapping, Sequence
 from data_pipelines.drafting.asked import Asked
 from data_pipelines.drafting.choice_scales import DraftScale, scale_of_choices
 from data_pipelines.drafting.design import Design
-from data_pipelines.drafting.display import filled
-from data_pipelines.formats.qualtrics.questionnaire import Question
+from data_pipelines.drafting.display import field_key, filled, looped_key
+from data_pipelines.formats.qualtrics.questionnaire import Block, Question
 from data_pipelines.formats.qualtrics.text import PIPE, words_of
 
 # The name of the factor that tells the iterations of a loop apart.
 LOOP = "loop"
+# A longer text is no name of a level.
+MOST_CHARACTERS = 200
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Part:
-    """One part of a text: a question of the survey file by its id, or words that stand in it."""
+    """One part of a text: a question of the survey file by its id, or words that stand in it.
+
+    `untold` are what is piped into it with values that are known of nobody.
+    """
 
     question: str = ""
     words: str = ""
     replace: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    untold: tuple[str, ...] = ()
 
 
-def slot_field(design: Design, factor: str) -> str:
-    """The field whose value is the text of the factor's levels; "" where levels have texts of their own."""
-    chosen = design.factors[factor]
-    if any(is_own(design, factor, text) for text in design.arm_texts[factor]):
-        return ""
-    everywhere = set.intersection(*(set(level.fields) for level in chosen.levels))
-    piped = [
-        match["path"].removeprefix("Field/")
-        for question in design.differing[factor]
-        for match in PIPE.finditer(design.survey.questions[question].text)
-    ]
-    fitting = [name for name in piped if name in everywhere]
-    return chosen.field if chosen.field in fitting else next(iter(fitting), "")
-
-
-def is_own(design: Design, factor: str, question: str) -> bool:
-    return len(design.levels_showing(factor, question)) < len(design.factors[factor].levels)
+# A level of a factor by its place, or an iteration of the loop by its name.
+At = tuple[str, int | str]
 
 
 def text_parts(
@@ -51,33 +42,38 @@ def text_parts(
     """The question's text with factors' slots and known fields in the place of what is piped in."""
     if not question.text:
         return ()
-    return (Part(question=question.id, replace=_replacements(design, question.text, factors, fields)),)
+    replace, untold = _replacements(design, question.text, factors, fields)
+    return (Part(question=question.id, replace=replace, untold=untold),)
 
 
 def _replacements(
     design: Design, text: str, factors: Sequence[str], fields: Mapping[str, str]
-) -> dict[str, str]:
-    slots = {slot_field(design, factor): factor for factor in factors if factor != LOOP}
-    replacements = {}
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What stands in the place of each pipe, and the pipes of which nothing is known."""
+    slots = {design.slot_field(factor): factor for factor in factors if factor != LOOP}
+    replacements: dict[str, str] = {}
+    untold: list[str] = []
     for match in PIPE.finditer(text):
         name = match["path"].removeprefix("Field/")
-        if match["source"] == "lm":
-            replacements[match[0]] = (
-                "{loop}" if name == "1" and LOOP in factors else f"[field {name} of the loop]"
-            )
-        elif name in slots and match["source"] == "e":
-            replacements[match[0]] = "{" + slots[name] + "}"
-        elif name in fields and match["source"] == "e":
-            replacements[match[0]] = fields[name]
+        is_looped, is_field = match["source"] == "lm", match["source"] == "e"
+        if is_looped and name == "1" and LOOP in factors:
+            told = "{" + LOOP + "}"
+        elif is_field and name in slots:
+            told = "{" + slots[name] + "}"
+        elif (is_field or is_looped) and (key := field_key(match)) in fields:
+            told = fields[key]
         else:
-            replacements[match[0]] = f"[{name}]"
-    return replacements
+            told = f"[field {name} of the loop]" if is_looped else f"[{name}]"
+            untold.append(match[0])
+        replacements[match[0]] = told
+    return replacements, tuple(dict.fromkeys(untold))
 
 
-def _words(design: Design, text: str, factors: Sequence[str], fields: Mapping[str, str]) -> str:
-    for pipe, words in _replacements(design, text, factors, fields).items():
-        text = text.replace(pipe, words)
-    return text
+def _of_words(design: Design, text: str, factors: Sequence[str], fields: Mapping[str, str]) -> Part:
+    replace, untold = _replacements(design, text, factors, fields)
+    for pipe, told in replace.items():
+        text = text.replace(pipe, told)
+    return Part(words=text, untold=untold)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,40 +84,64 @@ class Wording:
     slots: tuple[str, ...]
     texts: tuple[str, ...]
 
-    def known(self, question_id: str, at: tuple[str, int] | None) -> Mapping[str, str]:
-        """Fields whose values are known to everybody (at a level of a factor) who meets the question."""
+    def known(self, question_id: str, at: Sequence[At] = ()) -> Mapping[str, str]:
+        """Fields whose values are known to everybody (at these levels) who meets the question."""
         bare = question_id.partition("#")[0]
         known = dict(self.design.shown[bare].known)
-        if at is not None:
-            factor, level = at
-            known |= self.design.factors[factor].levels[level].fields
-            known |= self.design.seen[factor][bare][level].known
+        for factor, level in at:
+            if isinstance(level, str):
+                known |= self.iteration_fields(bare, level)
+            else:
+                known |= self.design.factors[factor].levels[level].fields
+                known |= self.design.seen[factor][bare][level].known
         return known
 
-    def parts(self, one: Asked, at: tuple[str, int] | None = None) -> tuple[Part, ...]:
+    def iteration_fields(self, question_id: str, iteration: str) -> Mapping[str, str]:
+        """What an iteration of the loop around the question pipes in, by the keys of `field_key`."""
+        block = self.design.survey.blocks.get(self.design.shown[question_id].block)
+        if block is None or block.loop is None:
+            return {}
+        fields = block.loop.iterations.get(iteration.removeprefix("x"), {})
+        return {looped_key(number): value for number, value in fields.items() if value}
+
+    def parts(self, one: Asked, at: Sequence[At] = ()) -> tuple[Part, ...]:
         """What is read right before the question, the question, and its row."""
         known = self.known(one.question.id, at)
         parts: list[Part] = []
-        for text in _context(self.design, one.question.id, self.texts):
+        for text in context(self.design, one.question.id, self.texts):
             question = self.design.survey.questions[text]
             parts += text_parts(self.design, question, self.slots, self.known(text, at))
         bare, _, beside = one.question.id.partition("#")
         parts += text_parts(self.design, self.design.survey.questions[bare], self.slots, known)
         if beside and one.question.text:
-            parts.append(Part(words=_words(self.design, one.question.text, self.slots, known)))
+            parts.append(_of_words(self.design, one.question.text, self.slots, known))
         if one.label:
-            parts.append(Part(words=_words(self.design, one.label, self.slots, known)))
+            parts.append(_of_words(self.design, one.label, self.slots, known))
         return tuple(parts)
 
-    def scale(self, one: Asked, at: tuple[str, int] | None = None) -> DraftScale:
-        """The scale with the labels that people (at a level of a factor) saw."""
-        labels = [filled(choice.text, self.known(one.question.id, at)) for choice in one.choices]
+    def labels(self, one: Asked, at: Sequence[At] = ()) -> list[str]:
+        """The choices as people (at these levels) saw them."""
+        known = self.known(one.question.id, at)
+        return [filled(choice.text, known) for choice in one.choices]
+
+    def scale(self, one: Asked, at: Sequence[At] = ()) -> DraftScale:
+        """The scale with the labels that people (at these levels) saw."""
+        labels = self.labels(one, at)
         if one.question.kind not in ("single", "matrix") or labels == [c.text for c in one.choices]:
             return one.scale
-        return scale_of_choices(one.choices, texts=labels)
+        scale = scale_of_choices(one.choices, texts=labels)
+        known = {*scale.levels, *scale.alternatives, *scale.missing}
+        beside = [code for code in one.scale.missing if code not in known]
+        return dataclasses.replace(scale, missing=(*scale.missing, *beside))
+
+    def untold(self, one: Asked, at: Sequence[At] = ()) -> list[str]:
+        """What is piped into the question, what is read right before it, and its choices, and not known there."""
+        pipes = [pipe for part in self.parts(one, at) for pipe in part.untold]
+        pipes += [match[0] for label in self.labels(one, at) for match in PIPE.finditer(label)]
+        return list(dict.fromkeys(pipes))
 
 
-def _context(design: Design, question_id: str, texts: Sequence[str]) -> list[str]:
+def context(design: Design, question_id: str, texts: Sequence[str]) -> list[str]:
     """The nearest texts above the question in its block that all who are asked it have read."""
     bare = question_id.partition("#")[0]
     block = design.survey.blocks.get(design.shown[bare].block)
@@ -153,28 +173,25 @@ def words_read(design: Design, part: Part) -> str:
     return words_of(text)
 
 
-def unfilled(wording: Wording, one: Asked) -> list[str]:
-    """Holes for what is piped into the question and known of nobody, and for what plain text cannot show."""
-    factors = wording.design.factors
-    known = {name for f in wording.slots if f != LOOP for level in factors[f].levels for name in level.fields}
-    known |= set(wording.known(one.question.id, None))
-    bare = one.question.id.partition("#")[0]
-    for factor in wording.slots:
-        if factor != LOOP:
-            known |= {name for seen in wording.design.seen[factor][bare] for name in seen.known}
-    missing = []
-    for match in PIPE.finditer("\n".join((one.question.text, one.label, *(c.text for c in one.choices)))):
-        name = match["path"].removeprefix("Field/")
-        told = (
-            name in known
-            if match["source"] == "e"
-            else name == "1" and match["source"] == "lm" and LOOP in wording.slots
-        )
-        if not told and match[0] not in missing:
-            missing.append(match[0])
-    holes = [f"{', '.join(missing)} is piped into it, and its value is not told"] if missing else []
+def iteration_text(design: Design, block: Block, iteration: str) -> str:
+    """What an iteration of a loop is about; "" where the survey file does not say."""
+    number = iteration.removeprefix("x")
+    # A loop over the choices of a question is numbered as they are.
+    source = design.survey.questions.get(block.loop.question) if block.loop is not None else None
+    choice = source.choice_by_id.get(number) if source is not None else None
+    told = block.loop.iterations.get(number, {}).get("1") if block.loop is not None else ""
+    return told or (choice.text if choice is not None else "")
+
+
+def iteration_name(design: Design, block: Block, iteration: str) -> str:
+    """The name of the iteration among the loop's levels."""
+    text = iteration_text(design, block, iteration) or f"iteration {iteration}"
+    return " ".join(text.split())[:MOST_CHARACTERS]
+
+
+def not_text(one: Asked) -> list[str]:
+    """Holes for what a question shows and plain text cannot."""
     media = (*one.question.media, *(m for c in one.question.choices for m in c.media))
-    if media:
-        counted = collections.Counter(media)
-        holes.append("it shows " + ", ".join(f"{n} {what}(s)" for what, n in sorted(counted.items())))
-    return holes
+    counted = collections.Counter(media)
+    shown = ", ".join(f"{n} {what}(s)" for what, n in sorted(counted.items()))
+    return [f"it shows {shown}"] if media else []

@@ -305,3 +305,122 @@ def test_a_settled_draft_builds_a_store_whose_arms_are_the_deposits(tmp_path):
         ("Cold Kim", "You read that Kim frowns.\n\n", 6),
         ("Warm Kim", "You read that Kim smiles.\n\n", 6),
     ]
+
+
+def asked_of(draft, folder, out, *, outcome="mood"):
+    """condition -> what its people read of the question in the store that the settled draft builds."""
+    write_draft(draft.specification.model_copy(update={"unresolved": {}}), folder / "study.yaml")
+    items = build(folder, out).items
+    return {
+        row["condition"]: (row["stimulus"].strip(), row["question"].strip())
+        for row in items.iter_rows(named=True)
+        if row["outcome"] == outcome
+    }
+
+
+def loan(folder, *, blocks, flow=()):
+    """Two draws of fields: a name with its pronoun, and an age, both piped into one vignette."""
+    survey_ = q.survey(
+        [
+            q.text("QID1", "vignette", "${e://Field/name} is ${e://Field/age}. ${e://Field/she} asks for a loan."),
+            q.single("QID2", "grant", "Would you grant it?", "Yes", "No"),
+            q.single("QID9", "mood", "How do you feel?", "Very bad", "Bad", "Good"),
+        ],
+        blocks,
+        [
+            q.randomizer("FL_2", q.fields("FL_3", name="Ann", she="She"), q.fields("FL_4", name="Bob", she="He")),
+            q.randomizer("FL_5", q.fields("FL_6", age="25"), q.fields("FL_7", age="60")),
+            *[q.show(f"FL_1{i}", block["ID"]) for i, block in enumerate(blocks)],
+        ],
+    )  # fmt: skip
+    columns = [
+        q.column("mood", "QID9"),
+        q.column("grant", "QID2"),
+        *[q.column(f, f) for f in ("name", "she", "age")],
+    ]
+    rows = [
+        [1 + i % 3, 1 + i % 2, *(("Ann", "She"), ("Bob", "He"))[i // 2 % 2], (25, 60)[i // 4 % 2]]
+        for i in range(48)
+    ]
+    return draft_by_rules(q.write_deposit(folder, survey_, columns, rows))
+
+
+READ = {
+    "Ann, 25": "Ann is 25. She asks for a loan.",
+    "Ann, 60": "Ann is 60. She asks for a loan.",
+    "Bob, 25": "Bob is 25. He asks for a loan.",
+    "Bob, 60": "Bob is 60. He asks for a loan.",
+}
+
+
+def test_a_vignette_above_its_question_is_read_as_every_arm_read_it(tmp_path):
+    draft = loan(tmp_path / "d", blocks=[q.block("BL_1", "Main", "QID1", "QID9", "QID2")])
+    assert not draft.specification.unresolved
+    asked = asked_of(draft, tmp_path / "d", tmp_path / "store")
+    assert {name: question.split("\n")[0] for name, (_, question) in asked.items()} == READ
+
+
+def test_a_vignette_of_its_own_block_is_read_as_every_arm_read_it(tmp_path):
+    draft = loan(
+        tmp_path / "d", blocks=[q.block("BL_1", "Vignette", "QID1"), q.block("BL_2", "Main", "QID9", "QID2")]
+    )
+    assert not draft.specification.unresolved
+    asked = asked_of(draft, tmp_path / "d", tmp_path / "store")
+    assert {name: stimulus for name, (stimulus, _) in asked.items()} == READ
+
+
+def test_a_field_of_the_survey_is_nobodys_attribute(tmp_path):
+    draft = loan(tmp_path / "d", blocks=[q.block("BL_1", "Main", "QID1", "QID9", "QID2")])
+    assert not only_study(draft).attributes
+
+
+def test_what_is_piped_into_a_text_above_and_told_nowhere_is_left_open(tmp_path):
+    draft = vignettes(
+        [q.fields("FL_2", who=None), q.show("FL_3", "BL_1")],
+        [
+            q.text("QID1", "a", "Imagine ${e://Field/who}."),
+            q.single("QID2", "like", "Do you like it?", "Yes", "No"),
+        ],
+        [q.block("BL_1", "A", "QID1", "QID2")],
+        columns=[q.column("like", "QID2")],
+        rows=[["1", "2"], ["2", "3"]],
+        folder=tmp_path / "d",
+    )
+    assert "${e://Field/who} is piped into it" in draft.specification.unresolved["outcomes.like"]
+
+
+def drawn_by_a_number(folder, *, branches, numbers):
+    """A random number that the export lacks; branches on it set an arm and show a block."""
+    return vignettes(
+        [q.fields("FL_2", arm=None, who=None), q.fields("FL_3", number="${rand://int/1:100}"), *branches],
+        [q.text("QID1", "a", "A doctor speaks."), q.text("QID2", "b", "A machine speaks.")],
+        [q.block("BL_1", "A", "QID1"), q.block("BL_2", "B", "QID2")],
+        columns=[q.column("arm", "arm"), *([q.column("number", "number")] if numbers else [])],
+        rows=[[arm, *([number] if numbers else []), 1 + i % 3]
+              for i, (arm, number) in enumerate([("doctor", 3 + k) for k in range(30)] + [("machine", 60 + k) for k in range(30)])],
+        folder=folder,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("numbers", [True, False])
+def test_what_branches_on_a_random_number_set_is_a_factor_where_the_number_is_none(tmp_path, numbers):
+    branches = [
+        q.branch("FL_4", "number", "51", q.fields("FL_5", arm="doctor"), q.show("FL_6", "BL_1"), operator="LessThan"),
+        q.branch("FL_7", "number", "50", q.fields("FL_8", arm="machine"), q.show("FL_9", "BL_2"), operator="GreaterThan"),
+    ]  # fmt: skip
+    draft = drawn_by_a_number(tmp_path / "d", branches=branches, numbers=numbers)
+    assert counts(draft, "arm") == {"doctor": 30, "machine": 30}
+    asked = asked_of(draft, tmp_path / "d", tmp_path / "store")
+    assert {arm: stimulus for arm, (stimulus, _) in asked.items()} == {
+        "doctor": "A doctor speaks.",
+        "machine": "A machine speaks.",
+    }
+
+
+def test_branches_of_which_two_may_hold_are_no_levels(tmp_path):
+    branches = [
+        q.branch("FL_4", "number", "70", q.fields("FL_5", arm="doctor"), operator="LessThan"),
+        q.branch("FL_7", "number", "30", q.fields("FL_8", arm="machine"), operator="GreaterThan"),
+    ]
+    draft = drawn_by_a_number(tmp_path / "d", branches=branches, numbers=False)
+    assert "arm" not in draft.design.factors

@@ -20,8 +20,9 @@ from data_pipelines.drafting.model.questions import (
     TypedQuestion,
     UnfinishedAnswer,
 )
-from data_pipelines.drafting.outcomes import DraftOutcome, DraftVariant
+from data_pipelines.drafting.outcomes import DraftOutcome
 from data_pipelines.drafting.rules import RuleDraft
+from data_pipelines.drafting.variants import DraftVariant
 from data_pipelines.formats.documents import read_document
 from data_pipelines.formats.qualtrics.export import cells
 from socsci_jax.errors import InputError
