@@ -12,20 +12,27 @@ import re
 from collections.abc import Mapping, Sequence
 
 from data_pipelines.formats.qualtrics.questionnaire import UNANSWERED, Choice, Question
+from data_pipelines.scales.nonresponse import says_alternative, says_missing
 
+# An answer that is none on the scale.  "I don't know him" and "I would prefer not to buy it" are places on one.
 _BESIDE = re.compile(
-    r"^\W*(?:i\s+)?(?:do\s?n[o']?t|don['’]t|do not|cannot|can['’]?t|could ?n['’]?t)\s+"
-    r"(?:really\s+)?(?:know|say|choose|remember|recall|judge|decide)\b"
-    r"|\bdon['’]?t know\b|\bdo not know\b|\bcan['’]?t (?:choose|say)\b|^\W*(?:no opinion|not sure|unsure|undecided)\W*$"
-    r"|^\W*(?:not applicable|n/?a|does not apply|doesn['’]t apply|no answer)\W*$"
-    r"|haven['’]?t thought|^\W*(?:weiß nicht|keine angabe|ne sait pas|no sé|no sabe)\W*$",
+    r"\b(?:do\s?n[o']?t|don['’]t|do not)\s+(?:really\s+)?know(?:\W*$|\s*[/,;(–-]|\s+(?:or|enough|if|how|yet|for sure|the answer)\b)"
+    r"|^\W*(?:i\s+)?(?:do\s?n[o']?t|don['’]t|do not|cannot|can['’]?t|could ?n['’]?t)\s+"
+    r"(?:really\s+)?(?:say|choose|remember|recall|judge|decide)\b"
+    r"|^\W*(?:no opinion|not sure|unsure|undecided)\W*$"
+    r"|^\W*(?:not applicable|n/?a|does not apply|doesn['’]t apply)\W*$|haven['’]?t thought",
     re.IGNORECASE,
 )
+_SAY = r"(?:say|answer|respond|reply|disclose|state|tell|share|specify|reveal|report|identify|provide|indicate|describe)"
 _REFUSED = re.compile(
-    r"prefer(?:s|red)? not|rather not (?:say|answer|tell)|decline[ds]? to|refused?\b|choose not to|no answer"
-    r"|keine angabe|missing",
+    rf"\b(?:prefer(?:s|red)?|rather|choose|chose|want)\s+not(?:\s+to)?(?:\W*$|\s+{_SAY}\b)"
+    rf"|\b(?:decline[ds]?|refuse[ds]?)\s+to\s+{_SAY}\b"
+    r"|(?:^|[/,;(]|\bor\b)\W*(?:refuse[ds]?|refusal|decline[ds]?|missing)\W*(?:$|[/,;)])"
+    r"|(?:^|[/,;(]|\bor\b)\W*(?:no answer|keine angaben?)\b",
     re.IGNORECASE,
 )
+# A sentence may hold any word; what stands next to a scale is short.
+_LONGEST_BESIDE = 60
 _OTHER = re.compile(
     r"^\W*(?:other|something else|none of (?:these|the above)|other\W.*|else)\b.{0,40}$", re.IGNORECASE
 )
@@ -83,11 +90,9 @@ def scale_of_choices(choices: Sequence[Choice], *, texts: Sequence[str] = ()) ->
     missing: list[str] = []
     few = len(choices) <= 2
     for choice, label in zip(choices, labels, strict=True):
-        # A sentence may hold any word; what stands next to a scale is short.
-        short = not few and len(label) <= 60
-        if short and _REFUSED.search(label):
+        if not few and is_refused(label):
             missing.append(choice.value)
-        elif (short and _BESIDE.search(label)) or (not few and not choice.analyzed):
+        elif not few and (is_beside(label) or not choice.analyzed):
             alternatives[choice.value] = label
         else:
             levels[choice.value] = label
@@ -110,6 +115,18 @@ def scale_of_choices(choices: Sequence[Choice], *, texts: Sequence[str] = ()) ->
         order_unknown=not ordered,
         reversed=bool(ordered and against),
     )
+
+
+def is_refused(label: str) -> bool:
+    """True if the label says that there is no answer."""
+    short = len(label) <= _LONGEST_BESIDE
+    return short and (bool(_REFUSED.search(label)) or (says_missing(label) and not _BESIDE.search(label)))
+
+
+def is_beside(label: str) -> bool:
+    """True if the label is an answer that has no place on a scale, in one of a dozen languages."""
+    short = len(label) <= _LONGEST_BESIDE
+    return short and (bool(_BESIDE.search(label)) or says_alternative(label, at_the_end=False))
 
 
 def scale_of_rows(question: Question) -> DraftScale:

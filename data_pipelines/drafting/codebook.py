@@ -15,10 +15,11 @@ from pathlib import Path
 from data_pipelines.formats.documents import BETWEEN_CELLS, read_document
 from data_pipelines.formats.tables import Table, format_of
 from data_pipelines.scales.codebooks import read_codebook
-from data_pipelines.scales.numbers import plain_text
+from data_pipelines.scales.nonresponse import says_alternative, says_missing, sort_codes
+from data_pipelines.scales.numbers import NUMBER, number, plain_text
 from data_pipelines.specified.codebook_entries import entries
 from socsci_jax.errors import InputError
-from socsci_jax.studies.scale import Scale, format_value
+from socsci_jax.studies.scale import Number, Scale, format_value
 from socsci_jax.studies.specification_parts import SourceFile
 
 DOCUMENTS = (".md", ".markdown", ".txt", ".docx", ".pdf")
@@ -30,17 +31,26 @@ FEWEST_ENTRIES = 2
 LONGEST_ENTRY = 4000
 _QUOTED = re.compile(r'"([^"]+)"')
 _ASKED = re.compile(r'(?:^|(?<=[.:;|)\n]))\s*([^.:;|()\n?"]*\w[^.;|()\n?"]*\?)')
+# A code of no answer, before or behind what says so.
+_ASIDE = re.compile(
+    rf"(?<![\w.,+$-])(?P<code>{NUMBER})\s*[=:]\s*(?P<label>[^\W\d][^=:;,.()\[\]|\n]{{1,40}}?)(?=\s*(?:[;,.)\]|\n]|$))"
+    rf"|(?<![\w])(?P<before>[^\W\d][^=:;,.()\[\]|\n\d]{{1,40}}?)\s*[=:]\s*(?P<behind>{NUMBER})(?=\s*(?:[;,.)\]|\n]|$))"
+)
 # A shorter quotation that asks nothing is a name or a label.
 _FEWEST_WORDS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Told:
-    """What an entry says: `wording` ("" where it quotes none), the scale, and why that is unknown ("" where nothing is said of it)."""
+    """What an entry says: `wording` ("" where it quotes none), the scale, and why that is unknown ("" where nothing is said of it).
+
+    `aside` are codes of no answer, or of one beside the scale, that an entry tells without a scale: "age (99 = refused)".
+    """
 
     wording: str
     scale: Scale
     note: str = ""
+    aside: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +66,7 @@ class Codebook:
         for name, told in self.of_column.items():
             if told.wording:
                 labels.setdefault(name, told.wording)
-            known = labels_of(told.scale)
+            known = _labels_told(told.scale) or told.aside
             if known and not value_labels.get(name):
                 value_labels[name] = known
             if told.scale.missing:
@@ -71,6 +81,13 @@ def labels_of(scale: Scale) -> dict[str, str]:
     levels = zip(scale.levels, scale.labels, strict=True)
     beside = zip(scale.alternatives, scale.alternative_labels, strict=True)
     return {format_value(value): label for value, label in (*levels, *beside)}
+
+
+def _labels_told(scale: Scale) -> dict[str, str]:
+    """Code to label of those levels and alternatives that have one."""
+    levels = zip(scale.levels, scale.labels or [""] * len(scale.levels), strict=True)
+    beside = zip(scale.alternatives, scale.alternative_labels, strict=True)
+    return {format_value(value): label for value, label in (*levels, *beside) if label}
 
 
 def find_codebook(folder: Path, columns: Sequence[str]) -> Codebook | None:
@@ -103,7 +120,44 @@ def read_entry(words: str, name: str) -> Told:
     wording = " ".join(words[slice(*span)].split()) if span else ""
     rest = f"{words[: span[0]]} {words[span[1] :]}" if span else words
     scale, note = _scale(rest)
-    return Told(wording, scale, note)
+    if scale.kind != "unknown" or not note:
+        return Told(wording, scale, note)
+    words, beside = _without_asides(rest)
+    again, still = _scale(words)
+    if not beside or still or any(again.allows(code) for code in beside if again.kind != "unknown"):
+        return Told(wording, scale, note)
+    if again.kind == "unknown":
+        return Told(wording, again, aside={format_value(code): label for code, label in beside.items()})
+    told = sort_codes(beside)
+    alternatives = {
+        **dict(zip(again.alternatives, again.alternative_labels, strict=True)),
+        **told.alternatives,
+    }
+    return Told(
+        wording,
+        dataclasses.replace(
+            again,
+            alternatives=tuple(alternatives),
+            alternative_labels=tuple(alternatives.values()),
+            missing=tuple(sorted({*again.missing, *told.missing})),
+        ),
+    )
+
+
+def _without_asides(words: str) -> tuple[str, dict[Number, str]]:
+    """The words without codes of no answer that stand apart ("; 999 = missing", "(missing: -99)"), and those codes."""
+    plain = plain_text(words)
+    beside: dict[Number, str] = {}
+    cuts = []
+    for match in _ASIDE.finditer(plain):
+        label = (match["label"] or match["before"]).strip()
+        code = number(match["code"] or match["behind"])
+        if code is not None and (says_missing(label) or says_alternative(label, at_the_end=False)):
+            beside[code] = label
+            cuts.append(match.span())
+    for start, stop in reversed(cuts):
+        words = f"{words[:start]} {words[stop:]}"
+    return words, beside
 
 
 def _wording(words: str) -> tuple[int, int] | None:

@@ -6,9 +6,9 @@ import collections
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from data_pipelines.drafting.choice_scales import is_ordered
+from data_pipelines.drafting.choice_scales import is_beside, is_ordered, is_refused
 from data_pipelines.drafting.demographics import attribute_of_name, attribute_of_text
 from data_pipelines.formats.tables import Table
 from data_pipelines.gates.personal import is_about_a_person
@@ -40,8 +40,11 @@ MOST_POINTS = 101
 # A column whose cells differ more than this is a text or a key, not a choice.
 MOST_DISTINCT_SHARE = 0.2
 
+# Attributes whose numbers mean themselves.
+QUANTITIES = ("age", "household_size")
+
 _ARM = re.compile(
-    r"(?:^|[_\W])(?:conditions?|cond|treat(?:ment|ed|s)?|arms?|(?:exp(?:erimental)?|treatment|random(?:ized)?)_?group|"
+    r"^group$|(?:^|[_\W])(?:conditions?|cond|treat(?:ment|ed|s)?|arms?|(?:exp(?:erimental)?|treatment|random(?:ized)?)_?group|"
     r"manip(?:ulation)?|vignette|framing|frame|version|assign(?:ment|ed)?)(?:[_\W]|\d|$)",
     re.IGNORECASE,
 )
@@ -65,7 +68,9 @@ class Found:
     out for a `reason`.
 
     `labels`: text of each code, in the order of the codes; `told` whether the file (not the cells) says them.
-    `missing` are the file's missing codes.  `lo` and `hi` are the ends of observed numbers, `whole` if integers.
+    `missing` are codes that the file declares or labels as no answer, `alternatives` those that it labels as one beside
+    the scale.  `lo` and `hi` are the ends of observed numbers, `whole` if integers; `offered` if they are ends that
+    the file labels.
     """
 
     name: str
@@ -77,9 +82,11 @@ class Found:
     ordered: bool = True
     missing: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
+    alternatives: Mapping[str, str] = dataclasses.field(default_factory=dict)
     lo: float | None = None
     hi: float | None = None
     whole: bool = False
+    offered: bool = False
     reason: str = ""
 
 
@@ -161,12 +168,18 @@ def _of_cells(column: Found, table: Table, cells: list, distinct: collections.Co
     labels = _labels(labeled if told else {text: "" for text in distinct})
     if _is_arm(name, distinct):
         return dataclasses.replace(column, role="arm", labels=labels, told=told)
+    if labeled and not told and (found := _of_numbers_and_labels(column, distinct, labeled)) is not None:
+        return found
     attribute = attribute_of_name(name) or attribute_of_text(
         column.label, [t for t in labels.values() if t], name=name
     )
     several = len(distinct) <= MOST_LEVELS
     # A number that nobody explains is a code, except where the attribute is one.
-    if attribute is not None and (told or several or attribute in ("age", "household_size", "location")):
+    if attribute is not None and (told or several or attribute in (*QUANTITIES, "location")):
+        if told:
+            refused = [c for c, text in labels.items() if is_refused(text)]
+            labels = {c: text for c, text in labels.items() if c not in refused}
+            column = _without_answer(column, refused)
         return dataclasses.replace(
             column, role="attribute", attribute=attribute, labels=labels if told else {}, told=told
         )
@@ -180,6 +193,47 @@ def _of_cells(column: Found, table: Table, cells: list, distinct: collections.Co
         texts = {str(i): text for i, text in enumerate(sorted(distinct), start=1)}
         return dataclasses.replace(column, role="outcome", labels=texts, ordered=len(texts) == 2)
     return dataclasses.replace(column, reason="free text, which has no scale")
+
+
+def _of_numbers_and_labels(
+    column: Found, distinct: collections.Counter[str], labeled: Mapping[str, str]
+) -> Found | None:
+    """A column of numbers of which only some have labels: ends and points of a range, and codes beside it.
+
+    None where a cell without a label is not a number.
+    """
+    refused = [c for c, text in labeled.items() if is_refused(text)]
+    beside = {c: text for c, text in _labels(labeled).items() if c not in refused and is_beside(text)}
+    points = {c: text for c, text in _labels(labeled).items() if c not in refused and c not in beside}
+    column = _without_answer(column, refused)
+    others = {*distinct} - {*refused, *beside}
+    numbers = [number for text in others if (number := _number(text)) is not None]
+    ends = [number for c in points if (number := _number(c)) is not None]
+    if not numbers or len(numbers) < len(others) or len(ends) < len(points):
+        return None
+    offered = len(ends) >= 2 and ends[0] <= min(numbers) and max(numbers) <= ends[-1]
+    attribute = attribute_of_name(column.name) or attribute_of_text(column.label, [], name=column.name)
+    if attribute in QUANTITIES:
+        column = _without_answer(column, beside)
+        return dataclasses.replace(column, role="attribute", attribute=attribute, labels=points, told=True)
+    if attribute is not None and len(distinct) <= MOST_LEVELS:
+        labels = {**points, **beside}
+        return dataclasses.replace(column, role="attribute", attribute=attribute, labels=labels, told=offered)
+    return dataclasses.replace(
+        column,
+        role="outcome",
+        labels=points,
+        alternatives=beside,
+        lo=ends[0] if offered else min(numbers),
+        hi=ends[-1] if offered else max(numbers),
+        whole=all(number.is_integer() for number in numbers),
+        offered=offered,
+    )
+
+
+def _without_answer(column: Found, codes: Iterable[str]) -> Found:
+    """The column with more codes of no answer."""
+    return dataclasses.replace(column, missing=tuple(sorted({*column.missing, *codes}, key=_by_number)))
 
 
 def _negative_codes(table: Table, name: str) -> frozenset[str]:

@@ -14,7 +14,7 @@ import polars as pl
 
 from data_pipelines.drafting.codebook import Codebook, find_codebook
 from data_pipelines.drafting.holes import UNEXPLAINED
-from data_pipelines.drafting.table_columns import DRAWN_ELEMENT, Found, read_columns
+from data_pipelines.drafting.table_columns import DRAWN_ELEMENT, QUANTITIES, Found, read_columns
 from data_pipelines.drafting.table_scales import scale_of_codebook, scale_of_column
 from data_pipelines.formats.tables import TABLE_FORMATS, Table, format_of, read_table
 from socsci_jax.errors import InputError
@@ -119,11 +119,14 @@ class _Draft:
         if one.taken:
             self.unresolved[f"attributes.{one.attribute}.missing"] = _taken(one)
         self._from(f"attributes.{one.attribute}", one)
+        told = None if self.codebook is None else self.codebook.of_column.get(one.name)
         cells = self.table.frame[one.name].drop_nulls()
         coded = cells.cast(pl.Float64, strict=False).null_count() == 0
-        if coded and not one.told and one.attribute not in ("age", "household_size"):
+        if coded and not one.told and one.attribute not in QUANTITIES:
             shown = ", ".join(sorted(set(cells.to_list()))[:6])
             self.unresolved[f"attributes.{one.attribute}.recode"] = f"its codes ({shown}) {UNEXPLAINED}"
+        if told is not None and self.codebook is not None and told.note and not one.told:
+            self.unresolved[f"attributes.{one.attribute}"] = f"{self.codebook.path.name}: {told.note}"
 
     def arm(self, study: dict[str, Any], one: Found) -> None:
         levels = {}

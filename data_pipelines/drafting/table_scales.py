@@ -19,7 +19,7 @@ MOST_SHOWN = 6
 
 def scale_of_column(one: Found) -> tuple[dict[str, Any], str]:
     """The tree of a scale, and what is left open of it, from labels and cells alone."""
-    if one.labels:
+    if one.labels and one.lo is None:
         choices = [Choice(id=c, text=text, value=c) for c, text in one.labels.items()]
         beside = scale_of_choices(choices)
         tree: dict[str, Any] = {"levels": dict(beside.levels)}
@@ -35,9 +35,19 @@ def scale_of_column(one: Found) -> tuple[dict[str, Any], str]:
     if one.whole and one.lo is not None and one.hi is not None and one.hi - one.lo < MOST_POINTS:
         tree = {"lo": exact_number(one.lo), "hi": exact_number(one.hi)}
         hole = f"{exact_number(one.lo)} to {exact_number(one.hi)} are the ends that were observed; say those that were offered, and labels"
-        return _with_missing(tree, one.missing), hole
+        return _with_beside(tree, one), "" if one.offered else hole
     hole = "say its bounds (lo, hi) and which codes are missing, or that it has none"
-    return _with_missing({"number": True}, one.missing), hole
+    ends = {"lo": exact_number(one.lo), "hi": exact_number(one.hi)} if one.offered else {}
+    return _with_beside({"number": True, **ends}, one), "" if one.offered else hole
+
+
+def _with_beside(tree: dict[str, Any], one: Found) -> dict[str, Any]:
+    """The scale of numbers with the labels that the file has of some of them."""
+    if one.offered and "number" not in tree:
+        tree["labels"] = dict(one.labels)
+    if one.alternatives:
+        tree["alternatives"] = dict(one.alternatives)
+    return _with_missing(tree, one.missing)
 
 
 def scale_of_codebook(
@@ -48,6 +58,9 @@ def scale_of_codebook(
         ends = {
             name: exact_number(end) for name, end in (("lo", scale.lo), ("hi", scale.hi)) if end is not None
         }
+        return _with_missing({"number": True, **ends}, missing), ""
+    if not scale.labels and _are_amounts(cells := list(cells), scale, missing):
+        ends = {"lo": exact_number(scale.levels[0]), "hi": exact_number(scale.levels[-1])}
         return _with_missing({"number": True, **ends}, missing), ""
     codes, labels = list(map(format_value, scale.levels)), list(scale.labels or [""] * len(scale.levels))
     beside = dict(zip(map(format_value, scale.alternatives), scale.alternative_labels, strict=True))
@@ -69,6 +82,20 @@ def scale_of_codebook(
         shown = ", ".join(map(repr, strange[:MOST_SHOWN]))
         holes.append(f"the codebook does not explain {shown}")
     return _with_missing(tree, missing), "; ".join(holes)
+
+
+def _are_amounts(cells: Iterable[str], scale: Scale, missing: Iterable[str]) -> bool:
+    """True if the cells are numbers between the ends of the scale, and some are between its levels."""
+    try:
+        numbers = [float(cell) for cell in cells if code(cell) not in set(missing)]
+    except ValueError:
+        return False
+    ends = (scale.levels[0], scale.levels[-1])
+    return (
+        not scale.alternatives
+        and all(ends[0] <= n <= ends[1] for n in numbers)
+        and not all(map(scale.allows, numbers))
+    )
 
 
 def _with_missing(tree: dict[str, Any], missing: Iterable[str]) -> dict[str, Any]:

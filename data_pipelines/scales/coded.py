@@ -124,8 +124,9 @@ def _connected(text: str, plain: str) -> Coded | None:
     if len(kinds) > 1:
         raise NotUnderstood(f"codes are tied to labels by {' and '.join(sorted(kinds))}")
     labels: dict[Number, str] = {}
-    # Of each code that stands at the beginning of brackets, where they end: "(1 = No), (2 = Yes)", "(1 = No, 2 = Yes): ...".
-    closed = [_closed(plain, match.start()) for match in anchors]
+    # Where the brackets around each code end: "(1 = No), (2 = Yes)", "(reversed: 1 = No, 2 = Yes): ...".
+    closings = _closings(plain)
+    closed = [closings[match.end()] for match in anchors]
     behind = min(end for end in (*closed, len(plain)) if end >= anchors[-1].end())
     for i, match in enumerate(anchors):
         signed = match[1][0] == "-" and "-" in kinds and i
@@ -146,16 +147,25 @@ def _connected(text: str, plain: str) -> Coded | None:
     return Coded(labels=labels, around=plain[: anchors[0].start()].rstrip("([") + plain[behind:].lstrip(")]"))
 
 
-def _closed(plain: str, first: int) -> int:
-    """Where the bracket is closed that opens right before `first`; the length of the text if there is none."""
-    opening = plain[:first].rstrip()[-1:]
-    closing = {"(": ")", "[": "]"}.get(opening)
-    depth = 1
-    for at in range(first, len(plain)) if closing else ():
-        depth += (plain[at] == opening) - (plain[at] == closing)
-        if depth == 0:
-            return at
-    return len(plain)
+def _closings(plain: str) -> list[int]:
+    """For each place of the text where the brackets around it are closed; the text's length where there are none."""
+    pairs = {"(": ")", "[": "]"}
+    partner: dict[int, int] = {}
+    opened: list[int] = []
+    for at, character in enumerate(plain):
+        if character in pairs:
+            opened.append(at)
+        elif opened and character == pairs[plain[opened[-1]]]:
+            partner[opened.pop()] = at
+    closings: list[int] = []
+    around: list[int] = []
+    for at in range(len(plain)):
+        closings.append(around[-1] if around else len(plain))
+        if at in partner:
+            around.append(partner[at])
+        elif around and at == around[-1]:
+            around.pop()
+    return closings
 
 
 def points_list(text: str, *, lo: float | None) -> Coded | None:

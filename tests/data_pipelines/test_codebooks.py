@@ -48,6 +48,8 @@ SKIPPED = {"missing": (98,)}
         ("1 = never ... 3 = always", None, None, levels({1: "never", 2: "", 3: "always"})),
         ("how often (1 = never, 3 = always):", None, None, levels({1: "never", 2: "", 3: "always"})),
         ("Likert 1-3 [1 = never, 3 = always]", None, None, levels({1: "never", 2: "", 3: "always"})),
+        ("(1) Yes (2) No", None, None, levels(YES_NO)),
+        ("(reversed: 1 = always; 3 = never)", None, None, levels({1: "always", 2: "", 3: "never"})),
         ("(1 = never (ever)), (2 = always)", None, None, levels({1: "never (ever)", 2: "always"})),
         ("3-point scale, 1 = never, 3 = always; -99 = missing", None, None, levels({1: "never", 2: "", 3: "always"}, missing=(-99,))),
         ("1=1 time;2=2 times", None, None, levels({1: "1 time", 2: "2 times"})),

@@ -360,6 +360,23 @@ def test_dont_know_is_outside_the_scale_and_refusals_are_missing():
     assert (dict(found.alternatives), found.missing, found.size) == ({"4": "Don’t know"}, ("5",), 3)
 
 
+@pytest.mark.parametrize(
+    "label", ["I would prefer not to buy it", "Refused the offer", "I don't know him", "Something is missing"]
+)
+def test_a_choice_that_speaks_of_not_knowing_or_refusing_something_is_a_level(label):
+    assert scale("Good", "Fair", label).size == 3
+
+
+@pytest.mark.parametrize(
+    ("label", "missing"),
+    [("Prefer not to answer this question", True), ("I'd rather not say", True), ("Don't know / Refused", True), ("Keine Angabe", True),
+     ("Weiß ich nicht", False), ("Je ne sais pas", False), ("N/A", False)],
+)  # fmt: skip
+def test_what_says_no_answer_in_any_language_is_no_level(label, missing):
+    found = scale("Good", "Fair", "Bad", label)
+    assert (found.size, bool(found.missing), bool(found.alternatives)) == (3, missing, not missing)
+
+
 def test_a_long_choice_that_speaks_of_refusing_is_a_level():
     found = scale(
         "Split the problem into parts",

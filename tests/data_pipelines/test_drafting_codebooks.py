@@ -155,3 +155,38 @@ def test_a_folder_with_a_survey_file_or_several_tables_is_no_table(deposit):
     assert table_of(deposit) is None
     (deposit / "second.csv").rename(deposit / "survey.qsf")
     assert table_of(deposit) is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "levels", "missing"),
+    [
+        ("x: 0-10; 999 = missing", range(11), (999,)),
+        ("x: 1-7 (1 = low; 7 = high); missing: -99", range(1, 8), (-99,)),
+        ("x: 0-100, 99 = don't know", (), ()),
+    ],
+)
+def test_a_code_of_no_answer_may_stand_apart_from_the_scale(entry, levels, missing):
+    told = read_entry(entry, "x")
+    assert (told.scale.levels, told.scale.missing) == (tuple(levels), missing)
+    assert bool(told.note) == (not levels)
+
+
+def test_a_codebook_tells_codes_that_are_nobodys_age_and_amounts_between_whole_ends(deposit):
+    table = columns() | {
+        "age": [20 + i % 30 if i % 7 else 999 for i in range(ROWS)],
+        "paid": [i / 7 for i in range(ROWS)],
+    }
+    pl.DataFrame(table).write_csv(deposit / "answers.csv")
+    (deposit / "README.md").write_text(
+        CODEBOOK + "- `age` - in years (999 = refused)\n- `paid` - dollars, 0-10\n"
+    )
+    study, specification = drafted(deposit)
+    assert study.attributes["age"].missing == ("999",)
+    assert study.outcomes["paid"].scale.number and study.outcomes["paid"].scale.hi == 10
+    assert not {"attributes.age", "outcomes.paid.scale"} & set(specification.unresolved)
+
+
+def test_an_entry_of_an_attribute_that_is_not_understood_is_named(deposit):
+    pl.DataFrame(columns() | {"age": [20 + i % 30 for i in range(ROWS)]}).write_csv(deposit / "answers.csv")
+    (deposit / "README.md").write_text(CODEBOOK + "- `age` - in years, top-coded at 45 in wave 2\n")
+    assert "top-coded at 45" in drafted(deposit)[1].unresolved["attributes.age"]

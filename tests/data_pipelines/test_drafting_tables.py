@@ -266,3 +266,59 @@ def test_an_id_that_repeats_is_no_outcome_but_an_open_question(tmp_path):
     specification = draft_of_table(path).specification
     assert list(next(iter(specification.studies.values())).outcomes) == ["y"]
     assert "20 values in 40 rows" in specification.unresolved["participant"]
+
+
+def labeled(tmp_path, cells: dict[str, list], labels: dict[str, dict]):
+    """The draft of an SPSS file of which some codes have labels."""
+    path = tmp_path / "x.sav"
+    rows = max(map(len, cells.values()))
+    filled = {
+        name: [float(values[i % len(values)]) for i in range(rows * 10)] for name, values in cells.items()
+    }
+    pyreadstat.write_sav(pl.DataFrame(filled).to_pandas(), str(path), variable_value_labels=labels)
+    specification = draft_of_table(path).specification
+    return next(iter(specification.studies.values())), specification.unresolved
+
+
+def test_labels_of_some_codes_are_ends_of_a_scale_and_codes_beside_it(tmp_path):
+    study, unresolved = labeled(
+        tmp_path,
+        {"agree": [0, 3, 7, 9, 88, 99], "warm": [10, 35, 60, 998]},
+        {
+            "agree": {0: "Not at all", 10: "Completely", 88: "Don't know", 99: "Refused"},
+            "warm": {998: "Don't know"},
+        },
+    )
+    agree, warm = study.outcomes["agree"].scale, study.outcomes["warm"].scale
+    assert (agree.lo, agree.hi, agree.labels) == (0, 10, {"0": "Not at all", "10": "Completely"})
+    assert (agree.alternatives, agree.missing) == ({"88": "Don't know"}, ("99",))
+    assert "outcomes.agree.scale" not in unresolved
+    assert (warm.lo, warm.hi, warm.alternatives) == (10, 60, {"998": "Don't know"})
+    assert "observed" in unresolved["outcomes.warm.scale"]
+
+
+def test_codes_that_a_file_labels_as_refusals_are_nobodys_age_and_nobodys_gender(tmp_path):
+    study, unresolved = labeled(
+        tmp_path,
+        {"age": [22, 35, 47, 61, 99], "gender": [1, 2, 9], "ideology": [1, 4, 7, 98], "trust": [1, 2, 3]},
+        {
+            "age": {99: "Refused"},
+            "gender": {1: "Man", 2: "Woman", 9: "Refused"},
+            "ideology": {1: "Very liberal", 7: "Very conservative", 98: "Prefer not to say"},
+        },
+    )
+    assert study.attributes["age"].missing == ("99",)
+    assert (study.attributes["gender"].recode, study.attributes["gender"].missing) == (
+        {"1": "Man", "2": "Woman"},
+        ("9",),
+    )
+    assert study.attributes["ideology"].recode == {"1": "Very liberal", "7": "Very conservative"}
+    assert study.attributes["ideology"].missing == ("98",)
+    assert not any(key.startswith("attributes") for key in unresolved)
+
+
+def test_a_column_called_group_is_an_arm(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("group,mood\n" + "\n".join(f"{'AB'[i % 2]},{i % 5}" for i in range(20)))
+    study = next(iter(draft_of_table(path).specification.studies.values()))
+    assert list(study.factors["group"].levels) == ["A", "B"]
