@@ -87,6 +87,9 @@ def main() -> None:
     options.add_argument(
         "--people", type=int, default=PEOPLE_PER_ITEM, help="for a look; the protocol says 20"
     )
+    options.add_argument(
+        "--compute-dtype", default="float32", choices=["float32", "bfloat16"], help="of what is trained, in training and prediction"
+    )
     options.add_argument("--protocol", action="store_true", help="print what is held out, and stop")
     options.add_argument("--tune", choices=[name for name, side in SIDES.items() if side.recipe])
     options.add_argument("--rates", type=float, nargs="+", default=[])
@@ -158,7 +161,7 @@ def run_side(
     side = SIDES[name]
     folder = (
         a.work
-        / f"{store.path.name}-{split.name}-{a.steps}"
+        / f"{store.path.name}-{split.name}-{a.steps}-{a.compute_dtype}"
         / f"{name}-{seed}{'' if rate is None else f'-{rate:g}'}"
     )
     if (folder / "evaluation" / "evaluation.parquet").is_file():
@@ -176,6 +179,7 @@ def run_side(
             "data.store": str(store.path),
             "data.split": split.name,
             "data.layout": side.layout,
+            "model.compute_dtype": a.compute_dtype,
         }
         if rate is not None:
             overrides["optimizer.learning_rate"] = rate

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.ad_checkpoint import checkpoint_name
+
+from socsci_jax.models.linear import kept_without_gradient, product
 
 # Measured on CPU: the scores of a block of queries stay in the second-level cache of a core; keys are gathered in
 # runs as short as the shared beginnings of personas are.
@@ -66,7 +67,7 @@ def kept_for_backward(mixed: jax.Array, normalizer: jax.Array) -> tuple[jax.Arra
     The backward pass computes scores again by itself and needs nothing else, so that whoever keeps both, which are as
     small as its queries, never computes attention twice.
     """
-    return checkpoint_name(mixed, "attention"), checkpoint_name(normalizer, "attention")
+    return kept_without_gradient(mixed, "attention"), kept_without_gradient(normalizer, "attention")
 
 
 def blocks_seen(at: jax.Array, end: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
@@ -102,11 +103,11 @@ def _forward(q, k, v, visibility: Visibility, whole_rows: bool):
     def attend(blocks: int, q: jax.Array, at: jax.Array, order: jax.Array):
         chosen = order[:blocks]
         k, v = _gather(keys, chosen), _gather(values, chosen)
-        scores = _add(_dot("kqh,kph->kqp", q, k), _mask(at, visibility.end, chosen))
+        scores = _add(product("kqh,kph->kqp", q, k), _mask(at, visibility.end, chosen))
         highest = scores.max(-1)
         weights = jnp.exp(scores - highest[..., None])
         total = weights.sum(-1)
-        mixed = _dot("kqp,kph->kqh", weights.astype(v.dtype), v) / total[..., None]
+        mixed = product("kqp,kph->kqh", weights.astype(v.dtype), v) / total[..., None]
         return mixed.astype(q.dtype), highest + jnp.log(total)
 
     attend = _for_enough_blocks(attend, visibility, whole_rows)
@@ -128,13 +129,13 @@ def _backward(whole_rows: bool, saved, cotangent):
     def backward(blocks: int, totals, q, to_mixed, inner, normalizer, at, order):
         chosen = order[:blocks]
         k, v = _gather(keys, chosen), _gather(values, chosen)
-        scores = _add(_dot("kqh,kph->kqp", q, k), _mask(at, visibility.end, chosen))
+        scores = _add(product("kqh,kph->kqp", q, k), _mask(at, visibility.end, chosen))
         weights = jnp.exp(scores - normalizer[..., None])
-        to_scores = (weights * (_dot("kqh,kph->kqp", to_mixed, v) - inner[..., None])).astype(q.dtype)
-        to_keys = _ungather(_dot("kqp,kqh->kph", to_scores, q))
-        to_values = _ungather(_dot("kqp,kqh->kph", weights.astype(q.dtype), to_mixed))
+        to_scores = (weights * (product("kqh,kph->kqp", to_mixed, v) - inner[..., None])).astype(q.dtype)
+        to_keys = _ungather(product("kqp,kqh->kph", to_scores, q))
+        to_values = _ungather(product("kqp,kqh->kph", weights.astype(q.dtype), to_mixed))
         totals = (totals[0].at[chosen].add(to_keys), totals[1].at[chosen].add(to_values))
-        return totals, _dot("kqp,kph->kqh", to_scores, k)
+        return totals, product("kqp,kph->kqh", to_scores, k)
 
     backward = _for_enough_blocks(backward, visibility, whole_rows)
     zeros = (jnp.zeros(keys.shape, jnp.float32), jnp.zeros(values.shape, jnp.float32))
@@ -219,7 +220,3 @@ def _unblock_queries(x: jax.Array, like: jax.Array) -> jax.Array:
 
 def _scaled(q: jax.Array) -> jax.Array:
     return q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype)
-
-
-def _dot(spec: str, a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.einsum(spec, a, b, preferred_element_type=jnp.float32)

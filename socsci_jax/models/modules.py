@@ -14,10 +14,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 
 from socsci_jax.models.config import DecoderConfig
-from socsci_jax.models.linear import contract
+from socsci_jax.models.linear import contract, kept
 from socsci_jax.models.quantization import BLOCK, NF4, dequantize
 
 # Begins the name of an axis that counts blocks of another one.
@@ -90,7 +89,7 @@ class Linear(nnx.Module):
     def __call__(self, x_gni: jax.Array) -> jax.Array:
         y = contract("gni,io->gno", x_gni, self._weight(x_gni.dtype))
         # Named so that remat may keep exactly these.
-        y = checkpoint_name(y, "matmul")
+        y = kept(y, "matmul")
         if self.bias is not None:
             y = y + self.bias[...].astype(y.dtype)
         return y if self.adapter is None else y + self._adaptation(x_gni)

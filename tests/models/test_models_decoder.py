@@ -177,6 +177,17 @@ def test_bfloat16_compute_of_float32_parameters_is_near_and_has_float32_gradient
         assert np.linalg.norm(near - exact) < 0.1 * np.linalg.norm(exact)
 
 
+def test_what_remat_keeps_in_bfloat16_is_never_a_float32_of_all_layers():
+    """Held on CPUs alone, whose XLA would convert all that a loop keeps at once, before the first layer needs any."""
+    config = small_config(96, model_type="llama", max_position_embeddings=128, num_hidden_layers=4)
+    params = jax.eval_shape(partial(init, config), key=jax.random.key(0))
+    of_bfloat16 = loss_and_gradient(config, jnp.bfloat16, remat="matmuls")
+    text = of_bfloat16.lower(params, *rows_weights_targets(4)).compile().as_text()
+    of_gate = f"[{config.num_hidden_layers - 1},4,128,{config.intermediate_size}]"
+    assert f"u16{of_gate}" in text
+    assert f"f32{of_gate}" not in text and f"bf16{of_gate}" not in text
+
+
 @pytest.mark.slow
 def test_eight_devices_compute_what_one_does_and_go_through_their_reads_in_pieces():
     inputs = rows_weights_targets(6)
