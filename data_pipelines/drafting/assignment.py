@@ -24,8 +24,9 @@ from data_pipelines.formats.qualtrics.questionnaire import Questionnaire
 class Trace:
     """What one kind of trace says: a level's index per respondent, None where it is silent.
 
-    It is written down as a `column` whose `values` belong to levels, or as columns that are filled at each level
-    (`present`); neither where it takes more than one column per level.
+    It is written down as a `column` whose `values` belong to levels, as columns that are filled at each level
+    (`present`), or as several traces of which each respondent has one (`either`); none of these where it takes
+    more than one column per level.
     """
 
     source: str
@@ -33,6 +34,21 @@ class Trace:
     column: str = ""
     values: tuple[tuple[str, ...], ...] = ()
     present: tuple[str, ...] = ()
+    either: tuple[Trace, ...] = ()
+
+    def where(self, level: int) -> list[dict[str, dict]]:
+        """What the cells of respondents at the level say: one of these."""
+        if self.either:
+            return [where for trace in self.either for where in trace.where(level)]
+        if self.column:
+            return [{self.column: {"is": list(self.values[level])}}]
+        return [{self.present[level]: {"present": True}}]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are empty for who is at no level."""
+        inner = tuple(column for trace in self.either for column in trace.columns)
+        return inner or ((self.column,) if self.column else self.present)
 
     @property
     def known(self) -> int:
@@ -40,7 +56,7 @@ class Trace:
 
     @property
     def can_be_written(self) -> bool:
-        return bool(self.column or self.present)
+        return bool(self.column or self.present or self.either)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,7 +147,16 @@ def _orders(factor: Factor, survey: Questionnaire, export: Export) -> Iterator[T
             next((level for level in row if level is not None), None)
             for row in zip(*(trace.levels for trace in single), strict=True)
         )
-        yield Trace(source=f"display order of {', '.join(factor.randomizers)}", levels=merged)
+        known = [
+            [level for level in row if level is not None]
+            for row in zip(*(t.levels for t in single), strict=True)
+        ]
+        apart = all(trace.can_be_written for trace in single) and all(len(levels) <= 1 for levels in known)
+        yield Trace(
+            source=f"display order of {', '.join(factor.randomizers)}",
+            levels=merged,
+            either=tuple(single) if apart else (),
+        )
     yield from single
 
 

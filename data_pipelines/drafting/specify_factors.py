@@ -69,8 +69,7 @@ def _add_not_met(tree: dict, written: Trace) -> None:
         for level in tree["levels"].values():
             level["when"] = {written.column: {"is": level.pop("values")}}
             level.pop("pooled", None)
-    columns = [written.column] if written.column else list(written.present)
-    tree["levels"][NOT_MET] = {"text": [], "when": {column: {"present": False} for column in columns}}
+    tree["levels"][NOT_MET] = {"text": [], "when": {column: {"present": False} for column in written.columns}}
 
 
 def has_others(draft: Draft, name: str, outcomes: Sequence[DraftOutcome]) -> bool:
@@ -132,7 +131,9 @@ def _factor_levels(draft: Draft, name: str, texts: Sequence[str] | None) -> dict
             if len(of_level["values"]) > 1:
                 of_level["pooled"] = "several writings of one value"
         elif written is not None:
-            of_level["when"] = {written.present[i]: {"present": True}}
+            of_level["when"] = written.where(i)
+            if any(len(match.get("is", ())) > 1 for where in of_level["when"] for match in where.values()):
+                of_level["pooled"] = "several writings of one value"
         if slot:
             of_level["text"] = level.fields[slot]
         else:

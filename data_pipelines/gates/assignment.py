@@ -115,7 +115,7 @@ def _pooled(built: BuiltStudy) -> list[str]:
     findings = []
     for factor, what in built.study.factors.items():
         for level, of in what.levels.items():
-            for column, match in of.when.items():
+            for column, match in (one for where in of.when for one in where.items()):
                 if match.present is not None or match.not_ is not None or of.pooled is not None:
                     continue
                 codes = {

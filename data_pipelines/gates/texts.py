@@ -202,7 +202,13 @@ def _own_columns(built: BuiltStudy) -> set[str]:
     own = {outcome.column or name for name, outcome in study.outcomes.items()}
     own |= {v.column for outcome in study.outcomes.values() for v in outcome.variants if v.column is not None}
     own |= {factor.column or name for name, factor in study.factors.items()}
-    own |= {c for factor in study.factors.values() for level in factor.levels.values() for c in level.when}
+    own |= {
+        c
+        for factor in study.factors.values()
+        for level in factor.levels.values()
+        for where in level.when
+        for c in where
+    }
     return {rows.column(name) for rows in built.rows for name in own}
 
 

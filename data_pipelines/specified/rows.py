@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -52,6 +52,13 @@ class Rows:
             matches = matches & matching(self.codes(name), match, missing=missing)
         return matches
 
+    def any_where(self, alternatives: Sequence[Where]) -> pl.Series:
+        """True for the rows that match one of them."""
+        matches = pl.repeat(False, self.frame.height, eager=True, dtype=pl.Boolean)
+        for where in alternatives:
+            matches = matches | self.where(where)
+        return matches
+
     def filtered(self, keep: pl.Series) -> Rows:
         return dataclasses.replace(self, frame=self.frame.filter(keep))
 
@@ -66,7 +73,9 @@ class Rows:
         if any(level.when for level in what.levels.values()):
             levels = pl.repeat(None, self.frame.height, eager=True, dtype=pl.String)
             for name, level in reversed(what.levels.items()):
-                levels = levels.zip_with(~self.where(level.when), pl.repeat(name, levels.len(), eager=True))
+                levels = levels.zip_with(
+                    ~self.any_where(level.when), pl.repeat(name, levels.len(), eager=True)
+                )
             return levels
         column = self.column(what.column or factor)
         levels = coded(self.frame[column])
@@ -87,7 +96,7 @@ class Rows:
         """How many rows fit several levels that are told apart by `when`."""
         if not any(level.when for level in what.levels.values()):
             return 0
-        fits = [self.where(level.when).cast(pl.Int32) for level in what.levels.values()]
+        fits = [self.any_where(level.when).cast(pl.Int32) for level in what.levels.values()]
         return int((pl.DataFrame({str(i): fit for i, fit in enumerate(fits)}).sum_horizontal() > 1).sum())
 
 
@@ -225,7 +234,8 @@ def named_columns(study: Study) -> Iterator[tuple[str, str]]:
         if factor.loop is None and not by_when:
             yield f"factors.{name}", factor.column or name
         for level, what in factor.levels.items():
-            yield from of_where(f"factors.{name}.levels.{level}.when", what.when)
+            for where in what.when:
+                yield from of_where(f"factors.{name}.levels.{level}.when", where)
     for name, outcome in study.outcomes.items():
         yield from of_where(f"outcomes.{name}.rows", outcome.rows)
         yield from ((f"outcomes.{name}", column) for column in outcome_columns(name, outcome, study))

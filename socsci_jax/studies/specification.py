@@ -17,6 +17,7 @@ import pydantic
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification_parts import (
     AnswerScale,
+    AnyWhere,
     Block,
     Code,
     Codes,
@@ -81,8 +82,8 @@ class Level(Block):
     """What people at this level read; by default the level's name. [] if they read nothing of this factor."""
     values: Codes | None = None
     """Its codes in the factor's column; by default the level's name."""
-    when: Where = pydantic.Field({})
-    """Instead of the factor's column: rows at this level (an indicator such as FL_7_DO_Control: 1)."""
+    when: AnyWhere = ()
+    """Instead of the factor's column: rows at this level (an indicator such as FL_7_DO_Control: 1); a list is any of them."""
     label: str | None = None
     """What the codebook calls it, where that is not the level's name."""
     control: bool | None = None

@@ -109,7 +109,11 @@ def _short(tree: object) -> object:
     if isinstance(tree, dict):
         if set(tree) in ({"is"}, {"path"}):
             return _short(next(iter(tree.values())))
-        return {key: _short(value) for key, value in tree.items()}
+        return {key: _short(value) for key, value in tree.items()} | {
+            key: _short(value[0])
+            for key, value in tree.items()
+            if key == "when" and isinstance(value, list) and len(value) == 1
+        }
     if isinstance(tree, list):
         return _short(tree[0]) if len(tree) == 1 and isinstance(tree[0], str) else [_short(v) for v in tree]
     return tree

@@ -126,6 +126,11 @@ class Match(Block):
 
 # Rows in which every named column matches.
 Where = dict[str, Annotated[Match, also(Match | Code | list[Code], read=_match)]]
+# Rows that match one of these.
+AnyWhere = Annotated[
+    tuple[Where, ...],
+    also(Where | list[Where], read=lambda value: (value,) if isinstance(value, dict) else value),
+]
 
 
 class SourceFile(Block):

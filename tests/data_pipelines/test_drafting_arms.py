@@ -31,9 +31,9 @@ def test_arms_are_told_by_display_order_or_by_questions_of_one_arm(tmp_path, ass
 @pytest.mark.parametrize(
     ("assigned", "level"),
     [
-        ("split", {"when": {"FL_7_DO_WarmKim": {"present": True}}}),
+        ("split", {"when": [{"FL_7_DO_WarmKim": {"present": True}}]}),
         ("joined", {"values": ["WarmKim"]}),
-        ("none", {"when": {"seen_warm": {"present": True}}}),
+        ("none", {"when": [{"seen_warm": {"present": True}}]}),
     ],
 )
 def test_the_assignment_is_written_as_columns(tmp_path, assigned, level):
@@ -424,3 +424,47 @@ def test_branches_of_which_two_may_hold_are_no_levels(tmp_path):
     ]
     draft = drawn_by_a_number(tmp_path / "d", branches=branches, numbers=False)
     assert "arm" not in draft.design.factors
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_the_same_draw_within_each_arm_is_one_factor_told_by_the_columns_of_all(tmp_path, split):
+    def drawn(flow_id, *inner):
+        return q.randomizer(flow_id, *[q.show(i, b) for i, b in zip(inner, ("BL_3", "BL_4"), strict=True)])
+
+    flow = [
+        q.randomizer(
+            "FL_2",
+            q.group("FL_3", "Good", q.show("FL_4", "BL_1"), drawn("FL_5", "FL_6", "FL_7")),
+            q.group("FL_8", "Bad", q.show("FL_9", "BL_2"), drawn("FL_10", "FL_11", "FL_12")),
+        )
+    ]
+    arms = [(a, b) for a in ("Good", "Bad") for b in ("Expert", "Lay")]
+    columns, rows = [q.column("FL_2_DO", "FL_2_DO")], []
+    for draw in ("FL_5", "FL_10"):
+        columns += (
+            [q.column(f"{draw}_DO_{s}", f"{draw}_DO", s) for s in ("Expert", "Lay")]
+            if split
+            else [q.column(f"{draw}_DO", f"{draw}_DO")]
+        )
+    for i, (a, b) in enumerate(arms * 6):
+        own = [str(int(b == s)).replace("0", "") for s in ("Expert", "Lay")] if split else [b]
+        other = [""] * len(own)
+        rows.append([a, *(own + other if a == "Good" else other + own), 1 + i % 3])
+    draft = vignettes(
+        flow,
+        [
+            q.text(f"QID{i}", f"t{i}", words)
+            for i, words in enumerate(("It rose.", "It fell.", "Experts say so.", "Neighbors say so."), 1)
+        ],
+        [q.block(f"BL_{i}", name, f"QID{i}") for i, name in enumerate(("Rose", "Fell", "Expert", "Lay"), 1)],
+        columns=columns,
+        rows=rows,
+        folder=tmp_path / "d",
+    )
+    assert not draft.specification.unresolved
+    assert read_by(draft, tmp_path / "d", tmp_path / "store") == {
+        ("Good, Expert", "It rose.\n\nExperts say so."): 6,
+        ("Good, Lay", "It rose.\n\nNeighbors say so."): 6,
+        ("Bad, Expert", "It fell.\n\nExperts say so."): 6,
+        ("Bad, Lay", "It fell.\n\nNeighbors say so."): 6,
+    }

@@ -171,7 +171,7 @@ def test_an_export_without_its_survey_tells_words_arms_and_previews(tmp_path, he
     exported(path, header_rows)
     study, holes = drafted(path)
     assert list(study.factors["FL_7_DO"].levels) == ["Control", "Nudge"]
-    assert study.factors["FL_7_DO"].levels["Nudge"].when["FL_7_DO_Nudge"].is_ == ("1",)
+    assert study.factors["FL_7_DO"].levels["Nudge"].when[0]["FL_7_DO_Nudge"].is_ == ("1",)
     (scale,) = [outcome.scale for outcome in study.outcomes.values()]
     assert (scale.lo, scale.hi) == (1, 7)
     assert study.participant == ("ResponseId",)
