@@ -34,7 +34,8 @@ LARGEST = 1e9
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
-    """One feature as calibration studies had it: mean and standard deviation over contrasts, least and most by study."""
+    """One feature as calibration studies had it: mean, standard deviation, least and most over contrasts; of sizes, least and
+    most of the studies' largest."""
 
     name: str
     mean: float
@@ -230,15 +231,16 @@ def calibrate(table: pl.DataFrame) -> Calibration:
 
 
 def _features(table: pl.DataFrame) -> tuple[Feature, ...]:
-    """Those that differ between studies."""
+    """Those that differ between contrasts."""
     features = []
     for name in ("size", *FEATURES):
         own = values(table, name)
         if np.isnan(own).all() or not np.nanstd(own) > 1e-9:
             continue
-        by_study = pl.DataFrame({"study": table["study"], "x": own}).drop_nans().group_by("study")
-        of_study = by_study.agg(pl.col("x").max() if name == "size" else pl.col("x").mean())["x"]
-        ends = np.array([of_study.min(), of_study.max()], float)
+        seen = pl.DataFrame({"study": table["study"], "x": own}).drop_nans()
+        if name == "size":  # every study has effects near zero: it is known by its largest
+            seen = seen.group_by("study").agg(pl.col("x").max())
+        ends = np.array([seen["x"].min(), seen["x"].max()], float)
         features.append(Feature(name, float(np.nanmean(own)), float(np.nanstd(own)), *map(float, ends)))
     return tuple(features)
 

@@ -75,6 +75,18 @@ def test_far_texts_and_predictions_larger_than_known_are_refused_with_the_reason
     assert told["expected"].is_null().to_list() == [False, True, True]
 
 
+def test_what_differs_within_studies_was_seen_from_its_least_to_its_most():
+    """Every study asks on scales of 2 and of 101 answers: an outcome of either is like what calibration knows."""
+    table = invented_effects(np.random.default_rng(0), kind="good")
+    options = np.where(np.arange(table.height) % 2, 101.0, 2.0)
+    calibration = calibrate(table.with_columns(options=pl.Series(options)))
+    told = expected_effects(
+        calibration, pl.concat([asked([1.0], options=n) for n in (2.0, 7.0, 101.0, 1001.0)])
+    )
+    assert told["abstains"].to_list()[:3] == ["", "", ""]
+    assert told["abstains"][3] == "number of response options beyond 2 to 101"
+
+
 def test_calibration_comes_back_from_json():
     calibration = learned("good")
     again = Calibration.of_json(calibration.to_json())
