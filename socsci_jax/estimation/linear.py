@@ -120,9 +120,12 @@ class Fit:
         *,
         clusters: np.ndarray | None = None,
         names: Sequence[str] = (),
+        df: float | None = None,
     ) -> Estimates:
-        """Intervals from the covariance `kind`: normal, or t over clusters - 1 where clustered."""
-        df = degrees(clusters) if kind in ("CR0", "CR1") else np.inf
+        """Intervals from the covariance `kind`: t with `df` degrees of freedom, by default clusters - 1 where clustered,
+        else normal."""
+        if df is None:
+            df = degrees(clusters) if kind in ("CR0", "CR1") else np.inf
         return wald(self.coefficients, self.covariance(kind, clusters=clusters), names=names, df=df)
 
 

@@ -131,9 +131,11 @@ def _survey_weights(frame: pl.DataFrame) -> np.ndarray:
     if "weight" not in frame.columns:
         return np.ones(frame.height)
     weights = frame["weight"].cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
-    if not ((weights >= 0) & (weights <= bounds.SURVEY_WEIGHT)).all() or not weights.sum() > 0:
+    counts = (weights >= bounds.LEAST_WEIGHT) & (weights <= bounds.SURVEY_WEIGHT)
+    if not (counts | (weights == 0)).all() or not counts.any():
         raise InputError(
-            f"personas: a weight is not a number from 0 to {bounds.SURVEY_WEIGHT:g}, or all of them are 0."
+            f"personas: a weight is neither 0 nor a number from {bounds.LEAST_WEIGHT:g} to {bounds.SURVEY_WEIGHT:g}, or all "
+            "of them are 0."
         )
     return weights
 

@@ -12,7 +12,7 @@ import polars as pl
 from socsci_jax.errors import InputError
 from socsci_jax.estimation.dip import Experiment, dip
 from socsci_jax.estimation.dsl import dsl, dsl_over_splits
-from socsci_jax.estimation.linear import Estimates, Family, degrees, fit, wald
+from socsci_jax.estimation.linear import Estimates, Family, degrees, fit
 from socsci_jax.estimation.power import curve, labels_needed, worth_of_regression
 from socsci_jax.estimation.ppi import Sample, ppi
 from socsci_jax.rectification.for_r import people_for_r
@@ -159,10 +159,10 @@ def _naive_difference(data: Prepared, treatment: str) -> list[dict]:
 def _labels_only(data: Prepared, settings: Settings) -> list[dict]:
     on = data.sample(data.labeled, labeled=True)
     solved = fit(on.X, on.y, family=settings.family, weights=on.weights)
-    covariance = solved.covariance("HC2" if on.clusters is None else "CR1", clusters=on.clusters)
+    kind = "HC2" if on.clusters is None else "CR1"
     # The t of PPI++, so that answers alone and lambda = 0 have the same interval.
     df = degrees(on.clusters, rows=len(on) - len(data.terms))
-    return _rows(data, wald(solved.coefficients, covariance, names=data.terms, df=df), len(on), 0)
+    return _rows(data, solved.estimates(kind, clusters=on.clusters, names=data.terms, df=df), len(on), 0)
 
 
 def _dsl(data: Prepared, settings: Settings) -> list[dict]:
