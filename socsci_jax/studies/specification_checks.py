@@ -83,8 +83,8 @@ def _study_problems(study: Study, specification: Specification) -> Iterator[str]
             yield f"composites.{name}.reversed: {min(extra)!r} is not one of `of`"
         known.add(name)
     for name, hypothesis in study.hypotheses.items():
-        if hypothesis.outcome not in study.outcomes:
-            yield f"hypotheses.{name}.outcome: {hypothesis.outcome!r} is not one of outcomes"
+        if hypothesis.outcome not in known:
+            yield f"hypotheses.{name}.outcome: {hypothesis.outcome!r} is not one of outcomes, nor of composites"
         for side in ("higher", "lower"):
             yield from _arms_problems(f"hypotheses.{name}.{side}", getattr(hypothesis, side), study)
 

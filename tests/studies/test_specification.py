@@ -105,6 +105,13 @@ def test_every_problem_is_reported_at_once():
         assert found in message
 
 
+def test_a_hypothesis_may_be_about_a_composite():
+    text = GOOD.replace("H1: {outcome: warm", "H1: {outcome: warmth") + "composites: {warmth: {of: [warm]}}\n"
+    assert parsed(text).studies["letters"].hypotheses["H1"].outcome == "warmth"
+    lacking = refused(text.replace("{warmth: {of", "{kindness: {of"))
+    assert "hypotheses.H1.outcome: 'warmth' is not one of outcomes, nor of composites" in lacking
+
+
 def test_another_word_for_the_end_of_a_scale_is_answered_with_ours():
     message = refused(GOOD.replace("lo: ", "min: ", 1))
     assert "min: key is not known; did you mean 'lo'?" in message
