@@ -11,6 +11,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.scale import Scale
 from socsci_jax.studies.schema import Item
+from socsci_jax.wording import counted
 
 ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
     **dict.fromkeys(("study", "outcome", "condition"), pl.String),
@@ -45,11 +46,16 @@ def predicted_arms(
       groups: group of each participant; people of none are excluded.
       by_variant: one row for each variant, instead of their mean.
 
-    Raises InputError for predictions that are draws.
+    Raises InputError where a prediction of an outcome with an order is a draw; of open numbers draws are all there is.
     """
-    frame = predictions.frame.filter(pl.col("probs").is_not_null())
-    if frame.is_empty():
-        raise InputError("forecasts need exact probabilities; these predictions are draws.")
+    ordered = [item_id for item_id, item in items.items() if item.scale.has_order]
+    frame = predictions.frame.filter(pl.col("item_id").is_in(ordered))
+    if drawn := frame["probs"].null_count():
+        first = items[frame.filter(pl.col("probs").is_null())["item_id"][0]]
+        raise InputError(
+            f"forecasts need exact probabilities; {drawn:,} of {counted(frame.height, 'prediction')} are draws, such as of "
+            f"{first.outcome!r} in {first.condition!r}."
+        )
     ids = frame["participant_id"].to_list()
     weight = pl.Series([1.0 if weights is None else weights.get(person, 0.0) for person in ids])
     group = pl.Series(["" if groups is None else groups.get(person) for person in ids], dtype=pl.String)
@@ -63,9 +69,8 @@ def predicted_arms(
         ["item_id", "group", "variant"], maintain_order=True
     ):
         item = items[str(item_id)]
-        if item.scale.has_order:
-            key = (item.study_id, item.outcome, item.condition, str(of_group), str(of_variant))
-            by_arm.setdefault((*key, str(item.scale.levels)), []).append((item, own))
+        key = (item.study_id, item.outcome, item.condition, str(of_group), str(of_variant))
+        by_arm.setdefault((*key, str(item.scale.levels)), []).append((item, own))
     return pl.DataFrame([_arm(own) for own in by_arm.values()], schema=ARMS, orient="row")
 
 

@@ -16,7 +16,7 @@ from socsci_jax.forecasting.arms import ARMS
 from socsci_jax.forecasting.calibration import Calibration
 from socsci_jax.forecasting.composites import Composite
 from socsci_jax.forecasting.forecast import Forecast
-from socsci_jax.forecasting.judging import checked_on, judgment
+from socsci_jax.forecasting.judging import judgment
 from socsci_jax.forecasting.levels import Levels
 from socsci_jax.forecasting.report import page
 from socsci_jax.forecasting.report.material import Material
@@ -139,8 +139,7 @@ def write_material(m: Material, path: Path, *, replace: bool = False) -> Path:
 
 
 def tables(forecast: Forecast) -> dict[str, pl.DataFrame]:
-    """Every table of a forecast's folder by name; past studies are forecast here, each from the others."""
-    past = checked_on(forecast.collection.effects)
+    """Every table of a forecast's folder by name."""
     return {
         "effects": forecast.effects,
         "groups": forecast.groups,
@@ -156,8 +155,8 @@ def tables(forecast: Forecast) -> dict[str, pl.DataFrame]:
         "checks": forecast.multiverse.checks,
         "calibration": forecast.collection.effects,
         "calibration_levels": forecast.collection.levels,
-        "past": past,
-        "past_measures": judgment(past),
+        "past": forecast.past,
+        "past_measures": judgment(forecast.past),
     }
 
 

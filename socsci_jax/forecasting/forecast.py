@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from socsci_jax.forecasting.composites import (
 from socsci_jax.forecasting.distance import Words, texts_by_study
 from socsci_jax.forecasting.effects import component_effects, predicted_effects
 from socsci_jax.forecasting.intervals import draw_effects, expected_effects, ranks
+from socsci_jax.forecasting.judging import checked_on
 from socsci_jax.forecasting.levels import Levels, calibrate_levels
 from socsci_jax.forecasting.model_checks import moved_controls
 from socsci_jax.forecasting.multiverse import Multiverse, PredictVariants, multiverse, with_spread
@@ -65,6 +67,12 @@ class Forecast:
     composites: tuple[Composite, ...]
     collection: Collection
     metadata: Mapping[str, object]
+
+    @functools.cached_property
+    def past(self) -> pl.DataFrame:
+        """Each past study forecast from the others, next to what people answered (`judging.against_people`); empty where too
+        few would be left to learn from.  Takes ten more calibrations, once."""
+        return checked_on(self.calibration, self.collection.effects)
 
 
 def forecast(

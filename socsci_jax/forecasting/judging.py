@@ -33,12 +33,12 @@ def leaving_studies_out(table: pl.DataFrame, *, folds: int = FOLDS, seed: int = 
     return pl.concat(forecasts).sort("row").drop("row")
 
 
-def checked_on(effects: pl.DataFrame) -> pl.DataFrame:
-    """Forecasts of a calibration's own studies, each from the others; empty where too few would be left to learn from."""
+def checked_on(calibration: Calibration, effects: pl.DataFrame) -> pl.DataFrame:
+    """Forecasts of the calibration's own studies, each from the others; empty where too few would be left to learn from."""
     known = effects.drop_nulls(["human", "human_se"])
     studies = known["study"].n_unique()
     enough = studies - -(-studies // min(FOLDS, studies)) >= FEWEST_STUDIES
-    return leaving_studies_out(known) if enough else against_people(calibrate(known), known.clear())
+    return leaving_studies_out(known) if enough else against_people(calibration, known.clear())
 
 
 def against_people(calibration: Calibration, table: pl.DataFrame) -> pl.DataFrame:

@@ -122,7 +122,7 @@ def score(
         excluded,
         effects.height - answered.height,
         toward(
-            (row["outcome"], highest_answer(locked.forecast.items, row))
+            (row["outcome"], highest_answer(locked.forecast.items, locked.forecast.record["composites"], row))
             for row in judged.unique(["study", "outcome"], maintain_order=True).iter_rows(named=True)
         ),
     )

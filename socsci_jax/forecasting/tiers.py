@@ -89,7 +89,8 @@ def _effects(arms: pl.DataFrame, effects: pl.DataFrame) -> pl.DataFrame:
 
 
 def _people(saved: SavedForecast, *, reference: str, seed: int) -> pl.DataFrame:
-    """Every persona in every condition, with one answer to each outcome drawn from its probabilities."""
+    """Every persona in every condition, with one answer to each outcome drawn from the probabilities of those on its scale: of
+    alternatives ("don't know") the form has none, and the other tiers' means leave them out too."""
     items = {item["item_id"]: item for item in saved.items}
     rng = np.random.default_rng(seed)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
@@ -100,6 +101,8 @@ def _people(saved: SavedForecast, *, reference: str, seed: int) -> pl.DataFrame:
     answers = answers.with_columns(chance).filter(first).drop("chance")
     for item_id, person, levels, probs in answers.iter_rows():
         item = items[item_id]
+        beside = set(item["scale"]["alternatives"])
+        probs = [0.0 if level in beside else prob for level, prob in zip(levels, probs, strict=True)]
         place = np.searchsorted(np.cumsum(probs), rng.random() * sum(probs), side="right")
         condition = CONTROL if item["condition"] == reference else item["condition"]
         row = rows.setdefault((person, condition), {})

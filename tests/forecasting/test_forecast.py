@@ -11,6 +11,7 @@ from socsci_jax.errors import InputError
 from socsci_jax.forecasting.collecting import screening
 from socsci_jax.forecasting.files import read_forecast, write_forecast
 from socsci_jax.forecasting.forecast import forecast
+from socsci_jax.forecasting.judging import checked_on
 from socsci_jax.forecasting.population import population
 
 
@@ -139,6 +140,31 @@ def test_too_few_studies_are_refused():
 def test_one_arm_is_refused():
     with pytest.raises(InputError, match="one arm; an effect needs two"):
         make(experiment_items(arms=1))
+
+
+def test_draws_among_exact_predictions_are_refused():
+    def one_drawn(pairs):
+        exact = planted_predict(pairs)
+        first = pl.int_range(pl.len()) == 0
+        drawn = exact.frame.with_columns(probs=pl.when(~first).then("probs"))
+        return dataclasses.replace(exact, frame=drawn)
+
+    with pytest.raises(
+        InputError, match=r"1 of 36 predictions are draws, such as of 'outcome 0' in 'control'"
+    ):
+        make(predict=one_drawn)
+
+
+def test_past_studies_are_forecast_once_however_often_a_forecast_is_written(made, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "socsci_jax.forecasting.forecast.checked_on", lambda *given: asked.append(given) or checked_on(*given)
+    )
+    again = dataclasses.replace(made)
+    for name in ("one", "two"):
+        write_forecast(again, tmp_path / name)
+    assert len(asked) == 1
+    assert read_forecast(tmp_path / "two").table("past").equals(again.past)
 
 
 def test_a_forecast_comes_back_from_its_folder(made, tmp_path):

@@ -118,6 +118,8 @@ def predict(pairs):
         at = (levels - levels.mean()) / levels.std()
         logits = -0.5 * at**2 + 0.03 * order[item.condition] * at
         probs = np.exp(logits) / np.exp(logits).sum()
+        if item.scale.alternatives:  # where a model is offered them, as many as do not care
+            levels, probs = np.append(levels, item.scale.alternatives), np.append(0.7 * probs, 0.3)
         rows.append((item_id, person, levels.tolist(), probs.tolist(), 0.97))
     schema = ["item_id", "participant_id", "levels", "probs", "mass_on_levels"]
     return Predictions(
@@ -151,6 +153,18 @@ def test_every_tier_keeps_the_rules_and_reports_composites_in_place_of_their_par
     assert set(tables["T2"]["outcome"]) == set(tables["T3"]["outcome"]) == REPORTED
     assert tables["T2"].height == 17 * 13 and tables["T3"].height == 16 * 13
     assert tables["T1"].height == 17 * len(PEOPLE)
+
+
+def test_simulated_people_answer_on_the_scale(locked):
+    """The benchmark's form has no "don't know": a code beside the scale would be read as a number."""
+    t1 = pl.read_csv(locked[0].forecast.path / "T1.csv")
+    assert t1.select(pl.col(f"policy_{k}").is_between(1, 5).all() for k in range(1, 8)).row(0) == (True,) * 7
+
+
+def test_what_a_composite_is_toward_goes_with_its_parts(locked):
+    page = (locked[0].forecast.path / "report.html").read_text()
+    assert "positive is toward “lower values of its parts”" in page  # funding
+    assert "positive is toward “higher values (lower of reversed parts)”" in page  # policy_mean
 
 
 def test_a_persons_composite_is_the_mean_of_that_persons_answers(locked):

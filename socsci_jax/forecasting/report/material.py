@@ -70,7 +70,7 @@ class Material:
         return first["condition"], first["p_highest"]
 
     def highest_answer(self, row: Mapping[str, Any]) -> str:
-        return highest_answer(self.items, row)
+        return highest_answer(self.items, self.record["composites"], row)
 
     def outcome_name(self, row: Mapping[str, Any]) -> str:
         """The outcome, after its study where the experiment has several."""
@@ -84,12 +84,22 @@ class Material:
         ]
 
 
-def highest_answer(items: Iterable[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
-    """The answer toward which a positive effect on the row's study and outcome goes, such as "completely (7)"."""
+def highest_answer(
+    items: Iterable[Mapping[str, Any]], composites: Iterable[Mapping[str, Any]], row: Mapping[str, Any]
+) -> str:
+    """The answer toward which a positive effect on the row's study and outcome goes, such as "completely (7)"; of a composite
+    what it goes with in its parts."""
+    own = (row["study"], row["outcome"])
+    for composite in composites:
+        if (composite["study"], composite["name"]) == own:
+            turned = len(composite["reversed"])
+            if turned == len(composite["of"]):
+                return "lower values of its parts"
+            return "higher values (lower of reversed parts)" if turned else "higher values of its parts"
     for item in items:
-        if (item["study_id"], item["outcome"]) == (row["study"], row["outcome"]):
+        if (item["study_id"], item["outcome"]) == own:
             scale = item["scale"]
             value = format_value(scale["levels"][-1])
             label = (scale["labels"] or ("",))[-1]
             return f"{label} ({value})" if label and label != value else value
-    return "higher values of its parts"  # a composite has no item of its own
+    raise KeyError(f"no item asks {own[1]!r}")

@@ -14,6 +14,11 @@ from socsci_jax.wording import counted, counted_of
 
 Row = Mapping[str, Any]
 RULE = "effects measured with their sampling error; coverage is the mean of studies' shares, errors are root mean squares"
+# What a forecast is compared with, by the measure that does.
+OTHERS = {
+    "rmse_forecast_minus_no_effect": "expecting no effect",
+    "rmse_forecast_minus_raw": "the raw predictions",
+}
 GAP_RULE = "the paired difference of root mean square errors, studies resampled"
 
 
@@ -57,13 +62,11 @@ def _behind(measures: Mapping[str, Row], unused: bool) -> list[Finding]:
     found = []
     none, raw = (measures[f"rmse_forecast_minus_{other}"] for other in ("no_effect", "raw"))
     if none["value"] > 0:
-        text = (
-            f"In past studies the forecast was farther from people than expecting no effect, by {gap(none)}."
-        )
+        text = f"In past studies the {compared(none)}"
         found.append(Finding("warning", "Behind expecting no effect", text, GAP_RULE))
     if raw["value"] > 0:
         smallest = measures["rmse_raw"]["value"] < measures["rmse_no_effect"]["value"]
-        text = f"In past studies the forecast was farther from people than the model's predictions as they stand, by {gap(raw)}."
+        text = f"In past studies the {compared(raw)}"
         text += " Their error was the smallest of the three." if smallest else ""
         if unused:
             text += (
@@ -72,6 +75,12 @@ def _behind(measures: Mapping[str, Row], unused: bool) -> list[Finding]:
             )
         found.append(Finding("warning", "Behind the raw predictions", text, GAP_RULE))
     return found
+
+
+def compared(row: Row) -> str:
+    """That the "forecast was nearer to people than" what it is compared with, or farther, by a measure of OTHERS, and how much."""
+    than = "nearer to" if row["value"] < 0 else "farther from"
+    return f"forecast was {than} people than {OTHERS[row['measure']]}, by {gap(row)}."
 
 
 def gap(row: Row) -> str:

@@ -9,7 +9,7 @@ import polars as pl
 from socsci_jax.forecasting.human import MINIMUM_N
 from socsci_jax.forecasting.report import tables
 from socsci_jax.forecasting.report.numbers import percent, plain
-from socsci_jax.forecasting.report.past import GAP_RULE, gap, undirected
+from socsci_jax.forecasting.report.past import GAP_RULE, OTHERS, compared, undirected
 from socsci_jax.forecasting.report.pictures import (
     MOST_ARMS,
     MOST_OUTCOMES,
@@ -118,13 +118,10 @@ def _findings(score: Score, told: pl.DataFrame) -> list[Finding]:
             "intervals are those of effects measured with people's sampling error",
         )
     )
-    for other, name in (("no_effect", "expecting no effect"), ("raw", "the raw predictions")):
-        row = score.measures.row(by_predicate=pl.col("measure") == f"rmse_forecast_minus_{other}", named=True)
-        nearer = row["value"] < 0
-        text = (
-            f"The forecast was {'nearer to' if nearer else 'farther from'} people than {name}, by {gap(row)}."
-        )
-        made.append(Finding("claim" if nearer else "warning", f"Against {name}", text, GAP_RULE))
+    for measure, name in OTHERS.items():
+        row = score.measures.row(by_predicate=pl.col("measure") == measure, named=True)
+        kind = "claim" if row["value"] < 0 else "warning"
+        made.append(Finding(kind, f"Against {name}", f"The {compared(row)}", GAP_RULE))
     signs = told.filter(pl.col("human").abs() > 1.64 * pl.col("human_se"))
     if signs.height:
         right = float(((signs["human"] > 0) == (signs["p_positive"] > 0.5)).to_numpy().mean())
