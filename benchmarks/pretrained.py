@@ -17,6 +17,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,10 @@ def main() -> None:
         "--people", type=int, default=PEOPLE_PER_ITEM, help="for a look; the protocol says 20"
     )
     options.add_argument(
-        "--compute-dtype", default="float32", choices=["float32", "bfloat16"], help="of what is trained, in training and prediction"
+        "--compute-dtype",
+        default="float32",
+        choices=["float32", "bfloat16"],
+        help="of what is trained, in training and prediction",
     )
     options.add_argument("--protocol", action="store_true", help="print what is held out, and stop")
     options.add_argument("--tune", choices=[name for name, side in SIDES.items() if side.recipe])
@@ -100,9 +104,9 @@ def main() -> None:
         print(json.dumps(protocol(store, split), indent=2))
         return
     if a.tune:
-        inner = tuning_split(store, split)
+        inner, unseen = tuning_split(store, split)
         for rate in a.rates:
-            folder = run_side(a, store, inner, a.tune, seed=0, rate=rate)
+            folder = run_side(a, store, inner, a.tune, seed=0, rate=rate, excluded=unseen)
             print(json.dumps({"side": a.tune, "rate": rate, **distances(folder)}), flush=True)
         return
     found = [
@@ -146,16 +150,22 @@ def tuning_studies(store: StudyStore, split: Split) -> list[str]:
     )
 
 
-def tuning_split(store: StudyStore, split: Split) -> Split:
-    """The split with its held-out studies gone from the store's training part, and the tuning studies held out."""
-    unseen = sorted(split.label().filter(pl.col("part") == "unseen_studies")["study_id"].unique())
-    held = [*unseen, *tuning_studies(store, split)]
-    make_split(store, name="tuning", seed=SPLIT_SEED, studies=held).save(replace=True)
-    return Split.load(store, "tuning")
+def tuning_split(store: StudyStore, split: Split) -> tuple[Split, list[str]]:
+    """The split that holds out the tuning studies alone, and the unseen studies, which must not be trained on either."""
+    make_split(store, name="tuning", seed=SPLIT_SEED, studies=tuning_studies(store, split)).save(replace=True)
+    unseen = split.label().filter(pl.col("part") == "unseen_studies")["study_id"]
+    return Split.load(store, "tuning"), sorted(unseen.unique())
 
 
 def run_side(
-    a: argparse.Namespace, store: StudyStore, split: Split, name: str, *, seed: int, rate: float | None = None
+    a: argparse.Namespace,
+    store: StudyStore,
+    split: Split,
+    name: str,
+    *,
+    seed: int,
+    rate: float | None = None,
+    excluded: Sequence[str] = (),
 ) -> Path:
     """Trains, predicts and evaluates one side, unless it is there; returns its folder."""
     side = SIDES[name]
@@ -183,6 +193,8 @@ def run_side(
         }
         if rate is not None:
             overrides["optimizer.learning_rate"] = rate
+        if excluded:
+            overrides["data.exclude_studies"] = json.dumps(list(excluded))
         if side.studies is not None:
             training = split.training_responses()["study_id"].n_unique()
             share = min(1.0, side.studies / training)

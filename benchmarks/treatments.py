@@ -73,7 +73,8 @@ def main() -> None:
 def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
     work = a.work / f"{a.studies}-{a.people[0]}-{a.people[1]}-{a.effects:g}-{a.epochs:g}-{seed}"
     store = _store(work / "store", a, seed)
-    permuted = _permuted(store, work / "permuted", seed)
+    permuted = permuted_answers(store, work / "permuted", seed)
+    _split(permuted, seed)
     mixed = {"batch": BATCH | {"contrast_rows": BATCH["rows"] // 2}}
 
     def of(kind: str, weight: float) -> dict:
@@ -91,7 +92,7 @@ def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
     truth = pl.read_parquet(store.path / "truth.parquet")
     split = Split.load(store, "main")
     for name, (trained_on, changes) in sides.items():
-        output = work / _folder(name)
+        output = work / side_folder(name)
         recipe = _recipe(a, trained_on, output, seed, changes)
         if steps is None:
             planned = recipe.model_copy(update={"output": output.with_name(output.name + "-plan")})
@@ -104,16 +105,16 @@ def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
             simulate(open_model(str(output)), store, split, out=predictions, parts=PARTS)
         rows += [{"seed": seed, "side": name, **row} for row in _measured(predictions, store, split, truth)]
     for name, effects in TWO_PARTS.items():
-        predictions = work / f"two-parts-{_folder(effects)}.parquet"
+        predictions = work / f"two-parts-{side_folder(effects)}.parquet"
         if not predictions.is_file():
-            models = [open_model(str(work / _folder(side))) for side in ("sft", effects)]
+            models = [open_model(str(work / side_folder(side))) for side in ("sft", effects)]
             kappa = simulate_two_parts(*models, store, split, out=predictions, kappa=None, parts=PARTS)
             print(f"seed {seed}, {name}: kappa {kappa:.2f}", file=sys.stderr, flush=True)
         rows += [{"seed": seed, "side": name, **row} for row in _measured(predictions, store, split, truth)]
     return rows
 
 
-def _folder(side: str) -> str:
+def side_folder(side: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in side)
 
 
@@ -124,12 +125,16 @@ def _store(folder: Path, a: argparse.Namespace, seed: int) -> StudyStore:
         )
         build(folder, config=config, command="benchmark")
     store = StudyStore(folder)
-    if not (folder / "splits" / "main.parquet").is_file():
-        make_split(store, name="main", seed=seed, studies=0.2, conditions=0.25, validation=0.1).save()
+    _split(store, seed)
     return store
 
 
-def _permuted(store: StudyStore, folder: Path, seed: int) -> StudyStore:
+def _split(store: StudyStore, seed: int) -> None:
+    if not (store.path / "splits" / "main.parquet").is_file():
+        make_split(store, name="main", seed=seed, studies=0.2, conditions=0.25, validation=0.1).save()
+
+
+def permuted_answers(store: StudyStore, folder: Path, seed: int) -> StudyStore:
     """The same store, where the people of an outcome answered arms drawn at random."""
     if not (folder / "store.json").is_file():
         rng = np.random.default_rng([seed, 7])
@@ -151,10 +156,7 @@ def _permuted(store: StudyStore, folder: Path, seed: int) -> StudyStore:
             for (item_id, person, sample), value in zip(keys, values):
                 builder.add_response(item_id, person, float(value), sample_id=sample)
         builder.write(folder)
-    permuted = StudyStore(folder)
-    if not (folder / "splits" / "main.parquet").is_file():
-        make_split(permuted, name="main", seed=seed, studies=0.2, conditions=0.25, validation=0.1).save()
-    return permuted
+    return StudyStore(folder)
 
 
 def _recipe(a: argparse.Namespace, store: StudyStore, output: Path, seed: int, changes: dict):
