@@ -120,8 +120,9 @@ def _findings(score: Score, told: pl.DataFrame) -> list[Finding]:
     )
     for measure, name in OTHERS.items():
         row = score.measures.row(by_predicate=pl.col("measure") == measure, named=True)
-        kind = "claim" if row["value"] < 0 else "warning"
-        made.append(Finding(kind, f"Against {name}", f"The {compared(row)}", GAP_RULE))
+        is_ahead = row["value"] < 0
+        text = f"The {compared(row)}"
+        made.append(Finding("claim" if is_ahead else "warning", f"Against {name}", text, GAP_RULE))
     signs = told.filter(pl.col("human").abs() > 1.64 * pl.col("human_se"))
     if signs.height:
         right = float(((signs["human"] > 0) == (signs["p_positive"] > 0.5)).to_numpy().mean())
