@@ -68,7 +68,7 @@ SIDES: dict[str, dict] = {
         "objective": {"kind": "contrast", "mixed_with": "sft", "effects": {"weight": 10.0}},
     },
 }
-# Levels of sft, effects of the other; kappa from people of the training studies who are set aside.
+# Levels of sft, effects of the other; kappa from validation people of the training studies.
 TWO_PARTS = {"two parts": "profiled alone"}
 ZERO_SHOT = "zero-shot"
 PART = "unseen_studies"
