@@ -16,6 +16,7 @@ from data_pipelines.drafting.asked_attributes import (
     attribute_of_question,
     attributes_of_fields,
     is_number,
+    numbers_of,
 )
 from data_pipelines.drafting.choice_scales import (
     Coding,
@@ -26,7 +27,7 @@ from data_pipelines.drafting.choice_scales import (
     scale_of_choices,
     scale_of_rows,
 )
-from data_pipelines.drafting.demographics import attribute_of
+from data_pipelines.drafting.demographics import age_or_birth, attribute_of
 from data_pipelines.drafting.field_factors import set_by_flow
 from data_pipelines.drafting.holes import ATTENTION, NO_ORDER
 from data_pipelines.drafting.joined_choices import joined_choices
@@ -116,6 +117,8 @@ def read_columns(survey: Questionnaire, export: Export, *, survey_file: str) -> 
                 )
                 continue
             if question.id not in looped and (name := attribute_of(question)) is not None:
+                if not question.choices:
+                    name = age_or_birth(name, numbers_of(values))
                 if name not in attributes and not (question.kind == "multiple" and column.choice):
                     attributes[name] = attribute_of_question(name, column, question, values, survey_file)
                     continue
@@ -258,6 +261,13 @@ def _chosen(column: Column, question: Question, label: str, values: Mapping[str,
             f"{counted(coded.strange_count, 'cell is', 'cells are')} no choice of the survey file ({shown})"
         )
     scale = scale_of_choices(choices)
+    left, between, right = (part.strip() for part in label.partition(":"))
+    if question.selector == "Bipolar" and between:
+        # Two words at the ends of a row, written into one cell of the file.
+        first, *_, last = scale.levels
+        told = {first: scale.levels[first] or left, last: scale.levels[last] or right}
+        scale = dataclasses.replace(scale, levels={**scale.levels, **told})
+        label = f"{left} – {right}"
     if scale.order_unknown:
         holes.append(NO_ORDER)
     if is_attention_check(question.text, label):
@@ -277,7 +287,8 @@ def _slid(column: Column, question: Question, label: str) -> Asked:
     scale = scale_of_rows(question)
     whole = question.decimals == 0 and scale.lo is not None and scale.hi is not None
     if whole and scale.hi - scale.lo < MOST_SLIDER_LEVELS:
-        scale = dataclasses.replace(scale, number=False)
+        ends = question.ends if not any("${" in words for words in question.ends) else ("", "")
+        scale = dataclasses.replace(scale, number=False, ends=ends)
     holes = () if scale.hi is not None else ("the survey file does not say where the slider ends",)
     return Asked(column=column, question=question, label=label, scale=scale, holes=holes)
 

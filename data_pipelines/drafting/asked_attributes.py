@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 
 from data_pipelines.drafting.choice_scales import code_key, coding, scale_of_choices
-from data_pipelines.drafting.demographics import attribute_of_name
+from data_pipelines.drafting.demographics import QUANTITIES, age_or_birth, attribute_of_name
 from data_pipelines.drafting.holes import UNEXPLAINED
 from data_pipelines.formats.qualtrics.columns import Column, key_of
 from data_pipelines.formats.qualtrics.export import Export
@@ -75,8 +75,9 @@ def attributes_of_fields(export: Export, *, of_survey: Collection[str]) -> Itera
         if not values:
             continue
         coded = all(is_number(value) for value in values)
+        name = age_or_birth(name, numbers_of(values))
         holes: tuple[str, ...] = ()
-        if coded and name not in ("age", "household_size"):
+        if coded and name not in QUANTITIES:
             holes = (f"its codes ({', '.join(sorted(set(values))[:6])}, ...) {UNEXPLAINED}",)
         yield DraftAttribute(
             name=name,
@@ -86,6 +87,11 @@ def attributes_of_fields(export: Export, *, of_survey: Collection[str]) -> Itera
             origin=f"{export.path.name}, panel data",
             holes=holes,
         )
+
+
+def numbers_of(values: Mapping[str, int]) -> list[float]:
+    """The cells that are numbers, each as often as it occurs."""
+    return [float(value) for value, count in values.items() if is_number(value) for _ in range(count)]
 
 
 def is_number(text: str) -> bool:

@@ -60,6 +60,7 @@ class DraftScale:
     """A scale as drafted: `levels` from the first to the last choice shown; `number` with bounds where it is a quantity.
 
     `empty` is the code of an empty cell (a box that was not ticked), "" where that is no answer.
+    `ends` are the words at the ends of a slider.
     `recoded` says which level a code of the export is, where the two differ.
     `reversed`: the numbers that people read next to the labels run against the codes.
     `order_unknown`: nothing shows whether the levels have an order, so they are nominal until somebody says so.
@@ -76,6 +77,7 @@ class DraftScale:
     number: bool = False
     lo: float | None = None
     hi: float | None = None
+    ends: tuple[str, str] = ("", "")
 
     @property
     def size(self) -> int:

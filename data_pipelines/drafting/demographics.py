@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from data_pipelines.formats.qualtrics.questionnaire import Question
 from socsci_jax.studies.schema import SOCSCI210_ATTRIBUTES
+
+# Attributes whose numbers mean themselves.
+QUANTITIES = ("age", "birth_year", "household_size")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,6 +185,13 @@ def attribute_of_text(text: str, labels: Sequence[str], *, name: str = "") -> st
         if told and re.search(asks, text, re.IGNORECASE | re.DOTALL):
             return attribute
     return None
+
+
+def age_or_birth(attribute: str, numbers: Iterable[float]) -> str:
+    """What a question for people's age tells: "birth_year" where its answers are years, of which none is an age."""
+    told = list(numbers)
+    years = sum(1900 <= number <= 2100 for number in told)
+    return "birth_year" if attribute == "age" and years > len(told) / 2 else attribute
 
 
 def attribute_of_name(name: str) -> str | None:

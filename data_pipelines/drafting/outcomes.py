@@ -31,7 +31,8 @@ MOST_UNASSIGNED = 0.05
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DraftOutcome:
     """`depends_on` are the factors that change what is read with it; `texts` those texts of theirs that come before
-    it; `loop` the block that is repeated; `told` who decided what rules could not."""
+    it; `dropped` those that people had met too, and that are not told apart; `loop` the block that is repeated; `told` who
+    decided what rules could not."""
 
     name: str
     asked: Asked
@@ -40,6 +41,7 @@ class DraftOutcome:
     variants: tuple[DraftVariant, ...] = ()
     depends_on: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     loop: str = ""
     holes: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
@@ -104,6 +106,7 @@ def _outcome(design: Design, one: Asked, one_set: ColumnSet | None) -> DraftOutc
         variants=variants,
         depends_on=depends,
         texts=texts,
+        dropped=tuple(dropped),
         loop=loop,
         holes=tuple(dict.fromkeys(holes)),
     )

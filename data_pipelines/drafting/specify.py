@@ -16,6 +16,7 @@ from data_pipelines.drafting.specify_factors import (
     conditions,
     factor_tree,
     has_others,
+    ignored,
     iterations,
     loop_factor,
     order_factors,
@@ -115,6 +116,7 @@ def _study(
     if tree["factors"]:
         tree["conditions"] = conditions(draft, at, first)
         tree["stimulus"] = stimulus(draft, first)
+    tree["ignored"] = ignored(draft, outcomes)
     tree["outcomes"] = {}
     holes: dict[str, list[str]] = {}
     templates: set[tuple[str, str]] = set()
@@ -196,7 +198,8 @@ def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
         return {key: value for key, value in tree.items() if value is not None}
     if not scale.levels:
         missing = {"missing": list(scale.missing)} if scale.missing else {}
-        return {"lo": scale.lo, "hi": scale.hi, **missing}
+        named = {end: words for end, words in zip((scale.lo, scale.hi), scale.ends, strict=True) if words}
+        return {"lo": scale.lo, "hi": scale.hi, **({"labels": named} if named else {}), **missing}
     coding = outcome.asked.coding
     in_words = coding is not None and coding.kind == "text"
     levels = {code: one_line(text) for code, text in scale.levels.items()}
@@ -222,7 +225,9 @@ def _scale(outcome: DraftOutcome, scale: DraftScale) -> dict:
         unfilled = {
             by_code[c]: place for c, place in zip(levels, tree["levels"], strict=True) if c in by_code
         }
-        tree["codes"] = {text: place for text, place in unfilled.items() if "${" in text}
+        # Of labels such as "2" for code 1 and "5+" for code 4, cells hold the labels, which are codes of other levels too.
+        clash = any(c in tree["levels"] and c != place for place, c in tree["levels"].items())
+        tree["codes"] = {text: place for text, place in unfilled.items() if "${" in text or clash}
     tree = {key: value for key, value in tree.items() if value != {}}
     if outcome.asked.question.kind in ("multiple", "matrix_multiple") and not outcome.asked.suffix:
         labels = {one_line(choice.text): "1" for choice in outcome.asked.choices if choice.text}

@@ -80,6 +80,19 @@ def has_others(draft: Draft, name: str, outcomes: Sequence[DraftOutcome]) -> boo
     )
 
 
+def ignored(draft: Draft, outcomes: Sequence[DraftOutcome]) -> dict[str, str]:
+    """Columns of factors that change nothing of what was read with these outcomes."""
+    design = draft.design
+    met = {name for outcome in outcomes for name in (*outcome.depends_on, *outcome.dropped)}
+    return {
+        column: f"tells {name}, of which nothing was read with these questions"
+        for name, factor in design.factors.items()
+        if name not in met and (written := design.assignments[name].written) is not None
+        for column in (written.column, factor.field if design.export.field(factor.field) else "")
+        if column
+    }
+
+
 def rows_of(draft: Draft, at: str, factors: Sequence[str]) -> dict:
     """The rows of people who are at some level, where others met the factor's place not at all."""
     rows = {}

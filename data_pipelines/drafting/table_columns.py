@@ -9,7 +9,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_pipelines.drafting.choice_scales import is_beside, is_ordered, is_refused
-from data_pipelines.drafting.demographics import attribute_of_name, attribute_of_text
+from data_pipelines.drafting.demographics import (
+    QUANTITIES,
+    age_or_birth,
+    attribute_of_name,
+    attribute_of_text,
+)
 from data_pipelines.formats.tables import Table
 from data_pipelines.gates.personal import is_about_a_person
 from socsci_jax.studies.specification_parts import code
@@ -39,9 +44,6 @@ _NO_ANSWER = frozenset({"-9", "-77", "-88", "-97", "-98", "-99", "-777", "-888",
 MOST_POINTS = 101
 # A column whose cells differ more than this is a text or a key, not a choice.
 MOST_DISTINCT_SHARE = 0.2
-
-# Attributes whose numbers mean themselves.
-QUANTITIES = ("age", "household_size")
 
 _ARM = re.compile(
     r"^group$|(?:^|[_\W])(?:conditions?|cond|treat(?:ment|ed|s)?|arms?|(?:exp(?:erimental)?|treatment|random(?:ized)?)_?group|"
@@ -174,6 +176,8 @@ def _of_cells(column: Found, table: Table, cells: list, distinct: collections.Co
         column.label, [t for t in labels.values() if t], name=name
     )
     several = len(distinct) <= MOST_LEVELS
+    if attribute is not None and not told:
+        attribute = age_or_birth(attribute, numbers)
     # A number that nobody explains is a code, except where the attribute is one.
     if attribute is not None and (told or several or attribute in (*QUANTITIES, "location")):
         if told:
@@ -213,6 +217,7 @@ def _of_numbers_and_labels(
         return None
     offered = len(ends) >= 2 and ends[0] <= min(numbers) and max(numbers) <= ends[-1]
     attribute = attribute_of_name(column.name) or attribute_of_text(column.label, [], name=column.name)
+    attribute = age_or_birth(attribute, numbers) if attribute is not None else None
     if attribute in QUANTITIES:
         column = _without_answer(column, beside)
         return dataclasses.replace(column, role="attribute", attribute=attribute, labels=points, told=True)

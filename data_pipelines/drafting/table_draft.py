@@ -13,8 +13,9 @@ from typing import Any
 import polars as pl
 
 from data_pipelines.drafting.codebook import Codebook, find_codebook
+from data_pipelines.drafting.demographics import QUANTITIES
 from data_pipelines.drafting.holes import UNEXPLAINED
-from data_pipelines.drafting.table_columns import DRAWN_ELEMENT, QUANTITIES, Found, read_columns
+from data_pipelines.drafting.table_columns import DRAWN_ELEMENT, Found, read_columns
 from data_pipelines.drafting.table_scales import scale_of_codebook, scale_of_column
 from data_pipelines.formats.tables import TABLE_FORMATS, Table, format_of, read_table
 from socsci_jax.errors import InputError

@@ -440,8 +440,9 @@ def built_values(draft, folder, out):
     [
         (("1", "2", "3", "4", "5"), ["4", "5", "6"], [4, 5, 6]),
         (("1", "2", "3", "4 - Much"), ["1", "2 ", "4 - Much"], [1, 2, 4]),
+        (("1", "2", "3", "4", "5+"), ["1", "4", "5+"], [4, 7, 8]),
     ],
-    ids=["codes", "labels"],
+    ids=["codes", "labels", "labels that are codes of other levels"],
 )
 def test_labels_that_are_codes_of_other_levels_are_not_taken_for_them(tmp_path, labels, cells, values):
     shown = {str(code): {"Display": label} for code, label in enumerate(labels, start=4)}
@@ -546,3 +547,24 @@ def test_the_command_writes_a_draft_and_tells_people_per_arm(tmp_path):
         "format": "csv",
         "skip_rows": [1, 2],
     }
+
+
+def test_words_at_the_ends_of_sliders_and_of_rows_with_two_words_are_labels_of_the_ends(tmp_path):
+    slider = q.question("QID1", "x", "How warm?", type_="Slider", selector="HSLIDER", **q.choices("Kim"),
+                        Configuration={"CSSliderMin": -50, "CSSliderMax": 50},
+                        Labels={"1": {"Display": "cold"}, "2": {"Display": ""}, "3": {"Display": "warm"}})  # fmt: skip
+    draft = drafted(tmp_path / "a", slider, ["3", "-4"], import_id="QID1_1")
+    scale = only_study(draft).outcomes["answer"].scale
+    assert (scale.lo, scale.hi, scale.labels) == (-50, 50, {"-50": "cold", "50": "warm"})
+    rows = q.matrix("QID1", "x", "Rate it.", rows={"1": "Bad:Good"}, answers=[""] * 5) | {
+        "Selector": "Bipolar"
+    }
+    outcome = only_study(drafted(tmp_path / "b", rows, ["3", "5"], import_id="QID1_1")).outcomes["answer"]
+    assert (outcome.scale.levels["1"], outcome.scale.levels["5"]) == ("Bad", "Good")
+    assert outcome.question[-1] == "Bad – Good"
+
+
+def test_a_year_of_birth_is_no_age(tmp_path):
+    asked = q.question("QID1", "born", "In what year were you born?", type_="TE", selector="SL")
+    attributes = only_study(drafted(tmp_path, asked, ["1987", "2001"], import_id="QID1_TEXT")).attributes
+    assert list(attributes) == ["birth_year"]

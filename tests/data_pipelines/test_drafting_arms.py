@@ -389,6 +389,21 @@ def test_what_is_piped_into_a_text_above_and_told_nowhere_is_left_open(tmp_path)
     assert "${e://Field/who} is piped into it" in draft.specification.unresolved["outcomes.like"]
 
 
+def test_columns_of_arms_that_came_after_a_question_are_told_to_change_nothing_of_it(tmp_path):
+    draft = vignettes(
+        [q.show("FL_1", "BL_0"), q.randomizer("FL_2", q.group("FL_3", "A", q.fields("FL_4", cond="a"), q.show("FL_5", "BL_1")),
+                                               q.group("FL_6", "B", q.fields("FL_7", cond="b"), q.show("FL_8", "BL_2")))],
+        [q.single("QID1", "pre", "How were you?", "Very bad", "Bad", "Good"), q.text("QID2", "a", "Text A"), q.text("QID3", "b", "Text B")],
+        [q.block("BL_0", "Pre", "QID1"), q.block("BL_1", "A", "QID2"), q.block("BL_2", "B", "QID3")],
+        columns=[q.column("pre", "QID1"), q.column("cond", "cond")],
+        rows=[[1 + i % 3, "ab"[i % 2], 1 + i % 3] for i in range(24)],
+        folder=tmp_path / "d",
+    )  # fmt: skip
+    before = next(study for study in settled(draft).studies.values() if "pre" in study.outcomes)
+    assert list(before.ignored) == ["cond"] and not before.factors
+    assert asked_of(draft, tmp_path / "d", tmp_path / "store", outcome="pre").keys() == {"everybody"}
+
+
 def drawn_by_a_number(folder, *, branches, numbers):
     """A random number that the export lacks; branches on it set an arm and show a block."""
     return vignettes(

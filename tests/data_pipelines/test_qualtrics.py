@@ -383,6 +383,29 @@ def test_an_export_that_lost_header_rows_is_linked_all_the_same(tmp_path, header
     assert any("import ids" in note for note in export.notes) == (header_rows < 3)
 
 
+def test_a_row_of_questions_with_their_rows_is_no_response(tmp_path):
+    survey_ = q.survey(
+        [
+            q.matrix(
+                "QID1",
+                "trust",
+                "How much do you trust...",
+                rows={"1": "TV", "2": "Web"},
+                answers=["Little", "Much"],
+            )
+        ],
+        [q.block("BL_1", "All", "QID1")],
+        [q.show("FL_2", "BL_1")],
+    )
+    columns = [
+        q.column(f"trust_{i}", f"QID1_{i}", label=f"How much do you trust... - {t}")
+        for i, t in ((1, "TV"), (2, "Web"))
+    ]
+    q.write_deposit(tmp_path, survey_, columns, [["1", "2"], ["2", "2"]], header_rows=2)
+    export = read_export(tmp_path / "response.csv", read_questionnaire(tmp_path / "survey.qsf"))
+    assert (export.header_rows, export.table.height) == (2, 2)
+
+
 def test_a_name_that_two_questions_have_is_linked_with_neither(tmp_path):
     survey_ = q.survey(
         [q.single("QID1", "Q1", "One", "a", "b"), q.single("QID2", "Q1", "Two", "a", "b")],

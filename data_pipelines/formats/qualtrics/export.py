@@ -217,9 +217,10 @@ def _are_labels(row: list[str], survey: Questionnaire) -> bool:
     spoken = [words_of(cell) for cell in row if cell.strip()]
     if sum(cell in _LABELS for cell in spoken) >= 2:
         return True
-    asked = [words for q in survey.questions.values() if len(words := words_of(q.text)) > 20]
-    starts = {words[:60] for words in asked}
-    return sum(len(cell) > 20 and cell[:60] in starts for cell in spoken) >= 2
+    # The question and perhaps its row ("How much do you trust... - TV"); short words may be an answer too.
+    asked = (words_of(q.text)[:60] for q in survey.questions.values())
+    starts = tuple({words for words in asked if len(words) > 12})
+    return sum(cell.startswith(starts) for cell in spoken) >= 2
 
 
 def cells(table: pl.DataFrame, name: str) -> Iterator[str]:

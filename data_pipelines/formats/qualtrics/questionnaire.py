@@ -67,6 +67,7 @@ class Question:
 
     `choices` are a question's choices or a matrix's rows, in the order of display; `answers` are a matrix's
     columns.  `lo`, `hi` bound a slider or a number entry, `decimals` counts a slider's decimals.
+    `ends` are the words at the two ends of a slider ("" where there are none).
     `content` names what an entry must be ("number", "email", ...; empty: anything).
     `media` names what the text shows and plain text cannot (images, videos, sounds, embedded pages).
     """
@@ -84,6 +85,7 @@ class Question:
     lo: float | None = None
     hi: float | None = None
     decimals: int = 0
+    ends: tuple[str, str] = ("", "")
     content: str = ""
     media: tuple[str, ...] = ()
     scripted: bool = False

@@ -65,6 +65,7 @@ def read_question(payload: Any, notes: list[str]) -> Question | None:
         lo=lo,
         hi=hi,
         decimals=_integer(configuration.get("NumDecimals")) if kind == "slider" else 0,
+        ends=_ends(payload.get("Labels")) if kind == "slider" else ("", ""),
         content=content,
         media=graphics + media_in(markup),
         scripted=bool(_string(payload.get("QuestionJS")).strip()),
@@ -116,6 +117,12 @@ def _choices(listed: Any, order: Any, payload: dict, *, names: bool, tags: Any =
         )
         for key in ids
     )
+
+
+def _ends(labels: Any) -> tuple[str, str]:
+    """The words at both ends of a slider: its first and its last label, where it has several."""
+    shown = [plain_text(_display(part)) for part in _by_id(labels).values()]
+    return (shown[0], shown[-1]) if len(shown) > 1 else ("", "")
 
 
 def _by_id(listed: Any) -> dict[str, Any]:
