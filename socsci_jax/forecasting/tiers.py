@@ -25,9 +25,10 @@ LEVEL = 0.9
 def tiers(saved: SavedForecast, *, seed: int = 0) -> dict[str, pl.DataFrame]:
     """T1, T2 and T3 by name.
 
-    Outcomes that are reported through a composite are in T1 alone.  Every cell has a value, as the benchmark wants: where
+    Outcomes that are reported through a composite are in T1 alone, and so are names without an order; open numbers are in
+    none.  Every cell has a value, as the benchmark wants: where
     the forecast abstains, it is what calibration says of the nearest that it knows, and the lock names the cell.  Raises
-    InputError where outcomes are compared with different references.
+    InputError where outcomes are compared with different references, or where one is called like a column of T1.
     """
     arms = saved.table("arms").with_columns(
         position=pl.int_range(pl.len()), unit=(pl.col("hi") - pl.col("lo")) / 100
@@ -114,7 +115,12 @@ def _people(saved: SavedForecast, *, reference: str, seed: int) -> pl.DataFrame:
         for row in rows.values():
             row[composite.name] = composite_value(composite, row, ranges)
     known = {person["participant_id"]: person for person in saved.table("personas").to_dicts()}
-    outcomes = [*(item["outcome"] for item in saved.items), *(own.name for own in saved.composites)]
+    # Open numbers have no probabilities to draw from.
+    predicted = set(answers["item_id"])
+    outcomes = [item["outcome"] for item in saved.items if item["item_id"] in predicted]
+    outcomes += [own.name for own in saved.composites]
+    if taken := [name for name in outcomes if name in COLUMNS["T1"]]:
+        raise InputError(f"outcome {taken[0]!r} has the name of a column of T1; give it another.")
     table = [
         {"profile_id": f"p{number:06d}", "condition": condition, **_demographics(known[person]), **answers_to}
         for number, ((person, condition), answers_to) in enumerate(rows.items(), start=1)

@@ -12,11 +12,12 @@ from data_pipelines.specified.experiment import items_of_experiment
 from socsci_jax.errors import InputError
 from socsci_jax.evaluation.elsewhere.silicon_sample import Ranges, problems
 from socsci_jax.forecasting.composites import composites_of
-from socsci_jax.forecasting.files import write_forecast
+from socsci_jax.forecasting.files import read_forecast, write_forecast
 from socsci_jax.forecasting.forecast import forecast
 from socsci_jax.forecasting.lock import lock
 from socsci_jax.forecasting.population import population
 from socsci_jax.forecasting.score import score
+from socsci_jax.forecasting.tiers import tiers
 from socsci_jax.studies.predictions import Predictions
 from socsci_jax.studies.specification_files import load_specification
 from socsci_jax.studies.store_builder import StoreBuilder
@@ -56,7 +57,7 @@ def experiment(arms: int = 17) -> dict:
         "newsletter": {"levels": {0: "No", 1: "Yes"}},
         "share_of_scientists": {"lo": 0, "hi": 100, "step": 5},
         "first_thing": {"levels": {1: "taxes", 2: "trains", 3: "forests"}, "nominal": True},
-        "income": {"number": True, "lo": 0},
+        "minutes": {"number": True, "lo": 0},
     }
     composites = {
         **{
@@ -161,6 +162,16 @@ def test_simulated_people_answer_on_the_scale(locked):
     assert t1.select(pl.col(f"policy_{k}").is_between(1, 5).all() for k in range(1, 8)).row(0) == (True,) * 7
 
 
+def test_an_outcome_with_the_name_of_a_column_of_t1_is_refused(locked, tmp_path):
+    for file in locked[0].forecast.path.iterdir():
+        text = file.read_bytes()
+        (tmp_path / file.name).write_bytes(
+            text.replace(b'"donation"', b'"income"') if file.suffix == ".json" else text
+        )
+    with pytest.raises(InputError, match="outcome 'income' has the name of a column of T1"):
+        tiers(read_forecast(tmp_path))
+
+
 def test_what_a_composite_is_toward_goes_with_its_parts(locked):
     page = (locked[0].forecast.path / "report.html").read_text()
     assert "positive is toward “lower values of its parts”" in page  # funding
@@ -186,10 +197,10 @@ def test_a_composites_effect_is_the_mean_of_its_parts_effects(locked):
 
 def test_what_has_no_order_is_named_and_not_forecast(locked):
     lock, _ = locked
-    assert lock.forecast.record["metadata"]["outcomes_without_order"] == ["first_thing", "income"]
+    assert lock.forecast.record["metadata"]["outcomes_without_order"] == ["first_thing", "minutes"]
     page = (lock.forecast.path / "report.html").read_text()
-    assert "No effects on “first_thing” and “income”" in page
-    assert not {"first_thing", "income"} & set(lock.forecast.table("effects")["outcome"])
+    assert "No effects on “first_thing” and “minutes”" in page
+    assert not {"first_thing", "minutes"} & set(lock.forecast.table("effects")["outcome"])
 
 
 def test_people_answers_to_the_parts_give_the_planted_errors_of_composites(locked):
@@ -277,7 +288,7 @@ def test_a_conjoint_is_read_from_its_file_and_compared_level_by_level(tmp_path):
     [
         ({"x": {"of": ["first_thing"]}}, "'first_thing' is no outcome with ordered answers"),
         ({"x": {"of": ["nobody_asked"]}}, "'nobody_asked' is not one of outcomes"),
-        ({"x": {"of": ["donation"], "reversed": ["income"]}}, "'income' is not one of `of`"),
+        ({"x": {"of": ["donation"], "reversed": ["minutes"]}}, "'minutes' is not one of `of`"),
         ({"donation": {"of": ["newsletter"]}}, "an outcome has this name"),
     ],
 )
