@@ -96,6 +96,7 @@ def _people(saved: SavedForecast, *, reference: str, seed: int) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     answers = saved.table("predictions").select("item_id", "participant_id", "levels", "probs")
+    answers = answers.filter(pl.col("probs").list.len() > 0)
     # Who was asked in several variants of the prompt answers in one of them, drawn at random.
     chance = pl.Series("chance", np.random.default_rng([seed, 1]).random(answers.height))
     first = pl.col("chance") == pl.col("chance").min().over("item_id", "participant_id")
@@ -115,7 +116,7 @@ def _people(saved: SavedForecast, *, reference: str, seed: int) -> pl.DataFrame:
         for row in rows.values():
             row[composite.name] = composite_value(composite, row, ranges)
     known = {person["participant_id"]: person for person in saved.table("personas").to_dicts()}
-    # Open numbers have no probabilities to draw from.
+    # Open numbers have no probabilities.
     predicted = set(answers["item_id"])
     outcomes = [item["outcome"] for item in saved.items if item["item_id"] in predicted]
     outcomes += [own.name for own in saved.composites]
