@@ -149,10 +149,14 @@ def _results(a: argparse.Namespace, store: StudyStore, name: str, changes: dict)
     return found
 
 
+def planned(recipe: Recipe) -> Recipe:
+    """The same, to be prepared in another folder: what a run's folder is prepared for is what it trains."""
+    return recipe.model_copy(update={"output": recipe.output.with_name(recipe.output.name + "-plan")})
+
+
 def of_steps(recipe: Recipe, steps: int) -> Recipe:
     """The recipe with so many epochs that it takes `steps` steps."""
-    planned = recipe.model_copy(update={"output": recipe.output.with_name(recipe.output.name + "-plan")})
-    plan = batch_plan(recipe, prepare(planned).shards.lengths)
+    plan = batch_plan(recipe, prepare(planned(recipe)).shards.lengths)
     optimizer = recipe.optimizer.model_copy(update={"epochs": steps / plan.steps(1)})
     return recipe.model_copy(update={"optimizer": optimizer})
 

@@ -4,7 +4,8 @@ python -m benchmarks.personas [--people 800] [--epochs 12] [--seeds 0 1 2]
 
 Invented players answer three questions.  How bold they are shows in an interview alone, their position among their traits
 alone, and both move every answer alike, so that each layout that shows one of them can learn half of what there is to
-learn.  The quickstart's decoder from random weights, one recipe; a quarter of the players are held out.  The log score (nats
+learn.  The quickstart's decoder from random weights, one recipe, as many steps for each layout as `both` takes in its epochs
+(short personas fill fewer rows); a quarter of the players are held out.  The log score (nats
 an answer, smaller is better) stands between that of the answers' shares and that of the true probabilities.
 """
 
@@ -20,6 +21,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.objectives import of_steps, planned
 from benchmarks.options import options_of
 from benchmarks.table import save
 from socsci_jax.model_io import open_model
@@ -33,6 +35,9 @@ from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
 from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.training.loop import train
+from socsci_jax.training.prepare import prepare
+from socsci_jax.training.program import batch_plan
+from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_files import parse_recipe
 
 PART = "unseen_participants"
@@ -42,6 +47,12 @@ SIDES = {
     "text": "home, interview",
     "traits": "home, position",
     "both": "home, position, interview",
+}
+# Who knows what they say: the probabilities with which answers are drawn, means over what a persona does not show.
+CHANCES = {
+    "true probabilities": "chance",
+    "these, text alone known": "chance_by_text",
+    "these, traits alone known": "chance_by_traits",
 }
 POSITIONS = {"guard": 1.0, "forward": 0.0, "center": -1.0}
 HOMES = ("Harbor", "Hills", "Plains", "Capital")
@@ -99,13 +110,17 @@ def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
     split.save(replace=True)
     held = split.label().filter(part=PART).join(chances, on=["item_id", "participant_id"])
     shares = split.training_responses().group_by("item_id").agg(share=(pl.col("value") == 1).mean())
+    of_shares = _log_score(held.join(shares, on="item_id"), "share")
+    recipes = {name: _recipe(a, work / name, store, attributes, seed) for name, attributes in SIDES.items()}
+    longest = recipes["both"]
+    steps = batch_plan(longest, prepare(planned(longest)).shards.lengths).steps(a.epochs)
     rows = [
-        {"side": "shares of answers", "log_score": _log_score(held.join(shares, on="item_id"), "share")},
+        {"side": "shares of answers", "log_score": of_shares},
         *(
-            {"side": name, "log_score": _trained(a, work / name, store, split, held, SIDES[name], seed)}
-            for name in SIDES
+            {"side": name, "log_score": _trained(of_steps(recipe, steps), store, split, held)}
+            for name, recipe in recipes.items()
         ),
-        {"side": "true probabilities", "log_score": _log_score(held, "chance")},
+        *({"side": name, "log_score": _log_score(held, column)} for name, column in CHANCES.items()),
     ]
     return [{"seed": seed, **row} for row in rows]
 
@@ -130,6 +145,10 @@ def _store(folder: Path, *, people: int, seed: int) -> tuple[StudyStore, pl.Data
         for name, (_, text) in QUESTIONS.items()
     }  # fmt: skip
     chances = []
+
+    def chance_of(name: str, bold: float, position: str) -> float:
+        return 1 / (1 + np.exp(-(bold + 1.3 * POSITIONS[position] + QUESTIONS[name][0])))
+
     for number in range(people):
         person, position = f"p{number}", str(rng.choice(list(POSITIONS)))
         bold = float(rng.choice(list(BOLD)))
@@ -138,24 +157,18 @@ def _store(folder: Path, *, people: int, seed: int) -> tuple[StudyStore, pl.Data
         traits = {"position": position, "home": str(rng.choice(HOMES))}
         builder.add_participant("late-game", person, {**traits, "interview": interview})
         for name, item_id in items.items():
-            chance = 1 / (1 + np.exp(-(bold + 1.3 * POSITIONS[position] + QUESTIONS[name][0])))
+            chance = chance_of(name, bold, position)
             builder.add_response(item_id, person, 1 if rng.random() < chance else 2, sample_id=0)
-            chances.append((item_id, person, chance))
+            by_text = np.mean([chance_of(name, bold, other) for other in POSITIONS])
+            by_traits = np.mean([chance_of(name, other, position) for other in BOLD])
+            chances.append((item_id, person, chance, by_text, by_traits))
     store = StudyStore(folder) if (folder / "store.json").is_file() else builder.write(folder)
-    schema = {"item_id": pl.String, "participant_id": pl.String, "chance": pl.Float64}
+    schema = {"item_id": pl.String, "participant_id": pl.String} | dict.fromkeys(CHANCES.values(), pl.Float64)
     return store, pl.DataFrame(chances, schema=schema, orient="row")
 
 
-def _trained(
-    a: argparse.Namespace,
-    work: Path,
-    store: StudyStore,
-    split: Split,
-    held: pl.DataFrame,
-    attributes: str,
-    seed: int,
-) -> float:
-    """The log score of a run whose personas show these attributes."""
+def _recipe(a: argparse.Namespace, work: Path, store: StudyStore, attributes: str, seed: int) -> Recipe:
+    """That of a run whose personas show these attributes."""
     work.mkdir(parents=True, exist_ok=True)
     layout = dataclasses.replace(STUDY_FIRST, attributes=attributes)
     (work / "layout.json").write_text(json.dumps(layout.to_dict()))
@@ -169,10 +182,15 @@ def _trained(
         },
         "optimizer": RECIPE["optimizer"] | {"epochs": a.epochs},
     }
-    train(parse_recipe(recipe, where="benchmark"))
-    predictions = work / "predictions.parquet"
+    return parse_recipe(recipe, where="benchmark")
+
+
+def _trained(recipe: Recipe, store: StudyStore, split: Split, held: pl.DataFrame) -> float:
+    """The log score of a run."""
+    train(recipe)
+    predictions = recipe.output.with_name("predictions.parquet")
     if not predictions.is_file():
-        simulate(open_model(recipe["output"]), store, split, out=predictions, parts=(PART,))
+        simulate(open_model(str(recipe.output)), store, split, out=predictions, parts=(PART,))
     predicted = pl.read_parquet(predictions).select(
         "item_id", "participant_id", predicted=pl.col("probs").list.get(0)
     )

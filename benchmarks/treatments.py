@@ -18,7 +18,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.objectives import of_steps
+from benchmarks.objectives import of_steps, planned
 from benchmarks.options import options_of
 from benchmarks.table import save
 from data_pipelines.synthetic.designs import SyntheticConfig
@@ -95,8 +95,7 @@ def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
         output = work / side_folder(name)
         recipe = _recipe(a, trained_on, output, seed, changes)
         if steps is None:
-            planned = recipe.model_copy(update={"output": output.with_name(output.name + "-plan")})
-            steps = batch_plan(recipe, prepare(planned).shards.lengths).steps(a.epochs)
+            steps = batch_plan(recipe, prepare(planned(recipe)).shards.lengths).steps(a.epochs)
         else:
             recipe = of_steps(recipe, steps)
         train(recipe)
