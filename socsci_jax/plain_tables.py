@@ -124,9 +124,9 @@ def open_table(path: str | Path) -> PlainTable:
 def _read(path: Path, part: str | None, *, is_r: bool = False) -> Table:
     """The table, or the part of a file that is named, as deposits are read."""
     from data_pipelines.formats.tables import read_table as read_any
-    from socsci_jax.studies.specification_parts import SourceFile
+    from data_pipelines.formats.tables import source_of
 
-    source = SourceFile(path=path.name, sheet=None if is_r else part, object=part if is_r else None)
+    source = source_of(path.name, sheet=None if is_r else part, object_name=part if is_r else None)
     try:
         return read_any(path, source)
     except InputError as error:

@@ -325,6 +325,46 @@ def test_no_reader_of_plain_tables_takes_one_of_two_columns_for_both(tmp_path, k
         read_people(path)
 
 
+@pytest.mark.parametrize("kind", ["sav", "dta"])
+def test_people_of_a_labeled_file_have_its_words_and_nothing_where_it_declares_none(tmp_path, kind):
+    import pandas as pd
+    import pyreadstat
+
+    from socsci_jax.cli.output import read_people
+
+    path = tmp_path / f"people.{kind}"
+    people = pd.DataFrame({"age": [34.0, 99.0], "gender": [1.0, 2.0], "text": ["\x1b[31m<b>", "x" * 1_000]})
+    labels = {"gender": {1: "Female", 2: "Male"}, "age": {99: "Refused"}}
+    if kind == "sav":
+        pyreadstat.write_sav(people, str(path), variable_value_labels=labels, missing_ranges={"age": [99]})
+    else:
+        pyreadstat.write_dta(people, str(path), variable_value_labels=labels)
+    assert read_people(path).rows() == [
+        ("34", "Female", "\x1b[31m<b>"),
+        (None if kind == "sav" else "Refused", "Male", "x" * 1_000),
+    ]
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "sav", "rds"])
+def test_a_table_whose_name_is_not_utf8_is_named_in_one_sentence(tmp_path, ending):
+    from socsci_jax.cli.output import read_people
+
+    path = tmp_path / f"a\udcff.{ending}"
+    path.write_bytes(b"x")
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_people(path)
+
+
+def test_an_empty_workbook_is_no_table(tmp_path):
+    import openpyxl
+
+    from socsci_jax.cli.output import read_people
+
+    openpyxl.Workbook().save(tmp_path / "a.xlsx")
+    with pytest.raises(InputError, match="no sheet holds cells"):
+        read_people(tmp_path / "a.xlsx")
+
+
 def test_a_whole_number_that_no_float_can_hold_is_refused():
     assert parse_json('{"a": ' + "9" * 300 + "}", where="x") == {"a": int("9" * 300)}
     with pytest.raises(InputError, match="is not a finite number"):

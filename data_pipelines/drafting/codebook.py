@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_pipelines.formats.documents import BETWEEN_CELLS, read_document
-from data_pipelines.formats.tables import Table, format_of
+from data_pipelines.formats.tables import Table, format_of, source_of
 from data_pipelines.scales.codebooks import read_codebook
 from data_pipelines.scales.nonresponse import says_alternative, says_missing, sort_codes
 from data_pipelines.scales.numbers import NUMBER, number, plain_text
 from data_pipelines.specified.codebook_entries import entries
 from socsci_jax.errors import InputError
 from socsci_jax.studies.scale import Number, Scale, format_value
-from socsci_jax.studies.specification_parts import SourceFile
 
 DOCUMENTS = (".md", ".markdown", ".txt", ".docx", ".pdf")
 # Documents that are opened to see whether they are a codebook.
@@ -106,7 +105,7 @@ def find_codebook(folder: Path, columns: Sequence[str]) -> Codebook | None:
 
 def read_entries(path: Path, columns: Sequence[str]) -> dict[str, Told]:
     """What a document says of each column that it has an entry of."""
-    text = read_document(path, kind=format_of(SourceFile(path=path.name)))
+    text = read_document(path, kind=format_of(source_of(path.name)))
     found = entries(text, columns)
     return {name: read_entry(words, name) for name, words in found.items() if len(words) <= LONGEST_ENTRY}
 

@@ -25,10 +25,9 @@ from data_pipelines.drafting.specify_factors import (
 )
 from data_pipelines.drafting.specify_people import attribute_tree, exclusions, participant
 from data_pipelines.drafting.wording import LOOP
-from data_pipelines.formats.tables import format_of
+from data_pipelines.formats.tables import format_of, source_of
 from socsci_jax.studies.specification import Specification
 from socsci_jax.studies.specification_files import specification_of
-from socsci_jax.studies.specification_parts import SourceFile
 
 MOST_SINGLE_HOLES = 4
 
@@ -60,7 +59,7 @@ def specify(
             "files": {
                 DATA: {
                     "path": data_path,
-                    "format": format_of(SourceFile(path=data_path)),
+                    "format": format_of(source_of(data_path)),
                     "skip_rows": list(range(1, design.export.header_rows)),
                 },
                 SURVEY: {"path": survey_path},

@@ -17,11 +17,11 @@ from data_pipelines.drafting.demographics import QUANTITIES
 from data_pipelines.drafting.holes import UNEXPLAINED
 from data_pipelines.drafting.table_columns import DRAWN_ELEMENT, Found, read_columns
 from data_pipelines.drafting.table_scales import scale_of_codebook, scale_of_column
-from data_pipelines.formats.tables import TABLE_FORMATS, Table, format_of, read_table
+from data_pipelines.formats.tables import TABLE_FORMATS, Table, format_of, read_table, source_of
 from socsci_jax.errors import InputError
 from socsci_jax.studies.specification import Specification
 from socsci_jax.studies.specification_files import specification_of
-from socsci_jax.studies.specification_parts import TO_BE_WRITTEN, SourceFile
+from socsci_jax.studies.specification_parts import TO_BE_WRITTEN
 from socsci_jax.wording import counted, first_listed
 
 _NO_TEXTS = "no file says what people at its levels read, nor which is the control"
@@ -41,7 +41,9 @@ class TableDraft:
 def is_table(path: Path) -> bool:
     """True for a file whose name ends as a table's does."""
     try:
-        return path.is_file() and format_of(SourceFile(path=path.name)) in TABLE_FORMATS
+        # Reading it says what is wrong with a name that is not UTF-8.
+        name = path.name.encode(errors="replace").decode()
+        return path.is_file() and format_of(source_of(name)) in TABLE_FORMATS
     except InputError:
         return False
 
@@ -61,7 +63,7 @@ def draft_of_table(path: Path) -> TableDraft:
 
     A document next to the table that has entries of its columns is its codebook.  Raises InputError for a file that is no table, or in which no column could be an outcome.
     """
-    table, skipped = _with_labels(read_table(path, SourceFile(path=path.name)))
+    table, skipped = _with_labels(read_table(path, source_of(path.name)))
     codebook = find_codebook(path.parent, table.frame.columns)
     table = table if codebook is None else codebook.labeled(table)
     columns = read_columns(table)

@@ -26,8 +26,10 @@ def read_excel(path: Path, *, sheet: str | None) -> Table:
     filled = {
         name: sheet_frame for name, sheet_frame in sheets.items() if sheet_frame.height and sheet_frame.width
     }
+    if not filled:
+        raise InputError("no sheet holds cells; a header and rows are needed.")
     if len(filled) != 1:
-        sheet_frame = ", ".join(map(repr, filled or names)) or "none"
+        sheet_frame = ", ".join(map(repr, filled))
         raise InputError(
             f"{counted(len(filled), 'sheet holds', 'sheets hold')} cells ({sheet_frame}); say which one under `sheet`."
         )

@@ -81,6 +81,19 @@ def format_of(source: SourceFile) -> str:
     return FORMATS[suffix]
 
 
+def source_of(path: Path | str, *, sheet: str | None = None, object_name: str | None = None) -> SourceFile:
+    """A file that no specification describes.
+
+    Raises InputError for a name that is not UTF-8, which no specification could hold.
+    """
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: the file's name is not UTF-8; give it another one.") from None
+    return SourceFile(path=name, sheet=sheet, object=object_name)
+
+
 def read_table(path: Path, source: SourceFile) -> Table:
     """The table that a file holds.
 

@@ -43,7 +43,7 @@ def ask(
         list[str] | None, typer.Option(help="One person, as 'age=34; gender=Female'; repeat for several.")
     ] = None,
     people: Annotated[
-        Path | None, typer.Option(help="CSV of people, one row each, a column an attribute.")
+        Path | None, typer.Option(help="Table of people, one row each, a column an attribute.")
     ] = None,
     out: Annotated[
         Path | None,

@@ -158,15 +158,22 @@ def cell(value: object) -> str:
 def read_people(path: Path) -> pl.DataFrame:
     """Personas of a plain table: one row a person, one column an attribute, all of them texts.
 
-    Raises InputError for a row that does not fit the header: a person would be lost.
+    Where the file says what codes mean, as SPSS and Stata files do, personas have the words.  Raises InputError for a row
+    that does not fit the header: a person would be lost.
     """
+    import polars as pl
+
     from socsci_jax.plain_tables import open_table
 
     people = open_table(path)
     if people.misfits:
         row, why = people.misfits[0]
         raise InputError(f"{path}, row {row}: {why}; {counted(len(people.misfits), 'row')} cannot be read.")
-    return people.frame
+    return people.frame.with_columns(
+        pl.col(name).replace(labels)
+        for name, labels in people.labels.items()
+        if labels and name in people.frame.columns
+    )
 
 
 def rounded(frame: pl.DataFrame) -> pl.DataFrame:

@@ -27,9 +27,8 @@ from data_pipelines.formats.qualtrics.columns import (
 from data_pipelines.formats.qualtrics.questionnaire import Questionnaire
 from data_pipelines.formats.qualtrics.same_names import Unlinked, link_shared_names, place_of
 from data_pipelines.formats.qualtrics.text import words_of
-from data_pipelines.formats.tables import Table, read_cells
+from data_pipelines.formats.tables import Table, read_cells, source_of
 from socsci_jax.studies.attributes import UNKNOWN_TEXTS
-from socsci_jax.studies.specification_parts import SourceFile
 
 _NUMBERED = re.compile(r" \(\d+\)$")
 _NAMELESS = re.compile(r"\(column \d+\)")
@@ -127,7 +126,7 @@ def read_export(path: str | Path, survey: Questionnaire) -> Export:
     Raises InputError for a file that cannot be read as a table.
     """
     path = Path(path)
-    read = read_cells(path, SourceFile(path=path.name))
+    read = read_cells(path, source_of(path.name))
     notes = list(read.notes)
     for number, reason in read.misfits:
         notes.append(f"{path.name}, row {number}: not read ({reason}).")
