@@ -140,9 +140,15 @@ def composite_value(
 
 
 def with_composite_columns(
-    data: pl.DataFrame, composites: Iterable[Composite], ranges: Mapping[str, tuple[float, float]]
+    data: pl.DataFrame,
+    composites: Iterable[Composite],
+    ranges: Mapping[str, tuple[float, float]],
+    beside: Mapping[str, Sequence[float]],
 ) -> pl.DataFrame:
-    """Adds to a table with a row a person the composites that it lacks and has all parts of."""
+    """Adds to a table with a row a person the composites that it lacks and has all parts of.
+
+    `ranges` are the ends of the outcomes' scales, `beside` codes between them that are no answers on the scale.
+    """
     for composite in composites:
         if composite.name in data.columns or not set(composite.of) <= set(data.columns):
             continue
@@ -152,7 +158,10 @@ def with_composite_columns(
             least, most = ranges[part]
             value = pl.col(part).cast(pl.Float64, strict=False)
             # A part off its scale would hide in a mean that is on it.
-            share = pl.when(value.is_between(least, most)).then((value - least) / (most - least))
+            on_scale = value.is_between(least, most)
+            if codes := beside.get(part):
+                on_scale &= ~value.is_in(codes)
+            share = pl.when(on_scale).then((value - least) / (most - least))
             shares.append(1 - share if part in composite.reversed else share)
         mean = pl.sum_horizontal(*shares, ignore_nulls=False) / len(shares)
         data = data.with_columns((lo + mean * (hi - lo)).alias(composite.name))

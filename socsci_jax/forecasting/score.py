@@ -92,7 +92,8 @@ def score(
     Args:
       locked: of `read_lock`.
       data: a store of the study, or a table: a row a person with the column `condition` and one column an outcome, or a
-        row an answer with condition, outcome and value; `weight` and `participant_id` are optional.
+        row an answer with condition, outcome and value; `weight` and `participant_id` are optional.  Answers are numbers or
+        labels of the outcomes' scales.
       changed: when what people answered was last changed, if known; a newer time says nothing, since copies are new.
 
     Raises InputError where the data have none of the forecast's arms, or too few answers in all of them.
@@ -101,7 +102,7 @@ def score(
     if isinstance(data, StudyStore):
         human, excluded = arms_of_store(data, arms, locked.forecast.composites)
     else:
-        human, excluded = arms_of_table(data, arms, locked.forecast.composites)
+        human, excluded = arms_of_table(data, arms, locked.forecast.composites, locked.forecast.items)
     effects = locked.forecast.table("effects").select(*PREDICTED)
     answered = with_human_effects(effects, human).drop_nulls(["human", "human_se"])
     if answered.is_empty():
