@@ -142,6 +142,15 @@ _ELSEWHERE = {
                        r"cuántas personas\b.{0,40}hogar|quante persone\b.{0,40}(?:famiglia|casa)|"
                        r"quantas pessoas\b.{0,40}(?:casa|domicílio)|hoeveel personen\b.{0,40}huishouden)", r"\d"),
 }  # fmt: skip
+# Names of columns in these languages.
+_NAMES_ELSEWHERE = {
+    "age": r"alter|edad|leeftijd|idade|età|âge",
+    "gender": r"geschl(?:echt)?|sexe|sexo|sesso|geslacht|g[eé]nero|genre",
+    "education": r"bildung\w*|(?:schul|bildungs)?abschluss|estudios|escolaridad|opleiding|istruzione",
+    "income": r"(?:haushalts)?einkommen|revenus?|ingresos|reddito|inkomen|renda",
+    "marital_status": r"familienstand|estado_?civil|[eé]tat_?civil|stato_?civile",
+    "household_size": r"haushaltsgr(?:ö|oe)(?:ß|ss)e",
+}
 assert set(_RULES) == set(SOCSCI210_ATTRIBUTES)
 assert set(_ELSEWHERE) < set(_RULES)
 _SOMEBODY_ELSE = re.compile(
@@ -196,12 +205,14 @@ def age_or_birth(attribute: str, numbers: Iterable[float]) -> str:
 
 def attribute_of_name(name: str) -> str | None:
     """The attribute that a column of panel data is named after, or None."""
+    name = name.strip().replace(" ", "_")
     return next(
         (
             attribute
             for attribute, rule in _RULES.items()
-            if re.fullmatch(rule.tags, name.strip().replace(" ", "_"), re.IGNORECASE)
-            or name.strip().casefold() == attribute
+            if name.casefold() == attribute
+            or re.fullmatch(rule.tags, name, re.IGNORECASE)
+            or re.fullmatch(_NAMES_ELSEWHERE.get(attribute, r"\b\B"), name, re.IGNORECASE)
         ),
         None,
     )

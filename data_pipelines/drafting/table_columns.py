@@ -36,6 +36,8 @@ _PEOPLE = frozenset(
         "respondent",
         "respondent_id",
         "responseid",
+        "vpn",
+        "vp_nr",
     }
 )
 # What survey programs write where there is no answer.
@@ -46,12 +48,12 @@ MOST_POINTS = 101
 MOST_DISTINCT_SHARE = 0.2
 
 _ARM = re.compile(
-    r"^group$|(?:^|[_\W])(?:conditions?|cond|treat(?:ment|ed|s)?|arms?|(?:exp(?:erimental)?|treatment|random(?:ized)?)_?group|"
+    r"^(?:group|gruppe|grupo|groupe|gruppo)$|bedingung|condici[oó]n|condizione|(?:^|[_\W])(?:conditions?|cond|treat(?:ment|ed|s)?|arms?|(?:exp(?:erimental)?|treatment|random(?:ized)?)_?group|"
     r"manip(?:ulation)?|vignette|framing|frame|version|assign(?:ment|ed)?)(?:[_\W]|\d|$)",
     re.IGNORECASE,
 )
 _ID = re.compile(
-    r"(?:^|[_\W])(?:id|pid|rid|uid|caseid|qkey|respondent|participant|subject|subj|response_?id|person|worker_?id)$",
+    r"(?:^|[_\W])(?:id|pid|rid|uid|caseid|qkey|respondent|participant|subject|subj|response_?id|person|worker_?id|vpn|vp_?nr)$",
     re.IGNORECASE,
 )
 _WEIGHT = re.compile(

@@ -18,8 +18,10 @@ MOST_PAGES = 2000
 MARKDOWN = (".md", ".rmd", ".markdown", ".qmd")
 # Longer lines are paragraphs that were never wrapped.
 WIDEST_LINE = 120
-# A list's item, a table's row, a heading, a quotation: they begin a line of their own.
-_OWN_LINE = re.compile(r"\s*(?:[-*+•>|#]|(?:\d{1,4}|[A-Za-z])[.):=]\s|-?\d{1,4}\s)")
+# A list's item, a table's row, a heading, a quotation, a name with a colon: they begin a line of their own.
+_OWN_LINE = re.compile(
+    r"\s*(?:[-*+•>|#]|(?:\d{1,4}|[A-Za-z])[.):=]\s|-?\d{1,4}\s|[`_\"'“‘]*[^\W\d][\w.]*[`_\"'”’]*(?:\s*[:=]\s|\t|\s{2,}\S))"
+)
 _HEADING = re.compile(r"#{1,6}\s")
 BETWEEN_CELLS = " | "
 

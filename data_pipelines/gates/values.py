@@ -102,7 +102,9 @@ def labels_agree(built: BuiltStudy, deposit: Deposit) -> list[str]:
     for outcome, readings in built.readings.items():
         for column, reading in readings.items():
             own = dict(zip(map(code, reading.scale.levels), reading.scale.labels, strict=False))
-            for value, said in told.get(column, {}).items():
+            # Of a box a file's only label is what was ticked.
+            is_box = own == {"0": "not chosen", "1": "chosen"} and set(told.get(column, {})) == {"1"}
+            for value, said in () if is_box else told.get(column, {}).items():
                 if own.get(value) and not _agree(said, own[value], "", value):
                     findings.append(
                         f"outcomes.{outcome}: code {value} is {own[value]!r} here, the deposit calls it {said!r}"

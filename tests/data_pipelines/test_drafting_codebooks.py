@@ -190,3 +190,22 @@ def test_an_entry_of_an_attribute_that_is_not_understood_is_named(deposit):
     pl.DataFrame(columns() | {"age": [20 + i % 30 for i in range(ROWS)]}).write_csv(deposit / "answers.csv")
     (deposit / "README.md").write_text(CODEBOOK + "- `age` - in years, top-coded at 45 in wave 2\n")
     assert "top-coded at 45" in drafted(deposit)[1].unresolved["attributes.age"]
+
+
+def test_lines_of_a_german_codebook_are_entries_however_long_the_line_before(tmp_path):
+    rows = ["VPN;Bedingung;Alter;Geschl;Zufr1;Zufr2"] + [
+        f"{i};{1 + i % 2};{20 + i};{1 + i % 3};{1 + i % 5};{5 - i % 5}" for i in range(40)
+    ]
+    (tmp_path / "daten.csv").write_text("\n".join(rows))
+    (tmp_path / "Codebuch.txt").write_text(
+        "VPN: Versuchspersonennummer\nBedingung: 1 = Kontrollgruppe, 2 = Experimentalgruppe\nAlter: in Jahren\n"
+        "Geschl: 1 = weiblich, 2 = männlich, 3 = divers\n"
+        'Zufr1: "Ich bin mit meinem Leben zufrieden." 1 = stimme gar nicht zu, 5 = stimme voll und ganz zu\n'
+        'Zufr2: "Ich bin sehr oft traurig." 1 = stimme voll zu, 5 = stimme gar nicht zu\n'
+    )
+    study, _ = drafted(tmp_path)
+    assert study.participant == ("VPN",)
+    assert list(study.factors["Bedingung"].levels) == ["Kontrollgruppe", "Experimentalgruppe"]
+    assert study.attributes["age"].column == "Alter" and study.attributes["gender"].recode["1"] == "weiblich"
+    assert study.outcomes["Zufr2"].question == ("Ich bin sehr oft traurig.",)
+    assert study.outcomes["Zufr2"].scale.labels == {"1": "stimme voll zu", "5": "stimme gar nicht zu"}

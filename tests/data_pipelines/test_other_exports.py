@@ -194,3 +194,17 @@ def test_seen_and_not_answered_in_a_later_iteration_is_no_answer_of_the_loop(tmp
         )
     )
     assert study.outcomes["pay"].scale.missing == ("-99",)
+
+
+def test_boxes_of_an_spss_export_are_chosen_whatever_its_labels_call_them(tmp_path):
+    survey_ = q.survey(
+        [q.question("QID1", "Q1", "Which do you use?", selector="MAVR", **q.choices("TV", "Web"))],
+        [q.block("BL_1", "All", "QID1")],
+        [q.show("FL_2", "BL_1")],
+    )
+    folder = q.write_deposit(tmp_path / "d", survey_, [q.column("x", "x")], [])
+    (folder / "response.csv").unlink()
+    frame = pl.DataFrame({"Q1_1": [1.0, None, 1.0], "Q1_2": [None, 1.0, 1.0]}).to_pandas()
+    labels = {"Q1_1": {1: "TV"}, "Q1_2": {1: "Web"}}
+    pyreadstat.write_sav(frame, str(folder / "x.sav"), variable_value_labels=labels)
+    assert values(folder, tmp_path / "store") == {"Q1_1": [1, 0, 1], "Q1_2": [0, 1, 1]}
