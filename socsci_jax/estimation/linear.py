@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 import scipy.special
-import scipy.stats
 
 from socsci_jax.errors import InputError
 from socsci_jax.estimation.sampling_weights import check_weights
@@ -64,9 +63,9 @@ def wald(
     estimate = np.atleast_1d(np.asarray(estimate, dtype=float))
     covariance = np.asarray(covariance, dtype=float).reshape(len(estimate), len(estimate))
     se = np.sqrt(np.maximum(np.diag(covariance), 0))
-    half = scipy.stats.t.ppf((1 + level) / 2, df) * se
+    half = scipy.special.stdtrit(df, (1 + level) / 2) * se
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * scipy.stats.t.sf(np.abs(estimate) / se, df)
+        p = 2 * scipy.special.stdtr(df, -np.abs(estimate) / se)
     return Estimates(
         names=tuple(names) or tuple(f"x{column}" for column in range(len(estimate))),
         estimate=estimate,

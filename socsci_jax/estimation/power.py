@@ -12,7 +12,7 @@ import dataclasses
 
 import numpy as np
 import scipy.optimize
-import scipy.stats
+import scipy.special
 
 from socsci_jax.errors import InputError
 from socsci_jax.estimation.dip import Experiment
@@ -99,7 +99,7 @@ def curve(
 ) -> Curve:
     """Widths and power over numbers of answers `n` [K], with `others` further predictions."""
     n = np.asarray(n, float)
-    z = scipy.stats.norm.ppf((1 + level) / 2)
+    z = scipy.special.ndtri((1 + level) / 2)
     together, alone = worth.se(n, others), worth.se(n, others, lam=0.0)
     return Curve(
         n=n,
@@ -113,7 +113,7 @@ def curve(
 
 def _power(effect: float, se: np.ndarray, z: float) -> np.ndarray:
     """Chance that a two-sided test finds `effect`, in either direction."""
-    return scipy.stats.norm.sf(z - effect / se) + scipy.stats.norm.cdf(-z - effect / se)
+    return scipy.special.ndtr(effect / se - z) + scipy.special.ndtr(-z - effect / se)
 
 
 def labels_needed(
@@ -125,7 +125,7 @@ def labels_needed(
     """
     if not half_width > 0:
         raise InputError(f"A half width of {half_width}; give one above 0.")
-    z = scipy.stats.norm.ppf((1 + level) / 2)
+    z = scipy.special.ndtri((1 + level) / 2)
 
     def excess(n: float) -> float:
         return float(z * worth.se(n, others)) - half_width

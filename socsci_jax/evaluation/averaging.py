@@ -125,11 +125,9 @@ def mean_of_defined(values: np.ndarray) -> float:
 
 def metric_rows(part: Part, part_values: PartValues) -> list[pl.DataFrame]:
     """Rows of all metrics of items, with the model's paired difference from each other predictor."""
-    frames = []
     rows: list[dict[str, object]] = []
     replicates = part_values.replicates
     for key, values_c in part_values.values.items():
-        frames.append(_item_rows(part, key, values_c))
         rows += mean_rows(part, key, values_c, None if replicates is None else replicates.get(key))
         model = key._replace(predictor=MODEL)
         if key.predictor == MODEL or model not in part_values.values:
@@ -144,7 +142,7 @@ def metric_rows(part: Part, part_values: PartValues) -> list[pl.DataFrame]:
                 both = replicates[model] - replicates[key]
             both[np.abs(both) < ZERO] = 0.0
         rows += mean_rows(part, model, paired, both, reference=key.predictor)
-    return [*frames, table_of(rows)]
+    return [_item_rows(part, part_values.values), table_of(rows)]
 
 
 def quartile_rows(part: Part, part_values: PartValues) -> list[dict[str, object]]:
@@ -178,7 +176,7 @@ def alternatives_rows(part: Part) -> list[pl.DataFrame]:
         return []
     labels = sorted({label for one in beside if one is not None for label in one.labels})
     human, model = (Key("alternatives_share", None, part.source, who) for who in (HUMAN, MODEL))
-    frames: list[pl.DataFrame] = []
+    of_items: dict[Key, np.ndarray] = {}
     rows: list[dict[str, object]] = []
     for group in (None, *labels):
         observed = np.array([np.nan if one is None else one.share(one.observed_a, group) for one in beside])
@@ -186,11 +184,11 @@ def alternatives_rows(part: Part) -> list[pl.DataFrame]:
         for key, values in ((human, observed), (model, predicted)):
             rows += mean_rows(part, key, values, None, group=group)
             if group is None:
-                frames.append(_item_rows(part, key, values))
+                of_items[key] = values
         rows += mean_rows(part, model, predicted - observed, None, reference=HUMAN, group=group)
     errors = np.array([np.nan if one is None else one.error for one in beside])
     rows += mean_rows(part, Key("alternatives_error", None, part.source, MODEL), errors, None)
-    return [*frames, table_of(rows)]
+    return [_item_rows(part, of_items), table_of(rows)]
 
 
 def normalized_rows(part: Part, part_values: PartValues) -> list[dict[str, object]]:
@@ -208,11 +206,16 @@ def normalized_rows(part: Part, part_values: PartValues) -> list[dict[str, objec
     return rows
 
 
-def _item_rows(part: Part, key: Key, values: np.ndarray) -> pl.DataFrame:
-    """A row for each item that enters averages; the table of items has the others."""
+def _item_rows(part: Part, values: Mapping[Key, np.ndarray]) -> pl.DataFrame:
+    """A row of each metric for each item that enters averages; the table of items has the others."""
     used = part.averaged_c
-    n = part.n_c // (2 if key.predictor == SPLIT_HALF else 1)
-    return columns_of(part.places, values[used], n[used], part=part.name, **key._asdict())
+    n = part.n_c[used]
+    return columns_of(
+        part.places,
+        [values_c[used] for values_c in values.values()],
+        [n // (2 if key.predictor == SPLIT_HALF else 1) for key in values],
+        [{**key._asdict(), "part": part.name} for key in values],
+    )
 
 
 def mean_rows(

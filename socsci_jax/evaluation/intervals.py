@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 from socsci_jax.evaluation.metric import Transform
 
@@ -89,7 +89,7 @@ def estimate(
     factor = np.sqrt(clusters / (clusters - 1))
     with np.errstate(all="ignore"):
         middle, spread = forth(np.array(value)), np.std(forth(defined)) * factor
-    quantile = norm.ppf(0.975) if resampled == "participants" else t.ppf(0.975, clusters - 1)
+    quantile = ndtri(0.975) if resampled == "participants" else stdtrit(clusters - 1, 0.975)
     lo, hi = back(middle - quantile * spread), back(middle + quantile * spread)
     # Rounding on the way there and back must not move an interval past its own value.
     lo, hi = min(max(float(lo), low), value), max(min(float(hi), high), value)

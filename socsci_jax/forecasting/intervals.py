@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-import scipy.stats
+import scipy.special
 
 from socsci_jax.forecasting.calibration import Calibration
 from socsci_jax.forecasting.mixture import GRID
@@ -29,7 +29,7 @@ def expected_effects(calibration: Calibration, table: pl.DataFrame) -> pl.DataFr
     for level in LEVELS:
         for name, tail in (("lo", (1 - level) / 2), ("hi", (1 + level) / 2)):
             columns[f"{name}_{level * 100:.0f}"] = mean + quantile(tail, sd_k, calibration.weights)
-    below = scipy.stats.norm.cdf(-mean[:, None] / np.maximum(sd_k, 1e-12)) @ calibration.weights
+    below = scipy.special.ndtr(-mean[:, None] / np.maximum(sd_k, 1e-12)) @ calibration.weights
     columns["p_positive"] = 1 - below
     abstains = pl.Series("abstains", calibration.why_not(table), dtype=pl.String)
     added = table.with_columns(
@@ -62,7 +62,7 @@ def quantile(tail: float, sd_nk: np.ndarray, weights: np.ndarray) -> np.ndarray:
     lo, hi = -reach, reach
     for _ in range(_STEPS):
         middle = (lo + hi) / 2
-        below = scipy.stats.norm.cdf(middle[:, None] / sd) @ weights < tail
+        below = scipy.special.ndtr(middle[:, None] / sd) @ weights < tail
         lo, hi = np.where(below, middle, lo), np.where(below, hi, middle)
     return (lo + hi) / 2
 

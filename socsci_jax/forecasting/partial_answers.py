@@ -14,7 +14,6 @@ import dataclasses
 
 import numpy as np
 import scipy.special
-import scipy.stats
 
 LEVEL = 0.9
 # Logarithms of σ_a² / σ_e² at which the likelihood is looked at, first everywhere and then where it is.
@@ -80,7 +79,7 @@ def _of_others(spread: float, asked: int, declared: int) -> float:
 
 
 def _quantile(df: int) -> float:
-    return float(scipy.stats.t.ppf((1 + LEVEL) / 2, max(df, 1)))
+    return float(scipy.special.stdtrit(max(df, 1), (1 + LEVEL) / 2))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

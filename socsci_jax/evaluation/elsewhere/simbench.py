@@ -206,7 +206,9 @@ def _table(pairs: Sequence[Pair], datasets: list[str], at: list[str], *, seed: i
     )
     cluster = drawn.clusters_of(at if single else datasets)
     uniform = [np.full_like(pair.human, 1 / pair.human.size) for pair in pairs]
-    frames, rows = [], []
+    of_items: list[np.ndarray] = []
+    same: list[dict[str, str | None]] = []
+    rows = []
     values: dict[str, dict[str, np.ndarray]] = {}
     for predictor in (MODEL, UNIFORM):
         told = pairs if predictor == MODEL else [
@@ -219,11 +221,15 @@ def _table(pairs: Sequence[Pair], datasets: list[str], at: list[str], *, seed: i
     for predictor, of in values.items():
         of = {**of, "simbench_score": simbench_scores(variation[predictor], variation[UNIFORM], study)}
         for name, values_c in of.items():
-            place = {"study": datasets, "condition": ["all"] * len(at), "outcome": at}
-            same = {"metric": name, "predictor": predictor, "part": PART, "source": EXACT}
-            frames.append(columns_of(place, values_c, np.ones(len(at), dtype=int), **same))
+            of_items.append(values_c)
+            same.append({"metric": name, "predictor": predictor, "part": PART, "source": EXACT})
             rows += _means(name, predictor, values_c, study, cluster, names, drawn)
-    return pl.concat([*frames, table_of(rows)])
+    places = {
+        name: pl.Series(column, dtype=pl.String)
+        for name, column in (("study", datasets), ("condition", ["all"] * len(at)), ("outcome", at))
+    }
+    items = columns_of(places, of_items, [np.ones(len(at), dtype=int)] * len(of_items), same)
+    return pl.concat([items, table_of(rows)])
 
 
 def _means(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from socsci_jax.evaluation.metric import Metric
 
@@ -14,7 +14,7 @@ MARGIN = 0.05
 def p_values(effect: np.ndarray, se2: np.ndarray) -> np.ndarray:
     """Two-sided normal p-values of effects with squared standard errors."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return 2 * norm.sf(np.abs(effect) / np.sqrt(se2))
+        return 2 * ndtr(-np.abs(effect) / np.sqrt(se2))
 
 
 def benjamini_hochberg(p_k: np.ndarray, *, level: float = 0.05) -> np.ndarray:
@@ -30,7 +30,7 @@ def benjamini_hochberg(p_k: np.ndarray, *, level: float = 0.05) -> np.ndarray:
 
 def equivalent(h: np.ndarray, l: np.ndarray, se2: np.ndarray, *, margin: float) -> np.ndarray:  # noqa: E741
     """Whether the difference l − h lies within ± margin by two one-sided tests at 5 % (Schuirmann 1987)."""
-    return np.abs(l - h) + norm.ppf(0.95) * np.sqrt(se2) < margin
+    return np.abs(l - h) + ndtri(0.95) * np.sqrt(se2) < margin
 
 
 METRICS: tuple[Metric, ...] = (
