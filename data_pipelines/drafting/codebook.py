@@ -12,8 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import polars as pl
+
 from data_pipelines.formats.documents import BETWEEN_CELLS, read_document
-from data_pipelines.formats.tables import Table, format_of, source_of
+from data_pipelines.formats.tables import Table, format_of, read_table, source_of
 from data_pipelines.scales.codebooks import read_codebook
 from data_pipelines.scales.nonresponse import says_alternative, says_missing, sort_codes
 from data_pipelines.scales.numbers import NUMBER, number, plain_text
@@ -22,6 +24,9 @@ from socsci_jax.errors import InputError
 from socsci_jax.studies.scale import Number, Scale, format_value
 
 DOCUMENTS = (".md", ".markdown", ".txt", ".docx", ".pdf")
+TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".ods")
+# Larger tables hold answers.
+LARGEST_TABLE = 2 * 2**20
 # Documents that are opened to see whether they are a codebook.
 MOST_DOCUMENTS = 20
 # A line of prose may begin with a word that is also a column's name.
@@ -89,9 +94,10 @@ def _labels_told(scale: Scale) -> dict[str, str]:
     return {format_value(value): label for value, label in (*levels, *beside) if label}
 
 
-def find_codebook(folder: Path, columns: Sequence[str]) -> Codebook | None:
-    """The document in a folder that has entries of most columns; None where none has FEWEST_ENTRIES of them."""
-    files = sorted(p for p in folder.iterdir() if p.name.lower().endswith(DOCUMENTS) and p.is_file())
+def find_codebook(data: Path, columns: Sequence[str]) -> Codebook | None:
+    """The document or table of variables next to the data that has entries of most columns; None where none has
+    FEWEST_ENTRIES of them."""
+    files = sorted(p for p in data.parent.iterdir() if p.is_file() and p.name != data.name and _may_tell(p))
     best: Codebook | None = None
     for path in files[:MOST_DOCUMENTS]:
         try:
@@ -105,9 +111,49 @@ def find_codebook(folder: Path, columns: Sequence[str]) -> Codebook | None:
 
 def read_entries(path: Path, columns: Sequence[str]) -> dict[str, Told]:
     """What a document says of each column that it has an entry of."""
-    text = read_document(path, kind=format_of(source_of(path.name)))
-    found = entries(text, columns)
+    source = source_of(path.name)
+    if path.name.lower().endswith(TABLES):
+        found = entries_of_rows(read_table(path, source).frame, columns)
+    else:
+        found = entries(read_document(path, kind=format_of(source)), columns)
     return {name: read_entry(words, name) for name, words in found.items() if len(words) <= LONGEST_ENTRY}
+
+
+def _may_tell(path: Path) -> bool:
+    name = path.name.lower()
+    return name.endswith(DOCUMENTS) or (name.endswith(TABLES) and path.stat().st_size <= LARGEST_TABLE)
+
+
+def entries_of_rows(frame: pl.DataFrame, columns: Sequence[str]) -> dict[str, str]:
+    """The entries of a table of variables: its rows, by the column whose cells are names of `columns`.
+
+    A row without a name, or with the name before it, goes on with that entry.  Empty where most names in every column
+    are none of `columns`: then the table is about something else.
+    """
+    known = set(columns)
+    for name in frame.columns:
+        told = [cell for cell in frame[name].to_list() if cell is not None]
+        if len(known.intersection(told)) < FEWEST_ENTRIES or 2 * sum(cell in known for cell in told) < len(
+            told
+        ):
+            continue
+        rows: dict[str, list[str]] = {}
+        current = ""
+        for row in frame.iter_rows(named=True):
+            current = row[name] or current
+            cells = [" ".join(cell.split()) for other, cell in row.items() if other != name and cell]
+            if current in known:
+                rows.setdefault(current, []).append(BETWEEN_CELLS.join(cells))
+        return {column: f"{column}: " + "\n".join(lines) for column, lines in rows.items()}
+    return {}
+
+
+def is_about_columns(path: Path, columns: Sequence[str]) -> bool:
+    """True for a table of variables, of which the other table's `columns` are some."""
+    try:
+        return len(entries_of_rows(read_table(path, source_of(path.name)).frame, columns)) >= FEWEST_ENTRIES
+    except InputError:
+        return False
 
 
 def read_entry(words: str, name: str) -> Told:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from data_pipelines.drafting.codebook import Codebook, find_codebook
+from data_pipelines.drafting.codebook import LARGEST_TABLE, Codebook, find_codebook, is_about_columns
 from data_pipelines.drafting.demographics import QUANTITIES
 from data_pipelines.drafting.holes import UNEXPLAINED
 from data_pipelines.drafting.table_columns import DRAWN_ELEMENT, Found, read_columns
@@ -25,6 +26,8 @@ from socsci_jax.studies.specification_parts import TO_BE_WRITTEN
 from socsci_jax.wording import counted, first_listed
 
 _NO_TEXTS = "no file says what people at its levels read, nor which is the control"
+# Tables of a folder that are opened to see which of them are codebooks.
+MOST_TABLES = 6
 _IMPORT_ID = '{"ImportId"'
 # Names of records in whose place a second header row repeats words ("Start Date").
 _RECORDS = ("StartDate", "EndDate", "ResponseId", "ResponseID", "IPAddress", "Finished")
@@ -55,7 +58,25 @@ def table_of(deposit: Path) -> Path | None:
     files = sorted(deposit.iterdir())
     tables = [path for path in files if is_table(path)]
     survey = any(path.name.lower().endswith(".qsf") for path in deposit.rglob("*"))
-    return tables[0] if len(tables) == 1 and not survey else None
+    if survey or not 0 < len(tables) <= MOST_TABLES:
+        return None
+    answers = [path for path in tables if len(tables) == 1 or not _is_codebook(path, tables)]
+    return answers[0] if len(answers) == 1 else None
+
+
+def _is_codebook(path: Path, tables: Sequence[Path]) -> bool:
+    """True for a table whose rows are about the columns of another one."""
+    if path.stat().st_size > LARGEST_TABLE:
+        return False
+    for other in tables:
+        if other != path:
+            try:
+                columns = read_table(other, source_of(other.name)).frame.columns
+            except InputError:
+                continue
+            if is_about_columns(path, columns):
+                return True
+    return False
 
 
 def draft_of_table(path: Path) -> TableDraft:
@@ -64,7 +85,7 @@ def draft_of_table(path: Path) -> TableDraft:
     A document next to the table that has entries of its columns is its codebook.  Raises InputError for a file that is no table, or in which no column could be an outcome.
     """
     table, skipped = _with_labels(read_table(path, source_of(path.name)))
-    codebook = find_codebook(path.parent, table.frame.columns)
+    codebook = find_codebook(path, table.frame.columns)
     table = table if codebook is None else codebook.labeled(table)
     columns = read_columns(table)
     if not any(one.role == "outcome" for one in columns):

@@ -143,11 +143,11 @@ def test_the_document_with_most_entries_is_the_codebook_and_a_mention_makes_none
     (deposit / "notes.txt").write_text("trust: 1 = no, 2 = yes\noften: 1 = no, 2 = yes\n")
     (deposit / "a.md").write_text("trust is measured in the first week.\n")
     names = list(columns())
-    found = find_codebook(deposit, names)
+    found = find_codebook(deposit / "answers.csv", names)
     assert found is not None and found.path.name == "README.md"
     (deposit / "README.md").unlink()
     (deposit / "notes.txt").unlink()
-    assert find_codebook(deposit, names) is None
+    assert find_codebook(deposit / "answers.csv", names) is None
 
 
 def test_a_folder_with_a_survey_file_or_several_tables_is_no_table(deposit):
@@ -209,3 +209,15 @@ def test_lines_of_a_german_codebook_are_entries_however_long_the_line_before(tmp
     assert study.attributes["age"].column == "Alter" and study.attributes["gender"].recode["1"] == "weiblich"
     assert study.outcomes["Zufr2"].question == ("Ich bin sehr oft traurig.",)
     assert study.outcomes["Zufr2"].scale.labels == {"1": "stimme voll zu", "5": "stimme gar nicht zu"}
+
+
+def test_a_table_of_variables_is_a_codebook(deposit):
+    (deposit / "README.md").unlink()
+    (deposit / "codebook.csv").write_text(
+        "variable,label,values\ntreatment,Arm,1 = Human\n,,2 = Machine\n"
+        'trust,"""How much do you trust it?""","1 = not at all, 7 = very much"\nnothing,of these,1 = no\n'
+    )
+    study, _ = drafted(deposit)
+    assert list(study.factors["treatment"].levels) == ["Human", "Machine"]
+    assert study.outcomes["trust"].question == ("How much do you trust it?",)
+    assert study.outcomes["trust"].scale.labels == {"1": "not at all", "7": "very much"}
