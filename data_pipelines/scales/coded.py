@@ -143,8 +143,27 @@ def _connected(text: str, plain: str) -> Coded | None:
         if "\n" in label.strip() or _OTHER_TIE.get(match[2][0], _OTHER_TIE["="]).search(label):
             raise NotUnderstood(f"the label {label[:60]!r} may hold another code")
         _add(labels, match[1], text[match.end() : match.end() + tail.start()])
+    labels = _without_bare_codes(labels)
     _check(labels)
     return Coded(labels=labels, around=plain[: anchors[0].start()].rstrip("([") + plain[behind:].lstrip(")]"))
+
+
+def _without_bare_codes(labels: dict[Number, str]) -> dict[Number, str]:
+    """The labels without the codes between theirs that have none: "1 = Never 2 3 4 = Always"."""
+    codes = sorted(labels)
+    following = dict(itertools.pairwise(codes))
+    bare = {}
+    for code, label in labels.items():
+        step = following.get(code, code) - code
+        between = [str(code + i) for i in range(1, int(step))] if step == int(step) and 1 < step < 100 else []
+        ends = re.search(r"(?:[\s,;/]+-?\d+)+$", label)
+        told = re.findall(r"-?\d+", ends[0]) if ends is not None else []
+        if between and told == between and ends is not None:
+            label = label[: ends.start()]
+        elif between and told[:1] == between[:1]:
+            raise NotUnderstood(f"the label {label[:60]!r} may hold another code")
+        bare[code] = label
+    return bare
 
 
 def _closings(plain: str) -> list[int]:

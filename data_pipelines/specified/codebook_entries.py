@@ -13,6 +13,12 @@ _BEFORE = re.compile(r"[\s>*+•|–-]*[`*_\"'“‘]*")
 # After it: the end of such a mark, a colon, a tab, a dash, a bracket, a table's next cell.
 _AFTER = re.compile(r"[`*_\"'”’]|\s*[:=|(]|\t|\s{2,}|\.?\s*$|\s+[–—-]\s|[.)]\s")
 _WORD = re.compile(r"[^\s`*|:=\"'”’,;()]+")
+# Names of several columns of one entry: up to a dash, what stands between two of them, and what counts them.
+_PART = re.compile(r"[^\s`*|:=\"'”’,;()–—-]+")
+_JOINT = re.compile(
+    r"[`*_\"'”’]*\s*(?:(?P<list>,|;|&|\+|\b(?:and|und|et|y)\b)|\b(?:to|through|thru|bis)\b|[–—-]|\.\.\.?|…)\s*[`*_\"'“‘]*"
+)
+_DIGITS = re.compile(r"\d+")
 
 
 def entries(text: str, columns: Sequence[str]) -> dict[str, str]:
@@ -21,9 +27,12 @@ def entries(text: str, columns: Sequence[str]) -> dict[str, str]:
     A line of prose may begin with a word that is also a column's name, so where any name is marked (by a bullet,
     backticks, a colon, a table's cell), only marked ones begin an entry.  A heading ends one, and so do a name that is
     marked alike but is no column, and an empty line before a line that is neither indented nor a row of a table.
+    A line for several columns ("anx_1 to anx_5: ...", "anx_1, anx_2: ...") is an entry of each.
     """
     names = {name for name in columns if name.strip()}
-    lines = text.split("\n")
+    lines: list[str] = []
+    for line in text.split("\n"):
+        lines += _for_each(line, names, columns)
     starts = [_named(line, names) for line in lines]
     only_marked = any(is_marked for _, is_marked in starts)
     lines_of: dict[str, list[str]] = {}
@@ -45,6 +54,42 @@ def entries(text: str, columns: Sequence[str]) -> dict[str, str]:
             current.append(line)
         blank = not line.strip()
     return {name: "\n".join(of).strip() for name, of in lines_of.items()}
+
+
+def _for_each(line: str, names: set[str], columns: Sequence[str]) -> list[str]:
+    """The line, or one for each of the several columns that it begins with."""
+    before = _BEFORE.match(line)
+    start = before.end() if before else 0
+    match = next(
+        (m for m in (_WORD.match(line, start), _PART.match(line, start)) if m is not None and m[0] in names),
+        None,
+    )
+    if match is None:
+        return [line]
+    found, end = [match[0]], match.end()
+    while (joint := _JOINT.match(line, end)) is not None:
+        following = next(
+            (
+                m
+                for m in (_WORD.match(line, joint.end()), _PART.match(line, joint.end()))
+                if m is not None and m[0] in names
+            ),
+            None,
+        )
+        if following is None:
+            break
+        first, last = columns.index(found[-1]), columns.index(following[0])
+        between = columns[first + 1 : last + 1]
+        if joint["list"]:
+            found.append(following[0])
+        elif between and len({_DIGITS.sub("", name) for name in (found[-1], *between)}) == 1:
+            found += between
+        else:
+            break
+        end = following.end()
+    if len(found) < 2 or _AFTER.match(line, end) is None:
+        return [line]
+    return [line[:start] + name + line[end:] for name in found]
 
 
 def entry(text: str, column: str, columns: Sequence[str], place: str) -> str:

@@ -48,6 +48,7 @@ SKIPPED = {"missing": (98,)}
         ("1 = never ... 3 = always", None, None, levels({1: "never", 2: "", 3: "always"})),
         ("how often (1 = never, 3 = always):", None, None, levels({1: "never", 2: "", 3: "always"})),
         ("Likert 1-3 [1 = never, 3 = always]", None, None, levels({1: "never", 2: "", 3: "always"})),
+        ("1 = Low 2 3 4 = Middle 5 6 7 = High", None, None, levels({1: "Low", 2: "", 3: "", 4: "Middle", 5: "", 6: "", 7: "High"})),
         ("(1) Yes (2) No", None, None, levels(YES_NO)),
         ("(reversed: 1 = always; 3 = never)", None, None, levels({1: "always", 2: "", 3: "never"})),
         ("(1 = never (ever)), (2 = always)", None, None, levels({1: "never (ever)", 2: "always"})),
@@ -143,6 +144,7 @@ UNREADABLE = [
     "7-point scale from 1 to 5",
     "1-5; 0-10",
     "5-point scale, 1 = never, 7 = always",
+    "1 = Low 2 4 = High",
     "(1 = No) maybe (2 = Yes)",
     "(1 = No, 2 = Yes), reversed for 3 people",
 ]

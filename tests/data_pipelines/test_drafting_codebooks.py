@@ -10,6 +10,7 @@ import data_pipelines
 from data_pipelines.drafting.codebook import find_codebook, read_entry
 from data_pipelines.drafting.rules import write_draft
 from data_pipelines.drafting.table_draft import draft_of_table, table_of
+from data_pipelines.specified.codebook_entries import entries
 from socsci_jax.studies.specification_files import load_specification
 
 ROWS = 60
@@ -221,3 +222,20 @@ def test_a_table_of_variables_is_a_codebook(deposit):
     assert list(study.factors["treatment"].levels) == ["Human", "Machine"]
     assert study.outcomes["trust"].question == ("How much do you trust it?",)
     assert study.outcomes["trust"].scale.labels == {"1": "not at all", "7": "very much"}
+
+
+@pytest.mark.parametrize(
+    "names", ["anx_1 to anx_3", "anx_1-anx_3", "`anx_1`, `anx_2` and `anx_3`", "anx_1 – anx_3"]
+)
+def test_an_entry_of_several_columns_is_one_of_each(names):
+    text = f"{names}: How tense? 0 = not at all, 3 = very\nsum: of the items\n"
+    found = entries(text, ["anx_1", "anx_2", "anx_3", "sum"])
+    assert list(found) == ["anx_1", "anx_2", "anx_3", "sum"]
+    for name in ("anx_1", "anx_2", "anx_3"):
+        told = read_entry(found[name], name)
+        assert (told.wording, told.scale.levels) == ("How tense?", (0, 1, 2, 3))
+
+
+def test_a_sentence_that_names_two_columns_is_no_entry_of_both():
+    text = "mood and sum were measured.\nmood: 1 = bad, 2 = good\nsum: of the items\n"
+    assert entries(text, ["mood", "sum"])["sum"] == "sum: of the items"
