@@ -67,13 +67,14 @@ def _arms(m: Material, outcome: str, own: pl.DataFrame, number: int) -> Drawing:
         f"arms-{number}",
         f"Expected effects on {quoted(shortened(outcome, 80))}",
         values,
-        label=f"effect against {quoted(shortened(best['reference'], 40))}; positive is toward {quoted(shortened(m.highest_answer(best), 40))}",
+        label=f"effect against {quoted(shortened(best['reference'], 40))}",
         series=EXPECTED,
         compared=RAW,
         levels=LEVELS,
         description=f"Expected effects of {counted(own.height, 'arm')} with 50 % and 90 % intervals. First: {quoted(shortened(best['condition'], 60))}, "
         f"{signed(best['expected'])}, 90 % interval {plain(best['lo_90'])} to {plain(best['hi_90'])}.",
-        caption=f"In {UNIT}, ranked by the probability of the highest mean.{highest} Thick lines hold half of what may happen, thin ones 90 %.{rest}",
+        caption=f"In {UNIT}; positive is toward {quoted(shortened(m.highest_answer(best), 80))}. Ranked by the probability of "
+        f"the highest mean.{highest} Thick lines hold half of what may happen, thin ones 90 %.{rest}",
     )
 
 

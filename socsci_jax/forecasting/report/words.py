@@ -12,7 +12,7 @@ from socsci_jax.forecasting.report.numbers import percent, plain, signed
 from socsci_jax.forecasting.report.past import past_findings, undirected
 from socsci_jax.forecasting.table import calibration_table
 from socsci_jax.pages.findings import Finding
-from socsci_jax.wording import counted, first_listed, listed, quoted
+from socsci_jax.wording import counted, counted_of, first_listed, listed, quoted
 
 UNIT = "percentage points of the scale's range"
 USELESS = 0.1
@@ -38,9 +38,8 @@ def lead(m: Material) -> list[str]:
         return [f"There is no forecast: {_all_effects(every)} too far from everything that is known."]
     sentences = []
     if (refused := every - told.height) > 0:
-        sentences.append(
-            f"Of {every} effects {refused} have no forecast; what follows is about the other {told.height}."
-        )
+        none = counted_of(refused, every, "effect", "has", "have")
+        sentences.append(f"{none} no forecast; what follows is about the other {told.height:,}.")
     outcomes = m.by_outcome(told)
     if len(outcomes) == 1:
         return [*sentences, _strongest(m, *outcomes[0])]
@@ -127,9 +126,10 @@ def _abstention(m: Material) -> list[Finding]:
     reasons = refused.group_by("abstains", maintain_order=True).len().sort("len", descending=True).head(5)
     said = "; ".join(f"{reason} ({n})" for reason, n in reasons.iter_rows())
     arms = listed([quoted(arm) for arm in m.by_outcome(refused)[0][1]["condition"].head(3)])
+    is_refused = counted_of(refused.height, m.tables["effects"].height, "effect")
     text = (
-        f"{refused.height} of {counted(m.tables['effects'].height, 'effect')} (such as {arms}) are refused, because nothing like them "
-        f"was among the past studies: {said}. Any number for them would be a guess."
+        f"{is_refused} refused (such as of {arms}), because nothing like this was among the past studies: {said}. Any number "
+        "would be a guess."
     )
     rule = (
         "no forecast where a feature of the effect lies farther out than in any calibration study, by more than a tenth of "
