@@ -47,10 +47,16 @@ def run(
     experiment: Annotated[Path, typer.Argument(help="A study.yaml without data (docs/forecasting.md).")],
     model: Model,
     calibration: Annotated[
-        Path, typer.Option(help="Study store that people have answered and the model has never seen.")
+        Path,
+        typer.Option(
+            help="Store of at least ten studies that people have answered and the model has never seen."
+        ),
     ],
     people: Annotated[
-        Path | None, typer.Option(help="Whom it is about: CSV of personas, or a study store.")
+        Path | None,
+        typer.Option(
+            help="Whom it is about: CSV of personas, or a study store; by default the calibration's participants."
+        ),
     ] = None,
     margins: Margins = None,
     subgroup: Annotated[

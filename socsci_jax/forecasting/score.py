@@ -29,12 +29,13 @@ from socsci_jax.forecasting.table import PREDICTED
 from socsci_jax.foreign_text import write_csv
 from socsci_jax.storage import new_folder
 from socsci_jax.studies.store import StudyStore
-from socsci_jax.wording import counted
+from socsci_jax.wording import counted, first_listed, quoted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REPORT = "report.html"
+_MOST_NAMES = 20
 WRITTEN = (REPORT, "effects.csv", "measures.csv", "coverage.csv", "coverage.png")
 
 
@@ -109,7 +110,7 @@ def score(
         unused = "; ".join(f"{counted(number, 'answer')} {why}" for why, number in excluded.items())
         raise InputError(
             "the data have no effect of the forecast: conditions and outcomes have other names, or an arm has fewer than "
-            f"{MINIMUM_N} answers, or equal ones only{f' (excluded: {unused})' if unused else ''}."
+            f"{MINIMUM_N} answers, or equal ones only{f' (excluded: {unused})' if unused else ''}.{_other_names(data, arms)}"
         )
     calibration = locked.forecast.calibration
     judged = against_people(calibration, answered)
@@ -127,6 +128,17 @@ def score(
             for row in judged.unique(["study", "outcome"], maintain_order=True).iter_rows(named=True)
         ),
     )
+
+
+def _other_names(data: StudyStore | pl.DataFrame, arms: pl.DataFrame) -> str:
+    """A sentence on conditions of the data that the forecast does not have, and those that it has; empty if there are none."""
+    given = data.item_places if isinstance(data, StudyStore) else data
+    known = arms["condition"].unique(maintain_order=True).to_list()
+    names = given["condition"].cast(pl.String).drop_nulls().unique(maintain_order=True).to_list()
+    if not (unknown := [quoted(name) for name in names if name not in known]):
+        return ""
+    own = first_listed([quoted(name) for name in known], _MOST_NAMES)
+    return f" The data have {first_listed(unknown, _MOST_NAMES)}; the forecast has {own}."
 
 
 def _if_older(changed: datetime.datetime | None, locked: Lock) -> str:

@@ -194,6 +194,12 @@ def test_data_of_another_study_are_refused(locked):
         score(locked, pl.DataFrame({"condition": ["control"], "mood": [3]}))
 
 
+def test_conditions_of_other_names_are_named(locked):
+    data = pl.DataFrame({"condition": ["Control", "arm 1"] * 30, "outcome 0": list(range(1, 61))})
+    with pytest.raises(InputError, match="The data have “Control”; the forecast has “control”, “arm 1”"):
+        score(locked, data)
+
+
 def test_every_answer_that_is_not_used_is_counted_by_its_reason(locked):
     good = planted(locked, np.ones(locked.forecast.table("effects").height), people=40).with_columns(
         pl.col("value").cast(pl.String),
