@@ -1,8 +1,6 @@
 """From a specification and files to a store: columns, levels, scales, loops, joins, variants, exclusions, retests."""
 
 import json
-import subprocess
-import sys
 
 import openpyxl
 import pandas as pd
@@ -10,8 +8,10 @@ import pyreadstat
 import pytest
 import rdata
 from small_deposit import CODEBOOK, answers, build, refused, specification, write_csv, write_deposit
+from typer.testing import CliRunner
 
-from socsci_jax.errors import InputError
+from socsci_jax.cli import app
+from socsci_jax.errors import InputError, ending
 from socsci_jax.studies.store import StudyStore
 
 
@@ -51,13 +51,9 @@ def test_spec_check_looks_at_the_files_too(tmp_path):
     spec = specification()
     spec["outcomes"]["price"]["column"] = "prise"
     folder = write_deposit(tmp_path / "d", spec=spec)
-    run = subprocess.run(
-        [sys.executable, "-m", "socsci_jax", "data", "spec", "check", str(folder)],
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 2
-    assert "'prise'; did you mean 'price'?" in run.stderr
+    sentence, status = ending(CliRunner().invoke(app, ["data", "spec", "check", str(folder)]).exception)
+    assert status == 2
+    assert "'prise'; did you mean 'price'?" in sentence
 
 
 @pytest.mark.parametrize("name", ["answers.xlsx", "answers.sav", "answers.dta", "answers.rds"])

@@ -1,7 +1,8 @@
 """Estimates from predictions and few answers, against other implementations of the same definitions."""
 
+import importlib
+
 import numpy as np
-import ppi_py
 import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
@@ -31,6 +32,12 @@ def people():
         "weights": rng.uniform(0.5, 2, rows),
         "clusters": rng.integers(0, 60, rows),
     }
+
+
+@pytest.fixture
+def ppi_py():
+    """Takes seconds to import, of which fast tests have none."""
+    return importlib.import_module("ppi_py")
 
 
 def samples(people, *, weights=False, clusters=False, binary=False):
@@ -88,7 +95,7 @@ def test_a_weighted_logit_is_that_of_statsmodels(people):
 @pytest.mark.slow
 @pytest.mark.parametrize("lam", [0.0, 0.35, 1.0])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_ppi_of_ols_is_that_of_ppi_python(people, lam, weighted):
+def test_ppi_of_ols_is_that_of_ppi_python(people, ppi_py, lam, weighted):
     on, off = samples(people, weights=weighted)
     lo, hi = ppi_py.ppi_ols_ci(
         on.X,
@@ -117,7 +124,18 @@ def test_ppi_of_ols_is_two_regressions_of_statsmodels(people, kind):
     np.testing.assert_allclose(ours.covariance, rectifier.cov_params() + imputed.cov_params(), atol=EXACT)
 
 
-def test_ppi_of_a_mean_is_that_of_ppi_python(people):
+def test_ppi_of_a_mean_is_its_formula(people):
+    """λ · mean of all predictions + mean of y − λ · prediction, two samples that do not depend on each other."""
+    on, off = samples(people)
+    ours = ppi_mean(on.y, on.prediction, off.prediction, lam=0.6, errors="HC0").estimates
+    parts = (0.6 * off.prediction, on.y - 0.6 * on.prediction)
+    assert ours.estimate[0] == pytest.approx(sum(part.mean() for part in parts), abs=EXACT)
+    variance = sum(part.var() / part.size for part in parts)
+    assert ours.covariance[0, 0] == pytest.approx(variance, abs=EXACT)
+
+
+@pytest.mark.slow
+def test_ppi_of_a_mean_is_that_of_ppi_python(people, ppi_py):
     on, off = samples(people)
     ours = ppi_mean(on.y, on.prediction, off.prediction, lam=0.6, errors="HC0")
     theirs = ppi_py.ppi_mean_pointestimate(on.y, on.prediction, off.prediction, lam=0.6)
@@ -131,7 +149,7 @@ def test_ppi_of_a_mean_is_that_of_ppi_python(people):
 @pytest.mark.slow
 @pytest.mark.parametrize("lam", [0.0, 0.35, 1.0])
 @pytest.mark.filterwarnings("ignore:'penalty' was deprecated:FutureWarning")
-def test_ppi_of_a_logit_is_that_of_ppi_python(people, lam):
+def test_ppi_of_a_logit_is_that_of_ppi_python(people, ppi_py, lam):
     on, off = samples(people, binary=True)
     precise = {"ftol": 1e-16, "gtol": 1e-13, "maxls": 1000, "maxiter": 10_000}
     lo, hi = ppi_py.ppi_logistic_ci(

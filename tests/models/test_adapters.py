@@ -94,6 +94,7 @@ def test_only_the_maps_that_are_named_get_an_adapter(base):
     assert jax.tree.structure(rest) == jax.tree.structure(params)
 
 
+@pytest.mark.slow  # importing peft takes most of it
 def test_an_exported_adapter_loads_in_peft_and_gives_our_logits(base, tmp_path):
     peft, torch = pytest.importorskip("peft"), pytest.importorskip("torch")
     folder, config, params = base
@@ -108,6 +109,7 @@ def test_an_exported_adapter_loads_in_peft_and_gives_our_logits(base, tmp_path):
     np.testing.assert_allclose(logits(adapted, join(params, adapter), ids()), wanted, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow  # importing peft takes most of it
 def test_an_adapter_made_by_peft_loads_here(base, tmp_path):
     peft, torch = pytest.importorskip("peft"), pytest.importorskip("torch")
     folder, config, params = base

@@ -4,7 +4,6 @@ import asyncio
 import json
 from types import SimpleNamespace
 
-import gcsfs.retry
 import jax
 import numpy as np
 import pytest
@@ -69,6 +68,8 @@ def test_a_folder_that_goes_away_between_two_looks_holds_nothing(environment, mo
 
 @pytest.mark.parametrize("what", ["", ".json", "/d/"], ids=["everything", "the metadata", "the arrays"])
 def test_storage_that_fails_for_a_while_is_not_taken_for_a_damaged_checkpoint(environment, monkeypatch, what):
+    import gcsfs.retry  # takes a second, and every worker imports this file
+
     # It tries again for half a minute.
     monkeypatch.setattr(gcsfs.retry, "asyncio", SimpleNamespace(sleep=lambda _: asyncio.sleep(0)))
     folder = epath.Path(f"gs://{BUCKET}/fails{len(what)}")

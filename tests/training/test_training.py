@@ -11,6 +11,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 from conftest import REPOSITORY
@@ -50,16 +51,19 @@ def world(tmp_path_factory):
     return store, tokenizer, small_config(tokenizer)
 
 
-def shards(world, *, sharing: str = "all") -> TreeShards:
+def shards(world, *, sharing: str = "all", one_study: bool = False) -> TreeShards:
     store, tokenizer, _ = world
     split = Split.load(store, "main")
+    responses = split.training_responses()
+    if one_study:
+        responses = responses.filter(pl.col("study_id") == pl.col("study_id").first())
     folder = build_shards(
         store,
         split,
-        split.training_responses(),
+        responses,
         tokenizer=tokenizer,
         layout=STUDY_FIRST,
-        root=store.path / "shards",
+        root=store.path / ("shards_of_one_study" if one_study else "shards"),
         sharing=sharing,
         max_tokens=512,
     )
@@ -70,8 +74,8 @@ def plan_of(data: TreeShards, *, rows: int = 8, branches: int = 4) -> BatchPlan:
     return BatchPlan(data.lengths, rows=rows, tokens_per_row=512, branches_per_tree=branches, seed=0)
 
 
-def batch(world, *, rows=8, branches=4, micro_batches=1, step=0, sharing="all") -> dict[str, np.ndarray]:
-    data = shards(world, sharing=sharing)
+def batch(world, *, rows=8, branches=4, micro_batches=1, step=0) -> dict[str, np.ndarray]:
+    data = shards(world)
     plan = plan_of(data, rows=rows, branches=branches)
     own = slice(0, rows // micro_batches)
     return PlannedRows(data, plan, steps=step + 1, micro_batches=micro_batches, own=own)[step]
@@ -87,9 +91,11 @@ def assert_trees_close(a, b, tolerance):
 
 
 def whole_epoch(world, *, branches: int, sharing: str):
-    """Mean loss and gradients over all training responses, in one batch."""
-    rows = plan_of(shards(world, sharing=sharing), rows=1, branches=branches).steps(1)
-    arrays = batch(world, rows=rows, branches=branches, sharing=sharing)
+    """Mean loss and gradients over all training responses to one study, in one batch."""
+    data = shards(world, sharing=sharing, one_study=True)
+    rows = plan_of(data, rows=1, branches=branches).steps(1)
+    plan = plan_of(data, rows=rows, branches=branches)
+    arrays = PlannedRows(data, plan, steps=1, micro_batches=1, own=slice(0, rows))[0]
     function = jax.jit(functools.partial(loss_and_gradients, config=world[2], **SETTINGS))
     return function(params(world), arrays)
 
