@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
+WORTH_KEEPING = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 OPTIMIZATION_LEVEL = "JAX_OPTIMIZATION_LEVEL"
 
 # Read when JAX starts its devices.
@@ -46,7 +47,8 @@ def set_up_compiler() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     folder = Path(os.environ.get(CACHE) or cache / "socsci_jax" / "xla")
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    if WORTH_KEEPING not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     if jax.default_backend() == "gpu" and OPTIMIZATION_LEVEL not in os.environ:
         jax.config.update("jax_optimization_level", "O1")
     return folder
