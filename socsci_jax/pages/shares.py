@@ -12,7 +12,7 @@ from socsci_jax.pages.tables import Cell, Column, Table
 
 MOST_BARS = 15
 # Of a distribution, in pixels of its picture.
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 300.0, 34.0, 292.0, 22.0, 138.0
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 300.0, 40.0, 286.0, 22.0, 138.0
 
 
 def distribution(
