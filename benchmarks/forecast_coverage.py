@@ -167,7 +167,9 @@ def archive_tables(
     rng = np.random.default_rng(seed)
     own = rng.random(store.responses.height) < 0.5
     judged, other = human_arms(store, store.responses.filter(own)), store.responses.filter(~own)
-    pilot = other.sample(fraction=1, shuffle=True, seed=seed).group_by("item_id").head(PILOT)
+    pilot = (
+        other.sample(fraction=1, shuffle=True, seed=seed).group_by("item_id", maintain_order=True).head(PILOT)
+    )
     half, few = effects_of_people(store, other), effects_of_people(store, pilot)
     noise = half.with_columns(predicted=pl.Series(rng.normal(size=half.height) * 3))
     yield "half of the people", with_human_effects(half, judged)

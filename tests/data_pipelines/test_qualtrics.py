@@ -383,6 +383,20 @@ def test_an_export_that_lost_header_rows_is_linked_all_the_same(tmp_path, header
     assert any("import ids" in note for note in export.notes) == (header_rows < 3)
 
 
+@pytest.mark.parametrize("header_rows", [1, 3])
+def test_a_column_that_was_renamed_and_its_question_are_named(tmp_path, header_rows):
+    survey_ = q.survey(
+        [q.single("QID1", "trust", "Trust?", "a", "b"), q.single("QID2", "hope", "Hope?", "a", "b")],
+        [q.block("BL_1", "All", "QID1", "QID2")],
+        [q.show("FL_2", "BL_1")],
+    )
+    columns = [q.column("trust", "QID1"), q.column("hope_now", "hope_now")]
+    q.write_deposit(tmp_path, survey_, columns, [["1", "2"]], header_rows=header_rows)
+    notes = read_export(tmp_path / "response.csv", read_questionnaire(tmp_path / "survey.qsf")).notes
+    assert any("no column holds the answers to hope" in note for note in notes)
+    assert any("of the survey: hope_now" in note for note in notes)
+
+
 def test_a_row_of_questions_with_their_rows_is_no_response(tmp_path):
     survey_ = q.survey(
         [

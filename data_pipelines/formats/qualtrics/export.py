@@ -29,6 +29,7 @@ from data_pipelines.formats.qualtrics.same_names import Unlinked, link_shared_na
 from data_pipelines.formats.qualtrics.text import words_of
 from data_pipelines.formats.tables import Table, read_cells, source_of
 from socsci_jax.studies.attributes import UNKNOWN_TEXTS
+from socsci_jax.wording import first_listed
 
 _NUMBERED = re.compile(r" \(\d+\)$")
 _NAMELESS = re.compile(r"\(column \d+\)")
@@ -37,6 +38,10 @@ _LABELS = frozenset(
     for label in (*RECORD.values(), "Start Date", "End Date", "Response ID", "Recorded Date", "IP Address")
     if label != "Finished"
 ) | {"response type", "user language", "distribution channel"}
+# Questions whose answers are choices or numbers.
+_CLOSED = frozenset({"single", "multiple", "matrix", "matrix_multiple", "slider", "rank", "sum"})
+# Columns and questions that a note lists.
+MOST_NAMED = 20
 _TRUE = frozenset({"1", "true", "yes", "1.0"})
 _PREVIEW_STATUS = frozenset({"1", "2", "9", "10", "17", "1.0", "survey preview", "survey test"})
 
@@ -152,6 +157,7 @@ def read_export(path: str | Path, survey: Questionnaire) -> Export:
     unknown = [c.header for c in linked if c.role == "unknown" and c.header]
     if unknown:
         notes.append(f"{path.name}: columns of questions that the survey file lacks: {', '.join(unknown)}.")
+    notes += [f"{path.name}: {one}" for one in _unmatched(linked, survey)]
     return Export(
         path=path,
         columns=tuple(linked),
@@ -160,6 +166,18 @@ def read_export(path: str | Path, survey: Questionnaire) -> Export:
         notes=tuple(notes),
         unlinked=tuple(unlinked),
     )
+
+
+def _unmatched(columns: Sequence[Column], survey: Questionnaire) -> Iterator[str]:
+    """What one of the two files has and the other lacks: an author may have renamed a column or deleted one."""
+    present = {column.question.partition("#")[0] for column in columns}
+    asked = [survey.questions[i] for i in survey.shown_questions if survey.questions[i].kind in _CLOSED]
+    if missing := [question.tag for question in asked if question.id not in present]:
+        yield f"no column holds the answers to {first_listed(missing, MOST_NAMED)} of the survey."
+    fields = {key_of(field.name) for node in survey.flow.walk() for field in node.fields}
+    other = [c.header for c in columns if c.role == "field" and key_of(c.header) not in fields]
+    if missing and other:
+        yield f"columns that are no question, field or record of the survey: {first_listed(other, MOST_NAMED)}."
 
 
 def _linked_by_names(
