@@ -5,6 +5,10 @@ BIN := .venv/bin
 # Whole files go to two workers, so that what a file's tests share is made once; in the order of tests/conftest.py.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
+# Two workers share the cores: threads of BLAS and OpenMP would spin while they wait, and take the other worker's core.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
 .PHONY: install quickstart quickstart-pretrained browser test test-fast docs lint format constraints clean
 
 install: .venv/installed

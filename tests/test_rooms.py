@@ -180,6 +180,8 @@ def test_only_the_command_line_prints():
     assert printing == WRITE_THEIR_ANSWERS
 
 
+# Fast: no module that evaluation imports may import JAX, above.
+@pytest.mark.slow
 def test_evaluation_runs_without_jax_installed():
     script = (
         "import sys; sys.modules['jax'] = None; "

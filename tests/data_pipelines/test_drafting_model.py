@@ -282,7 +282,11 @@ def test_a_server_that_fails_for_a_moment_is_asked_again(folder):
         assert not ask(folder, url).draft.specification.unresolved
 
 
-@pytest.mark.parametrize("content", [DRIPPING, b"x" * 5_000_000], ids=["a byte at a time", "5 MB"])
+@pytest.mark.parametrize(
+    "content",
+    [pytest.param(DRIPPING, marks=pytest.mark.slow), b"x" * 5_000_000],
+    ids=["a byte at a time", "5 MB"],
+)
 def test_an_answer_without_end_is_not_waited_for(folder, content):
     with serving(wrong_about("travel", content)) as (_, url):
         began = time.monotonic()

@@ -226,7 +226,9 @@ def test_tables_without_a_common_question_are_refused_with_an_example_of_each(tm
 # ---- published files ----
 
 
-@pytest.mark.parametrize("setting", ["demographics_only", "text_persona"])
+@pytest.mark.parametrize(
+    "setting", ["demographics_only", pytest.param("text_persona", marks=pytest.mark.slow)]
+)
 def test_a_published_simulator_is_scored_from_its_files_as_an_independent_computation_does(
     shared_data, setting
 ):

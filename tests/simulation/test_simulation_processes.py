@@ -139,6 +139,7 @@ def test_a_process_that_comes_when_all_is_done_has_nothing_to_do(tmp_path):
     assert not FinishedChunks(tmp_path / "p.parquet", metadata).wait_for_begin()
 
 
+@pytest.mark.slow
 def test_a_process_that_was_held_up_until_all_was_done_ends_well(folder, whole, tmp_path, monkeypatch):
     """As if it had been stopped while the first process computed its chunk and wrote the table."""
     out = tmp_path / "p.parquet"

@@ -66,7 +66,11 @@ def test_a_folder_that_goes_away_between_two_looks_holds_nothing(environment, mo
     assert checkpoints.steps() == []
 
 
-@pytest.mark.parametrize("what", ["", ".json", "/d/"], ids=["everything", "the metadata", "the arrays"])
+@pytest.mark.parametrize(
+    "what",
+    ["", *(pytest.param(part, marks=pytest.mark.slow) for part in (".json", "/d/"))],
+    ids=["everything", "the metadata", "the arrays"],
+)
 def test_storage_that_fails_for_a_while_is_not_taken_for_a_damaged_checkpoint(environment, monkeypatch, what):
     import gcsfs.retry  # takes a second, and every worker imports this file
 

@@ -228,9 +228,11 @@ def whole_epoch(world, config, objective, targets, *, branches, sharing, micro_b
     return function(init(config, key=jax.random.key(0)), batch)
 
 
+# Fast is the same of sft, in test_training.py.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "targets"),
-    [COMPARED[0], *(pytest.param(*one, marks=pytest.mark.slow) for one in COMPARED[1:])],
+    COMPARED,
     ids=lambda value: getattr(value, "kind", ""),
 )
 def test_trees_and_merging_change_no_objective(world, objective, targets):

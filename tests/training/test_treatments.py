@@ -197,9 +197,11 @@ def case(world):
     return of
 
 
+# Fast are the same on eight devices, below.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("effects", "micro_batches"),
-    [(PRIOR, 2), (PROFILED, 1), pytest.param(PROFILED, 2, marks=pytest.mark.slow)],
+    [(PRIOR, 2), (PROFILED, 1), (PROFILED, 2)],
     ids=["prior-2", "profiled-1", "profiled-2"],
 )
 def test_loss_and_gradients_equal_brute_force_over_separate_prompts(world, case, effects, micro_batches):
