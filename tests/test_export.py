@@ -104,7 +104,7 @@ def stops_before(monkeypatch, number: int, error: BaseException) -> None:
     monkeypatch.setattr(StoredParams, "blocks", blocks)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mesh", [one_device, eight_devices])
 @pytest.mark.parametrize("family", ["qwen2", pytest.param("llama", marks=pytest.mark.slow)])
 def test_an_export_has_every_bit_of_what_was_trained(tmp_path, monkeypatch, family, mesh, dtype):

@@ -130,7 +130,13 @@ CONFIG = small_config(192, hidden_size=64, intermediate_size=160, head_dim=16)
 
 
 @pytest.mark.parametrize(
-    ("remat", "lora"), [("none", None), ("matmuls", None), ("layers", None), ("layers", LORA)]
+    ("remat", "lora"),
+    [
+        ("none", None),
+        pytest.param("matmuls", None, marks=pytest.mark.slow),
+        pytest.param("layers", None, marks=pytest.mark.slow),
+        ("layers", LORA),
+    ],
 )
 def test_the_formula_counts_what_the_program_multiplies(store, tmp_path, remat, lora):
     batch = {"rows": 2, "tokens_per_row": 128, "branches_per_tree": 4}

@@ -325,11 +325,16 @@ def test_answer_format_is_read_back_as_the_same_scale(levels):
 # --- the real archive -----------------------------------------------------------------------------------------
 
 
+# Fast: the invented archive above has every trap of this one.
+of_the_real_archive = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def real_store(shared_data, tmp_path_factory) -> StudyStore:
     return build(shared_data / "tess_archive", tmp_path_factory.mktemp("tess") / "store", command="test")
 
 
+@of_the_real_archive
 def test_real_archive_accounts_for_every_response(real_store):
     rejected = reasons(real_store, "response")
     assert rejected["missing answer"] == 3479
@@ -337,6 +342,7 @@ def test_real_archive_accounts_for_every_response(real_store):
     assert "answer outside its scale" not in rejected
 
 
+@of_the_real_archive
 def test_real_archive_has_its_studies_cells_and_outcomes(real_store):
     items = real_store.items
     assert real_store.studies.height == 49
@@ -346,11 +352,13 @@ def test_real_archive_has_its_studies_cells_and_outcomes(real_store):
     assert reasons(real_store, "condition").total() == 2
 
 
+@of_the_real_archive
 def test_real_archive_conditions_of_an_outcome_differ_in_text(real_store):
     texts = real_store.items.with_columns(text=pl.concat_str("stimulus", "question", "answer_format"))
     assert texts.select("study_id", "outcome", "text").n_unique() == texts.height
 
 
+@of_the_real_archive
 def test_real_archive_scales_have_the_bounds_of_the_data(real_store, shared_data):
     bounds = {
         (study, outcome): (float(lo), float(hi))
@@ -368,6 +376,7 @@ def test_real_archive_scales_have_the_bounds_of_the_data(real_store, shared_data
     assert "SKIPPED" not in labels and "REFUSED" not in labels and "thought" not in labels
 
 
+@of_the_real_archive
 def test_real_archive_items_state_their_scales(real_store):
     for item in real_store.item_by_id.values():
         # Alternatives are named only where they are offered.

@@ -280,6 +280,7 @@ def test_recalibration_makes_a_shifted_prediction_as_good_as_an_unshifted_one(pe
     assert (dsl(people["X"], prediction=5 + 3 * people["prediction"], **known).se > 1.3 * shifted.se).all()
 
 
+@pytest.mark.slow
 def test_intervals_cover_where_predictions_alone_never_do():
     """The small version of benchmarks/coverage.py: 200 studies of one design, and experiments."""
     for row in measure(200, designs=DESIGNS[1:2], seed=5):

@@ -57,6 +57,7 @@ def test_the_metrics_of_effects_on_amces_by_hand(human):
     assert value(table, "effect_r_of_human_halves")["estimate"] == pytest.approx(0.95, abs=0.04)
 
 
+@pytest.mark.slow
 def test_the_interval_of_r_covers_what_more_respondents_would_show():
     rng = np.random.default_rng(2)
     truth = amce(experiment(rng, people=20_000)).estimates.estimate

@@ -83,6 +83,7 @@ def test_a_probe_finds_what_hidden_states_tell_of_unseen_studies(world):
     assert found.metric("condition_sensitivity_r", part="unseen_studies", predictor=PROBE).value > 0.7
 
 
+@pytest.mark.slow
 def test_a_probe_of_noise_says_nothing_of_effects(world):
     rng = np.random.default_rng(3)
     noise = {item_id: rng.normal(size=16) for item_id in world.truth}

@@ -136,6 +136,7 @@ HEADS = """(() => ({
 }))()"""
 
 
+@pytest.mark.slow
 def test_on_paper_columns_keep_their_heads_and_nothing_can_be_clicked(friendly):
     screen, paper = look(
         [Visit(friendly / "report.html", script=HEADS, print=on_paper) for on_paper in (False, True)]

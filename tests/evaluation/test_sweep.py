@@ -144,6 +144,7 @@ def test_the_table_holds_every_runs_figures_and_the_law_of_each_part(tmp_path):
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_distance_that_falls_to_the_end_is_not_said_to_level_off_at_nothing():
     table = sweep_table(points(SHARES, of_units=lambda n: 0.9 * n**-0.3 - 0.02), of="participants")
     assert all("still falling where the data end" in sentence for sentence in law_sentences(table))

@@ -121,6 +121,7 @@ def null_state_of_one_study(unit: str, rng: np.random.Generator) -> str:
     return effects_state(r, shuffled(null), Estimate(float(spread_ratio(sums)[0])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["conditions", "outcomes"])
 def test_one_study_claims_moving_with_the_conditions_of_noise_at_most_once_in_twenty_times(unit):
     rng = np.random.default_rng(1)

@@ -84,7 +84,7 @@ def test_there_and_back_gives_every_tensor_and_file_byte_for_byte(
     assert not (tmp_path / "out" / "secrets.txt").exists()
 
 
-@pytest.mark.parametrize("mesh", [one_device, eight_devices])
+@pytest.mark.parametrize("mesh", [pytest.param(one_device, marks=pytest.mark.slow), eight_devices])
 def test_parameters_that_are_put_together_in_pieces_are_the_same(tmp_path, monkeypatch, mesh):
     """A few rows, or a layer, at a time; the last piece of a parameter is not a whole one."""
     source = save(huggingface_model("qwen2"), tmp_path / "in")

@@ -31,7 +31,11 @@ def check_against_brute_force(model, study, personas, layout, *, every=1):
     assert worst < 1e-6
 
 
-@pytest.mark.parametrize("layout", [STUDY_FIRST, PERSONA_FIRST], ids=lambda layout: layout.name)
+@pytest.mark.parametrize(
+    "layout",
+    [STUDY_FIRST, pytest.param(PERSONA_FIRST, marks=pytest.mark.slow)],
+    ids=lambda layout: layout.name,
+)
 def test_variants_in_a_tree_equal_prompts_of_their_own(model, layout):
     study = varied_study(FULL, options=3, topics=("parks",))
     check_against_brute_force(model, study, people(2), layout, every=3)

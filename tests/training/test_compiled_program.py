@@ -46,7 +46,7 @@ EVERY_MESH = pytest.mark.parametrize(
     "mesh",
     [
         "fsdp",
-        "all",
+        pytest.param("all", marks=pytest.mark.slow),
         pytest.param("data", marks=pytest.mark.slow),
         pytest.param("tensor", marks=pytest.mark.slow),
     ],
