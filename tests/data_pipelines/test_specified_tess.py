@@ -137,7 +137,9 @@ def copied(source: Path, to: Path, studies: tuple[str, ...] | None) -> None:
 @pytest.fixture(
     scope="module",
     params=[
-        ("ThorsonS42", "Melin1066", "MunschS68", "Howat1039", "McCabeS19"),
+        pytest.param(
+            ("ThorsonS42", "Melin1066", "MunschS68", "Howat1039", "McCabeS19"), marks=pytest.mark.slow
+        ),
         pytest.param(None, marks=pytest.mark.slow, id="all"),
     ],
     ids=["five studies", None],

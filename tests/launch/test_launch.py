@@ -117,6 +117,7 @@ def test_the_status_that_says_most_is_returned(tmp_path, statuses, returned):
     assert local(tmp_path, f"sys.exit({statuses}[me])").wait(timeout=30) == returned
 
 
+@pytest.mark.slow
 def test_the_others_may_end_by_themselves_after_one_failed(tmp_path):
     what = "time.sleep(3 * me)\n(log.parent / f'said-{me}').touch()\nsys.exit(76)"
     assert local(tmp_path, what).wait(timeout=30) == 76
