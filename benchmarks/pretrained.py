@@ -27,7 +27,7 @@ from rich.table import Table
 
 import data_pipelines
 from benchmarks.options import options_of
-from benchmarks.table import save
+from benchmarks.table import save, with_interval
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.intervals import estimate, mean_over, resample_counts
@@ -268,7 +268,7 @@ def report(a: argparse.Namespace, found: list[dict]) -> None:
                     both = own.join(_by_study(found, base, part), on="study", suffix="_base")
                     row[f"minus_{base}"] = _mean(both["value"] - both["value_base"])
             seeds = sum(one["side"] == name for one in found)
-            shown = [_shown(row.get(key)) for key in ("w", "minus_zero_shot", "minus_sft")]
+            shown = [with_interval(*row.get(key, [None])) for key in ("w", "minus_zero_shot", "minus_sft")]
             table.add_row(name, *shown, str(own.height), str(seeds))
             results.append(row)
         Console(width=140).print(table)
@@ -284,13 +284,6 @@ def _mean(of_studies: pl.Series) -> list[float | None]:
     counts = resample_counts(len(of_studies), rng=np.random.default_rng(0))
     found = estimate(mean_over(counts, of_studies.to_numpy()), clusters=len(of_studies), resampled="studies")
     return [found.value, found.lo, found.hi]
-
-
-def _shown(estimate: list[float | None] | None) -> str:
-    if estimate is None or estimate[0] is None:
-        return "–"
-    value, lo, hi = estimate
-    return f"{value:.3f}" if lo is None else f"{value:.3f} [{lo:.3f}, {hi:.3f}]"
 
 
 if __name__ == "__main__":

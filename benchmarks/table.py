@@ -35,6 +35,13 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return options
 
 
+def with_interval(value: float | None, lo: float | None = None, hi: float | None = None) -> str:
+    """A cell such as "0.172 [0.130, 0.214]"; "–" where there is no value."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if lo is None else f"{value:.3f} [{lo:.3f}, {hi:.3f}]"
+
+
 def ours(*arguments: object) -> dict:
     """One run of `benchmarks.ours`, with large pages as the command line asks for them."""
     environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}

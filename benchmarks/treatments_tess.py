@@ -26,10 +26,10 @@ from rich.table import Table
 import data_pipelines
 from benchmarks.objectives import of_steps
 from benchmarks.options import options_of
-from benchmarks.table import save
+from benchmarks.table import save, with_interval
 from benchmarks.treatments import permuted_answers, side_folder
 from socsci_jax.compilation import set_up_compiler
-from socsci_jax.evaluation.intervals import Estimate, estimate, resample_counts
+from socsci_jax.evaluation.intervals import estimate, resample_counts
 from socsci_jax.model_io import open_model
 from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate
@@ -300,19 +300,13 @@ def report(a: argparse.Namespace, tables: dict[str, pl.DataFrame], human: pl.Dat
                 if base and side != "sft"
             }
             shown = ["r", "r_minus_sft", "rmse", "spread", "wasserstein", "wasserstein_minus_sft"]
-            table.add_row(side, *(_shown(row.get(name)) for name in shown))
             values = {name: [e.value, e.lo, e.hi] for name, e in row.items()}
+            table.add_row(side, *(with_interval(*values.get(name, [None])) for name in shown))
             results.append({"side": side, "left_out": left_out, "studies": studies, **values})
         table.title = f"{studies} studies" + (f", without the {left_out} largest" if left_out else "")
         Console(width=200).print(table)
     name = f"treatments-tess-{side_folder(a.weights)}-{a.steps}"
     save(name, {"folds": a.folds, "seeds": a.seeds, "sides": results})
-
-
-def _shown(of: Estimate | None) -> str:
-    if of is None or of.value is None:
-        return ""
-    return f"{of.value:.3f}" if of.lo is None else f"{of.value:.3f} [{of.lo:.3f}, {of.hi:.3f}]"
 
 
 if __name__ == "__main__":

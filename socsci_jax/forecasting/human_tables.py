@@ -41,7 +41,7 @@ def arms_of_table(
         )
     scales = arms.group_by("outcome").agg(pl.col("lo").first(), pl.col("hi").first(), pl.col("study").first())
     scales_of = {item["outcome"]: item["scale"] for item in items}
-    beside = {name: _codes_beside(scale) for name, scale in scales_of.items() if _codes_beside(scale)}
+    beside = {name: codes for name, scale in scales_of.items() if (codes := _codes_beside(scale))}
     data = _as_codes(data, scales_of)
     made = [composite for composite in composites if composite.name not in data.columns]
     data = _with_composites(data, arms, made, beside)

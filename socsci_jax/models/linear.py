@@ -1,4 +1,4 @@
-"""The one matrix product of the decoder, with its numbers kept where they cost nothing."""
+"""The one matrix product of the decoder, with its numbers kept where they cost nothing, and results named for remat."""
 
 from __future__ import annotations
 
