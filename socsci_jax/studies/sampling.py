@@ -29,6 +29,20 @@ def sample_responses(
         .sort("sample_id")
     )
 
+    note = (
+        f"{kept.height:,} of {counted(answers.height, 'answer')}: at most {counted(per_item, 'participant')} of each item, "
+        f"drawn with seed {seed} from a store with content {store.content_hash[:12]}"
+    )
+    return keep_responses(store, kept, out, note=note, command=command, replace=replace)
+
+
+def keep_responses(
+    store: StudyStore, kept: pl.DataFrame, out: Path, *, note: str, command: str, replace: bool = False
+) -> StudyStore:
+    """Writes a store with those of a store's responses that `kept` holds, and who gave them; studies and items stay.
+
+    `kept` has the columns of `store.responses` and study_id; `note` says which were kept.
+    """
     manifest = store.manifest
     builder = StoreBuilder(
         attributes=store.attributes,
@@ -36,11 +50,7 @@ def sample_responses(
         source=manifest["source"],
         license=manifest["license"],
         command=command,
-        notes=[
-            *manifest["notes"],
-            f"{kept.height:,} of {counted(answers.height, 'answer')}: at most {counted(per_item, 'participant')} of each item, "
-            f"drawn with seed {seed} from a store with content {manifest['content_hash'][:12]}",
-        ],
+        notes=[*manifest["notes"], note],
     )
     for study in store.studies.iter_rows(named=True):
         builder.add_study(**study)
