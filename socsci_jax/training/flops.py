@@ -22,7 +22,7 @@ def step_flops(recipe: Recipe, config: DecoderConfig, row: RowShape, *, keys: fl
     """
     remat = recipe.model.remat
     trained = config.adapter is None
-    weights = _weights_by_map(config)
+    weights = weights_by_map(config)
     keys_values = weights["k_proj"] + weights["v_proj"]
     queries_mlp = sum(weights.values()) - keys_values
     adapters = _adapter_weights(config)
@@ -39,8 +39,8 @@ def step_flops(recipe: Recipe, config: DecoderConfig, row: RowShape, *, keys: fl
     return recipe.batch.rows * (row.tokens * of_token + row.reads * of_read)
 
 
-def _weights_by_map(config: DecoderConfig) -> dict[str, int]:
-    """Weights of each linear map of one layer, without adapters."""
+def weights_by_map(config: DecoderConfig) -> dict[str, int]:
+    """Weights of each linear map of one layer, without adapters: name -> number."""
     return {
         path[-2]: math.prod(axis_size(config, axis) for axis in axes[1:])
         for path, axes in parameter_axes(config).items()
