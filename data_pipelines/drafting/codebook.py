@@ -96,10 +96,14 @@ def _labels_told(scale: Scale) -> dict[str, str]:
 
 def find_codebook(data: Path, columns: Sequence[str]) -> Codebook | None:
     """The document or table of variables next to the data that has entries of most columns; None where none has
-    FEWEST_ENTRIES of them."""
+    FEWEST_ENTRIES of them.
+
+    Raises InputError for one whose name is not UTF-8: it must not be left out without a word.
+    """
     files = sorted(p for p in data.parent.iterdir() if p.is_file() and p.name != data.name and _may_tell(p))
     best: Codebook | None = None
     for path in files[:MOST_DOCUMENTS]:
+        source_of(path.name)
         try:
             found = read_entries(path, columns)
         except InputError:  # a scanned page, say, which is no codebook for a program

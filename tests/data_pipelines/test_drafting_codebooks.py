@@ -1,5 +1,6 @@
 """Drafts from a table with its codebook: wordings, labels at the ends of a scale, codes of no answer."""
 
+import os
 import random
 
 import polars as pl
@@ -11,6 +12,7 @@ from data_pipelines.drafting.codebook import find_codebook, read_entry
 from data_pipelines.drafting.rules import write_draft
 from data_pipelines.drafting.table_draft import draft_of_table, table_of
 from data_pipelines.specified.codebook_entries import entries
+from socsci_jax.errors import InputError
 from socsci_jax.studies.specification_files import load_specification
 
 ROWS = 60
@@ -99,6 +101,12 @@ def test_cells_that_the_codebook_does_not_explain_are_named(deposit):
     table = pl.DataFrame(columns()).with_columns(trust=pl.Series([9, 8] * (ROWS // 2)))
     table.write_csv(deposit / "answers.csv")
     assert "does not explain '8', '9'" in drafted(deposit)[1].unresolved["outcomes.trust.scale"]
+
+
+def test_a_codebook_whose_name_is_not_utf_8_is_not_left_out_without_a_word(deposit):
+    os.rename(deposit / "README.md", os.fsencode(deposit) + b"/caf\xe9.md")
+    with pytest.raises(InputError, match="the file's name is not UTF-8; give it another one"):
+        draft_of_table(deposit / "answers.csv")
 
 
 def test_the_draft_is_built_once_its_holes_are_settled(deposit):
