@@ -21,7 +21,7 @@ from socsci_jax.studies.fingerprints import TRAINED_ON_SCHEMA
 from socsci_jax.studies.layouts import STUDY_FIRST
 from socsci_jax.studies.schema import Item, Scale
 from socsci_jax.studies.split_making import make_split
-from socsci_jax.studies.store import StudyStore
+from socsci_jax.studies.store import StudyStore, manifest_hash
 from socsci_jax.studies.store_builder import StoreBuilder
 from socsci_jax.studies.trained_on import TRAINED_ON_FILE, TrainedOn
 
@@ -163,4 +163,5 @@ def rehash(path: Path) -> None:
     manifest = json.loads((path / "store.json").read_text())
     for table in path.glob("*.parquet"):
         manifest["files"][table.name] = hashlib.sha256(table.read_bytes()).hexdigest()
+    manifest["manifest_hash"] = manifest_hash(manifest)
     (path / "store.json").write_text(json.dumps(manifest))

@@ -18,7 +18,7 @@ from socsci_jax.studies.scale import MAX_LEVELS as MAX_LEVELS
 from socsci_jax.studies.scale import Scale as Scale
 from socsci_jax.studies.scale import format_value as format_value
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # The sixteen attributes of SocSci210's personas, in the order in which the published prompt lists them.
 SOCSCI210_ATTRIBUTES = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -77,6 +78,10 @@ class StudyStore:
             "notes": list,
         }
         check_kinds(self.manifest, kinds, where=str(manifest), hint=_REBUILD)
+        if self.manifest.get("manifest_hash") != manifest_hash(self.manifest):
+            raise InputError(
+                f"{manifest}: this file is not as it was written (its hash differs); restore it, or {_REBUILD}."
+            )
 
     def __repr__(self) -> str:
         """Counts of the manifest and names of the splits; no table is read."""
@@ -279,6 +284,12 @@ class StudyStore:
         """Names of the attributes known of participants, in the order in which prompts list them."""
         names = self.participants["attributes"].struct.fields
         return tuple(name for name in names if name != NOTHING_KNOWN)
+
+
+def manifest_hash(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of what a manifest says besides its own hash."""
+    told = {key: value for key, value in manifest.items() if key != "manifest_hash"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def file_hash(path: Path) -> str:

@@ -27,7 +27,7 @@ from socsci_jax.studies.schema import (
     Item,
     participants_schema,
 )
-from socsci_jax.studies.store import WRITTEN, StudyStore, file_hash
+from socsci_jax.studies.store import WRITTEN, StudyStore, file_hash, manifest_hash
 from socsci_jax.studies.store_parts import UNKNOWN_SCHEMA, MergedParts, Part, write_tables
 from socsci_jax.wording import counted
 
@@ -227,6 +227,7 @@ class StoreBuilder:
                 **self.metadata,
                 "files": {name: file_hash(partial / name) for name in written},
             }
+            manifest["manifest_hash"] = manifest_hash(manifest)
             (partial / "store.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         return StudyStore(out)
 

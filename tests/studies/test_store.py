@@ -280,6 +280,16 @@ def test_a_manifest_without_a_hash_names_the_key(tmp_path):
         StudyStore(path.parent)
 
 
+@pytest.mark.parametrize("key", ["content_hash", "source", "notes", "rows", "files", "command"])
+def test_a_manifest_of_which_anything_changed_is_refused(tmp_path, key):
+    path = small_store(tmp_path / "store").path / "store.json"
+    manifest = json.loads(path.read_text())
+    manifest[key] = [*manifest[key], "more"] if key == "notes" else type(manifest[key])()
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="not as it was written"):
+        StudyStore(path.parent)
+
+
 def test_an_inspection_lists_what_is_known_of_people_in_the_store_s_words(tmp_path):
     made = StoreBuilder(attributes=("gender", "age"), source="here", license="CC0", command="test")
     made.add_study("s")
