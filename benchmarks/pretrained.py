@@ -273,7 +273,7 @@ def means(by_study: dict) -> dict[str, float]:
 
 
 def report(a: argparse.Namespace, found: list[dict]) -> None:
-    """Prints every side by part, with differences to zero-shot and to sft, and the predictors that stand beside them."""
+    """Prints every side by part, with differences to zero-shot and to sft, and of the other predictors."""
     for part in a.parts:
         of_part = [row for row in found if row["part"] == part]
         if not of_part or not any(row["by_study"] for row in of_part):

@@ -3,7 +3,7 @@
 python -m benchmarks.shape_speed --source TESS_ARCHIVE --compute-dtype bfloat16 [--steps 20]
 
 The ceiling is the fastest of the shape's own matrix products alone, as rows of 4,096 tokens take them.  Training and
-simulation are counted by formula, tokens of padding left out: what is reached is of useful work.
+simulation are counted by formula, without tokens of padding: what is reached is of useful work.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def find_codebook(data: Path, columns: Sequence[str]) -> Codebook | None:
     """The document or table of variables next to the data that has entries of most columns; None where none has
     FEWEST_ENTRIES of them.
 
-    Raises InputError for one whose name is not UTF-8: it must not be left out without a word.
+    Raises InputError for one whose name is not UTF-8: it must not be ignored without a word.
     """
     files = sorted(p for p in data.parent.iterdir() if p.is_file() and p.name != data.name and _may_tell(p))
     best: Codebook | None = None
