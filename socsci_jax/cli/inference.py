@@ -103,7 +103,7 @@ def rectify_command(
     from socsci_jax.rectification.rectify import rectify
     from socsci_jax.tables import read_table
 
-    check_output(out, for_r=for_r, replace=replace)
+    check_output(out, others=("rejects", "curve"), for_r=for_r, replace=replace)
     settings = Settings(
         family=family,
         keys=tuple(key or ()),
@@ -223,7 +223,7 @@ def conjoint_command(
     from socsci_jax.studies.store import StudyStore
     from socsci_jax.tables import read_table
 
-    check_output(out, replace=replace)
+    check_output(out, others=("rejects",), replace=replace)
     groups = [tuple(name.strip() for name in group.split(",")) for group in restricted or ()]
     if source.is_dir():
         store = StudyStore(source)

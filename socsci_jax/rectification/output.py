@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,15 @@ if TYPE_CHECKING:  # commands that only write tables need not load estimators
     from socsci_jax.rectification.rectify import Rectification
 
 
-def check_output(out: Path, *, for_r: Path | None = None, replace: bool) -> None:
-    """Raises InputError where a table could not be written, before anything is computed."""
+def check_output(out: Path, *, others: Sequence[str] = (), for_r: Path | None = None, replace: bool) -> None:
+    """Raises InputError where a table could not be written, before anything is computed.
+
+    `others` are names of the tables next to it, as `write_tables` takes them.
+    """
     for path in (out, for_r):
         if path is not None and path.suffix not in (".csv", ".parquet"):
             raise InputError(f"{path}: a table is written as .csv or .parquet; choose one of these names.")
-    for path in (out, for_r, _beside(out, "rejects"), _beside(out, "curve")):
+    for path in (out, for_r, *(_beside(out, name) for name in others)):
         if path is not None and path.exists() and not replace:
             raise InputError(f"{path} exists already; choose another file or pass `replace=True`.")
 
