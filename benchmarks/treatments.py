@@ -2,6 +2,9 @@
 
 python -m benchmarks.treatments --studies 200 --people 40 60 --epochs 3 --seeds 0 1 2     # the full comparison: hours
 python -m benchmarks.treatments --studies 12 --people 6 8 --epochs 1 --seeds 0            # a look, in minutes
+python -m benchmarks.treatments --studies 200 --people 16 24 --epochs 2 --effects 0       # nothing is to be found
+
+What each side and seed achieved is a file below results/, and is not measured again.
 
 Random weights, the quickstart's decoder.  Every side takes as many steps of as many rows as sft.  "permuted" trains on
 answers whose arms are shuffled within each outcome: it must learn no effect; its r is what chance gives.  True means come from the generator; both sides are centered within outcomes.
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +24,10 @@ from rich.table import Table
 
 from benchmarks.objectives import of_steps, planned
 from benchmarks.options import options_of
-from benchmarks.table import save
+from benchmarks.table import measured_once
 from data_pipelines.synthetic.designs import SyntheticConfig
 from data_pipelines.synthetic.studies import build
+from socsci_jax.compilation import set_up_compiler
 from socsci_jax.model_io import open_model
 from socsci_jax.quickstart import RECIPE
 from socsci_jax.simulation.simulate import simulate
@@ -35,16 +40,39 @@ from socsci_jax.training.effect_metrics import effect_metrics
 from socsci_jax.training.loop import train
 from socsci_jax.training.prepare import prepare
 from socsci_jax.training.program import batch_plan
+from socsci_jax.training.recipe import Recipe
 from socsci_jax.training.recipe_files import parse_recipe
 
 PARTS = ("unseen_conditions", "unseen_studies")
+# Of every side, so that all see equally many tokens a step.
+BATCH = {"rows": 4, "tokens_per_row": 4096, "branches_per_tree": 8}
+
+
+def _mixed(kind: str, weight: float) -> dict:
+    return {"kind": kind, "mixed_with": "sft", "effects": {"weight": weight}}
+
+
+# Side -> block `objective` of its recipe.
+SIDES: dict[str, dict] = {
+    "sft": {"kind": "sft"},
+    "soft": {"kind": "soft"},
+    "sft + 10 contrast": _mixed("contrast", 10.0),
+    "sft + 100 profiled": _mixed("profiled", 100.0),
+    "profiled alone": {"kind": "profiled"},
+    "permuted, sft + 10 contrast": _mixed("contrast", 10.0),
+}
 # Levels of sft, effects of the other; kappa from validation.
 TWO_PARTS = {
     "two parts: sft, profiled alone": "profiled alone",
     "two parts: sft, sft + 10 contrast": "sft + 10 contrast",
 }
-# Of every side, so that all see equally many tokens a step.
-BATCH = {"rows": 4, "tokens_per_row": 4096, "branches_per_tree": 8}
+SHOWN = {
+    "r": "r",
+    "rmse": "RMSE / no effect",
+    "spread": "spread",
+    "invented": "SD of effects",
+    "wasserstein": "W to truth",
+}
 
 
 def main() -> None:
@@ -56,61 +84,55 @@ def main() -> None:
     )
     options.add_argument("--epochs", type=float, default=3)
     options.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options.add_argument("--only", nargs="+", choices=[*SIDES, *TWO_PARTS], default=[*SIDES, *TWO_PARTS])
     options.add_argument("--work", type=Path, default=Path("runs/benchmarks/treatments"))
     a = options.parse_args()
-    rows = [row for seed in a.seeds for row in _of_seed(a, seed)]
-    frame = pl.DataFrame(rows)
+    set_up_compiler()
+    rows = [row for seed in a.seeds for side in a.only for row in _of_side(a, side, seed)]
     for part in PARTS:
-        table = Table(
-            "", "r", "spread", "RMSE / no effect", "W to truth", title=f"{part}, {len(a.seeds)} seeds"
-        )
-        for (name,), of in frame.filter(part=part).group_by("side", maintain_order=True):
-            table.add_row(name, *(f"{of[key].mean():.3f}" for key in ("r", "spread", "rmse", "wasserstein")))
-        Console(width=120).print(table)
-    save(f"treatments-{a.studies}-{a.effects:g}", {"metrics": rows})
+        table = Table(*("", *SHOWN.values(), "seeds"), title=f"{part}: means over seeds, and each seed's")
+        for (side,), of in pl.DataFrame(rows).filter(part=part).group_by("side", maintain_order=True):
+            cells = (f"{of[key].mean():.3f} ({', '.join(f'{v:.3f}' for v in of[key])})" for key in SHOWN)
+            table.add_row(side, *cells, str(of.height))
+        Console(width=200).print(table)
 
 
-def _of_seed(a: argparse.Namespace, seed: int) -> list[dict]:
+def _of_side(a: argparse.Namespace, side: str, seed: int) -> list[dict]:
+    """What a side of one seed achieved, a row a part: from results/ if it is there."""
+    settings = {"people": list(a.people), "effects": a.effects, "epochs": a.epochs, "side": SIDES.get(side)}
+    name = f"treatments-{a.studies}-{a.effects:g}/seed{seed}-{side_folder(side)}"
+    measured = measured_once(name, settings, lambda: {"parts": _measured(a, side, seed)})
+    return [{"side": side, "seed": seed, **row} for row in measured["parts"]]
+
+
+def _measured(a: argparse.Namespace, side: str, seed: int) -> list[dict]:
     work = a.work / f"{a.studies}-{a.people[0]}-{a.people[1]}-{a.effects:g}-{a.epochs:g}-{seed}"
     store = _store(work / "store", a, seed)
-    permuted = permuted_answers(store, work / "permuted", seed)
-    _split(permuted, seed)
-    mixed = {"batch": BATCH | {"contrast_rows": BATCH["rows"] // 2}}
-
-    def of(kind: str, weight: float) -> dict:
-        return {"objective": {"kind": kind, "mixed_with": "sft", "effects": {"weight": weight}}, **mixed}
-
-    sides = {
-        "sft": (store, {}),
-        "soft": (store, {"objective": {"kind": "soft"}}),
-        "sft + 10 contrast": (store, of("contrast", 10.0)),
-        "sft + 100 profiled": (store, of("profiled", 100.0)),
-        "profiled alone": (store, {"objective": {"kind": "profiled"}}),
-        "permuted, sft + 10 contrast": (permuted, of("contrast", 10.0)),
-    }
-    rows, steps = [], None
-    truth = pl.read_parquet(store.path / "truth.parquet")
     split = Split.load(store, "main")
-    for name, (trained_on, changes) in sides.items():
-        output = work / side_folder(name)
-        recipe = _recipe(a, trained_on, output, seed, changes)
-        if steps is None:
-            steps = batch_plan(recipe, prepare(planned(recipe)).shards.lengths).steps(a.epochs)
-        else:
-            recipe = of_steps(recipe, steps)
-        train(recipe)
-        predictions = output / "predictions.parquet"
-        if not predictions.is_file():
-            simulate(open_model(str(output)), store, split, out=predictions, parts=PARTS)
-        rows += [{"seed": seed, "side": name, **row} for row in _measured(predictions, store, split, truth)]
-    for name, effects in TWO_PARTS.items():
-        predictions = work / f"two-parts-{side_folder(effects)}.parquet"
-        if not predictions.is_file():
-            models = [open_model(str(work / side_folder(side))) for side in ("sft", effects)]
+    predictions = work / f"{side_folder(side)}.parquet"
+    begun = time.monotonic()
+    if not predictions.is_file():
+        if side in TWO_PARTS:
+            models = [open_model(str(_trained(a, work, store, of, seed))) for of in ("sft", TWO_PARTS[side])]
             kappa = simulate_two_parts(*models, store, split, out=predictions, kappa=None, parts=PARTS)
-            print(f"seed {seed}, {name}: kappa {kappa:.2f}", file=sys.stderr, flush=True)
-        rows += [{"seed": seed, "side": name, **row} for row in _measured(predictions, store, split, truth)]
-    return rows
+            print(f"seed {seed}, {side}: kappa {kappa:.2f}", file=sys.stderr, flush=True)
+        else:
+            model = open_model(str(_trained(a, work, store, side, seed)))
+            simulate(model, store, split, out=predictions, parts=PARTS)
+    print(f"seed {seed}, {side}: {(time.monotonic() - begun) / 60:.1f} minutes", file=sys.stderr, flush=True)
+    return _metrics(predictions, store, split, pl.read_parquet(store.path / "truth.parquet"))
+
+
+def _trained(a: argparse.Namespace, work: Path, store: StudyStore, side: str, seed: int) -> Path:
+    """The run of a side, of as many steps as sft takes; trained now unless it is there."""
+    sft = _recipe(a, store, work / side_folder("sft"), seed, SIDES["sft"])
+    steps = batch_plan(sft, prepare(planned(sft)).shards.lengths).steps(a.epochs)
+    if side.startswith("permuted"):
+        store = permuted_answers(store, work / "permuted", seed)
+        _split(store, seed)
+    output = work / side_folder(side)
+    train(of_steps(_recipe(a, store, output, seed, SIDES[side]), steps))
+    return output
 
 
 def side_folder(side: str) -> str:
@@ -158,20 +180,22 @@ def permuted_answers(store: StudyStore, folder: Path, seed: int) -> StudyStore:
     return StudyStore(folder)
 
 
-def _recipe(a: argparse.Namespace, store: StudyStore, output: Path, seed: int, changes: dict):
+def _recipe(a: argparse.Namespace, store: StudyStore, output: Path, seed: int, objective: dict) -> Recipe:
+    contrasts = {"contrast_rows": BATCH["rows"] // 2} if "mixed_with" in objective else {}
     recipe = RECIPE | {
         "output": str(output.resolve()),
         "seed": seed,
         "data": {"store": str(store.path.resolve()), "split": "main"},
-        "batch": BATCH,
+        "batch": BATCH | contrasts,
         "optimizer": RECIPE["optimizer"] | {"epochs": a.epochs},
-        **changes,
+        "objective": objective,
     }
     return parse_recipe(recipe, where="benchmark")
 
 
-def _measured(predictions: Path, store: StudyStore, split: Split, truth: pl.DataFrame) -> list[dict]:
-    """Of each part: r and RMSE of arms' means against the truth, spread of predicted over true effects, W to the truth."""
+def _metrics(predictions: Path, store: StudyStore, split: Split, truth: pl.DataFrame) -> list[dict]:
+    """Of each part: r and RMSE of arms' means against the truth, SD of predicted effects (on the scale's range) and that
+    over the true ones', W to the truth."""
     frame = pl.read_parquet(predictions).select("item_id", "participant_id", "levels", "probs")
     parts = split.pairs(*PARTS).frame.select("item_id", "participant_id", "part")
     true = {row[0]: row[1:] for row in truth.select("item_id", "outcome", "study_id", "probs").iter_rows()}
@@ -195,12 +219,14 @@ def _measured(predictions: Path, store: StudyStore, split: Split, truth: pl.Data
         deviations = of.select(
             (pl.col(name) - pl.col(name).mean()).over("outcome").alias(name) for name in ("predicted", "true")
         )
-        spread = float(deviations["predicted"].std() / max(deviations["true"].std(), 1e-9))
+        true_sd = float(deviations["true"].std())
+        spread = float(deviations["predicted"].std()) / true_sd if true_sd > 1e-9 else float("nan")
         measures.append(
             {
                 "part": part,
                 "r": metrics.get("effect_r", float("nan")),
                 "rmse": metrics.get("effect_rmse", float("nan")),
+                "invented": float(deviations["predicted"].std()),
                 "spread": spread,
                 "wasserstein": float(of["wasserstein"].mean()),
             }

@@ -28,7 +28,7 @@ import data_pipelines
 from benchmarks.objectives import of_steps
 from benchmarks.options import options_of
 from benchmarks.table import measured_once, with_interval
-from benchmarks.treatments import permuted_answers, side_folder
+from benchmarks.treatments import SIDES, permuted_answers, side_folder
 from socsci_jax.compilation import set_up_compiler
 from socsci_jax.evaluation.intervals import estimate, resample_counts
 from socsci_jax.model_io import open_model
@@ -55,20 +55,6 @@ BATCHES = {
     "pretrained": {"rows": 6, "tokens_per_row": 2048, "branches_per_tree": 8},
 }
 CONTRAST_ROWS = {"random": 3, "pretrained": 5}
-SIDES: dict[str, dict] = {
-    "sft": {},
-    "soft": {"objective": {"kind": "soft"}},
-    "sft + 10 contrast": {
-        "objective": {"kind": "contrast", "mixed_with": "sft", "effects": {"weight": 10.0}},
-    },
-    "sft + 100 profiled": {
-        "objective": {"kind": "profiled", "mixed_with": "sft", "effects": {"weight": 100.0}},
-    },
-    "profiled alone": {"objective": {"kind": "profiled"}},
-    "permuted, sft + 10 contrast": {
-        "objective": {"kind": "contrast", "mixed_with": "sft", "effects": {"weight": 10.0}},
-    },
-}
 # Levels of sft, effects of the other; kappa from validation people of the training studies.
 TWO_PARTS = {"two parts": "profiled alone"}
 ZERO_SHOT = "zero-shot"
@@ -82,6 +68,9 @@ def main() -> None:
     options.add_argument("source", help="folder of the TESS archive")
     options.add_argument(
         "--weights", default="random", help="random, or weights that a recipe can start from"
+    )
+    options.add_argument(
+        "--compute-dtype", default="bfloat16", choices=["float32", "bfloat16"], help="from pretrained weights"
     )
     options.add_argument("--steps", type=int, help=f"of every side; the protocol says {STEPS}")
     options.add_argument("--folds", type=int, nargs="+", default=list(range(FOLDS)))
@@ -216,16 +205,18 @@ def _trained(
 def _recipe(
     a: argparse.Namespace, store: StudyStore, fold: int, side: str, output: Path, seed: int
 ) -> Recipe:
-    kind, changes = _kind(a), SIDES[side]
+    kind, objective = _kind(a), dict(SIDES[side])
     batch = dict(BATCHES[kind])
-    if "mixed_with" in changes.get("objective", {}):
+    if "mixed_with" in objective:
         batch["contrast_rows"] = CONTRAST_ROWS[kind]
     data = {"store": str(store.path.resolve()), "split": f"fold{fold}"}
     if kind == "random":
-        recipe = RECIPE | {"output": str(output.resolve()), "seed": seed, "data": data, "batch": batch}
-        return parse_recipe(recipe | changes, where="benchmark")
+        blocks = {"data": data, "batch": batch, "objective": objective}
+        return parse_recipe(
+            RECIPE | {"output": str(output.resolve()), "seed": seed} | blocks, where="benchmark"
+        )
     overrides = {"output": output, "seed": seed, "model.init_from": a.weights}
-    objective = dict(changes.get("objective", {}))
+    overrides["model.compute_dtype"] = a.compute_dtype
     effects = objective.pop("effects", {})
     blocks = {"data": data, "batch": batch, "objective": objective, "objective.effects": effects}
     for block, values in blocks.items():
