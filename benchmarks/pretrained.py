@@ -116,7 +116,12 @@ def main() -> None:
                 flush=True,
             )
         return
-    report(a, [measured(a, store, split, *of) for of in itertools.product(a.parts, a.only, a.seeds)])
+    found = [
+        measured(a, store, split, part, name, seed)
+        for part, name in itertools.product(a.parts, a.only)
+        for seed in (a.seeds if SIDES[name].recipe else [0])
+    ]
+    report(a, found)
 
 
 def data(a: argparse.Namespace) -> tuple[StudyStore, Split]:
@@ -213,7 +218,7 @@ def run_side(
 
 def measured(a: argparse.Namespace, store: StudyStore, split: Split, part: str, name: str, seed: int) -> dict:
     """Metrics of one side on one part by study, from results/ if they are there."""
-    side, seed = SIDES[name], seed if SIDES[name].recipe else 0
+    side = SIDES[name]
     recipe = side.recipe and load_recipe(RECIPES / f"smollm2-135m-{side.recipe}.yaml")
     settings = {
         "content": store.content_hash,
